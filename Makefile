@@ -1,0 +1,58 @@
+# PYTHON=python3.12 chooses the interpreter, PIP_ARGS goes to pip, TEST_ARGS to pytest, WORKERS is pytest-xdist's -n.
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+# One thread per process: the test suite runs a worker on each core.
+TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
+# The first of these that is 3.11 or later makes the environment.
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check dist clean distclean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.user-stamp ## train on handwritten digits, into runs/demo
+	$(BIN)/vaekit train digits --out runs/demo --overwrite
+
+test: $(VENV)/.dev-stamp ## run the test suite on all cores
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
+
+check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
+
+dist: $(VENV)/.dev-stamp ## build the sdist and the wheel, into dist
+	$(BIN)/python -m build
+
+clean: ## remove caches and builds; keep runs and the environment
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	rm -rf $(VENV)
+
+# pip is the last thing that venv puts in place, so an interrupted set-up is done again.
+$(BIN)/pip:
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Setting up $(VENV) with $$python"; exec "$$python" -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "vaekit needs Python 3.11 or later with its venv module, which is none of: $(PYTHONS);" \
+	    "name one: make PYTHON=/path/to/python" >&2; exit 1
+
+$(VENV)/.user-stamp: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e . $(PIP_ARGS)
+	@touch $@
+
+# Who has the dev extra has what a user needs.
+$(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' $(PIP_ARGS)
+	@touch $@ $(VENV)/.user-stamp

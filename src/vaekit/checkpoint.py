@@ -1,0 +1,155 @@
+"""Files that are whole or not there: every write goes to a temporary name beside its target, is flushed, then renamed.
+
+Tensors are safetensors, everything else JSON; no code runs from either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import RunError
+
+KEEP = 2
+"""How many training states a run keeps: the newest, and the one before in case the disk lost the newest."""
+
+
+def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:
+    """Make `path` the text given, or what `write` puts at the temporary path that it is called with; all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        if isinstance(write, str):
+            temporary.write_text(write, encoding="utf-8")
+        else:
+            write(temporary)
+        os.chmod(temporary, mode)  # the user's own default, whatever the writer made of it
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on disk only once its folder is. Windows neither needs nor allows it.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as one safetensors file, atomically."""
+    host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, lambda temporary: save_file(host, temporary, dict(metadata or {})))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (on the CPU) and metadata of a safetensors file; `RunError`, one line, if it is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{path} is not there") from None
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is no whole safetensors file: {str(error).splitlines()[0]}") from None
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights and buffers by name, one that is shared between parts (an encoder in a VampPrior) once."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor.detach()
+    return tensors
+
+
+@torch.no_grad()
+def set_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: object = "the weights") -> None:
+    """Copy `tensors` into the model; `RunError`, one line, where names or shapes differ from the model's."""
+    own = model_tensors(model)
+    if missing := [name for name in own if name not in tensors]:
+        raise RunError(f"{source} lack {missing[0]!r}, which the model of the spec has ({len(missing)} missing in all)")
+    if extra := [name for name in tensors if name not in own]:
+        raise RunError(f"{source} have {extra[0]!r}, which the model of the spec lacks ({len(extra)} too many in all)")
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            raise RunError(f"{source} have {name!r} of shape {tuple(tensors[name].shape)}, the model of the spec {tuple(tensor.shape)}")
+        tensor.copy_(tensors[name])
+
+
+@dataclass
+class State:
+    """What the training loop knows beside its tensors. `epoch` epochs and `step` steps are done."""
+
+    epoch: int = 0
+    step: int = 0
+    best_loss: float | None = None
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+class Checkpoints:
+    """The training states of one run, `folder`/epoch-*.safetensors, and its best weights, `folder`/best.safetensors."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    def all(self) -> list[Path]:
+        """The saved states, oldest first."""
+        return sorted(self.folder.glob("epoch-*.safetensors"))
+
+    def newest_epoch(self) -> int:
+        """The epoch of the newest saved state, 0 without one."""
+        return max((int(path.stem.removeprefix("epoch-")) for path in self.all()), default=0)
+
+    def save(self, state: State, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+        """Write the whole training state, then drop all but the newest `KEEP`."""
+        tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in values.items() if value is not None}
+        save_tensors(self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))})
+        for old in self.all()[:-KEEP]:
+            old.unlink()
+
+    def load(self, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+        """Set models and optimizer to the newest state that is whole, and return it."""
+        for path in reversed(self.all()):
+            try:
+                tensors, metadata = load_tensors(path)
+                state = State(**json.loads(metadata["state"]))
+            except (RunError, KeyError, ValueError, TypeError):
+                continue
+            for prefix, model in models.items():
+                set_model_tensors(model, _below(tensors, prefix), path)
+            values: dict[int, dict[str, Any]] = {}
+            for key, tensor in _below(tensors, "optimizer").items():
+                index, name = key.split("/", 1)
+                values.setdefault(int(index), {})[name] = tensor
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+            return state
+        raise RunError(f"{self.folder} has no training state to resume from")
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,10 @@
+"""Datasets: named public sets, the user's own files, and how pixels are binarised or dequantised."""
+
+from __future__ import annotations
+
+from .base import Dataset, Split
+from .loading import load
+from .named import DATASETS
+from .treatment import Treatment, treat
+
+__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "load", "treat"]

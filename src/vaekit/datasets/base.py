@@ -1,0 +1,115 @@
+"""What a dataset is: arrays in their stored type, and what is known about them. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..domains import Domain
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
+
+    Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
+
+    >>> len(Split(np.zeros((3, 1, 8, 8), np.uint8)))
+    3
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.y is None:
+            return
+        labels = self.y.dtype == np.int64 and self.y.ndim == 1
+        covariates = self.y.dtype == np.float32 and self.y.ndim == 2
+        if not (labels or covariates):
+            found = f"y has type {self.y.dtype} and shape {self.y.shape}"
+            raise ValueError(f"{found}; accepted: int64 labels (N,) or float32 covariates (N, C)")
+        if len(self.y) != len(self.x):
+            raise ValueError(f"x has {len(self.x)} rows but y has {len(self.y)}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset: its splits ("train" always, "valid" and "test" where there are any) and the domain of its values.
+
+    `classes[label]` is the name of a class, `columns` are the names of a table's columns. Raises `ValueError` where the
+    splits do not fit together, or a label has no class.
+    """
+
+    name: str
+    domain: Domain
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    source: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
+            found = ", ".join(self.splits) or "none"
+            raise ValueError(f"{self.name} has the splits {found}; needed: train; accepted: valid, test")
+        for name, split in self.splits.items():
+            if split.x.shape[1:] != self.event_shape:
+                found = f"a datum of {name} has shape {split.x.shape[1:]}"
+                raise ValueError(f"{self.name}: {found}, one of train {self.event_shape}")
+            if split.y is not None and split.y.ndim == 1 and len(split):
+                low, high = int(split.y.min()), int(split.y.max())
+                if low < 0 or high >= len(self.classes):
+                    found = f"labels of {name} are {low}..{high}"
+                    raise ValueError(f"{self.name}: {found}, but there are {len(self.classes)} classes")
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one datum: (C, H, W) for images, (columns,) for tables."""
+        return self.splits["train"].x.shape[1:]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a reader finds in files, before rows are held out and the domain is known."""
+
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+def stored(x: np.ndarray, what: str) -> np.ndarray:
+    """The array as it is kept: bytes and booleans as uint8, every other number as float32, which is what a batch is.
+
+    Raises `ValueError` where it is empty, not of numbers, or a value is not finite in float32.
+    """
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
+    if x.size == 0:
+        raise ValueError(f"{what} is empty: its shape is {x.shape}")
+    if x.dtype in (np.bool_, np.uint8):
+        return np.ascontiguousarray(x, dtype=np.uint8)
+    with np.errstate(over="ignore"):  # found by the next check, and named
+        kept = np.ascontiguousarray(x, dtype=np.float32)
+    finite = np.isfinite(kept)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{what} has a value that is no finite 32-bit number: {x[where]} at index {where}")
+    return kept
+
+
+def encode_labels(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels 0..C-1 (N,) in the sorted order of the distinct values, and the C names.
+
+    >>> encode_labels(np.array(["cat", "ant", "cat"]))
+    (array([1, 0, 1]), ('ant', 'cat'))
+    """
+    names, y = np.unique(values, return_inverse=True)
+    return y.astype(np.int64), tuple(str(name) for name in names)

@@ -1,0 +1,92 @@
+"""The user's own data: NumPy arrays, tables and folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .base import SPLITS, Content, Split, encode_labels, stored
+from .formats import read_arrays
+from .images import read_folder
+from .tables import read_csv, read_parquet
+
+CHANNELS = range(1, 5)
+
+
+def read_path(path: Path, label: str | None) -> Content:
+    """The content of a file or a folder of images; `label` names a table's column of classes.
+
+    Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    readers: dict[str, Callable[[Path], Content]] = {
+        ".npy": _read_arrays,
+        ".npz": _read_arrays,
+        ".csv": lambda path: read_csv(path, label),
+        ".parquet": lambda path: read_parquet(path, label),
+    }
+    ending = path.suffix.lower()
+    if not path.is_dir() and ending not in readers:
+        raise ValueError(f"{path} has the ending {ending!r}; accepted: {', '.join(readers)}, or a folder of images")
+    if label is not None and (path.is_dir() or ending not in (".csv", ".parquet")):
+        raise ValueError(f"label={label!r} names a column of a .csv or .parquet table; {path} is none")
+    return read_folder(path) if path.is_dir() else readers[ending](path)
+
+
+def _read_arrays(path: Path) -> Content:
+    """Arrays `x` and `y`, or `x_train`, `y_train`, `x_valid`, …; else the only array there is."""
+    arrays = read_arrays(path)
+    holds = ", ".join(arrays) or "no arrays"
+    data = {"train": "x"} if "x" in arrays else {split: f"x_{split}" for split in SPLITS if f"x_{split}" in arrays}
+    if not data and len(arrays) == 1:
+        data = {"train": next(iter(arrays))}
+    if "train" not in data:
+        raise ValueError(
+            f"{path} holds {holds}; needed: x (and y), x_train (and y_train, x_valid, …) or a single array"
+        )
+    xs = {split: _events(arrays[name], f"{path}: {name}") for split, name in data.items()}
+    # A label for every row or for none: "y" goes with "x", "y_train" with "x_train".
+    ys = {split: arrays["y" + name[1:]] for split, name in data.items() if "y" + name[1:] in arrays}
+    if not ys:
+        return Content({split: Split(x) for split, x in xs.items()})
+    if len(ys) < len(xs):
+        raise ValueError(f"{path} holds {holds}; y is needed for every x or for none")
+    for split, y in ys.items():
+        if y.ndim == 0 or len(y) != len(xs[split]):
+            raise ValueError(f"{path}: {data[split]} has {len(xs[split])} rows, but its y has the shape {y.shape}")
+    targets, classes = _targets(ys, path)
+    return Content({split: Split(x, targets[split]) for split, x in xs.items()}, classes)
+
+
+def _events(x: np.ndarray, what: str) -> np.ndarray:
+    """Tables (N, D) as they are, images as (N, C, H, W)."""
+    x = stored(x, what)
+    if x.ndim == 2:
+        return x
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[1] in CHANNELS:
+        return x
+    if x.ndim == 4 and x.shape[3] in CHANNELS:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise ValueError(
+        f"{what} has the shape {x.shape}; accepted: a table (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C) "
+        f"of 1 to {CHANNELS[-1]} channels"
+    )
+
+
+def _targets(ys: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Text and integers (N,) are class labels; floats, and tables (N, C), are covariates."""
+    ys = {split: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for split, y in ys.items()}
+    train = ys["train"]
+    if any(y.shape[1:] != train.shape[1:] or y.dtype.kind != train.dtype.kind for y in ys.values()) or train.ndim > 2:
+        raise ValueError(f"{path}: y must be labels (N,) or covariates (N, C), of one type in all splits")
+    if train.ndim == 1 and train.dtype.kind in "buiUS":
+        labels, classes = encode_labels(np.concatenate(list(ys.values())))
+        ends = np.cumsum([len(y) for y in ys.values()])[:-1]
+        return dict(zip(ys, np.split(labels, ends), strict=True)), classes
+    covariates = {split: stored(y, f"{path}: y of {split}").astype(np.float32) for split, y in ys.items()}
+    return {split: y.reshape(len(y), -1) for split, y in covariates.items()}, ()

@@ -1,0 +1,103 @@
+"""`load`: a dataset by its name or by the path of the user's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from ..domains import Domain, Kind
+from ..errors import unknown
+from .base import Dataset, Split
+from .files import read_path
+from .named import DATASETS, read_named
+from .splits import hold_out
+
+DOMAINS = ("binary", "grey", "unit", "real", "positive", "count")
+CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    label: str | None = None,
+    domain: str | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A named dataset, or the user's own: `.npy`, `.npz`, `.csv`, `.parquet` or a folder of images.
+
+    `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
+    binary, bytes are grey levels 0..255, all else is real, with the mean and standard deviation of the training rows as
+    location and scale (per column of a table, one for images). `validation` and `test` rows are held out from the
+    training rows by `seed`, by class where there are classes: n rows, 0 for none, None for a tenth; a split that the
+    dataset brings is used instead.
+
+    Raises `ValueError` or `FileNotFoundError`, in a line, for what is unknown, missing, damaged or outside its domain.
+
+    >>> digits = load("digits")
+    >>> digits.event_shape, str(digits.domain), {name: len(split) for name, split in digits.splits.items()}
+    ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
+    """
+    row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
+    if row:
+        if label is not None:
+            raise ValueError(f"label={label!r} names a column of a .csv or .parquet table; {name_or_path!r} is none")
+        name, source, licence = str(name_or_path), row.source, row.license
+    else:
+        path = _path(name_or_path)
+        name, source, licence = path.resolve().stem, str(path), ""
+    try:
+        content = read_named(name) if row else read_path(Path(source), label)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+    splits = hold_out(content.splits, validation, test, seed)
+    values = row.domain if row and domain in (None, row.domain.kind) else infer_domain(splits, domain, content.columns)
+    for split, rows in splits.items():
+        values.check(rows.x, f"{name}, split {split},")
+    return Dataset(name, values, splits, content.classes, content.columns, source, licence)
+
+
+def infer_domain(splits: Mapping[str, Split], kind: str | None = None, columns: Sequence[str] = ()) -> Domain:
+    """The domain of the data, or of the given kind with the location and scale of its training rows.
+
+    Raises `ValueError` where the kind is unknown, or a column of real numbers is constant.
+    """
+    x = splits["train"].x
+    if kind is None:
+        binary = all(((split.x == 0) | (split.x == 1)).all() for split in splits.values())
+        kind = "binary" if binary else "grey" if x.dtype == np.uint8 else "real"
+    if kind not in DOMAINS:
+        raise ValueError(unknown("domain", kind, DOMAINS))
+    kind = cast(Kind, kind)
+    if kind in ("binary", "unit"):
+        return Domain(kind)
+    if kind == "grey":
+        return Domain("grey", levels=256)
+    axis = 0 if x.ndim == 2 else None
+    if kind == "real":
+        location, scale = x.mean(axis, dtype=np.float64), x.std(axis, dtype=np.float64)
+        constant = np.flatnonzero(scale <= CONSTANT * np.abs(location))
+        if constant.size:
+            which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
+            raise ValueError(f"constant to six digits in the training rows: {which}; drop it, or give another domain=")
+        return Domain("real", location=_numbers(location), scale=_numbers(scale))
+    # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
+    scale = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis))
+    return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
+
+
+def _numbers(values: np.ndarray) -> float | tuple[float, ...]:
+    return tuple(values.tolist()) if np.ndim(values) else float(values)
+
+
+def _path(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or (name_or_path and path.exists()):
+        return path
+    raise ValueError(f"{unknown('dataset', name_or_path, DATASETS)}, or the path of your own data")

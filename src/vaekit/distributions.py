@@ -1,0 +1,235 @@
+"""Distributions, divergences and stopped gradients that `torch.distributions` lacks.
+
+Everything here is stateless: the modules that parameterise a distribution live in `posteriors`, `priors` and `likelihoods`.
+Argument validation is off per object (each check would cost a host sync in the training step), never globally: data are
+validated against their domain once, at the boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, constraints
+from torch.distributions.kl import kl_divergence
+from torch.nn.functional import logsigmoid, softplus
+
+
+class Levels(Categorical):
+    """A categorical distribution over the numbers 0..L-1, which unlike `Categorical` has the mean of those numbers.
+
+    logits (…, L); samples and values (…) in 0..L-1, of the logits' type.
+
+    >>> Levels(logits=torch.zeros(3)).mean
+    tensor(1.)
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits=logits, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs @ torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
+
+    @property
+    def variance(self) -> Tensor:
+        levels = torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
+        return self.probs @ levels.square() - self.mean.square()
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        return super().sample(torch.Size(sample_shape)).to(self.logits.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value.long())
+
+
+class DiscretizedLogistic(Distribution):
+    """The mass that a logistic density puts on each of the integers 0..levels-1 (Kingma et al. 2016, appendix C.1).
+
+    P(k) = F(k + 1/2) - F(k - 1/2), the first and the last level taking the tails, F(t) = sigmoid((t - loc) / scale).
+    loc and scale (…) are in units of levels; values (…) are integers as floats.
+
+    >>> p = DiscretizedLogistic(torch.tensor(3.2), torch.tensor(2.0), levels=8)
+    >>> bool(torch.isclose(p.log_prob(torch.arange(8.0)).exp().sum(), torch.tensor(1.0)))
+    True
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+
+    def __init__(self, loc: Tensor, scale: Tensor, levels: int) -> None:
+        self.loc, self.scale, self.levels = loc, scale, levels
+        super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.integer_interval(0, self.levels - 1)
+
+    @property
+    def mean(self) -> Tensor:
+        # E[X] = sum over k >= 1 of P(X >= k), one level at a time so that memory does not grow with the levels.
+        total = torch.zeros(self.batch_shape, dtype=self.loc.dtype, device=self.loc.device)
+        for level in range(1, self.levels):
+            total += torch.sigmoid((self.loc - (level - 0.5)) / self.scale)
+        return total
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        with torch.no_grad():
+            u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+            u = u.clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
+            return (self.loc + self.scale * torch.logit(u)).round().clamp(0, self.levels - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        upper = (value + 0.5 - self.loc) / self.scale
+        lower = (value - 0.5 - self.loc) / self.scale
+        # log(F(b) - F(a)) = log F(b) + log F(-a) + log(1 - exp(a - b)): no difference of nearly equal numbers anywhere.
+        inside = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-1 / self.scale))
+        first, last = logsigmoid(upper), -softplus(lower)
+        return torch.where(value <= 0, first, torch.where(value >= self.levels - 1, last, inside))
+
+
+class Scaled(Distribution):
+    """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
+
+    log p(x) = log base((x - location) / scale) - log scale.
+
+    >>> from torch.distributions import Uniform
+    >>> p = Scaled(Uniform(0.0, 1.0), torch.tensor(0.0), torch.tensor(256.0))
+    >>> bool(torch.isclose(p.log_prob(torch.tensor(100.0)), -torch.tensor(256.0).log()))
+    True
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, base: Distribution, location: Tensor, scale: Tensor) -> None:
+        self.base, self.location, self.scale = base, location, scale
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location + self.scale * self.base.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale.square() * self.base.variance
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        return self.location + self.scale * self.base.sample(torch.Size(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_prob((value - self.location) / self.scale) - self.scale.log()
+
+
+class Mixture(MixtureSameFamily):
+    """sum_k pi_k p_k: torch's mixture of one family, for any family.
+
+    logits (…, K), components of batch shape (…, K). Values are expanded to the components' batch before they are scored, which torch
+    leaves to broadcasting and flows of `zuko` don't do.
+    """
+
+    def __init__(self, logits: Tensor, components: Distribution) -> None:
+        super().__init__(Categorical(logits=logits, validate_args=False), components, validate_args=False)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        padded = super()._pad(x)
+        events = len(self.event_shape)
+        lead = torch.broadcast_shapes(padded.shape[: padded.dim() - events], self.component_distribution.batch_shape)
+        return padded.expand(*lead, *self.event_shape)
+
+
+def independent(base: Distribution, dimensions: int = 1) -> Independent:
+    """`base` with its last `dimensions` batch dimensions made one event, unvalidated."""
+    return Independent(base, dimensions, validate_args=False)
+
+
+def _normal_terms(q: Normal, p: Normal) -> Tensor:
+    ratio = (q.scale / p.scale).square()
+    return 0.5 * (ratio + ((q.loc - p.loc) / p.scale).square() - 1 - ratio.log())
+
+
+def _independent_terms(q: Independent, p: Independent) -> Tensor | None:
+    if q.reinterpreted_batch_ndims != 1 or p.reinterpreted_batch_ndims != 1:
+        return None
+    formula = _ELEMENTWISE.get((type(q.base_dist), type(p.base_dist)))
+    return None if formula is None else formula(q.base_dist, p.base_dist)
+
+
+def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
+    if type(p.base_dist) is not Normal or p.reinterpreted_batch_ndims != 1:
+        return None
+    factor, loc, scale = q._unbroadcasted_scale_tril, p.base_dist.loc, p.base_dist.scale
+    trace = (factor.square().sum(-1) / scale.square()).sum(-1)
+    shift = ((q.loc - loc) / scale).square().sum(-1)
+    log_det = 2 * (scale.log().expand(q.loc.shape).sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1))
+    return (0.5 * (trace + shift - q.loc.shape[-1] + log_det)).unsqueeze(-1)
+
+
+_ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor]] = {(Normal, Normal): _normal_terms}
+_TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
+    (Independent, Independent): _independent_terms,
+    (MultivariateNormal, Independent): _full_rank_terms,
+}
+
+
+def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
+
+    T = D where both factorise over the D dimensions, else T = 1. Nats. The pair is looked up by exact types first, since
+    the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled graph.
+    """
+    formula = _TERMS.get((type(q), type(p)))
+    terms = None if formula is None else formula(q, p)
+    if terms is not None:
+        return terms
+    try:
+        return kl_divergence(q, p).unsqueeze(-1)
+    except NotImplementedError:
+        return None
+
+
+def kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) in closed form, (B,) nats, or None where no closed form is known.
+
+    >>> q = independent(Normal(torch.ones(1, 2), torch.ones(1, 2)))
+    >>> kl(q, independent(Normal(torch.zeros(2), torch.ones(2))))
+    tensor([1.])
+    """
+    terms = kl_terms(q, p)
+    return None if terms is None else terms.sum(-1)
+
+
+def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
+    """log q(z) through which gradients reach z but none of q's parameters: the stopped q of STL and DReG.
+
+    Works on any distribution, foreign flows included, because it does not look inside q: at a detached copy of z it takes
+    the score s = d log q / dz, and returns the detached log q(z) + s · (z - detached z), whose value and whose gradient in z
+    are those of log q(z). z (…, B, D); returns (…, B) nats. Source: Roeder et al. 2017, section 3.
+    """
+    if not (torch.is_grad_enabled() and z.requires_grad):
+        return q.log_prob(z)
+    at = z.detach().requires_grad_()
+    value = q.log_prob(at)
+    (score,) = torch.autograd.grad(value.sum(), at)
+    return value.detach() + (score * (z - at.detach())).sum(-1)
+
+
+def mean(dist: Distribution, draws: int = 256) -> Tensor:
+    """The mean of `dist`: its closed form, or where it has none (a flow) the average of `draws` samples of a fixed seed."""
+    try:
+        return dist.mean
+    except NotImplementedError:
+        with seeded(0), torch.no_grad():
+            return dist.sample(torch.Size((draws,))).mean(0)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Inside, torch's random streams start at `seed`; afterwards they go on as if nothing had been drawn. None: no change."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield

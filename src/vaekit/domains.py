@@ -1,0 +1,107 @@
+"""What values a datum can take: the contract between a dataset and a likelihood.
+
+A dataset *has* a domain; a likelihood *declares* the domains it is a density (or mass function) of. The two are compared
+before training, so that no number is ever reported as a likelihood of data it is not a likelihood of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Kind = Literal["binary", "grey", "unit", "real", "positive", "count", "categorical"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values that one element of a datum can take, in the data's own units.
+
+    `kind` is one of
+
+    - `binary`: 0 or 1
+    - `grey`: integers 0..levels-1, ordered (pixels: 256 levels; scikit-learn's digits: 17)
+    - `categorical`: integers 0..levels-1, unordered
+    - `count`: integers 0, 1, 2, …
+    - `unit`: reals between `location` and `location + scale` (0 and 1 unless dequantised)
+    - `real`, `positive`: any real, any real above 0
+
+    `location` and `scale` are the affine map to numbers of order one, (x - location) / scale: what encoders see, and the
+    space in which real densities are parameterised. A density pays for it with its Jacobian, so that it stays a density in
+    the data's own units. Each is one number or one per element of the last axis of x (the columns of a table).
+
+    `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
+
+    >>> Domain("grey", levels=17)
+    Domain(kind='grey', levels=17, location=0.0, scale=16.0, relaxed=False)
+    >>> str(Domain("grey", levels=17))
+    'grey levels 0..16'
+    """
+
+    kind: Kind
+    levels: int | None = None
+    location: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    relaxed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown domain {self.kind!r}; accepted: {', '.join(KINDS)}")
+        if (self.kind in ("grey", "categorical")) != (self.levels is not None):
+            raise ValueError(f"domain {self.kind!r} with levels={self.levels}: levels go with 'grey' and 'categorical' only")
+        if self.levels is not None and self.levels < 2:
+            raise ValueError(f"domain {self.kind!r} needs at least 2 levels, got {self.levels}")
+        if self.relaxed and self.kind != "binary":
+            raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
+        if self.kind == "grey" and self.scale == 1.0 and self.levels is not None:
+            object.__setattr__(self, "scale", float(self.levels - 1))
+        scales = np.asarray(self.scale, dtype=float)
+        if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(np.asarray(self.location)).all()):
+            raise ValueError(f"domain scale must be finite and above 0 and location finite, got {self.location}, {self.scale}")
+
+    def __str__(self) -> str:
+        if self.kind == "grey":
+            return f"grey levels 0..{self.levels - 1}"  # type: ignore[operator]
+        if self.kind == "categorical":
+            return f"categories 0..{self.levels - 1}"  # type: ignore[operator]
+        if self.relaxed:
+            return "grey values as Bernoulli probabilities (no likelihood)"
+        return {
+            "binary": "binary 0/1",
+            "unit": "unit interval",
+            "real": "real numbers",
+            "positive": "positive numbers",
+            "count": "counts 0, 1, 2, …",
+        }[self.kind]
+
+    def check(self, x: np.ndarray, what: str = "data") -> None:
+        """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: one line, naming the first."""
+        if x.size == 0:
+            raise ValueError(f"{what} is empty")
+        if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
+            raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
+        if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
+            raise _outside(what, x, ~np.isfinite(x), "finite numbers")
+        if self.relaxed:
+            bad = (x < 0) | (x > 1)
+        elif self.kind == "binary":
+            bad = (x != 0) & (x != 1)
+        elif self.levels is not None:
+            bad = (x < 0) | (x >= self.levels) | (x != np.floor(x))
+        elif self.kind == "count":
+            bad = (x < 0) | (x != np.floor(x))
+        elif self.kind == "positive":
+            bad = x <= 0
+        elif self.kind == "unit":
+            bad = (x < np.asarray(self.location)) | (x > np.asarray(self.location) + np.asarray(self.scale))
+        else:
+            return
+        if bad.any():
+            raise _outside(what, x, bad, str(self))
+
+
+def _outside(what: str, x: np.ndarray, bad: np.ndarray, accepted: str) -> ValueError:
+    where = tuple(int(i) for i in np.argwhere(bad)[0])
+    return ValueError(f"{what} has {int(bad.sum())} values that are not {accepted}; the first is {x[where]} at index {where}")

@@ -1,0 +1,5 @@
+"""Model structures: the few classes that differ in their graph of latents."""
+
+from .vae import VAE
+
+__all__ = ["VAE"]

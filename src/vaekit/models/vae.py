@@ -1,0 +1,220 @@
+"""The variational autoencoder whose named latents are independent given x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..distributions import mean, seeded
+from ..trace import Latent, Scores, Trace, bytes_per_sample, score
+
+MEMORY = 256 * 2**20
+
+
+class VAE(nn.Module):
+    """p(x given z) p(z) with the amortised posterior q(z given x), all parts the caller's (Kingma & Welling 2014).
+
+    encoder      (x, y) to features; x arrives scaled to order one by the domain's location and scale
+    posteriors   for each named latent, features to q(z given x)
+    priors       for each of the same names, condition or None to p(z)
+    decoder      (z, y) to the likelihood's parameters, z (…, D) all latents side by side in their order
+    likelihood   parameters to p(x given z)
+    condition    C, the size of the condition y; 0 for an unconditional model
+
+    Letters: S samples, B batch, D all latents' sizes together, C condition. y is (B, C), or (B,) whole numbers below C,
+    which stand for their one-hot vectors. Densities are nats in the data's own units.
+
+    >>> from vaekit import domains, likelihoods, networks, posteriors, priors
+    >>> p = likelihoods.Bernoulli((1, 8, 8), domains.Domain("binary"))
+    >>> encoder = networks.MLP(p.event_shape, hidden=(32,))
+    >>> vae = VAE(
+    ...     encoder=encoder,
+    ...     posteriors={"z": posteriors.DiagonalNormal(32, latent=2)},
+    ...     priors={"z": priors.StandardNormal(latent=2)},
+    ...     decoder=networks.MLP((2,), p.parameter_shape, hidden=(32,)),
+    ...     likelihood=p,
+    ... )
+    >>> vae.trace(torch.zeros(5, 1, 8, 8), samples=3).log_weight.shape
+    torch.Size([3, 5])
+    >>> vae.sample(4, seed=0).shape
+    torch.Size([4, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        posteriors: Mapping[str, nn.Module],
+        priors: Mapping[str, nn.Module],
+        decoder: nn.Module,
+        likelihood: nn.Module,
+        condition: int = 0,
+    ) -> None:
+        super().__init__()
+        if not posteriors or list(posteriors) != list(priors):
+            raise ValueError(
+                f"posteriors and priors must name the same latents in the same order, got {list(posteriors)} and {list(priors)}"
+            )
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.posteriors, self.priors = nn.ModuleDict(posteriors), nn.ModuleDict(priors)
+        self.condition = condition
+        self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
+        domain = likelihood.domain
+        self.register_buffer("location", torch.as_tensor(domain.location, dtype=torch.get_default_dtype()), persistent=False)  # type: ignore[union-attr]
+        self.register_buffer("scale", torch.as_tensor(domain.scale, dtype=torch.get_default_dtype()), persistent=False)  # type: ignore[union-attr]
+        self.precision: torch.dtype | None = None
+        """The type that encoder and decoder compute in, None for that of the weights; distributions always keep the weights'."""
+        with torch.no_grad():
+            any_y = torch.zeros(1, condition) if condition else None
+            self.sizes: dict[str, int] = {name: prior(any_y).event_shape[-1] for name, prior in self.priors.items()}
+
+    # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
+
+    def trace(self, x: Tensor, y: Tensor | None = None, samples: int = 1) -> Trace:
+        """S = `samples` draws of the latents of x (B, *event), and the likelihood at each."""
+        y = self._one_hot(y)
+        latents = tuple(
+            Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y)) for name, q in self._posterior(x, y).items()
+        )
+        return Trace(x, self._likelihood(torch.cat([latent.z for latent in latents], -1), y), latents)
+
+    def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
+        features = self._network(self.encoder, (x - self.location) / self.scale, y)
+        return {name: posterior(features) for name, posterior in self.posteriors.items()}
+
+    def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
+        return self.likelihood(self._network(self.decoder, z, y))
+
+    def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+        if self.precision is None:
+            return network(x, y)
+        with torch.autocast(x.device.type, self.precision):
+            return network(x, y).to(x.dtype)
+
+    def _one_hot(self, y: Tensor | None) -> Tensor | None:
+        if not self.condition:
+            return None
+        if y is not None and y.dim() == 1:
+            # Not `one_hot` of torch: that reads the largest label back to the host to check it.
+            return (y[:, None] == torch.arange(self.condition, device=y.device)).to(self.scale.dtype)
+        return y
+
+    # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
+
+    @torch.no_grad()
+    def encode(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, samples: int | None = None, seed: int | None = None) -> Tensor:
+        """Posterior means of x (B, *event), (B, D); with `samples` = S, that many draws of z, (S, B, D).
+
+        A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
+        """
+        x, y = self._checked(x, y)
+        with seeded(seed):
+            q = self._posterior(x, y).values()
+            parts = [mean(each) if samples is None else each.sample(torch.Size((samples,))) for each in q]
+        return torch.cat(parts, -1)
+
+    @torch.no_grad()
+    def decode(self, z: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, draw: bool = False, seed: int | None = None) -> Tensor:
+        """The mean of p(x given z) for z (…, D), (…, *event), in the data's own units; with `draw`, a draw from it."""
+        z = torch.as_tensor(z, dtype=self.scale.dtype, device=self.scale.device)
+        if z.dim() == 0 or z.shape[-1] != self.latent_size:
+            raise ValueError(f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}")
+        px = self._likelihood(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
+        with seeded(seed):
+            return px.sample() if draw else mean(px)
+
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        x: ArrayLike | Tensor,
+        y: ArrayLike | Tensor | None = None,
+        samples: int | None = None,
+        draw: bool = False,
+        seed: int | None = None,
+    ) -> Tensor:
+        """x (B, *event) encoded and decoded: from the posterior mean, (B, *event), or from S = `samples` draws, (S, B, *event).
+
+        Each is the likelihood's mean, or with `draw` a draw from it. Random only where asked for.
+        """
+        with seeded(seed):
+            return self.decode(self.encode(x, y, samples), y, draw)
+
+    @torch.no_grad()
+    def sample(self, n: int | None = None, y: ArrayLike | Tensor | None = None, draw: bool = True, seed: int | None = None) -> Tensor:
+        """n draws from the model, (n, *event): z from the prior, then x from p(x given z), or its mean without `draw`.
+
+        A conditional model draws one for each row of y (n, C) or (n,), and `n` may be left out; one row serves all n.
+        """
+        if n is None:
+            n = 1 if y is None else len(torch.as_tensor(y))
+        if n < 1:
+            raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
+        condition = self._checked_condition(y, n)
+        with seeded(seed):
+            shape = torch.Size((n,) if condition is None else ())
+            z = torch.cat([prior(condition).sample(shape) for prior in self.priors.values()], -1)
+            return self.decode(z, condition, draw)
+
+    def score(
+        self,
+        x: ArrayLike | Tensor,
+        y: ArrayLike | Tensor | None = None,
+        samples: int = 100,
+        seed: int | None = None,
+        memory: int = MEMORY,
+    ) -> Scores:
+        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, in chunks of at most `memory` bytes."""
+        x, y = self._checked(x, y)
+        with seeded(seed):
+            chunk = memory // bytes_per_sample(lambda s: self.trace(x[:1], None if y is None else y[:1], s)) // len(x)
+            return score(lambda s: self.trace(x, y, s), samples, max(1, chunk))
+
+    def log_prob(
+        self,
+        x: ArrayLike | Tensor,
+        y: ArrayLike | Tensor | None = None,
+        samples: int = 100,
+        seed: int | None = None,
+        memory: int = MEMORY,
+    ) -> Tensor:
+        """log p(x given y) of x (B, *event) from K = `samples` importance weights, (B,) nats (Burda et al. 2016, eq. 8).
+
+        In expectation a lower bound, tight as K grows.
+        """
+        return self.score(x, y, samples, seed, memory).log_prob
+
+    @property
+    def latent_size(self) -> int:
+        """D, all latents together."""
+        return sum(self.sizes.values())
+
+    def split(self, z: Tensor) -> dict[str, Tensor]:
+        """z (…, D) as one tensor for each named latent."""
+        return dict(zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True))
+
+    def _checked(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
+        given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        if given.dim() != len(self.event_shape) + 1 or tuple(given.shape[1:]) != self.event_shape or not len(given):
+            raise ValueError(f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B at least 1")
+        self.likelihood.domain.check(given.detach().cpu().numpy(), "x")  # type: ignore[operator, union-attr]
+        return given.to(self.scale.device, self.scale.dtype), self._checked_condition(y, len(given))
+
+    def _checked_condition(self, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
+        if not self.condition:
+            if y is not None:
+                raise ValueError("y was given to a model without a condition; leave it out, or train with a condition")
+            return None
+        if y is None:
+            raise ValueError(f"this model is conditional: it needs y, (B, {self.condition}) or (B,) whole numbers below {self.condition}")
+        given = torch.as_tensor(y, device=self.scale.device)
+        if given.dim() == 1 and not given.is_floating_point():
+            if len(given) and (int(given.min()) < 0 or int(given.max()) >= self.condition):
+                raise ValueError(f"y has labels {int(given.min())}..{int(given.max())}; accepted: 0..{self.condition - 1}")
+            given = self._one_hot(given)  # type: ignore[assignment]
+        if given.dim() != 2 or given.shape[1] != self.condition or len(given) not in (1, n):
+            raise ValueError(f"y has shape {tuple(given.shape)}; accepted: ({n}, {self.condition}) or ({n},) whole numbers below {self.condition}")
+        return given.to(self.scale.dtype).expand(n, -1)

@@ -1,0 +1,200 @@
+"""Networks: plain modules from a tensor (and an optional condition) to a tensor, with no probability in them.
+
+One contract for all, encoders and decoders alike: `forward(x, y=None)` maps x (…, *in_shape), with y (…, C) when built with
+`condition=C`, to (…, *out_shape), for any number of leading dimensions (samples S, batch B). Built without an `out_shape`, a network ends in
+the features of its last hidden layer, which is what a posterior's heads want; `out_shape` then tells how many there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .errors import unknown
+
+Shape = Sequence[int]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "selu": nn.SELU,
+    "leaky-relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+
+
+def activation_named(name: str) -> nn.Module:
+    """The activation of that name; `ValueError` with the nearest name otherwise.
+
+    >>> activation_named("tanh")
+    Tanh()
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(unknown("activation", name, ACTIVATIONS))
+    return ACTIVATIONS[name]()
+
+
+class MLP(nn.Module):
+    """Fully connected layers with an activation after each hidden one.
+
+    x (…, *in_shape), y (…, condition) to (…, *out_shape); without `out_shape`, to the last hidden layer's features.
+
+    >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
+    torch.Size([5, 3, 2, 10])
+    >>> MLP((4,), hidden=(32, 16), condition=3).out_shape
+    (16,)
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape | None = None,
+        condition: int = 0,
+        hidden: tuple[int, ...] = (512,),
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
+        self.in_shape, self.condition = tuple(in_shape), condition
+        sizes = [math.prod(in_shape) + condition, *hidden]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(fan_in, fan_out), activation_named(activation)]
+        if out_shape is not None:
+            layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
+        self.out_shape = (sizes[-1],) if out_shape is None else tuple(out_shape)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        flat = x.flatten(x.dim() - len(self.in_shape))
+        return self.layers(join(flat, y, self.condition)).unflatten(-1, self.out_shape)
+
+
+class ConvEncoder(nn.Module):
+    """Strided 3×3 convolutions, each halving height and width (rounded up), then one fully connected layer.
+
+    Images (…, C, H, W) of any size; y (…, condition) joins the image as constant channels.
+
+    >>> ConvEncoder((1, 28, 20), channels=(8, 16), features=32)(torch.zeros(5, 1, 28, 20)).shape
+    torch.Size([5, 32])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape | None = None,
+        condition: int = 0,
+        channels: tuple[int, ...] = (32, 64),
+        features: int = 256,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.in_shape, self.condition = _image_shape(in_shape, channels), condition
+        sizes = [in_shape[0] + condition, *channels]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
+        height, width = _halvings(in_shape[1:], len(channels))[-1]
+        layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, features), activation_named(activation)]
+        if out_shape is not None:
+            layers.append(nn.Linear(features, math.prod(out_shape)))
+        self.out_shape = (features,) if out_shape is None else tuple(out_shape)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.condition:
+            y = _required(y, self.condition)
+            channels = y[..., None, None].expand(*y.shape, *x.shape[-2:])
+            x = _cat(x, channels, -3)
+        lead = x.shape[:-3]
+        return self.layers(x.reshape(-1, *x.shape[-3:])).reshape(*lead, *self.out_shape)
+
+
+class ConvDecoder(nn.Module):
+    """One fully connected layer, then transposed 3×3 convolutions, each doubling height and width back to the image's.
+
+    z (…, *in_shape) to parameter maps (…, P, C, H, W); y (…, condition) joins z. The mirror of `ConvEncoder`: `channels` are
+    given in its order, from the image inwards.
+
+    >>> ConvDecoder((10,), (2, 1, 28, 20), channels=(8, 16))(torch.zeros(3, 5, 10)).shape
+    torch.Size([3, 5, 2, 1, 28, 20])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        condition: int = 0,
+        channels: tuple[int, ...] = (32, 64),
+        features: int = 256,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        _image_shape(tuple(out_shape)[-3:], channels)
+        self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
+        sizes = _halvings(out_shape[-2:], len(channels))
+        height, width = sizes[-1]
+        layers: list[nn.Module] = [
+            nn.Linear(math.prod(in_shape) + condition, features),
+            activation_named(activation),
+            nn.Linear(features, channels[-1] * height * width),
+            activation_named(activation),
+            nn.Unflatten(-1, (channels[-1], height, width)),
+        ]
+        maps = [*reversed(channels), math.prod(out_shape[:-2])]
+        for i, (fan_in, fan_out) in enumerate(zip(maps, maps[1:], strict=False)):
+            (small, target) = (sizes[-1 - i], sizes[-2 - i])
+            # A stride of 2 maps n to 2n - 1; output padding makes up the one missing row or column of an even size.
+            extra = (target[0] - (2 * small[0] - 1), target[1] - (2 * small[1] - 1))
+            layers.append(nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=extra))
+            if i < len(channels) - 1:
+                layers.append(activation_named(activation))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        flat = join(x.flatten(x.dim() - len(self.in_shape)), y, self.condition)
+        return self.layers(flat.reshape(-1, flat.shape[-1])).reshape(*flat.shape[:-1], *self.out_shape)
+
+
+def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
+    """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
+    return _cat(x, _required(y, condition), -1) if condition else x
+
+
+def _required(y: Tensor | None, condition: int) -> Tensor:
+    if y is None:
+        raise ValueError(f"this network was built with condition={condition}: it needs y of shape (…, {condition})")
+    return y
+
+
+def _cat(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    lead = torch.broadcast_shapes(x.shape[:dim], y.shape[:dim])
+    return torch.cat([x.expand(*lead, *x.shape[dim:]), y.to(x.dtype).expand(*lead, *y.shape[dim:])], dim)
+
+
+def _image_shape(shape: Shape, channels: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 3:
+        raise ValueError(f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'")
+    if not channels or any(width < 1 for width in channels):
+        raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
+    return tuple(shape)
+
+
+def _halvings(size: Shape, times: int) -> list[tuple[int, int]]:
+    sizes = [(size[0], size[1])]
+    for _ in range(times):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvEncoder}
+DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder}

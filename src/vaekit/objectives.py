@@ -1,0 +1,138 @@
+"""Objectives: frozen data, called on a trace and the progress of the run; they return a loss and its named terms.
+
+Every number is nats per datum, averaged over the batch. A loss is minimised, the bounds among the terms are maximised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .schedules import Constant, Schedule
+from .trace import Trace
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The `loss` to minimise, a scalar that carries gradients, and the `terms` worth recording, detached scalars or numbers."""
+
+    loss: Tensor
+    terms: dict[str, Tensor | float]
+
+
+Objective = Callable[[Trace, float], Loss]
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """-E_q log p(x given z) + beta KL(q || p): the negative evidence lower bound at beta = 1 (Kingma & Welling 2014, eq. 7).
+
+    `beta` other than 1 is the beta-VAE (Higgins et al. 2017), a schedule of it is KL warm-up (Bowman et al. 2016).
+    `free_bits` (nats per latent dimension): a term of the KL that is on the batch's average below it is not pressed further down
+    (Kingma et al. 2016, eq. 15). Where the KL has no terms per dimension, the whole of it is held above D times that.
+    """
+
+    beta: float | Schedule = 1.0
+    free_bits: float = 0.0
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+        if isinstance(self.beta, (int, float)):
+            if self.beta < 0:
+                raise ValueError(f"beta must be at least 0, got {self.beta}")
+            object.__setattr__(self, "beta", Constant(float(self.beta)))
+        if self.free_bits < 0:
+            raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        beta = self.beta(progress)  # type: ignore[operator]
+        terms = bound_terms(trace)
+        penalty: Tensor | float = 0.0
+        for latent in trace.latents:
+            per_term = latent.kl_terms.flatten(0, -2).mean(0)
+            if self.free_bits:
+                dimensions = latent.z.shape[-1] / per_term.shape[-1]
+                per_term = per_term.clamp(min=self.free_bits * dimensions)
+            penalty = penalty + per_term.sum()
+        loss = -trace.log_px.mean() + beta * penalty
+        return Loss(loss, terms | {"beta": beta})
+
+
+@dataclass(frozen=True)
+class IWAE:
+    """-log 1/k sum_k w_k with `samples` = k importance weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8)."""
+
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        bound = log_mean_exp(trace.log_weight).mean()
+        return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach()})
+
+
+@dataclass(frozen=True)
+class DReG:
+    """The IWAE bound with the doubly reparameterised gradient of the encoder (Tucker et al. 2019, eq. 9).
+
+    The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own parameters stopped;
+    likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its decay as k grows.
+    A trace serves one such loss: the weighting is put on the gradient of its z.
+    """
+
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        log_weight = trace.log_weight_stopped
+        weight = log_weight.detach().softmax(0)
+        for latent in trace.latents:
+            if latent.z.requires_grad:
+                latent.z.register_hook(lambda gradient: gradient * weight[..., None])
+        # The loss has IWAE's value and the gradient of sum of weight * log_weight, weights held constant.
+        surrogate = (weight * log_weight).sum(0).mean()
+        bound = log_mean_exp(log_weight.detach()).mean()
+        return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
+
+
+@dataclass(frozen=True)
+class STL:
+    """The negative ELBO without the score of q in its gradient, which then vanishes where q is exact (Roeder et al. 2017, eq. 8)."""
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        return Loss(-trace.log_weight_stopped.mean(), bound_terms(trace))
+
+
+def bound_terms(trace: Trace) -> dict[str, Tensor | float]:
+    """What every objective records, detached scalars: elbo = reconstruction - kl, and the KL of each latent if there are several."""
+    reconstruction = trace.log_px.detach().mean()
+    kls = {name: kl.detach().mean() for name, kl in trace.kl.items()}
+    total = torch.stack(list(kls.values())).sum()
+    terms: dict[str, Tensor | float] = {"elbo": reconstruction - total, "reconstruction": reconstruction, "kl": total}
+    return terms | ({f"kl/{name}": value for name, value in kls.items()} if len(kls) > 1 else {})
+
+
+def log_mean_exp(log_weight: Tensor) -> Tensor:
+    """log of the mean of exp over the first dimension: (S, …) to (…)."""
+    return log_weight.logsumexp(0) - math.log(log_weight.shape[0])
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE, "dreg": DReG, "stl": STL}

@@ -1,0 +1,133 @@
+"""The table of every named part, and the one way to build a part from a name and options.
+
+A part's constructor states by its argument names what it needs: those that the model being built supplies (its *context*, such as
+`latent` or `event_shape`), and those that a user may set, which have defaults. So a row in a table is all that a new part takes,
+and one that needs something unusual of the model (the VampPrior its encoder) just asks for it by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from .errors import unknown
+from .likelihoods import LIKELIHOODS
+from .networks import DECODERS, ENCODERS
+from .objectives import OBJECTIVES
+from .posteriors import POSTERIORS
+from .priors import PRIORS
+from .schedules import SCHEDULES
+
+Factory = Callable[..., Any]
+Table = Mapping[str, Factory]
+
+OPTIMIZERS: dict[str, Factory] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+}
+
+CONTEXT = frozenset(
+    "in_shape out_shape condition features latent event_shape domain encoder posterior params lr foreach fused".split()
+)
+"""The argument names that the model or the training supplies; all others of a part's constructor are a user's options."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The named parts of each family. `PARTS` has the built-in ones; `extended` adds one's own.
+
+    >>> mine = PARTS.extended(priors={"mine": PARTS.priors["standard-normal"]})
+    >>> "mine" in mine.priors, "mine" in PARTS.priors
+    (True, False)
+    """
+
+    encoders: Table = field(default_factory=lambda: ENCODERS)
+    decoders: Table = field(default_factory=lambda: DECODERS)
+    posteriors: Table = field(default_factory=lambda: POSTERIORS)
+    priors: Table = field(default_factory=lambda: PRIORS)
+    likelihoods: Table = field(default_factory=lambda: LIKELIHOODS)
+    objectives: Table = field(default_factory=lambda: OBJECTIVES)
+    schedules: Table = field(default_factory=lambda: SCHEDULES)
+    optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
+
+    def extended(self, **families: Table) -> Parts:
+        """These parts and those given, family by family; a name that is there already is replaced."""
+        known = [f.name for f in fields(self)]
+        for family in families:
+            if family not in known:
+                raise ValueError(unknown("family of parts", family, known))
+        return replace(self, **{family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()})
+
+
+PARTS = Parts()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part: its type, and its default (`inspect.Parameter.empty` where it must be given)."""
+
+    type: Any
+    default: Any
+
+
+def options(factory: Factory) -> dict[str, Option]:
+    """What a user may set of a part, by name.
+
+    >>> list(options(PARTS.priors["vamp"]))
+    ['components']
+    """
+    hints = get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
+    return {
+        name: Option(hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if name not in CONTEXT and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+
+
+def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given options of the part called `name`, each validated against the type that its constructor states.
+
+    Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a missing one.
+    A value that is itself a table with a `name` is a schedule.
+    """
+    table: Table = getattr(parts, family)
+    what = family.removesuffix("s")
+    if name not in table:
+        raise ValueError(unknown(what, name, table))
+    accepted = options(table[name])
+    for key in given:
+        if key not in accepted:
+            raise ValueError(unknown(f"option of {what} {name!r}:", key, accepted))
+    values = {}
+    for key, option in accepted.items():
+        if key not in given:
+            if option.default is inspect.Parameter.empty:
+                raise ValueError(f"{what} {name!r} needs the option {key!r}")
+            continue
+        value = given[key]
+        if isinstance(value, Mapping) and "name" in value:
+            rest = {k: v for k, v in value.items() if k != "name"}
+            value = build(parts, "schedules", value["name"], rest)
+        try:
+            values[key] = TypeAdapter(option.type, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"option {key!r} of {what} {name!r} is {value!r}: {first['msg'].lower()}") from None
+    return values
+
+
+def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **context: Any) -> Any:
+    """The part called `name`, made with the given options and with what of `context` its constructor asks for."""
+    values = check(parts, family, name, given)
+    factory = getattr(parts, family)[name]
+    wanted = inspect.signature(factory).parameters
+    return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
+

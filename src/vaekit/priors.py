@@ -1,0 +1,118 @@
+"""Priors p(z), p(z given y): modules whose `forward(y=None)` returns a distribution over z.
+
+Without a condition its batch shape is (), with y (…, C) it is that of y, (…). A `zuko` flow keeps the same contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+
+from . import distributions
+from .distributions import independent
+from .domains import Domain
+from .flows import coupling_flow
+
+
+class StandardNormal(nn.Module):
+    """p(z) = N(z; 0, I), whatever the condition.
+
+    >>> StandardNormal(latent=2)().log_prob(torch.zeros(5, 2)).shape
+    torch.Size([5])
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(latent), persistent=False)
+        self.register_buffer("scale", torch.ones(latent), persistent=False)
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        lead = () if y is None else y.shape[:-1]
+        return independent(Normal(self.loc.expand(*lead, -1), self.scale.expand(*lead, -1), validate_args=False))
+
+
+class Mixture(nn.Module):
+    """p(z) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), all learned; given y, all linear in y.
+
+    The components start spread out as draws from N(0, I), so that they do not all learn the same.
+
+    >>> Mixture(latent=2, components=3)().sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, latent: int, condition: int = 0, components: int = 10) -> None:
+        super().__init__()
+        _check_components(components)
+        self.shape = (components, 2 * latent + 1)
+        start = torch.zeros(self.shape)
+        start[:, :latent] = torch.randn(components, latent)
+        self.start = nn.Parameter(start)
+        self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        parameters = self.start
+        if self.shift is not None:
+            if y is None:
+                raise ValueError(f"this prior was built with condition={self.shift.in_features}: it needs y")
+            parameters = parameters + self.shift(y.to(self.start.dtype)).unflatten(-1, self.shape)
+        latent = (self.shape[1] - 1) // 2
+        loc, log_variance, logits = parameters.split([latent, latent, 1], -1)
+        scale = (0.5 * log_variance.clamp(-10, 10)).exp()
+        return distributions.Mixture(logits.squeeze(-1), independent(Normal(loc, scale, validate_args=False)))
+
+
+class VampPrior(nn.Module):
+    """p(z) = 1/K sum_k q(z given u_k), a mixture of posteriors at K learned pseudo-inputs u (Tomczak & Welling 2018, eq. 9).
+
+    Takes the model's own encoder and posterior. Pseudo-inputs live in the encoder's input space (order one), clamped to [0, 1]
+    where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        posterior: nn.Module,
+        event_shape: Sequence[int],
+        domain: Domain,
+        condition: int = 0,
+        components: int = 500,
+    ) -> None:
+        super().__init__()
+        _check_components(components)
+        self.encoder, self.posterior, self.condition = encoder, posterior, condition
+        self.bounded = domain.kind in ("binary", "grey", "unit")
+        noise = torch.rand if self.bounded else torch.randn
+        self.pseudo_inputs = nn.Parameter(noise(components, *event_shape))
+        self.register_buffer("logits", torch.zeros(components), persistent=False)
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        inputs = self.pseudo_inputs.clamp(0, 1) if self.bounded else self.pseudo_inputs
+        if self.condition and y is not None:
+            y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
+            inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])
+        q = self.posterior(self.encoder(inputs, y if self.condition else None))
+        return distributions.Mixture(self.logits.expand(q.batch_shape), q)
+
+
+def flow(latent: int, condition: int = 0, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
+    """A real-valued non-volume-preserving flow (Dinh et al. 2017), conditioned on y where there is one, from `zuko`."""
+    return coupling_flow(latent, condition, transforms, hidden)
+
+
+def _check_components(components: int) -> None:
+    if components < 1:
+        raise ValueError(f"components must be at least 1, got {components}")
+
+
+PRIORS: dict[str, Callable[..., nn.Module]] = {
+    "standard-normal": StandardNormal,
+    "mixture": Mixture,
+    "vamp": VampPrior,
+    "flow": flow,
+}

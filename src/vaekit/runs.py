@@ -1,0 +1,249 @@
+"""A run is a folder: made by `train`, read by `load_run`, whole at every instant.
+
+spec.json (what was asked, and the shape of the data), weights.safetensors, metrics.jsonl (a line for each epoch and split),
+checkpoints/ (training states and the best weights); pictures/ and report.html are written by `report`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import Checkpoints, load_tensors, set_model_tensors, write_atomic
+from .datasets import DATASETS, Dataset, load
+from .datasets.tensors import TensorSplit, to_device
+from .errors import RunError, unknown
+from .models import VAE
+from .parts import PARTS, Parts
+from .recipes import RECIPES
+from .spec import Schema, Spec, build_model, build_objective, from_json, parse_toml, schema_of, to_json, with_likelihood
+from .training import Epoch, Progress, fit, resolve_device
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained (or part-trained) model with all that describes it."""
+
+    path: Path
+    spec: Spec
+    schema: Schema
+    model: VAE
+    parts: Parts = field(default=PARTS, repr=False)
+
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
+        dataset = load_data(self.spec)
+        if fingerprint(dataset) != self.schema.fingerprint:
+            raise RunError(f"dataset {self.spec.data.name!r} is not what {self.path} was trained on: its values have changed")
+        return dataset
+
+    def data(self, split: str = "test") -> TensorSplit:
+        """A split of the run's data as its model sees it, on the model's device."""
+        return to_device(self.dataset(), split, self.spec.data.treatment, self.model.scale.device)
+
+    def history(self) -> list[Epoch]:
+        """The records of all epochs, in order."""
+        return read_metrics(self.path)
+
+
+def train(
+    target: str | Path | Spec,
+    out: str | Path | None = None,
+    *,
+    sets: Iterable[str] = (),
+    epochs: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    parts: Parts = PARTS,
+    on_start: Callable[[Path, Spec, Dataset], None] = lambda path, spec, dataset: None,
+    on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
+
+    `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"). With `resume`
+    the run in `out` goes on where it was, by its own spec, `epochs` excepted. Raises `ValueError`, one line, for what can't be run,
+    before anything is written; `NonFiniteError` when the loss stops being finite.
+
+    >>> import tempfile
+    >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
+    >>> run.model.encode(run.data("test").x[:5]).shape
+    torch.Size([5, 10])
+    """
+    sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
+    folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target), resume)
+    if resume:
+        spec, schema = read_spec(folder, parts)
+        if others := [s for s in sets if not s.startswith("training.epochs=")]:
+            raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change")
+        spec = Spec.model_validate(spec.model_dump() | {"training": spec.training.model_dump() | ({"epochs": epochs} if epochs else {})})
+        dataset = load_data(spec)
+        if fingerprint(dataset) != schema.fingerprint:
+            raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
+    else:
+        spec = target if isinstance(target, Spec) else resolve(target, sets, parts)
+        dataset = load_data(spec)
+        schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
+        spec = with_likelihood(spec, schema.domain, parts)
+    device = resolve_device(spec.training.device)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
+    held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
+    train_data = to_device(dataset, "train", spec.data.treatment, device)
+    held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
+    if not resume:
+        _prepare_folder(folder, overwrite)
+    write_atomic(folder / "spec.json", to_json(spec, schema))
+    on_start(folder, spec, dataset)
+
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if resume:
+        _drop_metrics_after(folder, checkpoints.newest_epoch())
+
+    def record(records: list[Epoch]) -> None:
+        append_metrics(folder, records)
+        on_epoch(records)
+
+    fit(
+        model,
+        train_data,
+        held_data,
+        build_objective(spec, parts),
+        spec.training,
+        split=held_out,
+        folder=folder,
+        resume=resume and bool(checkpoints.all()),
+        parts=parts,
+        on_epoch=record,
+        on_progress=on_progress,
+    )
+    return Run(folder, spec, schema, model, parts)
+
+
+def resolve(target: str | Path, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
+    """The spec that `target` means: a recipe's, a .toml file's, or the default one for a dataset by name or path."""
+    name = str(target)
+    if name in RECIPES:
+        return parse_toml(RECIPES[name], sets, parts)
+    if name.endswith(".toml"):
+        try:
+            return parse_toml(Path(name).read_text(encoding="utf-8"), sets, parts)
+        except OSError as error:
+            raise ValueError(f"cannot read {name}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is not a text file in UTF-8") from None
+    if name not in DATASETS and not Path(name).exists():
+        raise ValueError(unknown("target", name, [*RECIPES, *DATASETS, "a .toml file", "a path to data"]))
+    return parse_toml(_default_toml(name), sets, parts)
+
+
+def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
+    """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the folder.
+
+    Parts of one's own are found in `parts`. Raises `RunError`, one line, for a folder that holds no whole run.
+    """
+    folder = Path(path)
+    spec, schema = read_spec(folder, parts)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
+    weights = folder / "weights.safetensors"
+    if not weights.exists():
+        raise RunError(f"{folder} has no weights yet; finish it with: vaekit train --resume --out {folder}")
+    set_model_tensors(model, load_tensors(weights)[0], weights)
+    return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
+
+
+def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
+    """Spec and schema of the run in `folder`; `RunError`, one line, where there is none."""
+    path = folder / "spec.json"
+    try:
+        return from_json(path.read_text(encoding="utf-8"), parts)
+    except FileNotFoundError:
+        raise RunError(f"{folder} is no run: it has no spec.json") from None
+    except NotADirectoryError:
+        raise RunError(f"{folder} is no run: it is a file") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def load_data(spec: Spec) -> Dataset:
+    """The dataset that `spec` names."""
+    data = spec.data
+    return load(data.name, label=data.label, domain=data.domain, validation=data.validation, seed=data.seed)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
+    digest = hashlib.sha256()
+    for name, split in dataset.splits.items():
+        for array in (split.x, split.y):
+            if array is not None:
+                digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+                digest.update(memoryview(array).cast("B"))
+    return digest.hexdigest()
+
+
+def append_metrics(folder: Path, records: Iterable[Epoch]) -> None:
+    """Add records to metrics.jsonl, each a whole line or, after a kill, a torn last one that `read_metrics` leaves out."""
+    lines = "".join(json.dumps(_flat(record)) + "\n" for record in records)
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_metrics(folder: Path) -> list[Epoch]:
+    """The records in metrics.jsonl, in order; none if there is no such file."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds")}
+        except (json.JSONDecodeError, KeyError):
+            continue
+        records.append(Epoch(**fixed, terms=values))
+    return records
+
+
+def _flat(record: Epoch) -> dict[str, Any]:
+    head = {"epoch": record.epoch, "step": record.step, "split": record.split}
+    return head | record.terms | {"seconds": round(record.seconds, 6)}
+
+
+def _drop_metrics_after(folder: Path, done: int) -> None:
+    kept = [record for record in read_metrics(folder) if record.epoch <= done]
+    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(_flat(record)) + "\n" for record in kept))
+
+
+def _default_toml(name: str) -> str:
+    path = Path(name)
+    return f"[data]\nname = {json.dumps(str(path.resolve()) if name not in DATASETS else name)}"
+
+
+def _name(target: str | Path | Spec) -> str:
+    return Path(target.data.name).stem if isinstance(target, Spec) else Path(target).stem
+
+
+def _free_folder(folder: Path, resume: bool) -> Path:
+    number, free = 1, folder
+    while free.exists() and not resume:
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _prepare_folder(folder: Path, overwrite: bool) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / "spec.json").exists():
+            raise RunError(f"{folder} is not empty and is no run; name another folder")
+        if not overwrite:
+            raise RunError(f"{folder} holds a run already; add --resume to go on with it, or --overwrite to replace it")
+        shutil.rmtree(folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,113 @@
+"""Schedules: the value of a coefficient as a function of progress, the fraction of the run that is done (0 to 1).
+
+Fractions, not steps, so that a warm-up can't be longer than the training and the final value is always reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Schedule = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value throughout."""
+
+    value: float = 1.0
+
+    def __call__(self, progress: float) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From `start` to `end` in a straight line over the first `until` of the run, then `end`.
+
+    >>> [Linear(0.0, 1.0, until=0.5)(t) for t in (0.0, 0.25, 0.5, 1.0)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    until: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_fraction("until", self.until)
+
+    def __call__(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * min(progress / self.until, 1.0)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From `start` to `end` along half a cosine over the first `until` of the run, then `end`."""
+
+    start: float = 0.0
+    end: float = 1.0
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_fraction("until", self.until)
+
+    def __call__(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * 0.5 * (1 - math.cos(math.pi * min(progress / self.until, 1.0)))
+
+
+@dataclass(frozen=True)
+class Cyclic:
+    """`cycles` times from `start` to `end` in a line over the first `ramp` of each cycle, then `end` (Fu et al. 2019)."""
+
+    start: float = 0.0
+    end: float = 1.0
+    cycles: int = 4
+    ramp: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_fraction("ramp", self.ramp)
+        if self.cycles < 1:
+            raise ValueError(f"cycles must be at least 1, got {self.cycles}")
+
+    def __call__(self, progress: float) -> float:
+        if progress >= 1.0:
+            return self.end
+        return self.start + (self.end - self.start) * min(progress * self.cycles % 1.0 / self.ramp, 1.0)
+
+
+@dataclass(frozen=True)
+class Geometric:
+    """From `start` to `end` in `stages` stages of lengths 1, base, base², …, by a constant factor from one to the next.
+
+    Eight stages of base 3 from 1e-3 to 1e-4 are the learning rates of Burda et al. 2016: 3^i passes at 1e-3 · 10^(-i/7).
+    """
+
+    start: float = 1e-3
+    end: float = 1e-4
+    stages: int = 8
+    base: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.stages < 2 or self.base <= 1 or self.start <= 0 or self.end <= 0:
+            raise ValueError(f"geometric schedule needs stages >= 2, base > 1, start and end > 0, got {self}")
+
+    def __call__(self, progress: float) -> float:
+        passed = progress * (self.base**self.stages - 1)
+        # The first float tolerance: a stage begins exactly at its boundary, not an ulp later.
+        stage = math.floor(math.log(passed + 1, self.base) + 1e-9)
+        return self.start * (self.end / self.start) ** (min(stage, self.stages - 1) / (self.stages - 1))
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is a fraction of the run, above 0 and at most 1; got {value}")
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": Constant,
+    "linear": Linear,
+    "cosine": Cosine,
+    "cyclic": Cyclic,
+    "geometric": Geometric,
+}

@@ -1,0 +1,280 @@
+"""The spec of a run: everything needed to build it again, typed, checked, and saved as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .datasets import Dataset, Treatment
+from .distributions import seeded
+from .domains import Domain
+from .errors import unknown
+from .likelihoods import check_domain
+from .models import VAE
+from .objectives import Objective
+from .parts import PARTS, Parts, build, check
+from .schedules import Constant, Schedule
+
+FORMAT = 1
+"""The version of the saved form, raised when a change makes older files unreadable."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Model = TypeVar("_Model", bound=_Strict)
+
+
+class PartSpec(BaseModel):
+    """A part by name, with its options beside it; a bare string is a name with no options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class DataSpec(_Strict):
+    """Which data, and what is done to them before they are shown to a model."""
+
+    name: str = "digits"
+    label: str | None = None
+    domain: str | None = None
+    validation: Annotated[int, Field(ge=0)] | None = None
+    binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
+    dequantize: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.binarize, self.dequantize, self.seed)
+
+
+class LatentSpec(_Strict):
+    """One named latent."""
+
+    size: Annotated[int, Field(ge=1, le=100_000)] = 16
+    posterior: PartSpec = PartSpec(name="diagonal-normal")
+    prior: PartSpec = PartSpec(name="standard-normal")
+
+
+class ModelSpec(_Strict):
+    """The parts of a VAE. `condition` conditions all of them on the data's labels or covariates.
+
+    Without a likelihood, it is the first one named that is a density of the data.
+    """
+
+    encoder: PartSpec = PartSpec(name="mlp")
+    decoder: PartSpec = PartSpec(name="mlp")
+    likelihood: PartSpec | None = None
+    latents: Annotated[dict[str, LatentSpec], Field(min_length=1)] = {"z": LatentSpec()}
+    condition: bool = False
+
+
+class TrainingSpec(_Strict):
+    """How to train. `early_stopping` is a number of epochs without a better validation loss, `ema` the decay of an average of weights."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    optimizer: PartSpec = PartSpec(name="adam")
+    learning_rate: Annotated[float, Field(gt=0)] | PartSpec = 1e-3
+    clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Spec(_Strict):
+    """A whole run: data, model, objective, training; `title` and `source` say what it is and who published it."""
+
+    title: str = ""
+    source: str = ""
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    objective: PartSpec = PartSpec(name="elbo")
+    training: TrainingSpec = TrainingSpec()
+
+
+class Schema(_Strict):
+    """What a model must know of its data, saved with the run so that it loads without them."""
+
+    event_shape: tuple[Annotated[int, Field(ge=1)], ...]
+    domain: Domain
+    condition: Annotated[int, Field(ge=0)] = 0
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
+def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
+    """A spec from nested tables, as TOML gives them; `ValueError`, one line, for anything in them that is not understood."""
+    spec = _validated(Spec, values, "spec")
+    for part, families in _named(spec):
+        check(parts, families, part.name, part.options)
+    return spec
+
+
+def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
+    """A spec from TOML, changed by `sets` of the form "a.b=c", where c is a TOML value or else a string.
+
+    >>> parse_toml("[training]\\nepochs = 3", ["training.seed=7", "model.latents.z.prior=vamp"]).training.seed
+    7
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not valid TOML: {error}") from None
+    for each in sets:
+        _override(values, each)
+    return parse(values, parts)
+
+
+def _override(values: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise ValueError(f"cannot set {assignment!r}; accepted: a.b=c, such as training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        below = values.setdefault(key, {})
+        if isinstance(below, str):  # a part given by its bare name, which now gets an option
+            below = values[key] = {"name": below}
+        if not isinstance(below, dict):
+            raise ValueError(f"cannot set {assignment!r}: {key!r} is {below!r}, which has nothing below it")
+        values = below
+    values[keys[-1]] = value
+
+
+def _named(spec: Spec) -> Iterable[tuple[PartSpec, str]]:
+    model = spec.model
+    yield from [(model.encoder, "encoders"), (model.decoder, "decoders")]
+    if model.likelihood:
+        yield model.likelihood, "likelihoods"
+    for latent in model.latents.values():
+        yield from [(latent.posterior, "posteriors"), (latent.prior, "priors")]
+    yield from [(spec.objective, "objectives"), (spec.training.optimizer, "optimizers")]
+    if isinstance(spec.training.learning_rate, PartSpec):
+        yield spec.training.learning_rate, "schedules"
+
+
+def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
+    """What a model must know of `dataset` under `treatment`."""
+    y = dataset.splits["train"].y
+    condition = 0 if y is None else (len(dataset.classes) or int(y.max()) + 1) if y.ndim == 1 else y.shape[1]
+    return Schema(
+        event_shape=dataset.event_shape,
+        domain=treatment.domain(dataset.domain),
+        condition=condition,
+        classes=dataset.classes,
+        columns=dataset.columns,
+        fingerprint=fingerprint,
+    )
+
+
+def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
+    """`spec` with a likelihood that fits `domain`: its own if it is one, else by default the first that does."""
+    if spec.model.likelihood is None:
+        fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
+        if not fitting:
+            raise ValueError(f"no named likelihood is a density of {domain} data; set data.domain, or bring a likelihood")
+        model = spec.model.model_copy(update={"likelihood": PartSpec(name=fitting[0])})
+        return spec.model_copy(update={"model": model})
+    check_domain(parts.likelihoods, spec.model.likelihood.name, domain)
+    return spec
+
+
+def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = PARTS) -> VAE:
+    """The model that `spec` describes for data of `schema`, its weights drawn from `seed`."""
+    if spec.likelihood is None:
+        raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
+    check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
+    if spec.condition and not schema.condition:
+        raise ValueError("model.condition is set, but the data have no labels; give data.label, or unset model.condition")
+    condition = schema.condition if spec.condition else 0
+
+    def part(family: str, given: PartSpec, **context: Any) -> Any:
+        shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": condition}
+        return build(parts, family, given.name, given.options, **shared, **context)
+
+    with seeded(seed):
+        likelihood = part("likelihoods", spec.likelihood)
+        encoder = part("encoders", spec.encoder, in_shape=schema.event_shape)
+        features = math.prod(encoder.out_shape)
+        posteriors, priors = {}, {}
+        for name, latent in spec.latents.items():
+            posteriors[name] = part("posteriors", latent.posterior, features=features, latent=latent.size)
+            own = {"encoder": encoder, "posterior": posteriors[name]}
+            priors[name] = part("priors", latent.prior, latent=latent.size, **own)
+        size = sum(latent.size for latent in spec.latents.values())
+        decoder = part("decoders", spec.decoder, in_shape=(size,), out_shape=likelihood.parameter_shape)
+        return VAE(encoder, posteriors, priors, decoder, likelihood, condition)
+
+
+def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:
+    """The objective that `spec` names."""
+    return build(parts, "objectives", spec.objective.name, spec.objective.options)
+
+
+def build_schedule(rate: float | PartSpec, parts: Parts = PARTS) -> Schedule:
+    """The schedule of a learning rate that is a number or a schedule by name."""
+    return build(parts, "schedules", rate.name, rate.options) if isinstance(rate, PartSpec) else Constant(rate)
+
+
+def to_json(spec: Spec, schema: Schema) -> str:
+    """The saved form of a run's description."""
+    values = {"format": FORMAT, "spec": spec.model_dump(mode="json"), "schema": schema.model_dump(mode="json")}
+    return json.dumps(values, indent=2) + "\n"
+
+
+def from_json(text: str, parts: Parts = PARTS) -> tuple[Spec, Schema]:
+    """Spec and schema from their saved form; `ValueError`, one line, for anything else."""
+    try:
+        values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        given = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"format is {given!r}; accepted: {FORMAT}, as this version of vaekit writes it")
+    return parse(values.get("spec", {}), parts), _validated(Schema, values.get("schema", {}), "schema")
+
+
+def _validated(model: type[_Model], values: Any, what: str) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(key) for key in first["loc"]]
+        where = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            raise ValueError(unknown(f"{what} key", where, _keys(model, path[:-1]))) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{what} {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys that `model` accepts at `path`; none where that leads into a table of free names."""
+    for key in path:
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return list(LatentSpec.model_fields) if "latents" in path else []
+        model = inner
+    return list(model.model_fields)

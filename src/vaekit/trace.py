@@ -1,0 +1,177 @@
+"""A trace: one pass of data through a model, as distributions and samples, from which every objective and estimate comes.
+
+A model makes traces, objectives and evaluators read them, and neither knows the other: any new model works with every objective,
+any new objective with every model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .distributions import kl_terms, log_prob_stopped
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One named latent of a trace: samples z (S, B, D), the posterior q they were drawn from, and their prior p."""
+
+    name: str
+    z: Tensor
+    q: Distribution
+    p: Distribution
+
+    @cached_property
+    def closed_form(self) -> bool:
+        """Whether `kl` is exact; otherwise it is Monte Carlo on the trace's own samples."""
+        return self._closed_terms is not None
+
+    @cached_property
+    def _closed_terms(self) -> Tensor | None:
+        return kl_terms(self.q, self.p)
+
+    @cached_property
+    def kl_terms(self) -> Tensor:
+        """KL(q || p) as additive terms, nats: (B, T) where closed form (T = D or 1), else (S, B, 1) by Monte Carlo."""
+        if self._closed_terms is not None:
+            return self._closed_terms
+        return (self.log_q - self.log_p).unsqueeze(-1)
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q || p), (B,) where closed form, else (S, B) unbiased single-sample estimates; nats."""
+        return self.kl_terms.sum(-1)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """log q(z given x), (S, B) nats."""
+        return self.q.log_prob(self.z)
+
+    @cached_property
+    def log_q_stopped(self) -> Tensor:
+        """log q(z given x) with the gradient through z alone, (S, B) nats."""
+        return log_prob_stopped(self.q, self.z)
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(z), (S, B) nats."""
+        return self.p.log_prob(self.z)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """S samples of the latents for each of B data: data x (B, *event), likelihood px over (S, B), latents in order."""
+
+    x: Tensor
+    px: Distribution
+    latents: tuple[Latent, ...]
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x given z), (S, B) nats in the data's own units."""
+        return self.px.log_prob(self.x)
+
+    @property
+    def kl(self) -> dict[str, Tensor]:
+        """The KL of each latent by name, (B,) or (S, B) nats."""
+        return {latent.name: latent.kl for latent in self.latents}
+
+    @cached_property
+    def log_weight(self) -> Tensor:
+        """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose expectation under q is the ELBO."""
+        return self.log_px + sum(latent.log_p - latent.log_q for latent in self.latents)
+
+    @cached_property
+    def log_weight_stopped(self) -> Tensor:
+        """`log_weight` with the parameters of q stopped, so that gradients reach the encoder through z alone."""
+        return self.log_px + sum(latent.log_p - latent.log_q_stopped for latent in self.latents)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Estimates from K posterior samples of each of B data, all nats per datum, (B,) unless said."""
+
+    reconstruction: Tensor
+    """E_q log p(x given z)."""
+    kl_terms: dict[str, Tensor]
+    """KL(q || p) of each latent, as additive terms (B, T)."""
+    log_prob: Tensor
+    """log of the mean of K importance weights: a lower bound of log p(x) in expectation, tight as K grows (Burda et al. 2016)."""
+    log_prob_variance: Tensor
+    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²)."""
+
+    @property
+    def kl(self) -> Tensor:
+        return torch.stack([terms.sum(-1) for terms in self.kl_terms.values()]).sum(0)
+
+    @property
+    def elbo(self) -> Tensor:
+        return self.reconstruction - self.kl
+
+
+@torch.no_grad()
+def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
+    """Scores from exactly `samples` draws, at most `chunk` of them in memory at a time; `trace(s)` draws s of them.
+
+    Running sums, so that neither memory nor the value depends on the chunks; sums of weights relative to their running maximum.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    log_px, kls = 0.0, {}  # type: ignore[var-annotated]
+    peak = sum_w = sum_w2 = torch.zeros(())
+    for start in range(0, samples, chunk):
+        t = trace(min(chunk, samples - start))
+        weights = t.log_weight.double()
+        new_peak = weights.amax(0) if start == 0 else torch.maximum(peak, weights.amax(0))
+        scaled = (weights - new_peak).exp()
+        shrink = (peak - new_peak).exp() if start else torch.zeros_like(new_peak)
+        sum_w = sum_w * shrink + scaled.sum(0)
+        sum_w2 = sum_w2 * shrink.square() + scaled.square().sum(0)
+        peak = new_peak
+        log_px = log_px + t.log_px.double().sum(0)
+        for latent in t.latents:
+            if latent.closed_form:
+                kls[latent.name] = latent.kl_terms.double() * samples
+            else:
+                kls[latent.name] = kls.get(latent.name, 0.0) + latent.kl_terms.double().sum(0)
+    ratio = samples * sum_w2 / sum_w.square()  # E[w²] / E[w]², at least 1
+    return Scores(
+        reconstruction=torch.as_tensor(log_px) / samples,
+        kl_terms={name: total / samples for name, total in kls.items()},
+        log_prob=peak + sum_w.log() - math.log(samples),
+        log_prob_variance=(ratio - 1).clamp(min=0) / samples,
+    )
+
+
+class _OutputBytes(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, Tensor):
+                self.total += tensor.numel() * tensor.element_size()
+        return out
+
+
+@torch.no_grad()
+def bytes_per_sample(trace: Callable[[int], Trace]) -> int:
+    """Bytes that one more sample adds to a trace and its weights: all operations' outputs, an upper bound of what is alive at once."""
+    totals = []
+    for samples in (1, 2):
+        with _OutputBytes() as counter:
+            t = trace(samples)
+            t.log_weight  # noqa: B018
+            t.kl  # noqa: B018
+        totals.append(counter.total)
+    return max(1, totals[1] - totals[0])

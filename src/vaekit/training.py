@@ -1,0 +1,240 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
+from .datasets.tensors import TensorSplit
+from .distributions import seeded
+from .errors import NonFiniteError, unknown
+from .models import VAE
+from .objectives import Objective
+from .parts import PARTS, Parts, build
+from .spec import TrainingSpec, build_schedule
+
+POLL_SECONDS = 0.25
+LOOK_ROWS = 500
+"""Rows at a time where no gradient is needed; small training batches would only be slow there."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's averages over a split: every term of the objective, nats per datum."""
+
+    epoch: int
+    step: int
+    split: str
+    terms: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is: `terms` are the averages over the current epoch so far."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    terms: dict[str, float]
+    rows_per_second: float
+
+
+def fit(
+    model: VAE,
+    train: TensorSplit,
+    held_out: TensorSplit | None,
+    objective: Objective,
+    options: TrainingSpec,
+    *,
+    split: str = "valid",
+    folder: Path | None = None,
+    resume: bool = False,
+    parts: Parts = PARTS,
+    on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> State:
+    """Train `model` in place on `train`, looking at `held_out` (called `split`) after each epoch.
+
+    With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with `resume` it goes on
+    from there, to the same weights, bit for bit, as without the interruption: each epoch draws all that is random from the
+    seed and its own number. `on_epoch` gets each epoch's records, `on_progress` a few reports a second.
+
+    Raises `NonFiniteError` when the loss is no finite number, the last good state being on disk.
+    """
+    n, device = len(train), train.x.device
+    if options.batch_size > n:
+        raise ValueError(f"batch_size is {options.batch_size}, but there are {n} training rows; accepted: 1..{n}")
+    if options.early_stopping and (held_out is None or split == "test"):
+        raise ValueError("early_stopping needs rows held out for validation; set data.validation above 0")
+    model.to(device).train()
+    model.precision = torch.bfloat16 if options.precision == "bfloat16" else None
+    rate = build_schedule(options.learning_rate, parts)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    chosen = options.optimizer
+    optimizer = build(parts, "optimizers", chosen.name, chosen.options, params=parameters, lr=rate(0.0), fused=True)
+    average = copy.deepcopy(model).eval().requires_grad_(False) if options.ema else None
+    models: dict[str, nn.Module] = {"model": model} | ({"average": average} if average else {})
+
+    checkpoints = Checkpoints(folder / "checkpoints") if folder else None
+    state = State()
+    if resume and checkpoints:
+        state = checkpoints.load(models, optimizer)
+    elif checkpoints:
+        checkpoints.save(state, models, optimizer)
+
+    best: dict[str, Tensor] = {}
+    steps = math.ceil(n / options.batch_size)
+    total = steps * options.epochs
+    samples = getattr(objective, "samples", 1)
+    while state.epoch < options.epochs and not _stale(state, options):
+        started, polled = time.perf_counter(), time.perf_counter()
+        with seeded(_stream(options.seed, state.epoch)):
+            order = torch.randperm(n)
+            order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
+            meter = _Meter(device)
+            for i, index in enumerate(order.split(options.batch_size)):
+                progress = state.step / total
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(progress)
+                x, y = train.batch(index)
+                result = objective(model.trace(x, y, samples), progress)
+                optimizer.zero_grad()
+                result.loss.backward()
+                if options.clip:
+                    nn.utils.clip_grad_norm_(parameters, options.clip)
+                optimizer.step()
+                if average:
+                    _update_average(average, model, options.ema or 0.0)
+                meter.add({"loss": result.loss.detach()} | result.terms, len(index))
+                state.step += 1
+                if on_progress and time.perf_counter() - polled > POLL_SECONDS:
+                    polled = time.perf_counter()
+                    done = (i + 1) * options.batch_size
+                    terms = meter.averages(state)
+                    on_progress(Progress(state.epoch, options.epochs, i + 1, steps, terms, done / (polled - started)))
+            terms = meter.averages(state)
+        state.epoch += 1
+        scored = average or model
+        records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started)]
+        if held_out is not None:
+            looked = time.perf_counter()
+            terms = look(scored, held_out, objective, options.batch_size, seed=options.seed)
+            records.append(Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked))
+        state.seconds += time.perf_counter() - started
+        better = split != "test" and held_out is not None and (state.best_loss is None or terms["loss"] < state.best_loss)
+        if better:
+            state.best_loss, state.best_epoch = terms["loss"], state.epoch
+            if options.early_stopping:
+                best = {name: tensor.clone() for name, tensor in model_tensors(scored).items()}
+        # In this order, so that a kill between any two leaves what resuming can make whole: it drops records and best weights
+        # that are newer than the state by making them again.
+        if checkpoints and better:
+            save_tensors(checkpoints.best, model_tensors(scored))
+        on_epoch(records)
+        if checkpoints and (state.epoch % options.checkpoint_every == 0 or state.epoch == options.epochs):
+            checkpoints.save(state, models, optimizer)
+
+    if average:
+        set_model_tensors(model, model_tensors(average))
+    if options.early_stopping:
+        set_model_tensors(model, best or load_tensors(checkpoints.best)[0])  # type: ignore[union-attr]
+    if folder:
+        save_tensors(folder / "weights.safetensors", model_tensors(model))
+    model.eval()
+    return state
+
+
+@torch.no_grad()
+def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, seed: int = 0) -> dict[str, float]:
+    """The objective's terms on `data`, averaged, with its coefficients at their final values and the same draws each time."""
+    training = model.training
+    model.eval()
+    meter = _Meter(data.x.device)
+    with seeded(_stream(seed, -1)):
+        for start in range(0, len(data), max(batch_size, LOOK_ROWS)):
+            x, y = data.batch(slice(start, start + max(batch_size, LOOK_ROWS)))
+            result = objective(model.trace(x, y, getattr(objective, "samples", 1)), 1.0)
+            meter.add({"loss": result.loss} | result.terms, len(x))
+    model.train(training)
+    return meter.averages()
+
+
+class _Meter:
+    """Running sums of terms that stay on the device: nothing is read back until `averages`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.type = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+        self.good = torch.zeros((), dtype=torch.int64, device=device)
+        self.rows = 0
+
+    def add(self, terms: dict[str, Tensor | float], rows: int) -> None:
+        self.tensors = [name for name, value in terms.items() if isinstance(value, Tensor)]
+        self.numbers = {name: value for name, value in terms.items() if not isinstance(value, Tensor)}
+        values = torch.stack([terms[name] for name in self.tensors]).to(self.type)  # type: ignore[misc]
+        if self.rows == 0:
+            self.sums, self.last = torch.zeros_like(values), values
+        self.sums.add_(values, alpha=rows)
+        # `last` stops at the first step that is not finite, `good` counts those before it.
+        self.last = torch.where(self.finite, values, self.last)
+        self.finite = self.finite & values[0].isfinite()
+        self.good += self.finite
+        self.rows += rows
+
+    def averages(self, state: State | None = None) -> dict[str, float]:
+        """Each term's average so far; in training (with a `state`), `NonFiniteError` if the loss has stopped being finite."""
+        if state and not bool(self.finite):
+            last = dict(zip(self.tensors, self.last.tolist(), strict=True))
+            raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
+        return dict(zip(self.tensors, (self.sums / self.rows).tolist(), strict=True)) | self.numbers  # type: ignore[return-value]
+
+
+def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
+    culprits = [name for name, value in terms.items() if not math.isfinite(value)]
+    # The bounds are sums: what is not finite in its own right is the better name.
+    named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
+    if named.startswith("kl"):
+        cause = "the posterior ran away from the prior; lower training.learning_rate, set training.clip, or warm up the KL"
+    elif named == "reconstruction":
+        cause = "the likelihood's parameters ran away; lower training.learning_rate, set training.clip, or scale the data"
+    else:
+        cause = "the weights are no longer finite; lower training.learning_rate or set training.clip"
+    return f"epoch {epoch}, step {step}: the loss is {terms['loss']} and its term {named!r} is {terms[named]}; likely {cause}"
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def _stale(state: State, options: TrainingSpec) -> bool:
+    return bool(options.early_stopping) and state.epoch - state.best_epoch >= (options.early_stopping or 0)
+
+
+def _stream(seed: int, epoch: int) -> int:
+    """The seed of one epoch's random stream (-1: that of the looks), unrelated between epochs and seeds."""
+    return int(np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` means here: "auto" is CUDA or MPS where there is one, else the CPU."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    here = ["auto", "cpu"] + ["cuda"] * cuda + [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * mps
+    if name not in here:
+        raise ValueError(unknown("device on this machine", name, here))
+    return torch.device(name)

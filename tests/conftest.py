@@ -1,0 +1,26 @@
+"""Settings that every test shares: one thread per worker, no window, the same examples on each run."""
+
+from __future__ import annotations
+
+import os
+
+# Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import hypothesis
+import pytest
+import torch
+
+# A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
+hypothesis.settings.register_profile(
+    "deterministic", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("deterministic")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("public_data") and not os.environ.get("VAEKIT_DATA"):
+        pytest.skip("needs VAEKIT_DATA")
