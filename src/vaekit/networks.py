@@ -84,7 +84,7 @@ class ConvEncoder(nn.Module):
 
     Images (…, C, H, W) of any size; y (…, condition) joins the image as constant channels.
 
-    >>> ConvEncoder((1, 28, 20), channels=(8, 16), features=32)(torch.zeros(5, 1, 28, 20)).shape
+    >>> ConvEncoder((1, 28, 20), channels=(8, 16), dense=32)(torch.zeros(5, 1, 28, 20)).shape
     torch.Size([5, 32])
     """
 
@@ -94,7 +94,7 @@ class ConvEncoder(nn.Module):
         out_shape: Shape | None = None,
         condition: int = 0,
         channels: tuple[int, ...] = (32, 64),
-        features: int = 256,
+        dense: int = 256,
         activation: str = "relu",
     ) -> None:
         super().__init__()
@@ -104,10 +104,10 @@ class ConvEncoder(nn.Module):
         for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
         height, width = _halvings(in_shape[1:], len(channels))[-1]
-        layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, features), activation_named(activation)]
+        layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, dense), activation_named(activation)]
         if out_shape is not None:
-            layers.append(nn.Linear(features, math.prod(out_shape)))
-        self.out_shape = (features,) if out_shape is None else tuple(out_shape)
+            layers.append(nn.Linear(dense, math.prod(out_shape)))
+        self.out_shape = (dense,) if out_shape is None else tuple(out_shape)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -135,7 +135,7 @@ class ConvDecoder(nn.Module):
         out_shape: Shape,
         condition: int = 0,
         channels: tuple[int, ...] = (32, 64),
-        features: int = 256,
+        dense: int = 256,
         activation: str = "relu",
     ) -> None:
         super().__init__()
@@ -144,9 +144,9 @@ class ConvDecoder(nn.Module):
         sizes = _halvings(out_shape[-2:], len(channels))
         height, width = sizes[-1]
         layers: list[nn.Module] = [
-            nn.Linear(math.prod(in_shape) + condition, features),
+            nn.Linear(math.prod(in_shape) + condition, dense),
             activation_named(activation),
-            nn.Linear(features, channels[-1] * height * width),
+            nn.Linear(dense, channels[-1] * height * width),
             activation_named(activation),
             nn.Unflatten(-1, (channels[-1], height, width)),
         ]

@@ -92,6 +92,29 @@ def options(factory: Factory) -> dict[str, Option]:
     }
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue: a part, the first sentence of its description, and its options with their defaults."""
+
+    family: str
+    name: str
+    summary: str
+    options: dict[str, Any]
+
+
+def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
+    """All named parts, or those of one family; `ValueError` for an unknown family."""
+    families = [f.name for f in fields(parts)]
+    if family is not None and family not in families:
+        raise ValueError(unknown("family of parts", family, families))
+    entries = []
+    for each in [family] if family else families:
+        for name, factory in getattr(parts, each).items():
+            defaults = {key: option.default for key, option in options(factory).items()}
+            entries.append(Entry(each, name, (inspect.getdoc(factory) or "").split("\n")[0], defaults))
+    return entries
+
+
 def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given options of the part called `name`, each validated against the type that its constructor states.
 

@@ -15,15 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from .checkpoint import Checkpoints, load_tensors, set_model_tensors, write_atomic
 from .datasets import DATASETS, Dataset, load
 from .datasets.tensors import TensorSplit, to_device
+from .distributions import seeded
 from .errors import RunError, unknown
 from .models import VAE
 from .parts import PARTS, Parts
 from .recipes import RECIPES
 from .spec import Schema, Spec, build_model, build_objective, from_json, parse_toml, schema_of, to_json, with_likelihood
 from .training import Epoch, Progress, fit, resolve_device
+
+
+ROWS = 1000
+"""Data encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,45 @@ class Run:
     def data(self, split: str = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device."""
         return to_device(self.dataset(), split, self.spec.data.treatment, self.model.scale.device)
+
+    def encode(self, split: str = "test", *, draw: bool = False, seed: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Latent codes of a whole split, (N, D): posterior means, or with `draw` one draw each; and the split's y if it has any."""
+        data = self.data(split)
+        codes = []
+        with seeded(seed):
+            for start in range(0, len(data), ROWS):
+                x, y = data.batch(slice(start, start + ROWS))
+                z = self.model.encode(x, self._condition(y), 1 if draw else None)
+                codes.append(z[0] if draw else z)
+        return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
+
+    def reconstructions(
+        self, split: str = "test", n: int = 16, *, samples: int | None = None, draw: bool = False, seed: int | None = None
+    ) -> Tensor:
+        """The first n data of a split, each before its S reconstructions (one, from the mean, without `samples`): (n, 1 + S, *event)."""
+        data = self.data(split)
+        with seeded(seed):
+            x, y = data.batch(slice(0, min(n, len(data))))
+            made = self.model.reconstruct(x, self._condition(y), samples, draw)
+        return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
+
+    def sample(self, n: int, label: str | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
+        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the classes in turn."""
+        if not self.model.condition:
+            if label is not None:
+                raise ValueError(f"label {label!r} was given, but {self.path} is not conditional; train with model.condition=true")
+            return self.model.sample(n, draw=draw, seed=seed)
+        names = self.schema.classes or tuple(map(str, range(self.model.condition)))
+        if label is None:
+            y = torch.arange(n) % len(names)
+        elif label in names:
+            y = torch.full((n,), names.index(label))
+        else:
+            raise ValueError(unknown("label", label, names))
+        return self.model.sample(n, y, draw=draw, seed=seed)
+
+    def _condition(self, y: Tensor | None) -> Tensor | None:
+        return y if self.model.condition else None
 
     def history(self) -> list[Epoch]:
         """The records of all epochs, in order."""
@@ -205,7 +253,7 @@ def read_metrics(folder: Path) -> list[Epoch]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(line)
-            fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds")}
+            fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds", "rows")}
         except (json.JSONDecodeError, KeyError):
             continue
         records.append(Epoch(**fixed, terms=values))
@@ -214,7 +262,7 @@ def read_metrics(folder: Path) -> list[Epoch]:
 
 def _flat(record: Epoch) -> dict[str, Any]:
     head = {"epoch": record.epoch, "step": record.step, "split": record.split}
-    return head | record.terms | {"seconds": round(record.seconds, 6)}
+    return head | record.terms | {"rows": record.rows, "seconds": round(record.seconds, 6)}
 
 
 def _drop_metrics_after(folder: Path, done: int) -> None:

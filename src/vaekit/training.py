@@ -36,6 +36,7 @@ class Epoch:
     split: str
     terms: dict[str, float]
     seconds: float
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,11 @@ def fit(
             terms = meter.averages(state)
         state.epoch += 1
         scored = average or model
-        records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started)]
+        records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
         if held_out is not None:
             looked = time.perf_counter()
             terms = look(scored, held_out, objective, options.batch_size, seed=options.seed)
-            records.append(Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked))
+            records.append(Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out)))
         state.seconds += time.perf_counter() - started
         better = split != "test" and held_out is not None and (state.best_loss is None or terms["loss"] < state.best_loss)
         if better:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -50,13 +50,12 @@ def test_amat_round_trip(file: Path, x: np.ndarray, packed: bool, end: str, last
 def test_amat_refuses_any_single_wrong_byte(file: Path, x: np.ndarray, data: st.DataObject) -> None:
     text = bytearray(amat(x) + b"\n")
     place = data.draw(st.integers(0, len(text) - 1))
-    wrong = data.draw(st.sampled_from([byte for byte in b"012 .x\t\x00" if byte not in b"01" or text[place] not in b"01"]))
-    same = text[place] == wrong
+    wrong = data.draw(
+        st.sampled_from([byte for byte in b"012 .x\t\x00" if byte not in b"01" or text[place] not in b"01"])
+    )
+    assume(text[place] != wrong)
     text[place] = wrong
     file.write_bytes(text)
-    # A newline in place of the space of a one-row file would be another valid file; no such byte is drawn.
-    if same or (wrong == ord(" ") and place == len(text) - 1):
-        return
     with pytest.raises(ValueError, match="line"):
         read_amat(file)
 

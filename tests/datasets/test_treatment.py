@@ -99,7 +99,9 @@ def test_a_grey_batch_is_the_probability() -> None:
     x = torch.tensor([[0, 51, 255]], dtype=torch.uint8)
     torch.testing.assert_close(Treatment("grey").batch(x, GREY), torch.tensor([[0.0, 0.2, 1.0]]))
     columns = Domain("unit", location=(0.0, -1.0), scale=(4.0, 2.0))
-    torch.testing.assert_close(Treatment("grey").batch(torch.tensor([[1.0, 0.0]]), columns), torch.tensor([[0.25, 0.5]]))
+    torch.testing.assert_close(
+        Treatment("grey").batch(torch.tensor([[1.0, 0.0]]), columns), torch.tensor([[0.25, 0.5]])
+    )
 
 
 def test_a_stochastic_batch_is_fresh_and_has_the_probability_of_the_pixel() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .base import Dataset, Split
+from .catalogue import catalogue
 from .loading import load
 from .named import DATASETS
 from .treatment import Treatment, treat
 
-__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "load", "treat"]
+__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "catalogue", "load", "treat"]

@@ -95,9 +95,9 @@ def stored(x: np.ndarray, what: str) -> np.ndarray:
     if x.size == 0:
         raise ValueError(f"{what} is empty: its shape is {x.shape}")
     if x.dtype in (np.bool_, np.uint8):
-        return np.ascontiguousarray(x, dtype=np.uint8)
+        return np.asarray(x, np.uint8, order="C")
     with np.errstate(over="ignore"):  # found by the next check, and named
-        kept = np.ascontiguousarray(x, dtype=np.float32)
+        kept = np.asarray(x, np.float32, order="C")
     finite = np.isfinite(kept)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])

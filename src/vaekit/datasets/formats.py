@@ -72,11 +72,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises `ValueError` where the file is damaged, no such file, or holds Python objects.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"x": found}
-        with found:
-            return {name: np.asarray(found[name]) for name in found}
+        with path.open("rb") as file:  # opened here, since NumPy leaves a damaged archive open
+            found = np.load(file, allow_pickle=False)
+            return {"x": found} if isinstance(found, np.ndarray) else {name: np.asarray(found[name]) for name in found}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is no whole NumPy file of numbers (Python objects are refused): {reason}") from error

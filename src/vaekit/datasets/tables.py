@@ -47,7 +47,7 @@ def read_parquet(path: Path, label: str | None) -> Content:
     names = table.column_names
     _check_names(path, names, label)
     if holes := [name for name in names if table.column(name).null_count]:
-        raise ValueError(f"{path}: missing values in {_quoted(holes)}; fill them or drop those rows")
+        raise ValueError(f"{path} has missing values in {_quoted(holes)}; fill them or drop those rows")
     arrays = {name: table.column(name).to_numpy() for name in names}
     _refuse_text(path, [name for name in names if name != label and arrays[name].dtype.kind not in "buif"])
     return _content(path, arrays, label)
@@ -131,7 +131,7 @@ def _integers_if_all_are(labels: np.ndarray) -> np.ndarray:
 
 def _check_names(path: Path, names: Sequence[str], label: str | None) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{path} has more than one column named {_quoted(twice)}; rename them")
+        raise ValueError(f"{path} has more than one column of the name {_quoted(twice)}; rename them")
     if label is not None and label not in names:
         near = get_close_matches(label, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"columns: {_quoted(names)}"
@@ -141,10 +141,10 @@ def _check_names(path: Path, names: Sequence[str], label: str | None) -> None:
 def _refuse_text(path: Path, names: Sequence[str]) -> None:
     if names:
         advice = "encode them as numbers or drop them, or name the column of classes by label="
-        raise ValueError(f"{path}: not numbers in {_quoted(names)}; {advice}")
+        raise ValueError(f"{path} has columns that are not numbers: {_quoted(names)}; {advice}")
 
 
 def _quoted(names: Sequence[str]) -> str:
     """At most eight names, so that a message stays one readable line."""
     shown = ", ".join(repr(name) for name in names[:8])
-    return f"column{'s' * (len(names) > 1)} {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,375 @@
+"""The command line: each command calls public functions of the library and holds no logic of its own.
+
+Nothing of the library is imported until a command needs it: `vaekit --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+    from .parts import Parts
+    from .runs import Run
+    from .training import Epoch, Progress
+
+app = typer.Typer(
+    name="vaekit",
+    help="Variational autoencoders: train, score, sample, encode.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+LINE_SECONDS = 5.0
+out = Console()
+err = Console(stderr=True)
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of whatever is drawn.")]
+Split = Annotated[str, typer.Option(help="train, valid or test.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .csv, .parquet.")]
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = "digits",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples of the final likelihood.")] = 200,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+) -> None:
+    """Train a model; ends with its scores and the path of report.html."""
+    from . import evaluation, report, runs
+
+    started: list[Path] = []
+    bar = _Bar()
+
+    def on_start(path: Path, spec: Any, dataset: Any) -> None:
+        started.append(path)
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
+        _say(f"{spec.title or target}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        bar.started(spec.training.epochs)
+
+    try:
+        with bar.bar:
+            run = runs.train(
+                target,
+                folder,
+                sets=sets or (),
+                epochs=epochs,
+                resume=resume,
+                overwrite=overwrite,
+                parts=_parts(context),
+                on_start=on_start,
+                on_epoch=bar.epoch,
+                on_progress=bar.progress,
+            )
+    except KeyboardInterrupt:
+        if started:
+            raise KeyboardInterrupt(f"go on with: vaekit train --resume --out {started[0]}") from None
+        raise
+    dataset = run.dataset()
+    split = "test" if "test" in dataset.splits else list(dataset.splits)[-1]
+    scores = evaluation.evaluate(run.model, run.data(split), samples, split=split)
+    _print_scores(scores)
+    _say(f"report: {report.write_report(run, scores)}")
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    run: RunPath,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
+    split: Split = "test",
+    as_json: Json = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors."""
+    from . import evaluation
+
+    loaded = _load(run, device, context)
+    scores = evaluation.evaluate(loaded.model, loaded.data(split), samples, split=split, seed=seed)
+    if as_json:
+        print(json.dumps(asdict(scores), indent=2))
+    else:
+        _print_scores(scores)
+
+
+@app.command()
+def sample(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    label: Annotated[str | None, typer.Option(help="The class to draw, by name or number (conditional runs).")] = None,
+    mean: Annotated[bool, typer.Option("--mean", help="Means of p(x given z), not draws from it.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw from the model: z from its prior, then x."""
+    from .outputs import check_ending
+
+    check_ending(path)
+    loaded = _load(run, device, context)
+    _write(path, loaded, loaded.sample(n, label, draw=not mean, seed=seed))
+
+
+@app.command()
+def reconstruct(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many of the split's data, from its start.")] = 16,
+    samples: Annotated[int | None, typer.Option(min=1, help="Draws of z for each datum; default: its mean.")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draws from p(x given z), not its means.")] = False,
+    split: Split = "test",
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Write data and their reconstructions: for each datum itself, then what it is decoded to."""
+    from .outputs import check_ending
+
+    check_ending(path)
+    loaded = _load(run, device, context)
+    pairs = loaded.reconstructions(split, n, samples=samples, draw=draw, seed=seed)
+    _write(path, loaded, pairs.flatten(0, 1), columns=pairs.shape[1])
+
+
+@app.command()
+def encode(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    split: Split = "test",
+    draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Write the latent codes of a split: posterior means, or draws; a table has the labels beside them."""
+    from .outputs import check_ending, write_array
+
+    check_ending(path)
+    loaded = _load(run, device, context)
+    codes, labels = loaded.encode(split, draw=draw, seed=seed)
+    names = [f"{name}{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
+    write_array(path, codes, names, {} if labels is None else {"label": labels})
+    _say(f"{path}: {' x '.join(map(str, codes.shape))}")
+
+
+@app.command()
+def recipes(
+    show: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this recipe as TOML, to edit.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes, or print one as TOML to edit and train from."""
+    import tomllib
+
+    from .errors import unknown
+    from .recipes import RECIPES
+
+    if show is not None and show not in RECIPES:
+        raise ValueError(unknown("recipe", show, RECIPES))
+    if show is not None:
+        values = tomllib.loads(RECIPES[show])
+        print(json.dumps(values, indent=2) if as_json else RECIPES[show].strip())
+        return
+    tables = {name: tomllib.loads(text) for name, text in RECIPES.items()}
+    if as_json:
+        print(json.dumps(tables, indent=2))
+    else:
+        rows = [(name, values["title"], values["source"]) for name, values in tables.items()]
+        _print_table(("recipe", "what", "source"), rows)
+
+
+@app.command()
+def datasets(
+    show: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this dataset alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the named datasets: shape, sizes, values, licence, and whether they are on this machine."""
+    from .datasets import catalogue
+
+    rows = [asdict(row) for row in catalogue(show)]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif show:
+        _print_table(("", ""), [(key, _cell(value)) for key, value in rows[0].items()])
+    else:
+        _print_rows(rows, ("name", "title", "sizes", "shape", "values", "here"))
+
+
+@app.command()
+def parts(
+    context: typer.Context,
+    show: Annotated[str | None, typer.Argument(metavar="[FAMILY]", help="Show this family alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the parts that models are made of, with their options and defaults."""
+    from .parts import catalogue
+
+    rows = [asdict(row) for row in catalogue(_parts(context), show)]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_rows(rows, ("family", "name", "summary", "options"))
+
+
+def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
+    """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
+
+    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted. With VAEKIT_DEBUG set, errors keep
+    their traceback.
+    """
+    try:
+        app(None if argv is None else list(argv), standalone_mode=False, obj=parts)
+        return 0
+    except KeyboardInterrupt as interrupt:
+        return _fail(f"interrupted; {interrupt}" if str(interrupt) else "interrupted", 130)
+    except BrokenPipeError:
+        # The reader of our output has had enough; nothing more may be written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (typer.TyperException, ValueError, ArithmeticError, OSError, MemoryError) as error:
+        if os.environ.get("VAEKIT_DEBUG"):
+            raise
+        return _fail(_message(error), 2)
+    except RuntimeError as error:  # how torch says that memory is out
+        if os.environ.get("VAEKIT_DEBUG") or "memory" not in str(error):
+            raise
+        return _fail("not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    err.print(f"vaekit: {' '.join(message.split())}", highlight=False, markup=False, soft_wrap=True)
+    return status
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message().rstrip('.')}; see vaekit --help"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return "×".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _parts(context: typer.Context) -> Parts:
+    from .parts import PARTS
+
+    return context.obj or PARTS
+
+
+def _load(path: Path, device: str, context: typer.Context) -> Run:
+    from .runs import load_run
+
+    return load_run(path, device, _parts(context))
+
+
+def _write(path: Path, run: Run, x: Any, columns: int | None = None) -> None:
+    from .outputs import write_array
+
+    domain = run.schema.domain
+    white = domain.scale if isinstance(domain.scale, float) else 1.0
+    write_array(path, x.cpu().numpy(), run.schema.columns, white=white, per_row=columns)
+    _say(f"{path}: {' x '.join(map(str, x.shape))}")
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    out.print(table, highlight=False)
+
+
+def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    _print_table(columns, [[_cell(row[column]) for column in columns] for row in rows])
+
+
+def _print_scores(scores: Evaluation) -> None:
+    table = Table(title=f"{scores.split}, {scores.n:,} data, nats per datum", box=None, show_header=False, title_justify="left")
+    rows = [
+        ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
+        ("reconstruction", f"{scores.reconstruction:.2f}"),
+        ("KL", f"{scores.kl:.2f}"),
+        (f"NLL, {scores.samples:,} samples", f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"),
+        ("bits per dimension", f"{scores.bits_per_dim:.4f}"),
+        ("active units", f"{scores.active_units} of {scores.latent_size}"),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    out.print(table, highlight=False)
+    if not scores.is_likelihood:
+        _say("grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood")
+
+
+class _Bar:
+    """Progress of a training: a live bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.bar = Bar(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(),
+            console=out,
+            disable=not out.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=None, terms="")
+        self.rate = 0.0
+        self.printed = time.monotonic()
+
+    def started(self, epochs: int) -> None:
+        self.bar.update(self.task, total=epochs)
+
+    def progress(self, progress: Progress) -> None:
+        self.rate = progress.rows_per_second
+        done = progress.epoch + progress.step / progress.steps
+        self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
+
+    def epoch(self, records: list[Epoch]) -> None:
+        train = records[0]
+        self.rate = train.rows / max(train.seconds, 1e-9)
+        terms = f"{self._terms(train.terms)} · {records[-1].split} {records[-1].terms['elbo']:.2f}"
+        self.bar.update(self.task, completed=train.epoch, terms=terms)
+        if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
+            self.printed = time.monotonic()
+            _say(f"epoch {train.epoch}: {terms}")
+
+    def _terms(self, terms: dict[str, float]) -> str:
+        parts = [f"{name} {terms[key]:.2f}" for name, key in (("ELBO", "elbo"), ("rec", "reconstruction"), ("KL", "kl"))]
+        return f"{' · '.join(parts)} · {self.rate:,.0f} rows/s"

@@ -1,0 +1,85 @@
+"""Arrays to files of the kind that a name's ending says: `.npy`, `.csv`, `.parquet`, and `.png` for images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import write_atomic
+from .errors import unknown
+
+ENDINGS = (".npy", ".csv", ".parquet", ".png")
+
+
+def check_ending(path: Path) -> None:
+    """Raise `ValueError` for a path that `write_array` could not write, before any work is done for it."""
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(unknown("ending of --out", path.suffix, ENDINGS))
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder of --out, {path.parent}, is not there")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_array(
+    path: Path,
+    array: np.ndarray,
+    columns: Sequence[str] = (),
+    extra: Mapping[str, np.ndarray] | None = None,
+    *,
+    white: float = 1.0,
+    per_row: int | None = None,
+) -> None:
+    """Write `array` (N, …) to `path`, whole or not at all.
+
+    A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the columns of
+    `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `white` is their largest value.
+    `.npy` has the array alone, in its shape.
+    """
+    check_ending(path)
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        write_atomic(path, lambda temporary: _save_npy(temporary, array))
+    elif ending == ".png":
+        from . import plots
+
+        if array.ndim != 4:
+            raise ValueError(f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet")
+        figure = plots.image_grid(array / white, columns=per_row)
+        write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    else:
+        flat = array.reshape(len(array), -1)
+        names = list(columns) if len(columns) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]
+        table = dict(zip(names, flat.T, strict=True)) | dict(extra or {})
+        write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
+
+
+def _save_npy(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:  # given a path, NumPy would add its own ending
+        np.save(file, array, allow_pickle=False)
+
+
+def _save_csv(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        # tolist: Python numbers, whose repr is the shortest text that reads back as the same value
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+
+
+def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    pyarrow, parquet = _pyarrow()
+    parquet.write_table(pyarrow.table({name: np.ascontiguousarray(column) for name, column in table.items()}), path)
+
+
+def _pyarrow():  # type: ignore[no-untyped-def]
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError("a .parquet file needs pyarrow: pip install 'vaekit[tables]'; or write .csv or .npy") from None
+    return pyarrow, parquet
