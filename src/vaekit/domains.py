@@ -55,7 +55,9 @@ class Domain:
             raise ValueError(f"domain {self.kind!r} needs at least 2 levels, got {self.levels}")
         if self.relaxed and self.kind != "binary":
             raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
-        if self.kind == "grey" and self.scale == 1.0 and self.levels is not None:
+        if self.kind == "grey" and self.levels is not None:
+            if self.location != 0.0 or self.scale not in (1.0, self.levels - 1):
+                raise ValueError(f"grey levels have location 0, scale levels - 1; got {self.location}, {self.scale}")
             object.__setattr__(self, "scale", float(self.levels - 1))
         scales = np.asarray(self.scale, dtype=float)
         if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(np.asarray(self.location)).all()):

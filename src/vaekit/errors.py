@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -14,6 +15,19 @@ class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
+
+
+def shown(value: object) -> str:
+    """The repr of what a user gave, shortened where it is long or deep: a message stays one line, whatever came in.
+
+    >>> shown([1, [2, "x" * 1000]])[:12]
+    "[1, [2, 'xxx"
+    """
+    return _REPR.repr(value)
+
+
 def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     """The message for a name that isn't among those accepted, with the nearest.
 
@@ -23,4 +37,4 @@ def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     names = [str(each) for each in accepted]
     near = difflib.get_close_matches(str(name), names, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {what} {str(name)!r}{hint}; accepted: {', '.join(names) or 'none'}"
+    return f"unknown {what} {shown(str(name))}{hint}; accepted: {', '.join(names) or 'none'}"

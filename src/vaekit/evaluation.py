@@ -12,11 +12,9 @@ from torch import Tensor
 from .datasets.tensors import TensorSplit
 from .distributions import mean, seeded
 from .models import VAE
-from .trace import bytes_per_sample, score
+from .trace import plan, score
 
 MEMORY = 256 * 2**20
-ENCODES = 250
-"""Samples for each encoding of a datum, at least, where there are so many: the encoder then costs next to nothing."""
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a latent dimension is active (Burda et al. 2016, section 5.2)."""
 
@@ -69,11 +67,10 @@ def evaluate(
     n, per_latent, totals = len(data), {}, _Totals()
     with seeded(seed), torch.no_grad():
         x, y = data.batch(slice(0, 1))
-        rows = max(1, memory // bytes_per_sample(lambda s: model.trace(x, y, s)))
-        batch = max(1, min(n, rows // min(samples, ENCODES)))
+        batch, chunk = plan(model.trace, x, y, n, samples, memory)
         for start in range(0, n, batch):
             x, y = data.batch(slice(start, start + batch))
-            scores = score(lambda s, x=x, y=y: model.trace(x, y, s), samples, max(1, rows // len(x)))  # type: ignore[misc]
+            scores = score(lambda s, x=x, y=y: model.trace(x, y, s), samples, chunk)  # type: ignore[misc]
             for name, terms in scores.kl_terms.items():
                 per_latent[name] = per_latent.get(name, 0.0) + terms.sum(0)
             means = torch.cat([mean(latent.q) for latent in model.trace(x, y).latents], -1).double()

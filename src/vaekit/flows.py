@@ -18,6 +18,8 @@ def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[in
     Distribution.set_default_validate_args(validate)
     if transforms < 1:
         raise ValueError(f"transforms must be at least 1, got {transforms}")
+    if any(width < 1 for width in hidden):
+        raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
     # One dimension cannot be split in two: there, one pass is the whole (conditional) affine map.
     passes = 2 if features > 1 else 1
     return zuko.flows.MAF(features, context, transforms=transforms, hidden_features=list(hidden), passes=passes)

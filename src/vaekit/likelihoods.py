@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
-from .distributions import DiscretizedLogistic, Levels, Scaled, independent
+from .distributions import DiscretizedLogistic, Levels, Scaled, TiltedUniform, checked_clamp, independent
 from .domains import Domain
+from .errors import unknown
 
 
 class Likelihood(nn.Module):
@@ -77,8 +78,7 @@ class ContinuousBernoulli(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)
-        unit = distributions.ContinuousBernoulli(logits=logits, validate_args=False)
-        return self.event(Scaled(unit, self.location, self.scale))
+        return self.event(Scaled(TiltedUniform(logits), self.location, self.scale))
 
 
 class _AnyNormal(Likelihood):
@@ -111,7 +111,7 @@ class GlobalNormal(_AnyNormal):
         self, event_shape: Sequence[int], domain: Domain, log_variance_clamp: tuple[float, float] = (-14.0, 10.0)
     ) -> None:
         super().__init__(event_shape, domain)
-        self.clamp = log_variance_clamp
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.log_variance = nn.Parameter(torch.zeros(()))
 
     def forward(self, parameters: Tensor) -> Distribution:
@@ -129,7 +129,7 @@ class Normal(_AnyNormal):
         self, event_shape: Sequence[int], domain: Domain, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)
     ) -> None:
         super().__init__(event_shape, domain, parameters=2)
-        self.clamp = log_variance_clamp
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_variance = self.split(parameters)
@@ -155,7 +155,7 @@ class LevelsLogistic(Likelihood):
 
     def __init__(self, event_shape: Sequence[int], domain: Domain, log_scale_clamp: tuple[float, float] = (-7.0, 3.0)) -> None:
         super().__init__(event_shape, domain, parameters=2)
-        self.clamp, self.levels = log_scale_clamp, domain.levels or 0
+        self.clamp, self.levels = checked_clamp("log_scale_clamp", log_scale_clamp), domain.levels or 0
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_scale = self.split(parameters)
@@ -178,6 +178,8 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
 
 def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domain: Domain) -> None:
     """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`; it names what would fit."""
+    if name not in table:
+        raise ValueError(unknown("likelihood", name, table))
     domains = getattr(table[name], "domains", None)
     if domains is None:
         raise TypeError(f"likelihood {name!r} declares no `domains`, the kinds of data that it is a density of")

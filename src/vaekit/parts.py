@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .errors import unknown
+from .errors import shown, unknown
 from .likelihoods import LIKELIHOODS
 from .networks import DECODERS, ENCODERS
 from .objectives import OBJECTIVES
@@ -27,6 +28,8 @@ from .schedules import SCHEDULES
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
 
+_OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+
 OPTIMIZERS: dict[str, Factory] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -35,9 +38,9 @@ OPTIMIZERS: dict[str, Factory] = {
 }
 
 CONTEXT = frozenset(
-    "in_shape out_shape condition features latent event_shape domain encoder posterior params lr foreach fused".split()
+    "in_shape out_shape condition features latent event_shape domain encoder posterior parameters params lr foreach fused".split()
 )
-"""The argument names that the model or the training supplies; all others of a part's constructor are a user's options."""
+"""The argument names that the model, a subclass or the training supplies; all others of a constructor are a user's options."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,14 @@ def options(factory: Factory) -> dict[str, Option]:
     >>> list(options(PARTS.priors["vamp"]))
     ['components']
     """
-    hints = get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
+    made = factory
+    while isinstance(made, partial):
+        made = made.func
+    hints = get_type_hints(made.__init__ if isinstance(made, type) else made)
     return {
         name: Option(hints.get(name, Any), parameter.default)
         for name, parameter in inspect.signature(factory).parameters.items()
-        if name not in CONTEXT and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if name not in CONTEXT and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     }
 
 
@@ -123,7 +129,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
     """
     table: Table = getattr(parts, family)
     what = family.removesuffix("s")
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ValueError(unknown(what, name, table))
     accepted = options(table[name])
     for key in given:
@@ -136,14 +142,14 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
                 raise ValueError(f"{what} {name!r} needs the option {key!r}")
             continue
         value = given[key]
-        if isinstance(value, Mapping) and "name" in value:
+        if isinstance(value, Mapping) and "name" in value and family != "schedules":  # a schedule has none below it
             rest = {k: v for k, v in value.items() if k != "name"}
             value = build(parts, "schedules", value["name"], rest)
         try:
-            values[key] = TypeAdapter(option.type, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+            values[key] = TypeAdapter(option.type, config=_OPTIONS).validate_python(value)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(f"option {key!r} of {what} {name!r} is {value!r}: {first['msg'].lower()}") from None
+            raise ValueError(f"option {key!r} of {what} {name!r} is {shown(value)}: {first['msg'].lower()}") from None
     return values
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal, Normal
 
-from .distributions import independent
+from .distributions import checked_clamp, independent
 from .flows import coupling_flow
 
 
@@ -27,7 +27,7 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, features: int, latent: int, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)) -> None:
         super().__init__()
-        self.clamp = _checked_clamp(log_variance_clamp)
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.head = nn.Linear(features, 2 * latent)
 
     def forward(self, features: Tensor) -> Distribution:
@@ -46,7 +46,7 @@ class FullRankNormal(nn.Module):
 
     def __init__(self, features: int, latent: int, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)) -> None:
         super().__init__()
-        self.clamp = _checked_clamp(log_variance_clamp)
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent = latent
         self.head = nn.Linear(features, 2 * latent)
         self.off_diagonal = nn.Linear(features, latent * (latent - 1) // 2) if latent > 1 else None
@@ -66,13 +66,6 @@ class FullRankNormal(nn.Module):
 def flow(features: int, latent: int, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
     """A real-valued non-volume-preserving flow conditioned on the features (Dinh et al. 2017), from `zuko`."""
     return coupling_flow(latent, features, transforms, hidden)
-
-
-def _checked_clamp(clamp: tuple[float, float]) -> tuple[float, float]:
-    low, high = clamp
-    if not low < high:
-        raise ValueError(f"log_variance_clamp must be (low, high) with low < high, got {tuple(clamp)}")
-    return float(low), float(high)
 
 
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {

@@ -15,10 +15,10 @@ decoder = { name = "mlp", hidden = [256, 256], activation = "silu" }
 likelihood = "binomial"
 
 [model.latents.z]
-size = 10
+size = 16
 
 [training]
-epochs = 200
+epochs = 300
 batch_size = 64
 learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
 checkpoint_every = 10

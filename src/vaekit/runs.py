@@ -122,7 +122,7 @@ def train(
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
     >>> run.model.encode(run.data("test").x[:5]).shape
-    torch.Size([5, 10])
+    torch.Size([5, 16])
     """
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target), resume)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .datasets import Dataset, Treatment
 from .distributions import seeded
 from .domains import Domain
-from .errors import unknown
+from .errors import shown, unknown
 from .likelihoods import check_domain
 from .models import VAE
 from .objectives import Objective
@@ -22,6 +22,9 @@ from .schedules import Constant, Schedule
 
 FORMAT = 1
 """The version of the saved form, raised when a change makes older files unreadable."""
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Strict(BaseModel):
@@ -56,7 +59,7 @@ class DataSpec(_Strict):
     validation: Annotated[int, Field(ge=0)] | None = None
     binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
     dequantize: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def treatment(self) -> Treatment:
@@ -95,7 +98,7 @@ class TrainingSpec(_Strict):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -114,12 +117,19 @@ class Spec(_Strict):
 class Schema(_Strict):
     """What a model must know of its data, saved with the run so that it loads without them."""
 
-    event_shape: tuple[Annotated[int, Field(ge=1)], ...]
+    event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     domain: Domain
     condition: Annotated[int, Field(ge=0)] = 0
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     fingerprint: str = ""
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Schema:
+        for values in (self.domain.location, self.domain.scale):
+            if isinstance(values, tuple) and len(values) != self.event_shape[-1]:
+                raise ValueError(f"the domain has {len(values)} columns, event_shape {self.event_shape[-1]}")
+        return self
 
 
 def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
@@ -138,7 +148,7 @@ def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spe
     """
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not valid TOML: {error}") from None
     for each in sets:
         _override(values, each)
@@ -152,7 +162,7 @@ def _override(values: dict[str, Any], assignment: str) -> None:
         raise ValueError(f"cannot set {assignment!r}; accepted: a.b=c, such as training.epochs=5")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()
     for key in keys[:-1]:
         below = values.setdefault(key, {})
@@ -252,8 +262,8 @@ def from_json(text: str, parts: Parts = PARTS) -> tuple[Spec, Schema]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        given = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise ValueError(f"format is {given!r}; accepted: {FORMAT}, as this version of vaekit writes it")
+        given = shown(values.get("format")) if isinstance(values, dict) else f"of a {type(values).__name__}"
+        raise ValueError(f"format is {given}; accepted: {FORMAT}, as this version of vaekit writes it")
     return parse(values.get("spec", {}), parts), _validated(Schema, values.get("schema", {}), "schema")
 
 
@@ -266,8 +276,11 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
         where = ".".join(path)
         if first["type"] == "extra_forbidden":
             raise ValueError(unknown(f"{what} key", where, _keys(model, path[:-1]))) from None
+        where = " ".join([what] + [where if where.isprintable() else shown(where)] * bool(path))
+        if first["type"] == "missing":
+            raise ValueError(f"{where} is missing") from None
         message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{what} {where} is {first['input']!r}: {message[:1].lower()}{message[1:]}") from None
+        raise ValueError(f"{where} is {shown(first['input'])}: {message[:1].lower()}{message[1:]}") from None
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ any new objective with every model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .distributions import kl_terms, log_prob_stopped
+from .distributions import DRAWS, kl_terms, log_prob_stopped
+
+ENCODES = 250
+"""Samples for each encoding of a datum, at least, where so many are asked for: the encoder then costs next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Scores:
     log_prob: Tensor
     """log of the mean of K importance weights: a lower bound of log p(x) in expectation, tight as K grows (Burda et al. 2016)."""
     log_prob_variance: Tensor
-    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²)."""
+    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1, which can't tell."""
 
     @property
     def kl(self) -> Tensor:
@@ -147,7 +150,7 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
         reconstruction=torch.as_tensor(log_px) / samples,
         kl_terms={name: total / samples for name, total in kls.items()},
         log_prob=peak + sum_w.log() - math.log(samples),
-        log_prob_variance=(ratio - 1).clamp(min=0) / samples,
+        log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
     )
 
 
@@ -164,14 +167,34 @@ class _OutputBytes(TorchDispatchMode):
         return out
 
 
-@torch.no_grad()
-def bytes_per_sample(trace: Callable[[int], Trace]) -> int:
-    """Bytes that one more sample adds to a trace and its weights: all operations' outputs, an upper bound of what is alive at once."""
-    totals = []
-    for samples in (1, 2):
-        with _OutputBytes() as counter:
-            t = trace(samples)
-            t.log_weight  # noqa: B018
-            t.kl  # noqa: B018
-        totals.append(counter.total)
-    return max(1, totals[1] - totals[0])
+def plan(
+    trace: Callable[..., Trace], x: Tensor, y: Tensor | None, n: int, samples: int, memory: int
+) -> tuple[int, int]:
+    """(rows, chunk): of n data how many at once, of `samples` draws each how many at once, stay within `memory` bytes.
+
+    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than what is
+    alive at any time; but never less is taken than one draw for one datum.
+    """
+
+    def used(rows: int, draws: int) -> int:
+        with _OutputBytes() as counter, torch.no_grad():
+            t = trace(x[:1].repeat_interleave(rows, 0), None if y is None else y[:1].repeat_interleave(rows, 0), draws)
+            _ = t.log_weight, t.kl
+        return counter.total
+
+    one = used(1, 1)
+    draw = max(1, used(1, 2) - one)
+    row = max(0, used(2, 1) - one - draw)
+    left = memory - (one - row - draw)
+    rows = min(n, max(1, left // (row + max(min(samples, ENCODES), DRAWS) * draw)))
+    return rows, max(1, (left // rows - row) // draw)
+
+
+def joined(scores: Sequence[Scores]) -> Scores:
+    """Scores of several batches as those of one."""
+    return Scores(
+        reconstruction=torch.cat([each.reconstruction for each in scores]),
+        kl_terms={name: torch.cat([each.kl_terms[name] for each in scores]) for name in scores[0].kl_terms},
+        log_prob=torch.cat([each.log_prob for each in scores]),
+        log_prob_variance=torch.cat([each.log_prob_variance for each in scores]),
+    )

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +37,8 @@ def server() -> Iterator[Server]:
             asked = self.headers.get("Range")
             plan = served.plan.pop(0) if len(served.plan) > 1 else served.plan[0]
             served.requests.append((self.path, asked))
+            if plan == "slow":
+                time.sleep(1.0)
             if plan.isdigit():
                 self.send_error(int(plan))
                 return
@@ -56,7 +59,7 @@ def server() -> Iterator[Server]:
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served = Server(f"http://127.0.0.1:{http.server_port}/")
-    thread = threading.Thread(target=http.serve_forever)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
     yield served
     http.shutdown()
@@ -171,6 +174,7 @@ def test_a_cache_that_is_no_folder(cache: Path) -> None:
 
 
 def test_two_processes_at_once_download_once(server: Server, cache: Path) -> None:
+    server.plan = ["slow"]  # all of them look for the file before the first has it
     code = f"from vaekit.datasets.download import *; print(fetch('mine', {file(server.url)!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in processes] == [str(cache / "data.bin")] * 3

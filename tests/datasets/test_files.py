@@ -12,6 +12,8 @@ from vaekit.datasets.base import Content, stored
 from vaekit.datasets.files import read_path
 
 RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (5, 4, 3), dtype=np.uint8)
+COLOURS = RNG.integers(0, 256, (5, 4, 3, 3), dtype=np.uint8)
 
 
 def only(content: Content) -> np.ndarray:
@@ -48,6 +50,13 @@ def test_bytes_stay_bytes_and_other_numbers_are_float32(dtype: str, kept: str) -
     assert found.dtype == np.dtype(kept)
     assert found.dtype.isnative
     assert found.tolist() == [[0, 1]]
+
+
+def test_an_array_in_column_order_is_stored_in_row_order() -> None:
+    for dtype in (np.uint8, np.float32):
+        found = stored(np.asfortranarray(np.arange(6, dtype=dtype).reshape(2, 3)), "x")
+        assert found.flags.c_contiguous
+        assert found.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_archives(tmp_path: Path) -> None:
@@ -98,7 +107,7 @@ def test_csv_round_trip_of_many_rows(tmp_path: Path) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import parquet
 
     path = tmp_path / "x.parquet"
@@ -123,19 +132,21 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_path(tmp_path / "x.parquet", None)
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("1", 1)])
-def test_folders_of_images(mode: str, channels: int, tmp_path: Path) -> None:
-    pixels = RNG.integers(0, 256, (5, 4, 3, channels), dtype=np.uint8)
-    expected = (pixels > 127).astype(np.uint8) if mode == "1" else pixels
+@pytest.mark.parametrize(
+    ("pixels", "expected", "domain"),
+    [
+        (PIXELS, PIXELS[:, None], "grey"),
+        (COLOURS, COLOURS.transpose(0, 3, 1, 2), "grey"),
+        (PIXELS > 127, PIXELS[:, None] > 127, "binary"),
+    ],
+)
+def test_folders_of_images(pixels: np.ndarray, expected: np.ndarray, domain: str, tmp_path: Path) -> None:
     for i, image in enumerate(pixels):
-        one = Image.fromarray(image.squeeze() if channels == 1 else image)
-        one.convert("L").point(lambda v: 255 * (v > 127), mode="1").save(
-            tmp_path / f"{i}.png"
-        ) if mode == "1" else one.save(tmp_path / f"{i}.png")
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
     (tmp_path / ".hidden.png").touch()
     (tmp_path / "notes.txt").touch()
-    np.testing.assert_array_equal(only(read_path(tmp_path, None)), expected.transpose(0, 3, 1, 2))
-    assert load(tmp_path).domain.kind == ("binary" if mode == "1" else "grey")
+    np.testing.assert_array_equal(only(read_path(tmp_path, None)), expected)
+    assert load(tmp_path).domain.kind == domain
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:

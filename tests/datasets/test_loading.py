@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "beyond float32": (npy([[1.0, 2.0], [1e300, 4.0]]), {}, ValueError, r"1e\+300 at index \(1, 0\)"),
     "constant column": (npy(TABLE * [1, 0]), {}, ValueError, "constant to six digits .*: 1; drop it"),
     "constant images": (npy(np.full((9, 4, 4), 0.5)), {}, ValueError, "constant .*: all values"),
-    "lost in float32": (npy(TABLE + np.array([1e9, 0])), {}, ValueError, "constant to six digits .*: 0;"),
+    "lost in float32": (npy(TABLE * [50, 1] + np.array([1e9, 0])), {}, ValueError, "constant to six digits .*: 0;"),
     "other names": (npz(a=X3, b=X3), {}, ValueError, "holds a, b; needed: x"),
     "no train": (npz(x_test=X3, y_test=X3), {}, ValueError, "holds x_test, y_test; needed: x"),
     "y of some": (
@@ -195,6 +195,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         r"c\.png is 5×3 L, but .*a\.png is 4×3 L",
     ),
     "image mode": (images(a=picture(), b=picture("RGB")), {}, ValueError, r"b\.png is 4×3 RGB, but .*a\.png is 4×3 L"),
+    "black and white among grey": (images(a=picture("1"), b=picture()), {}, ValueError, r"b\.png is 4×3 L, but"),
     "alpha": (images(a=picture("RGBA")), {}, ValueError, r"a\.png has the mode RGBA; convert"),
     "cut-off image": (images(a=cut_off_picture()), {}, ValueError, r"a\.png cannot be read as an image"),
 }

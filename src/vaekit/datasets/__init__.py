@@ -6,6 +6,6 @@ from .base import Dataset, Split
 from .catalogue import catalogue
 from .loading import load
 from .named import DATASETS
-from .treatment import Treatment, treat
+from .treatment import Treatment
 
-__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "catalogue", "load", "treat"]
+__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "catalogue", "load"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from ..domains import Domain
-from .base import Dataset, Split
 
 if TYPE_CHECKING:
     import torch
@@ -92,16 +91,6 @@ class Treatment:
             p = (x - _tensor(domain.location, x)) / _tensor(domain.scale, x)
             return p if self.binarize == "grey" else (torch.rand_like(p) < p).to(torch.float32)
         return x
-
-
-def treat(dataset: Dataset, treatment: Treatment) -> Dataset:
-    """The dataset with what `treatment` computes once done to all its splits.
-
-    `domain` stays the stored one, which `treatment.domain` and `treatment.batch` go on from. Raises `ValueError` where
-    the treatment makes no sense for it.
-    """
-    splits = {name: Split(treatment.once(s.x, dataset.domain, name), s.y) for name, s in dataset.splits.items()}
-    return replace(dataset, splits=splits)
 
 
 def _tensor(value: float | tuple[float, ...], like: torch.Tensor) -> torch.Tensor | float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import mean, seeded
-from ..trace import Latent, Scores, Trace, bytes_per_sample, score
+from ..trace import Latent, Scores, Trace, joined, plan, score
 
 MEMORY = 256 * 2**20
 
@@ -60,7 +61,10 @@ class VAE(nn.Module):
                 f"posteriors and priors must name the same latents in the same order, got {list(posteriors)} and {list(priors)}"
             )
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.posteriors, self.priors = nn.ModuleDict(posteriors), nn.ModuleDict(priors)
+        try:
+            self.posteriors, self.priors = nn.ModuleDict(posteriors), nn.ModuleDict(priors)
+        except KeyError as error:  # a dot in it, or an attribute of modules, such as "type"
+            raise ValueError(f"no name for a latent: {error.args[0]}") from None
         self.condition = condition
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         domain = likelihood.domain
@@ -167,11 +171,12 @@ class VAE(nn.Module):
         seed: int | None = None,
         memory: int = MEMORY,
     ) -> Scores:
-        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, in chunks of at most `memory` bytes."""
+        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, with at most `memory` bytes at a time."""
         x, y = self._checked(x, y)
         with seeded(seed):
-            chunk = memory // bytes_per_sample(lambda s: self.trace(x[:1], None if y is None else y[:1], s)) // len(x)
-            return score(lambda s: self.trace(x, y, s), samples, max(1, chunk))
+            rows, chunk = plan(self.trace, x, y, len(x), samples, memory)
+            blocks = zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False)
+            return joined([score(lambda s, a=a, b=b: self.trace(a, b, s), samples, chunk) for a, b in blocks])  # type: ignore[misc]
 
     def log_prob(
         self,

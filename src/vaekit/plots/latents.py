@@ -1,0 +1,119 @@
+"""The latent space: where data lie in it, and which of its dimensions are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+
+from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure, short
+
+CLASSES = 20
+"""Classes, at most, that are named in a map."""
+BARS = 100
+"""Latent dimensions, at most, that get a bar."""
+MARKERS = "o^sDvP"
+
+
+def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
+    """Posterior means (N, D) in the plane, (N, 2): as they are for D = 2, else by t-SNE (van der Maaten & Hinton 2008).
+
+    A single dimension is spread out into a strip. t-SNE starts from the principal components; it takes seconds for
+    2,000 points, minutes for many more.
+
+    >>> embed([[0.0], [1.0]])[:, 0]
+    array([0., 1.])
+    """
+    z = np.asarray(means, dtype=np.float64)
+    if z.ndim != 2 or z.size == 0:
+        raise ValueError(f"means have shape {z.shape}; accepted: (N, D), both at least 1")
+    n, dimensions = z.shape
+    if dimensions == 1:
+        return np.column_stack([z, np.random.default_rng(seed).uniform(-1, 1, n)])
+    # A handful of points, or points that are all one, have no neighbourhoods to keep.
+    if dimensions == 2 or n < 5 or not np.ptp(z, axis=0).any():
+        return z[:, :2]
+    from sklearn.manifold import TSNE
+
+    return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed).fit_transform(z)
+
+
+def latent_map(
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    classes: Sequence[str] = (),
+    *,
+    axes_names: tuple[str, str] = ("", ""),
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Points z (N, 2), coloured by `labels` (N,), whose names are `classes`; named beside the map if at most 20.
+
+    An axis without a name has no ticks, for a map whose coordinates mean nothing. Raises `ValueError` for other shapes.
+    """
+    points = np.asarray(z, dtype=np.float64)
+    label = np.zeros(len(points), int) if labels is None else np.asarray(labels, dtype=int)
+    if points.ndim != 2 or points.shape[1] != 2 or label.shape != points.shape[:1] or not len(points):
+        raise ValueError(f"z has shape {points.shape}, labels {label.shape}; accepted: (N, 2) and (N,), N at least 1")
+    present = np.unique(label).tolist()
+    figure = new_figure(0.8 * WIDTH, 0.62 * WIDTH, theme)
+    axes = new_axes(figure, (1, 1, 1), theme)
+    entries: list[tuple[str, Artist]] = []
+    for k in present:
+        # Another marker for each round of the colours.
+        colour, marker = theme.colours[k % len(theme.colours)], MARKERS[k // len(theme.colours) % len(MARKERS)]
+        here = points[label == k]
+        size = 14 if len(points) < 1000 else 8
+        axes.scatter(here[:, 0], here[:, 1], s=size, color=colour, marker=marker, lw=0, alpha=0.8)
+        name = short(classes[k]) if k < len(classes) else str(k)
+        entries.append((name, Line2D([], [], color=colour, marker=marker, ls="none", ms=5)))
+        if labels is not None and len(present) <= CLASSES and len(name) <= 3:
+            # At the point nearest the median: a class in two parts may have its mean among another's.
+            x, y = here[np.abs(here - np.median(here, 0)).sum(1).argmin()]
+            halo = [withStroke(linewidth=3, foreground=theme.background)]
+            text = axes.text(x, y, name, size=12, weight="bold", color=theme.text, path_effects=halo, parse_math=False)
+            text.set(ha="center", va="center")
+    if labels is not None and len(present) <= CLASSES:
+        add_legend(figure, entries, theme, loc="outside right center")
+    for axis, title in zip((axes.xaxis, axes.yaxis), axes_names, strict=True):
+        axis.set_label_text(title)
+        if not title:
+            axis.set_ticks([])
+    axes.grid(visible=False)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.04)
+    return figure
+
+
+def kl_bars(
+    kl_per_dimension: Mapping[str, Sequence[float]],
+    active: Mapping[str, Sequence[bool]] | None = None,
+    *,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """The KL of each dimension of each latent, falling, in nats: at most the 100 largest; grey where not `active`.
+
+    >>> len(kl_bars({"z": [0.1, 2.0]}).axes[0].patches)
+    2
+    """
+    if not kl_per_dimension:
+        raise ValueError("there is no latent to draw")
+    count = len(kl_per_dimension)
+    figure = new_figure(WIDTH, 0.3 + 1.9 * count, theme)
+    for i, (name, kl) in enumerate(kl_per_dimension.items()):
+        values = np.asarray(kl, dtype=np.float64)
+        order = np.argsort(-values, kind="stable")[:BARS]
+        on = np.ones(len(values), bool) if active is None else np.asarray(active[name], dtype=bool)
+        title = name if len(values) <= BARS else f"{name}: the {BARS} largest of {len(values)}"
+        axes = new_axes(figure, (count, 1, i + 1), theme, title)
+        axes.bar(range(len(order)), values[order], color=[theme.colours[0] if k else theme.muted for k in on[order]])
+        axes.set_xticks(range(len(order)) if len(order) <= 40 else [], order + 1 if len(order) <= 40 else [])
+        axes.set_xlim(-0.8, max(len(order), 10) - 0.2)  # so that the bars of two dimensions are no walls
+        axes.set_ylabel("KL (nats)")
+        if i + 1 == count:
+            axes.set_xlabel("latent dimension, by its KL")
+    return figure

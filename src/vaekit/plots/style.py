@@ -1,0 +1,89 @@
+"""What all pictures share: colours, sizes, and the look of axes and legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, filterwarnings
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 200
+WIDTH = 8.4
+"""The width of a page, in inches."""
+NAME = 24
+"""Letters, at most, that are shown of a name."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a picture, as #rrggbb; `colours` are those of lines and classes, in their order."""
+
+    background: str
+    text: str
+    muted: str
+    line: str
+    colours: tuple[str, ...]
+
+
+# The colours of Okabe & Ito 2008, which the colour-blind can tell apart; those too pale or too dark shifted.
+LIGHT = Theme(
+    background="#ffffff",
+    text="#1c2127",
+    muted="#5b6570",
+    line="#e1e5ea",
+    colours=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a1f", "#4d4d4d"),
+)
+DARK = Theme(
+    background="#14171b",
+    text="#e6e9ed",
+    muted="#9ba5b0",
+    line="#2c323a",
+    colours=("#56b4e9", "#e69f00", "#1fb88c", "#cc79a7", "#e8703a", "#3a86c8", "#f0e442", "#b8b8b8"),
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path` as PNG, whatever the path's ending."""
+    with catch_warnings():
+        # A class name in a script that the font lacks is shown as boxes; its owner sees that.
+        filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(path, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+
+
+def new_figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure, inches, that keeps its axes and legends apart."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor=theme.background)
+
+
+def new_axes(figure: Figure, place: tuple[int, int, int], theme: Theme, title: str = "") -> Axes:
+    """Axes at `place` (rows, columns, number from 1)."""
+    axes = figure.add_subplot(*place, facecolor=theme.background)
+    axes.set_title(short(title), loc="left", size=10, color=theme.text, weight="bold", parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(theme.line)
+    axes.tick_params(labelsize=8, color=theme.line, labelcolor=theme.muted)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(size=9, color=theme.muted, parse_math=False)
+    axes.grid(axis="y", color=theme.line, lw=0.7)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def add_legend(figure: Figure, entries: Sequence[tuple[str, Artist]], theme: Theme, **options: Any) -> None:
+    """A legend of (name, sample) beside the axes."""
+    # Names are put in afterwards: a legend leaves out those that begin with an underscore.
+    handles = [handle for _, handle in entries]
+    legend = figure.legend(handles, ["-"] * len(handles), frameon=False, fontsize=9, labelcolor=theme.text, **options)
+    for text, (name, _) in zip(legend.get_texts(), entries, strict=True):
+        text.set(text=short(name), parse_math=False)
+
+
+def short(name: str) -> str:
+    """`name` on one line, cut where it is long."""
+    name = " ".join(name.split())
+    return name if len(name) <= NAME else name[: NAME - 1] + "…"
