@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,18 @@ def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        # The name that the user knows, not that of the temporary file.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def drop_temporaries(folder: Path) -> None:
+    """Delete what kills in the middle of `write_atomic` have left in `folder` and below."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -55,14 +66,27 @@ def _sync_folder(folder: Path) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as one safetensors file, atomically."""
     host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(host, temporary, dict(metadata or {})))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(host, temporary, dict(metadata or {}))
+        except SafetensorError as error:  # what the library makes of a full disk
+            raise OSError(None, str(error).splitlines()[0]) from error
+
+    write_atomic(path, write)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (on the CPU) and metadata of a safetensors file; `RunError`, one line, if it is not one."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            yield file
     except FileNotFoundError:
         raise RunError(f"{path} is not there") from None
     except (SafetensorError, OSError) as error:
@@ -117,14 +141,19 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """The saved states, oldest first."""
-        return sorted(self.folder.glob("epoch-*.safetensors"))
+        epochs = {path.stem.removeprefix("epoch-"): path for path in self.folder.glob("epoch-*.safetensors")}
+        return [epochs[epoch] for epoch in sorted(filter(str.isdecimal, epochs), key=int)]
 
-    def newest_epoch(self) -> int:
-        """The epoch of the newest saved state, 0 without one."""
-        return max((int(path.stem.removeprefix("epoch-")) for path in self.all()), default=0)
+    def newest(self) -> tuple[Path, State] | None:
+        """The newest saved state that is whole, and its file."""
+        for path in reversed(self.all()):
+            with suppress(RunError, KeyError, ValueError, TypeError), _opened(path) as file:
+                return path, State(**json.loads(file.metadata()["state"]))
+        return None
 
     def save(self, state: State, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
         """Write the whole training state, then drop all but the newest `KEEP`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
         for index, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in values.items() if value is not None}
@@ -134,21 +163,19 @@ class Checkpoints:
 
     def load(self, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
         """Set models and optimizer to the newest state that is whole, and return it."""
-        for path in reversed(self.all()):
-            try:
-                tensors, metadata = load_tensors(path)
-                state = State(**json.loads(metadata["state"]))
-            except (RunError, KeyError, ValueError, TypeError):
-                continue
-            for prefix, model in models.items():
-                set_model_tensors(model, _below(tensors, prefix), path)
-            values: dict[int, dict[str, Any]] = {}
-            for key, tensor in _below(tensors, "optimizer").items():
-                index, name = key.split("/", 1)
-                values.setdefault(int(index), {})[name] = tensor
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
-            return state
-        raise RunError(f"{self.folder} has no training state to resume from")
+        found = self.newest()
+        if found is None:
+            raise RunError(f"{self.folder} has no training state to resume from")
+        path, state = found
+        tensors, _ = load_tensors(path)
+        for prefix, model in models.items():
+            set_model_tensors(model, _below(tensors, prefix), path)
+        values: dict[int, dict[str, Any]] = {}
+        for key, tensor in _below(tensors, "optimizer").items():
+            index, name = key.split("/", 1)
+            values.setdefault(int(index), {})[name] = tensor
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+        return state
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

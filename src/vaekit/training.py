@@ -62,6 +62,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     parts: Parts = PARTS,
+    on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> State:
@@ -69,9 +70,10 @@ def fit(
 
     With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with `resume` it goes on
     from there, to the same weights, bit for bit, as without the interruption: each epoch draws all that is random from the
-    seed and its own number. `on_epoch` gets each epoch's records, `on_progress` a few reports a second.
+    seed and its own number. `on_start` is called once all options have been checked, before anything is written; `on_epoch` gets
+    each epoch's records, `on_progress` a few reports a second.
 
-    Raises `NonFiniteError` when the loss is no finite number, the last good state being on disk.
+    Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
     n, device = len(train), train.x.device
     if options.batch_size > n:
@@ -87,6 +89,7 @@ def fit(
     average = copy.deepcopy(model).eval().requires_grad_(False) if options.ema else None
     models: dict[str, nn.Module] = {"model": model} | ({"average": average} if average else {})
 
+    on_start()
     checkpoints = Checkpoints(folder / "checkpoints") if folder else None
     state = State()
     if resume and checkpoints:
@@ -125,6 +128,9 @@ def fit(
                     terms = meter.averages(state)
                     on_progress(Progress(state.epoch, options.epochs, i + 1, steps, terms, done / (polled - started)))
             terms = meter.averages(state)
+            # The last step's loss was finite, but what its update made of the weights has not been seen by any loss.
+            if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
+                raise NonFiniteError(_diagnosis({"weights": math.nan}, state.epoch + 1, steps))
         state.epoch += 1
         scored = average or model
         records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
@@ -133,7 +139,8 @@ def fit(
             terms = look(scored, held_out, objective, options.batch_size, seed=options.seed)
             records.append(Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out)))
         state.seconds += time.perf_counter() - started
-        better = split != "test" and held_out is not None and (state.best_loss is None or terms["loss"] < state.best_loss)
+        finite = split != "test" and held_out is not None and math.isfinite(terms["loss"])
+        better = finite and (state.best_loss is None or terms["loss"] < state.best_loss)
         if better:
             state.best_loss, state.best_epoch = terms["loss"], state.epoch
             if options.early_stopping:
@@ -143,7 +150,8 @@ def fit(
         if checkpoints and better:
             save_tensors(checkpoints.best, model_tensors(scored))
         on_epoch(records)
-        if checkpoints and (state.epoch % options.checkpoint_every == 0 or state.epoch == options.epochs):
+        ends = state.epoch == options.epochs or _stale(state, options)
+        if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):
             checkpoints.save(state, models, optimizer)
 
     if average:

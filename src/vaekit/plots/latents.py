@@ -95,7 +95,7 @@ def kl_bars(
     *,
     theme: Theme = LIGHT,
 ) -> Figure:
-    """The KL of each dimension of each latent, falling, in nats: at most the 100 largest; grey where not `active`.
+    """The KL of each dimension (numbered from 0) of each latent, falling, in nats; grey where not `active`, at most 100.
 
     >>> len(kl_bars({"z": [0.1, 2.0]}).axes[0].patches)
     2
@@ -111,7 +111,7 @@ def kl_bars(
         title = name if len(values) <= BARS else f"{name}: the {BARS} largest of {len(values)}"
         axes = new_axes(figure, (count, 1, i + 1), theme, title)
         axes.bar(range(len(order)), values[order], color=[theme.colours[0] if k else theme.muted for k in on[order]])
-        axes.set_xticks(range(len(order)) if len(order) <= 40 else [], order + 1 if len(order) <= 40 else [])
+        axes.set_xticks(range(len(order)) if len(order) <= 40 else [], order if len(order) <= 40 else [])
         axes.set_xlim(-0.8, max(len(order), 10) - 0.2)  # so that the bars of two dimensions are no walls
         axes.set_ylabel("KL (nats)")
         if i + 1 == count:

@@ -1,0 +1,205 @@
+"""Small models, data and statistics that several test files share; all of it in float64 and from fixed seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.distributions import seeded
+from vaekit.domains import Domain
+from vaekit.likelihoods import FixedNormal
+from vaekit.models import VAE
+from vaekit.networks import MLP
+from vaekit.parts import PARTS, Parts
+from vaekit.posteriors import FullRankNormal
+from vaekit.priors import StandardNormal
+from vaekit.spec import Schema, build_model, parse
+from vaekit.trace import Latent, Trace
+
+DOMAINS: dict[str, Domain] = {
+    "binary": Domain("binary"),
+    "grey": Domain("grey", levels=5),
+    "categorical": Domain("categorical", levels=4),
+    "count": Domain("count"),
+    "unit": Domain("unit", location=-1.0, scale=8.0),
+    "real": Domain("real", location=-3.0, scale=0.5),
+    "positive": Domain("positive", scale=2.0),
+}
+"""One domain of each kind."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [6], "activation": "tanh"},
+    "conv": {"channels": [2, 3], "dense": 6, "activation": "tanh"},
+    "mixture": {"components": 3},
+    "vamp": {"components": 4},
+    "flow": {"transforms": 2, "hidden": [6]},
+}
+"""Options that make parts small; a part that is not here gets its defaults."""
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Inside, what is made without a type is of float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def model_of(
+    *,
+    encoder: str = "mlp",
+    decoder: str = "mlp",
+    posterior: str = "diagonal-normal",
+    prior: str = "standard-normal",
+    likelihood: str = "bernoulli",
+    domain: Domain | None = None,
+    event_shape: tuple[int, ...] = (4,),
+    latents: Mapping[str, int] | None = None,
+    condition: int = 0,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] = SMALL,
+    parts: Parts = PARTS,
+) -> VAE:
+    """A small model of named parts, built as a run builds it, its weights moved off any special values."""
+
+    def part(name: str) -> dict[str, Any]:
+        return {"name": name, **options.get(name, {})}
+
+    latent = {"posterior": part(posterior), "prior": part(prior)}
+    values = {
+        "encoder": part(encoder),
+        "decoder": part(decoder),
+        "likelihood": part(likelihood),
+        "latents": {name: latent | {"size": size} for name, size in (latents or {"z": 2}).items()},
+        "condition": condition > 0,
+    }
+    domain = domain or DOMAINS[parts.likelihoods[likelihood].domains[0]]  # type: ignore[attr-defined]
+    schema = Schema(event_shape=event_shape, domain=domain, condition=condition)
+    with float64():
+        model = build_model(parse({"model": values}, parts).model, schema, seed, parts)
+    return moved(model, seed)
+
+
+def moved(model: VAE, seed: int = 0, by: float = 0.3) -> VAE:
+    with seeded(seed + 1000), torch.no_grad():
+        for parameter in model.parameters():
+            parameter += by * torch.randn_like(parameter)
+    return model
+
+
+def data_of(domain: Domain, shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """Values of `domain`, random."""
+    with seeded(seed):
+        u = torch.rand(shape, dtype=torch.float64)
+        if domain.kind in ("grey", "categorical"):
+            return (u * (domain.levels or 0)).floor()
+        if domain.kind == "binary":
+            return (u < 0.5).double()
+        if domain.kind == "count":
+            return (u * 4).floor()
+        location, scale = (torch.as_tensor(v, dtype=torch.float64) for v in (domain.location, domain.scale))
+        return location + scale * (u if domain.kind != "positive" else u + 0.1)
+
+
+def one_hot(n: int, classes: int) -> Tensor:
+    return torch.eye(classes, dtype=torch.float64)[torch.arange(n) % classes]
+
+
+def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = None) -> Trace:
+    """The trace of `model` at latents given, put together by hand from the model's parts."""
+    features = model.encoder((x - model.location) / model.scale, y)
+    latents = tuple(Latent(name, z[name], q(features), model.priors[name](y)) for name, q in model.posteriors.items())
+    return Trace(x, model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
+
+
+@dataclass(frozen=True)
+class LinearGaussian:
+    """x = W z + b + sigma e in units of the domain, z and e standard normal: everything about it is known."""
+
+    weight: Tensor
+    bias: Tensor
+    sigma: float
+    domain: Domain
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of x, in the data's units."""
+        scaled = self.weight @ self.weight.T + self.sigma**2 * torch.eye(len(self.bias))
+        s = np.asarray(self.domain.scale)
+        return scaled.numpy() * np.outer(s, s)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.asarray(self.domain.location) + np.asarray(self.domain.scale) * self.bias.numpy()
+
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Gain G (D, X) and covariance C (D, D): q(z given x) = N(G ((x - location) / scale - b), C)."""
+        precision = torch.eye(self.weight.shape[1]) + self.weight.T @ self.weight / self.sigma**2
+        covariance = torch.linalg.inv(precision)
+        return covariance @ self.weight.T / self.sigma**2, covariance
+
+    def draw(self, n: int, seed: int = 0) -> Tensor:
+        return torch.from_numpy(np.random.default_rng(seed).multivariate_normal(self.mean, self.covariance, n))
+
+    def model(self, wrong: float = 0.0) -> VAE:
+        """Of vaekit's parts, with the exact posterior; `wrong` moves its mean and its log-scales by so much."""
+        size, latent = self.weight.shape
+        with float64():
+            likelihood = FixedNormal((size,), self.domain, sigma=self.sigma)
+            posterior = FullRankNormal(size, latent)
+            decoder = MLP((latent,), likelihood.parameter_shape, hidden=())
+            encoder = MLP((size,), hidden=())
+            model = VAE(encoder, {"z": posterior}, {"z": StandardNormal(latent)}, decoder, likelihood)
+        gain, covariance = self.posterior()
+        factor = torch.linalg.cholesky(covariance)
+        rows, columns = torch.tril_indices(latent, latent, -1)
+        with torch.no_grad():
+            decoder.layers[0].weight.copy_(self.weight)
+            decoder.layers[0].bias.copy_(self.bias)
+            posterior.head.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
+            log_variance = 2 * (factor.diagonal().log() + wrong)
+            posterior.head.bias.copy_(torch.cat([-gain @ self.bias + wrong, log_variance]))
+            if posterior.off_diagonal is not None:
+                posterior.off_diagonal.weight.zero_()
+                posterior.off_diagonal.bias.copy_(factor[rows, columns])
+        return model
+
+
+def linear_gaussian(size: int = 3, latent: int = 2, sigma: float = 0.7, seed: int = 0) -> LinearGaussian:
+    generator = torch.Generator().manual_seed(seed)
+    columns = torch.arange(size, dtype=torch.float64)
+    domain = Domain("real", location=tuple((columns - 1).tolist()), scale=tuple((0.5 * 2**columns).tolist()))
+    weight = torch.randn(size, latent, generator=generator, dtype=torch.float64)
+    return LinearGaussian(weight, torch.randn(size, generator=generator, dtype=torch.float64), sigma, domain)
+
+
+def gradient(loss: Tensor, model: torch.nn.Module) -> dict[str, Tensor]:
+    """d loss / d parameter of every parameter by name, zeros where there is none."""
+    named = dict(model.named_parameters())
+    values = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(parameter) if value is None else value
+        for (name, parameter), value in zip(named.items(), values, strict=True)
+    }
+
+
+def standard_errors_apart(a: Tensor, b: Tensor | float) -> Tensor:
+    """How many standard errors the mean over the first dimension of `a` is from that of `b`, or from the number b.
+
+    Equal constants are 0 apart.
+    """
+    variance, shift = a.var(0) / len(a), a.mean(0) - b
+    if isinstance(b, Tensor):
+        variance, shift = variance + b.var(0) / len(b), a.mean(0) - b.mean(0)
+    # Below rounding error nothing is told apart.
+    floor = 1e-12 * (1 + a.abs().amax(0))
+    return shift.abs() / torch.maximum(variance.sqrt(), floor)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from vaekit.cli import app, main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+DIGITS = re.findall(r"`(vaekit train digits[^`]*)`", README)
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=[block.splitlines()[0] for block in BLOCKS])
+def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace("epochs=50", "epochs=2"), "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("line", DIGITS)
+def test_commands_of_the_readme_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(line)[1:], "--epochs", "1", "--samples", "2"]) == 0
+    assert (tmp_path / "runs" / "digits" / "report.html").exists()
+
+
+def test_every_command_is_in_the_readme_and_has_help() -> None:
+    table = README.split("## Commands")[1].split("## What is in it")[0]
+    for name in COMMANDS:
+        assert f"vaekit {name}" in table or f"`{name}`" in table, name
+    for command in app.registered_commands:
+        assert command.callback and command.callback.__doc__
+
+
+def test_readme_names_no_command_or_option_that_is_not_there() -> None:
+    for name in re.findall(r"`vaekit ([a-z]+)", README):
+        assert name in COMMANDS
+    source = (ROOT / "src/vaekit/cli.py").read_text(encoding="utf-8")
+    for option in set(re.findall(r"(--[a-z]+)\b", README)):
+        name = option.removeprefix("--")
+        assert f'"{option}"' in source or re.search(rf"\b{name}: ", source), option
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_parts_page_is_what_the_tables_say() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "generate.py"))["parts_page"]()
+    assert (ROOT / "docs" / "parts.md").read_text(encoding="utf-8") == page, "run: python docs/generate.py"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import vaekit
+
+SOURCE = Path(vaekit.__file__).parent
+MODULES = [
+    ".".join(("vaekit", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in sorted(SOURCE.rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize("name", vaekit.__all__)
+def test_exports_are_there_and_documented(name: str) -> None:
+    exported = getattr(vaekit, name)
+    assert inspect.getdoc(exported)
+    assert name in dir(vaekit)
+
+
+def test_all_is_what_the_package_can_give() -> None:
+    assert sorted(vaekit.__all__) == sorted(vaekit._HOME)
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        vaekit.trian  # noqa: B018
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_are_documented(name: str) -> None:
+    module = import_module(name)
+    assert module.__doc__
+    for public, value in vars(module).items():
+        if public.startswith("_") or getattr(value, "__module__", None) != name or not callable(value):
+            continue
+        assert inspect.getdoc(value), f"{name}.{public} has no docstring"
+
+
+def test_modules_stay_short_enough_to_read() -> None:
+    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py"))
+    assert lengths[-1] <= 500
+    assert lengths[len(lengths) // 2] < 200
+    assert len((SOURCE / "training.py").read_text(encoding="utf-8").splitlines()) < 300
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, vaekit, vaekit.cli; print([m for m in ('torch', 'numpy', 'matplotlib', 'pydantic') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_validation_of_other_peoples_distributions_is_left_on() -> None:
+    code = (
+        "import torch, vaekit.priors; before = torch.distributions.Distribution._validate_args;"
+        "vaekit.priors.flow(2); print(before, torch.distributions.Distribution._validate_args)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["True", "True"]
