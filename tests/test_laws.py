@@ -45,10 +45,10 @@ def test_bounds_are_ordered_and_below_log_prob():
     log_p = torch.from_numpy(stats.multivariate_normal(truth.mean, truth.covariance).logpdf(x.numpy()))
     weights = log_weights(truth.model(wrong=0.4), x, 2**15)
     # The same draws in groups of k: the bounds differ by k alone.
-    ks = (1, 2, 4, 16, 128)
-    bounds = [log_mean_exp(weights.unflatten(0, (k, -1))) for k in ks]
+    bounds = [log_mean_exp(weights.unflatten(0, (-1, k)).movedim(1, 0)) for k in (1, 2, 4, 16, 128)]
     for lower, higher in zip(bounds, bounds[1:], strict=False):
-        gain = higher - lower[: len(higher)]
+        gain = higher - lower.unflatten(0, (len(higher), -1)).mean(1)
+        assert gain.min() > -1e-12  # Jensen's inequality, group by group
         assert (gain.mean(0) > ERRORS * gain.std(0) / len(gain) ** 0.5).all()
     for bound in bounds:
         assert (bound.mean(0) < log_p + ERRORS * bound.std(0) / len(bound) ** 0.5).all()
@@ -65,7 +65,7 @@ def test_weights_are_log_prob_exactly_at_the_true_posterior(latent: int):
     assert (weights - torch.from_numpy(log_p)).abs().max() < 1e-10
     scores = truth.model().score(x, samples=50, seed=0)
     assert torch.allclose(scores.log_prob, torch.from_numpy(log_p), rtol=0, atol=1e-10)
-    assert scores.log_prob_variance.max() < 1e-20
+    assert scores.log_prob_variance.max() < 1e-15  # rounding
 
 
 def test_elbo_at_the_true_posterior_is_log_prob_in_expectation():
@@ -152,7 +152,8 @@ def test_stl_and_dreg_agree_in_expectation_with_elbo_and_iwae(posterior, prior, 
             "dreg": loss_of(DReG(k)),
         }.items()
     }
-    assert estimates["plain"].abs().mean(0).min() > 0  # every parameter has a gradient to agree on
+    # Nearly every parameter has a gradient to agree on: a flow's masked weights alone have none.
+    assert (estimates["plain"] != 0).any(0).double().mean() > 0.8
     for one, other in [("elbo", "plain"), ("stl", "plain"), ("dreg", "iwae")]:
         apart = standard_errors_apart(estimates[one] - estimates[other], 0.0)
         assert apart.max() < WORST, (one, other)
@@ -185,7 +186,7 @@ def test_every_term_is_nats_per_datum(objective: str, posterior: str, prior: str
     for copies in (1, 2):
         twice = {name: value.repeat(1, copies, 1) for name, value in z.items()}
         result = PARTS.objectives[objective]()(trace_at(model, x.repeat(copies, 1), twice), 1.0)
-        results.append({"loss": result.loss} | result.terms)
+        results.append({"loss": result.loss.detach()} | result.terms)
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
         assert float(value) == pytest.approx(float(results[1][name]), rel=1e-12), name

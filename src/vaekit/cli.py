@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -29,7 +31,6 @@ app = typer.Typer(
     name="vaekit",
     help="Variational autoencoders: train, score, sample, encode.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 LINE_SECONDS = 5.0
@@ -38,7 +39,7 @@ err = Console(stderr=True)
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of whatever is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of whatever is drawn.")]
 Split = Annotated[str, typer.Option(help="train, valid or test.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .csv, .parquet.")]
@@ -83,7 +84,7 @@ def train(
             )
     except KeyboardInterrupt:
         if started:
-            raise KeyboardInterrupt(f"go on with: vaekit train --resume --out {started[0]}") from None
+            raise _InterruptedError(f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}") from None
         raise
     dataset = run.dataset()
     split = "test" if "test" in dataset.splits else list(dataset.splits)[-1]
@@ -170,7 +171,8 @@ def encode(
     loaded = _load(run, device, context)
     codes, labels = loaded.encode(split, draw=draw, seed=seed)
     names = [f"{name}{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
-    write_array(path, codes, names, {} if labels is None else {"label": labels})
+    beside = {} if labels is None else {"label": labels} if labels.ndim == 1 else {f"y{i}": y for i, y in enumerate(labels.T)}
+    write_array(path, codes, names, beside)
     _say(f"{path}: {' x '.join(map(str, codes.shape))}")
 
 
@@ -238,23 +240,32 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     0: done. 2: an error of the user's, in one line on standard error. 130: interrupted. With VAEKIT_DEBUG set, errors keep
     their traceback.
     """
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
-        app(None if argv is None else list(argv), standalone_mode=False, obj=parts)
-        return 0
-    except KeyboardInterrupt as interrupt:
-        return _fail(f"interrupted; {interrupt}" if str(interrupt) else "interrupted", 130)
-    except BrokenPipeError:
-        # The reader of our output has had enough; nothing more may be written, at exit neither.
+        status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
+        sys.stdout.flush()  # a full disk shows here, not at exit
+        # typer makes an interrupt a status, and leaves it to us to say so.
+        return _fail("interrupted", 130) if status == 130 else status or 0
+    except _InterruptedError as error:
+        return _fail(str(error), 130)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except (SystemExit, BrokenPipeError):
+        # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (typer.TyperException, ValueError, ArithmeticError, OSError, MemoryError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
         return _fail(_message(error), 2)
-    except RuntimeError as error:  # how torch says that memory is out
-        if os.environ.get("VAEKIT_DEBUG") or "memory" not in str(error):
+    except (RuntimeError, TypeError) as error:  # how torch says that memory is out, or that a size is beyond any memory
+        if os.environ.get("VAEKIT_DEBUG") or not re.search("memory|overflow", str(error), re.IGNORECASE):
             raise
         return _fail("not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2)
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops."""
 
 
 def _fail(message: str, status: int) -> int:
@@ -364,12 +375,13 @@ class _Bar:
     def epoch(self, records: list[Epoch]) -> None:
         train = records[0]
         self.rate = train.rows / max(train.seconds, 1e-9)
-        terms = f"{self._terms(train.terms)} · {records[-1].split} {records[-1].terms['elbo']:.2f}"
+        terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
         self.bar.update(self.task, completed=train.epoch, terms=terms)
         if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
             self.printed = time.monotonic()
             _say(f"epoch {train.epoch}: {terms}")
 
     def _terms(self, terms: dict[str, float]) -> str:
-        parts = [f"{name} {terms[key]:.2f}" for name, key in (("ELBO", "elbo"), ("rec", "reconstruction"), ("KL", "kl"))]
+        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
+        parts = [f"{name} {terms[key]:.2f}" for key, name in names.items() if key in terms]
         return f"{' · '.join(parts)} · {self.rate:,.0f} rows/s"

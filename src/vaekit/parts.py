@@ -38,7 +38,8 @@ OPTIMIZERS: dict[str, Factory] = {
 }
 
 CONTEXT = frozenset(
-    "in_shape out_shape condition features latent event_shape domain encoder posterior parameters params lr foreach fused".split()
+    "in_shape out_shape condition features latent event_shape domain encoder posterior parameters params lr foreach fused"
+    " maximize capturable differentiable".split()  # of torch's optimizers; none of them is of use in this loop
 )
 """The argument names that the model, a subclass or the training supplies; all others of a constructor are a user's options."""
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import Checkpoints, load_tensors, set_model_tensors, write_atomic
+from .checkpoint import Checkpoints, drop_temporaries, load_tensors, set_model_tensors, write_atomic
 from .datasets import DATASETS, Dataset, load
 from .datasets.tensors import TensorSplit, to_device
 from .distributions import seeded
@@ -27,10 +27,12 @@ from .errors import RunError, unknown
 from .models import VAE
 from .parts import PARTS, Parts
 from .recipes import RECIPES
-from .spec import Schema, Spec, build_model, build_objective, from_json, parse_toml, schema_of, to_json, with_likelihood
+from .spec import Schema, Spec, build_model, build_objective, changed, from_json, parse_toml, schema_of, to_json, with_likelihood
 from .training import Epoch, Progress, fit, resolve_device
 
 
+CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
+"""What a run writes into its folder."""
 ROWS = 1000
 """Data encoded at a time."""
 
@@ -88,6 +90,8 @@ class Run:
             y = torch.arange(n) % len(names)
         elif label in names:
             y = torch.full((n,), names.index(label))
+        elif label.isdecimal() and int(label) < len(names):
+            y = torch.full((n,), int(label))
         else:
             raise ValueError(unknown("label", label, names))
         return self.model.sample(n, y, draw=draw, seed=seed)
@@ -130,7 +134,7 @@ def train(
         spec, schema = read_spec(folder, parts)
         if others := [s for s in sets if not s.startswith("training.epochs=")]:
             raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change")
-        spec = Spec.model_validate(spec.model_dump() | {"training": spec.training.model_dump() | ({"epochs": epochs} if epochs else {})})
+        spec = changed(spec, sets, parts)
         dataset = load_data(spec)
         if fingerprint(dataset) != schema.fingerprint:
             raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
@@ -144,14 +148,19 @@ def train(
     held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
     train_data = to_device(dataset, "train", spec.data.treatment, device)
     held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
-    if not resume:
-        _prepare_folder(folder, overwrite)
-    write_atomic(folder / "spec.json", to_json(spec, schema))
-    on_start(folder, spec, dataset)
+    newest = Checkpoints(folder / "checkpoints").newest() if resume else None
+    done = newest[1].epoch if newest else 0
+    if done > spec.training.epochs:
+        raise RunError(f"training.epochs is {spec.training.epochs}, but {folder} has {done} done; accepted: {done} or more")
 
-    checkpoints = Checkpoints(folder / "checkpoints")
-    if resume:
-        _drop_metrics_after(folder, checkpoints.newest_epoch())
+    def start() -> None:
+        if resume:
+            drop_temporaries(folder)
+            _drop_metrics_after(folder, done)
+        else:
+            _prepare_folder(folder, overwrite)
+        write_atomic(folder / "spec.json", to_json(spec, schema))
+        on_start(folder, spec, dataset)
 
     def record(records: list[Epoch]) -> None:
         append_metrics(folder, records)
@@ -165,8 +174,9 @@ def train(
         spec.training,
         split=held_out,
         folder=folder,
-        resume=resume and bool(checkpoints.all()),
+        resume=newest is not None,
         parts=parts,
+        on_start=start,
         on_epoch=record,
         on_progress=on_progress,
     )
@@ -254,7 +264,7 @@ def read_metrics(folder: Path) -> list[Epoch]:
         try:
             values = json.loads(line)
             fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds", "rows")}
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         records.append(Epoch(**fixed, terms=values))
     return records
@@ -276,7 +286,8 @@ def _default_toml(name: str) -> str:
 
 
 def _name(target: str | Path | Spec) -> str:
-    return Path(target.data.name).stem if isinstance(target, Spec) else Path(target).stem
+    # Resolved, since "." and ".." have no stem that would do as a name.
+    return Path(target.data.name if isinstance(target, Spec) else target).resolve().stem or "run"
 
 
 def _free_folder(folder: Path, resume: bool) -> Path:
@@ -288,10 +299,29 @@ def _free_folder(folder: Path, resume: bool) -> Path:
 
 
 def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / "spec.json").exists():
-            raise RunError(f"{folder} is not empty and is no run; name another folder")
-        if not overwrite:
-            raise RunError(f"{folder} holds a run already; add --resume to go on with it, or --overwrite to replace it")
-        shutil.rmtree(folder)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; name a folder for the run")
+    folder.mkdir(parents=True, exist_ok=True)
+    for stray in folder.glob(".spec.json.*.tmp"):  # of a run that was killed at its very start
+        stray.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        return
+    if not _is_run(folder):
+        raise RunError(f"{folder} is not empty and is no run; name another folder")
+    if not overwrite:
+        raise RunError(f"{folder} holds a run already; add --resume to go on with it, or --overwrite to replace it")
+    # Only what a run writes, spec.json last: what else lies there is the user's, and a kill in between leaves a run.
+    for name in CONTENTS:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether there is a spec.json as vaekit writes them: other programs have files of that name too."""
+    try:
+        values = json.loads((folder / "spec.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"format", "spec", "schema"} <= values.keys()

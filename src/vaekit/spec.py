@@ -155,6 +155,14 @@ def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spe
     return parse(values, parts)
 
 
+def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
+    """`spec` with the changes of `sets`, as in `parse_toml`."""
+    values = spec.model_dump()
+    for each in sets:
+        _override(values, each)
+    return parse(values, parts)
+
+
 def _override(values: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     keys = [key.strip() for key in path.split(".")]

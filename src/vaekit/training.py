@@ -130,7 +130,8 @@ def fit(
             terms = meter.averages(state)
             # The last step's loss was finite, but what its update made of the weights has not been seen by any loss.
             if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
-                raise NonFiniteError(_diagnosis({"weights": math.nan}, state.epoch + 1, steps))
+                lower = "lower training.learning_rate or set training.clip"
+                raise NonFiniteError(f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}")
         state.epoch += 1
         scored = average or model
         records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
@@ -156,7 +157,7 @@ def fit(
 
     if average:
         set_model_tensors(model, model_tensors(average))
-    if options.early_stopping:
+    if options.early_stopping and state.best_epoch:
         set_model_tensors(model, best or load_tensors(checkpoints.best)[0])  # type: ignore[union-attr]
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
