@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .errors import RunError
@@ -66,14 +66,9 @@ def _sync_folder(folder: Path) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as one safetensors file, atomically."""
     host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(host, temporary, dict(metadata or {}))
-        except SafetensorError as error:  # what the library makes of a full disk
-            raise OSError(None, str(error).splitlines()[0]) from error
-
-    write_atomic(path, write)
+    # Not `save_file`, which goes through a temporary file of its own that a kill would leave behind.
+    content = save(host, dict(metadata or {}))
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -307,12 +307,10 @@ def _load(path: Path, device: str, context: typer.Context) -> Run:
     return load_run(path, device, _parts(context))
 
 
-def _write(path: Path, run: Run, x: Any, columns: int | None = None) -> None:
+def _write(path: Path, run: Run, x: Any, columns: int = 8) -> None:
     from .outputs import write_array
 
-    domain = run.schema.domain
-    white = domain.scale if isinstance(domain.scale, float) else 1.0
-    write_array(path, x.cpu().numpy(), run.schema.columns, white=white, per_row=columns)
+    write_array(path, x.cpu().numpy(), run.schema.columns, limits=run.schema.domain.limits, per_row=columns)
     _say(f"{path}: {' x '.join(map(str, x.shape))}")
 
 

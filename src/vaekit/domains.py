@@ -78,11 +78,22 @@ class Domain:
             "count": "counts 0, 1, 2, …",
         }[self.kind]
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the greatest value, where the domain has them, the same for all elements.
+
+        >>> Domain("grey", levels=17).limits
+        (0.0, 16.0)
+        """
+        if self.kind not in ("binary", "grey", "unit") or not (isinstance(self.location, float) and isinstance(self.scale, float)):
+            return None
+        return self.location, self.location + self.scale
+
     def check(self, x: np.ndarray, what: str = "data") -> None:
         """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: one line, naming the first."""
         if x.size == 0:
             raise ValueError(f"{what} is empty")
-        if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
+        if x.dtype.kind not in "biuf":
             raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
         if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
             raise _outside(what, x, ~np.isfinite(x), "finite numbers")

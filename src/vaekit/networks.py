@@ -98,7 +98,7 @@ class ConvEncoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.in_shape, self.condition = _image_shape(in_shape, channels), condition
+        self.in_shape, self.condition = _image_shape(in_shape, channels, dense), condition
         sizes = [in_shape[0] + condition, *channels]
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
@@ -139,7 +139,7 @@ class ConvDecoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        _image_shape(tuple(out_shape)[-3:], channels)
+        _image_shape(tuple(out_shape)[-3:], channels, dense)
         self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
         sizes = _halvings(out_shape[-2:], len(channels))
         height, width = sizes[-1]
@@ -181,11 +181,13 @@ def _cat(x: Tensor, y: Tensor, dim: int) -> Tensor:
     return torch.cat([x.expand(*lead, *x.shape[dim:]), y.to(x.dtype).expand(*lead, *y.shape[dim:])], dim)
 
 
-def _image_shape(shape: Shape, channels: tuple[int, ...]) -> tuple[int, ...]:
+def _image_shape(shape: Shape, channels: tuple[int, ...], dense: int) -> tuple[int, ...]:
     if len(shape) != 3:
         raise ValueError(f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'")
     if not channels or any(width < 1 for width in channels):
         raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
+    if dense < 1:
+        raise ValueError(f"dense must be at least 1, got {dense}")
     return tuple(shape)
 
 

@@ -43,10 +43,10 @@ class ELBO:
     def __post_init__(self) -> None:
         _check_samples(self.samples)
         if isinstance(self.beta, (int, float)):
-            if self.beta < 0:
+            if not self.beta >= 0:
                 raise ValueError(f"beta must be at least 0, got {self.beta}")
             object.__setattr__(self, "beta", Constant(float(self.beta)))
-        if self.free_bits < 0:
+        if not self.free_bits >= 0:
             raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:

@@ -29,13 +29,13 @@ def write_array(
     columns: Sequence[str] = (),
     extra: Mapping[str, np.ndarray] | None = None,
     *,
-    white: float = 1.0,
-    per_row: int | None = None,
+    limits: tuple[float, float] | None = None,
+    per_row: int = 8,
 ) -> None:
     """Write `array` (N, …) to `path`, whole or not at all.
 
     A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the columns of
-    `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `white` is their largest value.
+    `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits` are black and white.
     `.npy` has the array alone, in its shape.
     """
     check_ending(path)
@@ -47,7 +47,7 @@ def write_array(
 
         if array.ndim != 4:
             raise ValueError(f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet")
-        figure = plots.image_grid(array / white, columns=per_row)
+        figure = plots.image_grid(array, columns=per_row, limits=limits)
         write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
     else:
         flat = array.reshape(len(array), -1)

@@ -139,7 +139,7 @@ def train(
         if fingerprint(dataset) != schema.fingerprint:
             raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
     else:
-        spec = target if isinstance(target, Spec) else resolve(target, sets, parts)
+        spec = changed(target, sets, parts) if isinstance(target, Spec) else resolve(target, sets, parts)
         dataset = load_data(spec)
         schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
         spec = with_likelihood(spec, schema.domain, parts)

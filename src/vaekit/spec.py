@@ -197,7 +197,7 @@ def _named(spec: Spec) -> Iterable[tuple[PartSpec, str]]:
 def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
     """What a model must know of `dataset` under `treatment`."""
     y = dataset.splits["train"].y
-    condition = 0 if y is None else (len(dataset.classes) or int(y.max()) + 1) if y.ndim == 1 else y.shape[1]
+    condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
     return Schema(
         event_shape=dataset.event_shape,
         domain=treatment.domain(dataset.domain),
@@ -281,14 +281,20 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(key) for key in first["loc"]]
-        where = ".".join(path)
         if first["type"] == "extra_forbidden":
-            raise ValueError(unknown(f"{what} key", where, _keys(model, path[:-1]))) from None
-        where = " ".join([what] + [where if where.isprintable() else shown(where)] * bool(path))
+            *above, key = path
+            table = f"key of {_where(what, above)}:" if above else f"{what} key"
+            raise ValueError(unknown(table, key, _keys(model, above))) from None
+        where = _where(what, path)
         if first["type"] == "missing":
             raise ValueError(f"{where} is missing") from None
         message = first["msg"].removeprefix("Value error, ")
         raise ValueError(f"{where} is {shown(first['input'])}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _where(what: str, path: list[str]) -> str:
+    joined = ".".join(path)
+    return f"{what} {joined if joined.isprintable() else shown(joined)}" if path else what
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

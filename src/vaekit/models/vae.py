@@ -104,8 +104,8 @@ class VAE(nn.Module):
             return None
         if y is not None and y.dim() == 1:
             # Not `one_hot` of torch: that reads the largest label back to the host to check it.
-            return (y[:, None] == torch.arange(self.condition, device=y.device)).to(self.scale.dtype)
-        return y
+            y = y[:, None] == torch.arange(self.condition, device=y.device)
+        return None if y is None else y.to(self.scale.dtype)
 
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 

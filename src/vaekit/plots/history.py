@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from ..training import Epoch
 
 TITLES = {"elbo": "ELBO", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL", "iwae": "IWAE bound"}
+COEFFICIENTS = ("beta",)
+START = 0.1
+"""The part of a training, from its start, whose values may leave the range shown."""
 _Lines = dict[str, tuple[np.ndarray, np.ndarray]]  # split to epochs and values
 
 
 def curves(records: Sequence[Epoch], *, theme: Theme = LIGHT) -> Figure:
     """Every term of the objective against epochs: a panel for each term, a line for each split; nats per datum.
 
-    Left out are a loss that is only the negative of another term, and coefficients that never change. The range shown
-    is that of all but the first tenth of the epochs. Raises `ValueError` where nothing is left to draw.
+    Left out are a loss that is only the negative of another term, and coefficients that never change. Where the first
+    tenth of the epochs would more than double the range, it is cut off. Raises `ValueError` where nothing is left.
 
     >>> from vaekit.training import Epoch
     >>> epoch = Epoch(1, step=10, split="train", terms={"loss": 5.0, "elbo": -5.0, "kl": 2.0}, seconds=0.1, rows=640)
@@ -43,11 +46,12 @@ def curves(records: Sequence[Epoch], *, theme: Theme = LIGHT) -> Figure:
         for split, (epochs, values) in lines.items():
             # A line through a few points is short or, through one, invisible.
             axes.plot(epochs, values, color=colours[split], lw=1.6, marker="o" if len(epochs) < 6 else None, ms=4)
-        shown = np.concatenate([values[epochs > epochs.max() / 10] for epochs, values in lines.values()])
-        if margin := 0.06 * np.ptp(shown):
-            axes.set_ylim(shown.min() - margin, shown.max() + margin)
+        late = np.concatenate([values[epochs > START * epochs.max()] for epochs, values in lines.values()])
+        if 0 < 2 * np.ptp(late) < np.ptp(np.concatenate([values for _, values in lines.values()])):
+            margin = 0.06 * np.ptp(late)
+            axes.set_ylim(late.min() - margin, late.max() + margin)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if i % wide == 0:
+        if i % wide == 0 and name not in COEFFICIENTS:
             axes.set_ylabel("nats per datum")
         if i + wide >= len(terms):
             axes.set_xlabel("epoch")
@@ -58,9 +62,7 @@ def curves(records: Sequence[Epoch], *, theme: Theme = LIGHT) -> Figure:
 
 def _terms(records: Sequence[Epoch]) -> dict[str, _Lines]:
     """The finite values of each term that is worth drawing."""
-    redundant = any(
-        all(r.terms.get(bound) == -r.terms.get("loss", math.nan) for r in records) for bound in ("elbo", "iwae")
-    )
+    redundant = any(all(_opposite(record.terms, bound) for record in records) for bound in ("elbo", "iwae"))
     found: dict[str, _Lines] = {}
     for name in dict.fromkeys(name for record in records for name in record.terms):
         for split in dict.fromkeys(record.split for record in records):
@@ -71,3 +73,7 @@ def _terms(records: Sequence[Epoch]) -> dict[str, _Lines]:
                 epochs, values = np.array(own).T
                 found.setdefault(name, {})[split] = epochs, values
     return found
+
+
+def _opposite(terms: Mapping[str, float], bound: str) -> bool:
+    return math.isclose(terms.get(bound, math.nan), -terms.get("loss", math.nan), rel_tol=1e-5)  # sums in another order

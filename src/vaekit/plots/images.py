@@ -80,21 +80,22 @@ def _mosaic(rows: Sequence[np.ndarray], names: Sequence[str], group: int, theme:
     inch = max(DPI, side / TILE)  # pixels per inch: matplotlib scales images down that are larger than a tile
     gap = round(GAP * inch)
     rows = [row.repeat(zoom, 1).repeat(zoom, 2) for row in rows]
-    _, height, width, _ = rows[0].shape
-    tops = [i * (height + gap) + (i // group * gap if group > 1 else 0) for i in range(len(rows))]
-    canvas = np.empty((tops[-1] + height, max(map(len, rows)) * (width + gap) - gap, 3))
+    _, tile_height, tile_width, _ = rows[0].shape
+    tops = [i * (tile_height + gap) + (i // group * gap if group > 1 else 0) for i in range(len(rows))]
+    canvas = np.empty((tops[-1] + tile_height, max(map(len, rows)) * (tile_width + gap) - gap, 3))
     canvas[:] = to_rgb(theme.background)
     for row, top in zip(rows, tops, strict=True):
         for j, tile in enumerate(row):
-            left = j * (width + gap)
-            canvas[top : top + height, left : left + width] = tile
-    margin = 0.13 + 0.085 * max(len(short(name)) for name in names) if names else 0.0
-    size = canvas.shape[1] / inch + margin, canvas.shape[0] / inch
-    figure = Figure(figsize=size, facecolor=theme.background)
-    axes = figure.add_axes((margin / size[0], 0, 1 - margin / size[0], 1))
+            left = j * (tile_width + gap)
+            canvas[top : top + tile_height, left : left + tile_width] = tile
+    margin = round(DPI * (0.13 + 0.085 * max(len(short(name)) for name in names))) if names else 0
+    width, height = (max(1, round(side * DPI / inch)) for side in canvas.shape[1::-1])
+    # A hundredth more than whole pixels: matplotlib rounds down, and 57 / 200 * 200 is below 57.
+    figure = Figure(figsize=((margin + width + 0.01) / DPI, (height + 0.01) / DPI), facecolor=theme.background)
+    axes = figure.add_axes((margin / (margin + width), 0, width / (margin + width), 1))
     axes.imshow(canvas, aspect="auto")
     axes.set_axis_off()
     for name, top in zip(names, tops, strict=False):
-        x, y = (margin - 0.1) / size[0], 1 - (top + height / 2) / canvas.shape[0]
+        x, y = (margin - 0.1 * DPI) / (margin + width), 1 - (top + tile_height / 2) / canvas.shape[0]
         figure.text(x, y, short(name), size=9, color=theme.muted, ha="right", va="center", parse_math=False)
     return figure

@@ -60,7 +60,13 @@ def latent_map(
     if points.ndim != 2 or points.shape[1] != 2 or label.shape != points.shape[:1] or not len(points):
         raise ValueError(f"z has shape {points.shape}, labels {label.shape}; accepted: (N, 2) and (N,), N at least 1")
     present = np.unique(label).tolist()
-    figure = new_figure(0.8 * WIDTH, 0.62 * WIDTH, theme)
+    names = {k: short(classes[k]) if k < len(classes) else str(k) for k in present}
+    named = labels is not None and len(present) <= CLASSES
+    inside = named and max(map(len, names.values())) <= 3
+    width, height = np.ptp(points, axis=0)
+    shape = np.clip(height / max(width, 1e-12), 0.3, 0.78)
+    lines = 0.22 * len(present) if named else 0.0  # the height of the legend
+    figure = new_figure(0.8 * WIDTH, max(0.8 * WIDTH * shape, lines), theme)
     axes = new_axes(figure, (1, 1, 1), theme)
     entries: list[tuple[str, Artist]] = []
     for k in present:
@@ -69,20 +75,22 @@ def latent_map(
         here = points[label == k]
         size = 14 if len(points) < 1000 else 8
         axes.scatter(here[:, 0], here[:, 1], s=size, color=colour, marker=marker, lw=0, alpha=0.8)
-        name = short(classes[k]) if k < len(classes) else str(k)
-        entries.append((name, Line2D([], [], color=colour, marker=marker, ls="none", ms=5)))
-        if labels is not None and len(present) <= CLASSES and len(name) <= 3:
+        entries.append((names[k], Line2D([], [], color=colour, marker=marker, ls="none", ms=5)))
+        if inside:
             # At the point nearest the median: a class in two parts may have its mean among another's.
             x, y = here[np.abs(here - np.median(here, 0)).sum(1).argmin()]
             halo = [withStroke(linewidth=3, foreground=theme.background)]
-            text = axes.text(x, y, name, size=12, weight="bold", color=theme.text, path_effects=halo, parse_math=False)
+            text = axes.text(
+                x, y, names[k], size=12, weight="bold", color=theme.text, path_effects=halo, parse_math=False
+            )
             text.set(ha="center", va="center")
-    if labels is not None and len(present) <= CLASSES:
+    if named:
         add_legend(figure, entries, theme, loc="outside right center")
-    for axis, title in zip((axes.xaxis, axes.yaxis), axes_names, strict=True):
+    for axis, side, title in zip((axes.xaxis, axes.yaxis), ("bottom", "left"), axes_names, strict=True):
         axis.set_label_text(title)
         if not title:
             axis.set_ticks([])
+            axes.spines[side].set_visible(False)
     axes.grid(visible=False)
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.04)
@@ -91,11 +99,11 @@ def latent_map(
 
 def kl_bars(
     kl_per_dimension: Mapping[str, Sequence[float]],
-    active: Mapping[str, Sequence[bool]] | None = None,
+    active: Mapping[str, ArrayLike] | None = None,
     *,
     theme: Theme = LIGHT,
 ) -> Figure:
-    """The KL of each dimension (numbered from 0) of each latent, falling, in nats; grey where not `active`, at most 100.
+    """The KL of each dimension (from 0) of each latent, falling, in nats; at most 100, in grey where not `active`.
 
     >>> len(kl_bars({"z": [0.1, 2.0]}).axes[0].patches)
     2
@@ -103,17 +111,19 @@ def kl_bars(
     if not kl_per_dimension:
         raise ValueError("there is no latent to draw")
     count = len(kl_per_dimension)
-    figure = new_figure(WIDTH, 0.3 + 1.9 * count, theme)
+    most = min(BARS, max(map(len, kl_per_dimension.values())))
+    figure = new_figure(min(WIDTH, 2.0 + 0.33 * most), 0.3 + 1.9 * count, theme)
     for i, (name, kl) in enumerate(kl_per_dimension.items()):
         values = np.asarray(kl, dtype=np.float64)
         order = np.argsort(-values, kind="stable")[:BARS]
         on = np.ones(len(values), bool) if active is None else np.asarray(active[name], dtype=bool)
         title = name if len(values) <= BARS else f"{name}: the {BARS} largest of {len(values)}"
         axes = new_axes(figure, (count, 1, i + 1), theme, title)
-        axes.bar(range(len(order)), values[order], color=[theme.colours[0] if k else theme.muted for k in on[order]])
+        colours = [theme.colours[0] if k else theme.muted for k in on[order]]
+        axes.bar(range(len(order)), values[order], width=0.7, color=colours)
         axes.set_xticks(range(len(order)) if len(order) <= 40 else [], order if len(order) <= 40 else [])
-        axes.set_xlim(-0.8, max(len(order), 10) - 0.2)  # so that the bars of two dimensions are no walls
+        axes.set_xlim(-0.6, most - 0.4)
         axes.set_ylabel("KL (nats)")
         if i + 1 == count:
-            axes.set_xlabel("latent dimension, by its KL")
+            axes.set_xlabel("dimension, largest KL first")
     return figure

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 DPI = 200
 WIDTH = 8.4
 """The width of a page, in inches."""
-NAME = 24
+NAME = 20
 """Letters, at most, that are shown of a name."""
 
 

@@ -25,7 +25,7 @@ def marginals(data: ArrayLike, samples: ArrayLike, columns: Sequence[str] = (), 
     for axes, x, y in _panels(figure, real, drawn, columns, theme):
         # A few far draws must not squeeze all others.
         low, high = np.percentile(np.concatenate([x, y]), [0.5, 99.5])
-        bins = np.linspace(low, max(high, low + 1e-9), BINS + 1)
+        bins = np.linspace(low, max(high, low + 1e-9), min(BINS, 4 + math.isqrt(len(x))) + 1)
         if (x == np.round(x)).all() and high - low < BINS:  # whole numbers, a bin each
             bins = np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
         for values, colour, fill in ((x, theme.colours[0], True), (y, theme.colours[1], False)):

@@ -1,0 +1,97 @@
+"""Small runs on the digits, and what tests compare of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoint import load_tensors, model_tensors
+from vaekit.datasets.tensors import TensorSplit, to_device
+from vaekit.models import VAE
+from vaekit.objectives import Loss, Objective
+from vaekit.parts import PARTS, Parts
+from vaekit.runs import Run, load_data, read_metrics, resolve, train
+from vaekit.spec import TrainingSpec, build_model, build_objective, schema_of, with_likelihood
+from vaekit.trace import Trace
+from vaekit.training import Epoch
+
+SMALL = (
+    "model.encoder={name='mlp', hidden=[16]}",
+    "model.decoder={name='mlp', hidden=[16]}",
+    "model.latents.z.size=3",
+    "training.epochs=2",
+    "training.batch_size=100",
+    "training.learning_rate=1e-3",
+    "training.checkpoint_every=1",
+)
+
+
+def small_run(folder: Path, *sets: str, parts: Parts = PARTS) -> Run:
+    return train("digits", folder, sets=[*SMALL, *sets], parts=parts)
+
+
+@dataclass
+class Pieces:
+    """The arguments of `fit`, made from a spec."""
+
+    model: VAE
+    train: TensorSplit
+    valid: TensorSplit
+    objective: Objective
+    options: TrainingSpec
+
+
+def pieces(*sets: str, rows: int | None = None, parts: Parts = PARTS) -> Pieces:
+    """What a small run on the first `rows` digits would train."""
+    spec = resolve("digits", [*SMALL, *sets], parts)
+    dataset = load_data(spec)
+    schema = schema_of(dataset, spec.data.treatment)
+    spec = with_likelihood(spec, schema.domain, parts)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
+    data, valid = (to_device(dataset, split, spec.data.treatment) for split in ("train", "valid"))
+    if rows:
+        data = TensorSplit(data.x[:rows], None if data.y is None else data.y[:rows], data.domain, data.treatment)
+    return Pieces(model, data, valid, build_objective(spec, parts), spec.training)
+
+
+def spied(objective: Objective, look: Callable[[Trace, Loss], Loss | None]) -> Objective:
+    """`objective`, its losses shown to `look`, which may replace them; those of validation are not shown."""
+
+    def wrapped(trace: Trace, progress: float = 1.0) -> Loss:
+        loss = objective(trace, progress)
+        return (look(trace, loss) or loss) if torch.is_grad_enabled() else loss
+
+    return wrapped
+
+
+def weights(model: VAE) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model_tensors(model).items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Whether two sets of tensors are the same, bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def metrics(folder: Path) -> list[tuple[object, ...]]:
+    """The records of a run without their seconds."""
+    return untimed(read_metrics(folder))
+
+
+def untimed(records: Sequence[Epoch]) -> list[tuple[object, ...]]:
+    return [(r.epoch, r.step, r.split, r.rows, r.terms) for r in records]
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    """Two run folders hold the same, bit for bit, but for the times taken."""
+    names = [sorted(str(path.relative_to(each)) for path in each.rglob("*")) for each in (folder, reference)]
+    assert names[0] == names[1]
+    for name in ("weights.safetensors", "checkpoints/best.safetensors"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+    for path in sorted((reference / "checkpoints").glob("epoch-*")):
+        assert equal(load_tensors(folder / "checkpoints" / path.name)[0], load_tensors(path)[0]), path.name
+    assert metrics(folder) == metrics(reference)

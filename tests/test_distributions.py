@@ -1,0 +1,350 @@
+"""Densities against SciPy and torch, samplers against their densities, divergences against Monte Carlo."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from models_for_tests import float64, standard_errors_apart
+from scipy import stats
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Laplace,
+    MultivariateNormal,
+    Normal,
+    VonMises,
+    kl_divergence,
+)
+
+from vaekit.distributions import (
+    DiscretizedLogistic,
+    Levels,
+    Mixture,
+    Scaled,
+    TiltedUniform,
+    checked_clamp,
+    independent,
+    kl,
+    kl_terms,
+    log_prob_stopped,
+    mean,
+    seeded,
+)
+from vaekit.posteriors import FullRankNormal, flow
+
+ERRORS = 4.0
+SMALL_P = 1e-4
+"""A p-value below which a seeded test of a sampler fails."""
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with float64():
+        yield
+
+
+def diagonal(loc: Tensor, scale: Tensor) -> Independent:
+    return independent(Normal(loc, scale, validate_args=False))
+
+
+# -- densities -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    loc=st.floats(-10, 30), log_scale=st.floats(-6, 6), levels=st.integers(2, 40), dtype=st.sampled_from(["32", "64"])
+)
+def test_discretized_logistic_is_the_logistic_of_scipy_over_each_level(loc, log_scale, levels, dtype):
+    scale = math.exp(log_scale)
+    p = DiscretizedLogistic(*(torch.tensor(v, dtype=getattr(torch, f"float{dtype}")) for v in (loc, scale)), levels)
+    mass = p.log_prob(torch.arange(levels)).exp()
+    edges = np.concatenate([[-np.inf], np.arange(levels - 1) + 0.5, [np.inf]])
+    want = np.diff(stats.logistic(loc, scale).cdf(edges))
+    assert np.allclose(mass, want, rtol=0, atol=1e-12 if dtype == "64" else 1e-4)
+    assert float(p.mean) == pytest.approx(want @ np.arange(levels), rel=1e-9 if dtype == "64" else 1e-4, abs=1e-4)
+
+
+def test_discretized_logistic_far_tails_are_finite_with_a_gradient():
+    loc = torch.tensor([-1e3, 1e3, 3.0], dtype=torch.float32, requires_grad=True)
+    scale = torch.tensor([0.1, 0.1, 1e-3], dtype=torch.float32, requires_grad=True)
+    log_p = DiscretizedLogistic(loc, scale, 256).log_prob(torch.tensor([[255.0], [0.0], [77.0]]))
+    gradients = torch.autograd.grad(log_p.sum(), [loc, scale])
+    assert log_p.isfinite().all()
+    assert all(g.isfinite().all() for g in gradients)
+    # Where the mass has long underflowed, log P still falls in a straight line.
+    assert float(log_p.detach()[0, 0]) == pytest.approx(-(254.5 + 1e3) / 0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("logits", [0.0, 1e-8, 1e-3, 0.0999, 0.1001, 1.0, 12.0, 15.0, 20.0, 100.0, 1000.0])
+def test_tilted_uniform_is_the_truncated_exponential_of_scipy(logits: float, dtype: torch.dtype):
+    precise = dtype == torch.float64
+    x = np.linspace(0.0, 1.0, 11)
+    for sign in (1, -1):
+        p = TiltedUniform(torch.tensor(sign * logits, dtype=dtype))
+        # exp(-l x) on [0, 1] is SciPy's truncexpon(l) scaled by 1/l; the sign mirrors it.
+        oracle = stats.truncexpon(logits, scale=1 / logits) if logits else stats.uniform()
+        want = oracle.logpdf(1 - x if sign > 0 else x)
+        got = p.log_prob(torch.tensor(x, dtype=dtype)).numpy()
+        assert np.allclose(got, want, rtol=1e-7 if precise else 1e-5, atol=1e-9 if precise else 1e-5)
+        want_mean = oracle.mean() if logits > 0.05 else 0.5 - logits / 12
+        assert float(p.mean) == pytest.approx(1 - want_mean if sign > 0 else want_mean, rel=1e-7 if precise else 1e-4)
+
+
+def test_tilted_uniform_is_torchs_continuous_bernoulli_where_that_is_right():
+    logits, x = torch.linspace(-8, 8, 33), torch.linspace(0, 1, 9)[:, None]
+    torchs = torch.distributions.ContinuousBernoulli(logits=logits, validate_args=False)
+    assert torch.allclose(TiltedUniform(logits).log_prob(x), torchs.log_prob(x), atol=1e-6)
+    assert torch.allclose(TiltedUniform(logits).mean, torchs.mean, atol=1e-5)
+
+
+def test_tilted_uniform_gradients_are_right_on_both_sides_of_the_series():
+    logits = torch.tensor([-300.0, -1.0, -0.1001, -0.0999, -1e-9, 0.0, 0.0999, 0.1001, 40.0], requires_grad=True)
+    for x in (0.0, 0.3, 1.0):
+        value = TiltedUniform(logits).log_prob(torch.tensor(x))
+        (got,) = torch.autograd.grad(value.sum(), logits)
+        # The score of an exponential family: the statistic less its mean.
+        assert torch.allclose(got, x - TiltedUniform(logits).mean.detach(), atol=1e-10)
+
+
+def test_levels_has_the_moments_of_its_numbers():
+    probabilities = torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.5, 0.0]])
+    p = Levels(probabilities.clamp(min=1e-30).log())
+    numbers = np.arange(3)
+    for row, mean_, variance in zip(probabilities.numpy(), p.mean, p.variance, strict=True):
+        want = stats.rv_discrete(values=(numbers, row))
+        assert float(mean_) == pytest.approx(want.mean())
+        assert float(variance) == pytest.approx(want.var())
+
+
+def test_scaled_pays_its_jacobian():
+    location, scale = torch.tensor([-2.0, 5.0]), torch.tensor([0.5, 8.0])
+    p = Scaled(Normal(torch.zeros(2), torch.tensor([1.0, 2.0])), location, scale)
+    x = torch.tensor([[-1.0, 3.0], [0.0, 30.0]])
+    want = stats.norm(location, [0.5, 16.0]).logpdf(x)
+    assert np.allclose(p.log_prob(x), want)
+    assert torch.equal(p.mean, location)
+    assert torch.allclose(p.variance, torch.tensor([0.25, 256.0]))
+
+
+def test_mixture_is_the_weighted_sum_of_its_components():
+    logits, loc, scale = torch.randn(3), torch.randn(3, 2), torch.rand(3, 2) + 0.2
+    p, z = Mixture(logits, diagonal(loc, scale)), torch.randn(5, 4, 2)
+    weights = torch.softmax(logits, 0).numpy()
+    want = sum(w * stats.norm(m, s).pdf(z).prod(-1) for w, m, s in zip(weights, loc, scale, strict=True))
+    assert np.allclose(p.log_prob(z).exp(), want)
+    assert torch.allclose(p.mean, (torch.softmax(logits, 0)[:, None] * loc).sum(0))
+
+
+# -- samplers --------------------------------------------------------------------------------------------------------
+
+
+def discrete_fits(p: Distribution, levels: int, seed: int) -> float:
+    """p-value of a chi-square test of 20,000 draws against p's own masses, rare levels together."""
+    with seeded(seed):
+        draws = p.sample((20_000,)).flatten()
+    want = p.log_prob(torch.arange(levels, dtype=torch.float64)).exp().numpy() * len(draws)
+    got = np.bincount(draws.long().numpy(), minlength=levels)
+    assert len(got) == levels
+    rare = want < 10
+    if rare.any():
+        got, want = np.append(got[~rare], got[rare].sum()), np.append(want[~rare], want[rare].sum())
+    return 1.0 if len(got) == 1 else float(stats.chisquare(got, want * got.sum() / want.sum()).pvalue)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_discrete_samplers_match_their_masses(seed: int):
+    with seeded(seed):
+        loc, scale, logits = torch.randn(()) * 6 + 4, torch.rand(()) * 4 + 0.1, torch.randn(9)
+    assert discrete_fits(DiscretizedLogistic(loc, scale, 9), 9, seed) > SMALL_P
+    assert discrete_fits(Levels(logits), 9, seed) > SMALL_P
+
+
+@pytest.mark.parametrize("logits", [-300.0, -3.0, -0.01, 0.0, 1e-7, 0.5, 30.0])
+def test_tilted_uniform_sampler_matches_the_cdf_of_scipy(logits: float):
+    p = TiltedUniform(torch.tensor(logits))
+    with seeded(0):
+        draws = p.sample((5_000,))
+    steep = abs(logits)
+    oracle = stats.truncexpon(steep, scale=1 / steep) if steep > 1e-3 else stats.uniform()
+    assert stats.kstest(1 - draws if logits > 0 else draws, oracle.cdf).pvalue > SMALL_P
+
+
+def test_float32_samplers_stay_inside_their_support():
+    with seeded(0):
+        unit = TiltedUniform(torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4], dtype=torch.float32)).sample((100_000,))
+        level = DiscretizedLogistic(*torch.tensor([3.0, 100.0], dtype=torch.float32), levels=8).sample((100_000,))
+    assert unit.dtype == level.dtype == torch.float32
+    assert unit.isfinite().all()
+    assert unit.min() >= 0
+    assert unit.max() <= 1
+    assert level.unique().tolist() == list(range(8))
+
+
+# -- divergences -----------------------------------------------------------------------------------------------------
+
+
+def normal_pair(seed: int, rows: int = 3, size: int = 2) -> tuple[Independent, Independent]:
+    with seeded(seed):
+        q = diagonal(torch.randn(rows, size), torch.rand(rows, size) + 0.2)
+        return q, diagonal(torch.randn(size), torch.rand(size) + 0.5)
+
+
+def full_rank(seed: int, rows: int = 3, size: int = 2) -> MultivariateNormal:
+    with seeded(seed):
+        factor = torch.randn(rows, size, size).tril(-1) + torch.diag_embed(torch.rand(rows, size) + 0.3)
+        return MultivariateNormal(torch.randn(rows, size), scale_tril=factor)
+
+
+CLOSED = {
+    "normal-normal": lambda: normal_pair(0),
+    "normal-normal-given-y": lambda: (normal_pair(0)[0], normal_pair(1)[0]),
+    "full-rank-normal": lambda: (full_rank(0), normal_pair(1)[1]),
+    "full-rank-normal-given-y": lambda: (full_rank(0), normal_pair(1)[0]),
+    "full-rank-full-rank": lambda: (full_rank(0), full_rank(1)),
+    "normal-laplace": lambda: (normal_pair(0)[0], independent(Laplace(torch.ones(2), torch.tensor([0.5, 2.0])))),
+}
+
+
+@pytest.mark.parametrize("pair", CLOSED)
+def test_closed_form_kl_is_torchs_and_monte_carlos(pair: str):
+    q, p = CLOSED[pair]()
+    closed = kl(q, p)
+    assert closed is not None
+    assert closed.shape == (3,)
+    assert (closed >= 0).all()
+    dense = (
+        p
+        if pair.startswith("normal") or pair.endswith("full-rank")
+        else MultivariateNormal(p.mean, torch.diag_embed(p.variance))
+    )
+    assert torch.allclose(closed, kl_divergence(q, dense), rtol=1e-12)
+    with seeded(0):
+        z = q.sample((40_000,))
+    assert standard_errors_apart(q.log_prob(z) - p.log_prob(z) - closed, 0.0).max() < ERRORS
+
+
+def test_kl_terms_are_one_a_dimension_where_both_factorise():
+    q, p = normal_pair(0)
+    terms = kl_terms(q, p)
+    assert terms.shape == (3, 2)
+    assert torch.allclose(terms, kl_divergence(q.base_dist, p.base_dist))
+    assert kl_terms(full_rank(0), p).shape == (3, 1)
+
+
+@given(st.lists(st.tuples(*[st.floats(-5, 5)] * 4), min_size=1, max_size=4))
+def test_full_rank_kl_with_a_diagonal_factor_is_the_diagonal_one(values):
+    a, b, c, d = torch.tensor(values).unbind(-1)
+    p = diagonal(c, d.exp())
+    full = MultivariateNormal(a, scale_tril=torch.diag_embed(b.exp()), validate_args=False)
+    diagonals = kl(diagonal(a, b.exp()), p)
+    assert torch.allclose(kl(full, p), diagonals, rtol=1e-9, atol=1e-12)
+    assert diagonals > -1e-12
+
+
+def test_kl_of_one_distribution_for_many_priors():
+    q, (many, _) = full_rank(0, rows=1), normal_pair(2)
+    q = MultivariateNormal(q.loc[0], scale_tril=q.scale_tril[0])
+    want = torch.stack([kl_divergence(q, MultivariateNormal(m, torch.diag(v))) for m, v in zip(many.mean, many.variance)])
+    assert torch.allclose(kl(q, many), want)
+
+
+def test_no_closed_form_is_none():
+    q, p = normal_pair(0)
+    assert kl(q, Mixture(torch.zeros(2), diagonal(torch.zeros(2, 2), torch.ones(2, 2)))) is None
+    assert kl(independent(VonMises(torch.zeros(3, 2), torch.ones(3, 2))), p) is None
+    # One event of two dimensions is not two events of one: nothing may be looked up by the type alone.
+    whole = independent(Normal(torch.randn(3, 2, 2), torch.ones(3, 2, 2)), 2)
+    assert kl(whole, independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 2)).shape == (3,)
+
+
+# -- stopped gradients -----------------------------------------------------------------------------------------------
+
+
+def posterior_of(name: str, features: Tensor) -> tuple[Distribution, list[Tensor]]:
+    with seeded(1):
+        if name == "flow":
+            module = flow(3, 2, transforms=2, hidden=(5,))
+        elif name == "full-rank-normal":
+            module = FullRankNormal(3, 2)
+        else:
+            raw = torch.randn(3, 4, requires_grad=True)
+            loc, log_scale = (features @ raw).chunk(2, -1)
+            if name == "normal":
+                return diagonal(loc, log_scale.exp()), [raw]
+            components = diagonal(torch.stack([loc, -loc], -2), log_scale.exp()[..., None, :].expand(-1, 2, -1))
+            return Mixture(torch.zeros(len(loc), 2), components), [raw]
+        return module(features), list(module.parameters())
+
+
+@pytest.mark.parametrize("name", ["normal", "full-rank-normal", "mixture", "flow"])
+def test_stopped_log_prob_has_the_value_and_the_gradient_in_z_alone(name: str):
+    features = torch.randn(4, 3, requires_grad=True)
+    q, parameters = posterior_of(name, features)
+    z = torch.randn(5, 4, 2, requires_grad=True)
+    stopped, plain = log_prob_stopped(q, z), q.log_prob(z)
+    weights = torch.rand(5, 4)
+    assert torch.allclose(stopped, plain, rtol=1e-12)
+    (in_z,) = torch.autograd.grad((weights * stopped).sum(), z, retain_graph=True)
+    assert torch.allclose(in_z, torch.autograd.grad((weights * plain).sum(), z, retain_graph=True)[0])
+    leaks = torch.autograd.grad(stopped.sum(), [*parameters, features], allow_unused=True, retain_graph=True)
+    assert all(leak is None for leak in leaks)
+    # The stop does not use up q's own graph.
+    assert any(g is not None for g in torch.autograd.grad(plain.sum(), parameters, allow_unused=True))
+
+
+def test_stopped_log_prob_at_a_constant_has_no_gradient():
+    loc = torch.zeros(1, 2, requires_grad=True)
+    q = diagonal(loc, torch.ones(1, 2))
+    assert not log_prob_stopped(q, torch.ones(3, 1, 2)).requires_grad
+    with torch.no_grad():
+        assert torch.equal(log_prob_stopped(q, torch.ones(3, 1, 2)), q.log_prob(torch.ones(3, 1, 2)))
+
+
+# -- the rest --------------------------------------------------------------------------------------------------------
+
+
+def test_mean_is_the_closed_form_or_an_average_that_does_not_depend_on_the_seed():
+    q, _ = normal_pair(0)
+    assert torch.equal(mean(q), q.mean)
+    with seeded(3):
+        transformed = flow(3, 2, transforms=2, hidden=(5,))(torch.randn(4, 3))
+    torch.manual_seed(1)
+    first = mean(transformed)
+    assert torch.equal(first, mean(transformed))
+    with seeded(5), torch.no_grad():
+        draws = transformed.sample((50_000,))
+    spread = draws.std(0) * (1 / 256 + 1 / 50_000) ** 0.5
+    assert ((first - draws.mean(0)).abs() / spread).max() < ERRORS
+
+
+def test_seeded_repeats_and_leaves_the_stream_as_it_was():
+    torch.manual_seed(0)
+    want = torch.rand(3)
+    torch.manual_seed(0)
+    with seeded(7):
+        inside = torch.rand(2)
+    assert torch.equal(torch.rand(3), want)
+    with seeded(7):
+        assert torch.equal(torch.rand(2), inside)
+    before = torch.get_rng_state()
+    with seeded(None):
+        torch.rand(1)
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_importing_flows_leaves_argument_validation_as_it_was():
+    flow(2, 2, transforms=1, hidden=(3,))
+    with pytest.raises(ValueError, match="scale"):
+        Normal(0.0, -1.0)
+
+
+@pytest.mark.parametrize("clamp", [(1.0, 1.0), (2.0, -2.0), (float("nan"), 1.0)])
+def test_a_clamp_that_holds_nothing_is_refused(clamp: tuple[float, float]):
+    with pytest.raises(ValueError, match="log_scale_clamp must be"):
+        checked_clamp("log_scale_clamp", clamp)

@@ -1,0 +1,183 @@
+"""Evaluation where the truth is known: its numbers, its errors against the spread they claim, and its memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import DOMAINS, LinearGaussian, data_of, float64, linear_gaussian, model_of
+from scipy import stats
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from vaekit.datasets import Treatment
+from vaekit.datasets.tensors import TensorSplit
+from vaekit.domains import Domain
+from vaekit.evaluation import evaluate
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with float64():
+        yield
+
+
+def split_of(x: Tensor, domain: Domain, y: Tensor | None = None) -> TensorSplit:
+    return TensorSplit(x.float(), y, domain, Treatment())
+
+
+def of(truth: LinearGaussian, n: int, seed: int = 0) -> TensorSplit:
+    return split_of(truth.draw(n, seed), truth.domain)
+
+
+def test_at_the_true_posterior_every_number_is_known():
+    truth = linear_gaussian(size=4, latent=2)
+    data = of(truth, 60)
+    got = evaluate(truth.model(), data, samples=30, split="valid")
+    x = data.x.double().numpy()
+    nll = -stats.multivariate_normal(truth.mean, truth.covariance).logpdf(x)
+    gain, covariance = truth.posterior()
+    scaled = (torch.from_numpy(x) - torch.tensor(truth.domain.location)) / torch.tensor(truth.domain.scale)
+    means = (scaled - truth.bias) @ gain.T
+    kl = 0.5 * (covariance.trace() + means.square().sum(-1) - 2 - covariance.logdet())
+    assert (got.split, got.n, got.samples, got.latent_size) == ("valid", 60, 30, 2)
+    assert got.is_likelihood
+    assert got.nll == pytest.approx(nll.mean(), rel=1e-9)
+    assert got.nll_stderr == pytest.approx(nll.std(ddof=1) / 60**0.5, rel=1e-9)
+    assert got.nll_mc_stderr < 1e-7
+    assert got.bits_per_dim == pytest.approx(nll.mean() / 4 / math.log(2), rel=1e-9)
+    assert got.kl == pytest.approx(float(kl.mean()), rel=1e-9)
+    assert sum(got.kl_per_dimension["z"]) == pytest.approx(got.kl, rel=1e-9)
+    assert got.elbo == pytest.approx(got.reconstruction - got.kl, rel=1e-12)
+    assert got.elbo == pytest.approx(-got.nll, abs=5 * got.elbo_stderr)
+    assert got.active_units == 2
+
+
+def test_nothing_but_the_draws_depends_on_the_memory():
+    truth = linear_gaussian()
+    data = of(truth, 37)
+    model = truth.model(wrong=0.1)
+    results = [evaluate(model, data, samples=50, memory=memory) for memory in (0, 20_000, 10**9)]
+    for one in results:
+        assert one.kl == pytest.approx(results[-1].kl, rel=1e-9)
+        assert one.nll == pytest.approx(results[-1].nll, abs=5 * math.hypot(one.nll_mc_stderr, results[-1].nll_mc_stderr))
+        assert one.nll_stderr == pytest.approx(results[-1].nll_stderr, rel=0.02)
+        assert one.active_units == results[-1].active_units
+    again = evaluate(model, data, samples=50, memory=20_000)
+    assert again == results[1]
+
+
+def test_monte_carlo_error_is_the_spread_between_seeds():
+    truth = linear_gaussian()
+    model, data = truth.model(wrong=0.15), of(truth, 8)
+    repeats = 200
+    results = [evaluate(model, data, samples=60, seed=seed) for seed in range(repeats)]
+    spread = np.std([each.nll for each in results], ddof=1)
+    claimed = np.mean([each.nll_mc_stderr**2 for each in results]) ** 0.5
+    # The standard error of a standard deviation is 1 / sqrt(2 n) of it.
+    assert spread / claimed == pytest.approx(1, abs=4 / (2 * repeats) ** 0.5 + 0.05)
+    assert len({each.kl for each in results}) == 1  # what is in closed form does not depend on the seed
+
+
+def test_standard_errors_are_the_spread_between_data():
+    truth = linear_gaussian()
+    model, repeats = truth.model(wrong=0.1), 200
+    results = [evaluate(model, of(truth, 50, seed), samples=5, seed=seed) for seed in range(repeats)]
+    for number, error in (("nll", "nll_stderr"), ("elbo", "elbo_stderr")):
+        spread = np.std([getattr(each, number) for each in results], ddof=1)
+        claimed = np.mean([getattr(each, error) ** 2 for each in results]) ** 0.5
+        assert spread / claimed == pytest.approx(1, abs=4 / (2 * repeats) ** 0.5), number
+
+
+def test_one_sample_gives_the_elbo_and_no_monte_carlo_error():
+    truth = linear_gaussian()
+    got = evaluate(truth.model(wrong=0.3), of(truth, 30), samples=1)
+    assert math.isnan(got.nll_mc_stderr)
+    assert -got.nll == pytest.approx(got.elbo, abs=5 * got.elbo_stderr)
+
+
+def test_one_datum_has_no_spread_over_data():
+    truth = linear_gaussian()
+    got = evaluate(truth.model(), of(truth, 1), samples=4)
+    assert got.n == 1
+    assert math.isnan(got.nll_stderr)
+    assert got.active_units == 0
+    assert math.isfinite(got.nll)
+
+
+def test_units_are_active_where_their_means_vary():
+    truth = linear_gaussian(size=4, latent=4)
+    weight = truth.weight.clone()
+    weight[:, 1] = 0.0  # says nothing of x
+    weight[:, 3] *= 0.01  # says next to nothing
+    truth = LinearGaussian(weight, truth.bias, truth.sigma, truth.domain)
+    got = evaluate(truth.model(), of(truth, 500), samples=1)
+    assert got.active_units == 2
+    # A mean that is far from 0 but the same for all data is not active.
+    model = truth.model()
+    with torch.no_grad():
+        model.posteriors["z"].head.bias[:4] += 100.0
+    assert evaluate(model, of(truth, 500), samples=1).active_units == 2
+
+
+def test_kl_is_listed_for_each_dimension_of_each_latent():
+    model = model_of(likelihood="normal", domain=DOMAINS["real"], latents={"a": 1, "b": 3}).float()
+    data = split_of(data_of(DOMAINS["real"], (20, 4)), DOMAINS["real"])
+    got = evaluate(model, data, samples=3, memory=5_000)
+    assert {name: len(terms) for name, terms in got.kl_per_dimension.items()} == {"a": 1, "b": 3}
+    assert got.kl == pytest.approx(sum(map(sum, got.kl_per_dimension.values())))
+    with torch.no_grad():
+        want = model.trace(data.x).latents[1].kl_terms.mean(0)
+    assert got.kl_per_dimension["b"] == pytest.approx(want.tolist(), rel=1e-5)
+
+
+def test_grey_pixels_as_probabilities_are_no_likelihood():
+    relaxed = Domain("binary", relaxed=True)
+    model = model_of(domain=relaxed).float()
+    assert not evaluate(model, split_of(torch.rand(3, 4), relaxed), samples=2).is_likelihood
+
+
+def test_progress_ends_at_all_data_and_samples_are_checked():
+    truth, seen = linear_gaussian(), []
+    evaluate(truth.model(), of(truth, 10), samples=2, memory=0, on_progress=lambda done, n: seen.append((done, n)))
+    assert seen == [(i + 1, 10) for i in range(10)]
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        evaluate(truth.model(), of(truth, 10), samples=0)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most bytes that torch's allocator had given out at once during `work`, beyond those before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        work()
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    assert any(change > 0 for change in changes)
+    return int(np.cumsum(changes).max())
+
+
+WIDE = {"mlp": {"hidden": [200]}, "conv": {"channels": [8], "dense": 16}, "flow": {"transforms": 2, "hidden": [64]}}
+MODELS = {
+    "mlp": {},
+    "a wide encoder": {"encoder": "conv"},
+    "a flow, with no mean": {"posterior": "flow"},
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str):
+    model = model_of(**MODELS[case], event_shape=(1, 12, 12), options=WIDE).float()
+    x = data_of(model.likelihood.domain, (400, 1, 12, 12)).float()
+    memory = 2 * 2**20
+    peaks = {k: peak_bytes(lambda k=k: evaluate(model, split_of(x, DOMAINS["binary"]), k, memory=memory)) for k in (1, 20, 300)}
+    # The bound is on all that is ever made, so that there is room; but none of it is left unused by far.
+    assert max(peaks.values()) < memory
+    assert min(peaks.values()) > memory / 40
+    assert peak_bytes(lambda: model.score(x, samples=20, memory=memory)) < memory + x.nbytes
+    # The bound is what holds it: ten times the memory uses more.
+    assert peak_bytes(lambda: evaluate(model, split_of(x, DOMAINS["binary"]), 20, memory=10 * memory)) > max(peaks.values())

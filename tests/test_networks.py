@@ -1,0 +1,74 @@
+"""Networks: the one contract, and what they refuse. Shapes and gradients in models are in the generic suite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaekit.distributions import seeded
+from vaekit.networks import ACTIVATIONS, DECODERS, ENCODERS, MLP, ConvDecoder, ConvEncoder, activation_named
+
+SIZES = st.integers(1, 13)
+
+
+@given(height=SIZES, width=SIZES, layers=st.integers(1, 4), condition=st.sampled_from([0, 2]), maps=st.integers(1, 3))
+def test_convolutions_take_images_of_any_size(height: int, width: int, layers: int, condition: int, maps: int):
+    channels, image = (2, 3, 2, 3)[:layers], (2, height, width)
+    encoder = ConvEncoder(image, condition=condition, channels=channels, dense=4)
+    decoder = ConvDecoder(encoder.out_shape, (maps, *image), condition, channels=channels, dense=4)
+    y = torch.rand(3, condition) if condition else None
+    features = encoder(torch.rand(3, *image), y)
+    assert features.shape == (3, *encoder.out_shape)
+    assert decoder(features.expand(2, -1, -1), y).shape == (2, 3, maps, *image)
+
+
+@pytest.mark.parametrize("table", [ENCODERS, DECODERS], ids=["encoders", "decoders"])
+@pytest.mark.parametrize("condition", [0, 2])
+def test_leading_dimensions_are_a_loop(table, condition: int):
+    for network in table.values():
+        with seeded(0):
+            made = network(in_shape=(1, 4, 4), out_shape=(2, 1, 4, 4), condition=condition)
+            x, y = torch.rand(3, 5, 1, 4, 4), torch.rand(5, condition) if condition else None
+        with torch.no_grad():
+            got = made(x, y)
+            want = torch.stack([torch.stack([made(x[s, b], None if y is None else y[b]) for b in range(5)]) for s in range(3)])
+        assert torch.allclose(got, want, atol=1e-6)
+        if condition:
+            assert not torch.allclose(got, made(x, 1 - y))
+
+
+def test_without_hidden_layers_an_mlp_is_linear_or_nothing():
+    x = torch.rand(3, 2, 2)
+    assert torch.equal(MLP((2, 2), hidden=())(x), x.flatten(1))
+    linear = MLP((2, 2), (5,), hidden=())
+    assert torch.allclose(linear(2 * x) - linear(x), linear(x) - linear(0 * x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_used(name: str):
+    layers = MLP((2,), (1,), hidden=(3,), activation=name).layers
+    assert type(layers[1]) is type(activation_named(name))
+
+
+REFUSED = {
+    "activation 'rleu' (did you mean 'relu'?)": lambda: MLP((2,), activation="rleu"),
+    "hidden layer sizes must be at least 1, got [3, 0]": lambda: MLP((2,), hidden=(3, 0)),
+    "channels must be one or more sizes": lambda: ConvEncoder((1, 4, 4), channels=()),
+    "at least 1, got [-1]": lambda: ConvDecoder((2,), (1, 1, 4, 4), channels=(-1,)),
+    "got data of shape (7,); use 'mlp'": lambda: ConvEncoder((7,)),
+    "needs images of shape (C, H, W)": lambda: ConvDecoder((2,), (2, 7)),
+    "dense must be at least 1, got 0": lambda: ConvEncoder((1, 4, 4), dense=0),
+    "dense must": lambda: ConvDecoder((2,), (1, 1, 4, 4), dense=-3),
+    "condition=2: it needs y": lambda: MLP((2,), condition=2)(torch.zeros(1, 2)),
+    "condition=1: it needs y": lambda: ConvEncoder((1, 4, 4), condition=1)(torch.zeros(1, 1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_networks_refuse(message: str):
+    with pytest.raises(ValueError) as caught:
+        REFUSED[message]()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from runs_for_tests import SMALL, equal, metrics, small_run, weights
+
+from vaekit.datasets import load
+from vaekit.errors import RunError
+from vaekit.recipes import RECIPES
+from vaekit.runs import CONTENTS, Run, fingerprint, load_run, read_metrics, resolve, train
+from vaekit.spec import Spec, parse_toml
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("runs") / "digits")
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    sets = ("model.condition=true", "training.epochs=15", "training.learning_rate=1e-2")
+    return small_run(tmp_path_factory.mktemp("runs") / "conditional", *sets)
+
+
+def write_table(path: Path, shift: float = 0.0) -> Path:
+    rows = np.random.default_rng(0).normal(size=(120, 2)) + shift
+    lines = [f"{a:.4f},{b:.4f},{('ant', 'bee', 'cat')[i % 3]}" for i, (a, b) in enumerate(rows)]
+    path.write_text("\n".join(["left,right,kind", *lines]), encoding="utf-8")
+    return path
+
+
+def train_table(path: Path, folder: Path, *sets: str, **options: Any) -> Run:
+    return train(path, folder, sets=[*SMALL, "data.label=kind", "training.batch_size=20", *sets], **options)
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# -- what a run is -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_its_files_and_no_others(run: Run) -> None:
+    files = ["best.safetensors", "epoch-000001.safetensors", "epoch-000002.safetensors"]
+    assert sorted(os.listdir(run.path / "checkpoints")) == files
+    assert sorted(os.listdir(run.path)) == ["checkpoints", "metrics.jsonl", "spec.json", "weights.safetensors"]
+
+
+def test_a_loaded_run_is_the_trained_one(run: Run) -> None:
+    loaded = load_run(run.path)
+    assert (loaded.spec, loaded.schema) == (run.spec, run.schema)
+    assert equal(weights(loaded.model), weights(run.model))
+    assert not loaded.model.training
+    assert not run.model.training
+    for one, other in zip(loaded.encode("valid"), run.encode("valid"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_history_has_each_epoch_of_each_split_in_order(run: Run) -> None:
+    assert [(r.epoch, r.step, r.split, r.rows) for r in run.history()] == [
+        (epoch, 13 * epoch, split, rows) for epoch in (1, 2) for split, rows in (("train", 1297), ("valid", 200))
+    ]
+
+
+def test_a_moved_run_loads(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "moved")
+    assert equal(weights(load_run(tmp_path / "moved").model), weights(run.model))
+
+
+@pytest.mark.parametrize("line", ["5", "[]", "null", "not json", '{"epoch": 1}', '{"epoch": 2, "step": 26, "spl'])
+def test_lines_that_are_no_records_are_left_out(line: str, run: Run, tmp_path: Path) -> None:
+    whole = (run.path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text(whole + line)
+    assert metrics(tmp_path) == metrics(run.path)
+
+
+# -- asking a run ------------------------------------------------------------------------------------------------------
+
+
+def test_encode_gives_posterior_means_or_draws_by_their_seed(run: Run) -> None:
+    means, labels = run.encode("test")
+    data = load("digits").splits["test"]
+    np.testing.assert_allclose(means, run.model.encode(data.x).numpy(), rtol=1e-5, atol=1e-6)
+    assert labels is not None
+    np.testing.assert_array_equal(labels, data.y)
+    first, second, other = (run.encode("test", draw=True, seed=seed)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(first, other)
+    np.testing.assert_array_equal(means, run.encode("test", seed=3)[0])
+
+
+def test_reconstructions_have_the_data_first(run: Run) -> None:
+    one = run.reconstructions("test", 4)
+    assert one.shape == (4, 2, 1, 8, 8)
+    data = torch.as_tensor(load("digits").splits["test"].x[:4]).float()
+    assert torch.equal(one[:, 0], data)
+    torch.testing.assert_close(one[:, 1], run.model.reconstruct(data))
+    several = run.reconstructions("test", 4, samples=3, seed=0)
+    assert several.shape == (4, 4, 1, 8, 8)
+    assert torch.equal(several[:, 0], data)
+    torch.testing.assert_close(several[:, 1:].transpose(0, 1), run.model.reconstruct(data, samples=3, seed=0))
+    assert run.reconstructions("test", 10_000).shape == (300, 2, 1, 8, 8)
+
+
+def test_samples_of_a_conditional_run_are_of_the_class_asked(conditional: Run) -> None:
+    data = load("digits").splits["train"]
+    assert data.y is not None
+    centers = torch.stack([torch.as_tensor(data.x[data.y == k]).float().mean(0) for k in range(10)])
+    for label in ("0", "1", "7"):
+        mean = conditional.sample(200, label, draw=False, seed=0).mean(0)
+        assert int((centers - mean).square().sum((1, 2, 3)).argmin()) == int(label)
+
+
+def test_a_conditional_run_draws_the_classes_in_turn(conditional: Run) -> None:
+    turn = conditional.sample(20, draw=False, seed=0)
+    assert torch.equal(turn, conditional.model.sample(20, torch.arange(20) % 10, draw=False, seed=0))
+
+
+def test_classes_are_asked_by_name_or_by_number(tmp_path: Path) -> None:
+    run = train_table(write_table(tmp_path / "t.csv"), tmp_path / "run", "model.condition=true")
+    assert run.schema.classes == ("ant", "bee", "cat")
+    assert torch.equal(run.sample(5, "bee", seed=0), run.sample(5, "1", seed=0))
+    assert not torch.equal(run.sample(5, "bee", seed=0), run.sample(5, "cat", seed=0))
+    for wrong in ("bea", "3", "-1", "1.0"):
+        with pytest.raises(ValueError, match=f"unknown label '{wrong}'.*; accepted: ant, bee, cat"):
+            run.sample(5, wrong)
+
+
+def test_a_label_for_a_run_that_is_not_conditional_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="label '3' was given, but .* is not conditional"):
+        run.sample(2, "3")
+
+
+# -- where runs go -----------------------------------------------------------------------------------------------------
+
+
+def test_runs_by_default_names_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [train("digits", sets=SMALL, epochs=1).path for _ in range(3)]
+    assert paths == [Path("runs/digits"), Path("runs/digits-2"), Path("runs/digits-3")]
+    assert {r.epoch for path in paths for r in read_metrics(path)} == {1}
+
+
+def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "faces"
+    (folder / "sub").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / "sub" / f"{i}.png")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(folder)
+    paths = {}
+    for target in (".", "../faces"):
+        monkeypatch.chdir(folder)
+        spec = resolve(target, [*SMALL, "training.batch_size=10"])
+        monkeypatch.chdir(work)
+        paths[target] = train(spec, epochs=1).path
+    assert paths == {".": Path("runs/faces"), "../faces": Path("runs/faces-2")}
+
+
+def test_a_run_is_not_replaced_unless_asked(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    before = everything_in(tmp_path / "run")
+    with pytest.raises(RunError, match="holds a run already; add --resume to go on with it, or --overwrite to replace it"):
+        small_run(tmp_path / "run", "training.seed=1")
+    assert everything_in(tmp_path / "run") == before
+
+
+def test_overwriting_replaces_the_run_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    (tmp_path / "run" / "report.html").write_text("old")
+    (tmp_path / "run" / "pictures").mkdir()
+    again = train("digits", tmp_path / "run", sets=[*SMALL, "training.seed=1"], epochs=1, overwrite=True)
+    assert {r.epoch for r in again.history()} == {1}
+    assert sorted(os.listdir(again.path)) == ["checkpoints", "metrics.jsonl", "spec.json", "thesis.txt", "weights.safetensors"]
+    assert sorted(os.listdir(again.path / "checkpoints")) == [
+        "best.safetensors",
+        "epoch-000000.safetensors",
+        "epoch-000001.safetensors",
+    ]
+
+
+def test_all_that_a_run_has_is_replaced(run: Run) -> None:
+    assert set(os.listdir(run.path)) <= set(CONTENTS)
+    assert CONTENTS[-1] == "spec.json", "a kill while a run is replaced must leave a folder that can be replaced"
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"format": 1, "openapi": 3}', "[" * 100_000])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_somebody_else_is_never_touched(content: str | None, overwrite: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "thesis.txt").write_text("years of work")
+    if content is not None:
+        (folder / "spec.json").write_text(content)
+    before = everything_in(folder)
+    with pytest.raises(RunError, match="is not empty and is no run; name another folder"):
+        train("digits", folder, sets=SMALL, overwrite=overwrite)
+    assert everything_in(folder) == before
+
+
+def test_an_empty_folder_and_one_with_a_torn_start_are_used(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".spec.json.17.tmp").write_text("{")
+    small_run(tmp_path / "run")
+    assert ".spec.json.17.tmp" not in os.listdir(tmp_path / "run")
+
+
+def test_a_file_where_the_folder_would_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(RunError, match="run is a file; name a folder"):
+        small_run(tmp_path / "run")
+
+
+# -- resuming ----------------------------------------------------------------------------------------------------------
+
+
+def test_resuming_a_finished_run_changes_nothing(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    train("digits", tmp_path / "run", resume=True)
+    assert everything_in(tmp_path / "run") == everything_in(run.path)
+
+
+@pytest.mark.parametrize("how", ["epochs", "sets"])
+def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    options: dict[str, Any] = {"epochs": 4} if how == "epochs" else {"sets": ["training.epochs=4"]}
+    again = train("digits", tmp_path / "run", resume=True, **options)
+    assert again.spec.training.epochs == load_run(tmp_path / "run").spec.training.epochs == 4
+    assert [r.epoch for r in again.history() if r.split == "train"] == [1, 2, 3, 4]
+    reference = small_run(tmp_path / "reference", "training.epochs=4")
+    assert equal(weights(again.model), weights(reference.model))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sets": ["training.seed=1"]}, "keeps its own spec; leave out 'training.seed=1', only the number of epochs can change"),
+        ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
+        ({"epochs": 0}, "training.epochs is 0"),
+        ({"sets": ["training.epochs=many"]}, "training.epochs is 'many'"),
+    ],
+)
+def test_a_resumed_run_keeps_its_spec(options: dict[str, Any], words: str, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    before = everything_in(tmp_path / "run")
+    with pytest.raises(ValueError, match=words):
+        train("digits", tmp_path / "run", resume=True, **options)
+    assert everything_in(tmp_path / "run") == before
+
+
+def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"none is no run: it has no spec\.json"):
+        train("digits", tmp_path / "none", resume=True)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_run_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv")
+    run = train_table(path, tmp_path / "run")
+    before = everything_in(tmp_path / "run")
+    write_table(path, shift=1e-3)
+    for ask in (lambda: train(path, tmp_path / "run", resume=True, epochs=3), run.dataset, run.encode):
+        with pytest.raises(RunError, match="t.csv' is not what .*run was trained on: its values have changed"):
+            ask()  # type: ignore[operator]
+    assert everything_in(tmp_path / "run") == before
+    write_table(path)
+    assert len(run.encode("test")[0]) == 12
+
+
+def test_a_fingerprint_sees_every_value_label_and_split() -> None:
+    prints = [fingerprint(load("digits"))]
+    for split in ("train", "valid", "test"):
+        for name in ("x", "y"):
+            dataset = load("digits")
+            array = getattr(dataset.splits[split], name)
+            array.flat[-1] += 1
+            prints.append(fingerprint(dataset))
+    assert len(set(prints)) == len(prints) == 7
+    assert prints[0] == fingerprint(load("digits"))
+
+
+def test_what_a_kill_has_left_is_cleared_away(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run/checkpoints/.epoch-000003.safetensors.99.tmp").write_text("half")
+    train("digits", tmp_path / "run", resume=True)
+    assert everything_in(tmp_path / "run") == everything_in(run.path)
+
+
+# -- targets -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_whole_run_with_its_source(name: str) -> None:
+    spec = resolve(name)
+    assert spec.title
+    assert spec.source
+    assert spec == parse_toml(RECIPES[name])
+
+
+def test_a_spec_a_file_and_a_recipe_are_the_same_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(RECIPES["digits"], encoding="utf-8")
+    specs = [resolve(target, SMALL) for target in ("digits", str(tmp_path / "mine.toml"))]
+    assert specs[0] == specs[1]
+    runs = [train(target, tmp_path / str(i)) for i, target in enumerate(specs)]
+    assert isinstance(specs[0], Spec)
+    assert equal(weights(runs[0].model), weights(runs[1].model))
+
+
+def test_a_path_is_kept_so_that_it_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path / "t.csv")
+    monkeypatch.chdir(tmp_path)
+    train_table(Path("t.csv"), tmp_path / "run")
+    monkeypatch.chdir("/")
+    assert len(load_run(tmp_path / "run").encode("test")[0]) == 12
+    assert json.loads((tmp_path / "run/spec.json").read_text())["spec"]["data"]["name"] == str(tmp_path / "t.csv")
+
+
+def test_sets_change_a_spec_given_as_such(tmp_path: Path) -> None:
+    run = train(resolve("digits", SMALL), tmp_path / "run", sets=["training.seed=5"], epochs=1)
+    assert (run.spec.training.seed, run.spec.training.epochs) == (5, 1)
