@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -180,6 +182,15 @@ def linear_gaussian(size: int = 3, latent: int = 2, sigma: float = 0.7, seed: in
     domain = Domain("real", location=tuple((columns - 1).tolist()), scale=tuple((0.5 * 2**columns).tolist()))
     weight = torch.randn(size, latent, generator=generator, dtype=torch.float64)
     return LinearGaussian(weight, torch.randn(size, generator=generator, dtype=torch.float64), sigma, domain)
+
+
+@contextmanager
+def refuses(message: str = "") -> Iterator[None]:
+    """Inside, a `ValueError` that has `message` in it is raised, and is one short line."""
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        yield
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def gradient(loss: Tensor, model: torch.nn.Module) -> dict[str, Tensor]:

@@ -114,7 +114,13 @@ def test_a_full_disk_keeps_the_old_checkpoints(tiny_disk: Path) -> None:
 
 def test_a_training_on_a_disk_that_fills_up_goes_on_when_there_is_room(tiny_disk: Path) -> None:
     ballast = tiny_disk / "ballast"
-    options = {"sets": ["model.encoder={name='mlp', hidden=[2]}", "model.decoder={name='mlp', hidden=[2]}", "training.epochs=3"]}
+    options = {
+        "sets": [
+            "model.encoder={name='mlp', hidden=[2]}",
+            "model.decoder={name='mlp', hidden=[2]}",
+            "training.epochs=3",
+        ]
+    }
 
     def fill(records: object) -> None:
         with pytest.raises(OSError, match="No space left"):
@@ -180,7 +186,9 @@ def test_a_torn_newest_state_falls_back_to_the_one_before(content: str, tmp_path
     elif content == "no state":
         save_tensors(newest, {"x": torch.ones(1)})
     else:
-        newest.write_bytes({"half": whole[: len(whole) // 2], "empty": b"", "other": b"PK\x03\x04" + bytes(99)}[content])
+        newest.write_bytes(
+            {"half": whole[: len(whole) // 2], "empty": b"", "other": b"PK\x03\x04" + bytes(99)}[content]
+        )
     _, model, optimizer = model_of(tmp_path)
     assert checkpoints.load({"model": model}, optimizer).epoch == 1
     assert model.bias.tolist() == [1.0, 1.0]
@@ -200,7 +208,9 @@ def test_a_run_resumed_behind_a_torn_state_has_every_record_once(tmp_path: Path)
     newest.write_bytes(newest.read_bytes()[:-1])
     train("digits", tmp_path / "run", resume=True, epochs=4)
     assert metrics(tmp_path / "run") == metrics(tmp_path / "reference")
-    assert (tmp_path / "run/weights.safetensors").read_bytes() == (tmp_path / "reference/weights.safetensors").read_bytes()
+    assert (tmp_path / "run/weights.safetensors").read_bytes() == (
+        tmp_path / "reference/weights.safetensors"
+    ).read_bytes()
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
@@ -231,7 +241,11 @@ def test_constants_are_not_saved() -> None:
     ],
 )
 def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor | None], words: str) -> None:
-    tensors = {name: tensor for name, tensor in ({"weight": torch.ones(2, 2), "bias": torch.ones(2)} | change).items() if tensor is not None}
+    tensors = {
+        name: tensor
+        for name, tensor in ({"weight": torch.ones(2, 2), "bias": torch.ones(2)} | change).items()
+        if tensor is not None
+    }
     with pytest.raises(RunError, match=words):
         set_model_tensors(nn.Linear(2, 2), tensors, "the file")
 
@@ -247,4 +261,6 @@ def test_a_file_that_is_no_safetensors_is_one_line(content: bytes, tmp_path: Pat
 def test_the_library_reads_and_writes_no_pickle() -> None:
     source = Path(checkpoint.__file__).parent
     texts = {path.name: path.read_text(encoding="utf-8") for path in source.rglob("*.py")}
-    assert not [name for name, text in texts.items() if re.search(r"import pickle|torch\.(load|save)\(|allow_pickle=True", text)]
+    assert not [
+        name for name, text in texts.items() if re.search(r"import pickle|torch\.(load|save)\(|allow_pickle=True", text)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models_for_tests import DOMAINS, data_of
+from models_for_tests import DOMAINS, data_of, refuses
 
 from vaekit.domains import KINDS, Domain
 
@@ -26,9 +26,8 @@ def test_domains_take_their_values_and_no_others(kind: str):
     for bad in [*OUTSIDE[kind], np.nan, np.inf]:
         wrong = x.copy()
         wrong[4, 1] = bad
-        with pytest.raises(ValueError, match=r"mine has 1 values that are not .* at index \(4, 1\)") as caught:
+        with refuses(f"the first is {bad} at index (4, 1)"):
             domain.check(wrong, "mine")
-        assert "\n" not in str(caught.value)
 
 
 def test_relaxed_binary_takes_what_is_between():
@@ -47,7 +46,7 @@ def test_columns_of_the_unit_interval_have_their_own_ends():
 
 @pytest.mark.parametrize("x", [np.array([]), np.array(["a"]), np.array([None]), np.array([1j])])
 def test_arrays_that_hold_no_numbers_are_refused(x: np.ndarray):
-    with pytest.raises(ValueError):
+    with refuses():
         Domain("real").check(x)
 
 
@@ -80,6 +79,5 @@ def test_grey_levels_are_scaled_to_one():
     ],
 )
 def test_domains_that_make_no_sense_are_refused(values: dict):
-    with pytest.raises(ValueError) as caught:
+    with refuses():
         Domain(**values)
-    assert "\n" not in str(caught.value)

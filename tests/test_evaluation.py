@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from models_for_tests import DOMAINS, LinearGaussian, data_of, float64, linear_gaussian, model_of
+from models_for_tests import DOMAINS, LinearGaussian, data_of, float64, linear_gaussian, model_of, refuses
 from scipy import stats
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -63,7 +63,7 @@ def test_nothing_but_the_draws_depends_on_the_memory():
     results = [evaluate(model, data, samples=50, memory=memory) for memory in (0, 20_000, 10**9)]
     for one in results:
         assert one.kl == pytest.approx(results[-1].kl, rel=1e-9)
-        assert one.nll == pytest.approx(results[-1].nll, abs=5 * math.hypot(one.nll_mc_stderr, results[-1].nll_mc_stderr))
+        assert abs(one.nll - results[-1].nll) < 5 * math.hypot(one.nll_mc_stderr, results[-1].nll_mc_stderr)
         assert one.nll_stderr == pytest.approx(results[-1].nll_stderr, rel=0.02)
         assert one.active_units == results[-1].active_units
     again = evaluate(model, data, samples=50, memory=20_000)
@@ -144,7 +144,7 @@ def test_progress_ends_at_all_data_and_samples_are_checked():
     truth, seen = linear_gaussian(), []
     evaluate(truth.model(), of(truth, 10), samples=2, memory=0, on_progress=lambda done, n: seen.append((done, n)))
     assert seen == [(i + 1, 10) for i in range(10)]
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+    with refuses("samples must be at least 1, got 0"):
         evaluate(truth.model(), of(truth, 10), samples=0)
 
 
@@ -161,7 +161,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
     return int(np.cumsum(changes).max())
 
 
-WIDE = {"mlp": {"hidden": [200]}, "conv": {"channels": [8], "dense": 16}, "flow": {"transforms": 2, "hidden": [64]}}
+WIDE = {"mlp": {"hidden": [50]}, "conv": {"channels": [1024], "dense": 16}, "flow": {"transforms": 1, "hidden": [100]}}
 MODELS = {
     "mlp": {},
     "a wide encoder": {"encoder": "conv"},
@@ -172,12 +172,13 @@ MODELS = {
 @pytest.mark.parametrize("case", MODELS)
 def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str):
     model = model_of(**MODELS[case], event_shape=(1, 12, 12), options=WIDE).float()
-    x = data_of(model.likelihood.domain, (400, 1, 12, 12)).float()
-    memory = 2 * 2**20
-    peaks = {k: peak_bytes(lambda k=k: evaluate(model, split_of(x, DOMAINS["binary"]), k, memory=memory)) for k in (1, 20, 300)}
-    # The bound is on all that is ever made, so that there is room; but none of it is left unused by far.
-    assert max(peaks.values()) < memory
-    assert min(peaks.values()) > memory / 40
-    assert peak_bytes(lambda: model.score(x, samples=20, memory=memory)) < memory + x.nbytes
-    # The bound is what holds it: ten times the memory uses more.
-    assert peak_bytes(lambda: evaluate(model, split_of(x, DOMAINS["binary"]), 20, memory=10 * memory)) > max(peaks.values())
+    x = data_of(model.likelihood.domain, (200, 1, 12, 12)).float()
+    data, memory = split_of(x, model.likelihood.domain), 2 * 2**20
+    peaks = [peak_bytes(lambda k=k: evaluate(model, data, k, memory=memory)) for k in (1, 40)]
+    peaks.append(peak_bytes(lambda: evaluate(model, split_of(x[:4], data.domain), 2_000, memory=memory)))
+    # The bound is on all that is ever made, so there is room; but not most of it is left unused.
+    assert max(peaks) < memory
+    assert max(peaks) > memory / 10
+    assert peak_bytes(lambda: model.score(x, samples=40, memory=memory)) < memory + x.nbytes
+    # The bound is what holds it: with twenty times the memory it takes more.
+    assert peak_bytes(lambda: evaluate(model, data, 40, memory=20 * memory)) > memory

@@ -1,4 +1,4 @@
-"""Trainings killed at random and at awkward moments: what is on disk always loads, and resuming gives the same run, bit for bit."""
+"""Trainings killed at random and awkward moments: what is on disk loads, and resuming gives the same run bit for bit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -43,12 +42,12 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[ForkServerContext]:
+def children() -> ForkServerContext:
     """Processes forked from one that has imported all there is to import: each starts in milliseconds."""
     context = multiprocessing.get_context("forkserver")
     # Optimizers import torch._dynamo when the first is made.
     context.set_forkserver_preload(["vaekit.runs", "sklearn.datasets", "torch._dynamo"])
-    yield context
+    return context
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -124,7 +123,9 @@ def state(folder: Path) -> set[str]:
 def assert_whole(folder: Path) -> None:
     """All that has a name in a run folder loads."""
     if not (folder / "spec.json").exists():
-        assert not [path for path in folder.glob("*") if path.suffix != ".tmp"], "a folder that is no run, and not empty"
+        assert not [path for path in folder.glob("*") if path.suffix != ".tmp"], (
+            "a folder that is no run, and not empty"
+        )
         return
     read_spec(folder)
     checkpoints = Checkpoints(folder / "checkpoints")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from models_for_tests import (
@@ -46,7 +48,7 @@ def test_bounds_are_ordered_and_below_log_prob():
     weights = log_weights(truth.model(wrong=0.4), x, 2**15)
     # The same draws in groups of k: the bounds differ by k alone.
     bounds = [log_mean_exp(weights.unflatten(0, (-1, k)).movedim(1, 0)) for k in (1, 2, 4, 16, 128)]
-    for lower, higher in zip(bounds, bounds[1:], strict=False):
+    for lower, higher in pairwise(bounds):
         gain = higher - lower.unflatten(0, (len(higher), -1)).mean(1)
         assert gain.min() > -1e-12  # Jensen's inequality, group by group
         assert (gain.mean(0) > ERRORS * gain.std(0) / len(gain) ** 0.5).all()
@@ -110,7 +112,7 @@ def negative_log_weight(trace: Trace) -> Tensor:
 
 
 def gradients(model: VAE, x: Tensor, loss, samples: int, repeats: int, copies: int, y: Tensor | None = None) -> Tensor:
-    """Flattened gradients of `repeats` independent estimates, each an average over `copies` of x: (repeats, parameters)."""
+    """Flattened gradients of independent estimates, each an average over `copies` of x: (repeats, parameters)."""
     x = x.repeat(copies, *[1] * (x.dim() - 1))
     y = None if y is None else y.repeat(copies, 1)
     rows = []

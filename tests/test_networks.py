@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from models_for_tests import refuses
 
 from vaekit.distributions import seeded
 from vaekit.networks import ACTIVATIONS, DECODERS, ENCODERS, MLP, ConvDecoder, ConvEncoder, activation_named
@@ -33,8 +36,9 @@ def test_leading_dimensions_are_a_loop(table, condition: int):
             x, y = torch.rand(3, 5, 1, 4, 4), torch.rand(5, condition) if condition else None
         with torch.no_grad():
             got = made(x, y)
-            want = torch.stack([torch.stack([made(x[s, b], None if y is None else y[b]) for b in range(5)]) for s in range(3)])
-        assert torch.allclose(got, want, atol=1e-6)
+            for s, b in itertools.product(range(3), range(5)):
+                alone = made(x[s, b], None if y is None else y[b])
+                assert torch.allclose(got[s, b], alone, atol=1e-6)
         if condition:
             assert not torch.allclose(got, made(x, 1 - y))
 
@@ -68,7 +72,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_networks_refuse(message: str):
-    with pytest.raises(ValueError) as caught:
+    with refuses(message):
         REFUSED[message]()
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)

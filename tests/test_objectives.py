@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, gradient, model_of
+from models_for_tests import data_of, float64, gradient, model_of, refuses
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
@@ -36,13 +36,15 @@ def trace_with_kl(means: Tensor, log_px: float = -3.0) -> Trace:
     """KL terms of means (B, D): half the square of each."""
     q = independent(Normal(means, torch.ones_like(means)))
     p = independent(Normal(torch.zeros(means.shape[1]), torch.ones(means.shape[1])))
-    return Trace(torch.zeros(len(means), 1), Given(torch.full((2, len(means)), log_px)), (Latent("z", q.rsample((2,)), q, p),))
+    latent = Latent("z", q.rsample((2,)), q, p)
+    return Trace(torch.zeros(len(means), 1), Given(torch.full((2, len(means)), log_px)), (latent,))
 
 
 def test_elbo_is_reconstruction_less_kl_and_beta_weighs_the_kl_alone():
     trace = trace_with_kl(torch.tensor([[1.0, 2.0], [3.0, 0.0]]))
     kl = (0.5 + 2.0 + 4.5) / 2
-    for beta, progress, weight in [(1.0, 0.3, 1.0), (4, 0.3, 4.0), (0.0, 1.0, 0.0), (Linear(0.0, 2.0, until=0.5), 0.25, 1.0)]:
+    warm_up = Linear(0.0, 2.0, until=0.5)
+    for beta, progress, weight in [(1.0, 0.3, 1.0), (4, 0.3, 4.0), (0.0, 1.0, 0.0), (warm_up, 0.25, 1.0)]:
         result = ELBO(beta=beta)(trace, progress)
         assert float(result.loss) == pytest.approx(3 + weight * kl)
         assert result.terms["beta"] == weight
@@ -134,6 +136,5 @@ def test_one_sample_dreg_is_stl():
     ],
 )
 def test_what_objectives_refuse(make):
-    with pytest.raises(ValueError, match="must be at least") as caught:
+    with refuses("must be at least"):
         make()
-    assert "\n" not in str(caught.value)

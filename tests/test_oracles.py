@@ -1,4 +1,4 @@
-"""The same numbers from other people's code: SciPy point by point, torch by hand with explicit loops, Pyro's estimators."""
+"""The same numbers from other code: SciPy point by point, torch by hand with explicit loops, Pyro's estimators."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def test_likelihoods_are_those_of_scipy(name: str, kind: str, columns: bool):
     domain = DOMAINS[kind]
     if columns and kind in ("unit", "real", "positive"):
         domain = Domain(kind, location=(0.0, -2.0, 0.25), scale=(0.5, 3.0, 100.0))
-    likelihood = PARTS.likelihoods[name](event_shape=(3,), domain=domain, **({"sigma": 0.3} if name == "normal-fixed" else {}))
+    options = {"sigma": 0.3} if name == "normal-fixed" else {}
+    likelihood = PARTS.likelihoods[name](event_shape=(3,), domain=domain, **options)
     if name == "normal-global":
         with torch.no_grad():
             likelihood.log_variance.fill_(2 * math.log(0.6))
@@ -139,7 +140,8 @@ def test_elbo_and_weights_are_those_of_explicit_loops(condition: int):
     with torch.no_grad():
         assert torch.allclose(trace.log_weight, log_weights, rtol=1e-12)
         assert float(ELBO()(trace, 1.0).loss) == pytest.approx(kl_sum / 4 - weight_sum / 12, rel=1e-12)
-        assert float(IWAE(3)(trace, 1.0).loss) == pytest.approx(-float(log_weights.exp().mean(0).log().mean()), rel=1e-12)
+        bound = float(log_weights.exp().mean(0).log().mean())
+        assert float(IWAE(3)(trace, 1.0).loss) == pytest.approx(-bound, rel=1e-12)
 
 
 # -- importance-weighted likelihoods ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from models_for_tests import refuses
 from torch import nn
 
 from vaekit.domains import Domain
@@ -32,7 +33,7 @@ def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
 
 
 REFUSED = [
-    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, mixture, vamp, flow"),
+    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, mixture"),
     ("priors", "vamp", {"component": 3}, "unknown option of prior 'vamp': 'component' (did you mean 'components'?)"),
     ("priors", "vamp", {"encoder": 3}, "unknown option of prior 'vamp': 'encoder'"),
     ("priors", "vamp", {"components": "many"}, "option 'components' of prior 'vamp' is 'many': input should be"),
@@ -46,7 +47,7 @@ REFUSED = [
     ("objectives", "elbo", {"beta": {"name": "liner"}}, "unknown schedule 'liner' (did you mean 'linear'?)"),
     ("objectives", "elbo", {"beta": {"name": ["linear"]}}, "unknown schedule"),
     ("objectives", "elbo", {"beta": {"name": "linear", "until": 2.0}}, "until is a fraction of the run"),
-    ("schedules", "linear", {"start": {"name": "linear"}}, "option 'start' of schedule 'linear' is {'name': 'linear'}"),
+    ("schedules", "linear", {"start": {"name": "cosine"}}, "'start' of schedule 'linear' is {'name': 'cosine'}"),
     ("optimizers", "adm", {}, "unknown optimizer 'adm' (did you mean 'adam'?)"),
     ("optimizers", "adam", {"betas": 3}, "option 'betas' of optimizer 'adam' is 3"),
 ]
@@ -54,10 +55,8 @@ REFUSED = [
 
 @pytest.mark.parametrize(("family", "name", "given", "message"), REFUSED)
 def test_what_is_refused_in_one_line(family: str, name: str, given: dict, message: str):
-    with pytest.raises(ValueError) as caught:
+    with refuses(message):
         check(PARTS, family, name, given)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_messages_stay_short_whatever_was_given():
@@ -65,12 +64,10 @@ def test_messages_stay_short_whatever_was_given():
     for _ in range(5_000):
         deep = [deep]
     for value in ("x" * 10**6, deep, {"a": "y" * 10**6}):
-        with pytest.raises(ValueError) as caught:
+        with refuses():
             check(PARTS, "priors", "vamp", {"components": value})
-        assert len(str(caught.value)) < 500
-    with pytest.raises(ValueError) as caught:
+    with refuses():
         check(PARTS, "priors", "vamp", {"x" * 10**5: 1})
-    assert len(str(caught.value)) < 500
 
 
 def test_an_option_that_must_be_given_is_asked_for():
@@ -80,7 +77,7 @@ def test_an_option_that_must_be_given_is_asked_for():
 
     mine = PARTS.extended(priors={"needy": Needy})
     assert list(options(Needy)) == ["temperature"]
-    with pytest.raises(ValueError, match="prior 'needy' needs the option 'temperature'"):
+    with refuses("prior 'needy' needs the option 'temperature'"):
         check(mine, "priors", "needy", {})
     assert isinstance(build(mine, "priors", "needy", {"temperature": 2}, latent=3), Needy)
 
@@ -95,7 +92,7 @@ def test_partials_and_functions_are_parts():
     assert build(mine, "priors", "few", {}, latent=2, condition=0).start.shape == (3, 5)
     assert build(mine, "priors", "few", {"components": "4"}, latent=2).start.shape == (4, 5)
     assert build(mine, "priors", "made", {"width": 3}, latent=2, condition=9).width == 3.0
-    with pytest.raises(ValueError, match="option 'components' of prior 'few' is 'x'"):
+    with refuses("option 'components' of prior 'few' is 'x'"):
         check(mine, "priors", "few", {"components": "x"})
 
 
@@ -112,7 +109,7 @@ def test_extending_leaves_the_tables_as_they_are():
     assert mine.posteriors is PARTS.posteriors
     with pytest.raises(TypeError):
         mine.priors["more"] = nn.Identity
-    with pytest.raises(ValueError, match="unknown family of parts 'prior' .did you mean 'priors'"):
+    with refuses("unknown family of parts 'prior' (did you mean 'priors'?)"):
         PARTS.extended(prior={})
 
 
@@ -128,9 +125,9 @@ def test_optimizers_step(name: str):
 def test_a_likelihood_that_declares_no_domains_or_is_not_there_is_refused():
     with pytest.raises(TypeError, match="declares no `domains`"):
         check_domain({"mine": nn.Identity}, "mine", Domain("real"))
-    with pytest.raises(ValueError, match="did you mean 'bernoulli'"):
+    with refuses("did you mean 'bernoulli'"):
         check_domain(PARTS.likelihoods, "bernouli", Domain("binary"))
-    with pytest.raises(ValueError, match="grey levels 0..16; what fits: .*binomial.*set data.binarize or data.dequantize"):
+    with refuses("the data are grey levels 0..16; what fits: discretized-logistic, binomial, categorical; or set"):
         check_domain(PARTS.likelihoods, "bernoulli", Domain("grey", levels=17))
-    with pytest.raises(ValueError, match="what fits: none of those named"):
+    with refuses("what fits: none of those named"):
         check_domain(PARTS.likelihoods, "bernoulli", Domain("count"))

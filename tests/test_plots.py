@@ -140,6 +140,12 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
         plots.pairs_grid(np.zeros(shape), np.zeros(shape))
 
 
+def test_a_row_of_no_columns_is_refused() -> None:
+    for draw in (plots.image_grid, lambda x, columns: plots.pairs_grid(x, x, columns=columns)):
+        with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+            draw(np.zeros((2, 4, 4)), columns=0)
+
+
 def test_reconstructions_are_beneath_their_originals() -> None:
     originals = np.ones((3, 8, 8)) * np.array([0.2, 0.4, 0.6])[:, None, None]
     canvas = plots.pairs_grid(originals, originals + 0.1, columns=2, limits=(0, 1)).axes[0].images[0].get_array()
@@ -207,10 +213,13 @@ def test_classes_look_different(classes: int) -> None:
     assert len({(handle.get_color(), handle.get_marker()) for handle in handles}) == classes  # type: ignore[union-attr]
 
 
-def test_short_names_stand_in_the_map_among_their_class() -> None:
-    z = np.concatenate([np.full((5, 2), -1.0), np.full((5, 2), 2.0)])
-    texts = plots.latent_map(z, [0] * 5 + [1] * 5, ["a", "b"]).axes[0].texts
-    assert [(text.get_text(), text.get_position()) for text in texts] == [("a", (-1.0, -1.0)), ("b", (2.0, 2.0))]
+def test_short_names_stand_among_their_class() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=(40, 2)) + center for center in ((-9, 0), (9, 0), (0, 0))]  # the first class in two parts
+    texts = plots.latent_map(np.concatenate(parts), [0] * 80 + [1] * 40, ["a", "b"]).axes[0].texts
+    places = {text.get_text(): text.get_position() for text in texts}
+    assert abs(abs(places["a"][0]) - 9) < 1
+    assert abs(places["b"][0]) < 1
 
 
 def test_map_without_names() -> None:

@@ -133,8 +133,23 @@ def test_classes_are_asked_by_name_or_by_number(tmp_path: Path) -> None:
             run.sample(5, wrong)
 
 
+def test_a_run_conditioned_on_covariates_samples_at_those_of_its_data(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(100, 2))
+    np.savez(tmp_path / "data.npz", x=y + rng.normal(size=(100, 2)), y=y)
+    run = train(
+        tmp_path / "data.npz", tmp_path / "run", sets=[*SMALL, "training.batch_size=50", "model.condition=true"]
+    )
+    shown = run.data("train").y
+    assert shown is not None
+    wanted = run.model.sample(90, torch.cat([shown, shown])[:90], draw=False, seed=0)
+    assert torch.equal(run.sample(90, draw=False, seed=0), wanted)
+    with pytest.raises(ValueError, match="is conditioned on covariates, which have no classes"):
+        run.sample(2, "0")
+
+
 def test_a_label_for_a_run_that_is_not_conditional_is_refused(run: Run) -> None:
-    with pytest.raises(ValueError, match="label '3' was given, but .* is not conditional"):
+    with pytest.raises(ValueError, match=r"label '3' was given, but .* is not conditional"):
         run.sample(2, "3")
 
 
@@ -171,7 +186,9 @@ def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_run_is_not_replaced_unless_asked(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     before = everything_in(tmp_path / "run")
-    with pytest.raises(RunError, match="holds a run already; add --resume to go on with it, or --overwrite to replace it"):
+    with pytest.raises(
+        RunError, match="holds a run already; add --resume to go on with it, or --overwrite to replace it"
+    ):
         small_run(tmp_path / "run", "training.seed=1")
     assert everything_in(tmp_path / "run") == before
 
@@ -183,7 +200,13 @@ def test_overwriting_replaces_the_run_and_nothing_else(run: Run, tmp_path: Path)
     (tmp_path / "run" / "pictures").mkdir()
     again = train("digits", tmp_path / "run", sets=[*SMALL, "training.seed=1"], epochs=1, overwrite=True)
     assert {r.epoch for r in again.history()} == {1}
-    assert sorted(os.listdir(again.path)) == ["checkpoints", "metrics.jsonl", "spec.json", "thesis.txt", "weights.safetensors"]
+    assert sorted(os.listdir(again.path)) == [
+        "checkpoints",
+        "metrics.jsonl",
+        "spec.json",
+        "thesis.txt",
+        "weights.safetensors",
+    ]
     assert sorted(os.listdir(again.path / "checkpoints")) == [
         "best.safetensors",
         "epoch-000000.safetensors",
@@ -246,7 +269,10 @@ def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sets": ["training.seed=1"]}, "keeps its own spec; leave out 'training.seed=1', only the number of epochs can change"),
+        (
+            {"sets": ["training.seed=1"]},
+            "keeps its own spec; leave out 'training.seed=1', only the number of epochs can change",
+        ),
         ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
         ({"epochs": 0}, "training.epochs is 0"),
         ({"sets": ["training.epochs=many"]}, "training.epochs is 'many'"),
@@ -272,7 +298,7 @@ def test_a_run_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
     before = everything_in(tmp_path / "run")
     write_table(path, shift=1e-3)
     for ask in (lambda: train(path, tmp_path / "run", resume=True, epochs=3), run.dataset, run.encode):
-        with pytest.raises(RunError, match="t.csv' is not what .*run was trained on: its values have changed"):
+        with pytest.raises(RunError, match=r"t\.csv' is not what .*run was trained on: its values have changed"):
             ask()  # type: ignore[operator]
     assert everything_in(tmp_path / "run") == before
     write_table(path)

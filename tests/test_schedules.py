@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models_for_tests import refuses
 
 from vaekit.parts import PARTS, build
 from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Linear
@@ -83,6 +84,5 @@ def test_geometric_stages_of_any_base(base: float):
     ],
 )
 def test_what_schedules_refuse(make):
-    with pytest.raises(ValueError) as caught:
+    with refuses():
         make()
-    assert "\n" not in str(caught.value)

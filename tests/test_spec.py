@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import DOMAINS
+from models_for_tests import DOMAINS, refuses
 
 from vaekit.datasets import Dataset, Split, Treatment
 from vaekit.domains import Domain
@@ -96,7 +96,7 @@ def test_a_full_spec_is_what_it_says_and_survives_being_saved():
         seed=st.integers(0, 2**63 - 1),
     ),
     st.text(),
-    st.dictionaries(st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True), st.integers(1, 100_000), min_size=1, max_size=3),
+    st.dictionaries(st.text("abcdz_", min_size=1), st.integers(1, 100_000), min_size=1, max_size=3),
 )
 def test_every_spec_survives_being_saved(training: dict[str, Any], title: str, sizes: dict[str, int]):
     latents = {name: {"size": size} for name, size in sizes.items()}
@@ -167,9 +167,13 @@ BAD_VALUES = [
     ("model.encoder", {"name": ["mlp"]}, "spec model.encoder.name is ['mlp']"),
     ("model.encoder", {"name": "mlp", "in_shape": [3]}, "unknown option of encoder 'mlp': 'in_shape'"),
     ("model.likelihood", "bernouli", "unknown likelihood 'bernouli' (did you mean 'bernoulli'?)"),
-    ("model.likelihood", {"name": "normal-fixed", "sigma": "x"}, "option 'sigma' of likelihood 'normal-fixed' is 'x'"),
+    ("model.likelihood", {"name": "normal-fixed", "sigma": "x"}, "'sigma' of likelihood 'normal-fixed' is 'x'"),
     ("model.latents", {}, "spec model.latents is {}"),
-    ("model.latents", {"z": {"dim": 3}}, "unknown key of spec model.latents.z: 'dim'; accepted: size, posterior, prior"),
+    (
+        "model.latents",
+        {"z": {"dim": 3}},
+        "unknown key of spec model.latents.z: 'dim'; accepted: size, posterior, prior",
+    ),
     ("model.latents", {"z": {"size": 10**9}}, "spec model.latents.z.size is 1000000000"),
     ("model.latents", {"a\nb": {"size": "x"}}, "'model.latents.a\\nb.size'"),
     ("model.latents", [1], "spec model.latents is [1]"),
@@ -181,12 +185,9 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("path", "value", "message"), BAD_VALUES)
 def test_what_is_not_understood_is_one_line(path: str, value: Any, message: str):
-    for read in (lambda values: parse(values), lambda values: from_json(json.dumps({"format": FORMAT, "spec": values}))):
-        with pytest.raises(ValueError) as caught:
+    for read in (parse, lambda values: from_json(json.dumps({"format": FORMAT, "spec": values}))):
+        with refuses(message):
             read(nested(value, path))
-        assert message in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -205,10 +206,8 @@ def test_what_is_not_understood_is_one_line(path: str, value: Any, message: str)
     ],
 )
 def test_bad_sets_are_one_line(assignment: str, message: str):
-    with pytest.raises(ValueError) as caught:
+    with refuses(message):
         parse_toml("[training]\nseed = 7", [assignment])
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 DEEP = 100_000
@@ -241,11 +240,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_files_are_one_short_line(text: str):
-    with pytest.raises(ValueError) as caught:
+    with refuses(HOSTILE[text]):
         from_json(text)
-    assert HOSTILE[text] in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 500
 
 
 GOOD = {"event_shape": [2], "domain": {"kind": "binary"}}
@@ -268,17 +264,14 @@ BAD_SCHEMAS = [
 @pytest.mark.parametrize(("change", "message"), BAD_SCHEMAS)
 def test_bad_schemas_are_one_line(change: dict[str, Any], message: str):
     assert from_json(json.dumps({"format": FORMAT, "schema": GOOD}))[1].event_shape == (2,)
-    with pytest.raises(ValueError) as caught:
+    with refuses(message):
         from_json(json.dumps({"format": FORMAT, "schema": GOOD | change}))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["a = ", "[" * 2_000, "a = " + "[" * 2_000, "a = 1\na = 2"])
 def test_bad_toml_is_one_line(text: str):
-    with pytest.raises(ValueError, match="not valid TOML") as caught:
+    with refuses("not valid TOML"):
         parse_toml(text)
-    assert "\n" not in str(caught.value)
 
 
 # -- from a spec and data to a model ---------------------------------------------------------------------------------
@@ -287,7 +280,7 @@ def test_bad_toml_is_one_line(text: str):
 @pytest.mark.parametrize("kind", DOMAINS)
 def test_without_a_likelihood_the_first_that_fits_is_taken(kind: str):
     if kind == "count":
-        with pytest.raises(ValueError, match="no named likelihood is a density of counts"):
+        with refuses("no named likelihood is a density of counts"):
             with_likelihood(Spec(), DOMAINS[kind])
         return
     spec = with_likelihood(Spec(), DOMAINS[kind])
@@ -303,19 +296,19 @@ def test_a_likelihood_of_other_data_is_refused():
         lambda: with_likelihood(spec, Domain("grey", levels=256)),
         lambda: build_model(spec.model, Schema(event_shape=(2,), domain=Domain("grey", levels=256))),
     ):
-        with pytest.raises(ValueError, match="'bernoulli' is a density of binary data, but the data are grey levels 0..255"):
+        with refuses("'bernoulli' is a density of binary data, but the data are grey levels 0..255"):
             refuse()
 
 
 def test_what_cannot_be_built_is_said():
-    with pytest.raises(ValueError, match="model.likelihood is not set"):
+    with refuses("model.likelihood is not set"):
         build_model(Spec().model, SCHEMA)
     unlabelled = Schema(event_shape=(2,), domain=Domain("binary"))
-    with pytest.raises(ValueError, match="no labels"):
+    with refuses("no labels"):
         build_model(parse_toml('[model]\nlikelihood="bernoulli"\ncondition=true').model, unlabelled)
-    with pytest.raises(ValueError, match="latent"):
+    with refuses("latent"):
         build_model(parse_toml('[model]\nlikelihood="bernoulli"\n[model.latents."a.b"]').model, unlabelled)
-    with pytest.raises(ValueError, match="use 'mlp'"):
+    with refuses("use 'mlp'"):
         build_model(parse_toml('[model]\nlikelihood="bernoulli"\nencoder="conv"').model, unlabelled)
 
 

@@ -61,7 +61,9 @@ def test_joined_scores_are_those_of_all():
     assert torch.equal(whole.log_prob_variance, torch.cat([part.log_prob_variance for part in parts]))
 
 
-@pytest.mark.parametrize("case", [{}, {"posterior": "flow", "prior": "vamp"}, {"encoder": "conv", "event_shape": (1, 9, 9)}])
+@pytest.mark.parametrize(
+    "case", [{}, {"posterior": "flow", "prior": "vamp"}, {"encoder": "conv", "event_shape": (1, 9, 9)}]
+)
 @pytest.mark.parametrize("samples", [1, 40, 5000])
 def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
     model = model_of(**case)

@@ -114,7 +114,9 @@ def test_validation_scores_the_average(tmp_path: Path) -> None:
 def test_terms_are_nats_per_datum_averaged_over_the_rows_of_an_epoch(rows: int) -> None:
     p = pieces("objective={name='elbo', beta=0.5}", rows=rows)
     seen: list[tuple[int, float, float]] = []
-    p.objective = spied(p.objective, lambda trace, loss: seen.append((len(trace.x), float(loss.loss.detach()), float(loss.terms["kl"]))))
+    p.objective = spied(
+        p.objective, lambda trace, loss: seen.append((len(trace.x), float(loss.loss.detach()), float(loss.terms["kl"])))
+    )
     records = [r for r in fitted(p) if r.split == "train"]
     steps = -(-rows // 100)
     for i, record in enumerate(records):
@@ -123,7 +125,9 @@ def test_terms_are_nats_per_datum_averaged_over_the_rows_of_an_epoch(rows: int) 
         assert record.terms["loss"] == pytest.approx(sum(n * loss for n, loss, _ in batches) / rows, rel=1e-9)
         assert record.terms["kl"] == pytest.approx(sum(n * kl for n, _, kl in batches) / rows, rel=1e-9)
         assert record.terms["elbo"] == pytest.approx(record.terms["reconstruction"] - record.terms["kl"], rel=1e-6)
-        assert record.terms["loss"] == pytest.approx(-record.terms["reconstruction"] + 0.5 * record.terms["kl"], rel=1e-6)
+        assert record.terms["loss"] == pytest.approx(
+            -record.terms["reconstruction"] + 0.5 * record.terms["kl"], rel=1e-6
+        )
         assert record.terms["beta"] == 0.5
         assert (record.epoch, record.step) == (i + 1, (i + 1) * steps)
 
@@ -228,13 +232,17 @@ STOPPING = ("training.early_stopping=2", "training.learning_rate=0.1", "training
 
 
 @pytest.mark.parametrize("extra", [(), ("training.ema=0.5",)])
-def test_early_stopping_stops_after_its_patience_and_restores_the_best_weights(extra: tuple[str, ...], tmp_path: Path) -> None:
+def test_early_stopping_stops_after_its_patience_and_restores_the_best_weights(
+    extra: tuple[str, ...], tmp_path: Path
+) -> None:
     run = small_run(tmp_path / "run", *STOPPING, *extra)
     losses = [r.terms["loss"] for r in run.history() if r.split == "valid"]
     assert len(losses) < 40
     assert int(np.argmin(losses)) == len(losses) - 3
     p = pieces(*STOPPING)
-    assert look(run.model, p.valid, p.objective, 100) == pytest.approx(run.history()[2 * len(losses) - 5].terms, rel=1e-12)
+    assert look(run.model, p.valid, p.objective, 100) == pytest.approx(
+        run.history()[2 * len(losses) - 5].terms, rel=1e-12
+    )
     assert equal(weights(run.model), load_tensors(tmp_path / "run/checkpoints/best.safetensors")[0])
     assert equal(weights(load_run(tmp_path / "run").model), weights(run.model))
 
@@ -328,7 +336,7 @@ def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(tmp_path: P
         return replace(loss, loss=loss.loss + (0 * loss.loss).sqrt()) if len(calls) == 8 else None
 
     p.objective = spied(p.objective, spoil)
-    with pytest.raises(NonFiniteError, match="epoch 2, step 4: .*weights"):
+    with pytest.raises(NonFiniteError, match=r"epoch 2, step 4: .*weights"):
         fitted(p, folder=tmp_path)
     again, reference = pieces(rows=350), pieces(rows=350)
     fitted(again, folder=tmp_path, resume=True)
@@ -388,7 +396,7 @@ def test_every_optimizer_resumes_exactly(optimizer: str, tmp_path: Path) -> None
 
 
 def test_a_kill_between_any_two_writes_is_made_whole(tmp_path: Path) -> None:
-    """The states of the disk between the writes of an epoch: best weights and records that are newer than the training state."""
+    """Between the writes of an epoch, the best weights and the records are newer than the training state."""
     reference = tmp_path / "reference"
     small_run(reference, "training.epochs=4")
     newest = small_run(tmp_path / "run", "training.epochs=3").path / "checkpoints/epoch-000003.safetensors"

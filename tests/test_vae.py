@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from models_for_tests import data_of, float64, linear_gaussian, model_of, one_hot, standard_errors_apart
+from models_for_tests import data_of, float64, linear_gaussian, model_of, one_hot, refuses, standard_errors_apart
 from scipy import stats
 
 from vaekit.distributions import seeded
@@ -57,7 +57,8 @@ def test_samples_are_of_the_model():
     samples = truth.model().sample(20_000, seed=0).numpy()
     spread = np.sqrt(np.diag(truth.covariance))
     assert (np.abs(samples.mean(0) - truth.mean) < 4 * spread / 20_000**0.5).all()
-    assert np.allclose(np.cov(samples.T) / np.outer(spread, spread), truth.covariance / np.outer(spread, spread), atol=0.04)
+    scales = np.outer(spread, spread)
+    assert np.allclose(np.cov(samples.T) / scales, truth.covariance / scales, atol=0.04)
     for column in range(3):
         oracle = stats.norm(truth.mean[column], spread[column])
         assert stats.kstest(samples[:, column], oracle.cdf).pvalue > 1e-4
@@ -138,19 +139,16 @@ REFUSED = {
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_models_refuse(message: str):
-    with pytest.raises(ValueError) as caught:
+    with refuses(message):
         REFUSED[message](model_of(), model_of(condition=3))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [("z", "w"), ("a.b", "a.b"), ("type", "type"), ("", "")])
 def test_latents_need_names_that_they_share(names: tuple[str, str]):
     made = model_of()
     posteriors, priors = {names[0]: made.posteriors["z"]}, {names[1]: made.priors["z"]}
-    with pytest.raises(ValueError, match="latent") as caught:
+    with refuses("latent"):
         VAE(made.encoder, posteriors, priors, made.decoder, made.likelihood)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("case", [{}, {"condition": 2, "prior": "vamp"}])

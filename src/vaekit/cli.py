@@ -254,12 +254,14 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (typer.TyperException, ValueError, ArithmeticError, OSError, MemoryError) as error:
+    except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
         return _fail(_message(error), 2)
-    except (RuntimeError, TypeError) as error:  # how torch says that memory is out, or that a size is beyond any memory
-        if os.environ.get("VAEKIT_DEBUG") or not re.search("memory|overflow", str(error), re.IGNORECASE):
+    except (MemoryError, RuntimeError, TypeError) as error:
+        # torch says in words that memory is out, or that a size is beyond any memory.
+        out_of_memory = isinstance(error, MemoryError) or re.search("memory|overflow", str(error), re.IGNORECASE)
+        if os.environ.get("VAEKIT_DEBUG") or not out_of_memory:
             raise
         return _fail("not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2)
 
@@ -269,7 +271,7 @@ class _InterruptedError(Exception):
 
 
 def _fail(message: str, status: int) -> int:
-    err.print(f"vaekit: {' '.join(message.split())}", highlight=False, markup=False, soft_wrap=True)
+    err.print(f"vaekit: {_plain(' '.join(message.split()))}", highlight=False, markup=False, soft_wrap=True)
     return status
 
 
@@ -281,8 +283,13 @@ def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def _plain(text: str) -> str:
+    """`text` in which a name from a file or a run, whatever it is, can't steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print(_plain(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

@@ -118,6 +118,6 @@ class _Totals:
         return self.moments[name][1]
 
     def variance(self, name: str) -> Tensor:
-        """The unbiased variance; 0 for a single datum."""
+        """The unbiased variance; NaN for a single datum, which has none."""
         n, _, spread = self.moments[name]
-        return spread / max(n - 1, 1)
+        return spread / (n - 1)

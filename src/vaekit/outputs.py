@@ -48,7 +48,7 @@ def write_array(
         if array.ndim != 4:
             raise ValueError(f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet")
         figure = plots.image_grid(array, columns=per_row, limits=limits)
-        write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+        write_atomic(path, lambda temporary: plots.save(figure, temporary))
     else:
         flat = array.reshape(len(array), -1)
         names = list(columns) if len(columns) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]

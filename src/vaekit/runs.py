@@ -80,13 +80,21 @@ class Run:
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
     def sample(self, n: int, label: str | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
-        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the classes in turn."""
+        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the classes in turn.
+
+        One that is conditioned on covariates takes those of its training data in turn.
+        """
         if not self.model.condition:
             if label is not None:
                 raise ValueError(f"label {label!r} was given, but {self.path} is not conditional; train with model.condition=true")
             return self.model.sample(n, draw=draw, seed=seed)
-        names = self.schema.classes or tuple(map(str, range(self.model.condition)))
-        if label is None:
+        names = self.schema.classes
+        if not names:
+            if label is not None:
+                raise ValueError(f"label {label!r} was given, but {self.path} is conditioned on covariates, which have no classes")
+            given = self.data("train").y
+            y = given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
+        elif label is None:
             y = torch.arange(n) % len(names)
         elif label in names:
             y = torch.full((n,), names.index(label))
@@ -128,6 +136,8 @@ def train(
     >>> run.model.encode(run.data("test").x[:5]).shape
     torch.Size([5, 16])
     """
+    if resume and overwrite:
+        raise RunError("resume and overwrite exclude each other; choose one")
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target), resume)
     if resume:
@@ -195,7 +205,7 @@ def resolve(target: str | Path, sets: Iterable[str] = (), parts: Parts = PARTS) 
             raise ValueError(f"cannot read {name}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ValueError(f"{name} is not a text file in UTF-8") from None
-    if name not in DATASETS and not Path(name).exists():
+    if name not in DATASETS and not (name and Path(name).exists()):
         raise ValueError(unknown("target", name, [*RECIPES, *DATASETS, "a .toml file", "a path to data"]))
     return parse_toml(_default_toml(name), sets, parts)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.datasets import Dataset, Split, Treatment, treat, treatment
+from vaekit.datasets import Dataset, Split, Treatment, treatment
+from vaekit.datasets.tensors import to_device
 from vaekit.domains import Domain
 
 GREY = Domain("grey", levels=256)
@@ -135,12 +136,17 @@ def test_dequantised_levels_stay_in_their_bin_and_inside_the_interval(
         assert torch.logit(unit).isfinite().all()
 
 
-def test_treat_does_all_splits_and_keeps_the_rest() -> None:
+def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
     y = np.arange(6, dtype=np.int64)
-    data = Dataset("mine", GREY, {"train": Split(grey(6), y), "test": Split(grey(3))}, classes=tuple("abcdef"))
-    done = treat(data, Treatment("threshold"))
-    assert done.domain == GREY
-    assert done.classes == data.classes
-    assert done.splits["train"].y is y
-    for name, split in data.splits.items():
-        np.testing.assert_array_equal(done.splits[name].x, split.x > 127)
+    x = grey(6)
+    x.flags.writeable = False
+    data = Dataset("mine", GREY, {"train": Split(x, y), "test": Split(grey(3))}, classes=tuple("abcdef"))
+    train = to_device(data, "train", Treatment("threshold"))
+    assert train.x.dtype == torch.uint8
+    seen, labels = train.batch(slice(1, 4))
+    np.testing.assert_array_equal(seen.numpy(), x[1:4] > 127)
+    assert labels is not None
+    np.testing.assert_array_equal(labels.numpy(), y[1:4])
+    assert to_device(data, "test", Treatment()).batch(torch.tensor([0]))[1] is None
+    with pytest.raises(ValueError, match="has no split 'valid'; it has train, test"):
+        to_device(data, "valid", Treatment())

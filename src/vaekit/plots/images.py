@@ -32,8 +32,7 @@ def image_grid(
     >>> image_grid(np.eye(8).reshape(1, 8, 8)).get_size_inches()
     array([0.6, 0.6])
     """
-    tiles = _tiles(images, limits)
-    return _mosaic([tiles[start : start + columns] for start in range(0, len(tiles), columns)], rows, 1, theme)
+    return _mosaic(_rows(_tiles(images, limits), columns), rows, 1, theme)
 
 
 def pairs_grid(
@@ -50,10 +49,9 @@ def pairs_grid(
         raise ValueError(f"originals have shape {first.shape}, reconstructions {second.shape}; they must be the same")
     if limits is None and first.size:
         limits = float(first.min()), float(first.max())
-    both = _tiles(first, limits), _tiles(second, limits)
-    starts = range(0, len(first), columns)
-    rows = [tiles[start : start + columns] for start in starts for tiles in both]
-    return _mosaic(rows, ["data", "model"] * len(starts), 2, theme)
+    both = _rows(_tiles(first, limits), columns), _rows(_tiles(second, limits), columns)
+    rows = [row for pair in zip(*both, strict=True) for row in pair]
+    return _mosaic(rows, ["data", "model"] * len(both[0]), 2, theme)
 
 
 def _tiles(images: ArrayLike, limits: tuple[float, float] | None) -> np.ndarray:
@@ -68,6 +66,12 @@ def _tiles(images: ArrayLike, limits: tuple[float, float] | None) -> np.ndarray:
     low, high = limits or (x.min(), x.max())
     unit = np.clip((x - low) / max(high - low, 1e-12), 0, 1)
     return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(x), *x.shape[2:], 3))
+
+
+def _rows(tiles: np.ndarray, columns: int) -> list[np.ndarray]:
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
 def _mosaic(rows: Sequence[np.ndarray], names: Sequence[str], group: int, theme: Theme) -> Figure:
@@ -89,7 +93,7 @@ def _mosaic(rows: Sequence[np.ndarray], names: Sequence[str], group: int, theme:
             left = j * (tile_width + gap)
             canvas[top : top + tile_height, left : left + tile_width] = tile
     margin = round(DPI * (0.13 + 0.085 * max(len(short(name)) for name in names))) if names else 0
-    width, height = (max(1, round(side * DPI / inch)) for side in canvas.shape[1::-1])
+    width, height = (max(1, round(extent * DPI / inch)) for extent in canvas.shape[1::-1])
     # A hundredth more than whole pixels: matplotlib rounds down, and 57 / 200 * 200 is below 57.
     figure = Figure(figsize=((margin + width + 0.01) / DPI, (height + 0.01) / DPI), facecolor=theme.background)
     axes = figure.add_axes((margin / (margin + width), 0, width / (margin + width), 1))

@@ -77,8 +77,7 @@ def latent_map(
         axes.scatter(here[:, 0], here[:, 1], s=size, color=colour, marker=marker, lw=0, alpha=0.8)
         entries.append((names[k], Line2D([], [], color=colour, marker=marker, ls="none", ms=5)))
         if inside:
-            # At the point nearest the median: a class in two parts may have its mean among another's.
-            x, y = here[np.abs(here - np.median(here, 0)).sum(1).argmin()]
+            x, y = _dense(here)
             halo = [withStroke(linewidth=3, foreground=theme.background)]
             text = axes.text(
                 x, y, names[k], size=12, weight="bold", color=theme.text, path_effects=halo, parse_math=False
@@ -95,6 +94,13 @@ def latent_map(
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.04)
     return figure
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    """The one of `points` whose nearest quarter is closest: a class in two parts may have its mean in another."""
+    some = points[:: 1 + len(points) // 500]
+    distances = np.square(some[:, None] - some).sum(-1)
+    return some[np.sort(distances, axis=1)[:, len(some) // 4].argmin()]
 
 
 def kl_bars(

@@ -132,7 +132,11 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         Row("Reconstruction", _nats(e.reconstruction), "Expected log p(x | z) of a datum at codes from its posterior."),
         Row("KL", _nats(e.kl), "How far posteriors are from the prior: what codes tell of data."),
         Row(name, _nats(e.nll, e.nll_stderr), what),
-        Row("Monte Carlo error", f"{e.nll_mc_stderr:.1g} nats", "How far another seed would move the number above."),
+        Row(
+            "Monte Carlo error",
+            f"{e.nll_mc_stderr:.1g} nats" if e.samples > 1 else "unknown",
+            "How far another seed would move the number above.",
+        ),
         Row("Bits per dimension", f"{_number(e.bits_per_dim, 3)} bits", f"{name} to base 2, per value of a datum."),
         Row(
             "Active units",
@@ -230,7 +234,8 @@ def _duration(seconds: float) -> str:
 
 
 def _nats(value: float, error: float = 0.0) -> str:
-    return f"{_number(value)} ± {_number(error)} nats" if error else f"{_number(value)} nats"
+    # The standard error of a single datum is NaN.
+    return f"{_number(value)} ± {_number(error)} nats" if error > 0 else f"{_number(value)} nats"
 
 
 def _number(value: float, digits: int = 2) -> str:

@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from commands_for_tests import PROGRAM, QUICK, command, done, environment, process
+from PIL import Image
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+
+from vaekit import cli, report
+from vaekit.datasets import DATASETS
+from vaekit.distributions import Levels, independent
+from vaekit.evaluation import evaluate
+from vaekit.likelihoods import Likelihood
+from vaekit.parts import PARTS
+from vaekit.recipes import RECIPES
+from vaekit.runs import Run, load_run, read_metrics
+
+REPORT = report.write_report
+COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_report() -> Iterator[None]:
+    """A report takes seconds, and is wanted in one test only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write_report", lambda run, scores: run.path / "report.html")
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("cli") / "a run's folder"
+    done("train", "digits", "--out", folder, "--samples", "2", *QUICK)
+    return load_run(folder)
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("cli") / "conditional"
+    done("train", "digits", "--out", folder, "--samples", "2", "--set", "model.condition=true", *QUICK)
+    return load_run(folder)
+
+
+def read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, np.array(rows, dtype=np.float64)
+
+
+def epochs(run: Run) -> list[int]:
+    return [record.epoch for record in read_metrics(run.path) if record.split == "train"]
+
+
+# -- train -------------------------------------------------------------------------------------------------------------
+
+
+def test_train_says_what_it_does_and_ends_with_the_path_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "write_report", REPORT)
+    out = done("train", "digits", "--out", tmp_path / "run", "--samples", "2", *QUICK)
+    first, *_, last = out.splitlines()
+    assert first == load_run(tmp_path / "run").spec.title
+    assert "digits: 1,297 train, 200 valid, 300 test" in out
+    assert f"run folder: {tmp_path / 'run'}" in out
+    assert "ELBO" in out
+    assert "NLL, 2 samples" in out
+    assert last == f"report: {tmp_path / 'run' / 'report.html'}"
+    assert Path(last.removeprefix("report: ")).read_text(encoding="utf-8").startswith("<!")
+
+
+def test_train_takes_options_from_set_in_their_order(tmp_path: Path) -> None:
+    given = ("--set", "training.seed=3", "--set", "training.seed=4", "--set", "title=Two words = one")
+    done("train", "digits", "--out", tmp_path / "run", *QUICK, *given, "--samples=1", "--epochs=1")
+    spec = load_run(tmp_path / "run").spec
+    assert (spec.training.seed, spec.training.epochs, spec.title) == (4, 1, "Two words = one")
+
+
+def test_train_resumes_and_overwrites_only_when_asked(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    refused = command("train", "digits", "--out", folder, *QUICK)
+    assert refused.status == 2
+    assert "--resume" in refused.err
+    assert "--overwrite" in refused.err
+    done("train", "--resume", "--out", folder, "--epochs", "3", "--samples=1")
+    assert epochs(load_run(folder)) == [1, 2, 3]
+    done("train", "digits", "--overwrite", "--out", folder, *QUICK, "--epochs=1", "--samples=1")
+    assert epochs(load_run(folder)) == [1]
+
+
+def test_train_goes_into_a_folder_of_the_targets_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = done("train", "digits", *QUICK, "--samples=1", "--epochs=1")
+    assert "run folder: runs/digits\n" in out
+    assert load_run("runs/digits").spec.data.name == "digits"
+
+
+def test_a_long_training_says_now_and_then_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "LINE_SECONDS", 0.0)
+    out = done("train", "digits", "--out", tmp_path / "run", *QUICK, "--samples=1")
+    assert re.findall(r"^epoch (\d): ELBO -\d+\.\d\d · rec .* · KL .* rows/s", out, re.MULTILINE) == ["1", "2"]
+
+
+def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> None:
+    wild = ("--set=training.learning_rate=1e38", "--set=training.optimizer=sgd")
+    result = command("train", "digits", "--out", tmp_path / "run", *QUICK, *wild)
+    assert result.status == 2
+    assert re.fullmatch(r"vaekit: epoch 1, step \d+: .*lower training\.learning_rate.*\n", result.err)
+
+
+# -- evaluate ----------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_one_json_object_of_what_the_library_says(run: Run) -> None:
+    out = done("evaluate", run.path, "--json", "--samples", "7", "--seed", "5", "--split", "valid")
+    printed = json.loads(out)
+    assert printed == asdict(evaluate(run.model, run.data("valid"), 7, split="valid", seed=5))
+    wanted = "split n samples elbo reconstruction kl nll nll_stderr bits_per_dim active_units"
+    assert set(wanted.split()) <= printed.keys()
+    assert (printed["split"], printed["n"], printed["samples"]) == ("valid", 200, 7)
+
+
+def test_evaluate_prints_the_same_numbers_to_read(run: Run) -> None:
+    scores = evaluate(run.model, run.data("test"), 3)
+    lines = [" ".join(line.split()) for line in done("evaluate", run.path, "--samples", "3").splitlines()]
+    assert lines == [
+        "test, 300 data, nats per datum",
+        f"ELBO {scores.elbo:.2f} ± {scores.elbo_stderr:.2f}",
+        f"reconstruction {scores.reconstruction:.2f}",
+        f"KL {scores.kl:.2f}",
+        f"NLL, 3 samples {scores.nll:.2f} ± {scores.nll_stderr:.2f}",
+        f"bits per dimension {scores.bits_per_dim:.4f}",
+        f"active units {scores.active_units} of 3",
+    ]
+
+
+def test_grey_pixels_as_probabilities_are_said_to_be_no_likelihood(tmp_path: Path) -> None:
+    grey = ("--set=data.binarize=grey", "--set=model.likelihood=bernoulli", "--samples=2")
+    assert "no likelihood" in done("train", "digits", "--out", tmp_path / "run", *QUICK, *grey)
+    assert json.loads(done("evaluate", tmp_path / "run", "--json", "--samples=1"))["is_likelihood"] is False
+
+
+# -- sample, reconstruct, encode ---------------------------------------------------------------------------------------
+
+
+def test_sample_writes_what_the_library_draws(run: Run, tmp_path: Path) -> None:
+    drawn = run.sample(5, seed=3).numpy()
+    for name in ("a.npy", "a.csv", "a.parquet", "a.png"):
+        out = done("sample", run.path, "--out", tmp_path / name, "-n", "5", "--seed", "3")
+        assert out == f"{tmp_path / name}: 5 x 1 x 8 x 8\n"
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), drawn)
+    header, rows = read_csv(tmp_path / "a.csv")
+    assert header == [f"x{i}" for i in range(64)]
+    np.testing.assert_array_equal(rows, drawn.reshape(5, 64))
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(np.stack([column.to_numpy() for column in parquet.columns], 1), drawn.reshape(5, 64))
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_the_seed_makes_the_sample(run: Run, tmp_path: Path) -> None:
+    files = {}
+    for name, options in {
+        "a": ("--seed=1",),
+        "b": ("--seed=1",),
+        "c": ("--seed=2",),
+        "mean": ("--seed=1", "--mean"),
+    }.items():
+        done("sample", run.path, "--out", tmp_path / f"{name}.npy", "-n4", *options)
+        files[name] = np.load(tmp_path / f"{name}.npy")
+    np.testing.assert_array_equal(files["a"], files["b"])
+    assert not np.array_equal(files["a"], files["c"])
+    np.testing.assert_array_equal(files["mean"], run.sample(4, draw=False, seed=1).numpy())
+    assert not np.array_equal(files["mean"], files["mean"].round())
+
+
+def test_a_label_chooses_the_class_of_a_conditional_run(conditional: Run, tmp_path: Path) -> None:
+    done("sample", conditional.path, "--out", tmp_path / "a.npy", "-n6", "--label", "4")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), conditional.sample(6, "4", seed=0).numpy())
+    done("sample", conditional.path, "--out", tmp_path / "b.npy", "-n6")
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), conditional.sample(6, seed=0).numpy())
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 2}, {"draw": True}])
+def test_reconstruct_writes_data_and_reconstructions(options: dict[str, Any], conditional: Run, tmp_path: Path) -> None:
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+    done("reconstruct", conditional.path, "--out", tmp_path / "a.npy", "-n3", "--split=valid", "--seed=2", *flags)
+    wanted = conditional.reconstructions("valid", 3, seed=2, **options)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), wanted.flatten(0, 1).numpy())
+    done("reconstruct", conditional.path, "--out", tmp_path / "a.png", *flags)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size[1] > image.size[0], "16 rows of a few"
+
+
+def test_encode_writes_codes_with_their_labels(conditional: Run, tmp_path: Path) -> None:
+    codes, labels = conditional.encode("train")
+    done("encode", conditional.path, "--out", tmp_path / "a.csv", "--split=train")
+    header, rows = read_csv(tmp_path / "a.csv")
+    assert header == ["z0", "z1", "z2", "label"]
+    np.testing.assert_array_equal(rows[:, :3], codes)
+    np.testing.assert_array_equal(rows[:, 3], labels)
+    done("encode", conditional.path, "--out", tmp_path / "a.npy", "--draw", "--seed=4")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), conditional.encode(draw=True, seed=4)[0])
+
+
+def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 2))
+    np.savez(tmp_path / "data.npz", x=x, y=x + rng.normal(size=(150, 2)))
+    (tmp_path / "data.csv").write_text("a,b c\n" + "\n".join(f"{a:.5f},{b:.5f}" for a, b in x))
+    for name, extra in (("data.npz", ("--set=model.condition=true",)), ("data.csv", ())):
+        done(
+            "train",
+            tmp_path / name,
+            "--out",
+            tmp_path / name[-3:],
+            *QUICK,
+            "--set=training.batch_size=50",
+            "--samples=1",
+            *extra,
+        )
+    done("encode", tmp_path / "npz", "--out", tmp_path / "codes.csv")
+    header, rows = read_csv(tmp_path / "codes.csv")
+    assert header == ["z0", "z1", "z2", "y0", "y1"]
+    np.testing.assert_array_equal(rows[:, 3:], load_run(tmp_path / "npz").encode()[1])
+    done("sample", tmp_path / "csv", "--out", tmp_path / "drawn.csv", "-n3")
+    assert read_csv(tmp_path / "drawn.csv")[0] == ["a", "b c"]
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def test_recipes_are_listed_and_printed_to_be_edited(tmp_path: Path) -> None:
+    assert [name for name in RECIPES if name in done("recipes")] == list(RECIPES)
+    tables = json.loads(done("recipes", "--json"))
+    assert list(tables) == list(RECIPES)
+    (tmp_path / "mine.toml").write_text(done("recipes", "digits"), encoding="utf-8")
+    done("train", tmp_path / "mine.toml", "--out", tmp_path / "run", *QUICK, "--samples=1")
+    assert json.loads(done("recipes", "digits", "--json")) == tables["digits"]
+    assert load_run(tmp_path / "run").spec.title == tables["digits"]["title"]
+
+
+def test_datasets_are_listed() -> None:
+    listed = json.loads(done("datasets", "--json"))
+    assert [row["name"] for row in listed] == list(DATASETS)
+    assert [row["name"] for row in listed if row["here"]][:1] == ["digits"]
+    assert all(name in done("datasets") for name in DATASETS)
+    assert json.loads(done("datasets", "digits", "--json")) == listed[:1]
+    assert "CC BY 4.0" in done("datasets", "digits")
+
+
+def test_parts_are_listed_with_their_options() -> None:
+    listed = json.loads(done("parts", "--json"))
+    for family in (
+        "encoders",
+        "decoders",
+        "posteriors",
+        "priors",
+        "likelihoods",
+        "objectives",
+        "schedules",
+        "optimizers",
+    ):
+        assert [row["name"] for row in listed if row["family"] == family] == list(getattr(PARTS, family))
+        assert json.loads(done("parts", family, "--json")) == [row for row in listed if row["family"] == family]
+    (mlp,) = [row for row in listed if (row["family"], row["name"]) == ("encoders", "mlp")]
+    assert mlp["options"] == {"hidden": [512], "activation": "relu"}
+    assert "vamp" in done("parts", "priors")
+
+
+# -- parts of one's own ------------------------------------------------------------------------------------------------
+
+
+class Tilted(Likelihood):
+    """P(x_i = k) proportional to exp(k l_i), l the decoder's output."""
+
+    domains = ("grey",)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        (slope,) = self.split(parameters)
+        return self.event(Levels(slope[..., None] * torch.arange(self.domain.levels or 0)))
+
+
+class Wide(nn.Module):
+    """p(z) = N(z; 0, width² I)."""
+
+    def __init__(self, latent: int, width: float = 2.0) -> None:
+        super().__init__()
+        self.latent, self.width = latent, width
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        lead = () if y is None else y.shape[:-1]
+        return independent(Normal(torch.zeros(*lead, self.latent), self.width, validate_args=False))
+
+
+MINE = PARTS.extended(likelihoods={"tilted": Tilted}, priors={"wide": Wide})
+
+
+def test_parts_from_outside_the_package_work_in_every_command(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    sets = ("--set=model.likelihood=tilted", "--set=model.latents.z.prior={name='wide', width=3.0}")
+    done("train", "digits", "--out", folder, *QUICK, *sets, "--samples=2", parts=MINE)
+    scores = json.loads(done("evaluate", folder, "--json", "--samples=2", parts=MINE))
+    run = load_run(folder, parts=MINE)
+    assert run.model.priors["z"].width == 3.0
+    assert scores["elbo"] == evaluate(run.model, run.data("test"), 2).elbo
+    for name, argv in {"s.npy": ("sample", "-n3"), "r.png": ("reconstruct",), "e.csv": ("encode",)}.items():
+        done(argv[0], folder, "--out", tmp_path / name, *argv[1:], parts=MINE)
+    assert np.load(tmp_path / "s.npy").max() <= 16
+    done("train", "--resume", "--out", folder, "--epochs=3", "--samples=2", parts=MINE)
+    assert {"tilted", "wide"} <= {row["name"] for row in json.loads(done("parts", "--json", parts=MINE))}
+    refused = command("evaluate", folder)
+    assert refused.status == 2
+    assert "unknown likelihood 'tilted'" in refused.err
+    assert "tilted" not in done("parts")
+
+
+def test_a_part_of_ones_own_is_checked_as_all_are(tmp_path: Path) -> None:
+    sets = ("--set=model.likelihood=tilted", "--set=data.binarize=static")
+    result = command("train", "digits", "--out", tmp_path / "run", *QUICK, *sets, parts=MINE)
+    assert "likelihood 'tilted' is a density of grey data, but the data are binary 0/1" in result.err
+    result = command(
+        "train", "digits", "--out", tmp_path / "run", "--set=model.latents.z.prior={name='wide', wdith=1}", parts=MINE
+    )
+    assert "unknown option of prior 'wide': 'wdith' (did you mean 'width'?)" in result.err
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def test_without_arguments_the_program_shows_its_help() -> None:
+    assert done() == done("--help")
+
+
+def test_help_shows_every_command_and_every_option_explained() -> None:
+    overall = done("--help")
+    for name, each in COMMANDS.items():
+        assert re.search(rf"\b{name}\b", overall)
+        assert each.help.rstrip().endswith("."), name
+        shown = done(name, "--help")
+        for parameter in each.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+            assert all(option in shown for option in parameter.opts if option.startswith("-")), (
+                f"{name} {parameter.name}"
+            )
+
+
+LIGHT = (
+    [],
+    ["--help"],
+    ["train", "--help"],
+    ["recipes"],
+    ["recipes", "digits"],
+    ["datasets"],
+    ["datasets", "mnist", "--json"],
+)
+
+
+def test_help_and_lists_do_not_wait_for_torch() -> None:
+    script = (
+        f"import sys; sys.modules['torch'] = None; from vaekit.cli import main; sys.exit(sum(map(main, {LIGHT!r})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "fashion-mnist" in result.stdout
+
+
+def test_a_command_as_a_process_keeps_results_and_errors_apart(run: Run) -> None:
+    good = process("evaluate", run.path, "--json", "--samples=1")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["n"] == 300
+    bad = process("evaluate", run.path, "--split=tets")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("vaekit: ")
+    assert bad.stderr.count("\n") == 1
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    child = subprocess.Popen(
+        [*PROGRAM, "parts", "--json"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("argv", [["recipes", "digits"], ["datasets", "--json"]])
+def test_output_to_a_full_disk_is_one_line(argv: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = process(*argv, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (2, "vaekit: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_leaves_a_run_that_goes_on_with_the_command_that_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "my run"
+    child = subprocess.Popen(
+        [*PROGRAM, "train", "digits", "--out", str(folder), *QUICK, "--epochs=100000"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while len(read_metrics(folder)) < 6:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert err == f"vaekit: interrupted; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
+    assert not list(folder.rglob("*.tmp"))
+    done_before = len({record.epoch for record in read_metrics(folder)})
+    assert done_before >= 3
+    _, *named = shlex.split(err.split("go on with: ")[1])
+    done(*named, f"--epochs={done_before + 2}", "--samples=1")
+    assert epochs(load_run(folder)) == list(range(1, done_before + 3))
+
+
+def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaekit.evaluation.evaluate", interrupt)
+    result = command("evaluate", run.path)
+    assert (result.status, result.out, result.err) == (130, "", "vaekit: interrupted\n")
+
+
+def test_errors_keep_their_traceback_when_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEKIT_DEBUG", "1")
+    with pytest.raises(ValueError, match="unknown recipe"):
+        command("recipes", "none")
+
+
+def test_a_fault_of_the_programs_own_is_not_disguised(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("vaekit.evaluation.evaluate", broken)
+    with pytest.raises(KeyError):
+        command("evaluate", run.path)
