@@ -1,9 +1,15 @@
-"""Writes docs/parts.md from the tables of parts: python docs/generate.py"""
+"""Writes docs/parts.md from the tables of parts, and with the folder of a run docs/demo.png from its pictures.
+
+python docs/generate.py [RUN]
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from pathlib import Path
+
+from PIL import Image
 
 from vaekit.parts import PARTS, catalogue
 
@@ -22,5 +28,23 @@ def parts_page() -> str:
     return "\n".join(lines)
 
 
+def picture(run: Path) -> Image.Image:
+    """Samples above reconstructions, and beside them the latent map, of one height."""
+    samples, pairs, latents = (
+        Image.open(run / "pictures" / f"{name}.png").convert("RGB") for name in ("samples", "reconstructions", "latents")
+    )
+    pairs = pairs.crop((0, 0, pairs.width, pairs.height * 2 // 3))
+    left = Image.new("RGB", (1680, samples.height + 40 + pairs.height), "white")
+    left.paste(samples, (0, 0))
+    left.paste(pairs, (left.width - pairs.width, samples.height + 40))
+    right = latents.resize((latents.width * left.height // latents.height, left.height))
+    whole = Image.new("RGB", (left.width + 60 + right.width, left.height), "white")
+    whole.paste(left, (0, 0))
+    whole.paste(right, (left.width + 60, 0))
+    return whole.resize((1600, 1600 * whole.height // whole.width))
+
+
 if __name__ == "__main__":
     TARGET.write_text(parts_page(), encoding="utf-8")
+    if len(sys.argv) > 1:
+        picture(Path(sys.argv[1])).save(TARGET.with_name("demo.png"), optimize=True)

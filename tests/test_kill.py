@@ -1,4 +1,4 @@
-"""Trainings killed at random and awkward moments: what is on disk loads, and resuming gives the same run bit for bit."""
+"""Trainings killed at random and awkward moments: what is on disk loads, and resuming gives the same run, exactly."""
 
 from __future__ import annotations
 
