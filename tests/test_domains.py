@@ -26,7 +26,7 @@ def test_domains_take_their_values_and_no_others(kind: str):
     for bad in [*OUTSIDE[kind], np.nan, np.inf]:
         wrong = x.copy()
         wrong[4, 1] = bad
-        with refuses(f"the first is {bad} at index (4, 1)"):
+        with refuses(f"the first is {float(bad)} at index (4, 1)"):
             domain.check(wrong, "mine")
 
 
