@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit import history
 from vaekit.checkpoint import load_tensors, model_tensors
 from vaekit.datasets.tensors import TensorSplit, to_device
 from vaekit.models import VAE
 from vaekit.objectives import Loss, Objective
 from vaekit.parts import PARTS, Parts
-from vaekit.runs import Run, load_data, read_metrics, resolve, train
+from vaekit.runs import Run, load_data, resolve, train
 from vaekit.spec import TrainingSpec, build_model, build_objective, schema_of, with_likelihood
 from vaekit.trace import Trace
 from vaekit.training import Epoch
@@ -79,7 +80,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def metrics(folder: Path) -> list[tuple[object, ...]]:
     """The records of a run without their seconds."""
-    return untimed(read_metrics(folder))
+    return untimed(history.read(folder))
 
 
 def untimed(records: Sequence[Epoch]) -> list[tuple[object, ...]]:

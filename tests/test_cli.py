@@ -23,14 +23,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli, report
+from vaekit import cli, history, report
 from vaekit.datasets import DATASETS
 from vaekit.distributions import Levels, independent
 from vaekit.evaluation import evaluate
 from vaekit.likelihoods import Likelihood
 from vaekit.parts import PARTS
 from vaekit.recipes import RECIPES
-from vaekit.runs import Run, load_run, read_metrics
+from vaekit.runs import Run, load_run
 
 REPORT = report.write_report
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def epochs(run: Run) -> list[int]:
-    return [record.epoch for record in read_metrics(run.path) if record.split == "train"]
+    return [record.epoch for record in history.read(run.path) if record.split == "train"]
 
 
 # -- train -------------------------------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_with_the_command_that_is_named(tmp_pat
         text=True,
     )
     until = time.monotonic() + 60
-    while len(read_metrics(folder)) < 6:
+    while len(history.read(folder)) < 6:
         assert time.monotonic() < until
         time.sleep(0.02)
     child.send_signal(signal.SIGINT)
@@ -432,7 +432,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_with_the_command_that_is_named(tmp_pat
     assert child.returncode == 130
     assert err == f"vaekit: interrupted; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
     assert not list(folder.rglob("*.tmp"))
-    done_before = len({record.epoch for record in read_metrics(folder)})
+    done_before = len({record.epoch for record in history.read(folder)})
     assert done_before >= 3
     _, *named = shlex.split(err.split("go on with: ")[1])
     done(*named, f"--epochs={done_before + 2}", "--samples=1")

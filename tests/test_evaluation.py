@@ -161,7 +161,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
     return int(np.cumsum(changes).max())
 
 
-WIDE = {"mlp": {"hidden": [50]}, "conv": {"channels": [1024], "dense": 16}, "flow": {"transforms": 1, "hidden": [100]}}
+WIDE = {"mlp": {"hidden": [50]}, "conv": {"channels": [512], "dense": 16}, "flow": {"transforms": 1, "hidden": [100]}}
 MODELS = {
     "mlp": {},
     "a wide encoder": {"encoder": "conv"},

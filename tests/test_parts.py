@@ -26,7 +26,7 @@ def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
     defaults = {key: option.default for key, option in accepted.items() if option.default is not None}
     if family == "objectives" and "beta" in defaults:
         assert defaults["beta"] == 1.0
-    # What a part does by default can be asked for by name; and no likelihood offers `parameters`, which is not a user's.
+    # What a part does by default can be asked for by name; and no likelihood offers `parameters`: not a user's.
     assert check(PARTS, family, name, {}) == {}
     assert check(PARTS, family, name, defaults).keys() == defaults.keys()
     assert "parameters" not in accepted

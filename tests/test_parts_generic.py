@@ -258,7 +258,7 @@ def grid(domain: Domain, columns: int) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def domain_summed(name: str, domain: Domain) -> Domain:
-    """What a likelihood sums to 1 over: one that is of real data first of all is so over all reals, wherever the data."""
+    """What a likelihood sums to 1 over: one that is first of all of real data, over all reals."""
     real = MINE.likelihoods[name].domains[0] == "real"
     return Domain("real", location=domain.location, scale=domain.scale) if real else domain
 

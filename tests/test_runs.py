@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 import torch
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 
+from vaekit import history
 from vaekit.datasets import load
 from vaekit.errors import RunError
 from vaekit.recipes import RECIPES
-from vaekit.runs import CONTENTS, Run, fingerprint, load_run, read_metrics, resolve, train
+from vaekit.runs import CONTENTS, Run, fingerprint, load_run, resolve, train
 from vaekit.spec import Spec, parse_toml
 
 
@@ -160,7 +162,7 @@ def test_runs_by_default_names_do_not_collide(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     paths = [train("digits", sets=SMALL, epochs=1).path for _ in range(3)]
     assert paths == [Path("runs/digits"), Path("runs/digits-2"), Path("runs/digits-3")]
-    assert {r.epoch for path in paths for r in read_metrics(path)} == {1}
+    assert {r.epoch for path in paths for r in history.read(path)} == {1}
 
 
 def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +183,27 @@ def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.chdir(work)
         paths[target] = train(spec, epochs=1).path
     assert paths == {".": Path("runs/faces"), "../faces": Path("runs/faces-2")}
+
+
+def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    with pytest.raises(RunError, match="is a run on 'digits', not on 'mnist'"):
+        train("mnist", tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="give --out"):
+        train(resume=True)
+    assert train(None, tmp_path / "run", resume=True).spec == train("digits", tmp_path / "run", resume=True).spec
+
+
+def test_a_spec_of_absurd_sizes_is_found_out_before_memory_is_taken(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    path = tmp_path / "run" / "spec.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["spec"]["model"]["encoder"]["hidden"] = [60_000] * 4  # 40 GB
+    path.write_text(json.dumps(values), encoding="utf-8")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RunError, match=r"weights.safetensors (have|lack) 'encoder"):
+        load_run(tmp_path / "run")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000  # KiB on Linux, bytes on macOS
 
 
 def test_a_run_is_not_replaced_unless_asked(run: Run, tmp_path: Path) -> None:
@@ -297,7 +320,7 @@ def test_a_run_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
     run = train_table(path, tmp_path / "run")
     before = everything_in(tmp_path / "run")
     write_table(path, shift=1e-3)
-    for ask in (lambda: train(path, tmp_path / "run", resume=True, epochs=3), run.dataset, run.encode):
+    for ask in (lambda: train(path, tmp_path / "run", resume=True, epochs=3), lambda: run.dataset, run.encode):
         with pytest.raises(RunError, match=r"t\.csv' is not what .*run was trained on: its values have changed"):
             ask()  # type: ignore[operator]
     assert everything_in(tmp_path / "run") == before

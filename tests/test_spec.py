@@ -19,6 +19,7 @@ from vaekit.parts import PARTS
 from vaekit.schedules import Constant, Cosine, Cyclic
 from vaekit.spec import (
     FORMAT,
+    PartSpec,
     Schema,
     Spec,
     build_model,
@@ -114,6 +115,13 @@ def test_every_domain_survives_being_saved(kind: str):
     assert from_json(to_json(Spec(), schema))[1] == schema
 
 
+def test_options_alone_are_those_of_the_default_part():
+    spec = parse_toml("", ["objective.beta=4", "model.encoder.hidden=[8]", "model.latents.w.prior.name=flow"])
+    assert spec.objective == PartSpec(name="elbo", beta=4)
+    assert spec.model.encoder == PartSpec(name="mlp", hidden=[8])
+    assert spec.model.latents["w"].prior == PartSpec(name="flow")
+
+
 def test_sets_change_a_spec():
     sets = [
         "training.epochs = 5",
@@ -162,7 +170,7 @@ BAD_VALUES = [
     ("data.binarize", "static ", "spec data.binarize is 'static '"),
     ("data.names", "digits", "unknown key of spec data: 'names' (did you mean 'name'?)"),
     ("model.encoder", "conw", "unknown encoder 'conw' (did you mean 'conv'?); accepted: mlp, conv"),
-    ("model.encoder", {"hidden": [3]}, "spec model.encoder.name is missing"),
+    ("training.learning_rate", {"start": 1}, "spec training.learning_rate"),
     ("model.encoder", 3, "spec model.encoder is 3"),
     ("model.encoder", {"name": ["mlp"]}, "spec model.encoder.name is ['mlp']"),
     ("model.encoder", {"name": "mlp", "in_shape": [3]}, "unknown option of encoder 'mlp': 'in_shape'"),

@@ -11,12 +11,13 @@ import torch
 from runs_for_tests import Pieces, equal, metrics, pieces, small_run, spied, untimed, weights
 from torch import Tensor
 
+from vaekit import history
 from vaekit.checkpoint import load_tensors
 from vaekit.errors import NonFiniteError
 from vaekit.evaluation import evaluate
 from vaekit.objectives import Loss
 from vaekit.parts import PARTS
-from vaekit.runs import load_run, read_metrics, train
+from vaekit.runs import load_run, train
 from vaekit.schedules import Cosine
 from vaekit.trace import Trace
 from vaekit.training import Epoch, fit, look
@@ -421,4 +422,4 @@ def test_nothing_is_written_before_the_start_and_the_start_is_after_all_checks(t
         fitted(p, folder=tmp_path / "run", on_start=lambda: events.append("start"))
     assert not events
     assert not (tmp_path / "run").exists()
-    assert read_metrics(tmp_path) == []
+    assert history.read(tmp_path) == []

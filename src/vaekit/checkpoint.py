@@ -99,17 +99,29 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a safetensors file, from its header alone."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def check_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], source: object) -> None:
+    """`RunError`, one line, where names or shapes in `source` differ from the model's."""
+    own = {name: tuple(tensor.shape) for name, tensor in model_tensors(model).items()}
+    if missing := [name for name in own if name not in shapes]:
+        raise RunError(f"{source} lack {missing[0]!r}, which the model of the spec has ({len(missing)} missing in all)")
+    if extra := [name for name in shapes if name not in own]:
+        raise RunError(f"{source} have {extra[0]!r}, which the model of the spec lacks ({len(extra)} too many in all)")
+    for name, shape in own.items():
+        if shape != shapes[name]:
+            raise RunError(f"{source} have {name!r} of shape {shapes[name]}, the model of the spec {shape}")
+
+
 @torch.no_grad()
 def set_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: object = "the weights") -> None:
     """Copy `tensors` into the model; `RunError`, one line, where names or shapes differ from the model's."""
-    own = model_tensors(model)
-    if missing := [name for name in own if name not in tensors]:
-        raise RunError(f"{source} lack {missing[0]!r}, which the model of the spec has ({len(missing)} missing in all)")
-    if extra := [name for name in tensors if name not in own]:
-        raise RunError(f"{source} have {extra[0]!r}, which the model of the spec lacks ({len(extra)} too many in all)")
-    for name, tensor in own.items():
-        if tensor.shape != tensors[name].shape:
-            raise RunError(f"{source} have {name!r} of shape {tuple(tensors[name].shape)}, the model of the spec {tuple(tensor.shape)}")
+    check_shapes(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, source)
+    for name, tensor in model_tensors(model).items():
         tensor.copy_(tensors[name])
 
 

@@ -48,7 +48,7 @@ Out = Annotated[Path, typer.Option("--out", help="File to write; its ending says
 @app.command()
 def train(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = "digits",
+    target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
@@ -65,13 +65,13 @@ def train(
     def on_start(path: Path, spec: Any, dataset: Any) -> None:
         started.append(path)
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-        _say(f"{spec.title or target}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        _say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
         bar.started(spec.training.epochs)
 
     try:
         with bar.bar:
             run = runs.train(
-                target,
+                "digits" if target is None and not resume else target,
                 folder,
                 sets=sets or (),
                 epochs=epochs,
@@ -86,8 +86,7 @@ def train(
         if started:
             raise _InterruptedError(f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}") from None
         raise
-    dataset = run.dataset()
-    split = "test" if "test" in dataset.splits else list(dataset.splits)[-1]
+    split = "test" if "test" in run.dataset.splits else list(run.dataset.splits)[-1]
     scores = evaluation.evaluate(run.model, run.data(split), samples, split=split)
     _print_scores(scores)
     _say(f"report: {report.write_report(run, scores)}")

@@ -12,7 +12,15 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, constraints
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    constraints,
+)
 from torch.distributions.kl import kl_divergence
 from torch.nn.functional import logsigmoid, softplus
 

@@ -39,8 +39,7 @@ OPTIMIZERS: dict[str, Factory] = {
 
 # The second line is of torch's optimizers: what the training sets, and what is of no use in its loop.
 CONTEXT = frozenset(
-    "in_shape out_shape condition features latent event_shape domain encoder posterior parameters"
-    " params lr foreach fused maximize capturable differentiable".split()
+    ["in_shape", "out_shape", "condition", "features", "latent", "event_shape", "domain", "encoder", "posterior", "parameters", "params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]
 )
 """The argument names that the model, a subclass or the training supplies; all others of a constructor are a user's options."""
 

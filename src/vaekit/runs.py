@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import Checkpoints, drop_temporaries, load_tensors, set_model_tensors, write_atomic
+from . import history
+from .checkpoint import (
+    Checkpoints,
+    check_shapes,
+    drop_temporaries,
+    load_tensors,
+    set_model_tensors,
+    tensor_shapes,
+    write_atomic,
+)
 from .datasets import DATASETS, Dataset, load
 from .datasets.tensors import TensorSplit, to_device
 from .distributions import seeded
@@ -27,9 +36,19 @@ from .errors import RunError, unknown
 from .models import VAE
 from .parts import PARTS, Parts
 from .recipes import RECIPES
-from .spec import Schema, Spec, build_model, build_objective, changed, from_json, parse_toml, schema_of, to_json, with_likelihood
+from .spec import (
+    Schema,
+    Spec,
+    build_model,
+    build_objective,
+    changed,
+    from_json,
+    parse_toml,
+    schema_of,
+    to_json,
+    with_likelihood,
+)
 from .training import Epoch, Progress, fit, resolve_device
-
 
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
@@ -47,16 +66,14 @@ class Run:
     model: VAE
     parts: Parts = field(default=PARTS, repr=False)
 
+    @cached_property
     def dataset(self) -> Dataset:
         """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
-        dataset = load_data(self.spec)
-        if fingerprint(dataset) != self.schema.fingerprint:
-            raise RunError(f"dataset {self.spec.data.name!r} is not what {self.path} was trained on: its values have changed")
-        return dataset
+        return _same_data(self.path, self.spec, self.schema)
 
     def data(self, split: str = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device."""
-        return to_device(self.dataset(), split, self.spec.data.treatment, self.model.scale.device)
+        return to_device(self.dataset, split, self.spec.data.treatment, self.model.scale.device)
 
     def encode(self, split: str = "test", *, draw: bool = False, seed: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Latent codes of a whole split, (N, D): posterior means, or with `draw` one draw each; and the split's y if it has any."""
@@ -109,11 +126,11 @@ class Run:
 
     def history(self) -> list[Epoch]:
         """The records of all epochs, in order."""
-        return read_metrics(self.path)
+        return history.read(self.path)
 
 
 def train(
-    target: str | Path | Spec,
+    target: str | Path | Spec | None = None,
     out: str | Path | None = None,
     *,
     sets: Iterable[str] = (),
@@ -128,7 +145,7 @@ def train(
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
     `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"). With `resume`
-    the run in `out` goes on where it was, by its own spec, `epochs` excepted. Raises `ValueError`, one line, for what can't be run,
+    the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left out. Raises `ValueError`, one line, for what can't be run,
     before anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
@@ -138,18 +155,20 @@ def train(
     """
     if resume and overwrite:
         raise RunError("resume and overwrite exclude each other; choose one")
+    if target is None and not (resume and out):
+        raise ValueError(unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out")
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
-    folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target), resume)
+    folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target or ""), resume)
     if resume:
         spec, schema = read_spec(folder, parts)
+        if target is not None and (asked := resolve(target, (), parts)).data.name != spec.data.name:
+            raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target to resume it")
         if others := [s for s in sets if not s.startswith("training.epochs=")]:
             raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change")
         spec = changed(spec, sets, parts)
-        dataset = load_data(spec)
-        if fingerprint(dataset) != schema.fingerprint:
-            raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
+        dataset = _same_data(folder, spec, schema)
     else:
-        spec = changed(target, sets, parts) if isinstance(target, Spec) else resolve(target, sets, parts)
+        spec = resolve(target or "", sets, parts)
         dataset = load_data(spec)
         schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
         spec = with_likelihood(spec, schema.domain, parts)
@@ -166,14 +185,14 @@ def train(
     def start() -> None:
         if resume:
             drop_temporaries(folder)
-            _drop_metrics_after(folder, done)
+            history.drop_after(folder, done)
         else:
             _prepare_folder(folder, overwrite)
         write_atomic(folder / "spec.json", to_json(spec, schema))
         on_start(folder, spec, dataset)
 
     def record(records: list[Epoch]) -> None:
-        append_metrics(folder, records)
+        history.append(folder, records)
         on_epoch(records)
 
     fit(
@@ -193,21 +212,36 @@ def train(
     return Run(folder, spec, schema, model, parts)
 
 
-def resolve(target: str | Path, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
-    """The spec that `target` means: a recipe's, a .toml file's, or the default one for a dataset by name or path."""
-    name = str(target)
+def resolve(target: str | Path | Spec, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
+    """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a spec itself.
+
+    A path to data becomes absolute, so that the run finds them from any folder.
+    """
+    spec = changed(target, sets, parts) if isinstance(target, Spec) else parse_toml(_toml(str(target)), sets, parts)
+    path = Path(spec.data.name).expanduser()
+    if spec.data.name in DATASETS or not path.exists():
+        return spec
+    data = spec.data.model_copy(update={"name": str(path.resolve())})
+    return spec.model_copy(update={"data": data})
+
+
+def _toml(name: str) -> str:
     if name in RECIPES:
-        return parse_toml(RECIPES[name], sets, parts)
+        return RECIPES[name]
     if name.endswith(".toml"):
         try:
-            return parse_toml(Path(name).read_text(encoding="utf-8"), sets, parts)
+            return Path(name).read_text(encoding="utf-8")
         except OSError as error:
             raise ValueError(f"cannot read {name}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ValueError(f"{name} is not a text file in UTF-8") from None
     if name not in DATASETS and not (name and Path(name).exists()):
-        raise ValueError(unknown("target", name, [*RECIPES, *DATASETS, "a .toml file", "a path to data"]))
-    return parse_toml(_default_toml(name), sets, parts)
+        raise ValueError(unknown("target", name, _targets()))
+    return f"[data]\nname = {json.dumps(name)}"
+
+
+def _targets() -> list[str]:
+    return [*RECIPES, *DATASETS, "a .toml file", "a path to data"]
 
 
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
@@ -217,10 +251,13 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run
     """
     folder = Path(path)
     spec, schema = read_spec(folder, parts)
-    model = build_model(spec.model, schema, spec.training.seed, parts)
     weights = folder / "weights.safetensors"
     if not weights.exists():
         raise RunError(f"{folder} has no weights yet; finish it with: vaekit train --resume --out {folder}")
+    # First without memory, so that a spec of absurd sizes is found out by the weights' header. Flows can't be built so.
+    with suppress(NotImplementedError), torch.device("meta"):
+        check_shapes(build_model(spec.model, schema, parts=parts), tensor_shapes(weights), weights)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
     set_model_tensors(model, load_tensors(weights)[0], weights)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
 
@@ -244,6 +281,13 @@ def load_data(spec: Spec) -> Dataset:
     return load(data.name, label=data.label, domain=data.domain, validation=data.validation, seed=data.seed)
 
 
+def _same_data(folder: Path, spec: Spec, schema: Schema) -> Dataset:
+    dataset = load_data(spec)
+    if fingerprint(dataset) != schema.fingerprint:
+        raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
+    return dataset
+
+
 def fingerprint(dataset: Dataset) -> str:
     """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
     digest = hashlib.sha256()
@@ -253,46 +297,6 @@ def fingerprint(dataset: Dataset) -> str:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
                 digest.update(memoryview(array).cast("B"))
     return digest.hexdigest()
-
-
-def append_metrics(folder: Path, records: Iterable[Epoch]) -> None:
-    """Add records to metrics.jsonl, each a whole line or, after a kill, a torn last one that `read_metrics` leaves out."""
-    lines = "".join(json.dumps(_flat(record)) + "\n" for record in records)
-    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_metrics(folder: Path) -> list[Epoch]:
-    """The records in metrics.jsonl, in order; none if there is no such file."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            values = json.loads(line)
-            fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds", "rows")}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        records.append(Epoch(**fixed, terms=values))
-    return records
-
-
-def _flat(record: Epoch) -> dict[str, Any]:
-    head = {"epoch": record.epoch, "step": record.step, "split": record.split}
-    return head | record.terms | {"rows": record.rows, "seconds": round(record.seconds, 6)}
-
-
-def _drop_metrics_after(folder: Path, done: int) -> None:
-    kept = [record for record in read_metrics(folder) if record.epoch <= done]
-    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(_flat(record)) + "\n" for record in kept))
-
-
-def _default_toml(name: str) -> str:
-    path = Path(name)
-    return f"[data]\nname = {json.dumps(str(path.resolve()) if name not in DATASETS else name)}"
 
 
 def _name(target: str | Path | Spec) -> str:

@@ -27,13 +27,6 @@ FORMAT = 1
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-_Model = TypeVar("_Model", bound=_Strict)
-
-
 class PartSpec(BaseModel):
     """A part by name, with its options beside it; a bare string is a name with no options."""
 
@@ -48,6 +41,25 @@ class PartSpec(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.__pydantic_extra__ or {})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_names(cls, values: Any) -> Any:
+        """Options alone mean those of the default part: objective = { beta = 4 } is the ELBO's."""
+        if not isinstance(values, Mapping):
+            return values
+        named = dict(values)
+        for key, field in cls.model_fields.items():
+            if isinstance(field.default, PartSpec) and isinstance(named.get(key), Mapping):
+                named[key] = {"name": field.default.name} | dict(named[key])
+        return named
+
+
+_Model = TypeVar("_Model", bound=_Strict)
 
 
 class DataSpec(_Strict):

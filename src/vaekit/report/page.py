@@ -70,7 +70,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     >>> write_report(run).name
     'report.html'
     """
-    dataset = run.dataset()
+    dataset = run.dataset
     if evaluation is None:
         split = next(split for split in ("test", "valid", "train") if split in dataset.splits)
         data = run.data(split)
