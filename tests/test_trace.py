@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from models_for_tests import data_of, float64, model_of
 from torch.distributions import kl_divergence
 
-from vaekit.distributions import seeded
+from vaekit.distributions import DRAWS, seeded
 from vaekit.trace import joined, plan, score
 
 
@@ -79,3 +81,19 @@ def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
     assert [rows for rows, _ in plans] == sorted(rows for rows, _ in plans)
     assert plans[-1][0] == 10_000
     assert plans[-1][1] >= samples
+
+
+@pytest.mark.parametrize("samples", [1, 16, 100, 10_000])
+@pytest.mark.parametrize(("row", "draw"), [(50, 50), (5_000, 10), (0, 500)])
+def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, draw: int):
+    def trace(x: torch.Tensor, y: None, draws: int) -> SimpleNamespace:
+        made = torch.empty(1_000), torch.empty(len(x), row), torch.empty(draws, len(x), draw)
+        return SimpleNamespace(log_weight=made, kl=made)
+
+    memory, n = 4 * 2**20, 100
+    rows, chunk = plan(trace, torch.zeros(1, 1), None, n, samples, memory)
+    # A draw of a row is of `draw` float64; a row's encoding is there once for all its draws.
+    used = 8 * (1_000 + rows * (row + min(chunk, samples) * draw))
+    assert used <= memory
+    assert rows == n or chunk < samples or 8 * (1_000 + (rows + 1) * (row + max(samples, DRAWS) * draw)) > 0.9 * memory
+    assert chunk >= min(samples, DRAWS)

@@ -46,7 +46,7 @@ class Levels(Categorical):
         levels = torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
         return self.probs @ levels.square() - self.mean.square()
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return super().sample(torch.Size(sample_shape)).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class DiscretizedLogistic(Distribution):
         super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self.levels - 1)
 
     @property
@@ -82,7 +82,7 @@ class DiscretizedLogistic(Distribution):
             total += torch.sigmoid((self.loc - (level - 0.5)) / self.scale)
         return total
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -128,7 +128,7 @@ class TiltedUniform(Distribution):
         series = 0.5 + self.logits * (1 / 12 - s * (1 / 720 - s / 30240))
         return torch.where(near, series, -1 / torch.expm1(-away) - 1 / away)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
@@ -170,7 +170,7 @@ class Scaled(Distribution):
     def variance(self) -> Tensor:
         return self.scale.square() * self.base.variance
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.location + self.scale * self.base.sample(torch.Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:

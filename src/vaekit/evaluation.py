@@ -12,7 +12,7 @@ from torch import Tensor
 from .datasets.tensors import TensorSplit
 from .distributions import mean, seeded
 from .models import VAE
-from .trace import plan, score
+from .trace import plan, score, sum_type
 
 MEMORY = 256 * 2**20
 ACTIVE = 0.01
@@ -64,7 +64,8 @@ def evaluate(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     model.eval()
-    n, per_latent, totals = len(data), {}, _Totals()
+    n, totals = len(data), _Totals()
+    per_latent: dict[str, Tensor] = {}
     with seeded(seed), torch.no_grad():
         x, y = data.batch(slice(0, 1))
         batch, chunk = plan(model.trace, x, y, n, samples, memory)
@@ -72,8 +73,8 @@ def evaluate(
             x, y = data.batch(slice(start, start + batch))
             scores = score(lambda s, x=x, y=y: model.trace(x, y, s), samples, chunk)  # type: ignore[misc]
             for name, terms in scores.kl_terms.items():
-                per_latent[name] = per_latent.get(name, 0.0) + terms.sum(0)
-            means = torch.cat([mean(latent.q) for latent in model.trace(x, y).latents], -1).double()
+                per_latent[name] = per_latent[name] + terms.sum(0) if name in per_latent else terms.sum(0)
+            means = torch.cat([mean(latent.q) for latent in model.trace(x, y).latents], -1).to(sum_type(x.device))
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=means)
             on_progress(min(start + batch, n), n)

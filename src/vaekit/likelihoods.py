@@ -93,6 +93,8 @@ class _AnyNormal(Likelihood):
 class FixedNormal(_AnyNormal):
     """x_i ~ N(m_i, sigma²), sigma given, in units of the domain's scale; m the decoder's output."""
 
+    sigma: Tensor
+
     def __init__(self, event_shape: Sequence[int], domain: Domain, sigma: float = 1.0) -> None:
         super().__init__(event_shape, domain)
         if not sigma > 0:

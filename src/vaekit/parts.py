@@ -91,7 +91,7 @@ def options(factory: Factory) -> dict[str, Option]:
     made = factory
     while isinstance(made, partial):
         made = made.func
-    hints = get_type_hints(made.__init__ if isinstance(made, type) else made)
+    hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)  # type: ignore[misc]
     return {
         name: Option(hints.get(name, Any), parameter.default)
         for name, parameter in inspect.signature(factory).parameters.items()

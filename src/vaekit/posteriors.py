@@ -44,6 +44,8 @@ class FullRankNormal(nn.Module):
     torch.Size([4, 2, 2])
     """
 
+    rows_columns: Tensor
+
     def __init__(self, features: int, latent: int, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
@@ -56,7 +58,7 @@ class FullRankNormal(nn.Module):
         loc, log_variance = self.head(features).chunk(2, -1)
         factor = torch.diag_embed((0.5 * log_variance.clamp(*self.clamp)).exp())
         if self.off_diagonal is not None:
-            rows, columns = self.rows_columns
+            rows, columns = self.rows_columns.unbind()
             below = self.off_diagonal(features)
             flat = torch.zeros_like(factor).flatten(-2).index_copy(-1, rows * self.latent + columns, below)
             factor = factor + flat.unflatten(-1, (self.latent, self.latent))

@@ -74,6 +74,8 @@ class VampPrior(nn.Module):
     where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
     """
 
+    logits: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,

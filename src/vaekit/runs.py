@@ -295,7 +295,7 @@ def fingerprint(dataset: Dataset) -> str:
         for array in (split.x, split.y):
             if array is not None:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-                digest.update(memoryview(array).cast("B"))
+                digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
 
 

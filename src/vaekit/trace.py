@@ -120,6 +120,11 @@ class Scores:
         return self.reconstruction - self.kl
 
 
+def sum_type(device: torch.device) -> torch.dtype:
+    """The type to add many numbers in: float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @torch.no_grad()
 def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
     """Scores from exactly `samples` draws, at most `chunk` of them in memory at a time; `trace(s)` draws s of them.
@@ -128,26 +133,25 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    log_px, kls = 0.0, {}  # type: ignore[var-annotated]
-    peak = sum_w = sum_w2 = torch.zeros(())
+    kls: dict[str, Tensor] = {}
+    log_px = sum_w = sum_w2 = torch.zeros(())
+    peak = torch.tensor(-math.inf)
     for start in range(0, samples, chunk):
         t = trace(min(chunk, samples - start))
-        weights = t.log_weight.double()
-        new_peak = weights.amax(0) if start == 0 else torch.maximum(peak, weights.amax(0))
-        scaled = (weights - new_peak).exp()
-        shrink = (peak - new_peak).exp() if start else torch.zeros_like(new_peak)
+        exact = sum_type(t.x.device)
+        weights = t.log_weight.to(exact)
+        before, peak = peak, torch.maximum(peak, weights.amax(0))
+        shrink, scaled = (before - peak).exp(), (weights - peak).exp()
         sum_w = sum_w * shrink + scaled.sum(0)
         sum_w2 = sum_w2 * shrink.square() + scaled.square().sum(0)
-        peak = new_peak
-        log_px = log_px + t.log_px.double().sum(0)
+        log_px = log_px + t.log_px.to(exact).sum(0)
         for latent in t.latents:
-            if latent.closed_form:
-                kls[latent.name] = latent.kl_terms.double() * samples
-            else:
-                kls[latent.name] = kls.get(latent.name, 0.0) + latent.kl_terms.double().sum(0)
+            terms = latent.kl_terms.to(exact)
+            added = terms * samples if latent.closed_form else terms.sum(0)
+            kls[latent.name] = kls[latent.name] + added if latent.name in kls and not latent.closed_form else added
     ratio = samples * sum_w2 / sum_w.square()  # E[w²] / E[w]², at least 1
     return Scores(
-        reconstruction=torch.as_tensor(log_px) / samples,
+        reconstruction=log_px / samples,
         kl_terms={name: total / samples for name, total in kls.items()},
         log_prob=peak + sum_w.log() - math.log(samples),
         log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),

@@ -23,6 +23,7 @@ from .models import VAE
 from .objectives import Objective
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
+from .trace import sum_type
 
 POLL_SECONDS = 0.25
 LOOK_ROWS = 500
@@ -92,7 +93,9 @@ def fit(
     chosen = options.optimizer
     optimizer = build(parts, "optimizers", chosen.name, chosen.options, params=parameters, lr=rate(0.0), fused=True)
     average = copy.deepcopy(model).eval().requires_grad_(False) if options.ema else None
-    models: dict[str, nn.Module] = {"model": model} | ({"average": average} if average else {})
+    models: dict[str, nn.Module] = {"model": model}
+    if average:
+        models["average"] = average
 
     on_start()
     checkpoints = Checkpoints(folder / "checkpoints") if folder else None
@@ -126,7 +129,7 @@ def fit(
                 optimizer.step()
                 if average:
                     _update_average(average, model, options.ema or 0.0)
-                meter.add({"loss": result.loss.detach()} | result.terms, len(index))
+                meter.add({"loss": result.loss.detach(), **result.terms}, len(index))
                 state.step += 1
                 if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                     polled = time.perf_counter()
@@ -181,7 +184,7 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
         for start in range(0, len(data), max(batch_size, LOOK_ROWS)):
             x, y = data.batch(slice(start, start + max(batch_size, LOOK_ROWS)))
             result = objective(model.trace(x, y, getattr(objective, "samples", 1)), 1.0)
-            meter.add({"loss": result.loss} | result.terms, len(x))
+            meter.add({"loss": result.loss, **result.terms}, len(x))
     model.train(training)
     return meter.averages()
 
@@ -190,7 +193,7 @@ class _Meter:
     """Running sums of terms that stay on the device: nothing is read back until `averages`."""
 
     def __init__(self, device: torch.device) -> None:
-        self.type = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self.type = sum_type(device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.good = torch.zeros((), dtype=torch.int64, device=device)
         self.rows = 0
@@ -213,7 +216,7 @@ class _Meter:
         if state and not bool(self.finite):
             last = dict(zip(self.tensors, self.last.tolist(), strict=True))
             raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
-        return dict(zip(self.tensors, (self.sums / self.rows).tolist(), strict=True)) | self.numbers  # type: ignore[return-value]
+        return dict(zip(self.tensors, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
 
 
 def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:

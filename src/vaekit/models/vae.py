@@ -46,6 +46,9 @@ class VAE(nn.Module):
     torch.Size([4, 1, 8, 8])
     """
 
+    location: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
