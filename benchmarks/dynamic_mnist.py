@@ -1,14 +1,18 @@
 """The likelihood that the iwae-mnist recipe reaches with k = 1 in a given time of training.
 
-python benchmarks/dynamic_mnist.py --minutes 30 --report benchmarks/dynamic_mnist.md      (needs MNIST, see `vaekit datasets mnist`)
+python benchmarks/dynamic_mnist.py --minutes 30 --report benchmarks/dynamic_mnist.md
 
-784-200-200-50 on dynamically binarised MNIST, batches of 100, learning rate from 1e-3 to 1e-5 along half a cosine: the published
-schedule of 3,280 epochs in batches of 20 takes days on two cores. A few epochs are timed first and the run is made as long as fits.
+Needs MNIST (see `vaekit datasets mnist`).
+
+784-200-200-50 on dynamically binarised MNIST, batches of 100, learning rate from 1e-3 to 1e-5 along half a cosine: the
+published schedule of 3,280 epochs in batches of 20 takes days on two cores. A few epochs are timed first and the run is
+made as long as fits.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
 import tempfile
@@ -41,7 +45,7 @@ def train(folder: Path, epochs: int) -> tuple[vaekit.Run, float, list[float]]:
 def report(minutes: float, samples: int, keep: Path | None) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         _, _, ends = train(Path(temporary) / "trial", TRIAL)
-        epoch = statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False))
+        epoch = statistics.median(b - a for a, b in itertools.pairwise(ends))
         epochs = math.floor(60 * minutes / epoch)
         run, seconds, _ = train(keep or Path(temporary) / "run", epochs)
         curve = [record for record in run.history() if record.split == "test"]
@@ -52,12 +56,16 @@ def report(minutes: float, samples: int, keep: Path | None) -> str:
     return "\n".join(
         [
             heading("iwae-mnist, k = 1: the likelihood reached in a given time"),
-            f"{len(curve)} epochs in {seconds / 60:.1f} minutes ({seconds / len(curve):.2f} s each, test bound included); "
+            f"{len(curve)} epochs in {seconds / 60:.1f} minutes "
+            f"({seconds / len(curve):.2f} s each, test bound included); "
             f"settings beside the recipe: `{'`, `'.join(SETS)}`.",
             "",
-            f"**NLL {scores.nll:.2f} ± {scores.nll_stderr:.2f} nats** on the {scores.n:,} test images, binarised once by a seed, "
-            f"from {samples:,} importance samples (Monte Carlo error {scores.nll_mc_stderr:.3f}; {scoring:.0f} s to score). "
-            f"ELBO {scores.elbo:.2f}, KL {scores.kl:.2f}, active units {scores.active_units} of {scores.latent_size}.",
+            f"**NLL {scores.nll:.2f} ± {scores.nll_stderr:.2f} nats** on the {scores.n:,} test images, binarised once "
+            f"by a seed, from {samples:,} importance samples "
+            f"(Monte Carlo error {scores.nll_mc_stderr:.3f}; {scoring:.0f} s to score). "
+            f"ELBO {scores.elbo:.2f}, "
+            f"KL {scores.kl:.2f}, "
+            f"active units {scores.active_units} of {scores.latent_size}.",
             "",
             "Published: 86.76 (Burda et al. 2016), 86.35 (a reproduction), after 3,280 epochs in batches of 20.",
             "",

@@ -2,8 +2,9 @@
 
 python benchmarks/grey_mnist.py --report benchmarks/grey_mnist.md      (needs MNIST, see `vaekit datasets mnist`)
 
-Both sides: 784-400-20-400-784, ReLU, Adam 1e-3, batch 128, grey pixels as Bernoulli probabilities. Timing: each side in its own
-process, in turn, one epoch of warm-up, then the median of the epochs after it; the ratio is paired round by round.
+Both sides: 784-400-20-400-784, ReLU, Adam 1e-3, batch 128, grey pixels as Bernoulli probabilities. Timing: each side in
+its own process, in turn, one epoch of warm-up, then the median of the epochs after it; the ratio is paired round by
+round.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import vaekit
 
 
 class Pictures(Dataset):
-    """MNIST as the usual vision datasets serve it: each datum to an image, then by the usual transform to floats in [0, 1]."""
+    """MNIST as the usual vision datasets serve it: each datum to an image, then to floats in [0, 1]."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y = torch.from_numpy(x[:, 0]), torch.from_numpy(y)
@@ -114,7 +115,9 @@ def report(rounds: int, seeds: int) -> str:
     lines += ["| side | " + " | ".join(f"seed {s}" for s in range(seeds)) + " | mean |", "|---" * (seeds + 2) + "|"]
     for side in ("vaekit", "plain"):
         losses = [measure(side, 10, seed)["test"][-1] for seed in range(seeds)]
-        lines.append(f"| {side} | " + " | ".join(f"{loss:.2f}" for loss in losses) + f" | {statistics.mean(losses):.2f} |")
+        lines.append(
+            f"| {side} | " + " | ".join(f"{loss:.2f}" for loss in losses) + f" | {statistics.mean(losses):.2f} |"
+        )
     lines += ["", "Published: 105.33 in the lesson's last line, 106.66 at epoch 7 elsewhere.", ""]
     lines += ["## Seconds per training epoch", "", "| round | plain | vaekit | plain / vaekit |", "|---|---|---|---|"]
     ratios = []

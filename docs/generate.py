@@ -31,7 +31,8 @@ def parts_page() -> str:
 def picture(run: Path) -> Image.Image:
     """Samples above reconstructions, and beside them the latent map, of one height."""
     samples, pairs, latents = (
-        Image.open(run / "pictures" / f"{name}.png").convert("RGB") for name in ("samples", "reconstructions", "latents")
+        Image.open(run / "pictures" / f"{name}.png").convert("RGB")
+        for name in ("samples", "reconstructions", "latents")
     )
     pairs = pairs.crop((0, 0, pairs.width, pairs.height * 2 // 3))
     left = Image.new("RGB", (1680, samples.height + 40 + pairs.height), "white")

@@ -129,6 +129,12 @@ def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> 
 # -- evaluate ----------------------------------------------------------------------------------------------------------
 
 
+def test_errors_that_one_sample_cannot_tell_are_null_in_json(run: Run) -> None:
+    printed = json.loads(done("evaluate", run.path, "--json", "--samples", "1"), parse_constant=pytest.fail)
+    assert printed["nll_mc_stderr"] is None
+    assert printed["nll_stderr"] > 0
+
+
 def test_evaluate_prints_one_json_object_of_what_the_library_says(run: Run) -> None:
     out = done("evaluate", run.path, "--json", "--samples", "7", "--seed", "5", "--split", "valid")
     printed = json.loads(out)

@@ -34,7 +34,8 @@ def test_every_command_is_in_the_readme_and_has_help() -> None:
     for name in COMMANDS:
         assert f"vaekit {name}" in table or f"`{name}`" in table, name
     for command in app.registered_commands:
-        assert command.callback and command.callback.__doc__
+        assert command.callback is not None
+        assert command.callback.__doc__
 
 
 def test_readme_names_no_command_or_option_that_is_not_there() -> None:

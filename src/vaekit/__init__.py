@@ -1,6 +1,7 @@
 """vaekit: variational autoencoders from named parts, with likelihoods that can be trusted.
 
-What most programs need is exported here; the parts themselves live in their modules (`vaekit.likelihoods`, `vaekit.priors`, …).
+What most programs need is exported here; the parts themselves live in their modules (`vaekit.likelihoods`,
+`vaekit.priors`, …).
 """
 
 from __future__ import annotations

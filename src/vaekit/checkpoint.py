@@ -25,7 +25,7 @@ KEEP = 2
 
 
 def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:
-    """Make `path` the text given, or what `write` puts at the temporary path that it is called with; all of it or nothing."""
+    """Make `path` the text given, or what `write` puts at the temporary path that it gets; all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
@@ -161,10 +161,16 @@ class Checkpoints:
     def save(self, state: State, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
         """Write the whole training state, then drop all but the newest `KEEP`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
+        tensors = {
+            f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()
+        }
         for index, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in values.items() if value is not None}
-        save_tensors(self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))})
+            tensors |= {
+                f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in values.items() if value is not None
+            }
+        save_tensors(
+            self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))}
+        )
         for old in self.all()[:-KEEP]:
             old.unlink()
 

@@ -6,6 +6,7 @@ Nothing of the library is imported until a command needs it: `vaekit --help` doe
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -42,7 +43,9 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of whatever is drawn.")]
 Split = Annotated[str, typer.Option(help="train, valid or test.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Out = Annotated[Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .csv, .parquet.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .csv, .parquet.")
+]
 
 
 @app.command()
@@ -50,10 +53,14 @@ def train(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples of the final likelihood.")] = 200,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
@@ -84,7 +91,9 @@ def train(
             )
     except KeyboardInterrupt:
         if started:
-            raise _InterruptedError(f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}") from None
+            raise _InterruptedError(
+                f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}"
+            ) from None
         raise
     split = "test" if "test" in run.dataset.splits else list(run.dataset.splits)[-1]
     scores = evaluation.evaluate(run.model, run.data(split), samples, split=split)
@@ -108,7 +117,9 @@ def evaluate(
     loaded = _load(run, device, context)
     scores = evaluation.evaluate(loaded.model, loaded.data(split), samples, split=split, seed=seed)
     if as_json:
-        print(json.dumps(asdict(scores), indent=2))
+        # JSON has no NaN, which an error that one sample or one datum can't tell is.
+        values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(scores).items()}
+        print(json.dumps(values, indent=2, allow_nan=False))
     else:
         _print_scores(scores)
 
@@ -170,7 +181,13 @@ def encode(
     loaded = _load(run, device, context)
     codes, labels = loaded.encode(split, draw=draw, seed=seed)
     names = [f"{name}{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
-    beside = {} if labels is None else {"label": labels} if labels.ndim == 1 else {f"y{i}": y for i, y in enumerate(labels.T)}
+    beside = (
+        {}
+        if labels is None
+        else {"label": labels}
+        if labels.ndim == 1
+        else {f"y{i}": y for i, y in enumerate(labels.T)}
+    )
     write_array(path, codes, names, beside)
     _say(f"{path}: {' x '.join(map(str, codes.shape))}")
 
@@ -236,8 +253,8 @@ def parts(
 def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
 
-    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted. With VAEKIT_DEBUG set, errors keep
-    their traceback.
+    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted. With VAEKIT_DEBUG set, errors
+    keep their traceback.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -262,7 +279,9 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
         out_of_memory = isinstance(error, MemoryError) or re.search("memory|overflow", str(error), re.IGNORECASE)
         if os.environ.get("VAEKIT_DEBUG") or not out_of_memory:
             raise
-        return _fail("not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2)
+        return _fail(
+            "not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2
+        )
 
 
 class _InterruptedError(Exception):
@@ -332,7 +351,9 @@ def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def _print_scores(scores: Evaluation) -> None:
-    table = Table(title=f"{scores.split}, {scores.n:,} data, nats per datum", box=None, show_header=False, title_justify="left")
+    table = Table(
+        title=f"{scores.split}, {scores.n:,} data, nats per datum", box=None, show_header=False, title_justify="left"
+    )
     rows = [
         ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
         ("reconstruction", f"{scores.reconstruction:.2f}"),

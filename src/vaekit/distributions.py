@@ -1,8 +1,8 @@
 """Distributions, divergences and stopped gradients that `torch.distributions` lacks.
 
-Everything here is stateless: the modules that parameterise a distribution live in `posteriors`, `priors` and `likelihoods`.
-Argument validation is off per object (each check would cost a host sync in the training step), never globally: data are
-validated against their domain once, at the boundary.
+Everything here is stateless: the modules that parameterise a distribution live in `posteriors`, `priors` and
+`likelihoods`. Argument validation is off per object (each check would cost a host sync in the training step), never
+globally: data are validated against their domain once, at the boundary.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ class Scaled(Distribution):
 class Mixture(MixtureSameFamily):
     """sum_k pi_k p_k: torch's mixture of one family, for any family.
 
-    logits (…, K), components of batch shape (…, K). Values are expanded to the components' batch before they are scored, which torch
-    leaves to broadcasting and flows of `zuko` don't do.
+    logits (…, K), components of batch shape (…, K). Values are expanded to the components' batch before they are
+    scored, which torch leaves to broadcasting and flows of `zuko` don't do.
     """
 
     def __init__(self, logits: Tensor, components: Distribution) -> None:
@@ -239,8 +239,8 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
 def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
 
-    T = D where both factorise over the D dimensions, else T = 1. Nats. The pair is looked up by exact types first, since
-    the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled graph.
+    T = D where both factorise over the D dimensions, else T = 1. Nats. The pair is looked up by exact types first,
+    since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled graph.
     """
     formula = _TERMS.get((type(q), type(p)))
     terms = None if formula is None else formula(q, p)
@@ -266,9 +266,9 @@ def kl(q: Distribution, p: Distribution) -> Tensor | None:
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
     """log q(z) through which gradients reach z but none of q's parameters: the stopped q of STL and DReG.
 
-    Works on any distribution, foreign flows included, because it does not look inside q: at a detached copy of z it takes
-    the score s = d log q / dz, and returns the detached log q(z) + s · (z - detached z), whose value and whose gradient in z
-    are those of log q(z). z (…, B, D); returns (…, B) nats. Source: Roeder et al. 2017, section 3.
+    Works on any distribution, foreign flows included, because it does not look inside q: at a detached copy of z it
+    takes the score s = d log q / dz, and returns the detached log q(z) + s · (z - detached z), whose value and whose
+    gradient in z are those of log q(z). z (…, B, D); returns (…, B) nats. Source: Roeder et al. 2017, section 3.
     """
     if not (torch.is_grad_enabled() and z.requires_grad):
         return q.log_prob(z).detach()
@@ -293,7 +293,7 @@ def mean(dist: Distribution) -> Tensor:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Inside, torch's random streams start at `seed`; afterwards they go on as if nothing had been drawn. None: no change."""
+    """Inside, torch's random streams start at `seed` (None: go on); after it they are as if nothing was drawn."""
     if seed is None:
         yield
         return

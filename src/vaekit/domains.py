@@ -1,7 +1,7 @@
 """What values a datum can take: the contract between a dataset and a likelihood.
 
-A dataset *has* a domain; a likelihood *declares* the domains it is a density (or mass function) of. The two are compared
-before training, so that no number is ever reported as a likelihood of data it is not a likelihood of.
+A dataset *has* a domain; a likelihood *declares* the domains it is a density (or mass function) of. The two are
+compared before training, so that no number is ever reported as a likelihood of data it is not a likelihood of.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Domain:
     - `unit`: reals between `location` and `location + scale` (0 and 1 unless dequantised)
     - `real`, `positive`: any real, any real above 0
 
-    `location` and `scale` are the affine map to numbers of order one, (x - location) / scale: what encoders see, and the
-    space in which real densities are parameterised. A density pays for it with its Jacobian, so that it stays a density in
-    the data's own units. Each is one number or one per element of the last axis of x (the columns of a table).
+    `location` and `scale` are the affine map to numbers of order one, (x - location) / scale: what encoders see, and
+    the space in which real densities are parameterised. A density pays for it with its Jacobian, so that it stays a
+    density in the data's own units. Each is one number or one per element of the last axis of x (the columns of a
+    table).
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
 
@@ -50,7 +51,9 @@ class Domain:
         if self.kind not in KINDS:
             raise ValueError(f"unknown domain {self.kind!r}; accepted: {', '.join(KINDS)}")
         if (self.kind in ("grey", "categorical")) != (self.levels is not None):
-            raise ValueError(f"domain {self.kind!r} with levels={self.levels}: levels go with 'grey' and 'categorical' only")
+            raise ValueError(
+                f"domain {self.kind!r} with levels={self.levels}: levels go with 'grey' and 'categorical' only"
+            )
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"domain {self.kind!r} needs at least 2 levels, got {self.levels}")
         if self.relaxed and self.kind != "binary":
@@ -61,7 +64,9 @@ class Domain:
             object.__setattr__(self, "scale", float(self.levels - 1))
         scales = np.asarray(self.scale, dtype=float)
         if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(np.asarray(self.location)).all()):
-            raise ValueError(f"domain scale must be finite and above 0 and location finite, got {self.location}, {self.scale}")
+            raise ValueError(
+                f"domain scale must be finite and above 0 and location finite, got {self.location}, {self.scale}"
+            )
 
     def __str__(self) -> str:
         if self.kind == "grey":
@@ -85,12 +90,14 @@ class Domain:
         >>> Domain("grey", levels=17).limits
         (0.0, 16.0)
         """
-        if self.kind not in ("binary", "grey", "unit") or not (isinstance(self.location, float) and isinstance(self.scale, float)):
+        if self.kind not in ("binary", "grey", "unit") or not (
+            isinstance(self.location, float) and isinstance(self.scale, float)
+        ):
             return None
         return self.location, self.location + self.scale
 
     def check(self, x: np.ndarray, what: str = "data") -> None:
-        """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: one line, naming the first."""
+        """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first."""
         if x.size == 0:
             raise ValueError(f"{what} is empty")
         if x.dtype.kind not in "biuf":
@@ -117,4 +124,6 @@ class Domain:
 
 def _outside(what: str, x: np.ndarray, bad: np.ndarray, accepted: str) -> ValueError:
     where = tuple(int(i) for i in np.argwhere(bad)[0])
-    return ValueError(f"{what} has {int(bad.sum())} values that are not {accepted}; the first is {x[where]} at index {where}")
+    return ValueError(
+        f"{what} has {int(bad.sum())} values that are not {accepted}; the first is {x[where]} at index {where}"
+    )

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and how they read: one line that says what was given, what is accepted, and what to do."""
+"""The errors that a user can cause, each one line that says what was given, what is accepted, and what to do."""
 
 from __future__ import annotations
 

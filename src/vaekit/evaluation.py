@@ -16,17 +16,18 @@ from .trace import plan, score, sum_type
 
 MEMORY = 256 * 2**20
 ACTIVE = 0.01
-"""The variance over data of a posterior mean above which a latent dimension is active (Burda et al. 2016, section 5.2)."""
+"""The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How well a model describes `n` data of a split; nats per datum in the data's own units.
 
-    elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance weights, an upper
-    bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the kind would move it,
-    `nll_mc_stderr` how far another seed would. `bits_per_dim` is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per
-    dimension where it splits so, else one number. `is_likelihood` is false for grey pixels scored as Bernoulli probabilities.
+    elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
+    weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
+    kind would move it, `nll_mc_stderr` how far another seed would. `bits_per_dim` is nll / (dimensions · log 2).
+    `kl_per_dimension` has a latent's KL per dimension where it splits so, else one number. `is_likelihood` is false for
+    grey pixels scored as Bernoulli probabilities.
     """
 
     split: str
@@ -58,8 +59,8 @@ def evaluate(
 ) -> Evaluation:
     """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
 
-    Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never less than one
-    sample of one datum takes). Raises `ValueError` for samples below 1.
+    Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
+    less than one sample of one datum takes). Raises `ValueError` for samples below 1.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
@@ -94,7 +95,7 @@ def evaluate(
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,
         kl_per_dimension={name: (total / n).tolist() for name, total in per_latent.items()},
-        is_likelihood=not model.likelihood.domain.relaxed,  # type: ignore[union-attr]
+        is_likelihood=not model.domain.relaxed,
     )
 
 

@@ -1,4 +1,4 @@
-"""Flows, as `zuko` makes them: modules whose forward returns a distribution, hence posteriors and priors as they are."""
+"""Flows, as `zuko` makes them: modules whose forward returns a distribution, posteriors and priors as they are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.distributions import Distribution
 def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[int, ...]) -> nn.Module:
     """A flow of affine coupling layers (Dinh et al. 2017) over `features` dimensions, given `context` others.
 
-    Coupling (two passes), not autoregressive (one pass a dimension): samples and densities both cost one evaluation, and a VAE
-    needs both in every step.
+    Coupling (two passes), not autoregressive (one pass a dimension): samples and densities both cost one evaluation,
+    and a VAE needs both in every step.
     """
     validate = Distribution._validate_args
     import zuko  # here, since the import switches argument validation off for every distribution of the process

@@ -1,7 +1,8 @@
 """Likelihoods p(x given z): modules whose forward maps a decoder's output to a distribution over x (…, *event_shape).
 
-Each states in `parameter_shape` what it wants of the decoder, and in `domains` the kinds of data it is a density (or a mass
-function) of. Log-probabilities are nats in the data's own units: a density that is parameterised on scaled data pays its Jacobian.
+Each states in `parameter_shape` what it wants of the decoder, and in `domains` the kinds of data it is a density (or a
+mass function) of. Log-probabilities are nats in the data's own units: a density that is parameterised on scaled data
+pays its Jacobian.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from .errors import unknown
 class Likelihood(nn.Module):
     """What every likelihood states: the shape of a datum, its domain, and the shape of the parameters it wants.
 
-    The decoder's output (…, *parameter_shape) is here (…, P, *event_shape), P parameters for each element of a datum. A likelihood of
-    one's own derives from this class, or has the attributes `domains`, `event_shape`, `domain`, `parameter_shape` itself.
+    The decoder's output (…, *parameter_shape) is here (…, P, *event_shape), P parameters for each element of a datum. A
+    likelihood of one's own derives from this class, or has the attributes `domains`, `event_shape`, `domain`,
+    `parameter_shape` itself.
     """
 
     domains: ClassVar[tuple[str, ...]] = ()
@@ -33,7 +35,9 @@ class Likelihood(nn.Module):
         super().__init__()
         self.event_shape, self.domain = tuple(event_shape), domain
         self.parameter_shape = (parameters, *self.event_shape)
-        self.register_buffer("location", torch.as_tensor(domain.location, dtype=torch.get_default_dtype()), persistent=False)
+        self.register_buffer(
+            "location", torch.as_tensor(domain.location, dtype=torch.get_default_dtype()), persistent=False
+        )
         self.register_buffer("scale", torch.as_tensor(domain.scale, dtype=torch.get_default_dtype()), persistent=False)
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
@@ -61,7 +65,7 @@ class Bernoulli(Likelihood):
 
 
 class Binomial(Likelihood):
-    """x_i ~ Binomial(levels - 1, sigmoid(l_i)): a pixel counts how many of its dots are set, as in scikit-learn's digits."""
+    """x_i ~ Binomial(levels - 1, sigmoid(l_i)): a pixel counts its dots, as in scikit-learn's digits."""
 
     domains = ("grey",)
 
@@ -72,7 +76,7 @@ class Binomial(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """x_i in the unit interval ~ CB(sigmoid(l_i)), the normalised density c(p) p^x (1-p)^(1-x) (Loaiza-Ganem & Cunningham 2019)."""
+    """x_i in the unit interval ~ CB(sigmoid(l_i)), density c(p) p^x (1-p)^(1-x) (Loaiza-Ganem & Cunningham 2019)."""
 
     domains = ("unit",)
 
@@ -107,7 +111,7 @@ class FixedNormal(_AnyNormal):
 
 
 class GlobalNormal(_AnyNormal):
-    """x_i ~ N(m_i, sigma²) with one learned sigma for all elements and data (Rybkin et al. 2021), m the decoder's output."""
+    """x_i ~ N(m_i, sigma²) with one learned sigma for all (Rybkin et al. 2021), m the decoder's output."""
 
     def __init__(
         self, event_shape: Sequence[int], domain: Domain, log_variance_clamp: tuple[float, float] = (-14.0, 10.0)
@@ -122,7 +126,8 @@ class GlobalNormal(_AnyNormal):
 
 
 class Normal(_AnyNormal):
-    """x_i ~ N(m_i, sigma_i²), mean and log-variance of every element from the decoder (Kingma & Welling 2014, appendix C.2).
+    """x_i ~ N(m_i, sigma_i²), mean and log-variance of every element from the decoder (Kingma & Welling 2014, appendix
+    C.2).
 
     The clamp keeps a datum that is fitted exactly from an infinite density; it is in units of the domain's scale.
     """
@@ -139,7 +144,7 @@ class Normal(_AnyNormal):
 
 
 class LevelsCategorical(Likelihood):
-    """x_i ~ Categorical over the levels, one free probability each (van den Oord et al. 2016), logits from the decoder."""
+    """x_i ~ Categorical over the levels, a free probability each (van den Oord et al. 2016), logits by the decoder."""
 
     domains = ("grey", "categorical")
 
@@ -155,13 +160,16 @@ class LevelsLogistic(Likelihood):
 
     domains = ("grey",)
 
-    def __init__(self, event_shape: Sequence[int], domain: Domain, log_scale_clamp: tuple[float, float] = (-7.0, 3.0)) -> None:
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_scale_clamp: tuple[float, float] = (-7.0, 3.0)
+    ) -> None:
         super().__init__(event_shape, domain, parameters=2)
         self.clamp, self.levels = checked_clamp("log_scale_clamp", log_scale_clamp), domain.levels or 0
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_scale = self.split(parameters)
-        # A zero output is the middle level with a scale of a seventh of the range: a start that gives every level some mass.
+        # A zero output is the middle level with a scale of a seventh of the range: a start that gives every level some
+        # mass.
         loc = (0.5 + loc) * self.scale
         return self.event(DiscretizedLogistic(loc, (log_scale - 2).clamp(*self.clamp).exp() * self.scale, self.levels))
 
@@ -179,7 +187,7 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
 
 
 def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domain: Domain) -> None:
-    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`; it names what would fit."""
+    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`."""
     if name not in table:
         raise ValueError(unknown("likelihood", name, table))
     domains = getattr(table[name], "domains", None)
@@ -187,7 +195,9 @@ def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domai
         raise TypeError(f"likelihood {name!r} declares no `domains`, the kinds of data that it is a density of")
     if domain.kind not in domains:
         fits = [other for other, part in table.items() if domain.kind in getattr(part, "domains", ())]
-        treat = {"grey": "; or set data.binarize or data.dequantize", "unit": "; or set data.binarize"}.get(domain.kind, "")
+        treat = {"grey": "; or set data.binarize or data.dequantize", "unit": "; or set data.binarize"}.get(
+            domain.kind, ""
+        )
         raise ValueError(
             f"likelihood {name!r} is a density of {' or '.join(domains)} data, but the data are {domain}; "
             f"what fits: {', '.join(fits) or 'none of those named'}{treat}"

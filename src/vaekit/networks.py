@@ -1,14 +1,16 @@
 """Networks: plain modules from a tensor (and an optional condition) to a tensor, with no probability in them.
 
-One contract for all, encoders and decoders alike: `forward(x, y=None)` maps x (…, *in_shape), with y (…, C) when built with
-`condition=C`, to (…, *out_shape), for any number of leading dimensions (samples S, batch B). Built without an `out_shape`, a network ends in
-the features of its last hidden layer, which is what a posterior's heads want; `out_shape` then tells how many there are.
+One contract for all, encoders and decoders alike: `forward(x, y=None)` maps x (…, *in_shape), with y (…, C) when built
+with `condition=C`, to (…, *out_shape), for any number of leading dimensions (samples S, batch B). Built without an
+`out_shape`, a network ends in the features of its last hidden layer, which is what a posterior's heads want;
+`out_shape` then tells how many there are.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +69,7 @@ class MLP(nn.Module):
         self.in_shape, self.condition = tuple(in_shape), condition
         sizes = [math.prod(in_shape) + condition, *hidden]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), activation_named(activation)]
         if out_shape is not None:
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
@@ -101,7 +103,7 @@ class ConvEncoder(nn.Module):
         self.in_shape, self.condition = _image_shape(in_shape, channels, dense), condition
         sizes = [in_shape[0] + condition, *channels]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
         height, width = _halvings(in_shape[1:], len(channels))[-1]
         layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, dense), activation_named(activation)]
@@ -122,8 +124,8 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """One fully connected layer, then transposed 3×3 convolutions, each doubling height and width back to the image's.
 
-    z (…, *in_shape) to parameter maps (…, P, C, H, W); y (…, condition) joins z. The mirror of `ConvEncoder`: `channels` are
-    given in its order, from the image inwards.
+    z (…, *in_shape) to parameter maps (…, P, C, H, W); y (…, condition) joins z. The mirror of `ConvEncoder`:
+    `channels` are given in its order, from the image inwards.
 
     >>> ConvDecoder((10,), (2, 1, 28, 20), channels=(8, 16))(torch.zeros(3, 5, 10)).shape
     torch.Size([3, 5, 2, 1, 28, 20])
@@ -151,7 +153,7 @@ class ConvDecoder(nn.Module):
             nn.Unflatten(-1, (channels[-1], height, width)),
         ]
         maps = [*reversed(channels), math.prod(out_shape[:-2])]
-        for i, (fan_in, fan_out) in enumerate(zip(maps, maps[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(maps)):
             (small, target) = (sizes[-1 - i], sizes[-2 - i])
             # A stride of 2 maps n to 2n - 1; output padding makes up the one missing row or column of an even size.
             extra = (target[0] - (2 * small[0] - 1), target[1] - (2 * small[1] - 1))
@@ -183,7 +185,9 @@ def _cat(x: Tensor, y: Tensor, dim: int) -> Tensor:
 
 def _image_shape(shape: Shape, channels: tuple[int, ...], dense: int) -> tuple[int, ...]:
     if len(shape) != 3:
-        raise ValueError(f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'")
+        raise ValueError(
+            f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'"
+        )
     if not channels or any(width < 1 for width in channels):
         raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
     if dense < 1:

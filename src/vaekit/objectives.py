@@ -18,7 +18,7 @@ from .trace import Trace
 
 @dataclass(frozen=True)
 class Loss:
-    """The `loss` to minimise, a scalar that carries gradients, and the `terms` worth recording, detached scalars or numbers."""
+    """The `loss` to minimise, a scalar with gradients, and the `terms` worth recording, detached scalars or numbers."""
 
     loss: Tensor
     terms: dict[str, Tensor | float]
@@ -29,11 +29,13 @@ Objective = Callable[[Trace, float], Loss]
 
 @dataclass(frozen=True)
 class ELBO:
-    """-E_q log p(x given z) + beta KL(q || p): the negative evidence lower bound at beta = 1 (Kingma & Welling 2014, eq. 7).
+    """-E_q log p(x given z) + beta KL(q || p): the negative evidence lower bound at beta = 1 (Kingma & Welling 2014,
+    eq. 7).
 
     `beta` other than 1 is the beta-VAE (Higgins et al. 2017), a schedule of it is KL warm-up (Bowman et al. 2016).
-    `free_bits` (nats per latent dimension): a term of the KL that is on the batch's average below it is not pressed further down
-    (Kingma et al. 2016, eq. 15). Where the KL has no terms per dimension, the whole of it is held above D times that.
+    `free_bits` (nats per latent dimension): a term of the KL that is on the batch's average below it is not pressed
+    further down (Kingma et al. 2016, eq. 15). Where the KL has no terms per dimension, the whole of it is held above D
+    times that.
     """
 
     beta: float | Schedule = 1.0
@@ -65,7 +67,7 @@ class ELBO:
 
 @dataclass(frozen=True)
 class IWAE:
-    """-log 1/k sum_k w_k with `samples` = k importance weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8)."""
+    """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8)."""
 
     samples: int = 5
 
@@ -79,11 +81,11 @@ class IWAE:
 
 @dataclass(frozen=True)
 class DReG:
-    """The IWAE bound with the doubly reparameterised gradient of the encoder (Tucker et al. 2019, eq. 9).
+    """The IWAE bound with the doubly reparameterised gradient of the encoder (Tucker et al. 2019).
 
-    The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own parameters stopped;
-    likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its decay as k grows.
-    A trace serves one such loss: the weighting is put on the gradient of its z.
+    The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own
+    parameters stopped; likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its
+    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z.
     """
 
     samples: int = 5
@@ -105,7 +107,7 @@ class DReG:
 
 @dataclass(frozen=True)
 class STL:
-    """The negative ELBO without the score of q in its gradient, which then vanishes where q is exact (Roeder et al. 2017, eq. 8)."""
+    """The negative ELBO without the score of q in its gradient, zero where q is exact (Roeder et al. 2017)."""
 
     samples: int = 1
 
@@ -117,7 +119,7 @@ class STL:
 
 
 def bound_terms(trace: Trace) -> dict[str, Tensor | float]:
-    """What every objective records, detached scalars: elbo = reconstruction - kl, and the KL of each latent if there are several."""
+    """What every objective records, detached scalars: elbo = reconstruction - kl, and each latent's KL if several."""
     reconstruction = trace.log_px.detach().mean()
     kls = {name: kl.detach().mean() for name, kl in trace.kl.items()}
     total = torch.stack(list(kls.values())).sum()

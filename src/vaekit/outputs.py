@@ -34,9 +34,9 @@ def write_array(
 ) -> None:
     """Write `array` (N, …) to `path`, whole or not at all.
 
-    A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the columns of
-    `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits` are black and white.
-    `.npy` has the array alone, in its shape.
+    A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the
+    columns of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits` are
+    black and white. `.npy` has the array alone, in its shape.
     """
     check_ending(path)
     ending = path.suffix.lower()
@@ -46,7 +46,9 @@ def write_array(
         from . import plots
 
         if array.ndim != 4:
-            raise ValueError(f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet")
+            raise ValueError(
+                f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet"
+            )
         figure = plots.image_grid(array, columns=per_row, limits=limits)
         write_atomic(path, lambda temporary: plots.save(figure, temporary))
     else:

@@ -1,8 +1,9 @@
 """The table of every named part, and the one way to build a part from a name and options.
 
-A part's constructor states by its argument names what it needs: those that the model being built supplies (its *context*, such as
-`latent` or `event_shape`), and those that a user may set, which have defaults. So a row in a table is all that a new part takes,
-and one that needs something unusual of the model (the VampPrior its encoder) just asks for it by name.
+A part's constructor states by its argument names what it needs: those that the model being built supplies (its
+*context*, such as `latent` or `event_shape`), and those that a user may set, which have defaults. So a row in a table
+is all that a new part takes, and one that needs something unusual of the model (the VampPrior its encoder) just asks
+for it by name.
 """
 
 from __future__ import annotations
@@ -39,9 +40,27 @@ OPTIMIZERS: dict[str, Factory] = {
 
 # The second line is of torch's optimizers: what the training sets, and what is of no use in its loop.
 CONTEXT = frozenset(
-    ["in_shape", "out_shape", "condition", "features", "latent", "event_shape", "domain", "encoder", "posterior", "parameters", "params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]
+    [
+        "in_shape",
+        "out_shape",
+        "condition",
+        "features",
+        "latent",
+        "event_shape",
+        "domain",
+        "encoder",
+        "posterior",
+        "parameters",
+        "params",
+        "lr",
+        "foreach",
+        "fused",
+        "maximize",
+        "capturable",
+        "differentiable",
+    ]
 )
-"""The argument names that the model, a subclass or the training supplies; all others of a constructor are a user's options."""
+"""The argument names that the model, a subclass or the training supplies; all others are a user's options."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,9 @@ class Parts:
         for family in families:
             if family not in known:
                 raise ValueError(unknown("family of parts", family, known))
-        return replace(self, **{family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()})
+        return replace(
+            self, **{family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()}
+        )
 
 
 PARTS = Parts()
@@ -91,11 +112,12 @@ def options(factory: Factory) -> dict[str, Option]:
     made = factory
     while isinstance(made, partial):
         made = made.func
-    hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)  # type: ignore[misc]
+    hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)
     return {
         name: Option(hints.get(name, Any), parameter.default)
         for name, parameter in inspect.signature(factory).parameters.items()
-        if name not in CONTEXT and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if name not in CONTEXT
+        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     }
 
 
@@ -125,8 +147,8 @@ def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
 def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given options of the part called `name`, each validated against the type that its constructor states.
 
-    Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a missing one.
-    A value that is itself a table with a `name` is a schedule.
+    Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a
+    missing one. A value that is itself a table with a `name` is a schedule.
     """
     table: Table = getattr(parts, family)
     what = family.removesuffix("s")
@@ -160,4 +182,3 @@ def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **cont
     factory = getattr(parts, family)[name]
     wanted = inspect.signature(factory).parameters
     return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
-

@@ -1,7 +1,7 @@
 """Posteriors q(z given x): modules whose forward maps an encoder's features (…, F) to a distribution over z (…, D).
 
-The condition y reaches a posterior through the encoder, whose features it gets. A conditional flow from `zuko` keeps the same
-contract and is a posterior as it is.
+The condition y reaches a posterior through the encoder, whose features it gets. A conditional flow from `zuko` keeps
+the same contract and is a posterior as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .flows import coupling_flow
 
 
 class DiagonalNormal(nn.Module):
-    """q(z given x) = N(z; mu, diag(sigma²)), mu and log sigma² linear in the features (Kingma & Welling 2014, appendix C.2).
+    """q(z given x) = N(z; mu, diag(sigma²)), mu and log sigma² linear in the features (Kingma & Welling 2014, appendix
+    C.2).
 
     log sigma² is clamped to `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object.
 
@@ -38,7 +39,8 @@ class DiagonalNormal(nn.Module):
 class FullRankNormal(nn.Module):
     """q(z given x) = N(z; mu, L Lᵀ), mu and the lower triangular L linear in the features, log of L's diagonal clamped.
 
-    The diagonal is exp of half a clamped log-variance, as in `DiagonalNormal`, to which it reduces without the rest of L.
+    The diagonal is exp of half a clamped log-variance, as in `DiagonalNormal`, to which it reduces without the rest of
+    L.
 
     >>> FullRankNormal(features=5, latent=2)(torch.zeros(4, 5)).covariance_matrix.shape
     torch.Size([4, 2, 2])

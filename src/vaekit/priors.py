@@ -68,10 +68,11 @@ class Mixture(nn.Module):
 
 
 class VampPrior(nn.Module):
-    """p(z) = 1/K sum_k q(z given u_k), a mixture of posteriors at K learned pseudo-inputs u (Tomczak & Welling 2018, eq. 9).
+    """p(z) = 1/K sum_k q(z given u_k), a mixture of posteriors at K learned pseudo-inputs u (Tomczak & Welling 2018,
+    eq. 9).
 
-    Takes the model's own encoder and posterior. Pseudo-inputs live in the encoder's input space (order one), clamped to [0, 1]
-    where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
+    Takes the model's own encoder and posterior. Pseudo-inputs live in the encoder's input space (order one), clamped to
+    [0, 1] where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
     """
 
     logits: Tensor

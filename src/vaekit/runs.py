@@ -1,6 +1,6 @@
 """A run is a folder: made by `train`, read by `load_run`, whole at every instant.
 
-spec.json (what was asked, and the shape of the data), weights.safetensors, metrics.jsonl (a line for each epoch and split),
+spec.json (what was asked, and the shape of the data), weights.safetensors, metrics.jsonl (a line an epoch and split),
 checkpoints/ (training states and the best weights); pictures/ and report.html are written by `report`.
 """
 
@@ -75,8 +75,10 @@ class Run:
         """A split of the run's data as its model sees it, on the model's device."""
         return to_device(self.dataset, split, self.spec.data.treatment, self.model.scale.device)
 
-    def encode(self, split: str = "test", *, draw: bool = False, seed: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Latent codes of a whole split, (N, D): posterior means, or with `draw` one draw each; and the split's y if it has any."""
+    def encode(
+        self, split: str = "test", *, draw: bool = False, seed: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Latent codes of a split, (N, D): posterior means, or with `draw` a draw each; and its y if it has any."""
         data = self.data(split)
         codes = []
         with seeded(seed):
@@ -87,9 +89,15 @@ class Run:
         return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
 
     def reconstructions(
-        self, split: str = "test", n: int = 16, *, samples: int | None = None, draw: bool = False, seed: int | None = None
+        self,
+        split: str = "test",
+        n: int = 16,
+        *,
+        samples: int | None = None,
+        draw: bool = False,
+        seed: int | None = None,
     ) -> Tensor:
-        """The first n data of a split, each before its S reconstructions (one, from the mean, without `samples`): (n, 1 + S, *event)."""
+        """The first n data of a split, each before its S reconstructions (or the mean's one): (n, 1 + S, *event)."""
         data = self.data(split)
         with seeded(seed):
             x, y = data.batch(slice(0, min(n, len(data))))
@@ -97,18 +105,23 @@ class Run:
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
     def sample(self, n: int, label: str | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
-        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the classes in turn.
+        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the
+        classes in turn.
 
         One that is conditioned on covariates takes those of its training data in turn.
         """
         if not self.model.condition:
             if label is not None:
-                raise ValueError(f"label {label!r} was given, but {self.path} is not conditional; train with model.condition=true")
+                raise ValueError(
+                    f"label {label!r} was given, but {self.path} is not conditional; train with model.condition=true"
+                )
             return self.model.sample(n, draw=draw, seed=seed)
         names = self.schema.classes
         if not names:
             if label is not None:
-                raise ValueError(f"label {label!r} was given, but {self.path} is conditioned on covariates, which have no classes")
+                raise ValueError(
+                    f"label {label!r} was given, but {self.path} is conditioned on covariates, which have no classes"
+                )
             given = self.data("train").y
             y = given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
         elif label is None:
@@ -144,9 +157,10 @@ def train(
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
-    `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"). With `resume`
-    the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left out. Raises `ValueError`, one line, for what can't be run,
-    before anything is written; `NonFiniteError` when the loss stops being finite.
+    `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1").
+    With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left
+    out. Raises `ValueError`, one line, for what can't be run, before anything is written; `NonFiniteError` when the
+    loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -156,15 +170,19 @@ def train(
     if resume and overwrite:
         raise RunError("resume and overwrite exclude each other; choose one")
     if target is None and not (resume and out):
-        raise ValueError(unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out")
+        raise ValueError(
+            unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out"
+        )
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target or ""), resume)
     if resume:
         spec, schema = read_spec(folder, parts)
         if target is not None and (asked := resolve(target, (), parts)).data.name != spec.data.name:
-            raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target to resume it")
+            raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target")
         if others := [s for s in sets if not s.startswith("training.epochs=")]:
-            raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change")
+            raise RunError(
+                f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change"
+            )
         spec = changed(spec, sets, parts)
         dataset = _same_data(folder, spec, schema)
     else:
@@ -180,7 +198,9 @@ def train(
     newest = Checkpoints(folder / "checkpoints").newest() if resume else None
     done = newest[1].epoch if newest else 0
     if done > spec.training.epochs:
-        raise RunError(f"training.epochs is {spec.training.epochs}, but {folder} has {done} done; accepted: {done} or more")
+        raise RunError(
+            f"training.epochs is {spec.training.epochs}, but {folder} has {done} done; accepted: {done} or more"
+        )
 
     def start() -> None:
         if resume:
@@ -213,7 +233,8 @@ def train(
 
 
 def resolve(target: str | Path | Spec, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
-    """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a spec itself.
+    """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a
+    spec itself.
 
     A path to data becomes absolute, so that the run finds them from any folder.
     """
@@ -245,7 +266,8 @@ def _targets() -> list[str]:
 
 
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
-    """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the folder.
+    """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
+    folder.
 
     Parts of one's own are found in `parts`. Raises `RunError`, one line, for a folder that holds no whole run.
     """

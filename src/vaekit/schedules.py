@@ -58,7 +58,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Cyclic:
-    """`cycles` times from `start` to `end` in a line over the first `ramp` of each cycle, then `end` (Fu et al. 2019)."""
+    """`cycles` times from `start` to `end` in the first `ramp` of each cycle, then `end` (Fu et al. 2019)."""
 
     start: float = 0.0
     end: float = 1.0
@@ -80,7 +80,8 @@ class Cyclic:
 class Geometric:
     """From `start` to `end` in `stages` stages of lengths 1, base, base², …, by a constant factor from one to the next.
 
-    Eight stages of base 3 from 1e-3 to 1e-4 are the learning rates of Burda et al. 2016: 3^i passes at 1e-3 · 10^(-i/7).
+    Eight stages of base 3 from 1e-3 to 1e-4 are the learning rates of Burda et al. 2016: 3^i passes at 1e-3 ·
+    10^(-i/7).
     """
 
     start: float = 1e-3

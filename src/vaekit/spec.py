@@ -100,7 +100,7 @@ class ModelSpec(_Strict):
 
 
 class TrainingSpec(_Strict):
-    """How to train. `early_stopping` is a number of epochs without a better validation loss, `ema` the decay of an average of weights."""
+    """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -145,7 +145,7 @@ class Schema(_Strict):
 
 
 def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
-    """A spec from nested tables, as TOML gives them; `ValueError`, one line, for anything in them that is not understood."""
+    """A spec from nested tables, as TOML gives them; `ValueError`, one line, for what in them is not understood."""
     spec = _validated(Spec, values, "spec")
     for part, families in _named(spec):
         check(parts, families, part.name, part.options)
@@ -225,7 +225,9 @@ def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
     if spec.model.likelihood is None:
         fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
         if not fitting:
-            raise ValueError(f"no named likelihood is a density of {domain} data; set data.domain, or bring a likelihood")
+            raise ValueError(
+                f"no named likelihood is a density of {domain} data; set data.domain, or bring a likelihood"
+            )
         model = spec.model.model_copy(update={"likelihood": PartSpec(name=fitting[0])})
         return spec.model_copy(update={"model": model})
     check_domain(parts.likelihoods, spec.model.likelihood.name, domain)
@@ -238,7 +240,9 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
         raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
     check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
     if spec.condition and not schema.condition:
-        raise ValueError("model.condition is set, but the data have no labels; give data.label, or unset model.condition")
+        raise ValueError(
+            "model.condition is set, but the data have no labels; give data.label, or unset model.condition"
+        )
     condition = schema.condition if spec.condition else 0
 
     def part(family: str, given: PartSpec, **context: Any) -> Any:

@@ -1,7 +1,8 @@
-"""A trace: one pass of data through a model, as distributions and samples, from which every objective and estimate comes.
+"""A trace: one pass of data through a model, as distributions and samples, from which every objective and estimate
+comes.
 
-A model makes traces, objectives and evaluators read them, and neither knows the other: any new model works with every objective,
-any new objective with every model.
+A model makes traces, objectives and evaluators read them, and neither knows the other: any new model works with every
+objective, any new objective with every model.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .distributions import DRAWS, kl_terms, log_prob_stopped
 
 ENCODES = 250
-"""Samples for each encoding of a datum, at least, where so many are asked for: the encoder then costs next to nothing."""
+"""Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Trace:
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose expectation under q is the ELBO."""
+        """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose mean under q is the ELBO."""
         return self.log_px + sum(latent.log_p - latent.log_q for latent in self.latents)
 
     @cached_property
@@ -107,9 +108,9 @@ class Scores:
     kl_terms: dict[str, Tensor]
     """KL(q || p) of each latent, as additive terms (B, T)."""
     log_prob: Tensor
-    """log of the mean of K importance weights: a lower bound of log p(x) in expectation, tight as K grows (Burda et al. 2016)."""
+    """log of the mean of K weights: in expectation a lower bound of log p(x), tight as K grows (Burda et al. 2016)."""
     log_prob_variance: Tensor
-    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1, which can't tell."""
+    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1."""
 
     @property
     def kl(self) -> Tensor:
@@ -129,7 +130,8 @@ def sum_type(device: torch.device) -> torch.dtype:
 def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
     """Scores from exactly `samples` draws, at most `chunk` of them in memory at a time; `trace(s)` draws s of them.
 
-    Running sums, so that neither memory nor the value depends on the chunks; sums of weights relative to their running maximum.
+    Running sums, so that neither memory nor the value depends on the chunks; sums of weights relative to their running
+    maximum.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
@@ -176,8 +178,8 @@ def plan(
 ) -> tuple[int, int]:
     """(rows, chunk): of n data how many at once, of `samples` draws each how many at once, stay within `memory` bytes.
 
-    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than what is
-    alive at any time; but never less is taken than one draw for one datum.
+    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than
+    what is alive at any time; but never less is taken than one draw for one datum.
     """
 
     def used(rows: int, draws: int) -> int:

@@ -74,10 +74,10 @@ def fit(
 ) -> State:
     """Train `model` in place on `train`, looking at `held_out` (called `split`) after each epoch.
 
-    With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with `resume` it goes on
-    from there, to the same weights, bit for bit, as without the interruption: each epoch draws all that is random from the
-    seed and its own number. `on_start` is called once all options have been checked, before anything is written; `on_epoch` gets
-    each epoch's records, `on_progress` a few reports a second.
+    With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with
+    `resume` it goes on from there, to the same weights, bit for bit, as without the interruption: each epoch draws all
+    that is random from the seed and its own number. `on_start` is called once all options have been checked, before
+    anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second.
 
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
@@ -140,14 +140,18 @@ def fit(
             # The last step's loss was finite, but what its update made of the weights has not been seen by any loss.
             if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
                 lower = "lower training.learning_rate or set training.clip"
-                raise NonFiniteError(f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}")
+                raise NonFiniteError(
+                    f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}"
+                )
             state.epoch += 1
             scored = average or model
             records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
             if held_out is not None:
                 looked = time.perf_counter()
                 terms = look(scored, held_out, objective, options.batch_size, seed=options.seed)
-                records.append(Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out)))
+                records.append(
+                    Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out))
+                )
         state.seconds += time.perf_counter() - started
         finite = split != "test" and held_out is not None and math.isfinite(terms["loss"])
         better = finite and (state.best_loss is None or terms["loss"] < state.best_loss)
@@ -155,8 +159,8 @@ def fit(
             state.best_loss, state.best_epoch = terms["loss"], state.epoch
             if options.early_stopping:
                 best = {name: tensor.clone() for name, tensor in model_tensors(scored).items()}
-        # In this order, so that a kill between any two leaves what resuming can make whole: it drops records and best weights
-        # that are newer than the state by making them again.
+        # In this order, so that a kill between any two leaves what resuming can make whole: it drops records and best
+        # weights that are newer than the state by making them again.
         if checkpoints and better:
             save_tensors(checkpoints.best, model_tensors(scored))
         on_epoch(records)
@@ -176,7 +180,7 @@ def fit(
 
 @torch.no_grad()
 def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, seed: int = 0) -> dict[str, float]:
-    """The objective's terms on `data`, averaged, with its coefficients at their final values and the same draws each time."""
+    """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time."""
     training = model.training
     model.eval()
     meter = _Meter(data.x.device)
@@ -212,7 +216,7 @@ class _Meter:
         self.rows += rows
 
     def averages(self, state: State | None = None) -> dict[str, float]:
-        """Each term's average so far; in training (with a `state`), `NonFiniteError` if the loss has stopped being finite."""
+        """Each term's average so far; in training (with a `state`), `NonFiniteError` if a loss was not finite."""
         if state and not bool(self.finite):
             last = dict(zip(self.tensors, self.last.tolist(), strict=True))
             raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
@@ -224,19 +228,26 @@ def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
     # The bounds are sums: what is not finite in its own right is the better name.
     named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
     if named.startswith("kl"):
-        cause = "the posterior ran away from the prior; lower training.learning_rate, set training.clip, or warm up the KL"
+        cause = (
+            "the posterior ran away from the prior; lower training.learning_rate, set training.clip, or warm up the KL"
+        )
     elif named == "reconstruction":
-        cause = "the likelihood's parameters ran away; lower training.learning_rate, set training.clip, or scale the data"
+        cause = (
+            "the likelihood's parameters ran away; lower training.learning_rate, set training.clip, or scale the data"
+        )
     else:
         cause = "the weights are no longer finite; lower training.learning_rate or set training.clip"
-    return f"epoch {epoch}, step {step}: the loss is {terms['loss']} and its term {named!r} is {terms[named]}; likely {cause}"
+    found = f"the loss is {terms['loss']} and its term {named!r} is {terms[named]}"
+    return f"epoch {epoch}, step {step}: {found}; likely {cause}"
 
 
 def _worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: int) -> int:
-    """One where a step on the CPU is too small to share: on a busy machine two threads then wait for each other at every product.
+    """One where a step on the CPU is too small to share: on a busy machine two threads then wait for each other at
+    every product.
 
-    digits (70 Mflop a step) beside other work: 2,000 rows/s with two threads, 25,000 with one; alike on a quiet machine. By the count
-    of operations, not by a clock, since the order of sums, and so the bits of a resumed run, depend on the threads.
+    digits (70 Mflop a step) beside other work: 2,000 rows/s with two threads, 25,000 with one; alike on a quiet
+    machine. By the count of operations, not by a clock, since the order of sums, and so the bits of a resumed run,
+    depend on the threads.
     """
     now = torch.get_num_threads()
     if data.x.device.type != "cpu" or now == 1:

@@ -15,7 +15,7 @@ from .treatment import Treatment
 
 @dataclass(frozen=True)
 class TensorSplit:
-    """x (N, *event) in its stored type and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
+    """x (N, *event) as stored and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
 
     x: Tensor
     y: Tensor | None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import mean, seeded
+from ..domains import Domain
 from ..trace import Latent, Scores, Trace, joined, plan, score
 
 MEMORY = 256 * 2**20
@@ -61,7 +62,7 @@ class VAE(nn.Module):
         super().__init__()
         if not posteriors or list(posteriors) != list(priors):
             raise ValueError(
-                f"posteriors and priors must name the same latents in the same order, got {list(posteriors)} and {list(priors)}"
+                f"posteriors {list(posteriors)} and priors {list(priors)} must name the same latents in the same order"
             )
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         try:
@@ -70,11 +71,12 @@ class VAE(nn.Module):
             raise ValueError(f"no name for a latent: {error.args[0]}") from None
         self.condition = condition
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
-        domain = likelihood.domain
-        self.register_buffer("location", torch.as_tensor(domain.location, dtype=torch.get_default_dtype()), persistent=False)  # type: ignore[union-attr]
-        self.register_buffer("scale", torch.as_tensor(domain.scale, dtype=torch.get_default_dtype()), persistent=False)  # type: ignore[union-attr]
+        self.domain: Domain = likelihood.domain  # type: ignore[assignment]
+        kind = torch.get_default_dtype()
+        self.register_buffer("location", torch.as_tensor(self.domain.location, dtype=kind), persistent=False)
+        self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
         self.precision: torch.dtype | None = None
-        """The type that encoder and decoder compute in, None for that of the weights; distributions always keep the weights'."""
+        """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
         with torch.no_grad():
             any_y = torch.zeros(1, condition) if condition else None
             self.sizes: dict[str, int] = {name: prior(any_y).event_shape[-1] for name, prior in self.priors.items()}
@@ -85,7 +87,8 @@ class VAE(nn.Module):
         """S = `samples` draws of the latents of x (B, *event), and the likelihood at each."""
         y = self._one_hot(y)
         latents = tuple(
-            Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y)) for name, q in self._posterior(x, y).items()
+            Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y))
+            for name, q in self._posterior(x, y).items()
         )
         return Trace(x, self._likelihood(torch.cat([latent.z for latent in latents], -1), y), latents)
 
@@ -113,7 +116,13 @@ class VAE(nn.Module):
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 
     @torch.no_grad()
-    def encode(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, samples: int | None = None, seed: int | None = None) -> Tensor:
+    def encode(
+        self,
+        x: ArrayLike | Tensor,
+        y: ArrayLike | Tensor | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
         """Posterior means of x (B, *event), (B, D); with `samples` = S, that many draws of z, (S, B, D).
 
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
@@ -125,14 +134,19 @@ class VAE(nn.Module):
         return torch.cat(parts, -1)
 
     @torch.no_grad()
-    def decode(self, z: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, draw: bool = False, seed: int | None = None) -> Tensor:
+    def decode(
+        self, z: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, draw: bool = False, seed: int | None = None
+    ) -> Tensor:
         """The mean of p(x given z) for z (…, D), (…, *event), in the data's own units; with `draw`, a draw from it."""
         z = torch.as_tensor(z, dtype=self.scale.dtype, device=self.scale.device)
         if z.dim() == 0 or z.shape[-1] != self.latent_size:
-            raise ValueError(f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}")
+            raise ValueError(
+                f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
+            )
         px = self._likelihood(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
         with seeded(seed):
-            return px.sample() if draw else mean(px)
+            x = px.sample() if draw else mean(px)
+        return x.reshape(*z.shape[:-1], *self.event_shape)
 
     @torch.no_grad()
     def reconstruct(
@@ -143,7 +157,8 @@ class VAE(nn.Module):
         draw: bool = False,
         seed: int | None = None,
     ) -> Tensor:
-        """x (B, *event) encoded and decoded: from the posterior mean, (B, *event), or from S = `samples` draws, (S, B, *event).
+        """x (B, *event) encoded and decoded: from the posterior mean, (B, *event), or from S = `samples` draws, (S, B,
+        *event).
 
         Each is the likelihood's mean, or with `draw` a draw from it. Random only where asked for.
         """
@@ -151,7 +166,9 @@ class VAE(nn.Module):
             return self.decode(self.encode(x, y, samples), y, draw)
 
     @torch.no_grad()
-    def sample(self, n: int | None = None, y: ArrayLike | Tensor | None = None, draw: bool = True, seed: int | None = None) -> Tensor:
+    def sample(
+        self, n: int | None = None, y: ArrayLike | Tensor | None = None, draw: bool = True, seed: int | None = None
+    ) -> Tensor:
         """n draws from the model, (n, *event): z from the prior, then x from p(x given z), or its mean without `draw`.
 
         A conditional model draws one for each row of y (n, C) or (n,), and `n` may be left out; one row serves all n.
@@ -174,7 +191,7 @@ class VAE(nn.Module):
         seed: int | None = None,
         memory: int = MEMORY,
     ) -> Scores:
-        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, with at most `memory` bytes at a time."""
+        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, within `memory` bytes."""
         x, y = self._checked(x, y)
         with seeded(seed):
             rows, chunk = plan(self.trace, x, y, len(x), samples, memory)
@@ -189,7 +206,8 @@ class VAE(nn.Module):
         seed: int | None = None,
         memory: int = MEMORY,
     ) -> Tensor:
-        """log p(x given y) of x (B, *event) from K = `samples` importance weights, (B,) nats (Burda et al. 2016, eq. 8).
+        """log p(x given y) of x (B, *event) from K = `samples` importance weights, (B,) nats (Burda et al. 2016, eq.
+        8).
 
         In expectation a lower bound, tight as K grows.
         """
@@ -207,8 +225,10 @@ class VAE(nn.Module):
     def _checked(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
         given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         if given.dim() != len(self.event_shape) + 1 or tuple(given.shape[1:]) != self.event_shape or not len(given):
-            raise ValueError(f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B at least 1")
-        self.likelihood.domain.check(given.detach().cpu().numpy(), "x")  # type: ignore[operator, union-attr]
+            raise ValueError(
+                f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B > 0"
+            )
+        self.domain.check(given.detach().cpu().numpy(), "x")
         return given.to(self.scale.device, self.scale.dtype), self._checked_condition(y, len(given))
 
     def _checked_condition(self, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
@@ -216,13 +236,18 @@ class VAE(nn.Module):
             if y is not None:
                 raise ValueError("y was given to a model without a condition; leave it out, or train with a condition")
             return None
+        accepted = f"({n}, {self.condition}) or ({n},) whole numbers below {self.condition}"
         if y is None:
-            raise ValueError(f"this model is conditional: it needs y, (B, {self.condition}) or (B,) whole numbers below {self.condition}")
+            raise ValueError(f"this model is conditional: it needs y, {accepted}")
         given = torch.as_tensor(y, device=self.scale.device)
         if given.dim() == 1 and not given.is_floating_point():
             if len(given) and (int(given.min()) < 0 or int(given.max()) >= self.condition):
-                raise ValueError(f"y has labels {int(given.min())}..{int(given.max())}; accepted: 0..{self.condition - 1}")
+                raise ValueError(
+                    f"y has labels {int(given.min())}..{int(given.max())}; accepted: 0..{self.condition - 1}"
+                )
             given = self._one_hot(given)  # type: ignore[assignment]
         if given.dim() != 2 or given.shape[1] != self.condition or len(given) not in (1, n):
-            raise ValueError(f"y has shape {tuple(given.shape)}; accepted: ({n}, {self.condition}) or ({n},) whole numbers below {self.condition}")
+            raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
+        if given.is_floating_point() and not given.isfinite().all():
+            raise ValueError("y has values that are no finite numbers")
         return given.to(self.scale.dtype).expand(n, -1)
