@@ -288,7 +288,7 @@ def text(content: str | bytes, name: str = "spec.json") -> Callable[[Path], None
 
 def weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        tensors = load_tensors(folder / "weights.safetensors")[0]
+        tensors = load_tensors(folder / "weights.safetensors")
         change(tensors)
         save_tensors(folder / "weights.safetensors", tensors)
 
@@ -301,10 +301,10 @@ def cut_weights(folder: Path) -> None:
 
 
 MODEL, SCHEMA = ("spec", "model"), "schema"
-HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (
-        lambda folder: (folder / "weights.safetensors").unlink(),
-        "has no weights yet; finish it with: vaekit train --resume",
+        lambda folder: [path.unlink() for path in folder.rglob("*.safetensors")],
+        "checkpoints has no training state",
     ),
     "torn weights": (cut_weights, "weights.safetensors is no whole safetensors file"),
     "empty weights": (text(b"", "weights.safetensors"), "weights.safetensors is no whole safetensors file"),

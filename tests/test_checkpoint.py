@@ -108,7 +108,7 @@ def test_a_full_disk_keeps_the_old_checkpoints(tiny_disk: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         save_tensors(tiny_disk / "a.safetensors", {"x": torch.zeros(100_000)})
     assert caught.value.filename == str(tiny_disk / "a.safetensors")
-    assert torch.equal(load_tensors(tiny_disk / "a.safetensors")[0]["x"], torch.ones(10))
+    assert torch.equal(load_tensors(tiny_disk / "a.safetensors")["x"], torch.ones(10))
     assert os.listdir(tiny_disk) == ["a.safetensors"]
 
 
@@ -219,7 +219,7 @@ def test_a_run_resumed_behind_a_torn_state_has_every_record_once(tmp_path: Path)
 def test_weights_that_a_prior_shares_are_saved_once_and_shared_again(tmp_path: Path) -> None:
     vamp = "model.latents.z.prior={name='vamp', components=3}"
     run = small_run(tmp_path / "run", vamp)
-    saved = load_tensors(tmp_path / "run/weights.safetensors")[0]
+    saved = load_tensors(tmp_path / "run/weights.safetensors")
     assert [name for name in saved if name.startswith("priors.")] == ["priors.z.pseudo_inputs"]
     assert sum(tensor.numel() for tensor in saved.values()) == sum(p.numel() for p in run.model.parameters())
     loaded = load_run(tmp_path / "run").model

@@ -129,7 +129,7 @@ def assert_whole(folder: Path) -> None:
         return
     read_spec(folder)
     checkpoints = Checkpoints(folder / "checkpoints")
-    assert all(load_tensors(path)[0] for path in folder.rglob("*.safetensors") if path.suffix != ".tmp")
+    assert all(load_tensors(path) for path in folder.rglob("*.safetensors") if path.suffix != ".tmp")
     newest = checkpoints.newest()
     assert (newest is None) == (not checkpoints.all())
     if newest:

@@ -185,6 +185,13 @@ def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.Mo
     assert paths == {".": Path("runs/faces"), "../faces": Path("runs/faces-2")}
 
 
+@pytest.mark.parametrize("sets", [(), ("training.ema=0.9",)])
+def test_a_run_that_was_cut_off_loads_as_its_newest_state(sets: tuple[str, ...], tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", *sets)
+    (run.path / "weights.safetensors").unlink()
+    assert equal(weights(load_run(run.path).model), weights(run.model))
+
+
 def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     with pytest.raises(RunError, match="is a run on 'digits', not on 'mnist'"):

@@ -94,7 +94,7 @@ def test_ema_is_the_average_of_the_weights_after_each_step(tmp_path: Path) -> No
     seen: list[dict[str, Tensor]] = []
     p.objective = spied(p.objective, lambda trace, loss: seen.append(weights(p.model)))
     fitted(p, folder=tmp_path)
-    state = load_tensors(tmp_path / "checkpoints/epoch-000002.safetensors")[0]
+    state = load_tensors(tmp_path / "checkpoints/epoch-000002.safetensors")
     last = {name.removeprefix("model/"): tensor for name, tensor in state.items() if name.startswith("model/")}
     average = seen[0]
     for now in [*seen[1:], last]:
@@ -244,7 +244,7 @@ def test_early_stopping_stops_after_its_patience_and_restores_the_best_weights(
     assert look(run.model, p.valid, p.objective, 100) == pytest.approx(
         run.history()[2 * len(losses) - 5].terms, rel=1e-12
     )
-    assert equal(weights(run.model), load_tensors(tmp_path / "run/checkpoints/best.safetensors")[0])
+    assert equal(weights(run.model), load_tensors(tmp_path / "run/checkpoints/best.safetensors"))
     assert equal(weights(load_run(tmp_path / "run").model), weights(run.model))
 
 
@@ -324,7 +324,7 @@ def test_a_learning_rate_that_is_far_too_large_is_named_and_leaves_finite_states
     with pytest.raises(NonFiniteError, match=r"epoch 1, step \d+: .*lower training\.learning_rate"):
         small_run(tmp_path / "run", "training.learning_rate=1e38", "training.optimizer=sgd")
     for path in (tmp_path / "run").rglob("*.safetensors"):
-        assert all(tensor.isfinite().all() for tensor in load_tensors(path)[0].values()), path
+        assert all(tensor.isfinite().all() for tensor in load_tensors(path).values()), path
 
 
 def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_split_undoes_the_order_of_the_latents():
 X = np.zeros((2, 4))
 REFUSED = {
     "x has shape (4,)": lambda m, c: m.encode(X[0]),
-    "x has shape (2, 5); accepted: (B, 4), B at least 1": lambda m, c: m.encode(np.zeros((2, 5))),
+    "x has shape (2, 5); accepted: (B, 4), B > 0": lambda m, c: m.encode(np.zeros((2, 5))),
     "x has shape (0, 4)": lambda m, c: m.encode(X[:0]),
     "x has 8 values that are not binary 0/1; the first is 0.5": lambda m, c: m.log_prob(X + 0.5),
     "x has 8 values that are not finite": lambda m, c: m.log_prob(X + np.nan),
@@ -130,11 +130,19 @@ REFUSED = {
     "y has labels 0..3; accepted: 0..2": lambda m, c: c.encode(X, [0, 3]),
     "y has labels -1..0": lambda m, c: c.sample(y=[0, -1]),
     "y has shape (3, 3); accepted: (2, 3) or (2,)": lambda m, c: c.encode(X, np.eye(3)),
+    "y has values that are no finite numbers": lambda m, c: c.encode(X, np.full((2, 3), np.nan)),
     "y has shape (2, 2)": lambda m, c: c.encode(X, np.eye(2)),
     "z has shape (2, 3); accepted: (…, 2)": lambda m, c: m.decode(np.zeros((2, 3))),
     "the number of samples, must be at least 1, got 0": lambda m, c: m.sample(0),
     "samples must be at least 1, got 0": lambda m, c: m.log_prob(X, samples=0),
 }
+
+
+def test_one_code_is_decoded_to_one_datum():
+    one, many = model_of(), model_of(condition=3)
+    assert one.decode(torch.zeros(2)).shape == (4,)
+    assert many.decode(torch.zeros(2), [1]).shape == (4,)
+    assert torch.equal(many.decode(torch.zeros(2), [1]), many.decode(torch.zeros(3, 2), [1])[0])
 
 
 @pytest.mark.parametrize("message", REFUSED)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .errors import RunError
 
+_T = TypeVar("_T")
 KEEP = 2
 """How many training states a run keeps: the newest, and the one before in case the disk lost the newest."""
 
@@ -71,10 +72,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and metadata of a safetensors file; `RunError`, one line, if it is not one."""
+def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or those below a prefix, on the CPU; `RunError` if it is not one."""
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        names = [name for name in file.keys() if name.startswith(f"{prefix}/" if prefix else "")]  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in names}
+    return _below(tensors, prefix) if prefix else tensors
 
 
 @contextmanager
@@ -99,10 +102,11 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors in a safetensors file, from its header alone."""
+def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a safetensors file, or of those below a prefix, from its header alone."""
     with _opened(path) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return _below(shapes, prefix) if prefix else shapes
 
 
 def check_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], source: object) -> None:
@@ -158,6 +162,13 @@ class Checkpoints:
                 return path, State(**json.loads(file.metadata()["state"]))
         return None
 
+    def weights(self) -> tuple[Path, str]:
+        """Where the newest weights are: a state's file and what their names begin with (averaged ones if any)."""
+        if (found := self.newest()) is None:
+            raise RunError(f"{self.folder} has no training state")
+        averaged = any(name.startswith("average/") for name in tensor_shapes(found[0]))
+        return found[0], "average" if averaged else "model"
+
     def save(self, state: State, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
         """Write the whole training state, then drop all but the newest `KEEP`."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +191,7 @@ class Checkpoints:
         if found is None:
             raise RunError(f"{self.folder} has no training state to resume from")
         path, state = found
-        tensors, _ = load_tensors(path)
+        tensors = load_tensors(path)
         for prefix, model in models.items():
             set_model_tensors(model, _below(tensors, prefix), path)
         values: dict[int, dict[str, Any]] = {}
@@ -191,5 +202,5 @@ class Checkpoints:
         return state
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
+def _below(values: Mapping[str, _T], prefix: str) -> dict[str, _T]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in values.items() if name.startswith(f"{prefix}/")}

@@ -269,18 +269,19 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run
     """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
     folder.
 
-    Parts of one's own are found in `parts`. Raises `RunError`, one line, for a folder that holds no whole run.
+    Of a run that has not finished it gives the newest saved state. Parts of one's own are found in `parts`. Raises
+    `RunError`, one line, for a folder that holds no whole run.
     """
     folder = Path(path)
     spec, schema = read_spec(folder, parts)
-    weights = folder / "weights.safetensors"
+    weights, prefix = folder / "weights.safetensors", ""
     if not weights.exists():
-        raise RunError(f"{folder} has no weights yet; finish it with: vaekit train --resume --out {folder}")
+        weights, prefix = Checkpoints(folder / "checkpoints").weights()
     # First without memory, so that a spec of absurd sizes is found out by the weights' header. Flows can't be built so.
     with suppress(NotImplementedError), torch.device("meta"):
-        check_shapes(build_model(spec.model, schema, parts=parts), tensor_shapes(weights), weights)
+        check_shapes(build_model(spec.model, schema, parts=parts), tensor_shapes(weights, prefix), weights)
     model = build_model(spec.model, schema, spec.training.seed, parts)
-    set_model_tensors(model, load_tensors(weights)[0], weights)
+    set_model_tensors(model, load_tensors(weights, prefix), weights)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
 
 

@@ -171,7 +171,7 @@ def fit(
     if average:
         set_model_tensors(model, model_tensors(average))
     if options.early_stopping and state.best_epoch:
-        set_model_tensors(model, best or load_tensors(checkpoints.best)[0])  # type: ignore[union-attr]
+        set_model_tensors(model, best or load_tensors(checkpoints.best))  # type: ignore[union-attr]
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
     model.eval()
