@@ -121,7 +121,7 @@ def test_numbers_are_those_of_the_evaluation(shown: Page, scores: Evaluation) ->
     assert number(shown.table["ELBO"]) == [round(scores.elbo, 2), round(scores.elbo_stderr, 2)]
     assert number(shown.table["Reconstruction"]) == [round(scores.reconstruction, 2)]
     assert number(shown.table["KL"]) == [round(scores.kl, 2)]
-    assert number(shown.table["−log p(x)"]) == [round(scores.nll, 2), round(scores.nll_stderr, 2)]
+    assert number(shown.table["NLL, −log p(x)"]) == [round(scores.nll, 2), round(scores.nll_stderr, 2)]
     assert number(shown.table["Monte Carlo error"]) == [float(f"{scores.nll_mc_stderr:.1g}")]
     assert number(shown.table["Bits per dimension"]) == [round(scores.bits_per_dim, 3)]
     assert shown.table["Active units"] == f"{scores.active_units} of 3"
@@ -216,7 +216,7 @@ def test_grey_levels_as_probabilities_are_no_likelihood(
     found = read(digits, replace(scores, is_likelihood=False))
     assert found.all("strong") == ["These numbers are no likelihood."]
     assert "Score" in found.table
-    assert "−log p(x)" not in found.table
+    assert "NLL, −log p(x)" not in found.table
     assert shown.all("strong") == []
 
 
@@ -262,7 +262,7 @@ def test_conditional_samples_have_a_row_for_each_class(tmp_path: Path, undrawn: 
         expected = run.model.sample(y=np.full(12, k), draw=False, seed=0).numpy()
         assert (images[12 * k : 12 * k + 12] == expected).all()
     found = read(run)
-    assert "−log p(x | y)" in found.table
+    assert "NLL, −log p(x | y)" in found.table
     assert found.table["Labels"] == "10 classes, the model is conditioned on them"
 
 

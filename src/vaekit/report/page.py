@@ -82,6 +82,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
         themes={"light": LIGHT, "dark": DARK},
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
         source=run.spec.source,
+        summary=_summary(run, dataset, history),
         version=__version__,
         evaluation=evaluation,
         scores=_scores(evaluation, bool(run.model.condition)),
@@ -100,6 +101,14 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     path = run.path / "report.html"
     write_atomic(path, text)
     return path
+
+
+def _summary(run: Run, dataset: Dataset, history: list[Epoch]) -> str:
+    rows = len(dataset.splits["train"])
+    parameters = sum(p.numel() for p in run.model.parameters())
+    epochs, seconds = max((e.epoch for e in history), default=0), sum(e.seconds for e in history)
+    trained = f"{epochs:,} epoch{'s' * (epochs != 1)} in {_duration(seconds)}"
+    return f"{parameters:,} parameters, trained on {rows:,} rows of {dataset.name} for {trained}."
 
 
 def _template() -> Any:
@@ -122,7 +131,7 @@ def _drawn(folder: Path, picture: Picture) -> Drawn:
 def _scores(e: Evaluation, conditional: bool) -> list[Row]:
     p = "p(x | y)" if conditional else "p(x)"
     samples = f"{e.samples:,} importance sample{'s' * (e.samples > 1)} of each datum"
-    name, lower = f"−log {p}", f"Lower bound of log {p}: reconstruction − KL. Higher is better."
+    name, lower = f"NLL, −log {p}", f"Lower bound of log {p}: reconstruction − KL. Higher is better."
     what = f"Negative log-likelihood by {samples}: an upper bound that more samples tighten. Lower is better."
     if not e.is_likelihood:
         name, lower = "Score", "Reconstruction − KL."
@@ -141,7 +150,7 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         Row(
             "Active units",
             f"{e.active_units} of {e.latent_size}",
-            f"Dimensions with a mean of variance above {ACTIVE}.",
+            f"Latent dimensions whose posterior mean varies with the data (variance above {ACTIVE}).",
         ),
     ]
 
