@@ -482,7 +482,8 @@ def test_parquet_without_pyarrow(world: dict[str, Path], work: Path, monkeypatch
     "error",
     [
         MemoryError(),
-        RuntimeError("CUDA out of memory. Tried to allocate 20 GiB"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 18 GB, max allowed: 18 GB)"),
         MemoryError("Unable to allocate 8 TiB"),
     ],
 )
@@ -494,6 +495,20 @@ def test_no_memory(error: Exception, world: dict[str, Path], monkeypatch: pytest
     assert_refused(
         command("evaluate", world["run"]), "not enough memory for this model and batch; lower training.batch_size"
     )
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: an illegal memory access was encountered", "value cannot be converted without overflow"]
+)
+def test_other_faults_are_not_called_a_want_of_memory(
+    words: str, world: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("vaekit.evaluation.evaluate", fail)
+    with pytest.raises(RuntimeError, match=words):
+        command("evaluate", world["run"])
 
 
 @pytest.mark.parametrize(

@@ -220,11 +220,29 @@ def test_encode_writes_codes_with_their_labels(conditional: Run, tmp_path: Path)
     codes, labels = conditional.encode("train")
     done("encode", conditional.path, "--out", tmp_path / "a.csv", "--split=train")
     header, rows = read_csv(tmp_path / "a.csv")
-    assert header == ["z0", "z1", "z2", "label"]
+    assert header == ["z.0", "z.1", "z.2", "label"]
     np.testing.assert_array_equal(rows[:, :3], codes)
     np.testing.assert_array_equal(rows[:, 3], labels)
     done("encode", conditional.path, "--out", tmp_path / "a.npy", "--draw", "--seed=4")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), conditional.encode(draw=True, seed=4)[0])
+
+
+def test_encode_keeps_every_code_and_names_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = ["ant", "cat"] * 50
+    lines = [f"{a},{b},{label}" for (a, b), label in zip(rng.normal(size=(100, 2)), labels, strict=True)]
+    (tmp_path / "data.csv").write_text("a,b,kind\n" + "\n".join(lines))
+    sizes = {"z": 11, "z1": 2, "y": 2}
+    latents = [f"--set=model.latents.{name}.size={size}" for name, size in sizes.items()]
+    given = (*QUICK, *latents, "--set=data.label=kind", "--set=training.batch_size=50", "--samples=1")
+    done("train", tmp_path / "data.csv", "--out", tmp_path / "run", *given)
+    done("encode", tmp_path / "run", "--out", tmp_path / "codes.csv", "--split=train")
+    with (tmp_path / "codes.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == [f"{name}.{i}" for name, size in sizes.items() for i in range(size)] + ["label"]
+    codes, y = load_run(tmp_path / "run").encode("train")
+    np.testing.assert_array_equal(np.array([row[:-1] for row in rows], np.float32), codes)
+    assert [row[-1] for row in rows] == [("ant", "cat")[each] for each in y]
 
 
 def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
@@ -245,7 +263,7 @@ def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
         )
     done("encode", tmp_path / "npz", "--out", tmp_path / "codes.csv")
     header, rows = read_csv(tmp_path / "codes.csv")
-    assert header == ["z0", "z1", "z2", "y0", "y1"]
+    assert header == ["z.0", "z.1", "z.2", "y0", "y1"]
     np.testing.assert_array_equal(rows[:, 3:], load_run(tmp_path / "npz").encode()[1])
     done("sample", tmp_path / "csv", "--out", tmp_path / "drawn.csv", "-n3")
     assert read_csv(tmp_path / "drawn.csv")[0] == ["a", "b c"]
@@ -290,6 +308,24 @@ def test_parts_are_listed_with_their_options() -> None:
     (mlp,) = [row for row in listed if (row["family"], row["name"]) == ("encoders", "mlp")]
     assert mlp["options"] == {"hidden": [512], "activation": "relu"}
     assert "vamp" in done("parts", "priors")
+
+
+def test_what_is_no_terminal_gets_a_row_a_line() -> None:
+    header, *lines = done("parts").splitlines()
+    listed = json.loads(done("parts", "--json"))
+    assert header.split() == ["family", "name", "summary", "options"]
+    assert len(lines) == len(listed)
+    for line, row in zip(lines, listed, strict=True):
+        assert line.startswith(row["family"])
+        assert row["summary"] in line
+
+
+def test_parts_are_listed_whatever_their_options() -> None:
+    def made(latent: int, width: float, shape: object = complex(1, 2)) -> nn.Module:
+        return Wide(latent, width)
+
+    listed = json.loads(done("parts", "priors", "--json", parts=PARTS.extended(priors={"made": made})))
+    assert listed[-1]["options"] == {"width": None, "shape": "(1+2j)"}
 
 
 # -- parts of one's own ------------------------------------------------------------------------------------------------

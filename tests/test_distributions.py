@@ -132,6 +132,46 @@ def test_scaled_pays_its_jacobian():
     assert torch.allclose(p.variance, torch.tensor([0.25, 256.0]))
 
 
+def test_scaled_pays_its_jacobian_for_every_dimension_of_an_event():
+    base = independent(Normal(torch.zeros(3), torch.tensor([1.0, 2.0, 3.0])))
+    x = torch.randn(4, 3)
+    for scale in (torch.tensor(5.0), torch.tensor([0.5, 8.0, 2.0]), torch.rand(4, 3) + 0.5):
+        p = Scaled(base, torch.tensor(-1.0), scale)
+        want = stats.norm(-1.0, scale * base.base_dist.scale).logpdf(x).sum(-1)
+        assert np.allclose(p.log_prob(x), want)
+    assert p.batch_shape == (4,)
+
+
+def test_scaled_by_a_scale_of_its_own_for_each_draws_each_on_its_own():
+    p = Scaled(Normal(0.0, 1.0), torch.tensor(0.0), torch.ones(2))
+    with seeded(0):
+        left, right = p.sample((20_000,)).unbind(-1)
+    assert p.batch_shape == (2,)
+    assert torch.corrcoef(torch.stack([left, right]))[0, 1].abs() < ERRORS / 20_000**0.5
+
+
+OWN = {
+    "levels": lambda: Levels(torch.randn(2, 5)),
+    "discretized-logistic": lambda: DiscretizedLogistic(torch.randn(2) + 2, torch.tensor(1.5), 5),
+    "tilted-uniform": lambda: TiltedUniform(torch.randn(2)),
+    "scaled": lambda: Scaled(Normal(torch.randn(2), 1.0), torch.tensor(1.0), torch.tensor([0.5, 2.0])),
+    "mixture": lambda: Mixture(torch.randn(2, 3), Normal(torch.randn(2, 3), 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_expanded_they_are_the_same_for_all_of_a_batch(name: str):
+    p = independent(OWN[name]())
+    many = p.expand((4, 3))
+    with seeded(0):
+        x = many.sample()
+    assert x.shape == (4, 3, 2)
+    assert len(x.unique(dim=1)[0]) > 1
+    assert type(many.base_dist) is type(p.base_dist)
+    assert torch.allclose(many.log_prob(x), p.log_prob(x))
+    assert torch.allclose(many.mean, p.mean.expand(4, 3, 2))
+
+
 def test_mixture_is_the_weighted_sum_of_its_components():
     logits, loc, scale = torch.randn(3), torch.randn(3, 2), torch.rand(3, 2) + 0.2
     p, z = Mixture(logits, diagonal(loc, scale)), torch.randn(5, 4, 2)
@@ -235,6 +275,11 @@ def test_kl_terms_are_one_a_dimension_where_both_factorise():
     assert terms.shape == (3, 2)
     assert torch.allclose(terms, kl_divergence(q.base_dist, p.base_dist))
     assert kl_terms(full_rank(0), p).shape == (3, 1)
+    # Of a pair whose formula only torch has, too.
+    laplace = independent(Laplace(torch.ones(2), torch.tensor([0.5, 2.0])))
+    terms = kl_terms(q, laplace)
+    assert terms.shape == (3, 2)
+    assert torch.equal(terms, kl_divergence(q.base_dist, laplace.base_dist))
 
 
 @given(st.lists(st.tuples(*[st.floats(-5, 5)] * 4), min_size=1, max_size=4))
@@ -336,6 +381,29 @@ def test_seeded_repeats_and_leaves_the_stream_as_it_was():
     with seeded(None):
         torch.rand(1)
     assert not torch.equal(torch.get_rng_state(), before)
+
+
+class Accelerator:
+    """A device's random stream, as `torch.mps` has it: a number that counts up."""
+
+    def __init__(self) -> None:
+        self.state = 0
+
+    def get_rng_state(self, device: int = 0) -> int:
+        return self.state
+
+    def set_rng_state(self, state: int, device: int = 0) -> None:
+        self.state = state
+
+
+def test_seeded_leaves_the_stream_of_any_accelerator_as_it_was(monkeypatch: pytest.MonkeyPatch):
+    mps = Accelerator()
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    monkeypatch.setattr(torch, "get_device_module", lambda kind: {"mps": mps}[kind])
+    with seeded(7):
+        mps.state += 5
+    assert mps.state == 0
 
 
 def test_importing_flows_leaves_argument_validation_as_it_was():

@@ -56,6 +56,14 @@ def test_booleans_and_integers_are_numbers():
     Domain("grey", levels=256).check(np.array([0, 255], np.uint8))
 
 
+def test_numbers_of_any_type_are_kept_as_floats():
+    assert Domain("unit", location=0, scale=2).limits == (0.0, 2.0)
+    assert Domain("unit", scale=np.float32(2)).limits == (0.0, 2.0)
+    columns = Domain("real", location=np.array([1, 2]), scale=[1, 2])
+    assert columns == Domain("real", location=(1.0, 2.0), scale=(1.0, 2.0))
+    assert hash(columns) == hash(Domain("real", location=(1.0, 2.0), scale=(1.0, 2.0)))
+
+
 def test_grey_levels_are_scaled_to_one():
     assert Domain("grey", levels=2).scale == 1.0
     assert Domain("grey", levels=17).scale == 16.0
@@ -69,6 +77,7 @@ def test_grey_levels_are_scaled_to_one():
         {"kind": "grey"},
         {"kind": "binary", "levels": 2},
         {"kind": "categorical", "levels": 1},
+        {"kind": "grey", "levels": 2.5},
         {"kind": "real", "scale": 0.0},
         {"kind": "real", "scale": (1.0, -1.0)},
         {"kind": "real", "scale": float("inf")},

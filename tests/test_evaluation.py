@@ -17,6 +17,11 @@ from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate
+from vaekit.likelihoods import Bernoulli
+from vaekit.models import VAE
+from vaekit.networks import MLP
+from vaekit.posteriors import DiagonalNormal
+from vaekit.priors import StandardNormal
 
 
 @pytest.fixture(autouse=True)
@@ -140,10 +145,49 @@ def test_grey_pixels_as_probabilities_are_no_likelihood():
     assert not evaluate(model, split_of(torch.rand(3, 4), relaxed), samples=2).is_likelihood
 
 
+def test_a_split_is_read_the_same_by_all():
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (2_300, 12)).astype(np.uint8))
+    y = torch.arange(2_300)
+
+    def read(seed: int) -> Tensor:
+        data = TensorSplit(x, y, Domain("grey", levels=5), Treatment("stochastic", seed=seed))
+        blocks = list(data.blocks())
+        assert torch.equal(torch.cat([labels for _, labels in blocks]), y)  # type: ignore[misc]
+        return torch.cat([rows for rows, _ in blocks])
+
+    torch.manual_seed(0)
+    first, state = read(3), torch.random.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(first, read(3))
+    torch.manual_seed(0)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert not torch.equal(first, read(4))
+    assert not torch.equal(first[:1_000], first[1_000:2_000])
+    p = (x / 4).mean()
+    assert abs(first.mean() - p) < 4 * (p * (1 - p) / first.numel()).sqrt()
+
+
+def test_monte_carlo_errors_are_right_where_data_are_drawn():
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (40, 12)).astype(np.uint8))
+    data = TensorSplit(x, None, Domain("grey", levels=5), Treatment("stochastic"))
+    model = VAE(
+        MLP((12,), hidden=(5,)),
+        {"z": DiagonalNormal(5, 2)},
+        {"z": StandardNormal(2)},
+        MLP((2,), (1, 12), hidden=(5,)),
+        Bernoulli((12,), Domain("binary")),
+    )
+    scores = [evaluate(model, data, 50, seed=seed) for seed in range(60)]
+    spread = float(np.std([each.nll for each in scores], ddof=1))
+    assert spread == pytest.approx(np.mean([each.nll_mc_stderr for each in scores]), rel=4 / np.sqrt(2 * 59))
+
+
 def test_progress_ends_at_all_data_and_samples_are_checked():
     truth, seen = linear_gaussian(), []
-    evaluate(truth.model(), of(truth, 10), samples=2, memory=0, on_progress=lambda done, n: seen.append((done, n)))
-    assert seen == [(i + 1, 10) for i in range(10)]
+    data = of(truth, 2_500)
+    evaluate(truth.model(), data, samples=2, on_progress=lambda done, n: seen.append((done, n)))
+    assert seen == [(1_000, 2_500), (2_000, 2_500), (2_500, 2_500)]
     with refuses("samples must be at least 1, got 0"):
         evaluate(truth.model(), of(truth, 10), samples=0)
 

@@ -19,7 +19,7 @@ from vaekit.domains import Domain
 from vaekit.models import VAE
 from vaekit.objectives import ELBO, IWAE
 from vaekit.parts import PARTS
-from vaekit.trace import Trace, score
+from vaekit.trace import Latent, Trace, score
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +194,7 @@ def test_score_does_not_overflow_where_weights_do():
         log_weight = property(lambda self: self.x)
 
     def deal(count: int) -> Trace:
-        trace = Given(next(weights), q, ())
+        trace = Given(next(weights), q, (Latent("z", torch.zeros(1, 2, 1), q, q),))
         object.__setattr__(trace, "log_px", torch.zeros(1, 2))
         return trace
 

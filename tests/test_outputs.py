@@ -59,6 +59,14 @@ def test_columns_whose_number_does_not_fit_are_numbered(columns: tuple[str, ...]
     assert read_csv(tmp_path / "a.csv")[0] == ["x0", "x1"]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize(("columns", "extra"), [(["a", "a"], {}), (["a", "b"], {"b": np.arange(3)})])
+def test_columns_of_one_name_are_refused(ending: str, columns: list[str], extra: dict, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"more than one column of the name '{columns[1]}'"):
+        write_array(tmp_path / f"t{ending}", ARRAY, columns, extra)
+    assert not os.listdir(tmp_path)
+
+
 def test_images_are_a_row_of_elements_each_in_a_table(tmp_path: Path) -> None:
     write_array(tmp_path / "a.csv", IMAGES)
     header, *rows = read_csv(tmp_path / "a.csv")

@@ -10,10 +10,10 @@ from models_for_tests import refuses
 from torch import nn
 
 from vaekit.domains import Domain
-from vaekit.likelihoods import check_domain
-from vaekit.parts import CONTEXT, PARTS, build, check, options
+from vaekit.likelihoods import Bernoulli, check_domain
+from vaekit.parts import CONTEXT, PARTS, build, catalogue, check, options
 from vaekit.priors import Mixture
-from vaekit.schedules import Linear
+from vaekit.schedules import Linear, Schedule
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
 ALL = [(family, name) for family in FAMILIES for name in getattr(PARTS, family)]
@@ -21,8 +21,8 @@ ALL = [(family, name) for family in FAMILIES for name in getattr(PARTS, family)]
 
 @pytest.mark.parametrize(("family", "name"), ALL)
 def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
-    accepted = options(getattr(PARTS, family)[name])
-    assert not CONTEXT & accepted.keys()
+    accepted = options(getattr(PARTS, family)[name], family)
+    assert not CONTEXT[family] & accepted.keys()
     defaults = {key: option.default for key, option in accepted.items() if option.default is not None}
     if family == "objectives" and "beta" in defaults:
         assert defaults["beta"] == 1.0
@@ -76,10 +76,34 @@ def test_an_option_that_must_be_given_is_asked_for():
             super().__init__()
 
     mine = PARTS.extended(priors={"needy": Needy})
-    assert list(options(Needy)) == ["temperature"]
+    assert list(options(Needy, "priors")) == ["temperature"]
     with refuses("prior 'needy' needs the option 'temperature'"):
         check(mine, "priors", "needy", {})
     assert isinstance(build(mine, "priors", "needy", {"temperature": 2}, latent=3), Needy)
+    (entry,) = [entry for entry in catalogue(mine, "priors") if entry.name == "needy"]
+    assert entry.options == {"temperature": None}
+
+
+def test_what_a_family_is_not_given_is_asked_for():
+    """The encoder is for priors only, a learning rate for optimizers only."""
+
+    def made(event_shape: tuple[int, ...], domain: Domain, encoder: nn.Module, lr: float = 0.1) -> nn.Module:
+        return nn.Identity()
+
+    mine = PARTS.extended(likelihoods={"made": made}, priors={"made": made})
+    context = {"event_shape": (2,), "domain": Domain("real"), "encoder": nn.Identity()}
+    assert list(options(made, "likelihoods")) == ["encoder", "lr"]
+    assert list(options(made, "priors")) == ["lr"]
+    with refuses("likelihood 'made' needs the option 'encoder'"):
+        build(mine, "likelihoods", "made", {}, **context)
+    build(mine, "priors", "made", {"lr": 3}, **context)
+
+
+def test_a_summary_is_a_whole_paragraph_in_one_line():
+    summaries = {(entry.family, entry.name): entry.summary for entry in catalogue()}
+    assert set(summaries) == set(ALL)
+    assert summaries["objectives", "elbo"].endswith("lower bound at beta = 1 (Kingma & Welling 2014, eq. 7).")
+    assert all(summary.endswith(".") and "\n" not in summary for summary in summaries.values())
 
 
 def test_partials_and_functions_are_parts():
@@ -99,6 +123,15 @@ def test_partials_and_functions_are_parts():
 def test_schedules_are_built_where_an_option_is_one():
     elbo = build(PARTS, "objectives", "elbo", {"beta": {"name": "linear", "until": 0.5}})
     assert elbo.beta == Linear(until=0.5)
+
+
+def test_a_table_with_a_name_is_a_schedule_only_where_an_option_may_be_one():
+    def made(options: dict[str, str], rate: Schedule) -> tuple[dict[str, str], Schedule]:
+        return options, rate
+
+    mine = PARTS.extended(objectives={"made": made})
+    given = {"options": {"name": "linear"}, "rate": {"name": "linear", "until": 0.5}}
+    assert build(mine, "objectives", "made", given) == ({"name": "linear"}, Linear(until=0.5))
 
 
 def test_extending_leaves_the_tables_as_they_are():
@@ -130,4 +163,4 @@ def test_a_likelihood_that_declares_no_domains_or_is_not_there_is_refused():
     with refuses("the data are grey levels 0..16; what fits: discretized-logistic, binomial, categorical; or set"):
         check_domain(PARTS.likelihoods, "bernoulli", Domain("grey", levels=17))
     with refuses("what fits: none of those named"):
-        check_domain(PARTS.likelihoods, "bernoulli", Domain("count"))
+        check_domain({"bernoulli": Bernoulli}, "bernoulli", Domain("count"))

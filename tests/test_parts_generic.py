@@ -44,7 +44,7 @@ class Bell(Likelihood):
 
 
 class Counts(nn.Module):
-    """A toy likelihood that derives from nothing of vaekit's, of a kind of data that vaekit has none for."""
+    """A toy likelihood that derives from nothing of vaekit's."""
 
     domains = ("count",)
 

@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from vaekit import history
 from vaekit.datasets import load
 from vaekit.errors import RunError
+from vaekit.objectives import ELBO
 from vaekit.recipes import RECIPES
-from vaekit.runs import CONTENTS, Run, fingerprint, load_run, resolve, train
+from vaekit.runs import CONTENTS, Run, _claim, _class_of, fingerprint, load_run, resolve, train
 from vaekit.spec import Spec, parse_toml
+from vaekit.training import Epoch, look
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +196,83 @@ def test_a_run_that_was_cut_off_loads_as_its_newest_state(sets: tuple[str, ...],
     assert equal(weights(load_run(run.path).model), weights(run.model))
 
 
+class Stop(Exception):
+    pass
+
+
+def stop_at(epoch: int) -> Callable[[list[Epoch]], None]:
+    def on_epoch(records: list[Epoch]) -> None:
+        if records[0].epoch == epoch:
+            raise Stop
+
+    return on_epoch
+
+
+def test_a_run_cut_off_while_it_is_extended_is_not_what_it_was_before(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    with pytest.raises(Stop):
+        train(out=run.path, resume=True, epochs=6, on_epoch=stop_at(5))
+    loaded = load_run(run.path)
+    assert not equal(weights(loaded.model), weights(run.model))
+    assert max(record.epoch for record in loaded.history()) == 5
+
+
+def test_early_stopping_gives_the_best_of_the_past_that_is_kept(tmp_path: Path) -> None:
+    sets = ("training.early_stopping=50", "training.checkpoint_every=3", "training.learning_rate=1e-2")
+    whole = small_run(tmp_path / "whole", *sets, "training.epochs=4")
+    with pytest.raises(Stop):
+        train("digits", tmp_path / "cut", sets=[*SMALL, *sets, "training.epochs=9"], on_epoch=stop_at(6))
+    cut = train(out=tmp_path / "cut", resume=True, epochs=4)
+    best = min(record.terms["loss"] for record in cut.history() if record.split == "valid")
+    data = cut.data("valid")
+    assert look(cut.model, data, ELBO(), 100)["loss"] == pytest.approx(best, rel=1e-6)
+    assert [r.terms["loss"] for r in cut.history()] == [r.terms["loss"] for r in whole.history()]
+    assert equal(weights(cut.model), weights(whole.model))
+
+
+def test_one_folder_is_trained_into_by_one_process(run: Run, tmp_path: Path) -> None:
+    def again(records: list[Epoch]) -> None:
+        with pytest.raises(RunError, match="another process is training into"):
+            train(out=tmp_path / "run", resume=True, epochs=9)
+
+    train("digits", tmp_path / "run", sets=SMALL, on_epoch=again)
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_runs_without_a_folder_never_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: _claim(Path("runs/digits")), range(12)))
+    assert len(folders) == 12
+    with pytest.raises(ValueError, match="unknown target"):
+        train("digist")
+    assert len(os.listdir("runs")) == 12
+
+
+def test_fewer_rows_than_a_batch_are_one_batch(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv")
+    run = train(path, tmp_path / "run", sets=["data.label=kind"], epochs=1)
+    assert run.spec.training.batch_size == len(run.dataset.splits["train"]) < 128
+
+
+def test_labels_are_names_and_numbers_only_where_no_name_is_one() -> None:
+    assert [_class_of(label, ("ant", "bee")) for label in ("bee", "1", 0)] == [1, 1, 0]
+    assert _class_of("3", ("3", "4", "5")) == 0
+    assert _class_of(2, ("3", "4", "5")) == 2
+    for label in ("2", 3, -1, "six"):
+        with pytest.raises(ValueError, match=f"unknown label '{label}'"):
+            _class_of(label, ("3", "4", "5"))
+
+
+def test_records_are_json_even_if_a_term_is_not_finite(tmp_path: Path) -> None:
+    history.append(tmp_path, [Epoch(1, 3, "valid", {"loss": float("nan"), "kl": 2.0}, 0.1, 5)])
+    line = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+    assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
+    (record,) = history.read(tmp_path)
+    assert np.isnan(record.terms["loss"])
+    assert record.terms["kl"] == 2.0
+
+
 def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     with pytest.raises(RunError, match="is a run on 'digits', not on 'mnist'"):
@@ -301,7 +382,7 @@ def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> No
     [
         (
             {"sets": ["training.seed=1"]},
-            "keeps its own spec; leave out 'training.seed=1', only the number of epochs can change",
+            "keeps its own spec; leave out 'training.seed=1', only the number of epochs and the device can change",
         ),
         ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
         ({"epochs": 0}, "training.epochs is 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from models_for_tests import DOMAINS, refuses
 
 from vaekit.datasets import Dataset, Split, Treatment
 from vaekit.domains import Domain
+from vaekit.likelihoods import Bernoulli
 from vaekit.objectives import ELBO
 from vaekit.parts import PARTS
 from vaekit.schedules import Constant, Cosine, Cyclic
@@ -168,6 +170,8 @@ BAD_VALUES = [
     ("training.optimizer", "adan", "unknown optimizer 'adan' (did you mean 'adam'?)"),
     ("training.optimizer", {"name": "sgd", "momentun": 1}, "'momentun' (did you mean 'momentum'?)"),
     ("data.binarize", "static ", "spec data.binarize is 'static '"),
+    ("data.levels", 1, "spec data.levels is 1"),
+    ("data.test", -1, "spec data.test is -1"),
     ("data.names", "digits", "unknown key of spec data: 'names' (did you mean 'name'?)"),
     ("model.encoder", "conw", "unknown encoder 'conw' (did you mean 'conv'?); accepted: mlp, conv"),
     ("training.learning_rate", {"start": 1}, "spec training.learning_rate"),
@@ -287,15 +291,16 @@ def test_bad_toml_is_one_line(text: str):
 
 @pytest.mark.parametrize("kind", DOMAINS)
 def test_without_a_likelihood_the_first_that_fits_is_taken(kind: str):
-    if kind == "count":
-        with refuses("no named likelihood is a density of counts"):
-            with_likelihood(Spec(), DOMAINS[kind])
-        return
     spec = with_likelihood(Spec(), DOMAINS[kind])
     assert spec.model.likelihood is not None
     assert kind in PARTS.likelihoods[spec.model.likelihood.name].domains
     assert with_likelihood(spec, DOMAINS[kind]) == spec
     assert build_model(spec.model, Schema(event_shape=(3,), domain=DOMAINS[kind])).event_shape == (3,)
+
+
+def test_without_a_named_likelihood_that_fits_one_is_asked_for():
+    with refuses("no named likelihood is a density of counts"):
+        with_likelihood(Spec(), DOMAINS["count"], replace(PARTS, likelihoods={"bernoulli": Bernoulli}))
 
 
 def test_a_likelihood_of_other_data_is_refused():

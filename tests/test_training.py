@@ -20,7 +20,7 @@ from vaekit.parts import PARTS
 from vaekit.runs import load_run, train
 from vaekit.schedules import Cosine
 from vaekit.trace import Trace
-from vaekit.training import Epoch, fit, look
+from vaekit.training import Epoch, look, optimize
 
 SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another order
 
@@ -28,7 +28,9 @@ SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another or
 def fitted(p: Pieces, **options: Any) -> list[Epoch]:
     """`fit` on the pieces, and its records."""
     records: list[Epoch] = []
-    fit(p.model, p.train, options.pop("valid", p.valid), p.objective, p.options, on_epoch=records.extend, **options)
+    optimize(
+        p.model, p.train, options.pop("valid", p.valid), p.objective, p.options, on_epoch=records.extend, **options
+    )
     return records
 
 
@@ -97,8 +99,9 @@ def test_ema_is_the_average_of_the_weights_after_each_step(tmp_path: Path) -> No
     state = load_tensors(tmp_path / "checkpoints/epoch-000002.safetensors")
     last = {name.removeprefix("model/"): tensor for name, tensor in state.items() if name.startswith("model/")}
     average = seen[0]
-    for now in [*seen[1:], last]:
-        average = {name: 0.9 * average[name] + 0.1 * now[name] for name in now}
+    for t, now in enumerate([*seen[1:], last]):
+        decay = min(0.9, (1 + t) / (10 + t))
+        average = {name: decay * average[name] + (1 - decay) * now[name] for name in now}
     assert len(seen) == 8
     for name, tensor in weights(p.model).items():
         torch.testing.assert_close(tensor, average[name], **SUMS)
@@ -357,7 +360,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(tmp_path: Path) 
         return replace(loss, loss=loss.loss * float("nan")) if len(looks) in (1, 3) else loss
 
     p.objective = sometimes_nan
-    state = fit(p.model, p.train, p.valid, p.objective, p.options, folder=tmp_path)
+    state = optimize(p.model, p.train, p.valid, p.objective, p.options, folder=tmp_path)
     assert (state.epoch, state.best_epoch) == (4, 4)
 
 
@@ -410,7 +413,7 @@ def test_a_kill_between_any_two_writes_is_made_whole(tmp_path: Path) -> None:
 def test_progress_is_reported_in_order_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.training.POLL_SECONDS", 0.0)
     p, seen = pieces(rows=350), []
-    fit(p.model, p.train, p.valid, p.objective, p.options, on_progress=seen.append)
+    optimize(p.model, p.train, p.valid, p.objective, p.options, on_progress=seen.append)
     assert [(s.epoch, s.step, s.steps, s.epochs) for s in seen] == [(e, i, 4, 2) for e in (0, 1) for i in (1, 2, 3, 4)]
     assert all(s.rows_per_second > 0 and {"loss", "elbo", "kl"} <= s.terms.keys() for s in seen)
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from .datasets import load as load_dataset
     from .domains import Domain
     from .evaluation import Evaluation, evaluate
+    from .fitting import fit
     from .models import VAE
     from .parts import PARTS, Parts
+    from .report import write_report
     from .runs import Run, load_run, train
     from .spec import Schema, Spec, build_model
-    from .training import fit
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,8 @@ _HOME = {
     "Schema": "spec",
     "Spec": "spec",
     "build_model": "spec",
-    "fit": "training",
+    "fit": "fitting",
+    "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022
@@ -60,6 +62,7 @@ __all__ = [  # noqa: RUF022
     "load_dataset",
     "load_run",
     "train",
+    "write_report",
 ]
 
 

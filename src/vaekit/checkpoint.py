@@ -36,7 +36,7 @@ def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:
         else:
             write(temporary)
         os.chmod(temporary, mode)  # the user's own default, whatever the writer made of it
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -191,6 +191,10 @@ class Checkpoints:
         if found is None:
             raise RunError(f"{self.folder} has no training state to resume from")
         path, state = found
+        with suppress(RunError, KeyError, ValueError), _opened(self.best) as file:
+            newer = int(file.metadata()["epoch"]) > state.epoch
+            if newer:
+                self.best.unlink()
         tensors = load_tensors(path)
         for prefix, model in models.items():
             set_model_tensors(model, _below(tensors, prefix), path)

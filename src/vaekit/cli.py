@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 LINE_SECONDS = 5.0
+WIDEST = 100_000
 out = Console()
 err = Console(stderr=True)
 
@@ -175,19 +176,20 @@ def encode(
     device: Device = "auto",
 ) -> None:
     """Write the latent codes of a split: posterior means, or draws; a table has the labels beside them."""
+    import numpy as np
+
     from .outputs import check_ending, write_array
 
     check_ending(path)
     loaded = _load(run, device, context)
     codes, labels = loaded.encode(split, draw=draw, seed=seed)
-    names = [f"{name}{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
-    beside = (
-        {}
-        if labels is None
-        else {"label": labels}
-        if labels.ndim == 1
-        else {f"y{i}": y for i, y in enumerate(labels.T)}
-    )
+    # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
+    names = [f"{name}.{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
+    beside = {}
+    if labels is not None and labels.ndim == 1:
+        beside["label"] = np.array(loaded.dataset.classes)[labels]
+    elif labels is not None:
+        beside = {f"y{i}": y for i, y in enumerate(labels.T)}
     write_array(path, codes, names, beside)
     _say(f"{path}: {' x '.join(map(str, codes.shape))}")
 
@@ -245,7 +247,7 @@ def parts(
 
     rows = [asdict(row) for row in catalogue(_parts(context), show)]
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2, default=str))  # a default may be any object
     else:
         _print_rows(rows, ("family", "name", "summary", "options"))
 
@@ -275,9 +277,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
             raise
         return _fail(_message(error), 2)
     except (MemoryError, RuntimeError, TypeError) as error:
-        # torch says in words that memory is out, or that a size is beyond any memory.
-        out_of_memory = isinstance(error, MemoryError) or re.search("memory|overflow", str(error), re.IGNORECASE)
-        if os.environ.get("VAEKIT_DEBUG") or not out_of_memory:
+        if os.environ.get("VAEKIT_DEBUG") or not _is_out_of_memory(error):
             raise
         return _fail(
             "not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2
@@ -299,6 +299,20 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    from torch import OutOfMemoryError
+
+    # Where torch has no type for it: the allocators of CPU, MPS and a CUDA device that is full at the start, and sizes
+    # beyond any memory.
+    words = (
+        "DefaultCPUAllocator: |MPS backend out of memory|CUDA error: out of memory|"
+        "Storage size calculation overflowed|Overflow when unpacking long"
+    )
+    return isinstance(error, OutOfMemoryError) or re.search(words, str(error)) is not None
 
 
 def _plain(text: str) -> str:
@@ -343,7 +357,12 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*header, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*map(escape, row))
-    out.print(table, highlight=False)
+    _print_lines(table)
+
+
+def _print_lines(table: Table) -> None:
+    """Print a table, wrapped to a terminal; elsewhere each row is one line, for what reads lines."""
+    (out if out.is_terminal else Console(width=WIDEST)).print(table, highlight=False)
 
 
 def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
@@ -351,9 +370,8 @@ def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def _print_scores(scores: Evaluation) -> None:
-    table = Table(
-        title=f"{scores.split}, {scores.n:,} data, nats per datum", box=None, show_header=False, title_justify="left"
-    )
+    _say(f"{scores.split}, {scores.n:,} data, nats per datum")
+    table = Table(box=None, show_header=False)
     rows = [
         ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
         ("reconstruction", f"{scores.reconstruction:.2f}"),
@@ -364,7 +382,7 @@ def _print_scores(scores: Evaluation) -> None:
     ]
     for name, value in rows:
         table.add_row(name, value)
-    out.print(table, highlight=False)
+    _print_lines(table)
     if not scores.is_likelihood:
         _say("grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood")
 

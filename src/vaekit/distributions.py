@@ -24,6 +24,8 @@ from torch.distributions import (
 from torch.distributions.kl import kl_divergence
 from torch.nn.functional import logsigmoid, softplus
 
+_Shape = torch.Size | list[int] | tuple[int, ...]
+
 
 class Levels(Categorical):
     """A categorical distribution over the numbers 0..L-1, which unlike `Categorical` has the mean of those numbers.
@@ -37,6 +39,9 @@ class Levels(Categorical):
     def __init__(self, logits: Tensor) -> None:
         super().__init__(logits=logits, validate_args=False)
 
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> Levels:
+        return Levels(self.logits.expand(*batch_shape, self._num_events))
+
     @property
     def mean(self) -> Tensor:
         return self.probs @ torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
@@ -46,7 +51,7 @@ class Levels(Categorical):
         levels = torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
         return self.probs @ levels.square() - self.mean.square()
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
         return super().sample(torch.Size(sample_shape)).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -70,6 +75,9 @@ class DiscretizedLogistic(Distribution):
         self.loc, self.scale, self.levels = loc, scale, levels
         super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
 
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> DiscretizedLogistic:
+        return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels)
+
     @property
     def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self.levels - 1)
@@ -82,7 +90,7 @@ class DiscretizedLogistic(Distribution):
             total += torch.sigmoid((self.loc - (level - 0.5)) / self.scale)
         return total
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -116,6 +124,9 @@ class TiltedUniform(Distribution):
         self.logits = logits
         super().__init__(logits.shape, validate_args=False)
 
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> TiltedUniform:
+        return TiltedUniform(self.logits.expand(batch_shape))
+
     def _near_zero(self) -> tuple[Tensor, Tensor]:
         # Below 0.1 the closed forms lose digits and their series are exact; `away` keeps NaN out of the other branch.
         near = self.logits.abs() < 0.1
@@ -128,7 +139,7 @@ class TiltedUniform(Distribution):
         series = 0.5 + self.logits * (1 / 12 - s * (1 / 720 - s / 30240))
         return torch.where(near, series, -1 / torch.expm1(-away) - 1 / away)
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
@@ -148,7 +159,8 @@ class TiltedUniform(Distribution):
 class Scaled(Distribution):
     """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
 
-    log p(x) = log base((x - location) / scale) - log scale.
+    log p(x) = log base((x - location) / scale) - sum log scale, the sum over the elements of an event. location and
+    scale are of any shape that broadcasts with the batch and event shape of `base`; they may widen its batch.
 
     >>> from torch.distributions import Uniform
     >>> p = Scaled(Uniform(0.0, 1.0), torch.tensor(0.0), torch.tensor(256.0))
@@ -159,8 +171,14 @@ class Scaled(Distribution):
     arg_constraints = {}
 
     def __init__(self, base: Distribution, location: Tensor, scale: Tensor) -> None:
-        self.base, self.location, self.scale = base, location, scale
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+        whole = torch.broadcast_shapes(base.batch_shape + base.event_shape, location.shape, scale.shape)
+        batch = whole[: len(whole) - len(base.event_shape)]
+        self.base = base if base.batch_shape == batch else base.expand(batch)
+        self.location, self.scale = location, scale
+        super().__init__(batch, base.event_shape, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> Scaled:
+        return Scaled(self.base.expand(batch_shape), self.location, self.scale)
 
     @property
     def mean(self) -> Tensor:
@@ -170,11 +188,14 @@ class Scaled(Distribution):
     def variance(self) -> Tensor:
         return self.scale.square() * self.base.variance
 
-    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
         return self.location + self.scale * self.base.sample(torch.Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.base.log_prob((value - self.location) / self.scale) - self.scale.log()
+        log_scale = self.scale.log()
+        if self.event_shape:
+            log_scale = log_scale.expand(self.batch_shape + self.event_shape).flatten(-len(self.event_shape)).sum(-1)
+        return self.base.log_prob((value - self.location) / self.scale) - log_scale
 
 
 class Mixture(MixtureSameFamily):
@@ -186,6 +207,10 @@ class Mixture(MixtureSameFamily):
 
     def __init__(self, logits: Tensor, components: Distribution) -> None:
         super().__init__(Categorical(logits=logits, validate_args=False), components, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> Mixture:
+        shape = (*batch_shape, self._num_component)
+        return Mixture(self.mixture_distribution.logits.expand(shape), self.component_distribution.expand(shape))
 
     def _pad(self, x: Tensor) -> Tensor:
         padded = super()._pad(x)
@@ -215,8 +240,14 @@ def _normal_terms(q: Normal, p: Normal) -> Tensor:
 def _independent_terms(q: Independent, p: Independent) -> Tensor | None:
     if q.reinterpreted_batch_ndims != 1 or p.reinterpreted_batch_ndims != 1:
         return None
-    formula = _ELEMENTWISE.get((type(q.base_dist), type(p.base_dist)))
-    return None if formula is None else formula(q.base_dist, p.base_dist)
+    return _ELEMENTWISE.get((type(q.base_dist), type(p.base_dist)), _torch_kl)(q.base_dist, p.base_dist)
+
+
+def _torch_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return None
 
 
 def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
@@ -229,7 +260,7 @@ def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
     return (0.5 * (trace + shift - q.loc.shape[-1] + log_det)).unsqueeze(-1)
 
 
-_ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor]] = {(Normal, Normal): _normal_terms}
+_ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {(Normal, Normal): _normal_terms}
 _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Independent, Independent): _independent_terms,
     (MultivariateNormal, Independent): _full_rank_terms,
@@ -244,12 +275,10 @@ def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
     """
     formula = _TERMS.get((type(q), type(p)))
     terms = None if formula is None else formula(q, p)
-    if terms is not None:
-        return terms
-    try:
-        return kl_divergence(q, p).unsqueeze(-1)
-    except NotImplementedError:
-        return None
+    if terms is None:
+        whole = _torch_kl(q, p)
+        terms = None if whole is None else whole.unsqueeze(-1)
+    return terms
 
 
 def kl(q: Distribution, p: Distribution) -> Tensor | None:
@@ -297,6 +326,8 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    accelerator = torch.accelerator.current_accelerator()  # CUDA, MPS, …: each has its own streams
+    kind = "cuda" if accelerator is None else accelerator.type
+    with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
         torch.manual_seed(seed)
         yield

@@ -54,10 +54,14 @@ class Domain:
             raise ValueError(
                 f"domain {self.kind!r} with levels={self.levels}: levels go with 'grey' and 'categorical' only"
             )
-        if self.levels is not None and self.levels < 2:
-            raise ValueError(f"domain {self.kind!r} needs at least 2 levels, got {self.levels}")
+        if self.levels is not None and not (isinstance(self.levels, int) and self.levels >= 2):
+            raise ValueError(f"domain {self.kind!r} needs at least 2 levels, a whole number, got {self.levels}")
         if self.relaxed and self.kind != "binary":
             raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
+        for name in ("location", "scale"):  # floats, whatever numbers were given
+            value = getattr(self, name)
+            kept = tuple(float(each) for each in value) if np.ndim(value) else float(value)
+            object.__setattr__(self, name, kept)
         if self.kind == "grey" and self.levels is not None:
             if self.location != 0.0 or self.scale not in (1.0, self.levels - 1):
                 raise ValueError(f"grey levels have location 0, scale levels - 1; got {self.location}, {self.scale}")

@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from .datasets.tensors import TensorSplit
-from .distributions import mean, seeded
+from .datasets import Dataset, Treatment
+from .datasets.tensors import TensorSplit, as_split
+from .distributions import seeded
 from .models import VAE
-from .trace import plan, score, sum_type
+from .models.vae import MEMORY
 
-MEMORY = 256 * 2**20
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
 
@@ -49,10 +49,11 @@ class Evaluation:
 
 def evaluate(
     model: VAE,
-    data: TensorSplit,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
     samples: int = 1000,
     *,
     split: str = "test",
+    treatment: Treatment | None = None,
     seed: int = 0,
     memory: int = MEMORY,
     on_progress: Callable[[int, int], None] = lambda done, n: None,
@@ -64,21 +65,18 @@ def evaluate(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    model.eval()
-    n, totals = len(data), _Totals()
-    per_latent: dict[str, Tensor] = {}
-    with seeded(seed), torch.no_grad():
-        x, y = data.batch(slice(0, 1))
-        batch, chunk = plan(model.trace, x, y, n, samples, memory)
-        for start in range(0, n, batch):
-            x, y = data.batch(slice(start, start + batch))
-            scores = score(lambda s, x=x, y=y: model.trace(x, y, s), samples, chunk)  # type: ignore[misc]
-            for name, terms in scores.kl_terms.items():
-                per_latent[name] = per_latent[name] + terms.sum(0) if name in per_latent else terms.sum(0)
-            means = torch.cat([mean(latent.q) for latent in model.trace(x, y).latents], -1).to(sum_type(x.device))
+    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    n, done, totals = len(data), 0, _Totals()
+    with seeded(seed):
+        for x, y in data.blocks():
+            y = y if model.condition else None
+            scores = model.score(x, y, samples, memory=memory)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
-            totals.add(mc=scores.log_prob_variance, means=means)
-            on_progress(min(start + batch, n), n)
+            totals.add(mc=scores.log_prob_variance, means=scores.latent_mean)
+            totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
+            done += len(x)
+            on_progress(done, n)
     nll = totals.mean("nll")
     return Evaluation(
         split=split,
@@ -94,7 +92,7 @@ def evaluate(
         bits_per_dim=float(nll) / (math.prod(model.event_shape) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,
-        kl_per_dimension={name: (total / n).tolist() for name, total in per_latent.items()},
+        kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
     )
 

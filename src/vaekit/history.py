@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +35,8 @@ def read(folder: Path) -> list[Epoch]:
             fixed = {key: values.pop(key) for key in ("epoch", "step", "split", "seconds", "rows")}
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-        records.append(Epoch(**fixed, terms=values))
+        terms = {name: math.nan if value is None else value for name, value in values.items()}
+        records.append(Epoch(**fixed, terms=terms))
     return records
 
 
@@ -44,9 +46,11 @@ def drop_after(folder: Path, epoch: int) -> None:
 
 
 def _lines(records: Iterable[Epoch]) -> str:
-    return "".join(json.dumps(_flat(record)) + "\n" for record in records)
+    return "".join(json.dumps(_flat(record), allow_nan=False) + "\n" for record in records)
 
 
 def _flat(record: Epoch) -> dict[str, Any]:
     head = {"epoch": record.epoch, "step": record.step, "split": record.split}
-    return head | record.terms | {"rows": record.rows, "seconds": round(record.seconds, 6)}
+    # JSON has no NaN: what is not finite is null.
+    terms = {name: value if math.isfinite(value) else None for name, value in record.terms.items()}
+    return head | terms | {"rows": record.rows, "seconds": round(record.seconds, 6)}

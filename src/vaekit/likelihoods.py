@@ -174,6 +174,51 @@ class LevelsLogistic(Likelihood):
         return self.event(DiscretizedLogistic(loc, (log_scale - 2).clamp(*self.clamp).exp() * self.scale, self.levels))
 
 
+class _AnyCount(Likelihood):
+    domains = ("count",)
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+    ) -> None:
+        super().__init__(event_shape, domain)
+        self.clamp = checked_clamp("log_mean_clamp", log_mean_clamp)
+
+    def log_mean(self, parameters: Tensor) -> Tensor:
+        """The log of the mean of each element, in the data's units."""
+        (log_mean,) = self.split(parameters)
+        return log_mean.clamp(*self.clamp) + self.scale.log()
+
+
+class Poisson(_AnyCount):
+    """x_i ~ Poisson(m_i), the mean m_i = exp(l_i) times the domain's scale, l the decoder's output.
+
+    >>> Poisson((2,), Domain("count", scale=3.0))(torch.zeros(1, 1, 2)).mean
+    tensor([[3., 3.]])
+    """
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        return self.event(distributions.Poisson(self.log_mean(parameters).exp(), validate_args=False))
+
+
+class NegativeBinomial(_AnyCount):
+    """x_i ~ NB(m_i, theta_i) of variance m_i + m_i² / theta_i, a theta_i learned for each element (Lopez et al. 2018).
+
+    The mean m_i is that of `Poisson`, which this becomes where theta is large.
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+    ) -> None:
+        super().__init__(event_shape, domain, log_mean_clamp)
+        self.log_theta = nn.Parameter(torch.zeros(self.event_shape))
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        # With a larger theta float32 loses the log-mass among log-gammas; with a smaller one nearly all mass is at 0.
+        log_theta = self.log_theta.clamp(-7, 7)
+        logits = self.log_mean(parameters) - log_theta
+        return self.event(distributions.NegativeBinomial(log_theta.exp(), logits=logits, validate_args=False))
+
+
 LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "bernoulli": Bernoulli,
     "discretized-logistic": LevelsLogistic,
@@ -183,6 +228,8 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "normal-global": GlobalNormal,
     "normal-fixed": FixedNormal,
     "categorical": LevelsCategorical,
+    "poisson": Poisson,
+    "negative-binomial": NegativeBinomial,
 }
 
 

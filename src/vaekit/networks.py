@@ -9,7 +9,8 @@ with `condition=C`, to (…, *out_shape), for any number of leading dimensions (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -42,6 +43,18 @@ def activation_named(name: str) -> nn.Module:
     if name not in ACTIVATIONS:
         raise ValueError(unknown("activation", name, ACTIVATIONS))
     return ACTIVATIONS[name]()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside, `module` and all its submodules are in evaluation mode; afterwards each is in the mode that it was in."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
 
 
 class MLP(nn.Module):

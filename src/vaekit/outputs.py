@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def write_array(
 
     A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the
     columns of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits` are
-    black and white. `.npy` has the array alone, in its shape.
+    black and white. `.npy` has the array alone, in its shape. Raises `ValueError` for two columns of one name.
     """
     check_ending(path)
     ending = path.suffix.lower()
@@ -54,7 +55,10 @@ def write_array(
     else:
         flat = array.reshape(len(array), -1)
         names = list(columns) if len(columns) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]
-        table = dict(zip(names, flat.T, strict=True)) | dict(extra or {})
+        names += extra or {}
+        if repeated := [name for name, times in Counter(names).items() if times > 1]:
+            raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
+        table = dict(zip(names, [*flat.T, *(extra or {}).values()], strict=True))
         write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -38,29 +38,20 @@ OPTIMIZERS: dict[str, Factory] = {
     "adagrad": torch.optim.Adagrad,
 }
 
-# The second line is of torch's optimizers: what the training sets, and what is of no use in its loop.
-CONTEXT = frozenset(
-    [
-        "in_shape",
-        "out_shape",
-        "condition",
-        "features",
-        "latent",
-        "event_shape",
-        "domain",
-        "encoder",
-        "posterior",
-        "parameters",
-        "params",
-        "lr",
-        "foreach",
-        "fused",
-        "maximize",
-        "capturable",
-        "differentiable",
-    ]
-)
-"""The argument names that the model, a subclass or the training supplies; all others are a user's options."""
+_DATA = ("condition", "event_shape", "domain")
+CONTEXT: Mapping[str, frozenset[str]] = {
+    "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
+    "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
+    "posteriors": frozenset(["features", "latent", *_DATA]),
+    "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
+    # `parameters` is what a subclass tells `Likelihood`.
+    "likelihoods": frozenset(["event_shape", "domain", "parameters"]),
+    "objectives": frozenset(),
+    "schedules": frozenset(),
+    # What the training sets, and what is of no use in its loop.
+    "optimizers": frozenset(["params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]),
+}
+"""By family, the argument names that the model or the training supplies; all others are a user's options."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +94,10 @@ class Option:
     default: Any
 
 
-def options(factory: Factory) -> dict[str, Option]:
-    """What a user may set of a part, by name.
+def options(factory: Factory, family: str) -> dict[str, Option]:
+    """What a user may set of a part of `family`, by name.
 
-    >>> list(options(PARTS.priors["vamp"]))
+    >>> list(options(PARTS.priors["vamp"], "priors"))
     ['components']
     """
     made = factory
@@ -116,14 +107,17 @@ def options(factory: Factory) -> dict[str, Option]:
     return {
         name: Option(hints.get(name, Any), parameter.default)
         for name, parameter in inspect.signature(factory).parameters.items()
-        if name not in CONTEXT
+        if name not in CONTEXT[family]
         and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the catalogue: a part, the first sentence of its description, and its options with their defaults."""
+    """One line of the catalogue: a part, the first paragraph of its description, and its options with their defaults.
+
+    An option that must be given has None.
+    """
 
     family: str
     name: str
@@ -139,8 +133,12 @@ def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
     entries = []
     for each in [family] if family else families:
         for name, factory in getattr(parts, each).items():
-            defaults = {key: option.default for key, option in options(factory).items()}
-            entries.append(Entry(each, name, (inspect.getdoc(factory) or "").split("\n")[0], defaults))
+            summary = " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+            defaults = {
+                key: None if option.default is inspect.Parameter.empty else option.default
+                for key, option in options(factory, each).items()
+            }
+            entries.append(Entry(each, name, summary, defaults))
     return entries
 
 
@@ -148,13 +146,13 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
     """The given options of the part called `name`, each validated against the type that its constructor states.
 
     Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a
-    missing one. A value that is itself a table with a `name` is a schedule.
+    missing one. Where an option may be a schedule, a table with a `name` is one.
     """
     table: Table = getattr(parts, family)
     what = family.removesuffix("s")
     if not isinstance(name, str) or name not in table:
         raise ValueError(unknown(what, name, table))
-    accepted = options(table[name])
+    accepted = options(table[name], family)
     for key in given:
         if key not in accepted:
             raise ValueError(unknown(f"option of {what} {name!r}:", key, accepted))
@@ -165,7 +163,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
                 raise ValueError(f"{what} {name!r} needs the option {key!r}")
             continue
         value = given[key]
-        if isinstance(value, Mapping) and "name" in value and family != "schedules":  # a schedule has none below it
+        if isinstance(value, Mapping) and "name" in value and _may_be_schedule(option.type):
             rest = {k: v for k, v in value.items() if k != "name"}
             value = build(parts, "schedules", value["name"], rest)
         try:
@@ -177,8 +175,15 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
 
 
 def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **context: Any) -> Any:
-    """The part called `name`, made with the given options and with what of `context` its constructor asks for."""
+    """The part called `name`, made with the given options and with what of `context` its constructor asks for.
+
+    Raises as `check` does: what `CONTEXT` does not give to a family is an option, which must be given.
+    """
     values = check(parts, family, name, given)
     factory = getattr(parts, family)[name]
-    wanted = inspect.signature(factory).parameters
+    wanted = CONTEXT[family] & inspect.signature(factory).parameters.keys()
     return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
+
+
+def _may_be_schedule(hint: Any) -> bool:
+    return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))

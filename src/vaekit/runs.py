@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from . import history
@@ -31,6 +33,7 @@ from .checkpoint import (
 )
 from .datasets import DATASETS, Dataset, load
 from .datasets.tensors import TensorSplit, to_device
+from .devices import resolve_device
 from .distributions import seeded
 from .errors import RunError, unknown
 from .models import VAE
@@ -48,7 +51,7 @@ from .spec import (
     to_json,
     with_likelihood,
 )
-from .training import Epoch, Progress, fit, resolve_device
+from .training import BATCH_SIZE, Epoch, Progress, optimize
 
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
@@ -104,7 +107,7 @@ class Run:
             made = self.model.reconstruct(x, self._condition(y), samples, draw)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
-    def sample(self, n: int, label: str | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
+    def sample(self, n: int, label: str | int | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
         """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the
         classes in turn.
 
@@ -126,16 +129,17 @@ class Run:
             y = given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
         elif label is None:
             y = torch.arange(n) % len(names)
-        elif label in names:
-            y = torch.full((n,), names.index(label))
-        elif label.isdecimal() and int(label) < len(names):
-            y = torch.full((n,), int(label))
         else:
-            raise ValueError(unknown("label", label, names))
+            y = torch.full((n,), _class_of(label, names))
         return self.model.sample(n, y, draw=draw, seed=seed)
 
     def _condition(self, y: Tensor | None) -> Tensor | None:
         return y if self.model.condition else None
+
+    @property
+    def held_out(self) -> str:
+        """The split that the model has seen least of: test, else valid, else train."""
+        return next(split for split in ("test", "valid", "train") if split in self.dataset.splits)
 
     def history(self) -> list[Epoch]:
         """The records of all epochs, in order."""
@@ -174,62 +178,110 @@ def train(
             unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out"
         )
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
-    folder = Path(out) if out is not None else _free_folder(Path("runs") / _name(target or ""), resume)
-    if resume:
-        spec, schema = read_spec(folder, parts)
-        if target is not None and (asked := resolve(target, (), parts)).data.name != spec.data.name:
-            raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target")
-        if others := [s for s in sets if not s.startswith("training.epochs=")]:
-            raise RunError(
-                f"a resumed run keeps its own spec; leave out {others[0]!r}, only the number of epochs can change"
-            )
-        spec = changed(spec, sets, parts)
-        dataset = _same_data(folder, spec, schema)
-    else:
-        spec = resolve(target or "", sets, parts)
-        dataset = load_data(spec)
-        schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
-        spec = with_likelihood(spec, schema.domain, parts)
-    device = resolve_device(spec.training.device)
-    model = build_model(spec.model, schema, spec.training.seed, parts)
-    held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
-    train_data = to_device(dataset, "train", spec.data.treatment, device)
-    held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
-    newest = Checkpoints(folder / "checkpoints").newest() if resume else None
-    done = newest[1].epoch if newest else 0
-    if done > spec.training.epochs:
-        raise RunError(
-            f"training.epochs is {spec.training.epochs}, but {folder} has {done} done; accepted: {done} or more"
-        )
-
-    def start() -> None:
+    claimed = out is None and not resume
+    folder = _claim(Path("runs") / _name(target or "")) if claimed else Path(out or Path("runs") / _name(target or ""))
+    try:
         if resume:
-            drop_temporaries(folder)
-            history.drop_after(folder, done)
+            spec, schema = read_spec(folder, parts)
+            _check_same(folder, spec, target, sets, parts)
+            spec = changed(spec, sets, parts)
+            dataset = _same_data(folder, spec, schema)
         else:
-            _prepare_folder(folder, overwrite)
-        write_atomic(folder / "spec.json", to_json(spec, schema))
-        on_start(folder, spec, dataset)
+            spec = resolve(target or "", sets, parts)
+            dataset = load_data(spec)
+            schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
+            spec = _completed(spec, schema, len(dataset.splits["train"]), parts)
+        device = resolve_device(spec.training.device)
+        model = build_model(spec.model, schema, spec.training.seed, parts)
+        held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
+        train_data = to_device(dataset, "train", spec.data.treatment, device)
+        held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
+        newest = Checkpoints(folder / "checkpoints").newest() if resume else None
+        done = newest[1].epoch if newest else 0
+        if done > spec.training.epochs:
+            asked = f"training.epochs is {spec.training.epochs}"
+            raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
+        with ExitStack() as held:
 
-    def record(records: list[Epoch]) -> None:
-        history.append(folder, records)
-        on_epoch(records)
+            def start() -> None:
+                if not resume:
+                    _prepare_folder(folder, overwrite)
+                held.enter_context(_locked(folder))
+                if resume:
+                    drop_temporaries(folder)
+                    history.drop_after(folder, done)
+                    if done < spec.training.epochs:
+                        # From here on the states are newer; without it, they are what a run that is cut off loads as.
+                        (folder / "weights.safetensors").unlink(missing_ok=True)
+                write_atomic(folder / "spec.json", to_json(spec, schema))
+                on_start(folder, spec, dataset)
 
-    fit(
-        model,
-        train_data,
-        held_data,
-        build_objective(spec, parts),
-        spec.training,
-        split=held_out,
-        folder=folder,
-        resume=newest is not None,
-        parts=parts,
-        on_start=start,
-        on_epoch=record,
-        on_progress=on_progress,
-    )
+            def record(records: list[Epoch]) -> None:
+                history.append(folder, records)
+                on_epoch(records)
+
+            optimize(
+                model,
+                train_data,
+                held_data,
+                build_objective(spec, parts),
+                spec.training,
+                split=held_out,
+                folder=folder,
+                resume=newest is not None,
+                parts=parts,
+                on_start=start,
+                on_epoch=record,
+                on_progress=on_progress,
+            )
+    except BaseException:
+        if claimed:
+            with suppress(OSError):  # empty only where nothing has been written
+                os.removedirs(folder)
+        raise
     return Run(folder, spec, schema, model, parts)
+
+
+def _completed(spec: Spec, schema: Schema, rows: int, parts: Parts) -> Spec:
+    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is."""
+    spec = with_likelihood(spec, schema.domain, parts)
+    if spec.training.batch_size is None:
+        training = spec.training.model_copy(update={"batch_size": min(BATCH_SIZE, rows)})
+        spec = spec.model_copy(update={"training": training})
+    return spec
+
+
+def _check_same(folder: Path, spec: Spec, target: str | Path | Spec | None, sets: list[str], parts: Parts) -> None:
+    if target is not None and (asked := resolve(target, (), parts)).data.name != spec.data.name:
+        raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target")
+    if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
+        can = "only the number of epochs and the device can change"
+        raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Inside, no other process trains into `folder`; the system lets go of the lock of one that was killed."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"another process is training into {folder}; wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
+
+
+def _class_of(label: str | int, names: tuple[str, ...]) -> int:
+    """The index of a class: by its name, or by its number where no name could be taken for one."""
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    number = int(label) if isinstance(label, int) or (label.isdecimal() and not any(map(str.isdecimal, names))) else -1
+    if not 0 <= number < len(names):
+        raise ValueError(unknown("label", str(label), names))
+    return number
 
 
 def resolve(target: str | Path | Spec, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
@@ -258,7 +310,7 @@ def _toml(name: str) -> str:
             raise ValueError(f"{name} is not a text file in UTF-8") from None
     if name not in DATASETS and not (name and Path(name).exists()):
         raise ValueError(unknown("target", name, _targets()))
-    return f"[data]\nname = {json.dumps(name)}"
+    return f"[data]\nname = {json.dumps(name, ensure_ascii=False)}"
 
 
 def _targets() -> list[str]:
@@ -301,7 +353,8 @@ def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
 def load_data(spec: Spec) -> Dataset:
     """The dataset that `spec` names."""
     data = spec.data
-    return load(data.name, label=data.label, domain=data.domain, validation=data.validation, seed=data.seed)
+    options = {key: getattr(data, key) for key in ("label", "domain", "levels", "validation", "test", "seed")}
+    return load(data.name, **{key: value for key, value in options.items() if value is not None})
 
 
 def _same_data(folder: Path, spec: Spec, schema: Schema) -> Dataset:
@@ -327,12 +380,17 @@ def _name(target: str | Path | Spec) -> str:
     return Path(target.data.name if isinstance(target, Spec) else target).resolve().stem or "run"
 
 
-def _free_folder(folder: Path, resume: bool) -> Path:
+def _claim(folder: Path) -> Path:
+    """`folder` or the first of folder-2, folder-3, … that is not there, made: no other process can have it too."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     number, free = 1, folder
-    while free.exists() and not resume:
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
+    while True:
+        try:
+            free.mkdir()
+            return free
+        except FileExistsError:
+            number += 1
+            free = folder.with_name(f"{folder.name}-{number}")
 
 
 def _prepare_folder(folder: Path, overwrite: bool) -> None:

@@ -68,7 +68,9 @@ class DataSpec(_Strict):
     name: str = "digits"
     label: str | None = None
     domain: str | None = None
+    levels: Annotated[int, Field(ge=2)] | None = None
     validation: Annotated[int, Field(ge=0)] | None = None
+    test: Annotated[int, Field(ge=0)] | None = None
     binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
     dequantize: bool = False
     seed: Seed = 0
@@ -103,7 +105,7 @@ class TrainingSpec(_Strict):
     """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     optimizer: PartSpec = PartSpec(name="adam")
     learning_rate: Annotated[float, Field(gt=0)] | PartSpec = 1e-3
     clip: Annotated[float, Field(gt=0)] | None = None
@@ -150,6 +152,11 @@ def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
     for part, families in _named(spec):
         check(parts, families, part.name, part.options)
     return spec
+
+
+def training_options(values: Mapping[str, Any]) -> TrainingSpec:
+    """The options of a training from their names and values; `ValueError`, one line, for what is not understood."""
+    return _validated(TrainingSpec, values, "training")
 
 
 def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:

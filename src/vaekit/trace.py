@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .distributions import DRAWS, kl_terms, log_prob_stopped
+from .distributions import DRAWS, kl_terms, log_prob_stopped, mean
 
 ENCODES = 250
 """Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
@@ -112,6 +112,9 @@ class Scores:
     log_prob_variance: Tensor
     """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1."""
 
+    latent_mean: Tensor
+    """The means of the posteriors, (B, D)."""
+
     @property
     def kl(self) -> Tensor:
         return torch.stack([terms.sum(-1) for terms in self.kl_terms.values()]).sum(0)
@@ -137,9 +140,9 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
         raise ValueError(f"samples must be at least 1, got {samples}")
     kls: dict[str, Tensor] = {}
     log_px = sum_w = sum_w2 = torch.zeros(())
-    peak = torch.tensor(-math.inf)
-    for start in range(0, samples, chunk):
-        t = trace(min(chunk, samples - start))
+    peak, done = torch.tensor(-math.inf), 0
+    while True:
+        t = trace(min(chunk, samples - done))
         exact = sum_type(t.x.device)
         weights = t.log_weight.to(exact)
         before, peak = peak, torch.maximum(peak, weights.amax(0))
@@ -151,12 +154,16 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
             terms = latent.kl_terms.to(exact)
             added = terms * samples if latent.closed_form else terms.sum(0)
             kls[latent.name] = kls[latent.name] + added if latent.name in kls and not latent.closed_form else added
+        done += chunk
+        if done >= samples:
+            break
     ratio = samples * sum_w2 / sum_w.square()  # E[w²] / E[w]², at least 1
     return Scores(
         reconstruction=log_px / samples,
         kl_terms={name: total / samples for name, total in kls.items()},
         log_prob=peak + sum_w.log() - math.log(samples),
         log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
+        latent_mean=torch.cat([mean(latent.q) for latent in t.latents], -1).to(exact),
     )
 
 
@@ -203,4 +210,5 @@ def joined(scores: Sequence[Scores]) -> Scores:
         kl_terms={name: torch.cat([each.kl_terms[name] for each in scores]) for name in scores[0].kl_terms},
         log_prob=torch.cat([each.log_prob for each in scores]),
         log_prob_variance=torch.cat([each.log_prob_variance for each in scores]),
+        latent_mean=torch.cat([each.latent_mean for each in scores]),
     )

@@ -5,32 +5,32 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.backends import cudnn
 
-from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
+from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
+from .devices import threads, worthwhile_threads
 from .distributions import seeded
-from .errors import NonFiniteError, unknown
+from .errors import NonFiniteError
 from .models import VAE
+from .networks import evaluating
 from .objectives import Objective
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
 from .trace import sum_type
 
+BATCH_SIZE = 128
+"""Rows of a step where none are asked for, or all where there are fewer."""
 POLL_SECONDS = 0.25
 LOOK_ROWS = 500
-"""Rows at a time where no gradient is needed; small training batches would only be slow there."""
-
-SMALL_STEP = 200_000_000
-"""Floating-point operations of a training step below which a second thread does not pay."""
+"""Rows at a time where no gradient is needed, if that is no more than four training batches take."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Progress:
     rows_per_second: float
 
 
-def fit(
+def optimize(
     model: VAE,
     train: TensorSplit,
     held_out: TensorSplit | None,
@@ -79,11 +79,18 @@ def fit(
     that is random from the seed and its own number. `on_start` is called once all options have been checked, before
     anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second.
 
+    `fit` is this on data as they come, and `train` is this with a run folder. With more `epochs` than before, a resumed
+    run's schedules are stretched over all of them. The bits are those of one device and one number of threads.
+
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
     n, device = len(train), train.x.device
-    if options.batch_size > n:
-        raise ValueError(f"batch_size is {options.batch_size}, but there are {n} training rows; accepted: 1..{n}")
+    batch_size = options.batch_size or min(BATCH_SIZE, n)
+    if batch_size > n:
+        raise ValueError(f"batch_size is {batch_size}, but there are {n} training rows; accepted: 1..{n}")
+    for data in (train, held_out):
+        if data is not None:
+            model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     if options.early_stopping and (held_out is None or split == "test"):
         raise ValueError("early_stopping needs rows held out for validation; set data.validation above 0")
     model.to(device).train()
@@ -96,6 +103,9 @@ def fit(
     models: dict[str, nn.Module] = {"model": model}
     if average:
         models["average"] = average
+    best = copy.deepcopy(model).requires_grad_(False) if options.early_stopping else None
+    if best:
+        models["best"] = best  # in the state, so that it is always of the same past as the rest of it
 
     on_start()
     checkpoints = Checkpoints(folder / "checkpoints") if folder else None
@@ -105,18 +115,17 @@ def fit(
     elif checkpoints:
         checkpoints.save(state, models, optimizer)
 
-    best: dict[str, Tensor] = {}
-    steps = math.ceil(n / options.batch_size)
+    steps = math.ceil(n / batch_size)
     total = steps * options.epochs
     samples = getattr(objective, "samples", 1)
-    threads = _worthwhile_threads(model, train, samples, options.batch_size)
+    number = worthwhile_threads(model, train, samples, batch_size)
     while state.epoch < options.epochs and not _stale(state, options):
         started, polled = time.perf_counter(), time.perf_counter()
-        with _threads(threads), seeded(_stream(options.seed, state.epoch)):
+        with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
             order = torch.randperm(n)
             order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             meter = _Meter(device)
-            for i, index in enumerate(order.split(options.batch_size)):
+            for i, index in enumerate(order.split(batch_size)):
                 progress = state.step / total
                 for group in optimizer.param_groups:
                     group["lr"] = rate(progress)
@@ -128,12 +137,13 @@ def fit(
                     nn.utils.clip_grad_norm_(parameters, options.clip)
                 optimizer.step()
                 if average:
-                    _update_average(average, model, options.ema or 0.0)
+                    # At first a shorter memory: the average is to be one of trained weights, not of the initial ones.
+                    _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
                 meter.add({"loss": result.loss.detach(), **result.terms}, len(index))
                 state.step += 1
                 if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                     polled = time.perf_counter()
-                    done = (i + 1) * options.batch_size
+                    done = (i + 1) * batch_size
                     terms = meter.averages(state)
                     on_progress(Progress(state.epoch, options.epochs, i + 1, steps, terms, done / (polled - started)))
             terms = meter.averages(state)
@@ -148,7 +158,7 @@ def fit(
             records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
             if held_out is not None:
                 looked = time.perf_counter()
-                terms = look(scored, held_out, objective, options.batch_size, seed=options.seed)
+                terms = look(scored, held_out, objective, batch_size, seed=options.seed)
                 records.append(
                     Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out))
                 )
@@ -157,12 +167,12 @@ def fit(
         better = finite and (state.best_loss is None or terms["loss"] < state.best_loss)
         if better:
             state.best_loss, state.best_epoch = terms["loss"], state.epoch
-            if options.early_stopping:
-                best = {name: tensor.clone() for name, tensor in model_tensors(scored).items()}
-        # In this order, so that a kill between any two leaves what resuming can make whole: it drops records and best
-        # weights that are newer than the state by making them again.
+            if best:
+                set_model_tensors(best, model_tensors(scored))
+        # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer than
+        # the state, and makes it again.
         if checkpoints and better:
-            save_tensors(checkpoints.best, model_tensors(scored))
+            save_tensors(checkpoints.best, model_tensors(scored), {"epoch": str(state.epoch)})
         on_epoch(records)
         ends = state.epoch == options.epochs or _stale(state, options)
         if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):
@@ -170,26 +180,27 @@ def fit(
 
     if average:
         set_model_tensors(model, model_tensors(average))
-    if options.early_stopping and state.best_epoch:
-        set_model_tensors(model, best or load_tensors(checkpoints.best))  # type: ignore[union-attr]
+    if best and state.best_epoch:
+        set_model_tensors(model, model_tensors(best))
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
     model.eval()
+    model.precision = None
     return state
 
 
 @torch.no_grad()
 def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, seed: int = 0) -> dict[str, float]:
     """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time."""
-    training = model.training
-    model.eval()
     meter = _Meter(data.x.device)
-    with seeded(_stream(seed, -1)):
-        for start in range(0, len(data), max(batch_size, LOOK_ROWS)):
-            x, y = data.batch(slice(start, start + max(batch_size, LOOK_ROWS)))
-            result = objective(model.trace(x, y, getattr(objective, "samples", 1)), 1.0)
-            meter.add({"loss": result.loss, **result.terms}, len(x))
-    model.train(training)
+    rows = max(batch_size, min(LOOK_ROWS, 4 * batch_size))
+    with evaluating(model), seeded(_stream(seed, -1)):
+        for block, labels in data.blocks():
+            for start in range(0, len(block), rows):
+                x = block[start : start + rows]
+                y = None if labels is None else labels[start : start + rows]
+                result = objective(model.trace(x, y, getattr(objective, "samples", 1)), 1.0)
+                meter.add({"loss": result.loss, **result.terms}, len(x))
     return meter.averages()
 
 
@@ -241,32 +252,6 @@ def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
     return f"epoch {epoch}, step {step}: {found}; likely {cause}"
 
 
-def _worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: int) -> int:
-    """One where a step on the CPU is too small to share: on a busy machine two threads then wait for each other at
-    every product.
-
-    digits (70 Mflop a step) beside other work: 2,000 rows/s with two threads, 25,000 with one; alike on a quiet
-    machine. By the count of operations, not by a clock, since the order of sums, and so the bits of a resumed run,
-    depend on the threads.
-    """
-    now = torch.get_num_threads()
-    if data.x.device.type != "cpu" or now == 1:
-        return now
-    with seeded(0), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.trace(*data.batch(slice(0, 1)), samples)
-    return 1 if 3 * counter.get_total_flops() * batch_size < SMALL_STEP else now  # forward once, backward twice
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @torch.no_grad()
 def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
@@ -281,14 +266,3 @@ def _stale(state: State, options: TrainingSpec) -> bool:
 def _stream(seed: int, epoch: int) -> int:
     """The seed of one epoch's random stream (-1: that of the looks), unrelated between epochs and seeds."""
     return int(np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device that `name` means here: "auto" is CUDA or MPS where there is one, else the CPU."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    here = ["auto", "cpu"] + ["cuda"] * cuda + [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * mps
-    if name not in here:
-        raise ValueError(unknown("device on this machine", name, here))
-    return torch.device(name)

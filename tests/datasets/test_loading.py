@@ -98,6 +98,9 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         ValueError,
         "array, split train.*positive numbers; the first",
     ),
+    "levels of reals": (npy(TABLE), {"levels": 3}, ValueError, "levels=3 .* the domain is 'real'; accepted: 'grey'"),
+    "one level": (npy(X3), {"domain": "grey", "levels": 1}, ValueError, "at least 2 levels"),
+    "too few levels": (lambda folder: "digits", {"levels": 5}, ValueError, "digits.* not grey levels 0..4"),
     "named outside a domain": (lambda folder: "digits", {"domain": "binary"}, ValueError, "digits.* not binary 0/1"),
     "too few rows": (npy(TABLE), {"validation": 60, "test": 40}, ValueError, "none of the 100 training rows"),
     "object array": (npy([{}, None]), {}, ValueError, "Python objects are refused"),
@@ -256,10 +259,22 @@ ZEROS = np.zeros((4, 2), np.uint8)
         (np.array([[[[1, 3]]]], np.float32), None, Domain("real", location=2.0, scale=1.0)),
         (np.array([[1, 0], [7, 0]], np.float32), "count", Domain("count", scale=(5.0, 1.0))),
         (np.array([[[[1, 7]]]], np.float32), "positive", Domain("positive", scale=5.0)),
+        (np.array([[1, 7]], np.float32), "categorical", Domain("categorical", levels=8, scale=7.0)),
+        (ZEROS, "categorical", Domain("categorical", levels=2)),
     ],
 )
 def test_infer_domain(x: np.ndarray, kind: str | None, expected: Domain) -> None:
     assert infer_domain({"train": Split(x)}, kind) == expected
+
+
+def test_levels_are_those_given_or_what_the_greatest_value_of_any_split_tells(tmp_path: Path) -> None:
+    sixteen = npy(np.arange(32).reshape(16, 2) % 16.0)(tmp_path)
+    assert load(sixteen, domain="grey", levels=17).domain == Domain("grey", levels=17)
+    assert load(sixteen, domain="categorical", levels=20).domain.levels == 20
+    splits = {"train": Split(ZEROS), "test": Split(ZEROS + 5)}
+    assert infer_domain(splits, "categorical").levels == 6
+    assert load("digits", domain="categorical").domain.levels == 17
+    assert load("digits", levels=20).domain == Domain("grey", levels=20)
 
 
 def test_one_value_above_1_anywhere_is_not_binary() -> None:

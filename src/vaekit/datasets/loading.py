@@ -8,14 +8,13 @@ from typing import cast
 
 import numpy as np
 
-from ..domains import Domain, Kind
+from ..domains import KINDS, Domain, Kind
 from ..errors import unknown
 from .base import Dataset, Split
 from .files import read_path
 from .named import DATASETS, read_named
 from .splits import hold_out
 
-DOMAINS = ("binary", "grey", "unit", "real", "positive", "count")
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
 
 
@@ -24,6 +23,7 @@ def load(
     *,
     label: str | None = None,
     domain: str | None = None,
+    levels: int | None = None,
     validation: int | None = None,
     test: int | None = None,
     seed: int = 0,
@@ -32,7 +32,8 @@ def load(
 
     `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
     binary, bytes are grey levels 0..255, all else is real, with the mean and standard deviation of the training rows as
-    location and scale (per column of a table, one for images). `validation` and `test` rows are held out from the
+    location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256, or of
+    categories, else as many as the greatest value tells. `validation` and `test` rows are held out from the
     training rows by `seed`, by class where there are classes: n rows, 0 for none, None for a tenth; a split that the
     dataset brings is used instead.
 
@@ -57,28 +58,39 @@ def load(
     except OSError as error:
         raise ValueError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
     splits = hold_out(content.splits, validation, test, seed)
-    values = row.domain if row and domain in (None, row.domain.kind) else infer_domain(splits, domain, content.columns)
+    if row and levels is None and domain in (None, row.domain.kind):
+        values = row.domain
+    else:
+        values = infer_domain(splits, domain, content.columns, levels)
     for split, rows in splits.items():
         values.check(rows.x, f"{name}, split {split},")
     return Dataset(name, values, splits, content.classes, content.columns, source, licence)
 
 
-def infer_domain(splits: Mapping[str, Split], kind: str | None = None, columns: Sequence[str] = ()) -> Domain:
-    """The domain of the data, or of the given kind with the location and scale of its training rows.
+def infer_domain(
+    splits: Mapping[str, Split], kind: str | None = None, columns: Sequence[str] = (), levels: int | None = None
+) -> Domain:
+    """The domain of the data, or of the given kind (and levels) with the location and scale of its training rows.
 
-    Raises `ValueError` where the kind is unknown, or a column of real numbers is constant.
+    Raises `ValueError` where the kind is unknown or has no levels, or a column of real numbers is constant.
     """
     x = splits["train"].x
     if kind is None:
         binary = all(((split.x == 0) | (split.x == 1)).all() for split in splits.values())
         kind = "binary" if binary else "grey" if x.dtype == np.uint8 else "real"
-    if kind not in DOMAINS:
-        raise ValueError(unknown("domain", kind, DOMAINS))
+    if kind not in KINDS:
+        raise ValueError(unknown("domain", kind, KINDS))
     kind = cast(Kind, kind)
+    if levels is not None and kind not in ("grey", "categorical"):
+        raise ValueError(f"levels={levels} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'")
     if kind in ("binary", "unit"):
         return Domain(kind)
     if kind == "grey":
-        return Domain("grey", levels=256)
+        return Domain("grey", levels=256 if levels is None else levels)
+    if kind == "categorical":
+        if levels is None:
+            levels = max(2, 1 + max(int(split.x.max()) for split in splits.values()))
+        return Domain("categorical", levels=levels, scale=levels - 1)
     axis = 0 if x.ndim == 2 else None
     if kind == "real":
         location, scale = x.mean(axis, dtype=np.float64), x.std(axis, dtype=np.float64)

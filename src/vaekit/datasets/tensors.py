@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..distributions import seeded
 from ..domains import Domain
-from .base import Dataset
+from .base import Dataset, Split, stored
 from .treatment import Treatment
+
+ROWS, ELEMENTS = 1000, 1 << 22
+"""A block of a split has at most so many rows, and numbers: whoever reads it, the same rows are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,23 @@ class TensorSplit:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def seen(self) -> Domain:
+        """The domain of what a model sees: that of the stored values, treated."""
+        return self.treatment.domain(self.domain)
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """All rows in order, some at a time, x (B, *event) as a model sees them and their y.
+
+        What is random in a treatment is drawn from its own seed, the same for whoever reads it and however often: two
+        models are scored on the same data.
+        """
+        rows = max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
+        for start in range(0, len(self), rows):
+            with seeded(self.treatment.seed + start):
+                block = self.batch(slice(start, start + rows))
+            yield block
+
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
         return self.treatment.batch(self.x[index], self.domain), None if self.y is None else self.y[index]
@@ -37,6 +59,24 @@ def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.
     given = dataset.splits[split]
     x = _tensor(treatment.once(given.x, dataset.domain, split), device)
     return TensorSplit(x, None if given.y is None else _tensor(given.y, device), dataset.domain, treatment)
+
+
+def as_split(
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    split: str,
+    domain: Domain,
+    treatment: Treatment | None = None,
+    device: torch.device | str = "cpu",
+) -> TensorSplit:
+    """`data` as a split on `device`: one that it is already, one of a dataset, or an array (N, *event) of `domain`."""
+    if isinstance(data, TensorSplit):
+        return data
+    if not isinstance(data, Dataset):
+        array = stored(np.asarray(data), "data")
+        domain.check(array)
+        data = Dataset("array", domain, {"train": Split(array)})
+        split = "train"
+    return to_device(data, split, treatment or Treatment(), device)
 
 
 def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:

@@ -13,9 +13,13 @@ from torch.distributions import Distribution
 
 from ..distributions import mean, seeded
 from ..domains import Domain
+from ..networks import evaluating
 from ..trace import Latent, Scores, Trace, joined, plan, score
 
 MEMORY = 256 * 2**20
+"""Bytes that scoring takes at most, unless told otherwise."""
+ROWS = 1000
+"""Data drawn at a time."""
 
 
 class VAE(nn.Module):
@@ -72,12 +76,16 @@ class VAE(nn.Module):
         self.condition = condition
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
+        domains = getattr(likelihood, "domains", ())
+        if self.domain.kind not in domains:
+            what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
+            raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {self.domain}")
         kind = torch.get_default_dtype()
         self.register_buffer("location", torch.as_tensor(self.domain.location, dtype=kind), persistent=False)
         self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self):
             any_y = torch.zeros(1, condition) if condition else None
             self.sizes: dict[str, int] = {name: prior(any_y).event_shape[-1] for name, prior in self.priors.items()}
 
@@ -85,7 +93,7 @@ class VAE(nn.Module):
 
     def trace(self, x: Tensor, y: Tensor | None = None, samples: int = 1) -> Trace:
         """S = `samples` draws of the latents of x (B, *event), and the likelihood at each."""
-        y = self._one_hot(y)
+        x, y = x.to(self.scale.dtype), self._one_hot(y)
         latents = tuple(
             Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y))
             for name, q in self._posterior(x, y).items()
@@ -97,13 +105,18 @@ class VAE(nn.Module):
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
-        return self.likelihood(self._network(self.decoder, z, y))
+        parameters = self._network(self.decoder, z, y)
+        wanted = getattr(self.likelihood, "parameter_shape", None)
+        if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
+            raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
+        return self.likelihood(parameters)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+        given = (x,) if y is None else (x, y)  # so that any module of one argument will do where there is no condition
         if self.precision is None:
-            return network(x, y)
+            return network(*given)
         with torch.autocast(x.device.type, self.precision):
-            return network(x, y).to(x.dtype)
+            return network(*given).to(x.dtype)
 
     def _one_hot(self, y: Tensor | None) -> Tensor | None:
         if not self.condition:
@@ -128,7 +141,7 @@ class VAE(nn.Module):
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
         """
         x, y = self._checked(x, y)
-        with seeded(seed):
+        with seeded(seed), evaluating(self):
             q = self._posterior(x, y).values()
             parts = [mean(each) if samples is None else each.sample(torch.Size((samples,))) for each in q]
         return torch.cat(parts, -1)
@@ -143,8 +156,8 @@ class VAE(nn.Module):
             raise ValueError(
                 f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
             )
-        px = self._likelihood(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
-        with seeded(seed):
+        with seeded(seed), evaluating(self):
+            px = self._likelihood(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
             x = px.sample() if draw else mean(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
 
@@ -178,10 +191,15 @@ class VAE(nn.Module):
         if n < 1:
             raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
         condition = self._checked_condition(y, n)
-        with seeded(seed):
-            shape = torch.Size((n,) if condition is None else ())
-            z = torch.cat([prior(condition).sample(shape) for prior in self.priors.values()], -1)
-            return self.decode(z, condition, draw)
+        drawn = []
+        with seeded(seed), evaluating(self):
+            for start in range(0, n, ROWS):
+                rows = min(ROWS, n - start)
+                given = None if condition is None else condition[start : start + rows]
+                shape = torch.Size((rows,) if given is None else ())
+                z = torch.cat([prior(given).sample(shape) for prior in self.priors.values()], -1)
+                drawn.append(self.decode(z, given, draw))
+        return torch.cat(drawn)
 
     def score(
         self,
@@ -193,7 +211,7 @@ class VAE(nn.Module):
     ) -> Scores:
         """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, within `memory` bytes."""
         x, y = self._checked(x, y)
-        with seeded(seed):
+        with seeded(seed), evaluating(self):
             rows, chunk = plan(self.trace, x, y, len(x), samples, memory)
             blocks = zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False)
             return joined([score(lambda s, a=a, b=b: self.trace(a, b, s), samples, chunk) for a, b in blocks])  # type: ignore[misc]
@@ -221,6 +239,13 @@ class VAE(nn.Module):
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """z (…, D) as one tensor for each named latent."""
         return dict(zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True))
+
+    def refuse_other_data(self, event_shape: tuple[int, ...], domain: Domain) -> None:
+        """Raise `ValueError` unless the model is one of data of this shape and domain."""
+        mine, theirs = ((each.kind, each.levels, each.relaxed) for each in (self.domain, domain))
+        if tuple(event_shape) != self.event_shape or mine != theirs:
+            own, given = f"{self.domain} of shape {self.event_shape}", f"{domain} of shape {tuple(event_shape)}"
+            raise ValueError(f"the model is one of {own}, but the data are {given}")
 
     def _checked(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
         given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))

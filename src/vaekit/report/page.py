@@ -19,7 +19,7 @@ from .. import __version__
 from ..checkpoint import write_atomic
 from ..datasets import Dataset
 from ..evaluation import ACTIVE, Evaluation, evaluate
-from ..parts import Factory, Table, options
+from ..parts import Option, options
 from ..plots import DARK, LIGHT, save
 from ..runs import Run
 from ..spec import PartSpec
@@ -72,9 +72,8 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     """
     dataset = run.dataset
     if evaluation is None:
-        split = next(split for split in ("test", "valid", "train") if split in dataset.splits)
-        data = run.data(split)
-        evaluation = evaluate(run.model, data, max(1, min(500, DRAWS // len(data))), split=split)
+        data = run.data(run.held_out)
+        evaluation = evaluate(run.model, data, max(1, min(500, DRAWS // len(data))), split=run.held_out)
     history = run.history()
     folder = run.path / "pictures"
     folder.mkdir(exist_ok=True)
@@ -176,25 +175,27 @@ def _model(run: Run) -> list[Row]:
     model, spec, parts = run.model, run.spec.model, run.parts
     counted: set[int] = set()
 
-    def row(name: str, part: PartSpec, factories: Table, module: nn.Module) -> Row:
+    def row(name: str, part: PartSpec, family: str, module: nn.Module) -> Row:
         # What parts share, as a VampPrior the encoder, counts for the first of them.
         own = {id(p): p.numel() for p in module.parameters() if id(p) not in counted}
         counted.update(own)
-        return Row(name, _described(part, factories[part.name]), f"{sum(own.values()):,} parameters")
+        accepted = options(getattr(parts, family)[part.name], family)
+        return Row(name, _described(part, accepted), f"{sum(own.values()):,} parameters")
 
-    rows = [row("Encoder", spec.encoder, parts.encoders, model.encoder)]
+    rows = [row("Encoder", spec.encoder, "encoders", model.encoder)]
     for name, latent in spec.latents.items():
-        rows.append(row(f"Latent {name}, {latent.size}", latent.posterior, parts.posteriors, model.posteriors[name]))
-        rows.append(row(f"Prior of {name}", latent.prior, parts.priors, model.priors[name]))
-    rows.append(row("Decoder", spec.decoder, parts.decoders, model.decoder))
+        rows.append(row(f"Latent {name}, {latent.size}", latent.posterior, "posteriors", model.posteriors[name]))
+        rows.append(row(f"Prior of {name}", latent.prior, "priors", model.priors[name]))
+    rows.append(row("Decoder", spec.decoder, "decoders", model.decoder))
     if spec.likelihood:
-        rows.append(row("Likelihood", spec.likelihood, parts.likelihoods, model.likelihood))
+        rows.append(row("Likelihood", spec.likelihood, "likelihoods", model.likelihood))
     return [*rows, Row("Total", "", f"{sum(p.numel() for p in model.parameters()):,} parameters")]
 
 
 def _training(run: Run, history: list[Epoch]) -> list[Row]:
     spec = run.spec.training
-    rows = [Row("Objective", _described(run.spec.objective, run.parts.objectives[run.spec.objective.name]))]
+    accepted = options(run.parts.objectives[run.spec.objective.name], "objectives")
+    rows = [Row("Objective", _described(run.spec.objective, accepted))]
     trained = [epoch for epoch in history if epoch.split == "train"]
     for name, value in run.spec.objective.options.items():
         if isinstance(value, Mapping) and trained and name in trained[-1].terms:
@@ -218,9 +219,9 @@ def _training(run: Run, history: list[Epoch]) -> list[Row]:
     return [*rows, Row("Seed", str(spec.seed)), Row("Device", spec.device), Row("Precision", spec.precision)]
 
 
-def _described(part: PartSpec, factory: Factory | None = None) -> str:
-    """A part by name, with its options, and with those at their defaults if its factory is given."""
-    defaults = {} if factory is None else {key: option.default for key, option in options(factory).items()}
+def _described(part: PartSpec, accepted: Mapping[str, Option] | None = None) -> str:
+    """A part by name, with its options, and with those at their defaults if what it accepts is given."""
+    defaults = {key: option.default for key, option in (accepted or {}).items()}
     text = "; ".join(f"{key} {_plain(value)}" for key, value in (defaults | part.options).items() if value is not None)
     return f"{part.name} ({text})" if text else part.name
 

@@ -1,0 +1,58 @@
+"""Training a model that was put together in Python, without a run folder or a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .checkpoint import State
+from .datasets import Dataset, Treatment
+from .datasets.tensors import TensorSplit, as_split
+from .devices import resolve_device
+from .models import VAE
+from .objectives import ELBO, Objective
+from .spec import training_options
+from .training import Epoch, optimize
+
+
+def fit(
+    model: VAE,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    objective: Objective | None = None,
+    *,
+    treatment: Treatment | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    **options: Any,
+) -> State:
+    """Train `model` in place on `data` by `objective` (default: the ELBO); `options` are those of `TrainingSpec`.
+
+    Of a dataset it takes the split "train", and looks at "valid" after each epoch, if there is one; an array
+    (N, *event) is all training data. Raises `ValueError` if the model is not one of such data, or an option is not understood.
+    With a `folder`, states and weights are saved there, and with `resume` training goes on from them.
+
+    >>> from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
+    >>> p = likelihoods.FixedNormal((3,), Domain("real"))
+    >>> vae = VAE(
+    ...     encoder=networks.MLP((3,), hidden=(8,)),
+    ...     posteriors={"z": posteriors.DiagonalNormal(8, 2)},
+    ...     priors={"z": priors.StandardNormal(2)},
+    ...     decoder=networks.MLP((2,), p.parameter_shape, hidden=(8,)),
+    ...     likelihood=p,
+    ... )
+    >>> fit(vae, np.random.default_rng(0).normal(size=(50, 3)), epochs=2).epoch
+    2
+    """
+    chosen = training_options(options)
+    device = resolve_device(chosen.device)
+    splits = data.splits if isinstance(data, Dataset) else {}
+    train = as_split(data, "train", model.domain, treatment, device)
+    held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
+    path = Path(folder) if folder is not None else None
+    objective = objective or ELBO()
+    return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, on_epoch=on_epoch)
