@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,17 @@ def test_links_of_the_documents_lead_somewhere() -> None:
 def test_parts_page_is_what_the_tables_say() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "generate.py"))["parts_page"]()
     assert (ROOT / "docs" / "parts.md").read_text(encoding="utf-8") == page, "run: python docs/generate.py"
+
+
+def test_files_that_the_guide_to_contributors_names_are_there() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"\b(?:tests|docs|src|benchmarks)/[\w/.]*\w", guide)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_source_archive_has_the_documents_that_its_tests_read() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    include = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"/tests", "/docs", "/README.md", "/CONTRIBUTING.md"} <= set(include)
+    assert [path for path in include if not (ROOT / path[1:]).exists()] == []

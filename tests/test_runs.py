@@ -196,7 +196,7 @@ def test_a_run_that_was_cut_off_loads_as_its_newest_state(sets: tuple[str, ...],
     assert equal(weights(load_run(run.path).model), weights(run.model))
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818
     pass
 
 

@@ -191,15 +191,16 @@ class VAE(nn.Module):
         if n < 1:
             raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
         condition = self._checked_condition(y, n)
-        drawn = []
+        # All of it at once, so that too many are refused before the first is drawn.
+        drawn = torch.empty(n, *self.event_shape, dtype=self.scale.dtype, device=self.scale.device)
         with seeded(seed), evaluating(self):
             for start in range(0, n, ROWS):
                 rows = min(ROWS, n - start)
                 given = None if condition is None else condition[start : start + rows]
                 shape = torch.Size((rows,) if given is None else ())
                 z = torch.cat([prior(given).sample(shape) for prior in self.priors.values()], -1)
-                drawn.append(self.decode(z, given, draw))
-        return torch.cat(drawn)
+                drawn[start : start + rows] = self.decode(z, given, draw)
+        return drawn
 
     def score(
         self,
