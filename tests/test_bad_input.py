@@ -220,7 +220,7 @@ TRAIN: list[tuple[str, str]] = [
         "train {good.csv} --set training.batch_size=20 --set data.validation=0 --set training.early_stopping=2",
         "early_stopping needs rows held out for validation",
     ),
-    ("train {short.csv}", "batch_size is 128, but there are"),
+    ("train {short.csv} --set training.batch_size=128", "batch_size is 128, but there are"),
     ("train {nofolder}", "folder {nofolder} holds no images"),
     ("train mnist", "mnist: {data}/mnist/train-images-idx3-ubyte.gz is a damaged or cut-off gzip file"),
     ("train fashion-mnist", "fashion-mnist has the shapes"),

@@ -96,8 +96,7 @@ def train(
                 f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}"
             ) from None
         raise
-    split = "test" if "test" in run.dataset.splits else list(run.dataset.splits)[-1]
-    scores = evaluation.evaluate(run.model, run.data(split), samples, split=split)
+    scores = evaluation.evaluate(run.model, run.data(run.held_out), samples, split=run.held_out)
     _print_scores(scores)
     _say(f"report: {report.write_report(run, scores)}")
 

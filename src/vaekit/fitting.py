@@ -33,8 +33,8 @@ def fit(
     """Train `model` in place on `data` by `objective` (default: the ELBO); `options` are those of `TrainingSpec`.
 
     Of a dataset it takes the split "train", and looks at "valid" after each epoch, if there is one; an array
-    (N, *event) is all training data. Raises `ValueError` if the model is not one of such data, or an option is not understood.
-    With a `folder`, states and weights are saved there, and with `resume` training goes on from them.
+    (N, *event) is all training data. With a `folder`, states and weights are saved there, and with `resume` training
+    goes on from them. Raises `ValueError` if the model is not one of such data, or an option is not understood.
 
     >>> from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.FixedNormal((3,), Domain("real"))
