@@ -123,9 +123,8 @@ def state(folder: Path) -> set[str]:
 def assert_whole(folder: Path) -> None:
     """All that has a name in a run folder loads."""
     if not (folder / "spec.json").exists():
-        assert not [path for path in folder.glob("*") if path.suffix != ".tmp"], (
-            "a folder that is no run, and not empty"
-        )
+        strangers = [path for path in folder.glob("*") if path.suffix != ".tmp" and path.name != ".lock"]
+        assert not strangers, "a folder that is no run, and not empty"
         return
     read_spec(folder)
     checkpoints = Checkpoints(folder / "checkpoints")

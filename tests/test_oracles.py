@@ -51,6 +51,8 @@ SCIPY: dict[str, Element] = {
     "normal-global": lambda x, p, d, m, s: stats.norm(m + s * p[0], s * 0.6).logpdf(x),
     "normal": lambda x, p, d, m, s: stats.norm(m + s * p[0], s * math.exp(p[1] / 2)).logpdf(x),
     "categorical": lambda x, p, d, m, s: math.log(special.softmax(p)[int(x)]),
+    "poisson": lambda x, p, d, m, s: stats.poisson(s * math.exp(p[0])).logpmf(x),
+    "negative-binomial": lambda x, p, d, m, s: stats.nbinom(1, 1 / (1 + s * math.exp(p[0]))).logpmf(x),
     "discretized-logistic": lambda x, p, d, m, s: _logistic_level(x, p, _levels(d)),
 }
 

@@ -55,6 +55,7 @@ from .training import BATCH_SIZE, Epoch, Progress, optimize
 
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
+LOCK = ".lock"
 ROWS = 1000
 """Data encoded at a time."""
 
@@ -204,10 +205,10 @@ def train(
         with ExitStack() as held:
 
             def start() -> None:
+                held.enter_context(_locked(folder))
                 if not resume:
                     _prepare_folder(folder, overwrite)
-                held.enter_context(_locked(folder))
-                if resume:
+                else:
                     drop_temporaries(folder)
                     history.drop_after(folder, done)
                     if done < spec.training.epochs:
@@ -261,8 +262,11 @@ def _check_same(folder: Path, spec: Spec, target: str | Path | Spec | None, sets
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Inside, no other process trains into `folder`; the system lets go of the lock of one that was killed."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    """Inside, `folder` is there and no other process trains into it; the system lets go of the lock of a killed one."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; name a folder for the run")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -270,7 +274,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / ".lock").unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
         lock.release()
 
 
@@ -394,12 +398,9 @@ def _claim(folder: Path) -> Path:
 
 
 def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; name a folder for the run")
-    folder.mkdir(parents=True, exist_ok=True)
     for stray in folder.glob(".spec.json.*.tmp"):  # of a run that was killed at its very start
         stray.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
+    if all(path.name == LOCK for path in folder.iterdir()):
         return
     if not _is_run(folder):
         raise RunError(f"{folder} is not empty and is no run; name another folder")
