@@ -273,6 +273,11 @@ def test_records_are_json_even_if_a_term_is_not_finite(tmp_path: Path) -> None:
     assert record.terms["kl"] == 2.0
 
 
+def test_what_is_no_target_is_told_where_to_go() -> None:
+    with pytest.raises(TypeError, match=r"target is a Dataset; accepted: .* there is fit"):
+        train(load("digits"))  # type: ignore[arg-type]
+
+
 def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     with pytest.raises(RunError, match="is a run on 'digits', not on 'mnist'"):

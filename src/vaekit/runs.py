@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import torch
@@ -174,6 +175,9 @@ def train(
     """
     if resume and overwrite:
         raise RunError("resume and overwrite exclude each other; choose one")
+    if not isinstance(target, (str, Path, Spec, NoneType)):
+        known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
+        raise TypeError(f"target is a {type(target).__name__}; accepted: {known}")
     if target is None and not (resume and out):
         raise ValueError(
             unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out"
