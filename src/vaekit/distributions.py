@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Bernoulli,
     Categorical,
     Distribution,
     Independent,
@@ -25,6 +26,24 @@ from torch.distributions.kl import kl_divergence
 from torch.nn.functional import logsigmoid, softplus
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+class LogitBernoulli(Bernoulli):
+    """torch's Bernoulli of logits l (…), with log p(x) = l x - softplus(l) in fewer passes; also for x in [0, 1].
+
+    >>> LogitBernoulli(torch.zeros(2)).log_prob(torch.tensor([0.0, 1.0])).exp()
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits=logits, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: object = None) -> LogitBernoulli:
+        return LogitBernoulli(self.logits.expand(torch.Size(batch_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # Beyond the threshold softplus(l) is l, which at 40 is exact in float64.
+        return self.logits * value - softplus(self.logits, threshold=40.0)
 
 
 class Levels(Categorical):

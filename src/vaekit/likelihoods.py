@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
-from .distributions import DiscretizedLogistic, Levels, Scaled, TiltedUniform, checked_clamp, independent
+from .distributions import (
+    DiscretizedLogistic,
+    Levels,
+    LogitBernoulli,
+    Scaled,
+    TiltedUniform,
+    checked_clamp,
+    independent,
+)
 from .domains import Domain
 from .errors import unknown
 
@@ -61,7 +69,7 @@ class Bernoulli(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)
-        return self.event(distributions.Bernoulli(logits=logits, validate_args=False))
+        return self.event(LogitBernoulli(logits))
 
 
 class Binomial(Likelihood):

@@ -53,16 +53,18 @@ class ELBO:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         beta = self.beta(progress)  # type: ignore[operator]
-        terms = bound_terms(trace)
+        reconstruction = trace.log_px.mean()
+        kls = {name: kl.mean() for name, kl in trace.kl.items()}
         penalty: Tensor | float = 0.0
         for latent in trace.latents:
-            per_term = latent.kl_terms.flatten(0, -2).mean(0)
             if self.free_bits:
+                per_term = latent.kl_terms.flatten(0, -2).mean(0)
                 dimensions = latent.z.shape[-1] / per_term.shape[-1]
-                per_term = per_term.clamp(min=self.free_bits * dimensions)
-            penalty = penalty + per_term.sum()
-        loss = -trace.log_px.mean() + beta * penalty
-        return Loss(loss, terms | {"beta": beta})
+                penalty = penalty + per_term.clamp(min=self.free_bits * dimensions).sum()
+            else:
+                penalty = penalty + kls[latent.name]
+        loss = beta * penalty - reconstruction
+        return Loss(loss, _terms(reconstruction, kls) | {"beta": beta})
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,12 @@ class STL:
 
 def bound_terms(trace: Trace) -> dict[str, Tensor | float]:
     """What every objective records, detached scalars: elbo = reconstruction - kl, and each latent's KL if several."""
-    reconstruction = trace.log_px.detach().mean()
-    kls = {name: kl.detach().mean() for name, kl in trace.kl.items()}
-    total = torch.stack(list(kls.values())).sum()
+    return _terms(trace.log_px.mean(), {name: kl.mean() for name, kl in trace.kl.items()})
+
+
+def _terms(reconstruction: Tensor, kls: dict[str, Tensor]) -> dict[str, Tensor | float]:
+    reconstruction, kls = reconstruction.detach(), {name: kl.detach() for name, kl in kls.items()}
+    total = torch.stack(list(kls.values())).sum() if len(kls) > 1 else next(iter(kls.values()))
     terms: dict[str, Tensor | float] = {"elbo": reconstruction - total, "reconstruction": reconstruction, "kl": total}
     return terms | ({f"kl/{name}": value for name, value in kls.items()} if len(kls) > 1 else {})
 

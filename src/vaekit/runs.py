@@ -175,9 +175,10 @@ def train(
     """
     if resume and overwrite:
         raise RunError("resume and overwrite exclude each other; choose one")
-    if not isinstance(target, (str, Path, Spec, NoneType)):
+    given: object = target  # whatever the signature says
+    if not isinstance(given, (str, Path, Spec, NoneType)):
         known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
-        raise TypeError(f"target is a {type(target).__name__}; accepted: {known}")
+        raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
     if target is None and not (resume and out):
         raise ValueError(
             unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out"

@@ -83,6 +83,7 @@ class VAE(nn.Module):
         kind = torch.get_default_dtype()
         self.register_buffer("location", torch.as_tensor(self.domain.location, dtype=kind), persistent=False)
         self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
+        self.scaled = bool(np.any(np.not_equal(self.domain.location, 0)) or np.any(np.not_equal(self.domain.scale, 1)))
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
         with torch.no_grad(), evaluating(self):
@@ -101,7 +102,7 @@ class VAE(nn.Module):
         return Trace(x, self._likelihood(torch.cat([latent.z for latent in latents], -1), y), latents)
 
     def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
-        features = self._network(self.encoder, (x - self.location) / self.scale, y)
+        features = self._network(self.encoder, (x - self.location) / self.scale if self.scaled else x, y)
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
