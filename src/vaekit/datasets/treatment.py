@@ -96,4 +96,6 @@ class Treatment:
 
 
 def _tensor(value: float | tuple[float, ...], like: torch.Tensor) -> torch.Tensor | float:
+    import torch
+
     return value if isinstance(value, float) else torch.tensor(value, device=like.device)
