@@ -99,7 +99,8 @@ class VAE(nn.Module):
             Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y))
             for name, q in self._posterior(x, y).items()
         )
-        return Trace(x, self._likelihood(torch.cat([latent.z for latent in latents], -1), y), latents)
+        z = torch.cat([latent.z for latent in latents], -1) if len(latents) > 1 else latents[0].z
+        return Trace(x, self._likelihood(z, y), latents)
 
     def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
         features = self._network(self.encoder, (x - self.location) / self.scale if self.scaled else x, y)
