@@ -208,7 +208,7 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
 class _Meter:
     """Running sums of terms that stay on the device: nothing is read back until `averages`.
 
-    Added up some steps at a time: a handful of small operations in every step is a few percent of a small model's epoch.
+    Added up some steps at a time: small operations in every step are a few percent of a small model's epoch.
     """
 
     def __init__(self, device: torch.device) -> None:
