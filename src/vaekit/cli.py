@@ -396,9 +396,9 @@ class _Bar:
         self.bar = Bar(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(),  # all of it within 80 columns
             console=out,
             disable=not out.is_terminal,
         )
@@ -418,12 +418,12 @@ class _Bar:
         train = records[0]
         self.rate = train.rows / max(train.seconds, 1e-9)
         terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
-        self.bar.update(self.task, completed=train.epoch, terms=terms)
+        self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))
         if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
             self.printed = time.monotonic()
             _say(f"epoch {train.epoch}: {terms}")
 
     def _terms(self, terms: dict[str, float]) -> str:
         names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
-        parts = [f"{name} {terms[key]:.2f}" for key, name in names.items() if key in terms]
-        return f"{' · '.join(parts)} · {self.rate:,.0f} rows/s"
+        parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
+        return f"{' '.join(parts)} {self.rate / 1000:.1f}k rows/s"
