@@ -29,13 +29,10 @@ def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:
     """Make `path` the text given, or what `write` puts at the temporary path that it gets; all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
         if isinstance(write, str):
             temporary.write_text(write, encoding="utf-8")
         else:
             write(temporary)
-        os.chmod(temporary, mode)  # the user's own default, whatever the writer made of it
         with open(temporary, "r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -191,10 +188,11 @@ class Checkpoints:
         if found is None:
             raise RunError(f"{self.folder} has no training state to resume from")
         path, state = found
+        best = state.epoch
         with suppress(RunError, KeyError, ValueError), _opened(self.best) as file:
-            newer = int(file.metadata()["epoch"]) > state.epoch
-            if newer:
-                self.best.unlink()
+            best = int(file.metadata()["epoch"])
+        if best > state.epoch:
+            self.best.unlink()
         tensors = load_tensors(path)
         for prefix, model in models.items():
             set_model_tensors(model, _below(tensors, prefix), path)

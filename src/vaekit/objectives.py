@@ -27,6 +27,15 @@ class Loss:
 Objective = Callable[[Trace, float], Loss]
 
 
+def samples_of(objective: Objective) -> int:
+    """S, the samples that an objective wants of a trace: its attribute `samples`, or 1 for one that has none.
+
+    >>> samples_of(IWAE(samples=7)), samples_of(lambda trace, progress: Loss(-trace.log_weight.mean(), {}))
+    (7, 1)
+    """
+    return getattr(objective, "samples", 1)
+
+
 @dataclass(frozen=True)
 class ELBO:
     """-E_q log p(x given z) + beta KL(q || p): the negative evidence lower bound at beta = 1 (Kingma & Welling 2014,

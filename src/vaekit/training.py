@@ -21,7 +21,7 @@ from .distributions import seeded
 from .errors import NonFiniteError
 from .models import VAE
 from .networks import evaluating
-from .objectives import Objective
+from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
 from .trace import sum_type
@@ -118,7 +118,7 @@ def optimize(
 
     steps = math.ceil(n / batch_size)
     total = steps * options.epochs
-    samples = getattr(objective, "samples", 1)
+    samples = samples_of(objective)
     number = worthwhile_threads(model, train, samples, batch_size)
     while state.epoch < options.epochs and not _stale(state, options):
         started, polled = time.perf_counter(), time.perf_counter()
@@ -200,7 +200,7 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
             for start in range(0, len(block), rows):
                 x = block[start : start + rows]
                 y = None if labels is None else labels[start : start + rows]
-                result = objective(model.trace(x, y, getattr(objective, "samples", 1)), 1.0)
+                result = objective(model.trace(x, y, samples_of(objective)), 1.0)
                 meter.add({"loss": result.loss, **result.terms}, len(x))
     return meter.averages()
 
