@@ -517,11 +517,12 @@ def test_other_faults_are_not_called_a_want_of_memory(
 def test_a_folder_that_may_not_be_written(
     code: int, words: str, world: dict[str, Path], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, *args: object, **kwargs: object) -> None:
-        raise OSError(code, os.strerror(code), str(self))
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
 
+    # Root may write anywhere: what every folder and every file starts or ends with says no in its place.
     monkeypatch.setattr(Path, "mkdir", refuse)
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     assert_refused(command("train", "digits", *QUICK, "--out", "run"), f"run: {words}")
     assert_refused(command("sample", world["run"], "--out", "a.npy"), f"a.npy: {words}")
     assert not os.listdir(work)
