@@ -10,10 +10,12 @@ import time
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs_for_tests import SMALL, assert_same_run, metrics
 
+from vaekit import steps
 from vaekit.checkpoint import Checkpoints, load_tensors
 from vaekit.runs import read_spec, train
 
@@ -81,9 +83,15 @@ def test_killed_trainings_end_in_the_same_run(variant: str, tmp_path: Path, chil
 def start(children: ForkServerContext, folder: Path, sets: list[str]) -> BaseProcess:
     resume = (folder / "spec.json").exists()
     options = {"resume": resume, "sets": () if resume else sets}
-    child = children.Process(target=train, args=("digits", folder), kwargs=options)
+    child = children.Process(target=recorded_train, args=("digits", folder), kwargs=options)
     child.start()
     return child
+
+
+def recorded_train(*args: Any, **options: Any) -> None:
+    """`train` with the early steps as Python and the others recorded, so that kills hit both."""
+    steps.EAGER_STEPS = 40
+    train(*args, **options)
 
 
 def kill(child: BaseProcess, folder: Path, moment: str, chance: random.Random, seconds: float) -> bool:

@@ -24,6 +24,7 @@ from .networks import evaluating
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
+from .steps import Step, Terms, terms_of
 from .trace import sum_type
 
 BATCH_SIZE = 128
@@ -71,6 +72,7 @@ def optimize(
     parts: Parts = PARTS,
     on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    on_look: Callable[[VAE, int], dict[str, float]] = lambda model, epoch: {},
     on_progress: Callable[[Progress], None] | None = None,
 ) -> State:
     """Train `model` in place on `train`, looking at `held_out` (called `split`) after each epoch.
@@ -78,7 +80,8 @@ def optimize(
     With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with
     `resume` it goes on from there, to the same weights, bit for bit, as without the interruption: each epoch draws all
     that is random from the seed and its own number. `on_start` is called once all options have been checked, before
-    anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second.
+    anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second. `on_look` gets the
+    model as it is scored after an epoch, and the epoch's number; what it returns joins the record of the held-out rows.
 
     `fit` is this on data as they come, and `train` is this with a run folder. With more `epochs` than before, a resumed
     run's schedules are stretched over all of them. The bits are those of one device and one number of threads.
@@ -118,36 +121,34 @@ def optimize(
 
     steps = math.ceil(n / batch_size)
     total = steps * options.epochs
-    samples = samples_of(objective)
-    number = worthwhile_threads(model, train, samples, batch_size)
+    number = worthwhile_threads(model, train, samples_of(objective), batch_size)
+    take = Step(model, objective, train, batch_size)
     while state.epoch < options.epochs and not _stale(state, options):
         started, polled = time.perf_counter(), time.perf_counter()
         with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
             order = torch.randperm(n)
             order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
             meter = _Meter(device)
+            take.refresh()
             for i, index in enumerate(order.split(batch_size)):
                 progress = state.step / total
                 for group in optimizer.param_groups:
                     group["lr"] = rate(progress)
-                x, y = train.batch(index)
-                result = objective(model.trace(x, y, samples), progress)
-                optimizer.zero_grad()
-                result.loss.backward()
+                terms = take(index, progress, state.step)
                 if options.clip:
                     nn.utils.clip_grad_norm_(parameters, options.clip)
                 optimizer.step()
                 if average:
                     # At first a shorter memory: the average is to be one of trained weights, not of the initial ones.
                     _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
-                meter.add({"loss": result.loss.detach(), **result.terms}, len(index))
+                meter.add(terms, len(index))
                 state.step += 1
                 if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                     polled = time.perf_counter()
                     done = (i + 1) * batch_size
-                    terms = meter.averages(state)
-                    on_progress(Progress(state.epoch, options.epochs, i + 1, steps, terms, done / (polled - started)))
-            terms = meter.averages(state)
+                    speed = done / (polled - started)
+                    on_progress(Progress(state.epoch, options.epochs, i + 1, steps, meter.averages(state), speed))
+            averages = meter.averages(state)
             # The last step's loss was finite, but what its update made of the weights has not been seen by any loss.
             if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
                 lower = "lower training.learning_rate or set training.clip"
@@ -156,18 +157,18 @@ def optimize(
                 )
             state.epoch += 1
             scored = average or model
-            records = [Epoch(state.epoch, state.step, "train", terms, time.perf_counter() - started, n)]
+            records = [Epoch(state.epoch, state.step, "train", averages, time.perf_counter() - started, n)]
             if held_out is not None:
                 looked = time.perf_counter()
-                terms = look(scored, held_out, objective, batch_size, seed=options.seed)
-                records.append(
-                    Epoch(state.epoch, state.step, split, terms, time.perf_counter() - looked, len(held_out))
-                )
+                averages = look(scored, held_out, objective, batch_size, seed=options.seed)
+                averages |= on_look(scored, state.epoch)
+                seconds = time.perf_counter() - looked
+                records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
         state.seconds += time.perf_counter() - started
-        finite = split != "test" and held_out is not None and math.isfinite(terms["loss"])
-        better = finite and (state.best_loss is None or terms["loss"] < state.best_loss)
+        finite = split != "test" and held_out is not None and math.isfinite(averages["loss"])
+        better = finite and (state.best_loss is None or averages["loss"] < state.best_loss)
         if better:
-            state.best_loss, state.best_epoch = terms["loss"], state.epoch
+            state.best_loss, state.best_epoch = averages["loss"], state.epoch
             if best:
                 set_model_tensors(best, model_tensors(scored))
         # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer than
@@ -200,8 +201,7 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
             for start in range(0, len(block), rows):
                 x = block[start : start + rows]
                 y = None if labels is None else labels[start : start + rows]
-                result = objective(model.trace(x, y, samples_of(objective)), 1.0)
-                meter.add({"loss": result.loss, **result.terms}, len(x))
+                meter.add(terms_of(objective(model.trace(x, y, samples_of(objective)), 1.0)), len(x))
     return meter.averages()
 
 
@@ -220,10 +220,9 @@ class _Meter:
         self.sizes: list[int] = []
         self.rows = 0
 
-    def add(self, terms: dict[str, Tensor | float], rows: int) -> None:
-        self.tensors = [name for name, value in terms.items() if isinstance(value, Tensor)]
-        self.numbers = {name: value for name, value in terms.items() if not isinstance(value, Tensor)}
-        self.waiting.append(torch.stack([value for value in terms.values() if isinstance(value, Tensor)]))
+    def add(self, terms: Terms, rows: int) -> None:
+        self.names, self.numbers = terms.names, terms.numbers
+        self.waiting.append(terms.values)
         self.sizes.append(rows)
         if len(self.waiting) == METER_STEPS:
             self._add_waiting()
@@ -245,9 +244,9 @@ class _Meter:
         if self.waiting:
             self._add_waiting()
         if state and not bool(self.finite):
-            last = dict(zip(self.tensors, self.last.tolist(), strict=True))
+            last = dict(zip(self.names, self.last.tolist(), strict=True))
             raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
-        return dict(zip(self.tensors, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
+        return dict(zip(self.names, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
 
 
 def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:

@@ -49,7 +49,12 @@ class TensorSplit:
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
-        return self.treatment.batch(self.x[index], self.domain), None if self.y is None else self.y[index]
+        return self.treatment.batch(_rows(self.x, index), self.domain), None if self.y is None else _rows(self.y, index)
+
+
+def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
+    # Indexing by a tensor takes five times as long.
+    return tensor.index_select(0, index) if isinstance(index, Tensor) else tensor[index]
 
 
 def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.device | str = "cpu") -> TensorSplit:

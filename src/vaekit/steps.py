@@ -1,0 +1,149 @@
+"""One training step up to its gradients: as Python at first, then as a recording of it.
+
+MNIST, 784-400-20-400-784, batches of 128, two cores: see benchmarks/grey_mnist.md for what the recording is worth.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from .capture import NotCapturableError, capture, python_state
+from .datasets.tensors import TensorSplit
+from .models import VAE
+from .objectives import Loss, Objective, samples_of
+from .schedules import Constant, Schedule
+
+EAGER_STEPS = 200
+"""Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """An objective's terms for a batch: `values` (T,) of the `names`, the loss first, and those that are numbers."""
+
+    names: tuple[str, ...]
+    values: Tensor
+    numbers: dict[str, float]
+
+
+class Step:
+    """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
+
+    After `EAGER_STEPS` steps of a run, full batches are replayed from a recording. Where the model can't be recorded,
+    that is logged once and steps go on as Python. Call `refresh` when Python attributes of the model may have changed.
+    """
+
+    def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int) -> None:
+        self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
+        self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
+        self.schedules = _schedules(objective)
+        self.parameters = list(model.parameters())
+        self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]
+        kind, device = model.scale.dtype, data.x.device
+        self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
+        self.recording: GraphModule | None = None
+        self.recordable = True
+
+    def refresh(self) -> None:
+        """Record again where what a recording takes as constant has changed."""
+        if self.recording and python_state([self.model]) != self.state:
+            self.recording = None
+
+    def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
+        """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
+        for module in self.advancing:
+            module.advance(progress)
+        if number >= EAGER_STEPS and len(index) == self.batch_size and self.recordable:
+            if self.recording is None:
+                self._record(index)
+            if self.recording is not None:
+                return self._replay(self.recording, index, progress)
+        result = self._loss(self.objective, index, progress)
+        for parameter in self.parameters:
+            parameter.grad = None
+        result.loss.backward()
+        return terms_of(result)
+
+    def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
+        x, y = self.data.batch(index)
+        return objective(self.model.trace(x, y, samples_of(objective)), progress)
+
+    def _record(self, index: Tensor) -> None:
+        own = [*self.parameters, *self.model.buffers()]
+        count, trained = len(self.coefficients), [p.requires_grad for p in self.parameters]
+
+        def gradients(index: Tensor, *tensors: Tensor) -> list[Tensor | None]:
+            (progress, *values), state = tensors[:count], tensors[count:]
+            objective = self.objective
+            if self.schedules:
+                at = {name: Constant(value) for name, value in zip(self.schedules, values, strict=True)}  # type: ignore[arg-type]
+                objective = replace(objective, **at)  # type: ignore[type-var]
+            with _in_place_of(self.model, own, state):
+                result = self._loss(objective, index, progress)
+            self.terms = terms_of(result, self.schedules)
+            wanted = [tensor for tensor, needed in zip(state, trained, strict=False) if needed]
+            return [self.terms.values, *torch.autograd.grad(result.loss, wanted, allow_unused=True)]
+
+        state = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in own]
+        self.state, self.inputs = python_state([self.model]), [*self.coefficients, *own]
+        try:
+            self.recording = capture(gradients, [index, *self.coefficients, *state], [self.model])
+        except NotCapturableError as error:
+            self.recordable = False
+            log.warning("training steps run as Python, which is slower, since they can't be recorded: %s", error)
+
+    @torch.no_grad()
+    def _replay(self, recording: Callable[..., list[Any]], index: Tensor, progress: float) -> Terms:
+        now = [progress, *(schedule(progress) for schedule in self.schedules.values())]
+        for coefficient, value in zip(self.coefficients, now, strict=True):
+            coefficient.fill_(value)
+        values, *gradients = recording(index, *self.inputs)
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
+            parameter.grad = gradient
+        scheduled = zip(self.schedules, now[1:], strict=True)
+        numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
+        return Terms(self.terms.names, values, numbers)
+
+
+@contextmanager
+def _in_place_of(model: nn.Module, own: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, `model` has `others` in place of its `own` parameters and buffers, wherever they are shared.
+
+    Not `torch.func.functional_call`: it loses the gradients of a module with two parents (a VampPrior's encoder).
+    """
+    by_id = {id(tensor): other for tensor, other in zip(own, others, strict=True)}
+    tables = [table for module in model.modules() for table in (module._parameters, module._buffers)]
+    before = [dict(table) for table in tables]
+    for table in tables:
+        table.update({name: by_id[id(tensor)] for name, tensor in table.items() if tensor is not None})  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for table, values in zip(tables, before, strict=True):
+            table.update(values)  # type: ignore[arg-type]
+
+
+def _schedules(objective: Objective) -> dict[str, Schedule]:
+    """The schedules among an objective's fields, by name: in a recording their values are inputs."""
+    if not is_dataclass(objective):
+        return {}
+    values = {field.name: getattr(objective, field.name) for field in fields(objective)}
+    return {name: value for name, value in values.items() if callable(value) and not isinstance(value, Constant)}
+
+
+def terms_of(result: Loss, scheduled: Collection[str] = ()) -> Terms:
+    """The terms of a loss, detached; those in `scheduled`, which in a recording are tensors, count as numbers."""
+    terms: dict[str, Any] = {"loss": result.loss, **result.terms}
+    numbers = {name: value for name, value in terms.items() if name in scheduled or not isinstance(value, Tensor)}
+    tensors = {name: value.detach() for name, value in terms.items() if name not in numbers}
+    return Terms(tuple(tensors), torch.stack(list(tensors.values())), numbers)

@@ -1,0 +1,299 @@
+"""A recorded training step is the step as Python: same loss, terms, gradients, random draws; or it is not recorded."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import data_of, model_of
+from runs_for_tests import SMALL, assert_same_run
+from torch import Tensor, nn
+
+from vaekit import steps
+from vaekit.capture import NotCapturableError, capture, python_state
+from vaekit.datasets import Treatment
+from vaekit.datasets.tensors import TensorSplit
+from vaekit.distributions import seeded
+from vaekit.domains import Domain
+from vaekit.models import VAE
+from vaekit.networks import MLP
+from vaekit.objectives import ELBO, Loss, Objective
+from vaekit.parts import PARTS
+from vaekit.runs import train
+from vaekit.schedules import Linear
+from vaekit.steps import Step, Terms
+from vaekit.trace import Trace
+
+ROWS = 6
+
+
+def data_for(model: VAE, n: int = 20, treatment: Treatment | None = None) -> TensorSplit:
+    domain = model.domain
+    x = data_of(domain, (n, *model.event_shape)).float()
+    y = torch.arange(n) % model.condition if model.condition else None
+    return TensorSplit(x, y, domain, treatment or Treatment())
+
+
+def both(
+    model: VAE, objective: Objective, data: TensorSplit, progress: float = 0.3
+) -> list[tuple[Terms, list[Tensor]]]:
+    """Terms and gradients of one step as Python, and of a recorded one, of the same random draws."""
+    step, index, results = Step(model, objective, data, ROWS), torch.arange(3, 3 + ROWS), []
+    for number in (0, steps.EAGER_STEPS):
+        with seeded(5):
+            terms = step(index, progress, number)
+            drawn = torch.rand(())
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+        results.append((terms, [*gradients, drawn]))
+    assert step.recording is not None, "the step was not recorded"
+    return results
+
+
+def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> None:
+    (terms, gradients), (recorded_terms, recorded_gradients) = results
+    assert recorded_terms.names == terms.names
+    assert recorded_terms.numbers == pytest.approx(terms.numbers)
+    torch.testing.assert_close(recorded_terms.values, terms.values, rtol=tolerance, atol=tolerance)
+    for mine, theirs in zip(recorded_gradients, gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+CASES = [
+    *({"objective": objective} for objective in PARTS.objectives),
+    *({"posterior": name} for name in PARTS.posteriors),
+    *({"prior": name} for name in PARTS.priors),
+    *({"likelihood": name} for name in PARTS.likelihoods),
+    *(
+        {"encoder": name, "decoder": name, "event_shape": (1, 4, 5)}
+        for name in PARTS.encoders
+        if name in PARTS.decoders
+    ),
+    {"latents": {"a": 2, "b": 3}},
+]
+
+
+@pytest.mark.parametrize("condition", [0, 3])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(value) for value in case.values()))
+def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int) -> None:
+    options = dict(case)
+    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    model = model_of(condition=condition, **options)  # type: ignore[arg-type]
+    model.train()
+    assert_same(both(model, objective, data_for(model)), 1e-10)
+
+
+def test_in_float32_products_by_another_library_agree() -> None:
+    torch.manual_seed(0)
+    model = model_of(event_shape=(40,), latents={"z": 5}, options={"mlp": {"hidden": [60, 30]}}).float()
+    results = both(model, ELBO(), data_for(model))
+    assert_same(results, 1e-4)
+
+
+@pytest.mark.parametrize("binarize", ["stochastic", "grey"])
+def test_treatments_are_recorded(binarize: str) -> None:
+    model = model_of()
+    x = torch.randint(0, 17, (20, 4), dtype=torch.uint8)
+    data = TensorSplit(x, None, Domain("grey", levels=17), Treatment(binarize))  # type: ignore[arg-type]
+    assert_same(both(model, ELBO(), data), 1e-10)
+
+
+def test_schedules_go_on_in_a_recording() -> None:
+    model, objective = model_of(), ELBO(beta=Linear(0.0, 2.0, until=1.0))
+    step, index = Step(model, objective, data_for(model), ROWS), torch.arange(ROWS)
+    for progress in (0.1, 0.5, 0.9):
+        found = []
+        for number in (0, steps.EAGER_STEPS):
+            with seeded(1):
+                found.append(step(index, progress, number))
+        assert found[1].numbers == {"beta": pytest.approx(2 * progress)}
+        torch.testing.assert_close(found[0].values, found[1].values)
+
+
+def test_an_objective_of_ones_own_may_use_the_progress() -> None:
+    def objective(trace: Trace, progress: float) -> Loss:
+        return Loss((1 + progress) * -trace.log_weight.mean(), {"twice": 2 * progress})
+
+    model = model_of()
+    step, index = Step(model, objective, data_for(model), ROWS), torch.arange(ROWS)
+    for progress in (0.25, 0.75):
+        losses = []
+        for number in (0, steps.EAGER_STEPS):
+            with seeded(1):
+                losses.append(step(index, progress, number).values[0])
+        torch.testing.assert_close(*losses)
+    assert step.recording is not None
+
+
+class Normalised(nn.Module):
+    """An encoder with running statistics, changed in place by each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm, self.out_shape = MLP((4,), hidden=(6,)), nn.BatchNorm1d(6), (6,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.inner(x))
+
+
+class Counting(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(x, y) / self.calls
+
+
+class Branching(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        out = super().forward(x, y)
+        return out if out.sum() > 0 else 2 * out
+
+
+class Rolling(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * random.random()
+
+
+class Numpying(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * np.random.random()  # noqa: NPY002
+
+
+def with_encoder(encoder: nn.Module) -> VAE:
+    model = model_of().float()
+    return VAE(encoder, dict(model.posteriors), dict(model.priors), model.decoder, model.likelihood)  # type: ignore[arg-type]
+
+
+def test_buffers_change_as_often_as_steps_are_taken() -> None:
+    found = []
+    for number in (0, steps.EAGER_STEPS):
+        torch.manual_seed(0)
+        model = with_encoder(Normalised())
+        step = Step(model.train(), ELBO(), data_for(model), ROWS)
+        for _ in range(3):
+            step(torch.arange(ROWS), 0.5, number)
+        found.append({name: buffer.clone() for name, buffer in model.named_buffers()})
+    assert found[0]["encoder.norm.num_batches_tracked"] == found[1]["encoder.norm.num_batches_tracked"] == 3
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value)
+
+
+@pytest.mark.parametrize("encoder", [Counting, Branching, Rolling, Numpying])
+def test_what_is_not_the_same_each_time_runs_as_python_and_says_so_once(
+    encoder: Callable[..., MLP], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = with_encoder(encoder((4,), hidden=(6,)))
+    step = Step(model.train(), ELBO(), data_for(model), ROWS)
+    with caplog.at_level(logging.WARNING, "vaekit"):
+        for number in range(steps.EAGER_STEPS, steps.EAGER_STEPS + 3):
+            step(torch.arange(ROWS), 0.5, number)
+    assert step.recording is None
+    assert len(caplog.records) == 1
+    assert "can't be recorded" in caplog.text
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_changed_attribute_is_recorded_again() -> None:
+    model = model_of()
+    step, index = Step(model, ELBO(), data_for(model), ROWS), torch.arange(ROWS)
+    step(index, 0.5, steps.EAGER_STEPS)
+    before = step.recording
+    step.refresh()
+    assert step.recording is before
+    model.posteriors["z"].clamp = (-0.5, -0.4)
+    step.refresh()
+    losses = []
+    for number in (0, steps.EAGER_STEPS):
+        with seeded(3):
+            losses.append(step(index, 0.5, number).values)
+    torch.testing.assert_close(*losses)
+    assert step.recording is not before
+
+
+def test_batches_of_another_size_and_first_steps_run_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS - 1)
+    step(torch.arange(ROWS - 1), 0.5, steps.EAGER_STEPS)
+    assert step.recording is None
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    monkeypatch.setattr(step, "_replay", None)
+    terms = step(torch.arange(ROWS - 1), 0.5, steps.EAGER_STEPS)
+    assert terms.values.isfinite().all()
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    model = model_of()
+    model.decoder.requires_grad_(False)
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    for number in (0, steps.EAGER_STEPS):
+        step(torch.arange(ROWS), 0.5, number)
+        assert all(p.grad is None for p in model.decoder.parameters())
+        assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_a_part_with_advance_is_told_the_progress() -> None:
+    class Told(MLP):
+        def advance(self, progress: float) -> None:
+            told.append(progress)
+
+    told: list[float] = []
+    model = with_encoder(Told((4,), hidden=(6,)))
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    for number in (0, steps.EAGER_STEPS):
+        step(torch.arange(ROWS), number / 1000, number)
+    assert told == [0.0, steps.EAGER_STEPS / 1000]
+
+
+def test_recorded_runs_resume_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9"]
+    train("digits", tmp_path / "whole", sets=sets, epochs=4)
+    train("digits", tmp_path / "parts", sets=sets, epochs=2)
+    train("digits", tmp_path / "parts", epochs=4, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_recorded_run_has_the_losses_of_one_as_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = []
+    for eager in (0, 10**9):
+        monkeypatch.setattr(steps, "EAGER_STEPS", eager)
+        history = train("digits", tmp_path / str(eager), sets=SMALL, epochs=3).history()
+        losses.append([record.terms["loss"] for record in history])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+
+
+def test_a_capture_leaves_nothing_changed() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    weight = torch.ones(3)
+    recorded = capture(lambda w, x: [w.mul_(2) @ x + torch.rand(())], [weight.clone(), torch.ones(3)])
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded(1):
+        first = recorded(weight, torch.ones(3))
+    with seeded(1):
+        assert torch.equal(first[0], 6 + torch.rand(()))
+    assert torch.equal(weight, torch.full((3,), 2.0))
+
+
+def test_a_capture_says_why_it_can_not() -> None:
+    with pytest.raises(NotCapturableError):
+        capture(lambda x: [x * float(x.sum())], [torch.ones(2)])
+
+
+def test_python_state_sees_attributes_tensors_and_modes() -> None:
+    module = MLP((4,), hidden=(6,))
+    module.kept = torch.zeros(2)
+    for change in (
+        lambda: module.kept.add_(1),
+        lambda: setattr(module, "kept", torch.ones(2)),
+        lambda: setattr(module, "in_shape", (5,)),
+        lambda: module.eval(),
+    ):
+        before = python_state([module])
+        assert python_state([module]) == before
+        change()
+        assert python_state([module]) != before
