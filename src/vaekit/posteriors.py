@@ -6,30 +6,61 @@ the same contract and is a posterior as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal, Normal
 
-from .distributions import checked_clamp, independent
+from .distributions import RelaxedOneHot, checked_clamp, checked_groups, independent
 from .flows import coupling_flow
+from .networks import MLP
+from .schedules import Constant, Schedule
+
+
+class Towers(nn.Module):
+    """Several MLPs on the same features (…, F), their outputs side by side, (…, sum of `sizes`).
+
+    >>> Towers(5, (2, 3), hidden=(8,), activation="tanh")(torch.zeros(4, 5)).shape
+    torch.Size([4, 5])
+    """
+
+    def __init__(self, features: int, sizes: Sequence[int], hidden: tuple[int, ...], activation: str) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList(MLP((features,), (size,), 0, hidden, activation) for size in sizes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.cat([tower(features) for tower in self.towers], -1)
+
+
+def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activation: str) -> nn.Module:
+    """Groups of parameters, side by side, from the features: linear in them, or with hidden layers each its tower."""
+    return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))
 
 
 class DiagonalNormal(nn.Module):
     """q(z given x) = N(z; mu, diag(sigma²)), mu and log sigma² linear in the features (Kingma & Welling 2014, appendix
     C.2).
 
+    With `hidden` layers, mu and log sigma² each have an MLP of those sizes on the features, with that `activation`.
     log sigma² is clamped to `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object.
 
     >>> DiagonalNormal(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
     """
 
-    def __init__(self, features: int, latent: int, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)) -> None:
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
+        hidden: tuple[int, ...] = (),
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
-        self.head = nn.Linear(features, 2 * latent)
+        self.head = _head(features, (latent, latent), hidden, activation)
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
@@ -40,7 +71,8 @@ class FullRankNormal(nn.Module):
     """q(z given x) = N(z; mu, L Lᵀ), mu and the lower triangular L linear in the features, log of L's diagonal clamped.
 
     The diagonal is exp of half a clamped log-variance, as in `DiagonalNormal`, to which it reduces without the rest of
-    L.
+    L. With `hidden` layers, mu, the diagonal's logarithm and the rest of L each have an MLP of those sizes on the
+    features.
 
     >>> FullRankNormal(features=5, latent=2)(torch.zeros(4, 5)).covariance_matrix.shape
     torch.Size([4, 2, 2])
@@ -48,12 +80,20 @@ class FullRankNormal(nn.Module):
 
     rows_columns: Tensor
 
-    def __init__(self, features: int, latent: int, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)) -> None:
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
+        hidden: tuple[int, ...] = (),
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent = latent
-        self.head = nn.Linear(features, 2 * latent)
-        self.off_diagonal = nn.Linear(features, latent * (latent - 1) // 2) if latent > 1 else None
+        self.head = _head(features, (latent, latent), hidden, activation)
+        below = latent * (latent - 1) // 2
+        self.off_diagonal = _head(features, (below,), hidden, activation) if below else None
         self.register_buffer("rows_columns", torch.tril_indices(latent, latent, -1), persistent=False)
 
     def forward(self, features: Tensor) -> Distribution:
@@ -67,6 +107,52 @@ class FullRankNormal(nn.Module):
         return MultivariateNormal(loc, scale_tril=factor, validate_args=False)
 
 
+class RelaxedCategorical(nn.Module):
+    """q(z given x) = a one-hot of K classes, relaxed to a point of the simplex in training (Jang et al. 2017; Maddison
+    et al. 2017).
+
+    The D dimensions are `groups` one-hots side by side, each of K = D / groups classes; the logits are linear in the
+    features, or with `hidden` layers an MLP on them. In training mode draws are Gumbel-softmax at `temperature`, a
+    number or a schedule that `advance` follows, with `straight_through` rounded to one-hots that keep the gradient. In
+    evaluation mode they are one-hots: what is scored is the discrete model.
+
+    >>> posterior = RelaxedCategorical(features=5, latent=6, groups=2).eval()
+    >>> posterior(torch.zeros(4, 5)).sample((3,)).sum(-1).unique()
+    tensor([2.])
+    """
+
+    temperature: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        temperature: float | Schedule = 0.67,
+        straight_through: bool = False,
+        groups: int = 1,
+        hidden: tuple[int, ...] = (),
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.groups, self.straight_through = checked_groups(groups, latent), straight_through
+        self.schedule = Constant(float(temperature)) if isinstance(temperature, (int, float)) else temperature
+        self.head = _head(features, (latent,), hidden, activation)
+        # A buffer, changed in place: a recorded step reads it anew each time. The schedule gives it, so it isn't saved.
+        self.register_buffer("temperature", torch.ones(()), persistent=False)
+        self.advance(0.0)
+
+    def advance(self, progress: float) -> None:
+        """Set the temperature to that of `progress` in [0, 1]; `ValueError` unless it is above 0."""
+        temperature = self.schedule(progress)
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0 and finite, got {temperature} at progress {progress}")
+        self.temperature.fill_(temperature)
+
+    def forward(self, features: Tensor) -> Distribution:
+        temperature = self.temperature if self.training else None
+        return RelaxedOneHot(self.head(features), temperature, self.straight_through, self.groups)
+
+
 def flow(features: int, latent: int, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
     """A real-valued non-volume-preserving flow conditioned on the features (Dinh et al. 2017), from `zuko`."""
     return coupling_flow(latent, features, transforms, hidden)
@@ -76,4 +162,5 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
     "flow": flow,
+    "relaxed-categorical": RelaxedCategorical,
 }

@@ -67,11 +67,48 @@ def test_the_test_rows_do_not_depend_on_the_validation_rows() -> None:
 
 def test_own_splits_stay() -> None:
     own = {"train": rows(20), "valid": rows(5), "test": rows(3)}
-    for validation in (None, 0):
+    for validation in (None, 5):
         kept = hold_out(own, validation, None, 0)
         assert {name: split.x is own[name].x for name, split in kept.items()} == dict.fromkeys(own, True)
-    with pytest.raises(ValueError, match="validation=4, but the dataset has 5 validation rows of its own"):
-        hold_out(own, 4, None, 0)
+    assert list(hold_out(own, 0, None, 0)) == ["train", "test"]
+    with pytest.raises(
+        ValueError, match=r"validation=6, but the dataset has 5 validation rows of its own; accepted: 0"
+    ):
+        hold_out(own, 6, None, 0)
+
+
+def test_some_rows_of_an_own_split_are_of_all_classes_and_the_others_of_none() -> None:
+    own = {"train": rows(20, 5), "test": rows(90, 3)}
+    kept = hold_out(own, 4, 30, 0)
+    assert {name: len(split) for name, split in kept.items()} == {"train": 16, "valid": 4, "test": 30}
+    held = kept["test"]
+    assert held.y is not None
+    assert own["test"].y is not None
+    np.testing.assert_array_equal(held.y, own["test"].y[held.x[:, 0].astype(int)])
+    assert (np.abs(np.bincount(held.y, minlength=3) - np.bincount(own["test"].y, minlength=3) / 3) < 1).all()
+    assert (np.diff(held.x[:, 0]) > 0).all()
+    # What of the test rows is left out is not trained on.
+    assert sorted(np.concatenate([kept[name].x[:, 0] for name in ("train", "valid")])) == list(range(20))
+
+
+@given(n=st.integers(3, 40), train=st.integers(1, 40), seed=st.integers(0, 3))
+def test_fewer_training_rows_are_some_of_them_and_move_no_others(n: int, train: int, seed: int) -> None:
+    whole = hold_out({"train": rows(n, 3)}, 1, 1, seed)
+    if train > n - 2:
+        with pytest.raises(ValueError, match=rf"train={train}, but {n - 2} training rows are left"):
+            hold_out({"train": rows(n, 3)}, 1, 1, seed, train)
+        return
+    some = hold_out({"train": rows(n, 3)}, 1, 1, seed, train)
+    assert len(some["train"]) == train
+    assert set(some["train"].x[:, 0]) <= set(whole["train"].x[:, 0])
+    for name in ("valid", "test"):
+        np.testing.assert_array_equal(some[name].x, whole[name].x)
+
+
+@pytest.mark.parametrize("train", [0, -1, True, 1.0])
+def test_refuses_no_number_of_training_rows(train: int) -> None:
+    with pytest.raises(ValueError, match=r"accepted: 1\.\.8|a number of rows is needed"):
+        hold_out({"train": rows(10)}, 1, 1, 0, train)
 
 
 @pytest.mark.parametrize(("validation", "test"), [(10, 0), (0, 10), (5, 5), (11, None), (-1, 0), (True, 0), (1.0, 0)])

@@ -16,6 +16,7 @@ SPLITS = ("train", "valid", "test")
 class Split:
     """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
 
+    With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
     Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
 
     >>> len(Split(np.zeros((3, 1, 8, 8), np.uint8)))
@@ -24,8 +25,11 @@ class Split:
 
     x: np.ndarray
     y: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.noise is not None and self.noise.shape != self.x.shape:
+            raise ValueError(f"x has shape {self.x.shape} but noise {self.noise.shape}")
         if self.y is None:
             return
         labels = self.y.dtype == np.int64 and self.y.ndim == 1

@@ -24,6 +24,7 @@ def load(
     label: str | None = None,
     domain: str | None = None,
     levels: int | None = None,
+    train: int | None = None,
     validation: int | None = None,
     test: int | None = None,
     seed: int = 0,
@@ -33,9 +34,9 @@ def load(
     `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
     binary, bytes are grey levels 0..255, all else is real, with the mean and standard deviation of the training rows as
     location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256, or of
-    categories, else as many as the greatest value tells. `validation` and `test` rows are held out from the
-    training rows by `seed`, by class where there are classes: n rows, 0 for none, None for a tenth; a split that the
-    dataset brings is used instead.
+    categories, else as many as the greatest value tells. `validation` and `test` rows are drawn by `seed`, by class
+    where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or else held
+    out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for all.
 
     Raises `ValueError` or `FileNotFoundError`, in a line, for what is unknown, missing, damaged or outside its domain.
 
@@ -57,7 +58,7 @@ def load(
         raise
     except OSError as error:
         raise ValueError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
-    splits = hold_out(content.splits, validation, test, seed)
+    splits = hold_out(content.splits, validation, test, seed, train)
     if row and levels is None and domain in (None, row.domain.kind):
         values = row.domain
     else:

@@ -1,4 +1,4 @@
-"""Rows of the training split held out for validation and testing: seeded, and stratified by class."""
+"""Which rows are trained on, and which are held out for validation and testing: seeded, and stratified by class."""
 
 from __future__ import annotations
 
@@ -9,47 +9,55 @@ import numpy as np
 from .base import SPLITS, Split
 
 
-def hold_out(splits: Mapping[str, Split], validation: int | None, test: int | None, seed: int) -> dict[str, Split]:
-    """Splits with "valid" and "test" taken from "train" where they are missing: n rows, 0 for none, None for a tenth.
+def hold_out(
+    splits: Mapping[str, Split], validation: int | None, test: int | None, seed: int, train: int | None = None
+) -> dict[str, Split]:
+    """Splits with "valid" and "test" of n rows, 0 for none, and "train" of n of the rows that are left, None for all.
 
-    A split that the dataset brings is kept as it is. Held-out rows have the classes in proportion, and every split
-    keeps the order of the rows. Raises `ValueError` where no training row would be left, or rows are asked for a split
-    that the dataset brings.
+    A split that the dataset brings gives n of its own rows, all of them for None; one that it lacks is taken from its
+    training rows, a tenth of them for None. Every split has the classes in proportion, and keeps the order of the rows.
+    Raises `ValueError` where no training row would be left, or more rows are asked for than there are.
 
     >>> rows = Split(np.arange(20.0).reshape(20, 1))
     >>> {name: len(split) for name, split in hold_out({"train": rows}, None, 5, seed=0).items()}
     {'train': 13, 'valid': 2, 'test': 5}
     """
-    train = splits["train"]
-    sizes = {
-        "test": _size("test", test, splits),
-        "valid": _size("validation", validation, splits),
-    }
-    if sum(sizes.values()) >= len(train):
+    left = splits["train"]
+    sizes = {"test": _size("test", test, splits), "valid": _size("validation", validation, splits)}
+    taken = sum(size for name, size in sizes.items() if name not in splits)
+    if taken >= len(left):
         asked = f"validation={sizes['valid']} and test={sizes['test']}"
-        raise ValueError(f"{asked} leave none of the {len(train)} training rows; hold out fewer")
-    result = dict(splits)
+        raise ValueError(f"{asked} leave none of the {len(left)} training rows; hold out fewer")
+    result = {}
     for stream, (name, size) in enumerate(sizes.items()):
         if size:
-            held = _sample(train, size, np.random.default_rng([seed, stream]))
-            result[name], train = _rows(train, held), _rows(train, ~held)
-    result["train"] = train
+            source = splits.get(name, left)
+            chosen = _sample(source, size, np.random.default_rng([seed, stream]))
+            result[name] = _rows(source, chosen)
+            left = left if name in splits else _rows(left, ~chosen)
+    if train is not None:
+        _check_number("train", train)
+        if not 1 <= train <= len(left):
+            raise ValueError(f"train={train}, but {len(left)} training rows are left; accepted: 1..{len(left)}")
+        left = _rows(left, _sample(left, train, np.random.default_rng([seed, len(sizes)])))
+    result["train"] = left
     return {name: result[name] for name in SPLITS if name in result}
 
 
 def _size(argument: str, rows: int | None, splits: Mapping[str, Split]) -> int:
     own = splits.get("valid" if argument == "validation" else argument)
-    if own is not None:
-        if rows:
-            raise ValueError(
-                f"{argument}={rows}, but the dataset has {len(own)} {argument} rows of its own; leave it out"
-            )
-        return 0
     if rows is None:
-        return len(splits["train"]) // 10
+        return len(splits["train"]) // 10 if own is None else len(own)
+    _check_number(argument, rows)
+    if own is not None and rows > len(own):
+        found = f"the dataset has {len(own)} {argument} rows of its own"
+        raise ValueError(f"{argument}={rows}, but {found}; accepted: 0..{len(own)}, or leave it out for all")
+    return rows
+
+
+def _check_number(argument: str, rows: int) -> None:
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
         raise ValueError(f"{argument}={rows!r}: a number of rows is needed, 0 for none")
-    return rows
 
 
 def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -65,4 +73,4 @@ def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _rows(split: Split, mask: np.ndarray) -> Split:
-    return Split(split.x[mask], None if split.y is None else split.y[mask])
+    return split if mask.all() else Split(split.x[mask], None if split.y is None else split.y[mask])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class TensorSplit:
     y: Tensor | None
     domain: Domain
     treatment: Treatment
+    noise: Tensor | None = None
+    """Standard deviations (N, *event) of normal noise that is added afresh each time a row is shown."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,7 +52,74 @@ class TensorSplit:
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
-        return self.treatment.batch(_rows(self.x, index), self.domain), None if self.y is None else _rows(self.y, index)
+        x = self.treatment.batch(_rows(self.x, index), self.domain)
+        if self.noise is not None:
+            x = x + torch.randn_like(x) * _rows(self.noise, index)
+        return x, None if self.y is None else _rows(self.y, index)
+
+    def steps(self, batch_size: int) -> int:
+        """The batches of an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def order(self, batch_size: int) -> Sequence[Tensor]:
+        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU."""
+        return _moved(torch.randperm(len(self)), self.x.device).split(batch_size)
+
+    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rows at `index`, one of `order`, as a model sees them in training."""
+        return self.batch(index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartlyLabelled(TensorSplit):
+    """A split of whose rows only some show their label in training: `first` of each batch, from its start."""
+
+    labelled: Tensor
+    """The rows (L,) whose label is seen."""
+    first: int
+
+    def steps(self, batch_size: int) -> int:
+        return math.ceil(len(self) / (batch_size - self.first))
+
+    def order(self, batch_size: int) -> Sequence[Tensor]:
+        """Every row once without its label, and before those of each batch `first` labelled ones, as often as it
+        takes.
+        """
+        others = torch.randperm(len(self)).split(batch_size - self.first)
+        passes = math.ceil(len(others) * self.first / len(self.labelled))
+        shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
+        labelled = self.labelled.cpu()[shuffled].split(self.first)
+        device = self.x.device
+        return [_moved(torch.cat(pair), device) for pair in zip(labelled, others, strict=False)]
+
+    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, y = self.batch(index)
+        return x, None if y is None else y[: self.first]
+
+
+def partly_labelled(split: TensorSplit, labels: int, first: int, classes: int, seed: int = 0) -> PartlyLabelled:
+    """`split` with `labels` labels seen, as many of each class as of any other (or one more), drawn from `seed`.
+
+    Raises `ValueError` for data without class labels, and for more or fewer labels than there can be.
+    """
+    if split.y is None or split.y.dim() != 1 or not classes:
+        raise ValueError("data.labels is set, but the data have no classes; give data.label, or leave it out")
+    if not classes <= labels <= len(split):
+        raise ValueError(f"data.labels is {labels}; accepted: {classes} (one of each class) to {len(split)}")
+    generator, y = torch.Generator().manual_seed(seed), split.y.cpu()
+    shuffled = torch.randperm(len(y), generator=generator)
+    # Rows by their rank within their class: the first of each class, then the second of each, and so on.
+    ranks = torch.empty_like(shuffled)
+    for each in range(classes):
+        rows = shuffled[y[shuffled] == each]
+        ranks[rows] = torch.arange(len(rows))
+    chosen = shuffled[ranks[shuffled].argsort(stable=True)][:labels].sort().values
+    named = {field.name: getattr(split, field.name) for field in fields(split)}
+    return PartlyLabelled(**named, labelled=chosen.to(split.x.device), first=min(first, labels))
+
+
+def _moved(index: Tensor, device: torch.device) -> Tensor:
+    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index.to(device)
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
@@ -63,7 +133,8 @@ def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.
         raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
     given = dataset.splits[split]
     x = _tensor(treatment.once(given.x, dataset.domain, split), device)
-    return TensorSplit(x, None if given.y is None else _tensor(given.y, device), dataset.domain, treatment)
+    y, noise = (None if each is None else _tensor(each, device) for each in (given.y, given.noise))
+    return TensorSplit(x, y, dataset.domain, treatment, noise)
 
 
 def as_split(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 Binarize = Literal["static", "stochastic", "threshold", "grey"]
+BINARY = Domain("binary")
 CHUNK = 1 << 22  # elements turned into floats at a time
 
 
@@ -26,6 +27,8 @@ class Treatment:
     - `stochastic`: 1 with probability p, drawn each time a datum is shown
     - `threshold`: 1 where p > 0.5
     - `grey`: p itself, scored as a Bernoulli probability: that number is no likelihood
+
+    All of these leave binary data as they are, whose Bernoulli probability is a likelihood.
 
     `dequantize` adds uniform noise in (0, 1) to grey levels, fresh each time, which gives them a density (Theis, van
     den Oord and Bethge 2016, "A note on the evaluation of generative models", section 3.1).
@@ -52,7 +55,7 @@ class Treatment:
             if domain.kind != "grey" or domain.levels is None:
                 raise ValueError(f"dequantize=True is for grey levels; the data are {domain}")
             return Domain("unit", scale=float(domain.levels))
-        if self.binarize is None:
+        if self.binarize is None or domain == BINARY:
             return domain
         if domain.kind not in ("grey", "unit"):
             raise ValueError(f"binarize={self.binarize!r} is for grey levels or a unit interval; the data are {domain}")
@@ -64,7 +67,7 @@ class Treatment:
         The draws depend on `seed`, the name of the split and the place of a row only. Raises as `domain` does.
         """
         self.domain(domain)
-        if self.binarize not in ("static", "threshold"):
+        if self.binarize not in ("static", "threshold") or domain == BINARY:
             return x
         location, scale = np.asarray(domain.location, np.float32), np.asarray(domain.scale, np.float32)
         rng = np.random.default_rng([self.seed, *split.encode()])
@@ -83,7 +86,7 @@ class Treatment:
         """
         import torch
 
-        if self.binarize in ("stochastic", "grey"):
+        if self.binarize in ("stochastic", "grey") and domain.kind != "binary":
             # Bytes divided by a number are floats at once: one pass over a batch instead of three.
             shifted = x if domain.location == 0 else x - _tensor(domain.location, x)
             p = (shifted / _tensor(domain.scale, x)).to(torch.float32)

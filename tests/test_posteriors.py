@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from models_for_tests import SMALL, data_of, float64, model_of, refuses
+from torch import Tensor, nn
+
+from vaekit.distributions import seeded
+from vaekit.parts import PARTS
+from vaekit.posteriors import DiagonalNormal, FullRankNormal
+
+NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
+GROUPS = {"diagonal-normal": ["loc", "diagonal"], "full-rank-normal": ["loc", "diagonal", "below"]}
+"""The groups of parameters, in the order of their towers."""
+
+
+def groups(posterior: nn.Module, features: Tensor) -> dict[str, Tensor]:
+    q = posterior(features)
+    if isinstance(posterior, DiagonalNormal):
+        return {"loc": q.mean, "diagonal": q.stddev}
+    rows, columns = posterior.rows_columns
+    return {"loc": q.loc, "diagonal": q.scale_tril.diagonal(0, -2, -1), "below": q.scale_tril[..., rows, columns]}
+
+
+def towers(posterior: nn.Module) -> list[nn.Module]:
+    heads = [posterior.head, *([posterior.off_diagonal] if isinstance(posterior, FullRankNormal) else [])]
+    return [tower for head in heads for tower in head.towers]
+
+
+@pytest.mark.parametrize("name", NORMALS)
+def test_a_parameter_is_a_number_of_its_own_tower_alone(name: str):
+    with float64(), seeded(0):
+        posterior = NORMALS[name](5, 3, hidden=(7, 4), activation="tanh")
+        features = torch.randn(6, 5)
+    found = groups(posterior, features)
+    assert list(found) == GROUPS[name]
+    for group, own in zip(found.values(), towers(posterior), strict=True):
+        posterior.zero_grad(set_to_none=True)
+        group.square().sum().backward(retain_graph=True)
+        touched = {id(p) for p in posterior.parameters() if p.grad is not None and p.grad.any()}
+        assert touched == {id(p) for p in own.parameters()}
+
+
+@pytest.mark.parametrize("name", NORMALS)
+def test_a_tower_is_hidden_layers_and_a_linear_one(name: str):
+    with float64(), seeded(0):
+        posterior = NORMALS[name](5, 3, hidden=(7,), activation="elu")
+        features = torch.randn(6, 5)
+    links = {"loc": lambda v: v, "diagonal": lambda v: (0.5 * v).exp(), "below": lambda v: v}
+    for (group, value), tower in zip(groups(posterior, features).items(), towers(posterior), strict=True):
+        first, second = (layer for layer in tower.modules() if isinstance(layer, nn.Linear))
+        hidden = torch.nn.functional.elu(features @ first.weight.T + first.bias)
+        assert torch.allclose(value, links[group](hidden @ second.weight.T + second.bias), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NORMALS)
+def test_without_hidden_layers_the_heads_are_linear(name: str):
+    names = [f"{head}.{what}" for head in ("head", "off_diagonal") for what in ("weight", "bias")]
+    assert list(NORMALS[name](5, 3).state_dict()) == names[: 2 if name == "diagonal-normal" else 4]
+
+
+@pytest.mark.parametrize("latent", [1, 3])
+@pytest.mark.parametrize("name", NORMALS)
+def test_posteriors_with_towers_are_scored_for_any_samples_and_batch(name: str, latent: int):
+    options = SMALL | {name: {"hidden": [6], "activation": "tanh"}}
+    model = model_of(posterior=name, latents={"z": latent}, options=options)
+    x = data_of(model.domain, (5, 4))
+    for samples, batch in [(1, 1), (3, 5)]:
+        trace = model.trace(x[:batch], samples=samples)
+        assert trace.log_weight.shape == (samples, batch)
+    with seeded(0):
+        (-model.trace(x, samples=20).log_weight.mean()).backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NORMALS)
+def test_layers_that_cannot_be_are_refused(name: str):
+    with refuses("hidden layer sizes must be at least 1, got [3, 0]"):
+        PARTS.posteriors[name](5, 3, hidden=(3, 0))
+    with refuses("unknown activation 'tan' (did you mean 'tanh'?)"):
+        PARTS.posteriors[name](5, 3, hidden=(3,), activation="tan")
