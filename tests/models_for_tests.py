@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from vaekit.distributions import seeded
 from vaekit.domains import Domain
@@ -44,6 +45,20 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options that make parts small; a part that is not here gets its defaults."""
 
+DISCRETE_POSTERIORS, DISCRETE_PRIORS = {"relaxed-categorical"}, {"uniform-categorical", "categorical"}
+EITHER = {"vamp"}
+"""Priors of what the posterior is of."""
+
+
+def fits(posterior: str, prior: str) -> bool:
+    """Whether both are of classes, or neither is."""
+    return prior in EITHER or (posterior in DISCRETE_POSTERIORS) == (prior in DISCRETE_PRIORS)
+
+
+def least(posterior: str, prior: str) -> int:
+    """The smallest size of such a latent: two classes, or one number."""
+    return 2 if posterior in DISCRETE_POSTERIORS or prior in DISCRETE_PRIORS else 1
+
 
 @contextmanager
 def float64() -> Iterator[None]:
@@ -60,8 +75,8 @@ def model_of(
     *,
     encoder: str = "mlp",
     decoder: str = "mlp",
-    posterior: str = "diagonal-normal",
-    prior: str = "standard-normal",
+    posterior: str | None = None,
+    prior: str | None = None,
     likelihood: str = "bernoulli",
     domain: Domain | None = None,
     event_shape: tuple[int, ...] = (4,),
@@ -71,7 +86,14 @@ def model_of(
     options: Mapping[str, Mapping[str, Any]] = SMALL,
     parts: Parts = PARTS,
 ) -> VAE:
-    """A small model of named parts, built as a run builds it, its weights moved off any special values."""
+    """A small model of named parts, built as a run builds it, its weights moved off any special values.
+
+    Of a posterior and a prior, one that is not named is the usual one that fits the other.
+    """
+    if posterior is None:
+        posterior = "relaxed-categorical" if prior in DISCRETE_PRIORS else "diagonal-normal"
+    if prior is None:
+        prior = "uniform-categorical" if posterior in DISCRETE_POSTERIORS else "standard-normal"
 
     def part(name: str) -> dict[str, Any]:
         return {"name": name, **options.get(name, {})}
@@ -214,3 +236,13 @@ def standard_errors_apart(a: Tensor, b: Tensor | float) -> Tensor:
     # Below rounding error nothing is told apart.
     floor = 1e-12 * (1 + a.abs().amax(0))
     return shift.abs() / torch.maximum(variance.sqrt(), floor)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most bytes that torch's allocator had given out at once during `work`, beyond those before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        work()
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    assert any(change > 0 for change in changes)
+    return int(np.cumsum(changes).max())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import float64, standard_errors_apart
+from models_for_tests import float64, refuses, standard_errors_apart
 from scipy import stats
 from torch import Tensor
 from torch.distributions import (
@@ -18,6 +18,8 @@ from torch.distributions import (
     Laplace,
     MultivariateNormal,
     Normal,
+    OneHotCategorical,
+    RelaxedOneHotCategorical,
     VonMises,
     kl_divergence,
 )
@@ -26,6 +28,7 @@ from vaekit.distributions import (
     DiscretizedLogistic,
     Levels,
     Mixture,
+    RelaxedOneHot,
     Scaled,
     TiltedUniform,
     checked_clamp,
@@ -179,6 +182,169 @@ def test_mixture_is_the_weighted_sum_of_its_components():
     want = sum(w * stats.norm(m, s).pdf(z).prod(-1) for w, m, s in zip(weights, loc, scale, strict=True))
     assert np.allclose(p.log_prob(z).exp(), want)
     assert torch.allclose(p.mean, (torch.softmax(logits, 0)[:, None] * loc).sum(0))
+    parts = np.stack([w * stats.norm(m, s).pdf(z).prod(-1) for w, m, s in zip(weights, loc, scale, strict=True)], -1)
+    assert np.allclose(p.responsibilities(z), parts / parts.sum(-1, keepdims=True))
+
+
+def test_responsibilities_of_mixtures_of_a_batch():
+    logits, p = torch.randn(4, 3), diagonal(torch.randn(4, 3, 2), torch.ones(4, 3, 2))
+    z = torch.randn(5, 4, 2)
+    found = Mixture(logits, p).responsibilities(z)
+    assert found.shape == (5, 4, 3)
+    alone = Mixture(logits[1], diagonal(p.base_dist.loc[1], torch.ones(3, 2))).responsibilities(z[:, 1])
+    assert torch.allclose(found[:, 1], alone)
+
+
+# -- one-hots --------------------------------------------------------------------------------------------------------
+
+
+def test_one_hots_have_the_masses_of_torchs():
+    logits, classes = torch.randn(4, 5) * 3, torch.eye(5)
+    q, torchs = RelaxedOneHot(logits), OneHotCategorical(logits=logits)
+    assert torch.allclose(q.log_prob(classes[:, None]), torchs.log_prob(classes[:, None]))
+    assert torch.allclose(q.mean, torchs.mean)
+    for expand in (True, False):
+        assert torch.equal(q.enumerate_support(expand), torchs.enumerate_support(expand))
+    assert (q.batch_shape, q.event_shape) == (torchs.batch_shape, torchs.event_shape)
+    many = q.expand((3, 4))
+    with seeded(0):
+        z = many.sample((2,))
+    assert z.shape == (2, 3, 4, 5)
+    assert torch.allclose(many.log_prob(z), q.log_prob(z))
+    assert torch.allclose(many.mean, q.mean.expand(3, 4, 5))
+
+
+def test_one_hots_are_drawn_as_often_as_their_masses_and_have_no_gradient():
+    logits = torch.tensor([[2.0, 0.0, -3.0, 1.0], [0.0, 0.0, 0.0, -80.0]], requires_grad=True)
+    q = RelaxedOneHot(logits)
+    with seeded(0):
+        z = q.rsample((40_000,))
+    assert not z.requires_grad
+    assert not q.has_rsample
+    assert torch.equal(z, torch.nn.functional.one_hot(z.argmax(-1), 4).to(z.dtype))
+    assert standard_errors_apart(z, q.mean.detach().expand_as(z)).max() < ERRORS
+    assert z[:, 1, 3].sum() == 0
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.67, 3.0])
+def test_relaxed_one_hots_are_drawn_as_torchs(temperature: float):
+    logits = torch.tensor([1.0, 0.0, -1.5])
+    q = RelaxedOneHot(logits, torch.tensor(temperature))
+    with seeded(0):
+        mine, theirs = (
+            q.sample((5_000,)),
+            RelaxedOneHotCategorical(torch.tensor(temperature), logits=logits).sample((5_000,)),
+        )
+    assert torch.allclose(mine.sum(-1), torch.ones(5_000))
+    for k in range(3):
+        assert stats.ks_2samp(mine[:, k], theirs[:, k]).pvalue > SMALL_P
+
+
+def test_relaxed_one_hots_have_the_gradient_of_the_softmax_of_their_noise():
+    logits, temperature = torch.randn(2, 3, requires_grad=True), torch.tensor(0.7)
+    weights = torch.randn(2, 3)
+    with seeded(3):
+        z = RelaxedOneHot(logits, temperature).rsample()
+    (got,) = torch.autograd.grad((weights * z).sum(), logits)
+    # J^T w for the Jacobian (diag(z) - z z^T) / t of a softmax, and no more: the noise does not depend on the logits.
+    want = (z * weights - z * (z * weights).sum(-1, keepdim=True)) / temperature
+    assert torch.allclose(got, want.detach())
+
+
+def test_relaxed_one_hots_go_to_one_hots_when_cold_and_to_the_centre_when_hot():
+    logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
+    q = RelaxedOneHot(logits)
+    distances = []
+    for temperature in (1.0, 0.3, 0.1, 0.01, 1e-4):
+        with seeded(0):
+            z = RelaxedOneHot(logits, torch.tensor(temperature)).sample((20_000,))
+        distances.append(float((1 - z.amax(-1)).mean()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 1e-4
+    assert standard_errors_apart(z - q.mean, 0.0).max() < ERRORS
+    with seeded(0):
+        assert torch.equal(z.round(), q.sample((20_000,)))  # of the same noise
+        hot = RelaxedOneHot(logits, torch.tensor(1e4)).sample((1_000,))
+    assert (hot - 0.25).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_straight_through_is_a_one_hot_with_the_gradient_of_the_soft_one(groups: int, dtype: torch.dtype):
+    logits = torch.randn(50, 6, dtype=dtype, requires_grad=True)
+    weights, temperature = torch.randn(50, 6, dtype=dtype), torch.tensor(0.5, dtype=dtype)
+    results = []
+    for straight_through in (False, True):
+        with seeded(1):
+            z = RelaxedOneHot(logits, temperature, straight_through, groups).rsample()
+        results.append((z.detach(), torch.autograd.grad((weights * z).sum(), logits)[0]))
+    (soft, gradient), (hard, other) = results
+    assert set(hard.unique().tolist()) == {0.0, 1.0}  # to the last bit
+    assert torch.equal(hard.unflatten(-1, (groups, -1)).sum(-1), torch.ones(50, groups, dtype=dtype))
+    assert torch.equal(hard.unflatten(-1, (groups, -1)).argmax(-1), soft.unflatten(-1, (groups, -1)).argmax(-1))
+    assert torch.equal(gradient, other)
+    assert gradient.abs().min() > 0
+
+
+def test_groups_are_independent_one_hots_side_by_side():
+    with seeded(0):
+        logits, other = torch.randn(4, 6), torch.randn(6)
+    q, p = RelaxedOneHot(logits, groups=2), RelaxedOneHot(other, groups=2)
+    alone = [(RelaxedOneHot(a), RelaxedOneHot(b)) for a, b in zip(logits.split(3, -1), other.split(3, -1), strict=True)]
+    with seeded(0):
+        z = q.sample((20_000,))
+    assert torch.allclose(
+        q.log_prob(z), sum(one.log_prob(part) for (one, _), part in zip(alone, z.split(3, -1), strict=True))
+    )
+    assert torch.allclose(q.mean, torch.cat([one.mean for one, _ in alone], -1))
+    assert standard_errors_apart(z - q.mean, 0.0).max() < ERRORS
+    # Independent: the mean of the product is the product of the means.
+    both = z[..., 0] * z[..., 4]
+    assert standard_errors_apart(both - q.mean[..., 0] * q.mean[..., 4], 0.0).max() < ERRORS
+    assert torch.allclose(kl_terms(q, p), torch.stack([kl(*each) for each in alone], -1))
+    assert torch.allclose(q.expand((3, 4)).mean[1], q.mean)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 60.0])
+def test_kl_of_one_hots_is_torchs_and_monte_carlos(scale: float):
+    with seeded(0):
+        logits, other = scale * torch.randn(3, 5), torch.randn(5)
+    # A relaxed one is taken for the one-hot that it relaxes.
+    for temperature in (None, torch.tensor(0.5)):
+        q, p = RelaxedOneHot(logits, temperature), RelaxedOneHot(other)
+        closed = kl(q, p)
+        assert kl_terms(q, p).shape == (3, 1)
+        assert (closed >= 0).all()
+        assert torch.allclose(closed, kl_divergence(OneHotCategorical(logits=logits), OneHotCategorical(logits=other)))
+    if scale < 10:  # beyond, all but one class are too rare to be drawn
+        with seeded(1):
+            z = RelaxedOneHot(logits).sample((40_000,))
+        assert standard_errors_apart(q.log_prob(z) - p.log_prob(z) - closed, 0.0).max() < ERRORS
+    assert kl(q, RelaxedOneHot(torch.zeros(5))).max() <= math.log(5)
+
+
+def test_relaxed_draws_of_any_logits_are_finite():
+    logits = torch.tensor([[0.0, 1e4, -1e4], [1e-30, 0.0, 0.0]], dtype=torch.float32, requires_grad=True)
+    for temperature in (1e-3, 0.5, 100.0):
+        with seeded(0):
+            z = RelaxedOneHot(logits, torch.tensor(temperature)).rsample((100_000,))
+        (gradient,) = torch.autograd.grad(z[..., 0].sum(), logits)
+        assert z.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("groups", "size"), [(0, 4), (-1, 4), (3, 4), (1, 1), (2, 2), (1, 0)])
+def test_one_hots_of_fewer_than_two_classes_are_refused(groups: int, size: int):
+    with refuses(f"{size} numbers are no {groups} one-hots"):
+        RelaxedOneHot(torch.zeros(size), groups=groups)
+
+
+@pytest.mark.parametrize("options", [{"temperature": torch.tensor(1.0)}, {"groups": 2}])
+def test_relaxed_and_several_one_hots_are_not_enumerated(options: dict):
+    q = RelaxedOneHot(torch.zeros(4), **options)
+    assert not q.has_enumerate_support
+    with pytest.raises(NotImplementedError):
+        q.enumerate_support()
 
 
 # -- samplers --------------------------------------------------------------------------------------------------------
@@ -300,6 +466,7 @@ def test_kl_of_one_distribution_for_many_priors():
 
 
 def test_no_closed_form_is_none():
+    assert kl(RelaxedOneHot(torch.zeros(4)), RelaxedOneHot(torch.zeros(4), groups=2)) is None
     q, p = normal_pair(0)
     assert kl(q, Mixture(torch.zeros(2), diagonal(torch.zeros(2, 2), torch.ones(2, 2)))) is None
     assert kl(independent(VonMises(torch.zeros(3, 2), torch.ones(3, 2))), p) is None

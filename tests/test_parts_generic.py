@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import DOMAINS, data_of, float64, model_of, one_hot, standard_errors_apart, trace_at
+from models_for_tests import (
+    DISCRETE_POSTERIORS,
+    DOMAINS,
+    SMALL,
+    data_of,
+    fits,
+    float64,
+    least,
+    model_of,
+    one_hot,
+    refuses,
+    standard_errors_apart,
+    trace_at,
+)
 from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, Normal, Poisson
@@ -72,18 +85,23 @@ class LaplacePrior(nn.Module):
 MINE = PARTS.extended(likelihoods={"my-bell": Bell, "my-counts": Counts}, priors={"my-laplace": LaplacePrior})
 
 IMAGE = (2, 5, 4)
+GROUPED: dict[str, Any] = {
+    "posterior": "relaxed-categorical",
+    "latents": {"z": 6},
+    "options": SMALL | {name: {"groups": 2} for name in ("relaxed-categorical", "uniform-categorical", "categorical")},
+}
+"""Latents of several one-hots side by side."""
+PAIRS = [pair for pair in itertools.product(MINE.posteriors, MINE.priors) if fits(*pair)]
 CASES: dict[str, dict[str, Any]] = (
     {f"encoder {name}": {"encoder": name, "event_shape": IMAGE} for name in MINE.encoders}
     | {f"decoder {name}": {"decoder": name, "event_shape": IMAGE, "likelihood": "normal"} for name in MINE.decoders}
     | {f"likelihood {name}": {"likelihood": name, "event_shape": (3,)} for name in MINE.likelihoods}
     | {f"likelihood {name} of images": {"likelihood": name, "event_shape": IMAGE} for name in MINE.likelihoods}
-    | {
-        f"{posterior} and {prior}": {"posterior": posterior, "prior": prior}
-        for posterior, prior in itertools.product(MINE.posteriors, MINE.priors)
-    }
-    | {f"one dimension: {name}": {"posterior": name, "latents": {"z": 1}} for name in MINE.posteriors}
-    | {f"one dimension: prior {name}": {"prior": name, "latents": {"z": 1}} for name in MINE.priors}
+    | {f"{posterior} and {prior}": {"posterior": posterior, "prior": prior} for posterior, prior in PAIRS}
+    | {f"smallest: {name}": {"posterior": name, "latents": {"z": least(name, "")}} for name in MINE.posteriors}
+    | {f"smallest: prior {name}": {"prior": name, "latents": {"z": least("", name)}} for name in MINE.priors}
     | {"two latents": {"posterior": "flow", "prior": "vamp", "latents": {"style": 1, "content": 3}}}
+    | {f"one-hots and {prior}": {**GROUPED, "prior": prior} for prior in ("uniform-categorical", "categorical", "vamp")}
 )
 CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
 
@@ -220,8 +238,44 @@ def importance_errors(p: Distribution, draws: Tensor) -> Tensor:
     return torch.stack(apart)
 
 
+def class_errors(p: Distribution, draws: Tensor) -> Tensor:
+    """Standard errors between the mass of each class and how often it is drawn, one-hots all: (…, K)."""
+    assert torch.equal(draws, torch.nn.functional.one_hot(draws.argmax(-1), draws.shape[-1]).to(draws.dtype))
+    masses = torch.stack([p.log_prob(one).exp() for one in torch.eye(draws.shape[-1])], -1)
+    return (draws.mean(0) - masses).abs() / (masses * (1 - masses) / len(draws)).sqrt()
+
+
 @CONDITIONS
-@pytest.mark.parametrize("name", MINE.posteriors)
+@pytest.mark.parametrize("name", sorted(DISCRETE_POSTERIORS))
+def test_posterior_samplers_match_their_masses_in_evaluation(name: str, condition: int):
+    model = model_of(posterior=name, condition=condition, latents={"z": 4}, parts=MINE).eval()
+    x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
+    with seeded(0), torch.no_grad():
+        (latent,) = model.trace(x, y, samples=20_000).latents
+        assert class_errors(latent.q, latent.z).max() < WORST
+        assert class_errors(latent.q, latent.q.sample((20_000,))).max() < WORST
+
+
+@CONDITIONS
+@pytest.mark.parametrize(("posterior", "name"), [pair for pair in PAIRS if pair[0] in DISCRETE_POSTERIORS])
+def test_prior_samplers_match_their_masses(name: str, posterior: str, condition: int):
+    model = model_of(prior=name, posterior=posterior, condition=condition, latents={"z": 4}, parts=MINE).eval()
+    with seeded(0), torch.no_grad():
+        p = model.priors["z"](one_hot(3, condition) if condition else None)
+        assert p.batch_shape == ((3,) if condition else ())
+        assert class_errors(p, p.sample((20_000,))).max() < WORST
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior"), [pair for pair in itertools.product(MINE.posteriors, MINE.priors) if not fits(*pair)]
+)
+def test_masses_and_densities_are_not_compared(posterior: str, prior: str):
+    with refuses("accepted: two of a kind"):
+        model_of(posterior=posterior, prior=prior, parts=MINE)
+
+
+@CONDITIONS
+@pytest.mark.parametrize("name", [name for name in MINE.posteriors if name not in DISCRETE_POSTERIORS])
 def test_posterior_samplers_match_their_densities(name: str, condition: int):
     model = model_of(posterior=name, condition=condition, parts=MINE)
     x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
@@ -232,8 +286,7 @@ def test_posterior_samplers_match_their_densities(name: str, condition: int):
 
 
 @CONDITIONS
-@pytest.mark.parametrize("posterior", MINE.posteriors)
-@pytest.mark.parametrize("name", MINE.priors)
+@pytest.mark.parametrize(("posterior", "name"), [pair for pair in PAIRS if pair[0] not in DISCRETE_POSTERIORS])
 def test_prior_samplers_match_their_densities(name: str, posterior: str, condition: int):
     model = model_of(prior=name, posterior=posterior, condition=condition, parts=MINE)
     with seeded(0), torch.no_grad():
@@ -324,10 +377,9 @@ def test_likelihood_means_are_those_of_their_samples(name: str, kind: str):
 
 @CONDITIONS
 @pytest.mark.parametrize("objective", MINE.objectives)
-@pytest.mark.parametrize("posterior", MINE.posteriors)
-@pytest.mark.parametrize("prior", MINE.priors)
+@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
 def test_every_objective_trains_every_part(objective: str, posterior: str, prior: str, condition: int):
-    latents = {"z": 2, "w": 1}
+    latents = {"z": 3, "w": least(posterior, prior)}
     model = model_of(posterior=posterior, prior=prior, latents=latents, condition=condition, parts=MINE)
     x, y = data_of(model.likelihood.domain, (4, 4)), one_hot(4, condition) if condition else None
     chosen = MINE.objectives[objective]()

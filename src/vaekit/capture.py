@@ -113,7 +113,7 @@ def _use_onednn(graph: Graph) -> None:
                 continue
         else:
             continue
-        if not all(_is_cpu_float(each) for each in (x, weight)):
+        if not all(_is_cpu_float(each) for each in (x, weight)) or not _is_dense(weight):
             continue
         with graph.inserting_before(node):
             back = weight.target is aten.t.default
@@ -122,6 +122,14 @@ def _use_onednn(graph: Graph) -> None:
         product.meta = node.meta
         node.replace_all_uses_with(product)
         graph.erase_node(node)
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether a matrix fills its memory, row by row or column by column: slices of one take oneDNN a hundred times as
+    long.
+    """
+    value = _value(node)
+    return value.is_contiguous() or value.t().is_contiguous()
 
 
 def _value(node: Node) -> Tensor:

@@ -217,6 +217,111 @@ class Scaled(Distribution):
         return self.base.log_prob((value - self.location) / self.scale) - log_scale
 
 
+class RelaxedOneHot(Distribution):
+    """A one-hot vector over classes, drawn as a point of the simplex near one (Jang et al. 2017; Maddison et al. 2017).
+
+    logits (…, D), normalised here; values (…, D) are `groups` independent one-hots of K = D / groups classes, side by
+    side. With a `temperature` t (a scalar), a draw is softmax((log pi + g) / t) of Gumbel noise g, with the gradient of
+    that; with `straight_through` it is rounded to a one-hot and keeps the gradient. Without a temperature, draws are
+    one-hots and have none.
+
+    `log_prob` is that of the discrete distribution, sum_k z_k log pi_k: its exact mass at one-hots, and between them
+    that sum alone, not the density of the relaxed draws. What is estimated from relaxed draws is a surrogate.
+
+    >>> q = RelaxedOneHot(torch.tensor([0.5, 0.2, 0.3]).log(), temperature=torch.tensor(0.5))
+    >>> q.mean, q.rsample((4,)).sum(-1), q.log_prob(torch.tensor([0.0, 1.0, 0.0])).exp()
+    (tensor([0.5000, 0.2000, 0.3000]), tensor([1., 1., 1., 1.]), tensor(0.2000))
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}
+    support = constraints.independent(constraints.unit_interval, 1)
+
+    def __init__(
+        self, logits: Tensor, temperature: Tensor | None = None, straight_through: bool = False, groups: int = 1
+    ) -> None:
+        self.groups = checked_groups(groups, logits.shape[-1])
+        self.temperature, self.straight_through = temperature, straight_through
+        self.logits = self._by_group(logits).log_softmax(-1).flatten(-2)
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def _by_group(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.groups, -1))
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> RelaxedOneHot:
+        logits = self.logits.expand(*batch_shape, -1)
+        return RelaxedOneHot(logits, self.temperature, self.straight_through, self.groups)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        return self.temperature is not None
+
+    @property
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+        return self.temperature is None and self.groups == 1
+
+    @property
+    def mean(self) -> Tensor:
+        return self.logits.exp()
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
+        logits = self._by_group(self.logits.expand(self._extended_shape(torch.Size(sample_shape))))
+        # An exponential draw may be 0, whose logarithm would make the softmax NaN.
+        exponential = torch.empty_like(logits, memory_format=torch.contiguous_format).exponential_()
+        noisy = logits - exponential.clamp(min=torch.finfo(logits.dtype).tiny).log()
+        if self.temperature is None:
+            return _one_hot(noisy).flatten(-2)
+        soft = (noisy / self.temperature).softmax(-1)
+        return (_one_hot(soft) + (soft - soft.detach()) if self.straight_through else soft).flatten(-2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (value * self.logits).sum(-1)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """The K one-hots, (K, *batch, K), or without `expand` (K, 1, …, K); of one group that is not relaxed."""
+        if not self.has_enumerate_support:
+            raise NotImplementedError("relaxed one-hots, and several side by side, are not enumerated")
+        (classes,) = self.event_shape
+        one_hots = torch.eye(classes, dtype=self.logits.dtype, device=self.logits.device)
+        one_hots = one_hots.view(classes, *[1] * len(self.batch_shape), classes)
+        return one_hots.expand(-1, *self.batch_shape, -1) if expand else one_hots
+
+
+class Point(Distribution):
+    """All mass on one value (…, D), such as a one-hot label that was seen; its log-probability there is 0.
+
+    >>> kl(Point(torch.tensor([[0.0, 1.0]])), RelaxedOneHot(torch.tensor([0.9, 0.1]).log()))
+    tensor([2.3026])
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.value
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
+        return self.value.expand(self._extended_shape(torch.Size(sample_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        same = (value == self.value).all(-1)
+        return torch.zeros_like(same, dtype=self.value.dtype).masked_fill(~same, -torch.inf)
+
+
+def _one_hot(values: Tensor) -> Tensor:
+    return torch.zeros_like(values).scatter(-1, values.argmax(-1, keepdim=True), 1.0)
+
+
+def checked_groups(groups: int, size: int) -> int:
+    """`groups`, one-hots side by side in a vector of `size`; `ValueError` unless each has two classes or more."""
+    if groups < 1 or size % groups or size < 2 * groups:
+        raise ValueError(f"{size} numbers are no {groups} one-hots side by side, each of the same 2 classes or more")
+    return groups
+
+
 class Mixture(MixtureSameFamily):
     """sum_k pi_k p_k: torch's mixture of one family, for any family.
 
@@ -236,6 +341,11 @@ class Mixture(MixtureSameFamily):
         events = len(self.event_shape)
         lead = torch.broadcast_shapes(padded.shape[: padded.dim() - events], self.component_distribution.batch_shape)
         return padded.expand(*lead, *self.event_shape)
+
+    def responsibilities(self, value: Tensor) -> Tensor:
+        """p(k given value), (…, K): how likely each component is to have made it."""
+        log_prob = self.component_distribution.log_prob(self._pad(value))
+        return (self.mixture_distribution.logits + log_prob).softmax(-1)
 
 
 def independent(base: Distribution, dimensions: int = 1) -> Independent:
@@ -279,18 +389,31 @@ def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
     return (0.5 * (trace + shift - q.loc.shape[-1] + log_det)).unsqueeze(-1)
 
 
+def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
+    if q.groups != p.groups:
+        return None
+    return (q.mean * (q.logits - p.logits)).unflatten(-1, (q.groups, -1)).sum(-1)
+
+
+def _point_terms(q: Point, p: Distribution) -> Tensor:
+    return -p.log_prob(q.value).unsqueeze(-1)
+
+
 _ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {(Normal, Normal): _normal_terms}
 _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Independent, Independent): _independent_terms,
     (MultivariateNormal, Independent): _full_rank_terms,
+    (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
+    (Point, RelaxedOneHot): _point_terms,
 }
 
 
 def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
 
-    T = D where both factorise over the D dimensions, else T = 1. Nats. The pair is looked up by exact types first,
-    since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled graph.
+    T = D where both factorise over the D dimensions, a term a group for one-hots, else T = 1. Nats. The pair is looked
+    up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled
+    graph.
     """
     formula = _TERMS.get((type(q), type(p)))
     terms = None if formula is None else formula(q, p)

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .datasets import Dataset, Treatment
 from .datasets.tensors import TensorSplit, as_split
 from .distributions import seeded
-from .models import VAE
+from .metrics import clustering_scores
+from .models import VAE, SemiSupervisedVAE
 from .models.vae import MEMORY
+from .trace import Scores
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -26,8 +29,8 @@ class Evaluation:
     elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
     weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
     kind would move it, `nll_mc_stderr` how far another seed would. `bits_per_dim` is nll / (dimensions · log 2).
-    `kl_per_dimension` has a latent's KL per dimension where it splits so, else one number. `is_likelihood` is false for
-    grey pixels scored as Bernoulli probabilities.
+    `kl_per_dimension` has a latent's KL per dimension where it splits so, else one number. `labels` is what
+    `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli probabilities.
     """
 
     split: str
@@ -45,6 +48,7 @@ class Evaluation:
     latent_size: int
     kl_per_dimension: dict[str, list[float]]
     is_likelihood: bool
+    labels: dict[str, float]
 
 
 def evaluate(
@@ -57,11 +61,13 @@ def evaluate(
     seed: int = 0,
     memory: int = MEMORY,
     on_progress: Callable[[int, int], None] = lambda done, n: None,
+    on_scores: Callable[[Scores], None] = lambda scores: None,
 ) -> Evaluation:
     """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
 
     Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
-    less than one sample of one datum takes). Raises `ValueError` for samples below 1.
+    less than one sample of one datum takes). `on_scores` gets those of each datum, a block of data at a time and in
+    their order. Raises `ValueError` for samples below 1.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
@@ -70,11 +76,12 @@ def evaluate(
     n, done, totals = len(data), 0, _Totals()
     with seeded(seed):
         for x, y in data.blocks():
-            y = y if model.condition else None
+            y = y if model.conditional else None
             scores = model.score(x, y, samples, memory=memory)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
-            totals.add(mc=scores.log_prob_variance, means=scores.latent_mean)
+            totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
+            on_scores(scores)
             done += len(x)
             on_progress(done, n)
     nll = totals.mean("nll")
@@ -94,7 +101,43 @@ def evaluate(
         latent_size=model.latent_size,
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
+        labels=label_scores(model, data),
     )
+
+
+@torch.no_grad()
+def label_scores(model: VAE, data: TensorSplit) -> dict[str, float]:
+    """How well `model` knows the class labels of `data`, where it has anything to say of them; else nothing.
+
+    Of a model that classifies "error", the fraction whose likeliest class is another; of one with clusters "nmi", "ari"
+    and "accuracy", as in `metrics`.
+    """
+    if data.y is None or data.y.dim() != 1 or model.conditional:
+        return {}
+    if isinstance(model, SemiSupervisedVAE):
+        found = torch.cat([model.classify(x).argmax(-1) for x, _ in data.blocks()])
+        return {"error": float((found != data.y).double().mean())}
+    if not model.has_clusters:
+        return {}
+    return clustering_scores(clusters(model, data), data.y.cpu().numpy())
+
+
+def clusters(
+    model: VAE,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    *,
+    split: str = "test",
+    treatment: Treatment | None = None,
+) -> np.ndarray:
+    """The cluster of each datum of `data`, (N,) whole numbers from 0, in its order; see `VAE.clusters`.
+
+    Raises `ValueError` for a model with neither a discrete latent nor a mixture prior. `metrics.clustering_scores`
+    compares them with labels.
+    """
+    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    found = [model.clusters(x, y if model.conditional else None) for x, y in data.blocks()]
+    return torch.cat(found).cpu().numpy()
 
 
 class _Totals:

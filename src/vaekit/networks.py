@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .errors import unknown
 
@@ -91,7 +92,13 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         flat = x.flatten(x.dim() - len(self.in_shape))
-        return self.layers(join(flat, y, self.condition)).unflatten(-1, self.out_shape)
+        if not self.condition:
+            return self.layers(flat).unflatten(-1, self.out_shape)
+        # The first layer of (x, y) in two: where y has more leading dimensions, x is not multiplied for each of them.
+        weight, bias = self.layers[0].weight, self.layers[0].bias
+        of_x, of_y = weight.split([flat.shape[-1], self.condition], -1)  # type: ignore[operator]
+        hidden = linear(flat, of_x, bias) + linear(_required(y, self.condition).to(flat.dtype), of_y)  # type: ignore[arg-type]
+        return self.layers[1:](hidden).unflatten(-1, self.out_shape)
 
 
 class ConvEncoder(nn.Module):

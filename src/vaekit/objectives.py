@@ -77,6 +77,26 @@ class ELBO:
 
 
 @dataclass(frozen=True)
+class SemiSupervised(ELBO):
+    """The ELBO, with the cross-entropy of q(y given x) where labels are seen (Kingma et al. 2014, eq. 9).
+
+    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Their alpha =
+    0.1 N weighs the sum over labelled data against the sum over all: with as many labelled as other rows in a batch, 50
+    of them each, and N / N_l = 500, that is 0.1 · 500 · 50 / 100 = 25 here.
+    """
+
+    classification: float = 1.0
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        bound = super().__call__(trace, progress)
+        if trace.log_q_label is None:
+            return bound
+        entropy = -trace.log_q_label.mean()
+        loss = bound.loss + self.classification * entropy
+        return Loss(loss, bound.terms | {"classification": entropy.detach()})
+
+
+@dataclass(frozen=True)
 class IWAE:
     """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8)."""
 
@@ -105,6 +125,7 @@ class DReG:
         _check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        _check_drawn(self, trace)
         log_weight = trace.log_weight_stopped
         weight = log_weight.detach().softmax(0)
         for latent in trace.latents:
@@ -126,6 +147,7 @@ class STL:
         _check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        _check_drawn(self, trace)
         return Loss(-trace.log_weight_stopped.mean(), bound_terms(trace))
 
 
@@ -146,9 +168,22 @@ def log_mean_exp(log_weight: Tensor) -> Tensor:
     return log_weight.logsumexp(0) - math.log(log_weight.shape[0])
 
 
+def _check_drawn(objective: Objective, trace: Trace) -> None:
+    """`ValueError` where a label is summed out: these gradients are those of latents that are all drawn."""
+    if trace.log_class is not None:
+        what = f"{type(objective).__name__} is for models whose latents are all drawn, this one sums out a label"
+        raise ValueError(f"{what}; accepted: elbo, semi-supervised, iwae")
+
+
 def _check_samples(samples: int) -> None:
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
 
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE, "dreg": DReG, "stl": STL}
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "elbo": ELBO,
+    "iwae": IWAE,
+    "dreg": DReG,
+    "stl": STL,
+    "semi-supervised": SemiSupervised,
+}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from . import distributions
-from .distributions import independent
+from .distributions import RelaxedOneHot, checked_groups, independent
 from .domains import Domain
 from .flows import coupling_flow
 
@@ -40,27 +41,43 @@ class StandardNormal(nn.Module):
 class Mixture(nn.Module):
     """p(z) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), all learned; given y, all linear in y.
 
-    The components start spread out as draws from N(0, I), so that they do not all learn the same.
+    The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, a
+    fraction of the run, they start as one N(0, I), and at that time are fitted to the codes of the training data by
+    expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
 
     >>> Mixture(latent=2, components=3)().sample((5,)).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, latent: int, condition: int = 0, components: int = 10) -> None:
+    def __init__(self, latent: int, condition: int = 0, components: int = 10, fit_after: float | None = None) -> None:
         super().__init__()
         _check_components(components)
+        if fit_after is not None and not (0 < fit_after < 1 and not condition):
+            given = f"{fit_after}{', of a conditional prior' if condition else ''}"
+            raise ValueError(f"fit_after is a fraction of the run of an unconditional prior, in (0, 1); got {given}")
+        self.fit_after = fit_after
         self.shape = (components, 2 * latent + 1)
         start = torch.zeros(self.shape)
-        start[:, :latent] = torch.randn(components, latent)
+        if fit_after is None:
+            start[:, :latent] = torch.randn(components, latent)
         self.start = nn.Parameter(start)
         self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None
+
+    @torch.no_grad()
+    def fit(self, codes: Tensor, seed: int) -> None:
+        """Set the components to those of a mixture fitted to `codes` (N, D), the best of ten starts."""
+        from sklearn.mixture import GaussianMixture
+
+        found = GaussianMixture(self.shape[0], covariance_type="diag", n_init=10, random_state=seed % 2**32)
+        found.fit(codes.cpu().numpy())
+        parts = [found.means_, np.log(found.covariances_), np.log(found.weights_)[:, None]]
+        self.start.copy_(torch.from_numpy(np.concatenate(parts, -1).astype(np.float32)))
 
     def forward(self, y: Tensor | None = None) -> Distribution:
         parameters = self.start
         if self.shift is not None:
-            if y is None:
-                raise ValueError(f"this prior was built with condition={self.shift.in_features}: it needs y")
-            parameters = parameters + self.shift(y.to(self.start.dtype)).unflatten(-1, self.shape)
+            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
+            parameters = parameters + shift.unflatten(-1, self.shape)
         latent = (self.shape[1] - 1) // 2
         loc, log_variance, logits = parameters.split([latent, latent, 1], -1)
         scale = (0.5 * log_variance.clamp(-10, 10)).exp()
@@ -89,6 +106,7 @@ class VampPrior(nn.Module):
         super().__init__()
         _check_components(components)
         self.encoder, self.posterior, self.condition = encoder, posterior, condition
+        self.groups: int | None = getattr(posterior, "groups", None)
         self.bounded = domain.kind in ("binary", "grey", "unit")
         noise = torch.rand if self.bounded else torch.randn
         self.pseudo_inputs = nn.Parameter(noise(components, *event_shape))
@@ -103,9 +121,59 @@ class VampPrior(nn.Module):
         return distributions.Mixture(self.logits.expand(q.batch_shape), q)
 
 
+class UniformCategorical(nn.Module):
+    """p(z) = 1/K for each of the K one-hots, whatever the condition; with `groups`, several side by side.
+
+    The D dimensions are `groups` independent one-hots, each of K = D / groups classes.
+
+    >>> UniformCategorical(latent=4)().log_prob(torch.eye(4)).exp()
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+
+    logits: Tensor
+
+    def __init__(self, latent: int, groups: int = 1) -> None:
+        super().__init__()
+        self.groups = checked_groups(groups, latent)
+        self.register_buffer("logits", torch.zeros(latent), persistent=False)
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        lead = () if y is None else y.shape[:-1]
+        return RelaxedOneHot(self.logits.expand(*lead, -1), groups=self.groups)
+
+
+class Categorical(nn.Module):
+    """p(z) = pi_k for the k-th of K one-hots, pi learned; with `groups`, several side by side; given y, logits linear
+    in y.
+
+    The D dimensions are `groups` independent one-hots, each of K = D / groups classes. It starts uniform.
+
+    >>> Categorical(latent=6, groups=2)().sample((5,)).sum(-1)
+    tensor([2., 2., 2., 2., 2.])
+    """
+
+    def __init__(self, latent: int, condition: int = 0, groups: int = 1) -> None:
+        super().__init__()
+        self.groups = checked_groups(groups, latent)
+        self.logits = nn.Parameter(torch.zeros(latent))
+        self.shift = nn.Linear(condition, latent, bias=False) if condition else None
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        logits = self.logits
+        if self.shift is not None:
+            logits = logits + self.shift(_required(y, self.shift).to(logits.dtype))
+        return RelaxedOneHot(logits, groups=self.groups)
+
+
 def flow(latent: int, condition: int = 0, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
     """A real-valued non-volume-preserving flow (Dinh et al. 2017), conditioned on y where there is one, from `zuko`."""
     return coupling_flow(latent, condition, transforms, hidden)
+
+
+def _required(y: Tensor | None, shift: nn.Linear) -> Tensor:
+    if y is None:
+        raise ValueError(f"this prior was built with condition={shift.in_features}: it needs y")
+    return y
 
 
 def _check_components(components: int) -> None:
@@ -118,4 +186,6 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "mixture": Mixture,
     "vamp": VampPrior,
     "flow": flow,
+    "uniform-categorical": UniformCategorical,
+    "categorical": Categorical,
 }

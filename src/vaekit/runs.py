@@ -1,7 +1,8 @@
 """A run is a folder: made by `train`, read by `load_run`, whole at every instant.
 
 spec.json (what was asked, and the shape of the data), weights.safetensors, metrics.jsonl (a line an epoch and split),
-checkpoints/ (training states and the best weights); pictures/ and report.html are written by `report`.
+checkpoints/ (training states and the best weights); pictures/ are drawn while training or by `report`, which
+writes report.html.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -32,13 +33,16 @@ from .checkpoint import (
     tensor_shapes,
     write_atomic,
 )
-from .datasets import DATASETS, Dataset, load
-from .datasets.tensors import TensorSplit, to_device
+from .codes import codes_of, error_of_codes
+from .datasets import Dataset, load
+from .datasets.tensors import TensorSplit, partly_labelled, to_device
 from .devices import resolve_device
 from .distributions import seeded
 from .errors import RunError, unknown
-from .models import VAE
+from .evaluation import Evaluation, evaluate, label_scores
+from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
+from .pictures.drawing import watch
 from .recipes import RECIPES
 from .spec import (
     Schema,
@@ -47,11 +51,12 @@ from .spec import (
     build_objective,
     changed,
     from_json,
-    parse_toml,
     schema_of,
     to_json,
     with_likelihood,
 )
+from .targets import name_of, resolve, target_names
+from .trace import Scores
 from .training import BATCH_SIZE, Epoch, Progress, optimize
 
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
@@ -70,11 +75,13 @@ class Run:
     schema: Schema
     model: VAE
     parts: Parts = field(default=PARTS, repr=False)
+    loaded: Dataset | None = field(default=None, repr=False, compare=False)
+    """The data, where they are known to be those of the run."""
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
-        return _same_data(self.path, self.spec, self.schema)
+        return self.loaded or _same_data(self.path, self.spec, self.schema, self.parts)
 
     def data(self, split: str = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device."""
@@ -92,6 +99,22 @@ class Run:
                 z = self.model.encode(x, self._condition(y), 1 if draw else None)
                 codes.append(z[0] if draw else z)
         return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
+
+    def evaluate(
+        self,
+        split: str = "test",
+        samples: int = 1000,
+        *,
+        seed: int = 0,
+        on_scores: Callable[[Scores], None] = lambda scores: None,
+    ) -> Evaluation:
+        """The scores of a split; of a run without a classifier for whose codes `data.labels` are seen, with their error
+        under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
+        """
+        scores = evaluate(self.model, self.data(split), samples, split=split, seed=seed, on_scores=on_scores)
+        if self.spec.data.labels is not None and not isinstance(self.model, SemiSupervisedVAE):
+            scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, split)})
+        return scores
 
     def reconstructions(
         self,
@@ -136,7 +159,7 @@ class Run:
         return self.model.sample(n, y, draw=draw, seed=seed)
 
     def _condition(self, y: Tensor | None) -> Tensor | None:
-        return y if self.model.condition else None
+        return y if self.model.conditional else None
 
     @property
     def held_out(self) -> str:
@@ -147,11 +170,17 @@ class Run:
         """The records of all epochs, in order."""
         return history.read(self.path)
 
+    def untrained(self) -> VAE:
+        """The model as it was before its training: its weights drawn again from the seed of the spec."""
+        model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts)
+        return model.to(self.model.scale.device).eval()
+
 
 def train(
     target: str | Path | Spec | None = None,
     out: str | Path | None = None,
     *,
+    data: str | Path | None = None,
     sets: Iterable[str] = (),
     epochs: int | None = None,
     resume: bool = False,
@@ -164,9 +193,10 @@ def train(
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
     `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1").
-    With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left
-    out. Raises `ValueError`, one line, for what can't be run, before anything is written; `NonFiniteError` when the
-    loss stops being finite.
+    With `data`, a dataset by name or path, it is run on these: their treatment is that of `target`, numbers of rows and
+    the like are forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was,
+    by its own spec, `epochs` excepted, and `target` may be left out. Raises `ValueError`, one line, for what can't be
+    run, before anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -179,34 +209,52 @@ def train(
     if not isinstance(given, (str, Path, Spec, NoneType)):
         known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
         raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
+    target = data if target is None else target
     if target is None and not (resume and out):
         raise ValueError(
-            unknown("target", "", _targets()) if not resume else "resume needs the folder of a run: give --out"
+            unknown("target", "", target_names()) if not resume else "resume needs the folder of a run: give --out"
         )
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     claimed = out is None and not resume
-    folder = _claim(Path("runs") / _name(target or "")) if claimed else Path(out or Path("runs") / _name(target or ""))
+    folder = (
+        _claim(Path("runs") / name_of(target or "")) if claimed else Path(out or Path("runs") / name_of(target or ""))
+    )
     try:
         if resume:
             spec, schema = read_spec(folder, parts)
-            _check_same(folder, spec, target, sets, parts)
+            _check_same(folder, spec, target, data, sets, parts)
             spec = changed(spec, sets, parts)
-            dataset = _same_data(folder, spec, schema)
+            dataset = _same_data(folder, spec, schema, parts)
         else:
-            spec = resolve(target or "", sets, parts)
-            dataset = load_data(spec)
-            schema = schema_of(dataset, spec.data.treatment, fingerprint(dataset))
-            spec = _completed(spec, schema, len(dataset.splits["train"]), parts)
+            spec = resolve(target or "", sets, parts, data)
+            spec = _stacked(spec, folder, overwrite, parts, on_start, on_epoch, on_progress)
+            dataset = load_data(spec, parts)
+            schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset))
+            spec = _completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
         device = resolve_device(spec.training.device)
         model = build_model(spec.model, schema, spec.training.seed, parts)
         held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
         train_data = to_device(dataset, "train", spec.data.treatment, device)
         held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
+        labelled = held_data
+        if isinstance(model, SemiSupervisedVAE):
+            labels = len(train_data) if spec.data.labels is None else spec.data.labels
+            classes, first = len(schema.classes), min(spec.training.labelled, labels)
+            if first >= (spec.training.batch_size or 0):
+                raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
+            train_data = partly_labelled(train_data, labels, first, classes, spec.data.seed)
+            held_data = replace(held_data, y=None) if held_data is not None else None
         newest = Checkpoints(folder / "checkpoints").newest() if resume else None
         done = newest[1].epoch if newest else 0
         if done > spec.training.epochs:
             asked = f"training.epochs is {spec.training.epochs}"
             raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
+        run = Run(folder, spec, schema, model, parts, dataset)
+        draw = watch(run, held_out)
+
+        def look(scored: VAE, epoch: int) -> dict[str, float]:
+            return draw(scored, epoch) | (label_scores(scored, labelled) if labelled is not None else {})
+
         with ExitStack() as held:
 
             def start() -> None:
@@ -238,6 +286,7 @@ def train(
                 parts=parts,
                 on_start=start,
                 on_epoch=record,
+                on_look=look,
                 on_progress=on_progress,
             )
     except BaseException:
@@ -245,20 +294,59 @@ def train(
             with suppress(OSError):  # empty only where nothing has been written
                 os.removedirs(folder)
         raise
-    return Run(folder, spec, schema, model, parts)
+    return replace(run, loaded=None)
 
 
-def _completed(spec: Spec, schema: Schema, rows: int, parts: Parts) -> Spec:
-    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is."""
+def _stacked(spec: Spec, folder: Path, overwrite: bool, parts: Parts, *told: Callable[..., None] | None) -> Spec:
+    """`spec` with the folder of the run whose codes it takes; where they are those of a recipe, this is trained first,
+    beside `folder`, or gone on with.
+    """
+    name = spec.data.codes
+    if name is None or (name not in RECIPES and _is_run(Path(name))):
+        path = name and str(Path(name).resolve())
+    elif name not in RECIPES:
+        raise ValueError(f"data.codes is {name!r}: neither a run's folder nor a recipe")
+    else:
+        first = folder.with_name(f"{folder.name}-{name}")
+        started = _is_run(first) and not overwrite
+        on_start, on_epoch, on_progress = told
+        run = train(
+            None if started else name,
+            first,
+            data=None if started else spec.data.name,
+            sets=() if started else [f"training.seed={spec.training.seed}"],
+            resume=started,
+            overwrite=overwrite,
+            parts=parts,
+            on_start=on_start,  # type: ignore[arg-type]
+            on_epoch=on_epoch,  # type: ignore[arg-type]
+            on_progress=on_progress,
+        )
+        path = str(run.path.resolve())
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"codes": path})})
+
+
+def _completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:
+    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is, also its own if
+    `capped`.
+    """
     spec = with_likelihood(spec, schema.domain, parts)
-    if spec.training.batch_size is None:
-        training = spec.training.model_copy(update={"batch_size": min(BATCH_SIZE, rows)})
+    asked = spec.training.batch_size
+    if asked is None or capped:
+        training = spec.training.model_copy(update={"batch_size": min(asked or BATCH_SIZE, rows)})
         spec = spec.model_copy(update={"training": training})
     return spec
 
 
-def _check_same(folder: Path, spec: Spec, target: str | Path | Spec | None, sets: list[str], parts: Parts) -> None:
-    if target is not None and (asked := resolve(target, (), parts)).data.name != spec.data.name:
+def _check_same(
+    folder: Path,
+    spec: Spec,
+    target: str | Path | Spec | None,
+    data: str | Path | None,
+    sets: list[str],
+    parts: Parts,
+) -> None:
+    if target is not None and (asked := resolve(target, (), parts, data)).data.name != spec.data.name:
         raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target")
     if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
         can = "only the number of epochs and the device can change"
@@ -291,39 +379,6 @@ def _class_of(label: str | int, names: tuple[str, ...]) -> int:
     if not 0 <= number < len(names):
         raise ValueError(unknown("label", str(label), names))
     return number
-
-
-def resolve(target: str | Path | Spec, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
-    """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a
-    spec itself.
-
-    A path to data becomes absolute, so that the run finds them from any folder.
-    """
-    spec = changed(target, sets, parts) if isinstance(target, Spec) else parse_toml(_toml(str(target)), sets, parts)
-    path = Path(spec.data.name).expanduser()
-    if spec.data.name in DATASETS or not path.exists():
-        return spec
-    data = spec.data.model_copy(update={"name": str(path.resolve())})
-    return spec.model_copy(update={"data": data})
-
-
-def _toml(name: str) -> str:
-    if name in RECIPES:
-        return RECIPES[name]
-    if name.endswith(".toml"):
-        try:
-            return Path(name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"cannot read {name}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{name} is not a text file in UTF-8") from None
-    if name not in DATASETS and not (name and Path(name).exists()):
-        raise ValueError(unknown("target", name, _targets()))
-    return f"[data]\nname = {json.dumps(name, ensure_ascii=False)}"
-
-
-def _targets() -> list[str]:
-    return [*RECIPES, *DATASETS, "a .toml file", "a path to data"]
 
 
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
@@ -359,18 +414,31 @@ def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
         raise RunError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load_data(spec: Spec) -> Dataset:
-    """The dataset that `spec` names."""
+def load_data(spec: Spec, parts: Parts = PARTS) -> Dataset:
+    """The dataset that `spec` names, or the codes that a run gives it."""
     data = spec.data
-    options = {key: getattr(data, key) for key in ("label", "domain", "levels", "validation", "test", "seed")}
+    if data.codes is not None:
+        return codes_of(load_run(data.codes, parts=parts))
+    names = ("label", "domain", "levels", "train", "validation", "test", "seed")
+    options = {key: getattr(data, key) for key in names}
     return load(data.name, **{key: value for key, value in options.items() if value is not None})
 
 
-def _same_data(folder: Path, spec: Spec, schema: Schema) -> Dataset:
-    dataset = load_data(spec)
-    if fingerprint(dataset) != schema.fingerprint:
+def _same_data(folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS) -> Dataset:
+    dataset = load_data(spec, parts)
+    if _fingerprint(spec, dataset) != schema.fingerprint:
         raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
     return dataset
+
+
+def _fingerprint(spec: Spec, dataset: Dataset) -> str:
+    """That of the stored values; of codes, of what makes them, since their last bits depend on the machine."""
+    if spec.data.codes is None:
+        return fingerprint(dataset)
+    folder = Path(spec.data.codes)
+    made = hashlib.sha256((folder / "weights.safetensors").read_bytes())
+    made.update(read_spec(folder)[1].fingerprint.encode())
+    return made.hexdigest()
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -382,11 +450,6 @@ def fingerprint(dataset: Dataset) -> str:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
-
-
-def _name(target: str | Path | Spec) -> str:
-    # Resolved, since "." and ".." have no stem that would do as a name.
-    return Path(target.data.name if isinstance(target, Spec) else target).resolve().stem or "run"
 
 
 def _claim(folder: Path) -> Path:

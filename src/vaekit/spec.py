@@ -15,7 +15,7 @@ from .distributions import seeded
 from .domains import Domain
 from .errors import shown, unknown
 from .likelihoods import check_domain
-from .models import VAE
+from .models import VAE, Auxiliary, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import PARTS, Parts, build, check
 from .schedules import Constant, Schedule
@@ -63,14 +63,22 @@ _Model = TypeVar("_Model", bound=_Strict)
 
 
 class DataSpec(_Strict):
-    """Which data, and what is done to them before they are shown to a model."""
+    """Which data, and what is done to them before they are shown to a model.
+
+    `train`, `validation` and `test` are numbers of rows, as `vaekit.load_dataset` takes them. `labels` is how many of
+    the training labels are seen, by a model that has a classifier. With `codes`, a run's folder, or a recipe that is
+    trained on the data first, the data are the codes that it gives them.
+    """
 
     name: str = "digits"
     label: str | None = None
     domain: str | None = None
     levels: Annotated[int, Field(ge=2)] | None = None
+    train: Annotated[int, Field(ge=1)] | None = None
     validation: Annotated[int, Field(ge=0)] | None = None
     test: Annotated[int, Field(ge=0)] | None = None
+    labels: Annotated[int, Field(ge=1)] | None = None
+    codes: str | None = None
     binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
     dequantize: bool = False
     seed: Seed = 0
@@ -78,6 +86,17 @@ class DataSpec(_Strict):
     @property
     def treatment(self) -> Treatment:
         return Treatment(self.binarize, self.dequantize, self.seed)
+
+    def of(self, name: str) -> DataSpec:
+        """Other data, treated in the same way: label, domain and numbers of rows were those of the old."""
+        return DataSpec(
+            name=name,
+            codes=self.codes,
+            labels=self.labels,
+            binarize=self.binarize,
+            dequantize=self.dequantize,
+            seed=self.seed,
+        )
 
 
 class LatentSpec(_Strict):
@@ -88,24 +107,55 @@ class LatentSpec(_Strict):
     prior: PartSpec = PartSpec(name="standard-normal")
 
 
-class ModelSpec(_Strict):
-    """The parts of a VAE. `condition` conditions all of them on the data's labels or covariates.
+class AuxiliarySpec(_Strict):
+    """An auxiliary latent a: q(a given x) by `encoder` and `posterior`, p(a given …) by `generator` and `prior`.
 
-    Without a likelihood, it is the first one named that is a density of the data.
+    With `skip`, the decoder sees a too, and p(a given y, z) does not see x.
+    """
+
+    size: Annotated[int, Field(ge=1, le=100_000)] = 16
+    encoder: PartSpec = PartSpec(name="mlp")
+    posterior: PartSpec = PartSpec(name="diagonal-normal")
+    generator: PartSpec = PartSpec(name="mlp")
+    prior: PartSpec = PartSpec(name="diagonal-normal")
+    skip: bool = False
+
+
+class ModelSpec(_Strict):
+    """The parts of a VAE. `condition` conditions them on the data's labels or covariates: true all of them, "decoder"
+    all but the encoder.
+
+    With a `classifier` (a network, named as an encoder) labels are part of what is modelled, summed out where they are
+    not seen; only then may there be an `auxiliary` latent. Without a likelihood, it is the first one named that is a
+    density of the data.
     """
 
     encoder: PartSpec = PartSpec(name="mlp")
     decoder: PartSpec = PartSpec(name="mlp")
     likelihood: PartSpec | None = None
     latents: Annotated[dict[str, LatentSpec], Field(min_length=1)] = {"z": LatentSpec()}
-    condition: bool = False
+    condition: bool | Literal["decoder"] = False
+    classifier: PartSpec | None = None
+    auxiliary: AuxiliarySpec | None = None
+
+    @model_validator(mode="after")
+    def _labels_are_given_or_modelled(self) -> ModelSpec:
+        if self.classifier and self.condition:
+            raise ValueError("classifier and condition are both set: labels are modelled, or given; unset one")
+        if self.auxiliary and not self.classifier:
+            raise ValueError("auxiliary is set without a classifier, which it is there for; set model.classifier")
+        return self
 
 
 class TrainingSpec(_Strict):
-    """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights."""
+    """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights.
+
+    `labelled`: the rows of a batch that show their label, where `data.labels` of them are seen.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] | None = None
+    labelled: Annotated[int, Field(ge=1)] = 64
     optimizer: PartSpec = PartSpec(name="adam")
     learning_rate: Annotated[float, Field(gt=0)] | PartSpec = 1e-3
     clip: Annotated[float, Field(gt=0)] | None = None
@@ -117,6 +167,16 @@ class TrainingSpec(_Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+class PicturesSpec(_Strict):
+    """Pictures by name: those that a report has beside its usual ones, and those that are drawn while training, after
+    each `every` epochs.
+    """
+
+    report: tuple[PartSpec, ...] = ()
+    every_epoch: tuple[PartSpec, ...] = ()
+    every: Annotated[int, Field(ge=1)] = 1
+
+
 class Spec(_Strict):
     """A whole run: data, model, objective, training; `title` and `source` say what it is and who published it."""
 
@@ -126,6 +186,7 @@ class Spec(_Strict):
     model: ModelSpec = ModelSpec()
     objective: PartSpec = PartSpec(name="elbo")
     training: TrainingSpec = TrainingSpec()
+    pictures: PicturesSpec = PicturesSpec()
 
 
 class Schema(_Strict):
@@ -182,6 +243,14 @@ def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
     return parse(values, parts)
 
 
+def options_from(sets: Iterable[str]) -> dict[str, Any]:
+    """The options of a part from `sets` of the form "n=100", as in `parse_toml`."""
+    values: dict[str, Any] = {}
+    for each in sets:
+        _override(values, each)
+    return values
+
+
 def _override(values: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     keys = [key.strip() for key in path.split(".")]
@@ -206,11 +275,17 @@ def _named(spec: Spec) -> Iterable[tuple[PartSpec, str]]:
     yield from [(model.encoder, "encoders"), (model.decoder, "decoders")]
     if model.likelihood:
         yield model.likelihood, "likelihoods"
+    if model.classifier:
+        yield model.classifier, "encoders"
+    if model.auxiliary:
+        yield from [(model.auxiliary.encoder, "encoders"), (model.auxiliary.generator, "encoders")]
+        yield from [(model.auxiliary.posterior, "posteriors"), (model.auxiliary.prior, "posteriors")]
     for latent in model.latents.values():
         yield from [(latent.posterior, "posteriors"), (latent.prior, "priors")]
     yield from [(spec.objective, "objectives"), (spec.training.optimizer, "optimizers")]
     if isinstance(spec.training.learning_rate, PartSpec):
         yield spec.training.learning_rate, "schedules"
+    yield from ((picture, "pictures") for picture in (*spec.pictures.report, *spec.pictures.every_epoch))
 
 
 def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
@@ -246,19 +321,25 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
     if spec.likelihood is None:
         raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
     check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
-    if spec.condition and not schema.condition:
-        raise ValueError(
-            "model.condition is set, but the data have no labels; give data.label, or unset model.condition"
-        )
-    condition = schema.condition if spec.condition else 0
+    for key in ("condition", "classifier"):
+        if getattr(spec, key) and not schema.condition:
+            raise ValueError(f"model.{key} is set, but the data have no labels; give data.label, or unset model.{key}")
+    if spec.classifier and not schema.classes:
+        raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
+    modelled = spec.classifier is not None
+    condition = schema.condition if spec.condition or modelled else 0
+    auxiliary = spec.auxiliary.size if spec.auxiliary else 0
 
     def part(family: str, given: PartSpec, **context: Any) -> Any:
         shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": condition}
-        return build(parts, family, given.name, given.options, **shared, **context)
+        return build(parts, family, given.name, given.options, **shared | context)
+
+    def network(given: PartSpec, condition: int, **shapes: Any) -> Any:
+        return part("encoders", given, condition=condition, **({"in_shape": schema.event_shape} | shapes))
 
     with seeded(seed):
         likelihood = part("likelihoods", spec.likelihood)
-        encoder = part("encoders", spec.encoder, in_shape=schema.event_shape)
+        encoder = network(spec.encoder, 0 if spec.condition == "decoder" else condition + auxiliary)
         features = math.prod(encoder.out_shape)
         posteriors, priors = {}, {}
         for name, latent in spec.latents.items():
@@ -266,8 +347,25 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
             own = {"encoder": encoder, "posterior": posteriors[name]}
             priors[name] = part("priors", latent.prior, latent=latent.size, **own)
         size = sum(latent.size for latent in spec.latents.values())
-        decoder = part("decoders", spec.decoder, in_shape=(size,), out_shape=likelihood.parameter_shape)
-        return VAE(encoder, posteriors, priors, decoder, likelihood, condition)
+        skipping = auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
+        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": condition + skipping}
+        decoder = part("decoders", spec.decoder, **shapes)
+        if spec.classifier is None:
+            return VAE(encoder, posteriors, priors, decoder, likelihood, condition)
+        classifier = network(spec.classifier, auxiliary, out_shape=(condition,))
+        extra = None
+        if spec.auxiliary:
+            a = spec.auxiliary
+            below = network(a.encoder, 0)
+            # With the skip p(a) is one of y and z alone: x comes from a.
+            given = {"condition": condition, "in_shape": (size,)} if a.skip else {"condition": condition + size}
+            above = network(a.generator, **given)
+            posterior, prior = (
+                part("posteriors", each, features=math.prod(net.out_shape), latent=auxiliary)
+                for each, net in ((a.posterior, below), (a.prior, above))
+            )
+            extra = Auxiliary(below, posterior, above, prior, a.skip)
+        return SemiSupervisedVAE(encoder, posteriors, priors, decoder, likelihood, condition, classifier, extra)
 
 
 def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:

@@ -75,7 +75,7 @@ class Step:
         return terms_of(result)
 
     def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
-        x, y = self.data.batch(index)
+        x, y = self.data.training_batch(index)
         return objective(self.model.trace(x, y, samples_of(objective)), progress)
 
     def _record(self, index: Tensor) -> None:

@@ -26,12 +26,20 @@ ENCODES = 250
 
 @dataclass(frozen=True)
 class Latent:
-    """One named latent of a trace: samples z (S, B, D), the posterior q they were drawn from, and their prior p."""
+    """One named latent of a trace: samples z (S, B, D), the posterior q they were drawn from, and their prior p.
+
+    Where a latent c of K classes is summed out, every latent of the trace has its log q(c given x) as `log_class`,
+    (K, B). Then z is (S, K, B, D), of size 1 where nothing depends on S, K or B (the z of c are its K values); q and p
+    are of batch shape (B,), or (K, B) if they depend on c; `log_q` and `log_p` are (S, K, B); `kl` is the mean over c.
+    """
 
     name: str
     z: Tensor
     q: Distribution
     p: Distribution
+    log_class: Tensor | None = None
+    exact: bool = True
+    """Whether a closed form of KL(q || p) holds: not where q or p depends on a draw that z was not drawn apart from."""
 
     @cached_property
     def closed_form(self) -> bool:
@@ -40,19 +48,24 @@ class Latent:
 
     @cached_property
     def _closed_terms(self) -> Tensor | None:
-        return kl_terms(self.q, self.p)
+        return kl_terms(self.q, self.p) if self.exact else None
 
     @cached_property
     def kl_terms(self) -> Tensor:
-        """KL(q || p) as additive terms, nats: (B, T) where closed form (T = D or 1), else (S, B, 1) by Monte Carlo."""
-        if self._closed_terms is not None:
-            return self._closed_terms
-        return (self.log_q - self.log_p).unsqueeze(-1)
+        """KL(q || p) as additive terms, nats: (B, T) where closed form (T = D or fewer), else (S, B, 1) Monte Carlo."""
+        terms = self._closed_terms
+        return _expected((self.log_q - self.log_p).unsqueeze(-1) if terms is None else terms, self.log_class)
 
     @property
     def kl(self) -> Tensor:
         """KL(q || p), (B,) where closed form, else (S, B) unbiased single-sample estimates; nats."""
         return self.kl_terms.sum(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the posterior, (B, D)."""
+        means = _expected(mean(self.q), self.log_class)
+        return means.mean(0) if means.dim() == 3 else means
 
     @cached_property
     def log_q(self) -> Tensor:
@@ -72,16 +85,32 @@ class Latent:
 
 @dataclass(frozen=True)
 class Trace:
-    """S samples of the latents for each of B data: data x (B, *event), likelihood px over (S, B), latents in order."""
+    """S samples of the latents for each of B data: data x (B, *event), likelihood px over (S, B), latents in order.
+
+    A latent c of K classes may be summed out in place of being drawn. Then px is over (S, K, B), and what a trace gives
+    is exact in c: means are over q(c given x), and the weight is that of the other latents alone, sum_c q(c given x)
+    p(x, z, c) / q(z, c given x), an unbiased estimate of p(x) of less variance. S is 1 where nothing else is drawn.
+    """
 
     x: Tensor
     px: Distribution
     latents: tuple[Latent, ...]
+    log_q_label: Tensor | None = None
+    """log q(y given x), (L,) or (S, L) nats, of the labels y that were seen, in a model that classifies."""
+
+    @property
+    def log_class(self) -> Tensor | None:
+        """log q(c given x) of the latent that is summed out, (K, B), or None."""
+        return self.latents[0].log_class
+
+    @cached_property
+    def _log_px(self) -> Tensor:
+        return self.px.log_prob(self.x)
 
     @cached_property
     def log_px(self) -> Tensor:
         """log p(x given z), (S, B) nats in the data's own units."""
-        return self.px.log_prob(self.x)
+        return self._log_px if self.log_class is None else (self.log_class.exp() * self._log_px).sum(-2)
 
     @property
     def kl(self) -> dict[str, Tensor]:
@@ -90,13 +119,100 @@ class Trace:
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose mean under q is the ELBO."""
-        return self.log_px + sum(latent.log_p - latent.log_q for latent in self.latents)
+        """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose mean under q is the ELBO.
+
+        With a latent summed out, its mean is between the ELBO and log p(x).
+        """
+        return self._summed([latent.log_q for latent in self.latents], self.log_class)
 
     @cached_property
     def log_weight_stopped(self) -> Tensor:
         """`log_weight` with the parameters of q stopped, so that gradients reach the encoder through z alone."""
-        return self.log_px + sum(latent.log_p - latent.log_q_stopped for latent in self.latents)
+        log_class = None if self.log_class is None else self.log_class.detach()
+        return self._summed([latent.log_q_stopped for latent in self.latents], log_class)
+
+    def _summed(self, log_q: Sequence[Tensor], log_class: Tensor | None) -> Tensor:
+        log_p = [latent.log_p for latent in self.latents]
+        log_weight = self._log_px + sum(p - q for p, q in zip(log_p, log_q, strict=True))
+        return log_weight if log_class is None else (log_weight + log_class).logsumexp(-2)
+
+
+@dataclass(frozen=True)
+class JoinedTrace:
+    """Traces of several batches as that of one, for objectives: the rows of one after those of another."""
+
+    parts: tuple[Trace, ...]
+
+    @property
+    def x(self) -> Tensor:
+        """The data, (B, *event)."""
+        return torch.cat([part.x for part in self.parts])
+
+    @property
+    def latents(self) -> tuple[JoinedLatent, ...]:
+        """The latents, which all parts have."""
+        return tuple(JoinedLatent(each) for each in zip(*(part.latents for part in self.parts), strict=True))
+
+    @property
+    def log_px(self) -> Tensor:
+        """log p(x given z), (S, B) nats."""
+        return _after([part.log_px for part in self.parts], -1)
+
+    @property
+    def kl(self) -> dict[str, Tensor]:
+        """The KL of each latent by name, (B,) or (S, B) nats."""
+        return {latent.name: latent.kl_terms.sum(-1) for latent in self.latents}
+
+    @property
+    def log_weight(self) -> Tensor:
+        """The log importance weight, (S, B) nats."""
+        return _after([part.log_weight for part in self.parts], -1)
+
+    @property
+    def log_class(self) -> Tensor | None:
+        """log q(c given x) of the last part, None where nothing is summed out."""
+        return self.parts[-1].log_class
+
+    @property
+    def log_q_label(self) -> Tensor | None:
+        """log q(y given x) of the labels that were seen."""
+        seen = [part.log_q_label for part in self.parts if part.log_q_label is not None]
+        return _after(seen, -1) if seen else None
+
+
+@dataclass(frozen=True)
+class JoinedLatent:
+    """One latent of joined traces."""
+
+    parts: tuple[Latent, ...]
+
+    @property
+    def name(self) -> str:
+        """The latent's name."""
+        return self.parts[0].name
+
+    @property
+    def z(self) -> Tensor:
+        """Samples of the last part, for their size; those of the parts differ in what they are summed over."""
+        return self.parts[-1].z
+
+    @property
+    def kl_terms(self) -> Tensor:
+        """KL(q || p) as additive terms, (B, T) or (S, B, T), nats."""
+        return _after([part.kl_terms for part in self.parts], -2)
+
+
+def _after(values: Sequence[Tensor], dim: int) -> Tensor:
+    """`values` one after another in `dim`, those before it broadcast, of terms behind it as many as in all (a sum)."""
+    lead = torch.broadcast_shapes(*(value.shape[:dim] for value in values))
+    return torch.cat([value.expand(*lead, *value.shape[dim:]) for value in values], dim)
+
+
+def _expected(values: Tensor, log_class: Tensor | None) -> Tensor:
+    """The mean over classes of values (…, K, B, T); of those (B, T) that are without classes themselves."""
+    if log_class is None or values.dim() == 2:
+        return values
+    return (log_class.exp().unsqueeze(-1) * values).sum(-3)
 
 
 @dataclass(frozen=True)
@@ -142,18 +258,22 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
     log_px = sum_w = sum_w2 = torch.zeros(())
     peak, done = torch.tensor(-math.inf), 0
     while True:
-        t = trace(min(chunk, samples - done))
+        draws = min(chunk, samples - done)
+        t = trace(draws)
         exact = sum_type(t.x.device)
         weights = t.log_weight.to(exact)
         before, peak = peak, torch.maximum(peak, weights.amax(0))
         shrink, scaled = (before - peak).exp(), (weights - peak).exp()
-        sum_w = sum_w * shrink + scaled.sum(0)
-        sum_w2 = sum_w2 * shrink.square() + scaled.square().sum(0)
-        log_px = log_px + t.log_px.to(exact).sum(0)
+        # Means times draws: where all that is discrete is summed out, one sample stands for all of them.
+        sum_w = sum_w * shrink + draws * scaled.mean(0)
+        sum_w2 = sum_w2 * shrink.square() + draws * scaled.square().mean(0)
+        log_px = log_px + draws * t.log_px.to(exact).mean(0)
         for latent in t.latents:
             terms = latent.kl_terms.to(exact)
-            added = terms * samples if latent.closed_form else terms.sum(0)
-            kls[latent.name] = kls[latent.name] + added if latent.name in kls and not latent.closed_form else added
+            if terms.dim() == 2:  # the same for all draws
+                kls[latent.name] = terms * samples
+            else:
+                kls[latent.name] = kls.get(latent.name, 0) + draws * terms.mean(0)
         done += chunk
         if done >= samples:
             break
@@ -163,7 +283,7 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
         kl_terms={name: total / samples for name, total in kls.items()},
         log_prob=peak + sum_w.log() - math.log(samples),
         log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
-        latent_mean=torch.cat([mean(latent.q) for latent in t.latents], -1).to(exact),
+        latent_mean=torch.cat([latent.mean for latent in t.latents], -1).to(exact),
     )
 
 
@@ -196,11 +316,11 @@ def plan(
         return counter.total
 
     one = used(1, 1)
-    draw = max(1, used(1, 2) - one)
+    draw = max(0, used(1, 2) - one)
     row = max(0, used(2, 1) - one - draw)
     left = memory - (one - row - draw)
-    rows = min(n, max(1, left // (row + max(min(samples, ENCODES), DRAWS) * draw)))
-    return rows, max(1, (left // rows - row) // draw)
+    rows = min(n, max(1, left // max(1, row + max(min(samples, ENCODES), DRAWS) * draw)))
+    return rows, max(1, (left // rows - row) // draw) if draw else samples
 
 
 def joined(scores: Sequence[Scores]) -> Scores:

@@ -31,6 +31,8 @@ BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 POLL_SECONDS = 0.25
 METER_STEPS = 64
+FITTED_ROWS = 20_000
+"""Training data, at most, whose codes a part is fitted to."""
 LOOK_ROWS = 500
 """Rows at a time where no gradient is needed, if that is no more than four training batches take."""
 
@@ -119,18 +121,17 @@ def optimize(
     elif checkpoints:
         checkpoints.save(state, models, optimizer)
 
-    steps = math.ceil(n / batch_size)
+    steps = train.steps(batch_size)
     total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
     take = Step(model, objective, train, batch_size)
     while state.epoch < options.epochs and not _stale(state, options):
         started, polled = time.perf_counter(), time.perf_counter()
         with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
-            order = torch.randperm(n)
-            order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
+            _fit_parts(model, train, state.step / total, steps / total, options.seed)
             meter = _Meter(device)
             take.refresh()
-            for i, index in enumerate(order.split(batch_size)):
+            for i, index in enumerate(train.order(batch_size)):
                 progress = state.step / total
                 for group in optimizer.param_groups:
                     group["lr"] = rate(progress)
@@ -189,6 +190,17 @@ def optimize(
     model.eval()
     model.precision = None
     return state
+
+
+def _fit_parts(model: VAE, train: TensorSplit, progress: float, epoch: float, seed: int) -> None:
+    """Fit priors that have a `fit_after` to the codes of training data, before the first epoch that begins after it."""
+    for name, prior in model.priors.items():
+        after = getattr(prior, "fit_after", None)
+        if after is not None and progress - epoch < after <= progress:
+            with evaluating(model):
+                rows = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device)
+                codes = [model.encode(train.batch(each)[0]) for each in rows.split(LOOK_ROWS)]
+            getattr(prior, "fit")(model.split(torch.cat(codes))[name], seed)  # noqa: B009
 
 
 @torch.no_grad()

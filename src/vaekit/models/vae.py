@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import repeat
 
 import numpy as np
@@ -11,15 +12,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import mean, seeded
+from ..distributions import Mixture, mean, seeded
 from ..domains import Domain
 from ..networks import evaluating
+from ..priors import Mixture as MixturePrior
 from ..trace import Latent, Scores, Trace, joined, plan, score
 
 MEMORY = 256 * 2**20
 """Bytes that scoring takes at most, unless told otherwise."""
 ROWS = 1000
 """Data drawn at a time."""
+CLASSES = 64
+"""A discrete latent of more classes is drawn where it might be summed over: the decoder runs for each of them."""
 
 
 class VAE(nn.Module):
@@ -89,18 +93,29 @@ class VAE(nn.Module):
         with torch.no_grad(), evaluating(self):
             any_y = torch.zeros(1, condition) if condition else None
             self.sizes: dict[str, int] = {name: prior(any_y).event_shape[-1] for name, prior in self.priors.items()}
+        for name in self.sizes:
+            _check_pair(name, self.posteriors[name], self.priors[name])
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 
-    def trace(self, x: Tensor, y: Tensor | None = None, samples: int = 1) -> Trace:
-        """S = `samples` draws of the latents of x (B, *event), and the likelihood at each."""
+    def trace(self, x: Tensor, y: Tensor | None = None, samples: int = 1, sum_classes: bool = False) -> Trace:
+        """S = `samples` draws of the latents of x (B, *event), and the likelihood at each.
+
+        With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
+        evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
+        """
         x, y = x.to(self.scale.dtype), self._one_hot(y)
-        latents = tuple(
-            Latent(name, q.rsample(torch.Size((samples,))), q, self.priors[name](y))
-            for name, q in self._posterior(x, y).items()
-        )
-        z = torch.cat([latent.z for latent in latents], -1) if len(latents) > 1 else latents[0].z
-        return Trace(x, self._likelihood(z, y), latents)
+        posteriors = self._posterior(x, y)
+        few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
+        summed = few[0] if few and sum_classes else None
+        z = {name: q.rsample(torch.Size((samples,))) for name, q in posteriors.items() if name != summed}
+        log_class = None
+        if summed:
+            classes = posteriors[summed].enumerate_support(expand=False)
+            log_class = posteriors[summed].log_prob(classes)
+            z = {name: drawn.unsqueeze(1) for name, drawn in z.items()} | {summed: classes.unsqueeze(0)}
+        latents = tuple(Latent(name, z[name], q, self.priors[name](y), log_class) for name, q in posteriors.items())
+        return Trace(x, self._likelihood(_side_by_side([latent.z for latent in latents]), y), latents)
 
     def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
         features = self._network(self.encoder, (x - self.location) / self.scale if self.scaled else x, y)
@@ -112,6 +127,9 @@ class VAE(nn.Module):
         if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
         return self.likelihood(parameters)
+
+    def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
+        return self._likelihood(z, y)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
         given = (x,) if y is None else (x, y)  # so that any module of one argument will do where there is no condition
@@ -159,7 +177,7 @@ class VAE(nn.Module):
                 f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
             )
         with seeded(seed), evaluating(self):
-            px = self._likelihood(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
+            px = self._generated(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1), draw)
             x = px.sample() if draw else mean(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
 
@@ -212,12 +230,16 @@ class VAE(nn.Module):
         seed: int | None = None,
         memory: int = MEMORY,
     ) -> Scores:
-        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, within `memory` bytes."""
+        """ELBO, its parts and log p(x) for each of x (B, *event), from K = `samples` draws, within `memory` bytes.
+
+        A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
+        """
         x, y = self._checked(x, y)
+        trace = partial(self.trace, sum_classes=True)
         with seeded(seed), evaluating(self):
-            rows, chunk = plan(self.trace, x, y, len(x), samples, memory)
+            rows, chunk = plan(trace, x, y, len(x), samples, memory)
             blocks = zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False)
-            return joined([score(lambda s, a=a, b=b: self.trace(a, b, s), samples, chunk) for a, b in blocks])  # type: ignore[misc]
+            return joined([score(partial(trace, a, b), samples, chunk) for a, b in blocks])
 
     def log_prob(
         self,
@@ -233,6 +255,38 @@ class VAE(nn.Module):
         In expectation a lower bound, tight as K grows.
         """
         return self.score(x, y, samples, seed, memory).log_prob
+
+    @torch.no_grad()
+    def clusters(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Tensor:
+        """The cluster that each of x (B, *event) falls into, (B,) whole numbers from 0.
+
+        It is the likeliest class under q(c given x) of the first discrete latent of one group (one whose posterior can
+        be enumerated); without one, the likeliest component of the first prior that is a mixture, given that z is the
+        posterior mean. Raises `ValueError` for a model that has neither.
+        """
+        x, y = self._checked(x, y)
+        with evaluating(self):
+            posteriors = self._posterior(x, y)
+            for q in posteriors.values():
+                if q.has_enumerate_support:
+                    return mean(q).argmax(-1)
+            for name, q in posteriors.items():
+                p = self.priors[name](y)
+                if isinstance(p, Mixture):
+                    return p.responsibilities(mean(q)).argmax(-1)
+        names = ", ".join(map(repr, self.sizes))
+        raise ValueError(f"no latent of {names} has clusters: that takes a discrete latent or a mixture as its prior")
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether `clusters` has an answer: one discrete latent of one group, or a prior that is a mixture."""
+        discrete = (getattr(posterior, "groups", 0) == 1 for posterior in self.posteriors.values())
+        return any(discrete) or any(isinstance(prior, MixturePrior) for prior in self.priors.values())
+
+    @property
+    def conditional(self) -> bool:
+        """Whether what is asked about data needs their y."""
+        return self.condition > 0
 
     @property
     def latent_size(self) -> int:
@@ -257,7 +311,8 @@ class VAE(nn.Module):
                 f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B > 0"
             )
         self.domain.check(given.detach().cpu().numpy(), "x")
-        return given.to(self.scale.device, self.scale.dtype), self._checked_condition(y, len(given))
+        condition = self._checked_condition(y, len(given)) if self.conditional or y is not None else None
+        return given.to(self.scale.device, self.scale.dtype), condition
 
     def _checked_condition(self, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
         if not self.condition:
@@ -279,3 +334,21 @@ class VAE(nn.Module):
         if given.is_floating_point() and not given.isfinite().all():
             raise ValueError("y has values that are no finite numbers")
         return given.to(self.scale.dtype).expand(n, -1)
+
+
+def _side_by_side(values: list[Tensor]) -> Tensor:
+    if len(values) == 1:
+        return values[0]
+    lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
+    return torch.cat([each.expand(*lead, -1) for each in values], -1)
+
+
+def _check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
+    """`ValueError` where a mass would be compared with a density, or one-hots with other ones."""
+    mine, theirs = (getattr(each, "groups", None) for each in (posterior, prior))
+    if mine != theirs:
+        what = [
+            f"{type(each).__name__} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
+            for each, groups in ((posterior, mine), (prior, theirs))
+        ]
+        raise ValueError(f"latent {name!r}: its posterior {what[0]}, but its prior {what[1]}; accepted: two of a kind")

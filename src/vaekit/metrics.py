@@ -1,0 +1,82 @@
+"""Metrics: pure functions of arrays.
+
+Those of clusters against labels don't depend on how either are numbered or named; higher is better, at most 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def clustering_scores(clusters: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+    """How well clusters (N,) are the classes of labels (N,), as "nmi", "ari" and "accuracy".
+
+    These are `normalized_mutual_information`, `adjusted_rand_index` and `best_match_accuracy`. Raises `ValueError`
+    unless both are of one length above 0.
+
+    >>> clustering_scores([0, 0, 1, 2], ["one", "one", "two", "two"])
+    {'nmi': 0.8, 'ari': 0.57, 'accuracy': 0.75}
+    """
+    return {
+        "nmi": normalized_mutual_information(clusters, labels),
+        "ari": adjusted_rand_index(clusters, labels),
+        "accuracy": best_match_accuracy(clusters, labels),
+    }
+
+
+def normalized_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
+    """The mutual information of clusters (N,) and labels (N,) over the average of their entropies, in [0, 1].
+
+    1 where each tells the other. Random clusters are above 0, the more so the more there are.
+
+    >>> normalized_mutual_information([2, 2, 0, 0], ["a", "a", "b", "b"])
+    1.0
+    """
+    from sklearn.metrics import normalized_mutual_info_score  # half a second, as below
+
+    return float(normalized_mutual_info_score(*_numbered(clusters, labels)))
+
+
+def adjusted_rand_index(clusters: ArrayLike, labels: ArrayLike) -> float:
+    """The fraction of pairs that clusters (N,) and labels (N,) both join or both part, adjusted for chance.
+
+    1 for the same partition, 0 on the average for random clusters (Hubert & Arabie 1985).
+
+    >>> adjusted_rand_index([0, 1, 0, 1], [0, 0, 1, 1])
+    -0.5
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(*_numbered(clusters, labels)))
+
+
+def best_match_accuracy(clusters: ArrayLike, labels: ArrayLike) -> float:
+    """The fraction of data whose cluster is matched with their label, by the best one-to-one matching.
+
+    clusters (N,), labels (N,); there may be more clusters than classes or fewer: those left without a partner count as
+    wrong, so that more clusters alone don't raise it. Source: Xie et al. 2016, eq. 10.
+
+    >>> best_match_accuracy([1, 1, 0, 2], [0, 0, 1, 1])
+    0.75
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = _numbered(clusters, labels)
+    together = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.int64)
+    np.add.at(together, (rows, columns), 1)
+    return float(together[linear_sum_assignment(together, maximize=True)].sum() / len(rows))
+
+
+def _numbered(clusters: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as whole numbers from 0, whatever they were."""
+    given = {"clusters": np.asarray(clusters), "labels": np.asarray(labels)}
+    for name, values in given.items():
+        if values.ndim != 1 or not len(values):
+            raise ValueError(f"{name} has shape {values.shape}; accepted: (N,), N > 0")
+    if len(given["clusters"]) != len(given["labels"]):
+        raise ValueError(
+            f"there are {len(given['clusters'])} clusters for {len(given['labels'])} labels; accepted: one each"
+        )
+    numbers = [np.unique(values, return_inverse=True)[1] for values in given.values()]
+    return numbers[0], numbers[1]

@@ -1,0 +1,286 @@
+"""Labels that are partly seen: seen ones are data, the others are summed out, and both by hand give the same."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import float64, refuses
+
+from vaekit.datasets import Treatment
+from vaekit.datasets.tensors import TensorSplit, partly_labelled
+from vaekit.distributions import Point, RelaxedOneHot, kl, seeded
+from vaekit.domains import Domain
+from vaekit.evaluation import evaluate, label_scores
+from vaekit.models import VAE, SemiSupervisedVAE
+from vaekit.objectives import ELBO, IWAE, SemiSupervised
+from vaekit.runs import load_run, train
+from vaekit.spec import Schema, build_model, parse
+from vaekit.trace import JoinedTrace
+
+CLASSES, PIXELS = 3, 4
+KINDS = ("plain", "auxiliary", "skip")
+X = torch.tensor(list(itertools.product([0.0, 1.0], repeat=PIXELS)), dtype=torch.float64)
+LABELS = torch.arange(len(X)) % CLASSES
+SMALL = {"name": "mlp", "hidden": [6], "activation": "tanh"}
+
+
+def model_of(kind: str = "plain", seed: int = 0, by: float = 0.15) -> SemiSupervisedVAE:
+    auxiliary = {"size": 2, "encoder": SMALL, "generator": SMALL, "skip": kind == "skip"}
+    values = {
+        "encoder": SMALL,
+        "decoder": SMALL,
+        "classifier": SMALL,
+        "likelihood": "bernoulli",
+        "latents": {"z": {"size": 2}},
+        **({} if kind == "plain" else {"auxiliary": auxiliary}),
+    }
+    names = tuple("abc")
+    schema = Schema(event_shape=(PIXELS,), domain=Domain("binary"), condition=CLASSES, classes=names)
+    with float64(), seeded(seed):
+        model = build_model(parse({"model": values}).model, schema, seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += by * torch.randn_like(parameter)
+    assert isinstance(model, SemiSupervisedVAE)
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_seen_is_summed_out_to_a_distribution(kind: str) -> None:
+    scores = model_of(kind).score(X, samples=4000, seed=0)
+    total = scores.log_prob.exp().sum()
+    error = (scores.log_prob.exp().square() * scores.log_prob_variance).sum().sqrt()
+    assert abs(total - 1) < 4 * error + 1e-3
+    assert (scores.elbo < scores.log_prob).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sum_over_labels_of_the_joint_is_the_marginal(kind: str) -> None:
+    model = model_of(kind)
+    marginal = model.score(X, samples=4000, seed=0)
+    joint = [model.score(X, torch.full((len(X),), c), samples=4000, seed=c + 1) for c in range(CLASSES)]
+    total = torch.stack([each.log_prob for each in joint]).logsumexp(0)
+    variance = marginal.log_prob_variance + sum(each.log_prob_variance for each in joint)
+    assert ((total - marginal.log_prob) / variance.sqrt()).abs().max() < 4.5
+
+
+def test_summing_out_is_enumerating_by_hand() -> None:
+    model = model_of()
+    with seeded(1):
+        trace = model.trace(X)
+    q = model.classify(X)
+    with seeded(1):
+        noise = torch.randn(1, CLASSES, len(X), 2, dtype=torch.float64)
+    bound = -(q * q.log()).sum(-1) + np.log(1 / CLASSES)
+    for c in range(CLASSES):
+        y = torch.eye(CLASSES, dtype=torch.float64)[torch.full((len(X),), c)]
+        posterior = model.posteriors["z"](model.encoder(X, y))
+        z = posterior.mean + posterior.stddev * noise[0, c]
+        divergence = kl(posterior, model.priors["z"]())
+        reconstruction = model.likelihood(model.decoder(z, y)).log_prob(X)
+        bound = bound + q[:, c] * (reconstruction - divergence)  # type: ignore[operator]
+    loss = ELBO()(trace).loss
+    torch.testing.assert_close(-loss, bound.mean())
+
+
+def test_with_all_labels_seen_it_is_the_conditional_model_and_a_classifier() -> None:
+    model = model_of()
+    parts = (model.encoder, dict(model.posteriors), dict(model.priors), model.decoder, model.likelihood)
+    with float64():
+        conditional = VAE(*parts, CLASSES)  # type: ignore[arg-type]
+    with seeded(1):
+        both = SemiSupervised(classification=2.5)(model.trace(X, LABELS))  # type: ignore[arg-type]
+    with seeded(1):
+        alone = ELBO()(conditional.trace(X, LABELS))
+    entropy = torch.nn.functional.cross_entropy(model.classifier(X), LABELS)
+    torch.testing.assert_close(both.loss, alone.loss + np.log(CLASSES) + 2.5 * entropy)
+    torch.testing.assert_close(both.terms["classification"], entropy.detach())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_with_some_labels_is_its_two_parts(kind: str) -> None:
+    model, seen = model_of(kind), 5
+    with seeded(3):
+        trace = model.trace(X, LABELS[:seen], samples=2)
+    with seeded(3):
+        parts = [model.trace(X[:seen], LABELS[:seen], samples=2), model.trace(X[seen:], samples=2)]
+    assert isinstance(trace, JoinedTrace)
+    for got, wanted in (
+        (trace.log_px, [part.log_px for part in parts]),
+        (trace.log_weight, [part.log_weight for part in parts]),
+    ):
+        torch.testing.assert_close(got, torch.cat(wanted, -1))
+    assert trace.log_px.shape == (2, len(X))
+    for objective in (ELBO(), ELBO(free_bits=0.1), IWAE(samples=2), SemiSupervised()):
+        loss = objective(trace, 1.0).loss  # type: ignore[arg-type]
+        assert loss.isfinite()
+    elbos = [ELBO()(part).terms["elbo"] for part in parts]
+    joined = ELBO()(trace).terms["elbo"]  # type: ignore[arg-type]
+    weights = torch.tensor([seen, len(X) - seen], dtype=torch.float64) / len(X)
+    torch.testing.assert_close(joined, weights @ torch.stack(elbos))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter(kind: str) -> None:
+    model = model_of(kind)
+    SemiSupervised()(model.trace(X, LABELS[:5])).loss.backward()  # type: ignore[arg-type]
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_of_what_users_ask(kind: str) -> None:
+    model, n = model_of(kind), len(X)
+    assert model.encode(X).shape == (n, 2)
+    assert model.encode(X, LABELS, samples=3).shape == (3, n, 2)
+    assert model.reconstruct(X).shape == (n, PIXELS)
+    assert model.reconstruct(X, samples=2, seed=0).shape == (2, n, PIXELS)
+    assert model.sample(7, seed=0).shape == (7, PIXELS)
+    assert model.sample(y=LABELS).shape == (n, PIXELS)
+    assert model.decode(torch.zeros(n, 2, dtype=torch.float64), LABELS).shape == (n, PIXELS)
+    for samples in (None, 5):
+        probabilities = model.classify(X, samples=samples, seed=0)
+        assert probabilities.shape == (n, CLASSES)
+        torch.testing.assert_close(probabilities.sum(-1), torch.ones(n, dtype=torch.float64))
+
+
+def test_a_seen_label_is_a_point_whose_divergence_is_its_surprise() -> None:
+    one_hot = torch.eye(CLASSES)
+    prior = RelaxedOneHot(torch.tensor([0.5, 0.3, 0.2]).log())
+    torch.testing.assert_close(kl(Point(one_hot), prior), -torch.tensor([0.5, 0.3, 0.2]).log())
+    assert Point(one_hot).log_prob(one_hot.flip(0)).tolist() == [-np.inf, 0.0, -np.inf]
+
+
+def split_of(n: int = 90) -> TensorSplit:
+    x = torch.arange(n).float()[:, None]
+    return TensorSplit(x, torch.arange(n) % CLASSES, Domain("real"), Treatment())
+
+
+def test_labels_are_balanced_and_of_a_seed() -> None:
+    chosen = [partly_labelled(split_of(), 11, 4, CLASSES, seed) for seed in (0, 0, 1)]
+    assert torch.equal(chosen[0].labelled, chosen[1].labelled)
+    assert not torch.equal(chosen[0].labelled, chosen[2].labelled)
+    counts = (chosen[0].labelled % CLASSES).bincount()
+    assert counts.sum() == 11
+    assert counts.max() - counts.min() <= 1
+    assert len(set(chosen[0].labelled.tolist())) == 11
+
+
+def test_an_epoch_shows_every_row_once_unlabelled_after_labelled_ones() -> None:
+    split = partly_labelled(split_of(), 11, 4, CLASSES)
+    with seeded(0):
+        order = split.order(20)
+    assert len(order) == split.steps(20) == 6
+    assert sorted(torch.cat([index[4:] for index in order]).tolist()) == list(range(90))
+    shown = torch.cat([index[:4] for index in order])
+    assert set(shown.tolist()) <= set(split.labelled.tolist())
+    assert shown.bincount().max() - shown.bincount()[split.labelled].min() <= 1
+    x, y = split.training_batch(order[0])
+    assert (len(x), len(y)) == (20, 4)  # type: ignore[arg-type]
+    assert torch.equal(y, order[0][:4] % CLASSES)
+
+
+@pytest.mark.parametrize(("labels", "words"), [(2, "accepted: 3"), (91, "accepted: 3 (one of each class) to 90")])
+def test_a_wrong_number_of_labels_is_refused(labels: int, words: str) -> None:
+    with refuses(words):
+        partly_labelled(split_of(), labels, 2, CLASSES)
+
+
+def test_data_without_classes_have_no_labels_to_hide() -> None:
+    split = TensorSplit(torch.zeros(5, 1), None, Domain("real"), Treatment())
+    with refuses("no classes"):
+        partly_labelled(split, 3, 2, CLASSES)
+
+
+MODEL = [
+    "model.classifier={name='mlp', hidden=[32]}",
+    "model.encoder={name='mlp', hidden=[32]}",
+    "model.decoder={name='mlp', hidden=[32]}",
+    "objective={name='semi-supervised', classification=20.0}",
+    "training.batch_size=64",
+    "training.labelled=20",
+    "training.learning_rate=3e-3",
+]
+
+
+@pytest.mark.parametrize("auxiliary", [[], ["model.auxiliary={size=8}"], ["model.auxiliary={size=8, skip=true}"]])
+def test_a_run_learns_the_classes_from_few_labels(auxiliary: list[str], tmp_path: Path) -> None:
+    run = train("digits", tmp_path / "run", sets=[*MODEL, *auxiliary, "data.labels=100"], epochs=25)
+    last = [record for record in run.history() if record.split == "valid"][-1]
+    assert last.terms["error"] < 0.2
+    loaded = load_run(run.path)
+    data = loaded.data("test")
+    scores = evaluate(loaded.model, data, samples=3)
+    assert scores.labels == label_scores(loaded.model, data)
+    assert scores.labels["error"] < 0.25
+    assert scores.elbo <= -scores.nll
+    assert loaded.reconstructions("test", 4).shape == (4, 2, 1, 8, 8)
+    assert loaded.sample(4, label="3").shape == (4, 1, 8, 8)
+
+
+def test_hidden_labels_are_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same run, once with the labels of all other rows spoilt."""
+
+    def spoiling(split: TensorSplit, *options: Any) -> TensorSplit:
+        chosen = partly_labelled(split, *options)
+        y = torch.zeros_like(chosen.y)  # type: ignore[arg-type]
+        y[chosen.labelled] = chosen.y[chosen.labelled]  # type: ignore[index]
+        return replace(chosen, y=y)
+
+    weights = []
+    for name, choose in (("as they are", partly_labelled), ("spoilt", spoiling)):
+        monkeypatch.setattr("vaekit.runs.partly_labelled", choose)
+        run = train("digits", tmp_path / name, sets=[*MODEL, "data.labels=50"], epochs=2)
+        weights.append(torch.cat([p.flatten() for p in run.model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_resuming_is_exact(tmp_path: Path) -> None:
+    for name, stages in (("whole", [4]), ("parts", [2, 4])):
+        for epochs in stages:
+            resume = epochs != stages[0]
+            sets = [] if resume else [*MODEL, "data.labels=50"]
+            run = train(None if resume else "digits", tmp_path / name, sets=sets, epochs=epochs, resume=resume)
+        weights = torch.cat([p.flatten() for p in run.model.parameters()])
+        if name == "whole":
+            wanted = weights
+    assert torch.equal(weights, wanted)
+
+
+def test_codes_of_a_run_are_the_data_of_another(tmp_path: Path) -> None:
+    first = train("digits", tmp_path / "first", epochs=3)
+    sets = [*MODEL, "data.labels=100", f"data.codes={tmp_path / 'first'}", "model.likelihood=normal"]
+    run = train("digits", tmp_path / "second", sets=sets, epochs=3)
+    assert run.model.event_shape == (16,)
+    dataset = load_run(run.path).dataset
+    codes, labels = first.encode("test")
+    np.testing.assert_allclose(dataset.splits["test"].x, codes, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(dataset.splits["test"].y, labels)  # type: ignore[arg-type]
+    split = load_run(run.path).data("test")
+    draws = torch.stack([split.batch(slice(0, 5))[0] for _ in range(4000)])
+    spread = torch.from_numpy(dataset.splits["test"].noise[:5])  # type: ignore[index]
+    torch.testing.assert_close(draws.std(0), spread, rtol=0.06, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["model.classifier=mlp", "model.condition=true"], "labels are modelled, or given"),
+        (["model.auxiliary={size=3}"], "without a classifier"),
+        (["model.classifier=mlp", "data.labels=5"], "data.labels is 5"),
+        (["model.classifier=mlp", "training.labelled=64", "training.batch_size=64"], "training.labelled is 64"),
+        (["model.classifier=mlp", "model.latents={y={size=2}}"], "latent 'y' has the name"),
+        (["data.codes=nowhere"], "neither a run's folder nor a recipe"),
+    ],
+)
+def test_what_does_not_fit_is_refused(sets: list[str], words: str, tmp_path: Path) -> None:
+    with refuses(words):
+        train("digits", tmp_path / "run", sets=sets)
+    assert not (tmp_path / "run").exists()
