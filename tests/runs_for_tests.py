@@ -15,8 +15,9 @@ from vaekit.datasets.tensors import TensorSplit, to_device
 from vaekit.models import VAE
 from vaekit.objectives import Loss, Objective
 from vaekit.parts import PARTS, Parts
-from vaekit.runs import Run, load_data, resolve, train
+from vaekit.runs import Run, load_data, train
 from vaekit.spec import TrainingSpec, build_model, build_objective, schema_of, with_likelihood
+from vaekit.targets import resolve
 from vaekit.trace import Trace
 from vaekit.training import Epoch
 

@@ -74,7 +74,7 @@ FILES: Mapping[str, bytes] = {
 
 TRAIN: list[tuple[str, str]] = [
     # the target
-    ("train nothing", "unknown target 'nothing'; accepted: digits, grey-mnist"),
+    ("train nothing", "unknown target 'nothing'; accepted: digits, "),
     ("train digitz", "unknown target 'digitz' (did you mean 'digits'?)"),
     ("train mnits", "(did you mean 'mnist'?)"),
     ("train ''", "unknown target ''"),
@@ -163,6 +163,10 @@ TRAIN: list[tuple[str, str]] = [
     ("train --set data.domain=positive", "values that are not positive numbers"),
     ("train --set data.validation=-1", "data.validation is -1"),
     ("train --set data.validation=5000", "validation=5000, but the dataset has 200 validation rows of its own"),
+    ("train --set data.train=5000", "train=5000, but 1297 training rows are left; accepted: 1..1297"),
+    ("train --set data.train=0", "data.train is 0"),
+    ("train --set model.condition=encoder", "model.condition"),
+    ("train elu-mnist --data digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
     # options
     ("train --epochs 0", "Invalid value for '--epochs'"),
     ("train --epochs x", "Invalid value for '--epochs'"),
@@ -203,8 +207,8 @@ TRAIN: list[tuple[str, str]] = [
     ("train {norows.npy}", "is empty: its shape is (0, 3)"),
     ("train {torn.npy}", "torn.npy is no whole NumPy file"),
     (
-        "train {binary.npy} --set data.binarize=static",
-        "binarize='static' is for grey levels or a unit interval; the data are binary",
+        "train {good.csv} --set data.binarize=static",
+        "binarize='static' is for grey levels or a unit interval; the data are real numbers",
     ),
     ("train {binary.npy} --set data.dequantize=true", "dequantize=True is for grey levels"),
     ("train {binary.npy} --set model.likelihood=normal", "the data are binary 0/1; what fits: bernoulli"),
@@ -491,7 +495,7 @@ def test_no_memory(error: Exception, world: dict[str, Path], monkeypatch: pytest
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr("vaekit.evaluation.evaluate", fail)
+    monkeypatch.setattr("vaekit.runs.evaluate", fail)
     assert_refused(
         command("evaluate", world["run"]), "not enough memory for this model and batch; lower training.batch_size"
     )
@@ -506,7 +510,7 @@ def test_other_faults_are_not_called_a_want_of_memory(
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError(words)
 
-    monkeypatch.setattr("vaekit.evaluation.evaluate", fail)
+    monkeypatch.setattr("vaekit.runs.evaluate", fail)
     with pytest.raises(RuntimeError, match=words):
         command("evaluate", world["run"])
 

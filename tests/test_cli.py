@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli, history, report
+from vaekit import cli, history, report, terminal
 from vaekit.datasets import DATASETS
 from vaekit.distributions import Levels, independent
 from vaekit.evaluation import evaluate
@@ -114,7 +114,7 @@ def test_train_goes_into_a_folder_of_the_targets_name(tmp_path: Path, monkeypatc
 
 
 def test_a_long_training_says_now_and_then_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     out = done("train", "digits", "--out", tmp_path / "run", *QUICK, "--samples=1")
     assert re.findall(r"^epoch (\d): ELBO -\d+\.\d rec .* KL .* rows/s", out, re.MULTILINE) == ["1", "2"]
 
@@ -485,7 +485,7 @@ def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyP
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vaekit.evaluation.evaluate", interrupt)
+    monkeypatch.setattr("vaekit.runs.evaluate", interrupt)
     result = command("evaluate", run.path)
     assert (result.status, result.out, result.err) == (130, "", "vaekit: interrupted\n")
 
@@ -500,6 +500,6 @@ def test_a_fault_of_the_programs_own_is_not_disguised(run: Run, monkeypatch: pyt
     def broken(*args: object, **kwargs: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("vaekit.evaluation.evaluate", broken)
+    monkeypatch.setattr("vaekit.runs.evaluate", broken)
     with pytest.raises(KeyError):
         command("evaluate", run.path)

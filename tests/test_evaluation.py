@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from models_for_tests import DOMAINS, LinearGaussian, data_of, float64, linear_gaussian, model_of, refuses
+from models_for_tests import (
+    DOMAINS,
+    LinearGaussian,
+    data_of,
+    float64,
+    linear_gaussian,
+    model_of,
+    peak_bytes,
+    refuses,
+)
 from scipy import stats
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
@@ -193,16 +200,6 @@ def test_progress_ends_at_all_data_and_samples_are_checked():
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most bytes that torch's allocator had given out at once during `work`, beyond those before it."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        work()
-    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    assert any(change > 0 for change in changes)
-    return int(np.cumsum(changes).max())
 
 
 WIDE = {"mlp": {"hidden": [50]}, "conv": {"channels": [512], "dense": 16}, "flow": {"transforms": 1, "hidden": [100]}}

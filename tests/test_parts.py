@@ -16,6 +16,7 @@ from vaekit.priors import Mixture
 from vaekit.schedules import Linear, Schedule
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
+FAMILIES += ["pictures"]
 ALL = [(family, name) for family in FAMILIES for name in getattr(PARTS, family)]
 
 

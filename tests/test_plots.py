@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from vaekit import plots
 from vaekit.plots import DARK, LIGHT, Theme
@@ -71,6 +72,35 @@ def test_the_range_leaves_out_a_bad_start_and_nothing_else() -> None:
     assert 10 < high < 100
     steady = plots.curves(epochs(*np.linspace(10, 9, 30))).axes[0].get_ylim()
     assert steady[0] < 9 < 10 < steady[1]
+
+
+def test_terms_have_their_names_and_units() -> None:
+    figure = plots.curves(epochs(3.0, 2.0, nmi=[0.1, 0.2], **{"kl/$u": [1.0, 2.0]}))
+    assert list(panels(figure)) == ["Loss", "Mutual information", "KL of $u"]
+    alone = plots.curves(epochs(float("nan"), float("nan"), nmi=[0.1, 0.2]))
+    assert alone.axes[0].get_ylabel() == ""
+    assert alone.axes[0].get_xlabel() == "epoch"
+
+
+def test_runs_side_by_side_have_a_colour_each_and_show_what_they_held_out() -> None:
+    train, valid = epochs(9.0, 8.0, 7.0), epochs(9.5, 8.5, 7.5, split="valid")
+    both = [record for pair in zip(train, valid, strict=True) for record in pair]
+    figure = plots.compared_curves({"$a": both, "b": epochs(5.0, 4.0, kl=[1.0, 2.0]), "none": []})
+    found = panels(figure)
+    assert list(found) == ["Loss", "KL"]
+    lines = found["Loss"].lines  # type: ignore[attr-defined]
+    assert [line.get_ydata().tolist() for line in lines] == [[9.5, 8.5, 7.5], [5.0, 4.0]]
+    assert [line.get_color() for line in lines] == list(LIGHT.colours[:2])
+    assert [line.get_color() for line in found["KL"].lines] == [LIGHT.colours[1]]  # type: ignore[attr-defined]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["$a", "b"]
+    with pytest.raises(ValueError, match="no epoch"):
+        plots.compared_curves({"a": []})
+
+
+def test_many_runs_look_different() -> None:
+    figure = plots.compared_curves({f"run {i}": epochs(9.0 + i, 8.0) for i in range(20)})
+    handles = figure.legends[0].legend_handles
+    assert len({(handle.get_color(), handle.get_linestyle()) for handle in handles}) == 20  # type: ignore[union-attr]
 
 
 def test_one_epoch_is_visible() -> None:
@@ -160,6 +190,58 @@ def test_reconstructions_have_the_limits_of_the_originals() -> None:
     canvas = plots.pairs_grid(np.array([[[0.0, 1.0]]]), np.array([[[0.5, 9.0]]])).axes[0].images[0].get_array()
     assert canvas[-1, 0, 0] == 0.5
     assert canvas[-1, -1, 0] == 1.0
+
+
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (64, 8), (65, 9)])
+def test_a_grid_is_as_square_as_it_can_be(n: int, columns: int) -> None:
+    shown = pixels(plots.image_grid(np.ones((n, 4, 4))))
+    assert shown.shape[:2] == (-(-n // columns) * 130 - 10, columns * 130 - 10)
+
+
+def test_many_columns_are_no_wider_than_a_page() -> None:
+    for shape in ((30, 28, 28), (30, 300, 7), (100, 8, 8)):
+        figure = plots.image_grid(np.random.default_rng(0).random(shape), columns=shape[0])
+        assert figure.get_size_inches()[0] <= 8.5
+
+
+def test_grids_stand_beside_each_other_under_their_names() -> None:
+    levels = np.ones((3, 8, 8)) * np.array([0.1, 0.3, 0.5])[:, None, None]
+    figure = plots.image_grids({"$a": levels, "b": levels + 0.4}, columns=2, limits=(0, 1))
+    assert [text.get_text() for text in figure.texts] == ["$a", "b"]
+    canvas = np.asarray(figure.axes[0].images[0].get_array())[..., 0]
+    lefts = (0, 130, 270, 400)  # two gaps between the grids
+    assert np.allclose([canvas[60, left + 60] for left in lefts], [0.1, 0.3, 0.5, 0.7])
+    assert np.allclose([canvas[190, left + 60] for left in lefts], [0.5, 1.0, 0.9, 1.0])  # the last row is short
+    assert pixels(figure).shape[:2] == (48 + 250, 520)
+    starts = [text.get_position()[0] * 520 for text in figure.texts]
+    assert np.allclose(starts, [0, 270], atol=1)
+    for wrong in ({}, {"a": levels, "b": levels[:2]}):
+        with pytest.raises(ValueError, match="must be the same"):
+            plots.image_grids(wrong)
+
+
+def test_grids_share_what_is_black_and_white() -> None:
+    canvas = plots.image_grids({"a": np.zeros((1, 4, 4)), "b": np.full((1, 4, 4), 2.0)}).axes[0].images[0].get_array()
+    assert canvas[60, 60, 0] == 0
+    assert canvas[60, -60, 0] == 1
+
+
+def test_pairs_beside_each_other() -> None:
+    originals = np.ones((4, 8, 8)) * np.array([0.1, 0.2, 0.3, 0.4])[:, None, None]
+    figure = plots.pairs_grid(originals, originals + 0.5, columns=2, limits=(0, 1), beside=True)
+    canvas = np.asarray(figure.axes[0].images[0].get_array())[..., 0]
+    assert np.allclose([canvas[60, x + 60] for x in (0, 130, 270, 400)], [0.1, 0.6, 0.2, 0.7])
+    assert np.allclose([canvas[190, x + 60] for x in (0, 130, 270, 400)], [0.3, 0.8, 0.4, 0.9])
+    assert (canvas[60, 250:270] == 1).all()  # pairs are further apart than images
+
+
+def test_many_reconstructions_are_beneath_their_original() -> None:
+    made = np.ones((5, 1, 8, 8)) * np.array([0.1, 0.2, 0.3, 0.4, 0.5])[:, None, None, None]
+    figure = plots.many_of_one(np.full((1, 8, 8), 0.9), made, columns=3, limits=(0, 1))
+    canvas = np.asarray(figure.axes[0].images[0].get_array())[..., 0]
+    tops = (0, 140, 270)  # two gaps below the original
+    assert np.allclose([canvas[top + 60, 60] for top in tops], [0.9, 0.1, 0.4])
+    assert [text.get_text() for text in figure.texts] == ["data", "model", "model"]
 
 
 # -- the latent space --------------------------------------------------------------------------------------------------
@@ -305,6 +387,85 @@ def test_tables_of_odd_shapes(draw: object) -> None:
         draw(np.zeros((0, 3)), np.zeros((0, 3)))
 
 
+def test_data_alone() -> None:
+    data = np.random.default_rng(0).normal(size=(50, 2))
+    figure = plots.marginals(data)
+    assert [len(axes.patches) for axes in figure.axes] == [1, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["data"]
+
+
+# -- the posterior, and the model --------------------------------------------------------------------------------------
+
+
+def test_correlations_leave_out_the_diagonal_and_share_a_scale() -> None:
+    one = np.array([[1.0, -0.3, 0.0], [-0.3, 1.0, 0.1], [0.0, 0.1, 1.0]])
+    figure = plots.correlations(one, np.abs(one))
+    first, second = (axes.images[0] for axes in figure.axes[::2])
+    assert (first.get_clim(), second.get_clim()) == ((-0.5, 0.5), (0.0, 0.5))
+    shown = np.ma.filled(first.get_array(), np.nan)
+    assert np.isnan(shown.diagonal()).all()
+    assert np.array_equal(shown[~np.eye(3, dtype=bool)], one[~np.eye(3, dtype=bool)])
+    labels = [axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes]
+    assert labels == ["latent dimension", "correlation", "latent dimension", "mean |correlation|"]
+    assert np.ptp(pixels(figure)) > 0.5
+
+
+@pytest.mark.parametrize(("size", "theme"), [(1, LIGHT), (200, DARK)])
+def test_correlations_of_any_size(size: int, theme: Theme) -> None:
+    figure = plots.correlations(np.eye(size), np.eye(size), theme=theme)
+    assert figure.axes[0].images[0].get_clim() == (-0.1, 0.1)
+    assert np.ptp(pixels(figure)) > 0.5
+    for wrong in (np.eye(size)[:0], np.ones((size, size + 1)), np.ones(size)):
+        with pytest.raises(ValueError, match="accepted"):
+            plots.correlations(wrong, wrong)
+
+
+def block(name: str, layers: int) -> plots.Block:
+    return plots.Block(name, "part", tuple(plots.Layer(f"layer {i}", str(i), 10) for i in range(layers)))
+
+
+def test_boxes_do_not_overlap_and_stay_on_the_page() -> None:
+    codes = [plots.Code(f"z{i}, 3", block(f"q{i}", i), block(f"p{i}", 4 - i)) for i in range(4)]
+    figure = plots.structure(block("in", 5), codes, block("out", 9), block("px", 0), "x", "y, 10", theme=DARK)
+    width, height = figure.get_size_inches()
+    boxes = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    places = np.array([(b.get_x(), b.get_y(), b.get_x() + b.get_width(), b.get_y() + b.get_height()) for b in boxes])
+    assert len(boxes) == 3 + 2 + 1 + 3 * 4  # parts, data on both sides, the condition, and three for each latent
+    assert places.min() > 0
+    assert (places[:, 2] < width).all()
+    assert (places[:, 3] < height).all()
+    for i, a in enumerate(places):
+        for b in places[:i]:
+            apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+            assert apart, (a, b)
+    assert np.ptp(pixels(figure)) > 0.5
+
+
+def test_a_long_part_shows_its_ends_and_counts_everything() -> None:
+    long = block("Encoder", 40)
+    figure = plots.structure(long, [plots.Code("z, 2", block("q", 1), block("p", 0))], block("d", 1), block("l", 0))
+    found = [text.get_text() for text in figure.axes[0].texts]
+    assert {"layer 0", "layer 39", "… 27 more", "270", "400"} <= set(found)
+    assert "layer 20" not in found
+    with pytest.raises(ValueError, match="no latent"):
+        plots.structure(long, [], long, long)
+
+
+def test_a_condition_that_the_encoder_does_not_see_has_one_arrow_less() -> None:
+    code = plots.Code("z, 2", block("q", 1), block("p", 0))
+    counts = []
+    for sees in (True, False):
+        figure = plots.structure(block("e", 3), [code], block("d", 3), block("l", 0), "x", "y, 3", encoder_sees=sees)
+        counts.append(sum(isinstance(patch, FancyArrowPatch) for patch in figure.axes[0].patches))
+    assert counts[0] == counts[1] + 1
+
+
+def test_names_from_outside_are_shown_as_they_are() -> None:
+    code = plots.Code("$\\frac{$, 2", block("$q", 1), block("p", 0))
+    figure = plots.structure(block("e", 1), [code], block("d", 1), block("l", 0), "数字")
+    assert np.ptp(pixels(figure)) > 0.5
+
+
 # -- all of them -------------------------------------------------------------------------------------------------------
 
 
@@ -326,10 +487,40 @@ def test_colours_stand_out_from_the_page(theme: Theme) -> None:
     assert all(contrast(colour) > 2 for colour in theme.colours)
 
 
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_files_of_each_kind_are_the_same_each_time(kind: str, start: bytes) -> None:
+    found = []
+    for _ in range(2):
+        file = io.BytesIO()
+        plots.save(plots.curves(epochs(2.0, 1.0)), file, kind)
+        found.append(file.getvalue())
+    assert found[0].startswith(start)
+    assert found[0] == found[1]
+
+
+def test_a_title_is_put_where_there_is_room() -> None:
+    figure = plots.curves(epochs(2.0, 1.0))
+    plots.add_title(figure, "$a title", LIGHT)
+    assert figure.get_suptitle() == "$a title"
+    figure.draw_without_rendering()
+    boxes = [artist.get_window_extent() for artist in (figure._suptitle, figure.legends[0])]  # type: ignore[attr-defined]
+    assert not boxes[0].overlaps(boxes[1])
+    images = plots.image_grid(np.zeros((1, 4, 4)))
+    plots.add_title(images, "a title", LIGHT)
+    assert images.get_suptitle() == ""
+
+
+def test_a_name_that_there_is_not() -> None:
+    assert sorted(plots.__all__) == sorted(name for names in plots._HOME.values() for name in names)
+    with pytest.raises(AttributeError, match="no attribute 'curve'"):
+        plots.curve  # noqa: B018
+
+
 def test_matplotlib_is_left_as_it_was() -> None:
     before = dict(matplotlib.rcParams)
     pixels(plots.latent_map(np.zeros((3, 2)), theme=DARK))
     pixels(plots.curves(epochs(2.0, 1.0), theme=DARK))
+    plots.save(plots.image_grid(np.zeros((1, 4, 4))), io.BytesIO(), "svg")
     assert dict(matplotlib.rcParams) == before
 
 

@@ -16,10 +16,12 @@ import pytest
 from matplotlib.image import imread
 from runs_for_tests import small_run
 
-from vaekit import report
+from vaekit import plots, report
 from vaekit.evaluation import Evaluation, evaluate
 from vaekit.parts import PARTS
-from vaekit.report import page, pictures
+from vaekit.pictures import Subject
+from vaekit.pictures.groups import ConditionalGrid
+from vaekit.report import frame, page
 from vaekit.runs import Run, load_run, train
 
 HOSTILE = "</pre><script>alert('x')</script><img src=http://a.b/c>&amp;\"'"
@@ -92,7 +94,7 @@ def arrays(folder: Path, **values: Any) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the drawing, for a test of the text alone."""
-    monkeypatch.setattr(page, "_drawn", lambda folder, picture: page.Drawn(picture, "", "", 0, 0))
+    monkeypatch.setattr(page, "drawn", lambda prepared: frame.Drawn(prepared, b"", b"", 0, 0))
 
 
 def quick(target: Path, *sets: str) -> Run:
@@ -143,7 +145,7 @@ def test_it_says_what_was_trained(shown: Page, digits: Run) -> None:
 
 def test_the_page_needs_nothing_but_itself(shown: Page, digits: Run) -> None:
     sources = [value for _, attrs in shown.tags for key in ("src", "srcset") if (value := attrs.get(key))]
-    assert len(sources) == 2 * 5
+    assert len(sources) == 2 * 6
     assert all(value.startswith("data:image/png;base64,") for value in sources)
     assert not {"href", "action", "onload", "onerror", "style"} & {key for _, attrs in shown.tags for key in attrs}
     style = "".join(shown.all("style"))
@@ -156,7 +158,7 @@ def test_the_page_needs_nothing_but_itself(shown: Page, digits: Run) -> None:
 
 
 def test_pictures_are_there_in_a_light_and_a_dark_variant(shown: Page, digits: Run) -> None:
-    names = ["curves", "samples", "reconstructions", "latents", "kl"]
+    names = ["curves", "samples", "reconstructions", "latents", "kl", "model"]
     files = {path.name: path.read_bytes() for path in (digits.path / "pictures").iterdir()}
     assert sorted(files) == sorted([f"{name}{ending}" for name in names for ending in (".png", "-dark.png")])
     light = [attrs for tag, attrs in shown.tags if tag == "img"]
@@ -253,15 +255,15 @@ def test_text_from_outside_is_shown_and_never_run(tmp_path: Path) -> None:
 
 def test_conditional_samples_have_a_row_for_each_class(tmp_path: Path, undrawn: None) -> None:
     run = small_run(tmp_path / "run", "model.condition=true", "training.epochs=1")
-    _, y = run.encode("test")
-    picture = pictures._image_samples(run, y, (0.0, 16.0))
-    figure = picture.draw(theme=report.page.LIGHT)
+    picture = ConditionalGrid(n=12)(Subject(run))
+    figure = picture.draw(theme=plots.LIGHT)
     assert [text.get_text() for text in figure.texts] == list("0123456789")
     images = picture.draw.args[0]  # type: ignore[attr-defined]
     for k in (0, 7):
         expected = run.model.sample(y=np.full(12, k), draw=False, seed=0).numpy()
         assert (images[12 * k : 12 * k + 12] == expected).all()
     found = read(run)
+    assert "Samples from the prior, by class" in found.all("h2")
     assert "NLL, −log p(x | y)" in found.table
     assert found.table["Labels"] == "10 classes, the model is conditioned on them"
 
@@ -314,4 +316,4 @@ def test_a_run_without_metrics_has_no_curves(tmp_path: Path, undrawn: None) -> N
     ("seconds", "text"), [(59.94, "59.9 s"), (60, "1 min"), (3599, "1 h 0 min"), (7500, "2 h 5 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert page._duration(seconds) == text
+    assert frame.duration(seconds) == text

@@ -19,8 +19,9 @@ from vaekit.datasets import load
 from vaekit.errors import RunError
 from vaekit.objectives import ELBO
 from vaekit.recipes import RECIPES
-from vaekit.runs import CONTENTS, Run, _claim, _class_of, fingerprint, load_run, resolve, train
+from vaekit.runs import CONTENTS, Run, _claim, _class_of, fingerprint, load_run, train
 from vaekit.spec import Spec, parse_toml
+from vaekit.targets import resolve
 from vaekit.training import Epoch, look
 
 

@@ -21,6 +21,7 @@ from vaekit.parts import PARTS
 from vaekit.schedules import Constant, Cosine, Cyclic
 from vaekit.spec import (
     FORMAT,
+    DataSpec,
     PartSpec,
     Schema,
     Spec,
@@ -352,3 +353,30 @@ def test_schema_of_a_dataset(y: np.ndarray | None, classes: tuple[str, ...], con
     assert schema.condition == condition
     assert schema.event_shape == (1, 2, 2)
     assert schema.domain == Domain("binary", relaxed=True)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "conv"])
+@pytest.mark.parametrize("prior", ["standard-normal", "vamp"])
+def test_a_condition_of_the_decoder_is_not_seen_by_the_encoder(encoder: str, prior: str):
+    text = f'[model]\nlikelihood="bernoulli"\ncondition="decoder"\nencoder="{encoder}"\nlatents.z.prior="{prior}"'
+    spec, schema = from_json(to_json(parse_toml(text), SCHEMA))
+    model = build_model(spec.model, schema)
+    x = torch.ones(3, 1, 4, 4)
+    codes = [model.encode(x, torch.full((3,), label)) for label in range(3)]
+    assert torch.equal(codes[0], codes[1])
+    pictures = model.decode(codes[0][:1].expand(3, -1), torch.arange(3))
+    assert (pictures[0] != pictures[1]).any()
+    assert (pictures[1] != pictures[2]).any()
+    assert model.trace(x, torch.arange(3), 2).log_weight.shape == (2, 3)
+
+
+def test_a_condition_of_all_is_seen_by_the_encoder():
+    model = build_model(parse_toml('[model]\nlikelihood="bernoulli"\ncondition=true').model, SCHEMA)
+    codes = model.encode(torch.ones(3, 1, 4, 4), torch.arange(3))
+    assert (codes[0] != codes[1]).any()
+
+
+def test_other_data_keep_the_treatment_and_lose_the_rest():
+    own = DataSpec(name="a", label="b", domain="unit", train=9, validation=3, test=1, binarize="static", seed=4)
+    assert own.of("c") == DataSpec(name="c", binarize="static", seed=4)
+    assert DataSpec(name="a", levels=5, dequantize=True).of("c") == DataSpec(name="c", dequantize=True)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import Comparison, compare
     from .datasets import Dataset, Split, Treatment
     from .datasets import load as load_dataset
     from .domains import Domain
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from .fitting import fit
     from .models import VAE
     from .parts import PARTS, Parts
-    from .report import write_report
+    from .pictures.drawing import draw
+    from .report import write_comparison, write_report
     from .runs import Run, load_run, train
     from .spec import Schema, Spec, build_model
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Comparison": "comparison",
+    "compare": "comparison",
+    "draw": "pictures.drawing",
     "Dataset": "datasets",
     "Split": "datasets",
     "Treatment": "datasets",
@@ -41,10 +46,12 @@ _HOME = {
     "Spec": "spec",
     "build_model": "spec",
     "fit": "fitting",
+    "write_comparison": "report",
     "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022
+    "Comparison",
     "Dataset",
     "Domain",
     "Evaluation",
@@ -57,11 +64,14 @@ __all__ = [  # noqa: RUF022
     "Treatment",
     "VAE",
     "build_model",
+    "compare",
+    "draw",
     "evaluate",
     "fit",
     "load_dataset",
     "load_run",
     "train",
+    "write_comparison",
     "write_report",
 ]
 

@@ -6,27 +6,22 @@ Nothing of the library is imported until a command needs it: `vaekit --help` doe
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from .terminal import Bar, cell, err, plain, print_json, print_rows, print_scores, print_table, say
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
     from .parts import Parts
     from .runs import Run
-    from .training import Epoch, Progress
 
 app = typer.Typer(
     name="vaekit",
@@ -34,10 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-LINE_SECONDS = 5.0
-WIDEST = 100_000
-out = Console()
-err = Console(stderr=True)
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
@@ -53,6 +44,7 @@ Out = Annotated[
 def train(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
+    data: Annotated[str | None, typer.Option(help="Other data for it, a dataset by name or path.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
@@ -65,22 +57,23 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
-    from . import evaluation, report, runs
+    from . import report, runs
 
     started: list[Path] = []
-    bar = _Bar()
+    bar = Bar()
 
     def on_start(path: Path, spec: Any, dataset: Any) -> None:
         started.append(path)
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-        _say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
         bar.started(spec.training.epochs)
 
     try:
         with bar.bar:
             run = runs.train(
-                "digits" if target is None and not resume else target,
+                "digits" if target is None and data is None and not resume else target,
                 folder,
+                data=data,
                 sets=sets or (),
                 epochs=epochs,
                 resume=resume,
@@ -96,9 +89,9 @@ def train(
                 f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}"
             ) from None
         raise
-    scores = evaluation.evaluate(run.model, run.data(run.held_out), samples, split=run.held_out)
-    _print_scores(scores)
-    _say(f"report: {report.write_report(run, scores)}")
+    scores = run.evaluate(run.held_out, samples)
+    print_scores(scores)
+    say(f"report: {report.write_report(run, scores)}")
 
 
 @app.command()
@@ -112,16 +105,12 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors."""
-    from . import evaluation
-
     loaded = _load(run, device, context)
-    scores = evaluation.evaluate(loaded.model, loaded.data(split), samples, split=split, seed=seed)
+    scores = loaded.evaluate(split, samples, seed=seed)
     if as_json:
-        # JSON has no NaN, which an error that one sample or one datum can't tell is.
-        values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(scores).items()}
-        print(json.dumps(values, indent=2, allow_nan=False))
+        print_json(asdict(scores))
     else:
-        _print_scores(scores)
+        print_scores(scores)
 
 
 @app.command()
@@ -190,7 +179,80 @@ def encode(
     elif labels is not None:
         beside = {f"y{i}": y for i, y in enumerate(labels.T)}
     write_array(path, codes, names, beside)
-    _say(f"{path}: {' x '.join(map(str, codes.shape))}")
+    say(f"{path}: {' x '.join(map(str, codes.shape))}")
+
+
+@app.command()
+def plot(
+    context: typer.Context,
+    run: RunPath,
+    what: Annotated[str | None, typer.Option(help="The picture to draw; without it, all are listed.")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="File to write: .png, .svg or .pdf (default: RUN/pictures/WHAT.png).")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="How many it shows; same as --set n=N.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="Change an option of the picture; repeatable.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
+    seed: Seed = 0,
+    dark: Annotated[bool, typer.Option("--dark", help="For dark pages.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
+    from .outputs import FIGURES, check_ending, write_figure
+    from .pictures.drawing import FOLDER, draw, offers
+    from .plots import DARK, LIGHT
+    from .spec import options_from
+
+    loaded = _load(run, device, context)
+    if what is None:
+        rows = [(o.name, o.summary, "no, it needs " + o.lacks if o.lacks else "yes") for o in offers(loaded)]
+        print_table(("picture", "what", "of this run"), rows)
+        return
+    if path is not None:
+        check_ending(path, FIGURES)
+    options = options_from([*(sets or ()), *([f"n={n}"] if n is not None else [])])
+    figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
+    if path is None:
+        (run / FOLDER).mkdir(exist_ok=True)
+    target = path or run / FOLDER / f"{what}.png"
+    write_figure(target, figure)
+    say(f"{target}")
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of runs on the same data.")],
+    path: Annotated[
+        Path | None, typer.Option("--out", help="Write a page, .html, or the curves: .png, .svg or .pdf.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
+    split: Split = "test",
+    as_json: Json = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score runs on the same data, the first as the baseline; say what differs between them; show them side by side."""
+    from . import comparison, report
+    from .outputs import PAGES, check_ending
+
+    if path is not None:
+        check_ending(path, PAGES)
+    found = comparison.compare([_load(each, device, context) for each in runs], samples, split=split, seed=seed)
+    if path is not None:
+        report.write_comparison(found, path)
+    if as_json:
+        rows = [asdict(row) for row in found.rows]
+        print_json({"dataset": found.dataset, "split": found.split, "runs": rows, "differences": found.differences})
+        return
+    say(report.about(found))
+    for table in report.tables(found):
+        say(f"\n{table.title}")
+        print_table(table.heads, table.rows)
+    if path is not None:
+        say(f"{path}")
 
 
 @app.command()
@@ -215,7 +277,7 @@ def recipes(
         print(json.dumps(tables, indent=2))
     else:
         rows = [(name, values["title"], values["source"]) for name, values in tables.items()]
-        _print_table(("recipe", "what", "source"), rows)
+        print_table(("recipe", "what", "source"), rows)
 
 
 @app.command()
@@ -230,9 +292,9 @@ def datasets(
     if as_json:
         print(json.dumps(rows, indent=2))
     elif show:
-        _print_table(("", ""), [(key, _cell(value)) for key, value in rows[0].items()])
+        print_table(("", ""), [(key, cell(value)) for key, value in rows[0].items()])
     else:
-        _print_rows(rows, ("name", "title", "sizes", "shape", "values", "here"))
+        print_rows(rows, ("name", "title", "sizes", "shape", "values", "here"))
 
 
 @app.command()
@@ -248,7 +310,7 @@ def parts(
     if as_json:
         print(json.dumps(rows, indent=2, default=str))  # a default may be any object
     else:
-        _print_rows(rows, ("family", "name", "summary", "options"))
+        print_rows(rows, ("family", "name", "summary", "options"))
 
 
 def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
@@ -288,7 +350,7 @@ class _InterruptedError(Exception):
 
 
 def _fail(message: str, status: int) -> int:
-    err.print(f"vaekit: {_plain(' '.join(message.split()))}", highlight=False, markup=False, soft_wrap=True)
+    err.print(f"vaekit: {plain(' '.join(message.split()))}", highlight=False, markup=False, soft_wrap=True)
     return status
 
 
@@ -314,25 +376,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, OutOfMemoryError) or re.search(words, str(error)) is not None
 
 
-def _plain(text: str) -> str:
-    """`text` in which a name from a file or a run, whatever it is, can't steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
-def _say(text: str) -> None:
-    out.print(_plain(text), highlight=False, markup=False, soft_wrap=True)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return "×".join(map(str, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def _parts(context: typer.Context) -> Parts:
     from .parts import PARTS
 
@@ -349,81 +392,4 @@ def _write(path: Path, run: Run, x: Any, columns: int = 8) -> None:
     from .outputs import write_array
 
     write_array(path, x.cpu().numpy(), run.schema.columns, limits=run.schema.domain.limits, per_row=columns)
-    _say(f"{path}: {' x '.join(map(str, x.shape))}")
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*header, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    _print_lines(table)
-
-
-def _print_lines(table: Table) -> None:
-    """Print a table, wrapped to a terminal; elsewhere each row is one line, for what reads lines."""
-    (out if out.is_terminal else Console(width=WIDEST)).print(table, highlight=False)
-
-
-def _print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    _print_table(columns, [[_cell(row[column]) for column in columns] for row in rows])
-
-
-def _print_scores(scores: Evaluation) -> None:
-    _say(f"{scores.split}, {scores.n:,} data, nats per datum")
-    table = Table(box=None, show_header=False)
-    rows = [
-        ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
-        ("reconstruction", f"{scores.reconstruction:.2f}"),
-        ("KL", f"{scores.kl:.2f}"),
-        (f"NLL, {scores.samples:,} samples", f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"),
-        ("bits per dimension", f"{scores.bits_per_dim:.4f}"),
-        ("active units", f"{scores.active_units} of {scores.latent_size}"),
-    ]
-    for name, value in rows:
-        table.add_row(name, value)
-    _print_lines(table)
-    if not scores.is_likelihood:
-        _say("grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood")
-
-
-class _Bar:
-    """Progress of a training: a live bar on a terminal, else a line now and then."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.bar = Bar(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(),  # all of it within 80 columns
-            console=out,
-            disable=not out.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=None, terms="")
-        self.rate = 0.0
-        self.printed = time.monotonic()
-
-    def started(self, epochs: int) -> None:
-        self.bar.update(self.task, total=epochs)
-
-    def progress(self, progress: Progress) -> None:
-        self.rate = progress.rows_per_second
-        done = progress.epoch + progress.step / progress.steps
-        self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
-
-    def epoch(self, records: list[Epoch]) -> None:
-        train = records[0]
-        self.rate = train.rows / max(train.seconds, 1e-9)
-        terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
-        self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))
-        if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
-            self.printed = time.monotonic()
-            _say(f"epoch {train.epoch}: {terms}")
-
-    def _terms(self, terms: dict[str, float]) -> str:
-        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
-        parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
-        return f"{' '.join(parts)} {self.rate / 1000:.1f}k rows/s"
+    say(f"{path}: {' x '.join(map(str, x.shape))}")

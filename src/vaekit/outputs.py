@@ -1,23 +1,33 @@
-"""Arrays to files of the kind that a name's ending says: `.npy`, `.csv`, `.parquet`, and `.png` for images."""
+"""Arrays and figures to files of the kind that a name's ending says.
+
+`.npy`, `.csv`, `.parquet`, and `.png` for images; `.png`, `.svg` and `.pdf` for figures.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import plots
 from .checkpoint import write_atomic
 from .errors import unknown
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 ENDINGS = (".npy", ".csv", ".parquet", ".png")
+FIGURES = (".png", ".svg", ".pdf")
+PAGES = (".html", *FIGURES)
 
 
-def check_ending(path: Path) -> None:
-    """Raise `ValueError` for a path that `write_array` could not write, before any work is done for it."""
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(unknown("ending of --out", path.suffix, ENDINGS))
+def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise `ValueError` for a path that could not be written as one of `endings`, before any work is done for it."""
+    if path.suffix.lower() not in endings:
+        raise ValueError(unknown("ending of --out", path.suffix, endings))
     if not path.parent.is_dir():
         raise ValueError(f"the folder of --out, {path.parent}, is not there")
     if path.suffix.lower() == ".parquet":
@@ -44,8 +54,6 @@ def write_array(
     if ending == ".npy":
         write_atomic(path, lambda temporary: _save_npy(temporary, array))
     elif ending == ".png":
-        from . import plots
-
         if array.ndim != 4:
             raise ValueError(
                 f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet"
@@ -60,6 +68,12 @@ def write_array(
             raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
         table = dict(zip(names, [*flat.T, *(extra or {}).values()], strict=True))
         write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure to `path`, whole or not at all; `ValueError` unless its ending is .png, .svg or .pdf."""
+    check_ending(path, FIGURES)
+    write_atomic(path, lambda temporary: plots.save(figure, temporary, path.suffix.lower().removeprefix(".")))
 
 
 def _save_npy(path: Path, array: np.ndarray) -> None:

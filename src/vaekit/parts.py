@@ -22,6 +22,7 @@ from .errors import shown, unknown
 from .likelihoods import LIKELIHOODS
 from .networks import DECODERS, ENCODERS
 from .objectives import OBJECTIVES
+from .pictures import PICTURES
 from .posteriors import POSTERIORS
 from .priors import PRIORS
 from .schedules import SCHEDULES
@@ -50,6 +51,7 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     "schedules": frozenset(),
     # What the training sets, and what is of no use in its loop.
     "optimizers": frozenset(["params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]),
+    "pictures": frozenset(),
 }
 """By family, the argument names that the model or the training supplies; all others are a user's options."""
 
@@ -71,6 +73,7 @@ class Parts:
     objectives: Table = field(default_factory=lambda: OBJECTIVES)
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
+    pictures: Table = field(default_factory=lambda: PICTURES)
 
     def extended(self, **families: Table) -> Parts:
         """These parts and those given, family by family; a name that is there already is replaced."""

@@ -6,23 +6,58 @@ or for dark pages. Names are shown as they are, never read as mathematics.
 
 from __future__ import annotations
 
-from .history import curves
-from .images import image_grid, pairs_grid
-from .latents import embed, kl_bars, latent_map
-from .style import DARK, LIGHT, Theme, save
-from .tables import agreement, marginals
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .boxes import Block, Code, Layer, structure
+    from .history import compared_curves, curves
+    from .images import image_grid, image_grids, many_of_one, pairs_grid
+    from .latents import CLASSES, embed, kl_bars, latent_map
+    from .matrices import correlations
+    from .style import DARK, LIGHT, Theme, add_title, save
+    from .tables import COLUMNS, agreement, marginals
+
+_HOME = {
+    "history": ("compared_curves", "curves"),
+    "images": ("image_grid", "image_grids", "many_of_one", "pairs_grid"),
+    "latents": ("CLASSES", "embed", "kl_bars", "latent_map"),
+    "matrices": ("correlations",),
+    "boxes": ("Block", "Code", "Layer", "structure"),
+    "style": ("DARK", "LIGHT", "Theme", "add_title", "save"),
+    "tables": ("COLUMNS", "agreement", "marginals"),
+}
 
 __all__ = [
+    "CLASSES",
+    "COLUMNS",
     "DARK",
     "LIGHT",
+    "Block",
+    "Code",
+    "Layer",
     "Theme",
+    "add_title",
     "agreement",
+    "compared_curves",
+    "correlations",
     "curves",
     "embed",
     "image_grid",
+    "image_grids",
     "kl_bars",
     "latent_map",
+    "many_of_one",
     "marginals",
     "pairs_grid",
     "save",
+    "structure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # When first used, so that only what draws waits for matplotlib.
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -73,7 +73,7 @@ def latent_map(
         # Another marker for each round of the colours.
         colour, marker = theme.colours[k % len(theme.colours)], MARKERS[k // len(theme.colours) % len(MARKERS)]
         here = points[label == k]
-        size = 14 if len(points) < 1000 else 8
+        size = 14 if len(points) < 1000 else 8 if len(points) < 5000 else 4
         axes.scatter(here[:, 0], here[:, 1], s=size, color=colour, marker=marker, lw=0, alpha=0.8)
         entries.append((names[k], Line2D([], [], color=colour, marker=marker, ls="none", ms=5)))
         if inside:

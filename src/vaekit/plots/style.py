@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from warnings import catch_warnings, filterwarnings
 
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,12 +48,19 @@ DARK = Theme(
 )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` as PNG, whatever the path's ending."""
-    with catch_warnings():
+def save(figure: Figure, path: Path | IO[bytes], kind: str = "png") -> None:
+    """Write `figure` to a path or file as `kind`: png, svg or pdf, whatever its ending; the same bytes each time."""
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with catch_warnings(), rc_context({"svg.hashsalt": "vaekit"}):
         # A class name in a script that the font lacks is shown as boxes; its owner sees that.
         filterwarnings("ignore", "Glyph .* missing", UserWarning)
-        figure.savefig(path, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+        figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=undated)
+
+
+def add_title(figure: Figure, title: str, theme: Theme) -> None:
+    """Put a title above all axes of a figure that arranges them by itself; others, of images alone, have no room."""
+    if figure.get_layout_engine() is not None:
+        figure.suptitle(title, x=0.01, ha="left", size=12, color=theme.text, weight="bold", parse_math=False)
 
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,9 +19,17 @@ COLUMNS = 12
 BINS = 32
 
 
-def marginals(data: ArrayLike, samples: ArrayLike, columns: Sequence[str] = (), *, theme: Theme = LIGHT) -> Figure:
-    """Histograms of each column of `data` (N, C) and of `samples` of a model (M, C): the first 12 columns."""
-    real, drawn = _table(data), _table(samples)
+def marginals(
+    data: ArrayLike, samples: ArrayLike | None = None, columns: Sequence[str] = (), *, theme: Theme = LIGHT
+) -> Figure:
+    """Histograms of each column of `data` (N, C) and, if given, of `samples` of a model (M, C): the first 12 columns.
+
+    >>> len(marginals(np.eye(5)).axes)
+    5
+    """
+    real = _table(data)
+    drawn = real if samples is None else _table(samples)
+    shown = [("data", theme.colours[0], True), ("samples", theme.colours[1], False)][: 1 if samples is None else 2]
     figure = _figure(real, theme)
     for axes, x, y in _panels(figure, real, drawn, columns, theme):
         # A few far draws must not squeeze all others.
@@ -28,14 +37,16 @@ def marginals(data: ArrayLike, samples: ArrayLike, columns: Sequence[str] = (), 
         bins = np.linspace(low, max(high, low + 1e-9), min(BINS, 4 + math.isqrt(len(x))) + 1)
         if (x == np.round(x)).all() and high - low < BINS:  # whole numbers, a bin each
             bins = np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
-        for values, colour, fill in ((x, theme.colours[0], True), (y, theme.colours[1], False)):
+        for values, (_, colour, fill) in zip((x, y), shown, strict=False):
             shares = np.histogram(values, bins)[0] / len(values)
             axes.stairs(shares, bins, color=colour, fill=fill, alpha=0.45 if fill else 1.0, lw=1.5)
         axes.set_yticks([])
         axes.set_ylim(bottom=0)
-    data_line = Line2D([], [], color=theme.colours[0], lw=6, alpha=0.45)
-    samples_line = Line2D([], [], color=theme.colours[1], lw=1.5)
-    add_legend(figure, [("data", data_line), ("samples", samples_line)], theme, loc="outside upper left", ncols=2)
+    entries: list[tuple[str, Artist]] = [
+        (name, Line2D([], [], color=colour, lw=6 if fill else 1.5, alpha=0.45 if fill else 1.0))
+        for name, colour, fill in shown
+    ]
+    add_legend(figure, entries, theme, loc="outside upper right", ncols=2)
     return figure
 
 

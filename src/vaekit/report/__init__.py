@@ -1,7 +1,8 @@
-"""report.html and pictures/ of a run: one page that needs nothing but itself, and says what is known of the run."""
+"""Pages that need nothing but themselves: report.html of a run, with its pictures/, and the comparison of several."""
 
 from __future__ import annotations
 
+from .comparison import about, tables, write_comparison
 from .page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["about", "tables", "write_comparison", "write_report"]

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import json
 import shlex
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from torch import nn
 
-from .. import __version__
 from ..checkpoint import write_atomic
 from ..datasets import Dataset
-from ..evaluation import ACTIVE, Evaluation, evaluate
-from ..parts import Option, options
-from ..plots import DARK, LIGHT, save
+from ..evaluation import ACTIVE, Evaluation
+from ..models import SemiSupervisedVAE
+from ..parts import Option, build, options
+from ..pictures import Picture, Subject
+from ..pictures.base import is_image
+from ..pictures.data import Reconstructions, Samples
+from ..pictures.groups import ConditionalGrid
+from ..pictures.latent import KL, Latents
+from ..pictures.making import Curves, Model
 from ..runs import Run
 from ..spec import PartSpec
 from ..training import Epoch
-from .pictures import Picture, is_image, pictures
+from .frame import LABEL_SCORES, Drawn, drawn, duration, number, render, with_error
 
 DRAWS = 100_000
 """Posterior draws in all, at most, of the scores that a report makes itself: fewer than most epochs of training."""
-CSS_INCH = 100
-"""CSS pixels for an inch of a picture: half its own, so that it is sharp on dense screens."""
+SAMPLES, COLUMNS, ROWS = 13, 12, 3
+"""Samples in a row; pairs in a row, which has a name and so is as wide; rows of pairs, half as many as of samples."""
 TREATMENTS = {
     "static": "binarised once, each grey level being a probability",
     "stochastic": "binarised afresh each time, each grey level being a probability",
@@ -47,17 +49,6 @@ class Row:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A picture as the page shows it: data URIs of both variants, and its size in CSS pixels."""
-
-    picture: Picture
-    light: str
-    dark: str
-    width: int
-    height: int
-
-
 def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     """Write report.html and pictures/ into the folder of `run`, and return the path of the page.
 
@@ -72,20 +63,19 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     """
     dataset = run.dataset
     if evaluation is None:
-        data = run.data(run.held_out)
-        evaluation = evaluate(run.model, data, max(1, min(500, DRAWS // len(data))), split=run.held_out)
-    history = run.history()
-    folder = run.path / "pictures"
-    folder.mkdir(exist_ok=True)
-    text = _template().render(
-        themes={"light": LIGHT, "dark": DARK},
+        rows = len(dataset.splits[run.held_out])
+        evaluation = run.evaluate(run.held_out, max(1, min(500, DRAWS // rows)))
+    history, subject = run.history(), Subject(run, evaluation.split, evaluation=evaluation)
+    shown = {name: drawn(picture(subject)) for name, picture in _pictures(run, bool(history)).items()}
+    _write_pictures(run.path / "pictures", shown)
+    text = render(
+        "page.html.jinja",
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
         source=run.spec.source,
         summary=_summary(run, dataset, history),
-        version=__version__,
         evaluation=evaluation,
-        scores=_scores(evaluation, bool(run.model.condition)),
-        pictures=[_drawn(folder, picture) for picture in pictures(run, evaluation)],
+        scores=_scores(evaluation, run.model.conditional),
+        pictures=list(shown.values()),
         facts={
             "Data": _data(run, dataset),
             "Model": _model(run),
@@ -106,25 +96,32 @@ def _summary(run: Run, dataset: Dataset, history: list[Epoch]) -> str:
     rows = len(dataset.splits["train"])
     parameters = sum(p.numel() for p in run.model.parameters())
     epochs, seconds = max((e.epoch for e in history), default=0), sum(e.seconds for e in history)
-    trained = f"{epochs:,} epoch{'s' * (epochs != 1)} in {_duration(seconds)}"
+    trained = f"{epochs:,} epoch{'s' * (epochs != 1)} in {duration(seconds)}"
     return f"{parameters:,} parameters, trained on {rows:,} rows of {dataset.name} for {trained}."
 
 
-def _template() -> Any:
-    source = files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source)
+def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
+    """The pictures by name: those of any report that the run can have, then those that its spec asks for."""
+    pictures: dict[str, Picture] = {"curves": Curves()} if trained else {}
+    by_class = ConditionalGrid(n=COLUMNS)
+    if not is_image(run.model.event_shape):
+        pictures |= {"samples": Samples(), "reconstructions": Reconstructions()}
+    elif by_class.lacks(run):
+        pictures["samples"] = Samples(n=SAMPLES * ROWS * 2, columns=SAMPLES)
+        pictures["reconstructions"] = Reconstructions(n=COLUMNS * ROWS, columns=COLUMNS)
+    else:
+        pictures["conditional-grid"] = by_class
+        pictures["reconstructions"] = Reconstructions(n=COLUMNS * ROWS, columns=COLUMNS)
+    pictures |= {"latents": Latents(), "kl": KL(), "model": Model()}
+    asked = {each.name: build(run.parts, "pictures", each.name, each.options) for each in run.spec.pictures.report}
+    return {name: picture for name, picture in (pictures | asked).items() if not picture.lacks(run)}
 
 
-def _drawn(folder: Path, picture: Picture) -> Drawn:
-    figures = {".png": picture.draw(theme=LIGHT), "-dark.png": picture.draw(theme=DARK)}
-    uris = []
-    for ending, figure in figures.items():
-        path = folder / (picture.file + ending)
-        write_atomic(path, partial(save, figure))
-        uris.append("data:image/png;base64," + b64encode(path.read_bytes()).decode("ascii"))
-    width, height = figures[".png"].get_size_inches() * CSS_INCH
-    return Drawn(picture, uris[0], uris[1], round(width), round(height))
+def _write_pictures(folder: Path, shown: Mapping[str, Drawn]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, each in shown.items():
+        write_atomic(folder / f"{name}.png", partial(Path.write_bytes, data=each.light))
+        write_atomic(folder / f"{name}-dark.png", partial(Path.write_bytes, data=each.dark))
 
 
 def _scores(e: Evaluation, conditional: bool) -> list[Row]:
@@ -145,13 +142,19 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
             f"{e.nll_mc_stderr:.1g} nats" if e.samples > 1 else "unknown",
             "How far another seed would move the number above.",
         ),
-        Row("Bits per dimension", f"{_number(e.bits_per_dim, 3)} bits", f"{name} to base 2, per value of a datum."),
+        Row("Bits per dimension", f"{number(e.bits_per_dim, 3)} bits", f"{name} to base 2, per value of a datum."),
         Row(
             "Active units",
             f"{e.active_units} of {e.latent_size}",
             f"Latent dimensions whose posterior mean varies with the data (variance above {ACTIVE}).",
         ),
+        *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
+
+
+def _label_score(key: str, value: float) -> tuple[str, str, str]:
+    name, text = LABEL_SCORES.get(key, (key, ""))
+    return name, f"{100 * value:.2f} %", text
 
 
 def _data(run: Run, dataset: Dataset) -> list[Row]:
@@ -162,10 +165,12 @@ def _data(run: Run, dataset: Dataset) -> list[Row]:
     rows.append(Row("Rows", ", ".join(f"{len(own):,} {split}" for split, own in dataset.splits.items())))
     rows.append(Row("A datum", f"{_shape(schema.event_shape)}, {dataset.domain}"))
     treatment = "dequantised with uniform noise" if spec.dequantize else TREATMENTS.get(spec.binarize or "")
-    if treatment:
+    if treatment and schema.domain != dataset.domain:
         rows.append(Row("Treatment", treatment))
     if schema.condition:
-        used = "the model is conditioned on them" if run.model.condition else "not seen by the model"
+        used = "the model is conditioned on them" if run.model.conditional else "not seen by the model"
+        if run.spec.model.classifier or spec.labels:
+            used = "all seen in training" if spec.labels is None else f"{spec.labels:,} of them seen in training"
         what = f"{len(schema.classes)} classes" if schema.classes else f"{schema.condition} covariates"
         rows.append(Row("Labels", f"{what}, {used}"))
     return rows
@@ -186,6 +191,14 @@ def _model(run: Run) -> list[Row]:
     for name, latent in spec.latents.items():
         rows.append(row(f"Latent {name}, {latent.size}", latent.posterior, "posteriors", model.posteriors[name]))
         rows.append(row(f"Prior of {name}", latent.prior, "priors", model.priors[name]))
+    if isinstance(model, SemiSupervisedVAE) and spec.classifier:
+        rows.append(row("Classifier", spec.classifier, "encoders", model.classifier))
+        if spec.auxiliary and model.auxiliary:
+            a, own = spec.auxiliary, model.auxiliary
+            rows.append(
+                row(f"Auxiliary a, {a.size}", a.posterior, "posteriors", nn.Sequential(own.encoder, own.posterior))
+            )
+            rows.append(row("Prior of a", a.prior, "posteriors", nn.Sequential(own.generator, own.prior)))
     rows.append(row("Decoder", spec.decoder, "decoders", model.decoder))
     if spec.likelihood:
         rows.append(row("Likelihood", spec.likelihood, "likelihoods", model.likelihood))
@@ -204,7 +217,7 @@ def _training(run: Run, history: list[Epoch]) -> list[Row]:
     rate = _described(spec.learning_rate) if isinstance(spec.learning_rate, PartSpec) else f"{spec.learning_rate:g}"
     rows += [
         Row("Epochs", f"{done} of {spec.epochs}" if done != spec.epochs else str(done)),
-        Row("Wall time", _duration(sum(epoch.seconds for epoch in history))),
+        Row("Wall time", duration(sum(epoch.seconds for epoch in history))),
         Row("Batch size", str(spec.batch_size)),
         Row("Optimiser", _described(spec.optimizer)),
         Row("Learning rate", rate),
@@ -229,24 +242,12 @@ def _described(part: PartSpec, accepted: Mapping[str, Option] | None = None) -> 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return _described(PartSpec.model_validate(value))
-    return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else f"{value}"
+    return (", ".join(map(_plain, value)) or "none") if isinstance(value, (list, tuple)) else f"{value}"
 
 
 def _shape(event_shape: tuple[int, ...]) -> str:
     return f"{event_shape[0]} columns" if len(event_shape) == 1 else " × ".join(map(str, event_shape))
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
 def _nats(value: float, error: float = 0.0) -> str:
-    # The standard error of a single datum is NaN.
-    return f"{_number(value)} ± {_number(error)} nats" if error > 0 else f"{_number(value)} nats"
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{with_error(value, error)} nats"

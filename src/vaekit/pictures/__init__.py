@@ -1,0 +1,32 @@
+"""Pictures of a run by their names: each takes a run, one of its splits and a seed, and gives what is to be drawn.
+
+Reports, the command `plot` and the pictures after each epoch of a training all draw from this one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .base import Picture, Prepared, Subject
+from .data import Data, Pairs, Reconstructions, ReconstructOne, Samples, UntrainedSamples
+from .groups import ClusterGrid, ConditionalGrid
+from .latent import KL, Correlations, Latents
+from .making import Curves, Model
+
+PICTURES: dict[str, Callable[..., Picture]] = {
+    "data": Data,
+    "samples": Samples,
+    "untrained-samples": UntrainedSamples,
+    "conditional-grid": ConditionalGrid,
+    "cluster-grid": ClusterGrid,
+    "reconstructions": Reconstructions,
+    "pairs": Pairs,
+    "reconstruct-one": ReconstructOne,
+    "latents": Latents,
+    "kl": KL,
+    "correlations": Correlations,
+    "curves": Curves,
+    "model": Model,
+}
+
+__all__ = ["PICTURES", "Picture", "Prepared", "Subject"]

@@ -1,0 +1,151 @@
+"""What the command line prints: lines, tables, scores, and the progress of a training."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+    from .training import Epoch, Progress
+
+LINE_SECONDS = 5.0
+WIDEST = 100_000
+out = Console()
+err = Console(stderr=True)
+
+
+def plain(text: str) -> str:
+    """`text` in which a name from a file or a run, whatever it is, can't steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def say(text: str) -> None:
+    """Print a line of text as it is."""
+    out.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def cell(value: Any) -> str:
+    """A value as a cell of a table shows it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return "×".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their header."""
+    table = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _print_lines(table)
+
+
+def _print_lines(table: Table) -> None:
+    """Print a table, wrapped to a terminal; elsewhere each row is one line, for what reads lines."""
+    (out if out.is_terminal else Console(width=WIDEST)).print(table, highlight=False)
+
+
+def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print the given columns of rows that are tables of names and values."""
+    print_table(columns, [[cell(row[column]) for column in columns] for row in rows])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON, in which NaN, which it does not have, is null: an error that one sample or one datum can't tell."""
+    print(json.dumps(_without_nan(value), indent=2, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+LABELS = {
+    "error": ("classification error", "{:.2%}"),
+    "nmi": ("clusters: mutual information", "{:.3f}"),
+    "ari": ("clusters: adjusted Rand index", "{:.3f}"),
+    "accuracy": ("clusters: best-match accuracy", "{:.2%}"),
+}
+"""What the scores of labels are called, and how they are written."""
+
+
+def print_scores(scores: Evaluation) -> None:
+    """Print the scores of one evaluation."""
+    say(f"{scores.split}, {scores.n:,} data, nats per datum")
+    table = Table(box=None, show_header=False)
+    rows = [
+        ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
+        ("reconstruction", f"{scores.reconstruction:.2f}"),
+        ("KL", f"{scores.kl:.2f}"),
+        (f"NLL, {scores.samples:,} samples", f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"),
+        ("bits per dimension", f"{scores.bits_per_dim:.4f}"),
+        ("active units", f"{scores.active_units} of {scores.latent_size}"),
+    ]
+    rows += [
+        (title, text.format(scores.labels[name])) for name, (title, text) in LABELS.items() if name in scores.labels
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    _print_lines(table)
+    if not scores.is_likelihood:
+        say("grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood")
+
+
+class Bar:
+    """Progress of a training: a live bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Live
+
+        self.bar = Live(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(),  # all of it within 80 columns
+            console=out,
+            disable=not out.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=None, terms="")
+        self.rate = 0.0
+        self.printed = time.monotonic()
+
+    def started(self, epochs: int) -> None:
+        """So many epochs are to come."""
+        self.bar.update(self.task, total=epochs)
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far the current epoch is."""
+        self.rate = progress.rows_per_second
+        done = progress.epoch + progress.step / progress.steps
+        self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
+
+    def epoch(self, records: list[Epoch]) -> None:
+        """Show what an epoch gave."""
+        train = records[0]
+        self.rate = train.rows / max(train.seconds, 1e-9)
+        terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
+        self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))
+        if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
+            self.printed = time.monotonic()
+            say(f"epoch {train.epoch}: {terms}")
+
+    def _terms(self, terms: dict[str, float]) -> str:
+        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
+        parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
+        return f"{' '.join(parts)} {self.rate / 1000:.1f}k rows/s"
