@@ -83,7 +83,7 @@ def test_terms_have_their_names_and_units() -> None:
 
 
 def test_runs_side_by_side_have_a_colour_each_and_show_what_they_held_out() -> None:
-    train, valid = epochs(9.0, 8.0, 7.0), epochs(9.5, 8.5, 7.5, split="valid")
+    train, valid = epochs(9.0, 8.0, 7.0, own=[1.0, 2.0, 3.0]), epochs(9.5, 8.5, 7.5, split="valid")
     both = [record for pair in zip(train, valid, strict=True) for record in pair]
     figure = plots.compared_curves({"$a": both, "b": epochs(5.0, 4.0, kl=[1.0, 2.0]), "none": []})
     found = panels(figure)

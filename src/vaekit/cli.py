@@ -50,6 +50,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
+    labels: Annotated[int | None, typer.Option(min=1, help="Same as --set data.labels=N: how many are seen.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples of the final likelihood.")] = 200,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
@@ -74,7 +75,7 @@ def train(
                 "digits" if target is None and data is None and not resume else target,
                 folder,
                 data=data,
-                sets=sets or (),
+                sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
                 epochs=epochs,
                 resume=resume,
                 overwrite=overwrite,

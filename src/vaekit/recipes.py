@@ -46,6 +46,9 @@ epochs = 10
 batch_size = 128
 learning_rate = 1e-3
 seed = 2020
+
+[pictures]
+every_epoch = [{ name = "reconstructions", n = 8 }, { name = "samples", n = 64 }]
 """
 
 IWAE_MNIST = """
@@ -97,6 +100,9 @@ posterior = { name = "diagonal-normal", hidden = [200], activation = "tanh" }
 epochs = 20
 batch_size = 200
 learning_rate = 3e-4
+
+[pictures]
+report = [{ name = "samples", n = 10 }, "reconstruct-one", "correlations"]
 """
 
 BINARY_MNIST_FULL_RANK = """
@@ -120,6 +126,9 @@ posterior = { name = "full-rank-normal", hidden = [200], activation = "tanh" }
 epochs = 20
 batch_size = 200
 learning_rate = 3e-4
+
+[pictures]
+report = [{ name = "samples", n = 10 }, "reconstruct-one", "correlations"]
 """
 
 GREY_MNIST_SIGMOID_ADAGRAD = """
@@ -145,6 +154,9 @@ batch_size = 128
 optimizer = "adagrad"
 learning_rate = 0.01
 seed = 2020
+
+[pictures]
+every_epoch = [{ name = "reconstructions", n = 8 }, { name = "samples", n = 64 }]
 """
 
 SOFTPLUS_MNIST = """
@@ -169,6 +181,9 @@ epochs = 100
 batch_size = 128
 learning_rate = 1e-3
 checkpoint_every = 10
+
+[pictures]
+report = ["reconstruct-one", { name = "latents", n = 10000 }]
 """
 
 ELU_MNIST = """
@@ -195,6 +210,9 @@ posterior = { name = "diagonal-normal", log_variance_clamp = [-10.0, 10.0] }
 epochs = 10
 batch_size = 64
 learning_rate = 1e-3
+
+[pictures]
+report = [{ name = "data", n = 100 }, "untrained-samples", { name = "reconstructions", n = 50 }]
 """
 
 CONDITIONAL_MNIST = """
@@ -223,6 +241,9 @@ beta = 10.0
 epochs = 15
 batch_size = 128
 learning_rate = 1e-3
+
+[pictures]
+report = ["pairs", "conditional-grid"]
 """
 
 BETA_MNIST = """
@@ -250,6 +271,9 @@ beta = 10.0
 epochs = 15
 batch_size = 128
 learning_rate = 1e-3
+
+[pictures]
+report = ["pairs"]
 """
 
 GUMBEL_MNIST = """
@@ -278,6 +302,9 @@ size = 20
 epochs = 15
 batch_size = 128
 learning_rate = 1e-3
+
+[pictures]
+report = ["pairs", "cluster-grid"]
 """
 
 CLUSTER_MNIST = """
@@ -302,6 +329,9 @@ prior = { name = "mixture", components = 10, fit_after = 0.5 }
 epochs = 60
 batch_size = 128
 learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
+
+[pictures]
+report = ["cluster-grid", { name = "cluster-grid", show = "data" }]
 """
 
 M1 = """
@@ -356,6 +386,9 @@ epochs = 100
 batch_size = 200
 labelled = 100
 learning_rate = 3e-4
+
+[pictures]
+report = ["conditional-grid"]
 """
 
 M1_M2 = """
@@ -422,6 +455,9 @@ epochs = 200
 batch_size = 200
 labelled = 100
 learning_rate = 3e-4
+
+[pictures]
+report = ["conditional-grid"]
 """
 
 SDGM = ADGM.replace("ADGM: M2 with an auxiliary latent", "SDGM: M2 with an auxiliary latent that the decoder sees")
