@@ -257,13 +257,37 @@ def test_recorded_runs_resume_exactly(tmp_path: Path, monkeypatch: pytest.Monkey
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_a_recorded_run_has_the_losses_of_one_as_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+RELAXED = "{name='relaxed-categorical', temperature={name='linear', start=1.0, end=0.5}}"
+SEMI_SUPERVISED = (
+    "model.classifier={name='mlp', hidden=[16]}",
+    "objective.name=semi-supervised",
+    "data.labels=40",
+    "training.labelled=10",
+)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"),
+        SEMI_SUPERVISED,
+        (*SEMI_SUPERVISED, "model.auxiliary={size=4, skip=true}"),
+        (f"model.latents.z={{size=4, posterior={RELAXED}, prior='uniform-categorical'}}",),
+        ("model.latents.z.prior={name='mixture', components=3, fit_after=0.5}",),
+    ],
+    ids=["plain", "conditional", "semi-supervised", "auxiliary", "relaxed", "fitted"],
+)
+def test_a_recorded_run_has_the_losses_of_one_as_python(
+    sets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     losses = []
     for eager in (0, 10**9):
         monkeypatch.setattr(steps, "EAGER_STEPS", eager)
-        history = train("digits", tmp_path / str(eager), sets=SMALL, epochs=3).history()
+        history = train("digits", tmp_path / str(eager), sets=[*SMALL, *sets], epochs=3).history()
         losses.append([record.terms["loss"] for record in history])
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+    assert not caplog.records, "the run was to be recorded"
 
 
 def test_a_capture_leaves_nothing_changed() -> None:
