@@ -10,7 +10,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,36 +61,18 @@ def train(
     """Train a model; ends with its scores and the path of report.html."""
     from . import report, runs
 
-    started: list[Path] = []
-    bar = Bar()
-
-    def on_start(path: Path, spec: Any, dataset: Any) -> None:
-        started.append(path)
-        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-        say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
-        bar.started(spec.training.epochs)
-
-    try:
-        with bar.bar:
-            run = runs.train(
-                "digits" if target is None and data is None and not resume else target,
-                folder,
-                data=data,
-                sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
-                epochs=epochs,
-                resume=resume,
-                overwrite=overwrite,
-                parts=_parts(context),
-                on_start=on_start,
-                on_epoch=bar.epoch,
-                on_progress=bar.progress,
-            )
-    except KeyboardInterrupt:
-        if started:
-            raise _InterruptedError(
-                f"interrupted; go on with: vaekit train --resume --out {shlex.quote(str(started[0]))}"
-            ) from None
-        raise
+    with _training() as bar:
+        run = runs.train(
+            "digits" if target is None and data is None and not resume else target,
+            folder,
+            data=data,
+            sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
+            epochs=epochs,
+            resume=resume,
+            overwrite=overwrite,
+            parts=_parts(context),
+            **bar.told,
+        )
     scores = run.evaluate(run.held_out, samples)
     print_scores(scores)
     say(f"report: {report.write_report(run, scores)}")
@@ -225,23 +208,32 @@ def plot(
 @app.command()
 def compare(
     context: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of runs on the same data.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="Folders of runs on the same data, or recipes."),
+    ],
     path: Annotated[
         Path | None, typer.Option("--out", help="Write a page, .html, or the curves: .png, .svg or .pdf.")
     ] = None,
+    data: Annotated[str | None, typer.Option(help="Other data for recipes, a dataset by name or path.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of recipes.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
     split: Split = "test",
     as_json: Json = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Score runs on the same data, the first as the baseline; say what differs between them; show them side by side."""
+    """Score runs on the same data, the first as the baseline; say what differs between them; show them side by side.
+
+    A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
+    """
     from . import comparison, report
     from .outputs import PAGES, check_ending
 
     if path is not None:
         check_ending(path, PAGES)
-    found = comparison.compare([_load(each, device, context) for each in runs], samples, split=split, seed=seed)
+    loaded = [_load_or_train(each, data, epochs, device, context) for each in runs]
+    found = comparison.compare(loaded, samples, split=split, seed=seed)
     if path is not None:
         report.write_comparison(found, path)
     if as_json:
@@ -381,6 +373,31 @@ def _parts(context: typer.Context) -> Parts:
     from .parts import PARTS
 
     return context.obj or PARTS
+
+
+@contextmanager
+def _training() -> Iterator[Bar]:
+    """Inside, a bar shows the progress of a training, and an interrupt says how to go on."""
+    bar = Bar()
+    try:
+        with bar:
+            yield bar
+    except KeyboardInterrupt:
+        if bar.folders:
+            go_on = f"vaekit train --resume --out {shlex.quote(str(bar.folders[-1]))}"
+            raise _InterruptedError(f"interrupted; go on with: {go_on}") from None
+        raise
+
+
+def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:
+    from .recipes import RECIPES
+    from .runs import ensure
+
+    if name not in RECIPES or Path(name).exists():
+        return _load(Path(name), device, context)
+    with _training() as bar:
+        path = ensure(name, Path("runs") / name, data=data, epochs=epochs, parts=_parts(context), **bar.told).path
+    return _load(path, device, context)
 
 
 def _load(path: Path, device: str, context: typer.Context) -> Run:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ from .datasets import Dataset, load
 from .datasets.tensors import TensorSplit, partly_labelled, to_device
 from .devices import resolve_device
 from .distributions import seeded
-from .errors import RunError, unknown
+from .errors import RunError, shown, unknown
 from .evaluation import Evaluation, evaluate, label_scores
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
@@ -227,7 +228,8 @@ def train(
             dataset = _same_data(folder, spec, schema, parts)
         else:
             spec = resolve(target or "", sets, parts, data)
-            spec = _stacked(spec, folder, overwrite, parts, on_start, on_epoch, on_progress)
+            told = {"on_start": on_start, "on_epoch": on_epoch, "on_progress": on_progress}
+            spec = _stacked(spec, folder, overwrite=overwrite, parts=parts, **told)
             dataset = load_data(spec, parts)
             schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset))
             spec = _completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
@@ -297,33 +299,29 @@ def train(
     return replace(run, loaded=None)
 
 
-def _stacked(spec: Spec, folder: Path, overwrite: bool, parts: Parts, *told: Callable[..., None] | None) -> Spec:
-    """`spec` with the folder of the run whose codes it takes; where they are those of a recipe, this is trained first,
-    beside `folder`, or gone on with.
+def ensure(target: str, folder: Path, *, overwrite: bool = False, **options: Any) -> Run:
+    """The run of `target` in `folder`: as it is if it is finished, gone on with if it was begun, else trained.
+
+    `options` are those of `train`; the data of a run that is there must be those asked for.
     """
+    if overwrite or not _is_run(folder):
+        return train(target, folder, overwrite=overwrite, **options)
+    return train(target, folder, resume=True, **{key: value for key, value in options.items() if key != "sets"})
+
+
+def _stacked(spec: Spec, folder: Path, **options: Any) -> Spec:
+    """`spec` with the folder of the run whose codes it takes; that of a recipe is `ensure`d beside `folder`."""
     name = spec.data.codes
-    if name is None or (name not in RECIPES and _is_run(Path(name))):
-        path = name and str(Path(name).resolve())
-    elif name not in RECIPES:
-        raise ValueError(f"data.codes is {name!r}: neither a run's folder nor a recipe")
+    if name is None:
+        return spec
+    if name in RECIPES:
+        seed = f"training.seed={spec.training.seed}"
+        path = ensure(name, folder.with_name(f"{folder.name}-{name}"), data=spec.data.name, sets=[seed], **options).path
+    elif _is_run(Path(name)):
+        path = Path(name)
     else:
-        first = folder.with_name(f"{folder.name}-{name}")
-        started = _is_run(first) and not overwrite
-        on_start, on_epoch, on_progress = told
-        run = train(
-            None if started else name,
-            first,
-            data=None if started else spec.data.name,
-            sets=() if started else [f"training.seed={spec.training.seed}"],
-            resume=started,
-            overwrite=overwrite,
-            parts=parts,
-            on_start=on_start,  # type: ignore[arg-type]
-            on_epoch=on_epoch,  # type: ignore[arg-type]
-            on_progress=on_progress,
-        )
-        path = str(run.path.resolve())
-    return spec.model_copy(update={"data": spec.data.model_copy(update={"codes": path})})
+        raise ValueError(f"data.codes is {shown(name)}: neither a run's folder nor a recipe")
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"codes": str(path.resolve())})})
 
 
 def _completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:

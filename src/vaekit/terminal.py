@@ -13,7 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .datasets import Dataset
     from .evaluation import Evaluation
+    from .spec import Spec
     from .training import Epoch, Progress
 
 LINE_SECONDS = 5.0
@@ -124,19 +128,33 @@ class Bar:
         self.task = self.bar.add_task("", total=None, terms="")
         self.rate = 0.0
         self.printed = time.monotonic()
+        self.folders: list[Path] = []
+        self.told: dict[str, Any] = {
+            "on_start": self._started,
+            "on_epoch": self._epoch,
+            "on_progress": self._progress,
+        }
+        """What a training is to call."""
 
-    def started(self, epochs: int) -> None:
-        """So many epochs are to come."""
-        self.bar.update(self.task, total=epochs)
+    def __enter__(self) -> Bar:
+        self.bar.__enter__()
+        return self
 
-    def progress(self, progress: Progress) -> None:
-        """Show how far the current epoch is."""
+    def __exit__(self, *error: Any) -> None:
+        self.bar.__exit__(*error)
+
+    def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
+        self.folders.append(path)
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
+        say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        self.bar.update(self.task, total=spec.training.epochs)
+
+    def _progress(self, progress: Progress) -> None:
         self.rate = progress.rows_per_second
         done = progress.epoch + progress.step / progress.steps
         self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
 
-    def epoch(self, records: list[Epoch]) -> None:
-        """Show what an epoch gave."""
+    def _epoch(self, records: list[Epoch]) -> None:
         train = records[0]
         self.rate = train.rows / max(train.seconds, 1e-9)
         terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
