@@ -32,7 +32,9 @@ def resolve(
 
 
 def _on(spec: Spec, data: str) -> Spec:
-    title = f"{spec.title}; here on {Path(data).name}" if spec.title and data != spec.data.name else spec.title
+    if data == spec.data.name:
+        return spec
+    title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
     return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
 
 

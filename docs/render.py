@@ -1,0 +1,74 @@
+"""Writes docs/examples/NAME.md from examples/NAME.py: its text, its code, and what the code printed and drew.
+
+python docs/render.py NAME... (in a folder of your own, where the scripts leave their runs)
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "docs" / "examples"
+SHRINK = 2
+"""Pictures have twice the pixels that a page shows."""
+
+
+def cells(source: str) -> list[tuple[str, str]]:
+    """The cells of a script in the percent format, each ("markdown" or "code", its text)."""
+    found = []
+    for head, body in re.findall(r"^# %%(.*)\n((?:(?!# %%).*\n?)*)", source, re.MULTILINE):
+        markdown = "[markdown]" in head
+        text = re.sub(r"^# ?", "", body, flags=re.MULTILINE) if markdown else body
+        found.append(("markdown" if markdown else "code", text.strip()))
+    return found
+
+
+def text_of(markdown: str) -> str:
+    """The text of a markdown cell, links to other examples leading to their pages."""
+    return markdown.replace(".py)", ".md)")
+
+
+def run(code: str, names: dict[str, Any]) -> tuple[str, Any]:
+    """What a cell prints, and the value of its last line if that is an expression, as in a notebook."""
+    tree = ast.parse(code)
+    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    with redirect_stdout(io.StringIO()) as out:
+        exec(compile(tree, "cell", "exec"), names)
+        value = eval(compile(last, "cell", "eval"), names) if last else None
+    return out.getvalue(), value
+
+
+def page(name: str) -> str:
+    """The page of examples/NAME.py, its pictures written beside it."""
+    for old in PAGES.glob(f"{name}-*.png"):
+        old.unlink()
+    names: dict[str, Any] = {"__name__": "__main__"}
+    parts = []
+    for kind, text in cells((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")):
+        if kind == "markdown":
+            parts.append(text_of(text))
+            continue
+        parts.append(f"```python\n{text}\n```")
+        printed, value = run(text, names)
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        if isinstance(value, Image.Image):
+            picture = f"{name}-{Path(value.filename).stem}.png"
+            size = value.width // SHRINK, value.height // SHRINK
+            value.convert("RGB").resize(size).save(PAGES / picture, optimize=True)
+            parts.append(f"![{Path(value.filename).stem}]({picture})")
+    parts.append(f"---\n\nWritten by `python docs/render.py {name}` from [its script](../../examples/{name}.py).")
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        (PAGES / f"{each}.md").write_text(page(each), encoding="utf-8")
