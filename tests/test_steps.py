@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +118,7 @@ def test_schedules_go_on_in_a_recording() -> None:
 
 def test_an_objective_of_ones_own_may_use_the_progress() -> None:
     def objective(trace: Trace, progress: float) -> Loss:
-        return Loss((1 + progress) * -trace.log_weight.mean(), {"twice": 2 * progress})
+        return Loss((1 + progress) * -trace.log_weight.mean(), {})
 
     model = model_of()
     step, index = Step(model, objective, data_for(model), ROWS), torch.arange(ROWS)
@@ -162,6 +164,65 @@ class Numpying(MLP):
         return super().forward(x, y) * np.random.random()  # noqa: NPY002
 
 
+class Assigning(MLP):
+    """Puts a new tensor in place of a buffer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_buffer("own", torch.ones(()))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        out = super().forward(x, y)
+        self.own = 0.5 * self.own + out.detach().mean()
+        return out * self.own
+
+
+class Listing(MLP):
+    """Has its weights in a list as well, and uses these."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.kept = [self.layers[0].weight, self.layers[0].bias]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return torch.nn.functional.linear(x, *self.kept).tanh()  # type: ignore[arg-type]
+
+
+class Generating(MLP):
+    """Draws from a generator of its own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.generator = np.random.default_rng(0)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * self.generator.random()
+
+
+class Telling(MLP):
+    """Keeps the progress as a number."""
+
+    factor = 1.0
+
+    def advance(self, progress: float) -> None:
+        self.factor = 1 + progress
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * self.factor
+
+
+class Hooked(MLP):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.layers[0].weight.register_hook(lambda gradient: 0 * gradient)  # type: ignore[operator]
+
+
+class Watched(MLP):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_forward_hook(lambda module, given, out: None)
+
+
 def with_encoder(encoder: nn.Module) -> VAE:
     model = model_of().float()
     return VAE(encoder, dict(model.posteriors), dict(model.priors), model.decoder, model.likelihood)  # type: ignore[arg-type]
@@ -181,7 +242,10 @@ def test_buffers_change_as_often_as_steps_are_taken() -> None:
         torch.testing.assert_close(found[1][name], value)
 
 
-@pytest.mark.parametrize("encoder", [Counting, Branching, Rolling, Numpying])
+CHANGING = [Counting, Branching, Rolling, Numpying, Assigning, Listing, Generating, Telling, Hooked, Watched]
+
+
+@pytest.mark.parametrize("encoder", CHANGING)
 def test_what_is_not_the_same_each_time_runs_as_python_and_says_so_once(
     encoder: Callable[..., MLP], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,11 +253,84 @@ def test_what_is_not_the_same_each_time_runs_as_python_and_says_so_once(
     step = Step(model.train(), ELBO(), data_for(model), ROWS)
     with caplog.at_level(logging.WARNING, "vaekit"):
         for number in range(steps.EAGER_STEPS, steps.EAGER_STEPS + 3):
-            step(torch.arange(ROWS), 0.5, number)
+            step(torch.arange(ROWS), number / 1000, number)
     assert step.recording is None
     assert len(caplog.records) == 1
     assert "can't be recorded" in caplog.text
     assert all(p.grad is not None for p in model.parameters())
+
+
+class Mixing(nn.Module):
+    """An encoder whose gradients autograd leaves transposed, expanded, and shared between two parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 4))
+        self.spread, self.first, self.second = (nn.Parameter(torch.randn(6)) for _ in range(3))
+        self.out_shape = (6,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bi,oi->bo", x, self.weight).tanh() + self.spread.sum() + self.first + self.second
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.Adagrad])
+def test_optimizers_get_gradients_as_they_read_them(optimizer: Callable[..., torch.optim.Optimizer]) -> None:
+    weights = []
+    for number in (0, steps.EAGER_STEPS):
+        torch.manual_seed(0)
+        model = with_encoder(Mixing())
+        step, update = Step(model.train(), ELBO(), data_for(model), ROWS), optimizer(model.parameters(), fused=True)
+        for _ in range(3):
+            with seeded(1):
+                step(torch.arange(ROWS), 0.5, number)
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            update.step()
+        assert (step.recording is not None) == (number > 0)
+        weights.append([p.detach().clone() for p in model.parameters()])
+    for eager, recorded in zip(*weights, strict=True):
+        torch.testing.assert_close(recorded, eager, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_that_an_objective_computes_run_as_python() -> None:
+    step = Step(model_of(), lambda trace, t: Loss(-trace.log_px.mean(), {"twice": 2 * t}), data_for(model_of()), ROWS)
+    assert step(torch.arange(ROWS), 0.25, steps.EAGER_STEPS).numbers == {"twice": 0.5}
+    assert not step.recordable
+
+
+def test_an_objective_with_a_counter_runs_as_python() -> None:
+    @dataclass
+    class Counted:
+        calls: int = 0
+
+        def __call__(self, trace: Trace, progress: float) -> Loss:
+            self.calls += 1
+            return Loss(-trace.log_weight.mean() * self.calls, {})
+
+    model = model_of()
+    step = Step(model, Counted(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    assert not step.recordable
+
+
+def test_fields_that_are_functions_but_no_schedules_stay_what_they_are() -> None:
+    @dataclass(frozen=True)
+    class Penalised:
+        penalty: Any = torch.square
+
+        def __call__(self, trace: Trace, progress: float) -> Loss:
+            return Loss(-trace.log_px.mean() + self.penalty(trace.kl["z"]).mean(), {})
+
+    assert_same(both(model_of(), Penalised(), data_for(model_of())), 1e-10)
+
+
+def test_freezing_between_epochs_is_recorded_again() -> None:
+    model = model_of()
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    model.decoder.requires_grad_(False)
+    step.refresh()
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    assert all(p.grad is None for p in model.decoder.parameters())
 
 
 def test_a_changed_attribute_is_recorded_again() -> None:

@@ -32,26 +32,28 @@ class NotCapturableError(RuntimeError):
     """A function whose operations can't be written down once for all; the message says why."""
 
 
-def capture(function: Callable[..., Any], inputs: Sequence[Tensor], modules: Sequence[nn.Module] = ()) -> GraphModule:
+def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Sequence[object] = ()) -> GraphModule:
     """`function` of tensors of the shapes and types of `inputs`, as a module that replays its operations.
 
-    Whatever else the function reads is taken as it is now: tensors by reference, numbers by value. `modules` are those
+    Whatever else the function reads is taken as it is now: tensors by reference, numbers by value. `objects` are those
     whose Python attributes it reads. Random operations draw from torch's streams at each replay, in the same order.
     Nothing is drawn or changed here that stays. Raises `NotCapturableError` for a function that reads values of tensors
-    back, draws random numbers elsewhere, or changes attributes of its modules.
+    back, draws random numbers elsewhere, or changes attributes of its objects.
 
     >>> doubled = capture(lambda x: [2 * x], [torch.ones(2)])
     >>> doubled(torch.tensor([3.0, 4.0]))
     [tensor([6., 8.])]
     """
-    before = _elsewhere(), python_state(modules)
+    before = _elsewhere(), python_state(objects)
     try:
         with seeded(0), _unvalidated():
             recorded = make_fx(function)(*inputs)
+    except NotCapturableError:
+        raise
     except Exception as error:  # whatever the parts of others do under tracing; run as they are, they say it themselves
         raise NotCapturableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    if (_elsewhere(), python_state(modules)) != before:
-        raise NotCapturableError("it draws random numbers outside torch or changes attributes of its modules")
+    if (_elsewhere(), python_state(objects)) != before:
+        raise NotCapturableError("it draws random numbers outside torch, or changes Python attributes")
     _drop_detached(recorded.graph)
     if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         _use_onednn(recorded.graph)
@@ -62,18 +64,33 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], modules: Seq
     return recorded
 
 
-def python_state(modules: Sequence[nn.Module]) -> list[object]:
-    """What a recording takes as constant: the attributes of modules that are no parameters, buffers or modules."""
-    return [
-        (id(module), [(name, _identity(value)) for name, value in vars(module).items() if name not in _HIDDEN])
-        for root in modules
-        for module in root.modules()
-    ] + [module.training for root in modules for module in root.modules()]
+def python_state(objects: Sequence[object]) -> list[object]:
+    """What a recording takes as constant: attributes, and which tensors are parameters and buffers, and trained.
+
+    Of modules all their submodules', of other objects their own.
+    """
+    state: list[object] = []
+    for root in objects:
+        for each in root.modules() if isinstance(root, nn.Module) else [root]:
+            kept = (
+                {name: value for name, value in vars(each).items() if name not in _HIDDEN}
+                if hasattr(each, "__dict__")
+                else {}
+            )
+            state.append((id(each), [(name, _identity(value)) for name, value in kept.items()]))
+            if isinstance(each, nn.Module):
+                tensors = [*each._parameters.items(), *each._buffers.items()]
+                state.append((each.training, [(n, id(t), t is not None and t.requires_grad) for n, t in tensors]))
+    return state
 
 
 def _identity(value: object) -> object:
     if isinstance(value, Tensor):
         return id(value), value._version
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
     return repr(value) if isinstance(value, (bool, int, float, str, tuple, list, dict, set)) else id(value)
 
 

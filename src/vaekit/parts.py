@@ -166,7 +166,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
                 raise ValueError(f"{what} {name!r} needs the option {key!r}")
             continue
         value = given[key]
-        if isinstance(value, Mapping) and "name" in value and _may_be_schedule(option.type):
+        if isinstance(value, Mapping) and "name" in value and may_be_schedule(option.type):
             rest = {k: v for k, v in value.items() if k != "name"}
             value = build(parts, "schedules", value["name"], rest)
         try:
@@ -188,5 +188,6 @@ def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **cont
     return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
 
 
-def _may_be_schedule(hint: Any) -> bool:
+def may_be_schedule(hint: Any) -> bool:
+    """Whether an option of that type takes a schedule."""
     return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))

@@ -6,9 +6,9 @@ MNIST, 784-400-20-400-784, batches of 128, two cores: see benchmarks/grey_mnist.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,10 @@ from torch.fx import GraphModule
 
 from .capture import NotCapturableError, capture, python_state
 from .datasets.tensors import TensorSplit
+from .distributions import seeded
 from .models import VAE
 from .objectives import Loss, Objective, samples_of
+from .parts import may_be_schedule, options
 from .schedules import Constant, Schedule
 
 EAGER_STEPS = 200
@@ -39,8 +41,9 @@ class Terms:
 class Step:
     """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
 
-    After `EAGER_STEPS` steps of a run, full batches are replayed from a recording. Where the model can't be recorded,
-    that is logged once and steps go on as Python. Call `refresh` when Python attributes of the model may have changed.
+    After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
+    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Call `refresh` when
+    Python attributes of the model may have changed.
     """
 
     def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int) -> None:
@@ -48,7 +51,6 @@ class Step:
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = _schedules(objective)
         self.parameters = list(model.parameters())
-        self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]
         kind, device = model.scale.dtype, data.x.device
         self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
         self.recording: GraphModule | None = None
@@ -56,18 +58,27 @@ class Step:
 
     def refresh(self) -> None:
         """Record again where what a recording takes as constant has changed."""
-        if self.recording and python_state([self.model]) != self.state:
+        if self.recording and self._constants() != self.state:
             self.recording = None
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
+        before = python_state(self.advancing)
         for module in self.advancing:
             module.advance(progress)
         if number >= EAGER_STEPS and len(index) == self.batch_size and self.recordable:
-            if self.recording is None:
-                self._record(index)
-            if self.recording is not None:
-                return self._replay(self.recording, index, progress)
+            try:
+                if python_state(self.advancing) != before:
+                    raise NotCapturableError("a part's `advance` changes more than the values of its buffers")
+                if self.recording is None:
+                    self._record(index, progress)
+                return self._replay(index, progress)
+            except NotCapturableError as error:
+                self.recording, self.recordable = None, False
+                log.warning("training steps run as Python, which is slower, since they can't be recorded: %s", error)
+        return self._taken(index, progress)
+
+    def _taken(self, index: Tensor, progress: float) -> Terms:
         result = self._loss(self.objective, index, progress)
         for parameter in self.parameters:
             parameter.grad = None
@@ -78,9 +89,16 @@ class Step:
         x, y = self.data.training_batch(index)
         return objective(self.model.trace(x, y, samples_of(objective)), progress)
 
-    def _record(self, index: Tensor) -> None:
+    def _constants(self) -> list[object]:
+        return python_state([self.model, self.objective])
+
+    def _record(self, index: Tensor, progress: float) -> None:
+        """Record the step, and compare it with itself as Python; `NotCapturableError` where they differ."""
+        if any(module._forward_hooks or module._forward_pre_hooks for module in self.model.modules()):
+            raise NotCapturableError("it has forward hooks")
         own = [*self.parameters, *self.model.buffers()]
         count, trained = len(self.coefficients), [p.requires_grad for p in self.parameters]
+        self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]
 
         def gradients(index: Tensor, *tensors: Tensor) -> list[Tensor | None]:
             (progress, *values), state = tensors[:count], tensors[count:]
@@ -92,27 +110,66 @@ class Step:
                 result = self._loss(objective, index, progress)
             self.terms = terms_of(result, self.schedules)
             wanted = [tensor for tensor, needed in zip(state, trained, strict=False) if needed]
-            return [self.terms.values, *torch.autograd.grad(result.loss, wanted, allow_unused=True)]
+            found = torch.autograd.grad(result.loss, wanted, allow_unused=True)
+            return [self.terms.values, *_own_memory(found, wanted, tensors)]
 
         state = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in own]
-        self.state, self.inputs = python_state([self.model]), [*self.coefficients, *own]
-        try:
-            self.recording = capture(gradients, [index, *self.coefficients, *state], [self.model])
-        except NotCapturableError as error:
-            self.recordable = False
-            log.warning("training steps run as Python, which is slower, since they can't be recorded: %s", error)
+        self.state, self.inputs = self._constants(), [*self.coefficients, *own]
+        self.recording = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
+        self._compare(index, progress)
+
+    def _compare(self, index: Tensor, progress: float) -> None:
+        """Both ways from the same draws and buffers, which are put back."""
+        buffers, found = list(self.model.buffers()), []
+        before = [buffer.clone() for buffer in buffers]
+        for take in (self._taken, self._replay):
+            with seeded(0):
+                terms = take(index, progress)
+            if terms.names != self.terms.names:
+                raise NotCapturableError("terms of its objective are numbers that it computes from the progress")
+            gradients = [torch.zeros(()) if p.grad is None else p.grad for p in self.trained]
+            found.append([terms.values, *(gradient.detach().clone() for gradient in gradients)])
+            with torch.no_grad():
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
+        if self._constants() != self.state:
+            raise NotCapturableError("it changes Python attributes")
+        tolerance = 0.1 if self.model.precision == torch.bfloat16 else 0.01
+        for taken, replayed in zip(*found, strict=True):
+            apart = float((taken - replayed).norm())
+            if not apart <= tolerance * float(taken.norm()) + 1e-6:
+                raise NotCapturableError(
+                    "its recording gives other numbers than itself; does it change, or read clocks?"
+                )
 
     @torch.no_grad()
-    def _replay(self, recording: Callable[..., list[Any]], index: Tensor, progress: float) -> Terms:
+    def _replay(self, index: Tensor, progress: float) -> Terms:
         now = [progress, *(schedule(progress) for schedule in self.schedules.values())]
         for coefficient, value in zip(self.coefficients, now, strict=True):
             coefficient.fill_(value)
-        values, *gradients = recording(index, *self.inputs)
+        values, *gradients = self.recording(index, *self.inputs)  # type: ignore[misc]
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         scheduled = zip(self.schedules, now[1:], strict=True)
         numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
         return Terms(self.terms.names, values, numbers)
+
+
+def _own_memory(
+    gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """`gradients`, each laid out as its parameter in memory that is its alone: fused optimizers read it as it lies."""
+    taken = {tensor.untyped_storage().data_ptr() for tensor in inputs}
+    owned: list[Tensor | None] = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        kept = gradient
+        if gradient is not None:
+            memory = gradient.untyped_storage().data_ptr()
+            if gradient.stride() != parameter.stride() or memory in taken:
+                kept = torch.empty_like(parameter, requires_grad=False).copy_(gradient)
+            taken.add(memory)
+        owned.append(kept)
+    return owned
 
 
 @contextmanager
@@ -126,8 +183,15 @@ def _in_place_of(model: nn.Module, own: Sequence[Tensor], others: Sequence[Tenso
     before = [dict(table) for table in tables]
     for table in tables:
         table.update({name: by_id[id(tensor)] for name, tensor in table.items() if tensor is not None})  # type: ignore[misc]
+    placed = [dict(table) for table in tables]
     try:
         yield
+        if any(
+            table[name] is not tensor
+            for table, values in zip(tables, placed, strict=True)
+            for name, tensor in values.items()
+        ):
+            raise NotCapturableError("it puts other tensors in place of its buffers or parameters")
     finally:
         for table, values in zip(tables, before, strict=True):
             table.update(values)  # type: ignore[arg-type]
@@ -137,7 +201,8 @@ def _schedules(objective: Objective) -> dict[str, Schedule]:
     """The schedules among an objective's fields, by name: in a recording their values are inputs."""
     if not is_dataclass(objective):
         return {}
-    values = {field.name: getattr(objective, field.name) for field in fields(objective)}
+    hints = {name: option.type for name, option in options(type(objective), "objectives").items()}
+    values = {name: getattr(objective, name, None) for name, hint in hints.items() if may_be_schedule(hint)}
     return {name: value for name, value in values.items() if callable(value) and not isinstance(value, Constant)}
 
 
