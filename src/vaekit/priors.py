@@ -42,7 +42,7 @@ class Mixture(nn.Module):
     """p(z) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), all learned; given y, all linear in y.
 
     The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, a
-    fraction of the run, they start as one N(0, I), and at that time are fitted to the codes of the training data by
+    fraction of the run, they start as one N(0, I), and at that time are fitted to codes drawn for the training data by
     expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
 
     >>> Mixture(latent=2, components=3)().sample((5,)).shape
@@ -56,7 +56,7 @@ class Mixture(nn.Module):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
             raise ValueError(f"fit_after is a fraction of the run of an unconditional prior, in (0, 1); got {given}")
         self.fit_after = fit_after
-        self.shape = (components, 2 * latent + 1)
+        self.components, self.shape = components, (components, 2 * latent + 1)
         start = torch.zeros(self.shape)
         if fit_after is None:
             start[:, :latent] = torch.randn(components, latent)
@@ -68,7 +68,7 @@ class Mixture(nn.Module):
         """Set the components to those of a mixture fitted to `codes` (N, D), the best of ten starts."""
         from sklearn.mixture import GaussianMixture
 
-        found = GaussianMixture(self.shape[0], covariance_type="diag", n_init=10, random_state=seed % 2**32)
+        found = GaussianMixture(self.components, covariance_type="diag", n_init=10, random_state=seed % 2**32)
         found.fit(codes.cpu().numpy())
         parts = [found.means_, np.log(found.covariances_), np.log(found.weights_)[:, None]]
         self.start.copy_(torch.from_numpy(np.concatenate(parts, -1).astype(np.float32)))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.backends import cudnn
 
 from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
@@ -19,18 +21,17 @@ from .datasets.tensors import TensorSplit
 from .devices import threads, worthwhile_threads
 from .distributions import seeded
 from .errors import NonFiniteError
+from .meter import Meter
 from .models import VAE
 from .networks import evaluating
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
-from .steps import Step, Terms, terms_of
-from .trace import sum_type
+from .steps import Step, terms_of
 
 BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 POLL_SECONDS = 0.25
-METER_STEPS = 64
 FITTED_ROWS = 20_000
 """Training data, at most, whose codes a part is fitted to."""
 LOOK_ROWS = 500
@@ -99,8 +100,10 @@ def optimize(
             model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     if options.early_stopping and (held_out is None or split == "test"):
         raise ValueError("early_stopping needs rows held out for validation; set data.validation above 0")
-    model.to(device).train()
-    model.precision = torch.bfloat16 if options.precision == "bfloat16" else None
+    for name, prior in model.priors.items():
+        if getattr(prior, "fit_after", None) is not None and (count := getattr(prior, "components", 0)) > n:
+            raise ValueError(f"the prior of {name!r} has {count} components to fit to {n} rows; accepted: at most {n}")
+    model.to(device)
     rate = build_schedule(options.learning_rate, parts)
     parameters = [p for p in model.parameters() if p.requires_grad]
     chosen = options.optimizer
@@ -125,61 +128,62 @@ def optimize(
     total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
     take = Step(model, objective, train, batch_size)
-    while state.epoch < options.epochs and not _stale(state, options):
-        started, polled = time.perf_counter(), time.perf_counter()
-        with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
-            _fit_parts(model, train, state.step / total, steps / total, options.seed)
-            meter = _Meter(device)
-            take.refresh()
-            for i, index in enumerate(train.order(batch_size)):
-                progress = state.step / total
-                for group in optimizer.param_groups:
-                    group["lr"] = rate(progress)
-                terms = take(index, progress, state.step)
-                if options.clip:
-                    nn.utils.clip_grad_norm_(parameters, options.clip)
-                optimizer.step()
-                if average:
-                    # At first a shorter memory: the average is to be one of trained weights, not of the initial ones.
-                    _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
-                meter.add(terms, len(index))
-                state.step += 1
-                if on_progress and time.perf_counter() - polled > POLL_SECONDS:
-                    polled = time.perf_counter()
-                    done = (i + 1) * batch_size
-                    speed = done / (polled - started)
-                    on_progress(Progress(state.epoch, options.epochs, i + 1, steps, meter.averages(state), speed))
-            averages = meter.averages(state)
-            # The last step's loss was finite, but what its update made of the weights has not been seen by any loss.
-            if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
-                lower = "lower training.learning_rate or set training.clip"
-                raise NonFiniteError(
-                    f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}"
-                )
-            state.epoch += 1
-            scored = average or model
-            records = [Epoch(state.epoch, state.step, "train", averages, time.perf_counter() - started, n)]
-            if held_out is not None:
-                looked = time.perf_counter()
-                averages = look(scored, held_out, objective, batch_size, seed=options.seed)
-                averages |= on_look(scored, state.epoch)
-                seconds = time.perf_counter() - looked
-                records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
-        state.seconds += time.perf_counter() - started
-        finite = split != "test" and held_out is not None and math.isfinite(averages["loss"])
-        better = finite and (state.best_loss is None or averages["loss"] < state.best_loss)
-        if better:
-            state.best_loss, state.best_epoch = averages["loss"], state.epoch
-            if best:
-                set_model_tensors(best, model_tensors(scored))
-        # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer than
-        # the state, and makes it again.
-        if checkpoints and better:
-            save_tensors(checkpoints.best, model_tensors(scored), {"epoch": str(state.epoch)})
-        on_epoch(records)
-        ends = state.epoch == options.epochs or _stale(state, options)
-        if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):
-            checkpoints.save(state, models, optimizer)
+    with _computing(models, options.precision):
+        while state.epoch < options.epochs and not _stale(state, options):
+            started, polled = time.perf_counter(), time.perf_counter()
+            with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
+                _fit_priors(models, train, state.epoch, options.epochs, options.seed)
+                meter = Meter(device)
+                take.refresh()
+                for i, index in enumerate(train.order(batch_size)):
+                    progress = state.step / total
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate(progress)
+                    terms = take(index, progress, state.step)
+                    if options.clip:
+                        nn.utils.clip_grad_norm_(parameters, options.clip)
+                    optimizer.step()
+                    if average:
+                        # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
+                        _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
+                    meter.add(terms, len(index))
+                    state.step += 1
+                    if on_progress and time.perf_counter() - polled > POLL_SECONDS:
+                        polled = time.perf_counter()
+                        done = (i + 1) * batch_size
+                        speed = done / (polled - started)
+                        on_progress(Progress(state.epoch, options.epochs, i + 1, steps, meter.averages(state), speed))
+                averages = meter.averages(state)
+                # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
+                if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
+                    lower = "lower training.learning_rate or set training.clip"
+                    raise NonFiniteError(
+                        f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}"
+                    )
+                state.epoch += 1
+                scored = average or model
+                records = [Epoch(state.epoch, state.step, "train", averages, time.perf_counter() - started, n)]
+                if held_out is not None:
+                    looked = time.perf_counter()
+                    averages = look(scored, held_out, objective, batch_size, seed=options.seed)
+                    averages |= on_look(scored, state.epoch)
+                    seconds = time.perf_counter() - looked
+                    records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
+            state.seconds += time.perf_counter() - started
+            finite = split != "test" and held_out is not None and math.isfinite(averages["loss"])
+            better = finite and (state.best_loss is None or averages["loss"] < state.best_loss)
+            if better:
+                state.best_loss, state.best_epoch = averages["loss"], state.epoch
+                if best:
+                    set_model_tensors(best, model_tensors(scored))
+            # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer
+            # than the state, and makes it again.
+            if checkpoints and better:
+                save_tensors(checkpoints.best, model_tensors(scored), {"epoch": str(state.epoch)})
+            on_epoch(records)
+            ends = state.epoch == options.epochs or _stale(state, options)
+            if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):
+                checkpoints.save(state, models, optimizer)
 
     if average:
         set_model_tensors(model, model_tensors(average))
@@ -187,26 +191,48 @@ def optimize(
         set_model_tensors(model, model_tensors(best))
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
-    model.eval()
-    model.precision = None
     return state
 
 
-def _fit_parts(model: VAE, train: TensorSplit, progress: float, epoch: float, seed: int) -> None:
-    """Fit priors that have a `fit_after` to the codes of training data, before the first epoch that begins after it."""
+def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int, epochs: int, seed: int) -> None:
+    """Fit priors that have a `fit_after` to the codes of training data, before the first epoch that begins after it.
+
+    The codes are draws of the posteriors, whose average a prior is to be. An average of weights gets the same prior.
+    """
+    model: Any = models["model"]
     for name, prior in model.priors.items():
         after = getattr(prior, "fit_after", None)
-        if after is not None and progress - epoch < after <= progress:
-            with evaluating(model):
-                rows = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device)
-                codes = [model.encode(train.batch(each)[0]) for each in rows.split(LOOK_ROWS)]
-            getattr(prior, "fit")(model.split(torch.cat(codes))[name], seed)  # noqa: B009
+        if after is None or not (epoch - 1) / epochs < after <= epoch / epochs:
+            continue
+        rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
+        with evaluating(model):
+            for index in rows.split(LOOK_ROWS):
+                x, y = train.batch(index)
+                codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
+        prior.fit(model.split(torch.cat(codes))[name], seed)
+        if "average" in models:
+            average: Any = models["average"]
+            set_model_tensors(average.priors[name], model_tensors(prior))
+
+
+@contextmanager
+def _computing(models: Mapping[str, nn.Module], precision: str) -> Iterator[None]:
+    """Inside, the model is in training mode, and with its copies computes in `precision`; then it is as users have it."""
+    models["model"].train()
+    for model in models.values():
+        model.precision = torch.bfloat16 if precision == "bfloat16" else None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        models["model"].eval()
+        for model in models.values():
+            model.precision = None  # type: ignore[assignment]
 
 
 @torch.no_grad()
 def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, seed: int = 0) -> dict[str, float]:
     """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time."""
-    meter = _Meter(data.x.device)
+    meter = Meter(data.x.device)
     rows = max(batch_size, min(LOOK_ROWS, 4 * batch_size))
     with evaluating(model), seeded(_stream(seed, -1)):
         for block, labels in data.blocks():
@@ -215,68 +241,6 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
                 y = None if labels is None else labels[start : start + rows]
                 meter.add(terms_of(objective(model.trace(x, y, samples_of(objective)), 1.0)), len(x))
     return meter.averages()
-
-
-class _Meter:
-    """Running sums of terms that stay on the device: nothing is read back until `averages`.
-
-    Added up some steps at a time: small operations in every step are a few percent of a small model's epoch.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.type = sum_type(device)
-        self.finite = torch.ones((), dtype=torch.bool, device=device)
-        self.good = torch.zeros((), dtype=torch.int64, device=device)
-        self.sums = self.last = torch.zeros((), dtype=self.type, device=device)
-        self.waiting: list[Tensor] = []
-        self.sizes: list[int] = []
-        self.rows = 0
-
-    def add(self, terms: Terms, rows: int) -> None:
-        self.names, self.numbers = terms.names, terms.numbers
-        self.waiting.append(terms.values)
-        self.sizes.append(rows)
-        if len(self.waiting) == METER_STEPS:
-            self._add_waiting()
-
-    def _add_waiting(self) -> None:
-        values = torch.stack(self.waiting).to(self.type)
-        sizes = torch.tensor(self.sizes, dtype=self.type).to(values.device, non_blocking=True)
-        self.sums = self.sums + sizes @ values
-        self.rows += sum(self.sizes)
-        # `last` stops at the first step that is not finite, `good` counts those before it.
-        good = values[:, 0].isfinite().long().cumprod(0).sum()
-        self.last = torch.where(self.finite, values[good.clamp(max=len(values) - 1)], self.last)
-        self.good = self.good + good * self.finite
-        self.finite = self.finite & (good == len(values))
-        self.waiting, self.sizes = [], []
-
-    def averages(self, state: State | None = None) -> dict[str, float]:
-        """Each term's average so far; in training (with a `state`), `NonFiniteError` if a loss was not finite."""
-        if self.waiting:
-            self._add_waiting()
-        if state and not bool(self.finite):
-            last = dict(zip(self.names, self.last.tolist(), strict=True))
-            raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
-        return dict(zip(self.names, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
-
-
-def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
-    culprits = [name for name, value in terms.items() if not math.isfinite(value)]
-    # The bounds are sums: what is not finite in its own right is the better name.
-    named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
-    if named.startswith("kl"):
-        cause = (
-            "the posterior ran away from the prior; lower training.learning_rate, set training.clip, or warm up the KL"
-        )
-    elif named == "reconstruction":
-        cause = (
-            "the likelihood's parameters ran away; lower training.learning_rate, set training.clip, or scale the data"
-        )
-    else:
-        cause = "the weights are no longer finite; lower training.learning_rate or set training.clip"
-    found = f"the loss is {terms['loss']} and its term {named!r} is {terms[named]}"
-    return f"epoch {epoch}, step {step}: {found}; likely {cause}"
 
 
 @torch.no_grad()

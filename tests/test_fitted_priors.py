@@ -1,0 +1,122 @@
+"""A mixture prior that is fitted to the codes of the training data on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import refuses
+from runs_for_tests import SMALL, assert_same_run
+from torch import Tensor
+
+from vaekit import training
+from vaekit.priors import Mixture
+from vaekit.runs import Run, train
+
+PRIOR = "model.latents.z.prior={name='mixture', components=3, fit_after=0.5}"
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The codes of each fit."""
+    found: list[Tensor] = []
+    whole = Mixture.fit
+
+    def fit(self: Mixture, codes: Tensor, seed: int) -> None:
+        found.append(codes)
+        whole(self, codes, seed)
+
+    monkeypatch.setattr(Mixture, "fit", fit)
+    return found
+
+
+def fitted(folder: Path, *sets: str, **options: object) -> Run:
+    return train("digits", folder, sets=[*SMALL, PRIOR, *sets], **options)  # type: ignore[arg-type]
+
+
+def test_the_fit_finds_components() -> None:
+    draws = np.random.default_rng(0)
+    centers, scales, weights = np.array([[-5.0, 0.0], [5.0, 3.0]]), np.array([[1.0, 0.3], [0.5, 2.0]]), [0.3, 0.7]
+    which = draws.choice(2, 4000, p=weights)
+    codes = torch.from_numpy(centers[which] + scales[which] * draws.normal(size=(4000, 2)))
+    prior = Mixture(latent=2, components=2, fit_after=0.5)
+    start = prior()
+    assert start.component_distribution.mean.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    prior.fit(codes, seed=0)
+    found = prior()
+    order = found.component_distribution.mean[:, 0].argsort()
+    np.testing.assert_allclose(found.component_distribution.mean[order].detach(), centers, atol=0.15)
+    np.testing.assert_allclose(found.component_distribution.stddev[order].detach(), scales, rtol=0.1)
+    np.testing.assert_allclose(found.mixture_distribution.probs[order].detach(), weights, atol=0.03)
+
+
+@pytest.mark.parametrize(("epochs", "after"), [(10, 0.2), (5, 0.4), (4, 0.5), (3, 0.9), (10, 0.7)])
+def test_it_is_fitted_once(epochs: int, after: float, fits: list[Tensor], tmp_path: Path) -> None:
+    sets = (f"model.latents.z.prior.fit_after={after}",)
+    if after * epochs > epochs - 1:
+        fitted(tmp_path / "run", *sets, epochs=epochs)
+        assert not fits, "no epoch begins after it"
+    else:
+        fitted(tmp_path / "run", *sets, epochs=epochs)
+        assert len(fits) == 1
+
+
+def test_codes_are_draws_of_the_posteriors(fits: list[Tensor], tmp_path: Path) -> None:
+    run = fitted(tmp_path / "run", "training.learning_rate=1e-12", epochs=2)
+    x = run.data("train").x.float()
+    means = run.model.encode(x)
+    spread = run.model.encode(x, samples=200, seed=0).var(0).mean(0) + means.var(0)
+    np.testing.assert_allclose(fits[0].var(0), spread, rtol=0.25)
+
+
+def test_resuming_is_exact(tmp_path: Path) -> None:
+    fitted(tmp_path / "whole", "training.ema=0.9", epochs=4)
+    for cut in (1, 2, 3):
+        state = {"stopped": False}
+
+        def stop(records: list[training.Epoch], cut: int = cut, state: dict[str, bool] = state) -> None:
+            if records[0].epoch == cut + 1 and not state["stopped"]:
+                state["stopped"] = True
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fitted(tmp_path / str(cut), "training.ema=0.9", epochs=4, on_epoch=stop)
+        train(None, tmp_path / str(cut), resume=True)
+        assert_same_run(tmp_path / str(cut), tmp_path / "whole")
+
+
+def test_averaged_weights_have_the_fitted_prior(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(training, "_update_average", lambda *args: None)  # so that only the fit moves it
+    run = fitted(tmp_path / "run", "training.ema=0.999", "training.learning_rate=1e-12", epochs=2)
+    assert run.model.priors["z"]().component_distribution.mean.abs().sum() > 0
+
+
+def test_more_components_than_rows_are_refused(tmp_path: Path) -> None:
+    with refuses("accepted: at most"):
+        fitted(tmp_path / "run", "model.latents.z.prior.components=2000")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, -1.0])
+def test_a_time_outside_the_run_is_refused(after: float) -> None:
+    with refuses("fit_after is a fraction"):
+        Mixture(latent=2, fit_after=after)
+
+
+def test_a_broken_training_leaves_the_model_as_users_have_it() -> None:
+    import vaekit
+    from vaekit.spec import build_model, parse, schema_of
+
+    digits = vaekit.load_dataset("digits")
+    spec = parse({"model": {"likelihood": "binomial"}})
+    model = build_model(spec.model, schema_of(digits, spec.data.treatment))
+
+    def broken(records: object) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        vaekit.fit(model, digits, epochs=1, precision="bfloat16", on_epoch=broken)
+    assert model.precision is None
+    assert not model.training
