@@ -217,7 +217,7 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
 
 @contextmanager
 def _computing(models: Mapping[str, nn.Module], precision: str) -> Iterator[None]:
-    """Inside, the model is in training mode, and with its copies computes in `precision`; then it is as users have it."""
+    """Inside, the model trains, and with its copies computes in `precision`; afterwards it is as users have it."""
     models["model"].train()
     for model in models.values():
         model.precision = torch.bfloat16 if precision == "bfloat16" else None  # type: ignore[assignment]
