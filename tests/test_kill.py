@@ -17,7 +17,8 @@ from runs_for_tests import SMALL, assert_same_run, metrics
 
 from vaekit import steps
 from vaekit.checkpoint import Checkpoints, load_tensors
-from vaekit.runs import read_spec, train
+from vaekit.folders import read_spec
+from vaekit.runs import train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL and fork")
 

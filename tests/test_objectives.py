@@ -8,9 +8,9 @@ import pytest
 import torch
 from models_for_tests import data_of, float64, gradient, model_of, refuses
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Normal, OneHotCategorical
 
-from vaekit.distributions import Mixture, independent, seeded
+from vaekit.distributions import Mixture, RelaxedOneHot, independent, seeded
 from vaekit.objectives import ELBO, IWAE, STL, DReG, log_mean_exp
 from vaekit.schedules import Linear
 from vaekit.trace import Latent, Trace
@@ -80,6 +80,20 @@ def test_free_bits_without_terms_hold_the_whole_kl_at_d_times_that():
     held = ELBO(free_bits=3.0)(trace, 1.0)
     assert float(held.loss.detach()) == 6.0
     assert not torch.autograd.grad(held.loss, means)[0].any()
+
+
+def test_free_bits_count_one_hots_not_their_classes():
+    """Two one-hots of three classes, the second as its prior says: each is held at the free bits, or both at twice."""
+    logits = torch.tensor([[2.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    q, p = RelaxedOneHot(logits, groups=2), RelaxedOneHot(torch.zeros(6), groups=2)
+    trace = Trace(torch.zeros(1, 1), Given(torch.zeros(1, 1)), (Latent("z", q.rsample((1,)), q, p),))
+    apart = float((q.mean * (q.logits - p.logits))[:, :3].sum())
+    assert 0.3 < apart < 0.5
+    assert float(ELBO(free_bits=0.3)(trace).loss) == pytest.approx(apart + 0.3)
+    assert float(ELBO(free_bits=0.5)(trace).loss) == pytest.approx(1.0)
+    q, p = (OneHotCategorical(logits=each.logits[..., :3], validate_args=False) for each in (q, p))
+    trace = Trace(torch.zeros(1, 1), Given(torch.zeros(1, 1)), (Latent("z", q.sample((1,)), q, p),))
+    assert float(ELBO(free_bits=0.5)(trace).loss) == pytest.approx(0.5)
 
 
 def test_bounds_of_weights_given():

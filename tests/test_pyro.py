@@ -22,6 +22,8 @@ from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_EL
 from vaekit import VAE, load_dataset
 from vaekit.datasets.tensors import as_split
 from vaekit.distributions import LogitBernoulli, independent, seeded
+from vaekit.models import SemiSupervisedVAE
+from vaekit.networks import MLP
 from vaekit.objectives import ELBO, IWAE
 from vaekit.parts import PARTS
 from vaekit.pyro import Program, Wrapped
@@ -317,6 +319,13 @@ def test_what_is_not_of_the_model_is_refused():
         program.model()
     with refuses("a latent is named 'x'"):
         Program(model_of(latents={"z": 1, "x": 1}))
+
+
+def test_a_model_that_sums_its_label_out_is_refused():
+    given, _, _ = made("two latents", condition=3)
+    parts = given.encoder, given.posteriors, given.priors, given.decoder, given.likelihood
+    with refuses("accepted: a VAE"):
+        Program(SemiSupervisedVAE(*parts, classes=3, classifier=MLP((4,), (3,), hidden=(6,))))
 
 
 # -- the import -------------------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from vaekit import history
 from vaekit.datasets import load
 from vaekit.errors import RunError
+from vaekit.folders import CONTENTS, claim
 from vaekit.objectives import ELBO
 from vaekit.recipes import RECIPES
-from vaekit.runs import CONTENTS, Run, _claim, _class_of, fingerprint, load_run, train
+from vaekit.runs import Run, _class_of, fingerprint, load_run, train
 from vaekit.spec import Spec, parse_toml
 from vaekit.targets import resolve
 from vaekit.training import Epoch, look
@@ -243,7 +244,7 @@ def test_one_folder_is_trained_into_by_one_process(run: Run, tmp_path: Path) -> 
 def test_runs_without_a_folder_never_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        folders = set(pool.map(lambda _: _claim(Path("runs/digits")), range(12)))
+        folders = set(pool.map(lambda _: claim(Path("runs/digits")), range(12)))
     assert len(folders) == 12
     with pytest.raises(ValueError, match="unknown target"):
         train("digist")

@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, refuses
+from models_for_tests import float64, peak_bytes, refuses, standard_errors_apart
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit, partly_labelled
+from vaekit.devices import SMALL_STEP, worthwhile_threads
 from vaekit.distributions import Point, RelaxedOneHot, kl, seeded
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate, label_scores
 from vaekit.models import VAE, SemiSupervisedVAE
-from vaekit.objectives import ELBO, IWAE, SemiSupervised
+from vaekit.objectives import ELBO, IWAE, STL, DReG, SemiSupervised
 from vaekit.runs import load_run, train
 from vaekit.spec import Schema, build_model, parse
-from vaekit.trace import JoinedTrace
+from vaekit.trace import JoinedTrace, Trace, score
 
 CLASSES, PIXELS = 3, 4
 KINDS = ("plain", "auxiliary", "skip")
@@ -30,14 +33,16 @@ LABELS = torch.arange(len(X)) % CLASSES
 SMALL = {"name": "mlp", "hidden": [6], "activation": "tanh"}
 
 
-def model_of(kind: str = "plain", seed: int = 0, by: float = 0.15) -> SemiSupervisedVAE:
+def model_of(
+    kind: str = "plain", seed: int = 0, by: float = 0.15, posterior: Any = "diagonal-normal"
+) -> SemiSupervisedVAE:
     auxiliary = {"size": 2, "encoder": SMALL, "generator": SMALL, "skip": kind == "skip"}
     values = {
         "encoder": SMALL,
         "decoder": SMALL,
         "classifier": SMALL,
         "likelihood": "bernoulli",
-        "latents": {"z": {"size": 2}},
+        "latents": {"z": {"size": 2, "posterior": posterior}},
         **({} if kind == "plain" else {"auxiliary": auxiliary}),
     }
     names = tuple("abc")
@@ -133,6 +138,102 @@ def test_gradients_reach_every_parameter(kind: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+class Blind(nn.Module):
+    """A network that makes nothing of its condition, and has its leading dimensions or not."""
+
+    def __init__(self, inner: nn.Module, narrow: bool) -> None:
+        super().__init__()
+        self.inner, self.narrow = inner, narrow
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.inner(x, torch.zeros(len(x), y.shape[-1], dtype=x.dtype) if self.narrow else torch.zeros_like(y))
+
+
+@pytest.mark.parametrize("posterior", ["diagonal-normal", "full-rank-normal", "flow"])
+@pytest.mark.parametrize("samples", [1, 2, CLASSES])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_may_ignore_its_condition(kind: str, samples: int, posterior: str) -> None:
+    model, traces = model_of(kind, posterior=posterior), []
+    whole = model.encoder
+    for narrow in (True, False):
+        model.encoder = Blind(whole, narrow)
+        with seeded(0):
+            traces.append([model.trace(X, y, samples) for y in (None, LABELS, LABELS[:5])])
+        assert model.encode(X, samples=samples).shape == (samples, len(X), 2)
+    for got, wanted in zip(*traces, strict=True):
+        assert got.log_weight.shape == (samples, len(X))
+        torch.testing.assert_close(got.log_weight, wanted.log_weight)
+        torch.testing.assert_close(got.log_px, wanted.log_px)
+        torch.testing.assert_close(got.kl, wanted.kl)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_draws_of_z_are_those_of_the_trace_auxiliary_latent_and_all(kind: str) -> None:
+    model = model_of(kind, by=1.0)
+    with seeded(0), torch.no_grad():
+        z = model.trace(X, LABELS, samples=4000).latents[0].z
+    drawn = model.encode(X, LABELS, samples=4000, seed=1)
+    for power in (1, 2):
+        assert standard_errors_apart(drawn**power, z**power).max() < 4.5
+
+
+@pytest.mark.parametrize("labels", [None, LABELS], ids=["hidden", "seen"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_means_of_latents_are_of_all_draws(kind: str, labels: Tensor | None) -> None:
+    model, traces = model_of(kind, by=1.0), []
+
+    def trace(draws: int) -> Trace:
+        traces.append((draws, model.trace(X, labels, draws)))
+        return traces[-1][1]  # type: ignore[return-value]
+
+    with seeded(0):
+        scores = score(trace, 7, 3)
+        assert [draws for draws, _ in traces] == [3, 3, 1]
+        wanted = sum(draws / 7 * torch.cat([each.mean for each in made.latents], -1) for draws, made in traces)
+    torch.testing.assert_close(scores.latent_mean, wanted)
+
+
+@pytest.mark.parametrize("seen", [0, 5, len(X)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_free_bits_hold_neither_the_label_nor_what_is_no_divergence_by_itself(kind: str, seen: int) -> None:
+    model = model_of(kind)
+    trace = model.trace(X, LABELS[:seen] if seen else None, samples=2)
+    kl = {name: float(value.mean().detach()) for name, value in trace.kl.items()}
+    assert kl["z"] < 2 * 3.0
+    others = sum(value for name, value in kl.items() if name != "z")
+    loss = ELBO(free_bits=3.0)(trace).loss  # type: ignore[arg-type]
+    assert float(loss.detach()) == pytest.approx(2 * 3.0 + others - float(trace.log_px.mean().detach()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
+    trace = model_of(kind).trace(X, LABELS, samples=2)
+    STL()(trace)  # type: ignore[arg-type]
+    if kind == "plain":
+        DReG()(trace)  # type: ignore[arg-type]
+        return
+    with refuses("draws others from 'a'; accepted: elbo"):
+        DReG()(trace)  # type: ignore[arg-type]
+
+
+def test_memory_is_bounded_where_means_are_drawn_for_each_draw() -> None:
+    flow = {"name": "flow", "transforms": 2, "hidden": [16]}
+    model, memory = model_of("auxiliary", posterior=flow), 2**25
+    assert memory / 20 < peak_bytes(lambda: model.score(X, samples=20, seed=0, memory=memory)) < memory
+
+
+def test_a_step_on_partly_labelled_data_counts_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    model = model_of()
+    split = TensorSplit(X, LABELS, Domain("binary"), Treatment())
+    partly = partly_labelled(split, 6, 2, CLASSES)
+    with FlopCounterMode(display=False) as counter:
+        model.trace(X[:1])
+    rows = SMALL_STEP // (3 * counter.get_total_flops()) + 1
+    assert worthwhile_threads(model, partly, 1, rows) == 2
+    assert worthwhile_threads(model, split, 1, rows) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,7 +337,7 @@ def test_hidden_labels_are_never_used(tmp_path: Path, monkeypatch: pytest.Monkey
 
     weights = []
     for name, choose in (("as they are", partly_labelled), ("spoilt", spoiling)):
-        monkeypatch.setattr("vaekit.runs.partly_labelled", choose)
+        monkeypatch.setattr("vaekit.readying.partly_labelled", choose)
         run = train("digits", tmp_path / name, sets=[*MODEL, "data.labels=50"], epochs=2)
         weights.append(torch.cat([p.flatten() for p in run.model.parameters()]))
     assert torch.equal(*weights)
@@ -252,21 +353,6 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         if name == "whole":
             wanted = weights
     assert torch.equal(weights, wanted)
-
-
-def test_codes_of_a_run_are_the_data_of_another(tmp_path: Path) -> None:
-    first = train("digits", tmp_path / "first", epochs=3)
-    sets = [*MODEL, "data.labels=100", f"data.codes={tmp_path / 'first'}", "model.likelihood=normal"]
-    run = train("digits", tmp_path / "second", sets=sets, epochs=3)
-    assert run.model.event_shape == (16,)
-    dataset = load_run(run.path).dataset
-    codes, labels = first.encode("test")
-    np.testing.assert_allclose(dataset.splits["test"].x, codes, rtol=1e-5, atol=1e-5)
-    assert np.array_equal(dataset.splits["test"].y, labels)  # type: ignore[arg-type]
-    split = load_run(run.path).data("test")
-    draws = torch.stack([split.batch(slice(0, 5))[0] for _ in range(4000)])
-    spread = torch.from_numpy(dataset.splits["test"].noise[:5])  # type: ignore[index]
-    torch.testing.assert_close(draws.std(0), spread, rtol=0.06, atol=0)
 
 
 @pytest.mark.parametrize(

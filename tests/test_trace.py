@@ -88,7 +88,7 @@ def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
 def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, draw: int):
     def trace(x: torch.Tensor, y: None, draws: int) -> SimpleNamespace:
         made = torch.empty(1_000), torch.empty(len(x), row), torch.empty(draws, len(x), draw)
-        return SimpleNamespace(log_weight=made, kl=made)
+        return SimpleNamespace(log_weight=made, kl=made, latents=())
 
     memory, n = 4 * 2**20, 100
     rows, chunk = plan(trace, torch.zeros(1, 1), None, n, samples, memory)

@@ -319,7 +319,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
         # typer makes an interrupt a status, and leaves it to us to say so.
         return _fail("interrupted", 130) if status == 130 else status or 0
     except _InterruptedError as error:
-        return _fail(str(error), 130)
+        return _fail(f"interrupted; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", 130)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except (SystemExit, BrokenPipeError):
@@ -340,6 +340,11 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
 
 class _InterruptedError(Exception):
     """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops."""
+
+    def __init__(self, go_on: list[str] | None) -> None:
+        super().__init__()
+        self.go_on = go_on
+        """The command to go on with, None for the same again."""
 
 
 def _fail(message: str, status: int) -> int:
@@ -378,15 +383,17 @@ def _parts(context: typer.Context) -> Parts:
 @contextmanager
 def _training() -> Iterator[Bar]:
     """Inside, a bar shows the progress of a training, and an interrupt says how to go on."""
+    from .errors import NotBegunError
+
     bar = Bar()
     try:
         with bar:
             yield bar
-    except KeyboardInterrupt:
-        if bar.folders:
-            go_on = f"vaekit train --resume --out {shlex.quote(str(bar.folders[-1]))}"
-            raise _InterruptedError(f"interrupted; go on with: {go_on}") from None
-        raise
+    except KeyboardInterrupt as error:
+        if not bar.folders:
+            raise
+        resume = ["vaekit", "train", "--resume", "--out", str(bar.folders[-1])]
+        raise _InterruptedError(None if isinstance(error, NotBegunError) else resume) from None
 
 
 def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:

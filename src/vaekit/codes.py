@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,10 +13,18 @@ import torch
 from .datasets import Dataset, Split
 from .datasets.tensors import partly_labelled, to_device
 from .domains import Domain
+from .errors import RunError, shown
+from .folders import is_run, read_spec
+from .models import SemiSupervisedVAE
 from .networks import evaluating
+from .parts import PARTS, Parts
+from .spec import DataSpec, Schema, Spec
 
 if TYPE_CHECKING:
     from .runs import Run
+
+READING = ("label", "domain", "levels", "train", "validation", "test")
+"""The options of data that say how they are read: of codes, those of the run that gives them."""
 
 
 @torch.no_grad()
@@ -21,11 +32,12 @@ def codes_of(run: Run) -> Dataset:
     """The data of `run` as its posteriors: means (N, D), and standard deviations as noise that is added when shown.
 
     Labels stay. Raises `ValueError` for a posterior without a standard deviation of each dimension (a flow), and for a
-    conditional run, whose codes leave out what its condition says.
+    run that is given labels or models them, whose codes leave out what these say.
     """
     model, dataset = run.model, run.dataset
     if model.condition:
-        raise ValueError(f"{run.path} is conditional; data.codes takes a run that is not")
+        what = "models labels (model.classifier)" if isinstance(model, SemiSupervisedVAE) else "is conditional"
+        raise ValueError(f"{run.path} {what}; data.codes takes a run that is without")
     splits = {}
     with evaluating(model):
         for name, split in dataset.splits.items():
@@ -72,3 +84,79 @@ def error_of_codes(run: Run, split: str = "test") -> float:
     classifier = make_pipeline(StandardScaler().fit(train), SVC(C=10.0)).fit(train[rows], y[rows])  # type: ignore[index]
     codes, truth = run.encode(split)
     return float((classifier.predict(codes) != truth).mean())
+
+
+def runs_below(codes: str | Path, parts: Parts = PARTS) -> list[Path]:
+    """The folder of the run that gives `codes`, that of the run whose codes it was trained on, and so on.
+
+    Raises `RunError` where one of them is no run or has not finished, or comes again.
+    """
+    folders: list[Path] = []
+    following: str | Path | None = codes
+    while following is not None:
+        folder = Path(following).resolve()
+        if folder in folders:
+            raise RunError(f"{folder} is a run on codes that lead back to itself; name another in data.codes")
+        folders.append(folder)
+        following = _finished(folder, parts)[0].data.codes
+    return folders
+
+
+def fingerprint_of_codes(codes: str | Path, parts: Parts = PARTS) -> str:
+    """A SHA-256 of what makes the codes of a run, since their own last bits depend on the machine."""
+    made = hashlib.sha256()
+    schema = _finished(Path(codes), parts)[1]
+    made.update((Path(codes) / "weights.safetensors").read_bytes())
+    made.update(schema.fingerprint.encode())
+    return made.hexdigest()
+
+
+def read_as_below(data: DataSpec, parts: Parts = PARTS) -> DataSpec:
+    """`data`, whose codes are those of a run in a folder, with what that run's data are and how they are read.
+
+    Raises `ValueError` where the folder has no finished run, and where `data` say otherwise.
+    """
+    folder = Path(data.codes or "").expanduser().resolve()
+    if not is_run(folder):
+        raise ValueError(f"data.codes is {shown(data.codes)}: neither a run's folder nor a recipe")
+    below = _finished(folder, parts)[0].data
+    for key in ("name", *READING):
+        given, its = getattr(data, key), getattr(below, key)
+        if key in data.model_fields_set and given not in (None, its):
+            of = f"of the run of data.codes, {folder}, it is {shown(its)}"
+            raise ValueError(f"data.{key} is {shown(given)}, but {of}; leave it out, or change data.codes")
+    its = {key: getattr(below, key) for key in ("name", *READING)}
+    return data.model_copy(update={"codes": str(folder), **its})
+
+
+def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
+    """Raise `RunError` where the run in `folder` was not made from `asked`, but for what `asked` leaves to the data."""
+    there = read_spec(folder, parts)[0]
+    batch, most = there.training.batch_size or 0, asked.training.batch_size
+    batch_size = batch if most is None or batch < most else most
+    training = asked.training.model_copy(update={"batch_size": batch_size, "device": there.training.device})
+    model = asked.model.model_copy(update={"likelihood": asked.model.likelihood or there.model.likelihood})
+    asked = asked.model_copy(update={"training": training, "model": model})
+    other = _difference(there.model_dump(mode="json"), asked.model_dump(mode="json"))
+    if other is not None:
+        anew = "name another folder, or add --overwrite to make it anew"
+        raise RunError(f"{folder} holds another run than is needed: its {other}; {anew}")
+
+
+def _difference(there: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> str | None:
+    """The first key whose values differ, with both; titles, which follow from the rest, come last."""
+    for key in sorted(dict.fromkeys([*there, *asked]), key=("title", "source").__contains__):
+        mine, its = asked.get(key), there.get(key)
+        if isinstance(mine, Mapping) and isinstance(its, Mapping):
+            if found := _difference(its, mine, f"{above}{key}."):
+                return found
+        elif mine != its:
+            return f"{above}{key} is {shown(its)}, not {shown(mine)}"
+    return None
+
+
+def _finished(folder: Path, parts: Parts) -> tuple[Spec, Schema]:
+    found = read_spec(folder, parts)
+    if not (folder / "weights.safetensors").exists():
+        raise RunError(f"{folder}, the run of data.codes, has not finished: go on with it first")
+    return found

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .datasets.tensors import TensorSplit
+from .datasets.tensors import PartlyLabelled, TensorSplit
 from .distributions import seeded
 from .errors import unknown
 from .models import VAE
@@ -41,7 +41,9 @@ def worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: 
     if data.x.device.type != "cpu" or now == 1:
         return now
     with seeded(0), torch.no_grad(), evaluating(model), FlopCounterMode(display=False) as counter:
-        model.trace(*data.batch(slice(0, 1)), samples)
+        x, y = data.batch(slice(0, 1))
+        # Most rows of a step show no label, and take a pass for each class.
+        model.trace(x, None if isinstance(data, PartlyLabelled) else y, samples)
     return 1 if 3 * counter.get_total_flops() * batch_size < SMALL_STEP else now  # forward once, backward twice
 
 

@@ -11,6 +11,10 @@ class RunError(ValueError):
     """A run folder that can't be used as asked."""
 
 
+class NotBegunError(KeyboardInterrupt):
+    """An interrupt before a run has begun: nothing of it is there to go on with, but a run that it needs may be."""
+
+
 class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 

@@ -44,7 +44,8 @@ class ELBO:
     `beta` other than 1 is the beta-VAE (Higgins et al. 2017), a schedule of it is KL warm-up (Bowman et al. 2016).
     `free_bits` (nats per latent dimension): a term of the KL that is on the batch's average below it is not pressed
     further down (Kingma et al. 2016, eq. 15). Where the KL has no terms per dimension, the whole of it is held above D
-    times that.
+    times that. A one-hot counts as one dimension. A label is not held, nor is an auxiliary latent: what is estimated
+    of it is no KL by itself, and may be negative.
     """
 
     beta: float | Schedule = 1.0
@@ -66,9 +67,9 @@ class ELBO:
         kls = {name: kl.mean() for name, kl in trace.kl.items()}
         penalty: Tensor | float = 0.0
         for latent in trace.latents:
-            if self.free_bits:
+            if self.free_bits and latent.exact and not latent.label:
                 per_term = latent.kl_terms.flatten(0, -2).mean(0)
-                dimensions = latent.z.shape[-1] / per_term.shape[-1]
+                dimensions = latent.dimensions / per_term.shape[-1]
                 penalty = penalty + per_term.clamp(min=self.free_bits * dimensions).sum()
             else:
                 penalty = penalty + kls[latent.name]
@@ -116,7 +117,8 @@ class DReG:
 
     The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own
     parameters stopped; likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its
-    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z.
+    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z. Raises `ValueError`
+    where a latent is drawn from another (an auxiliary one), since its gradient would be weighted twice.
     """
 
     samples: int = 5
@@ -126,6 +128,9 @@ class DReG:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         _check_drawn(self, trace)
+        if chained := [latent.name for latent in trace.latents if not latent.exact]:
+            what = f"DReG is for models whose latents are drawn apart, this one draws others from {chained[0]!r}"
+            raise ValueError(f"{what}; accepted: elbo, semi-supervised, iwae, stl")
         log_weight = trace.log_weight_stopped
         weight = log_weight.detach().softmax(0)
         for latent in trace.latents:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
 from .distributions import _Shape, kl
-from .models import VAE
+from .models import VAE, SemiSupervisedVAE
 
 _validate = Distribution._validate_args
 try:
@@ -69,7 +69,8 @@ class Program:
     """`vae` as a Pyro `model` p(x, z) and `guide` q(z given x), sites the latents by name and "x", in a plate "data".
 
     Losses are nats of a batch of B, or with `size` = N, the number of all data, N / B times that. The parameters are in
-    Pyro's store under `name`, another for each model of a process. `ValueError` for data that are none of the model's.
+    Pyro's store under `name`, another for each model of a process. `ValueError` for data that are none of the model's,
+    and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((3,), Domain("binary"))
@@ -88,6 +89,8 @@ class Program:
     name: str = "vae"
 
     def __post_init__(self) -> None:
+        if isinstance(self.vae, SemiSupervisedVAE):
+            raise ValueError("a SemiSupervisedVAE, whose label is summed out, is no such program; accepted: a VAE")
         if taken := {"x", "data"} & set(self.vae.sizes):
             raise ValueError(f"a latent is named {min(taken)!r}, which here is the data's name; name it otherwise")
 

@@ -379,7 +379,7 @@ size = 50
 
 [objective]
 name = "semi-supervised"
-classification = 25.0
+classification = 30.0
 
 [training]
 epochs = 100
@@ -412,7 +412,7 @@ size = 50
 
 [objective]
 name = "semi-supervised"
-classification = 25.0
+classification = 30.0
 
 [training]
 epochs = 100

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from . import history
@@ -34,35 +32,39 @@ from .checkpoint import (
     tensor_shapes,
     write_atomic,
 )
-from .codes import codes_of, error_of_codes
+from .codes import (
+    READING,
+    check_same_spec,
+    codes_of,
+    error_of_codes,
+    fingerprint_of_codes,
+    read_as_below,
+    runs_below,
+)
 from .datasets import Dataset, load
-from .datasets.tensors import TensorSplit, partly_labelled, to_device
+from .datasets.tensors import TensorSplit, to_device
 from .devices import resolve_device
 from .distributions import seeded
-from .errors import RunError, shown, unknown
+from .errors import NotBegunError, RunError, unknown
 from .evaluation import Evaluation, evaluate, label_scores
+from .folders import check_free, claim, clear, is_run, locked, read_spec
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
+from .readying import completed, make_ready
 from .recipes import RECIPES
 from .spec import (
     Schema,
     Spec,
     build_model,
-    build_objective,
     changed,
-    from_json,
     schema_of,
     to_json,
-    with_likelihood,
 )
 from .targets import name_of, resolve, target_names
 from .trace import Scores
-from .training import BATCH_SIZE, Epoch, Progress, optimize
+from .training import Epoch, Progress
 
-CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
-"""What a run writes into its folder."""
-LOCK = ".lock"
 ROWS = 1000
 """Data encoded at a time."""
 
@@ -218,8 +220,9 @@ def train(
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     claimed = out is None and not resume
     folder = (
-        _claim(Path("runs") / name_of(target or "")) if claimed else Path(out or Path("runs") / name_of(target or ""))
+        claim(Path("runs") / name_of(target or "")) if claimed else Path(out or Path("runs") / name_of(target or ""))
     )
+    begun = resume
     try:
         if resume:
             spec, schema = read_spec(folder, parts)
@@ -229,40 +232,29 @@ def train(
         else:
             spec = resolve(target or "", sets, parts, data)
             told = {"on_start": on_start, "on_epoch": on_epoch, "on_progress": on_progress}
-            spec = _stacked(spec, folder, overwrite=overwrite, parts=parts, **told)
+            spec = _stacked(spec, folder, capped=data is not None, overwrite=overwrite, parts=parts, **told)
             dataset = load_data(spec, parts)
-            schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset))
-            spec = _completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
-        device = resolve_device(spec.training.device)
-        model = build_model(spec.model, schema, spec.training.seed, parts)
-        held_out = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
-        train_data = to_device(dataset, "train", spec.data.treatment, device)
-        held_data = to_device(dataset, held_out, spec.data.treatment, device) if held_out in dataset.splits else None
-        labelled = held_data
-        if isinstance(model, SemiSupervisedVAE):
-            labels = len(train_data) if spec.data.labels is None else spec.data.labels
-            classes, first = len(schema.classes), min(spec.training.labelled, labels)
-            if first >= (spec.training.batch_size or 0):
-                raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
-            train_data = partly_labelled(train_data, labels, first, classes, spec.data.seed)
-            held_data = replace(held_data, y=None) if held_data is not None else None
+            schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset, parts))
+            spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
+        ready = make_ready(spec, schema, dataset, parts)
         newest = Checkpoints(folder / "checkpoints").newest() if resume else None
         done = newest[1].epoch if newest else 0
         if done > spec.training.epochs:
             asked = f"training.epochs is {spec.training.epochs}"
             raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
-        run = Run(folder, spec, schema, model, parts, dataset)
-        draw = watch(run, held_out)
+        run = Run(folder, spec, schema, ready.model, parts, dataset)
+        draw = watch(run, ready.split)
 
         def look(scored: VAE, epoch: int) -> dict[str, float]:
-            return draw(scored, epoch) | (label_scores(scored, labelled) if labelled is not None else {})
+            return draw(scored, epoch) | (label_scores(scored, ready.labelled) if ready.labelled is not None else {})
 
         with ExitStack() as held:
 
             def start() -> None:
-                held.enter_context(_locked(folder))
+                nonlocal begun
+                held.enter_context(locked(folder))
                 if not resume:
-                    _prepare_folder(folder, overwrite)
+                    clear(folder, overwrite)
                 else:
                     drop_temporaries(folder)
                     history.drop_after(folder, done)
@@ -270,70 +262,88 @@ def train(
                         # From here on the states are newer; without it, they are what a run that is cut off loads as.
                         (folder / "weights.safetensors").unlink(missing_ok=True)
                 write_atomic(folder / "spec.json", to_json(spec, schema))
+                begun = True
                 on_start(folder, spec, dataset)
 
             def record(records: list[Epoch]) -> None:
                 history.append(folder, records)
                 on_epoch(records)
 
-            optimize(
-                model,
-                train_data,
-                held_data,
-                build_objective(spec, parts),
-                spec.training,
-                split=held_out,
+            ready.optimize(
                 folder=folder,
                 resume=newest is not None,
-                parts=parts,
                 on_start=start,
                 on_epoch=record,
                 on_look=look,
                 on_progress=on_progress,
             )
-    except BaseException:
+    except BaseException as error:
         if claimed:
             with suppress(OSError):  # empty only where nothing has been written
                 os.removedirs(folder)
+        if isinstance(error, KeyboardInterrupt) and not begun:
+            raise NotBegunError from error
         raise
     return replace(run, loaded=None)
 
 
-def ensure(target: str, folder: Path, *, overwrite: bool = False, **options: Any) -> Run:
+def ensure(target: str | Spec, folder: Path, *, overwrite: bool = False, **options: Any) -> Run:
     """The run of `target` in `folder`: as it is if it is finished, gone on with if it was begun, else trained.
 
     `options` are those of `train`; the data of a run that is there must be those asked for.
     """
-    if overwrite or not _is_run(folder):
+    if overwrite or not is_run(folder):
         return train(target, folder, overwrite=overwrite, **options)
-    return train(target, folder, resume=True, **{key: value for key, value in options.items() if key != "sets"})
+    return train(target, folder, resume=True, **options)
 
 
-def _stacked(spec: Spec, folder: Path, **options: Any) -> Spec:
-    """`spec` with the folder of the run whose codes it takes; that of a recipe is `ensure`d beside `folder`."""
-    name = spec.data.codes
+def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: Parts, **told: Any) -> Spec:
+    """`spec` with the folder of the run whose codes it takes; that of a recipe is `ensure`d beside `folder`, once
+    nothing that can be known before speaks against the run on its codes.
+    """
+    data, name = spec.data, spec.data.codes
     if name is None:
         return spec
-    if name in RECIPES:
-        seed = f"training.seed={spec.training.seed}"
-        path = ensure(name, folder.with_name(f"{folder.name}-{name}"), data=spec.data.name, sets=[seed], **options).path
-    elif _is_run(Path(name)):
-        path = Path(name)
-    else:
-        raise ValueError(f"data.codes is {shown(name)}: neither a run's folder nor a recipe")
-    return spec.model_copy(update={"data": spec.data.model_copy(update={"codes": str(path.resolve())})})
+    if name not in RECIPES:
+        if folder.resolve() in runs_below(name, parts):
+            raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
+        return spec
+    check_free(folder, overwrite)
+    given = {key: getattr(data, key) for key in (*READING, "labels", "seed")}
+    sets = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    sets += [f"training.{key}={getattr(spec.training, key)}" for key in ("seed", "device")]
+    first = resolve(name, sets, parts, data.name)
+    path = folder.resolve()
+    path = path.with_name(f"{path.name}-{name}")
+    if is_run(path) and not overwrite:
+        check_same_spec(path, first, parts)
+    _rehearse(spec, first, capped, parts)
+    ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, **told)
+    found = read_as_below(data.model_copy(update={"codes": str(path)}), parts)
+    return spec.model_copy(update={"data": found})
 
 
-def _completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:
-    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is, also its own if
-    `capped`.
-    """
-    spec = with_likelihood(spec, schema.domain, parts)
-    asked = spec.training.batch_size
-    if asked is None or capped:
-        training = spec.training.model_copy(update={"batch_size": min(asked or BATCH_SIZE, rows)})
-        spec = spec.model_copy(update={"training": training})
-    return spec
+def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts) -> None:
+    """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
+    dataset = load_data(first, parts)
+    schema = schema_of(dataset, first.data.treatment)
+    first = completed(first, schema, len(dataset.splits["train"]), parts, capped=True)
+    model = build_model(first.model, schema, first.training.seed, parts)
+    codes = codes_of(Run(Path(spec.data.codes or ""), first, schema, model, parts, dataset))
+    schema = schema_of(codes, spec.data.treatment)
+    spec = completed(spec, schema, len(codes.splits["train"]), parts, capped)
+
+    def stop() -> None:
+        raise _RehearsedError
+
+    ready = make_ready(spec, schema, codes, parts)
+    watch(Run(Path(), spec, schema, ready.model, parts, codes), ready.split)
+    with suppress(_RehearsedError):
+        ready.optimize(on_start=stop)
+
+
+class _RehearsedError(Exception):
+    """All has been checked that is checked before a training begins."""
 
 
 def _check_same(
@@ -349,24 +359,6 @@ def _check_same(
     if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
         can = "only the number of epochs and the device can change"
         raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Inside, `folder` is there and no other process trains into it; the system lets go of the lock of a killed one."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; name a folder for the run")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"another process is training into {folder}; wait for it, or name another folder") from None
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
 
 
 def _class_of(label: str | int, names: tuple[str, ...]) -> int:
@@ -399,44 +391,25 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
 
 
-def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
-    """Spec and schema of the run in `folder`; `RunError`, one line, where there is none."""
-    path = folder / "spec.json"
-    try:
-        return from_json(path.read_text(encoding="utf-8"), parts)
-    except FileNotFoundError:
-        raise RunError(f"{folder} is no run: it has no spec.json") from None
-    except NotADirectoryError:
-        raise RunError(f"{folder} is no run: it is a file") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
 def load_data(spec: Spec, parts: Parts = PARTS) -> Dataset:
     """The dataset that `spec` names, or the codes that a run gives it."""
     data = spec.data
     if data.codes is not None:
+        runs_below(data.codes, parts)
         return codes_of(load_run(data.codes, parts=parts))
-    names = ("label", "domain", "levels", "train", "validation", "test", "seed")
-    options = {key: getattr(data, key) for key in names}
+    options = {key: getattr(data, key) for key in (*READING, "seed")}
     return load(data.name, **{key: value for key, value in options.items() if value is not None})
 
 
 def _same_data(folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS) -> Dataset:
     dataset = load_data(spec, parts)
-    if _fingerprint(spec, dataset) != schema.fingerprint:
+    if _fingerprint(spec, dataset, parts) != schema.fingerprint:
         raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
     return dataset
 
 
-def _fingerprint(spec: Spec, dataset: Dataset) -> str:
-    """That of the stored values; of codes, of what makes them, since their last bits depend on the machine."""
-    if spec.data.codes is None:
-        return fingerprint(dataset)
-    folder = Path(spec.data.codes)
-    made = hashlib.sha256((folder / "weights.safetensors").read_bytes())
-    made.update(read_spec(folder)[1].fingerprint.encode())
-    return made.hexdigest()
+def _fingerprint(spec: Spec, dataset: Dataset, parts: Parts) -> str:
+    return fingerprint(dataset) if spec.data.codes is None else fingerprint_of_codes(spec.data.codes, parts)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -448,42 +421,3 @@ def fingerprint(dataset: Dataset) -> str:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
-
-
-def _claim(folder: Path) -> Path:
-    """`folder` or the first of folder-2, folder-3, … that is not there, made: no other process can have it too."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    number, free = 1, folder
-    while True:
-        try:
-            free.mkdir()
-            return free
-        except FileExistsError:
-            number += 1
-            free = folder.with_name(f"{folder.name}-{number}")
-
-
-def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    for stray in folder.glob(".spec.json.*.tmp"):  # of a run that was killed at its very start
-        stray.unlink(missing_ok=True)
-    if all(path.name == LOCK for path in folder.iterdir()):
-        return
-    if not _is_run(folder):
-        raise RunError(f"{folder} is not empty and is no run; name another folder")
-    if not overwrite:
-        raise RunError(f"{folder} holds a run already; add --resume to go on with it, or --overwrite to replace it")
-    # Only what a run writes, spec.json last: what else lies there is the user's, and a kill in between leaves a run.
-    for name in CONTENTS:
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether there is a spec.json as vaekit writes them: other programs have files of that name too."""
-    try:
-        values = json.loads((folder / "spec.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and {"format", "spec", "schema"} <= values.keys()

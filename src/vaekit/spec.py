@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import tomllib
@@ -67,7 +68,8 @@ class DataSpec(_Strict):
 
     `train`, `validation` and `test` are numbers of rows, as `vaekit.load_dataset` takes them. `labels` is how many of
     the training labels are seen, by a model that has a classifier. With `codes`, a run's folder, or a recipe that is
-    trained on the data first, the data are the codes that it gives them.
+    trained on the data first, the data are the codes that it gives them; other options than `labels` and `seed` then
+    say how the data of that run are read.
     """
 
     name: str = "digits"
@@ -82,6 +84,13 @@ class DataSpec(_Strict):
     binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
     dequantize: bool = False
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _codes_are_as_they_are(self) -> DataSpec:
+        if self.codes is not None and (self.binarize or self.dequantize):
+            key = "binarize" if self.binarize else "dequantize"
+            raise ValueError(f"{key} is set beside codes, which are real numbers; unset one")
+        return self
 
     @property
     def treatment(self) -> Treatment:
@@ -238,6 +247,7 @@ def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spe
 def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
     """`spec` with the changes of `sets`, as in `parse_toml`."""
     values = spec.model_dump()
+    values["data"] = spec.data.model_dump(exclude_unset=True)  # what is not said may be that of the run of data.codes
     for each in sets:
         _override(values, each)
     return parse(values, parts)
@@ -324,6 +334,11 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
     for key in ("condition", "classifier"):
         if getattr(spec, key) and not schema.condition:
             raise ValueError(f"model.{key} is set, but the data have no labels; give data.label, or unset model.{key}")
+    for name, latent in spec.latents.items() if spec.auxiliary else ():
+        prior = parts.priors.get(latent.prior.name)
+        if prior and "encoder" in inspect.signature(prior).parameters:
+            needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
+            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or unset model.auxiliary")
     if spec.classifier and not schema.classes:
         raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
     modelled = spec.classifier is not None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from .codes import read_as_below
 from .datasets import DATASETS
 from .errors import unknown
 from .parts import PARTS, Parts
@@ -19,21 +20,26 @@ def resolve(
     """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a
     spec itself; with `data`, that spec on other data.
 
-    A path to data becomes absolute, so that the run finds them from any folder.
+    A path to data, or to a run whose codes are the data, becomes absolute, so that the run finds them from any folder.
     """
     if data is not None:
         target = _on(resolve(target, (), parts), str(data))
     spec = changed(target, sets, parts) if isinstance(target, Spec) else parse_toml(_toml(str(target)), sets, parts)
     path = Path(spec.data.name).expanduser()
-    if spec.data.name in DATASETS or not path.exists():
-        return spec
-    found = spec.data.model_copy(update={"name": str(path.resolve())})
+    found = spec.data
+    if found.name not in DATASETS and path.exists():
+        found = found.model_copy(update={"name": str(path.resolve())})
+    if found.codes is not None and found.codes not in RECIPES:
+        found = read_as_below(found, parts)
     return spec.model_copy(update={"data": found})
 
 
 def _on(spec: Spec, data: str) -> Spec:
     if data == spec.data.name:
         return spec
+    if spec.data.codes is not None and spec.data.codes not in RECIPES:
+        which = f"data.codes, the run {spec.data.codes}, which is on {spec.data.name!r}"
+        raise ValueError(f"the data are given twice: {data!r}, and {which}; leave one out")
     title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
     return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
 

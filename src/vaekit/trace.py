@@ -40,6 +40,8 @@ class Latent:
     log_class: Tensor | None = None
     exact: bool = True
     """Whether a closed form of KL(q || p) holds: not where q or p depends on a draw that z was not drawn apart from."""
+    label: bool = False
+    """Whether it is the label of a model that classifies, which is data where it is seen."""
 
     @cached_property
     def closed_form(self) -> bool:
@@ -62,8 +64,19 @@ class Latent:
         return self.kl_terms.sum(-1)
 
     @property
+    def dimensions(self) -> int:
+        """The numbers in z that are free of each other: D, or of one-hots as many as are side by side."""
+        one_hots = 1 if self.q.has_enumerate_support else self.z.shape[-1]
+        return getattr(self.q, "groups", one_hots)
+
+    @property
+    def per_draw(self) -> bool:
+        """Whether q depends on draws of another latent, and its mean with it."""
+        return len(self.q.batch_shape) > (1 if self.log_class is None else 2)
+
+    @property
     def mean(self) -> Tensor:
-        """The mean of the posterior, (B, D)."""
+        """The mean of the posterior, (B, D); the average of those of S draws where it is one of each."""
         means = _expected(mean(self.q), self.log_class)
         return means.mean(0) if means.dim() == 3 else means
 
@@ -192,9 +205,19 @@ class JoinedLatent:
         return self.parts[0].name
 
     @property
-    def z(self) -> Tensor:
-        """Samples of the last part, for their size; those of the parts differ in what they are summed over."""
-        return self.parts[-1].z
+    def exact(self) -> bool:
+        """Whether a closed form of KL(q || p) holds in all parts."""
+        return all(part.exact for part in self.parts)
+
+    @property
+    def label(self) -> bool:
+        """Whether it is the label of a model that classifies."""
+        return self.parts[0].label
+
+    @property
+    def dimensions(self) -> int:
+        """The numbers in z that are free of each other."""
+        return self.parts[0].dimensions
 
     @property
     def kl_terms(self) -> Tensor:
@@ -255,6 +278,7 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     kls: dict[str, Tensor] = {}
+    means: dict[str, Tensor] = {}
     log_px = sum_w = sum_w2 = torch.zeros(())
     peak, done = torch.tensor(-math.inf), 0
     while True:
@@ -274,6 +298,10 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
                 kls[latent.name] = terms * samples
             else:
                 kls[latent.name] = kls.get(latent.name, 0) + draws * terms.mean(0)
+            if latent.per_draw:
+                means[latent.name] = means.get(latent.name, 0) + draws / samples * latent.mean.to(exact)
+            elif not done:
+                means[latent.name] = latent.mean.to(exact)
         done += chunk
         if done >= samples:
             break
@@ -283,7 +311,7 @@ def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
         kl_terms={name: total / samples for name, total in kls.items()},
         log_prob=peak + sum_w.log() - math.log(samples),
         log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
-        latent_mean=torch.cat([latent.mean for latent in t.latents], -1).to(exact),
+        latent_mean=torch.cat(list(means.values()), -1),
     )
 
 
@@ -312,7 +340,9 @@ def plan(
     def used(rows: int, draws: int) -> int:
         with _OutputBytes() as counter, torch.no_grad():
             t = trace(x[:1].repeat_interleave(rows, 0), None if y is None else y[:1].repeat_interleave(rows, 0), draws)
-            _ = t.log_weight, t.kl
+            # A mean may be drawn, `DRAWS` at once; twice that, since flows hold on to theirs until cycles are freed.
+            # Below is room for the means that are the same for all draws.
+            _ = t.log_weight, t.kl, [each.q.sample(torch.Size((2 * DRAWS,))) for each in t.latents if each.per_draw]
         return counter.total
 
     one = used(1, 1)

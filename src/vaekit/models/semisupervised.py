@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from ..distributions import Point, RelaxedOneHot, mean, seeded
 from ..networks import evaluating
 from ..trace import JoinedTrace, Latent, Trace
-from .vae import VAE
+from .vae import VAE, beside
 
 LABEL, AUXILIARY = "y", "a"
 """The names of these latents in a trace."""
@@ -41,6 +41,9 @@ class SemiSupervisedVAE(VAE):
     the label is seen, the bound is that of log p(x, y); where it is not, y is summed out exactly, and the bound is that
     of log p(x). With an `auxiliary` latent (Maaløe et al. 2016) encoder and classifier get a as well, so that their
     conditions are (y, a) and a; with its `skip` the decoder's is (y, a) too. All else is as in `VAE`.
+
+    Where the label is seen, its bound says nothing of q(y given x): train with `SemiSupervised`, which adds the
+    classifier's cross-entropy there, not with the plain `ELBO`, by which the classifier learns from other rows alone.
 
     Without y, what is asked about data is about x alone: `score` and `log_prob` sum y out, `encode` and `reconstruct`
     take the likeliest class, `sample` draws it. `decode` needs y.
@@ -78,7 +81,7 @@ class SemiSupervisedVAE(VAE):
         return parts[0] if len(parts) == 1 else JoinedTrace(tuple(parts))
 
     def _traced(self, x: Tensor, y: Tensor | None, samples: int) -> Trace:
-        inputs = (x - self.location) / self.scale if self.scaled else x
+        inputs = self._inputs(x)
         shape, p_y = torch.Size((samples,)), RelaxedOneHot(self.label_logits)
         drawn: list[Tensor] = []
         q_a = None
@@ -92,40 +95,54 @@ class SemiSupervisedVAE(VAE):
             y = p_y.enumerate_support().unsqueeze(1)  # (K, 1, K)
             q_y = RelaxedOneHot(q_y.logits.unsqueeze(-3))
             log_class = q_y.log_prob(y)
-            label = Latent(LABEL, y.unsqueeze(0), q_y, p_y, log_class, exact=not drawn)
+            label = Latent(LABEL, y.unsqueeze(0), q_y, p_y, log_class, exact=not drawn, label=True)
         else:
             log_q_label = q_y.log_prob(y)
-            label = Latent(LABEL, y.unsqueeze(0), Point(y), p_y)
-        latents, conditions = [], _beside(y, *drawn)
-        features = self._network(self.encoder, inputs, conditions)
-        for name, posterior in self.posteriors.items():
-            q = posterior(features)
+            label = Latent(LABEL, y.unsqueeze(0), Point(y), p_y, label=True)
+        latents, conditions = [], beside(y, *drawn)
+        for name, q in self._posteriors(inputs, conditions).items():
             z = q.rsample(torch.Size() if drawn else shape)
             latents.append(Latent(name, z, q, self.priors[name](y), log_class))
-        codes = _beside(*(latent.z for latent in latents))
+        codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         if self.auxiliary and q_a:
-            given = (codes, y) if self.auxiliary.skip else (inputs, _beside(y, codes))
+            given = (codes, y) if self.auxiliary.skip else (inputs, beside(y, codes))
             p_a: Distribution = self.auxiliary.prior(self._network(self.auxiliary.generator, *given))
             latents.append(Latent(AUXILIARY, drawn[0], q_a, p_a, log_class, exact=False))
         skips = self.auxiliary is not None and self.auxiliary.skip
         return Trace(x, self._likelihood(codes, conditions if skips else y), tuple(latents), log_q_label)
 
-    def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
-        inputs = (x - self.location) / self.scale if self.scaled else x
+    def _posteriors(self, inputs: Tensor, conditions: Tensor) -> dict[str, Distribution]:
+        """Each q(z given x, conditions), of the batch shape of them all, whatever of it the encoder ignores."""
+        features, found = self._network(self.encoder, inputs, conditions), {}
+        lead = torch.broadcast_shapes(conditions.shape[:-1], inputs.shape[:1])
+        for name, posterior in self.posteriors.items():
+            q = posterior(features)
+            if q.batch_shape != lead:
+                q = posterior(features.expand(*lead, *features.shape[len(q.batch_shape) :]))
+            found[name] = q
+        return found
+
+    def _posterior(self, x: Tensor, y: Tensor | None, samples: int | None = None) -> dict[str, Distribution]:
+        inputs = self._inputs(x)
         if y is None:
             y = self._one_hot(self.classify(x).argmax(-1))
         if self.auxiliary:
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
-            y = _beside(y, mean(q))  # type: ignore[arg-type]
-        features = self._network(self.encoder, inputs, y)
-        return {name: posterior(features) for name, posterior in self.posteriors.items()}
+            a = mean(q) if samples is None else q.sample(torch.Size((samples,)))
+            y = beside(y, a)  # type: ignore[arg-type]
+        return self._posteriors(inputs, y)  # type: ignore[arg-type]
+
+    def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
+        if self.auxiliary is None:
+            return super()._drawn(x, y, samples)
+        return [q.sample() for q in self._posterior(x, y, samples).values()]
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:
             return self._likelihood(z, y)
         p = self.auxiliary.prior(self._network(self.auxiliary.generator, z, y))
-        return self._likelihood(z, _beside(y, p.sample() if draw else mean(p)))  # type: ignore[arg-type]
+        return self._likelihood(z, beside(y, p.sample() if draw else mean(p)))  # type: ignore[arg-type]
 
     @property
     def conditional(self) -> bool:
@@ -160,15 +177,10 @@ class SemiSupervisedVAE(VAE):
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
         x, _ = self._checked(x, None)
-        inputs = (x - self.location) / self.scale if self.scaled else x
+        inputs = self._inputs(x)
         with seeded(seed), evaluating(self):
             if self.auxiliary is None:
                 return self._network(self.classifier, inputs, None).softmax(-1)
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
             a = mean(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
             return self._network(self.classifier, inputs, a).softmax(-1).mean(0)
-
-
-def _beside(*values: Tensor) -> Tensor:
-    lead = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
-    return torch.cat([value.expand(*lead, -1) for value in values], -1)

@@ -115,11 +115,17 @@ class VAE(nn.Module):
             log_class = posteriors[summed].log_prob(classes)
             z = {name: drawn.unsqueeze(1) for name, drawn in z.items()} | {summed: classes.unsqueeze(0)}
         latents = tuple(Latent(name, z[name], q, self.priors[name](y), log_class) for name, q in posteriors.items())
-        return Trace(x, self._likelihood(_side_by_side([latent.z for latent in latents]), y), latents)
+        return Trace(x, self._likelihood(beside(*(latent.z for latent in latents)), y), latents)
 
     def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
-        features = self._network(self.encoder, (x - self.location) / self.scale if self.scaled else x, y)
+        features = self._network(self.encoder, self._inputs(x), y)
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
+
+    def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
+        return [q.sample(torch.Size((samples,))) for q in self._posterior(x, y).values()]
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        return (x - self.location) / self.scale if self.scaled else x
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         parameters = self._network(self.decoder, z, y)
@@ -162,9 +168,9 @@ class VAE(nn.Module):
         """
         x, y = self._checked(x, y)
         with seeded(seed), evaluating(self):
-            q = self._posterior(x, y).values()
-            parts = [mean(each) if samples is None else each.sample(torch.Size((samples,))) for each in q]
-        return torch.cat(parts, -1)
+            if samples is None:
+                return torch.cat([mean(q) for q in self._posterior(x, y).values()], -1)
+            return torch.cat(self._drawn(x, y, samples), -1)
 
     @torch.no_grad()
     def decode(
@@ -336,7 +342,8 @@ class VAE(nn.Module):
         return given.to(self.scale.dtype).expand(n, -1)
 
 
-def _side_by_side(values: list[Tensor]) -> Tensor:
+def beside(*values: Tensor) -> Tensor:
+    """Values (…, D) side by side in their last dimension, those before it broadcast."""
     if len(values) == 1:
         return values[0]
     lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))

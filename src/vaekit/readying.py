@@ -1,0 +1,96 @@
+"""What a training takes, made from a spec and its data, and checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from .checkpoint import State
+from .datasets import Dataset
+from .datasets.tensors import PartlyLabelled, TensorSplit, partly_labelled, to_device
+from .devices import resolve_device
+from .distributions import seeded
+from .models import VAE, SemiSupervisedVAE
+from .objectives import Objective, samples_of
+from .parts import Parts
+from .spec import Schema, Spec, TrainingSpec, build_model, build_objective, with_likelihood
+from .training import BATCH_SIZE, optimize
+
+
+def completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:
+    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is, also its own if
+    `capped`.
+    """
+    spec = with_likelihood(spec, schema.domain, parts)
+    asked = spec.training.batch_size
+    if asked is None or capped:
+        training = spec.training.model_copy(update={"batch_size": min(asked or BATCH_SIZE, rows)})
+        spec = spec.model_copy(update={"training": training})
+    return spec
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is trained: the model, what it is trained on, and the data called `split` that are held out, if any."""
+
+    model: VAE
+    objective: Objective
+    options: TrainingSpec
+    parts: Parts
+    train: TensorSplit
+    split: str
+    held_out: TensorSplit | None
+    labelled: TensorSplit | None
+    """The held-out data with their labels, which the model may not see."""
+
+    def optimize(self, **told: Any) -> State:
+        """Train the model, `told` what else `vaekit.training.optimize` takes."""
+        return optimize(
+            self.model,
+            self.train,
+            self.held_out,
+            self.objective,
+            self.options,
+            split=self.split,
+            parts=self.parts,
+            **told,
+        )
+
+
+def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Ready:
+    """All that a training of `spec` takes; `ValueError` where its parts or its labels do not fit together."""
+    device = resolve_device(spec.training.device)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
+    split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
+    train_data = to_device(dataset, "train", spec.data.treatment, device)
+    labelled = to_device(dataset, split, spec.data.treatment, device) if split in dataset.splits else None
+    held_out = labelled
+    if spec.data.labels is not None and spec.model.condition:
+        raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; unset one")
+    classifies = isinstance(model, SemiSupervisedVAE)
+    if classifies or spec.data.labels is not None:
+        labels = len(train_data) if spec.data.labels is None else spec.data.labels
+        first = min(spec.training.labelled, labels)
+        if classifies and first >= (spec.training.batch_size or 0):
+            raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
+        partly = partly_labelled(train_data, labels, first, len(schema.classes), spec.data.seed)
+        if classifies:
+            train_data = partly
+            held_out = replace(labelled, y=None) if labelled is not None else None
+    ready = Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
+    _try(ready, spec, schema)
+    return ready
+
+
+def _try(ready: Ready, spec: Spec, schema: Schema) -> None:
+    """Take the loss of two rows, beside labelled ones if there are any: an objective may refuse the model's traces.
+
+    On another model of the same spec: nothing of the one that is to be trained may change.
+    """
+    trial = build_model(spec.model, schema, spec.training.seed, ready.parts).to(ready.train.x.device).train()
+    rows = 2 + (ready.train.first if isinstance(ready.train, PartlyLabelled) else 0)
+    with seeded(spec.training.seed):
+        x, y = ready.train.training_batch(torch.arange(min(rows, len(ready.train)), device=ready.train.x.device))
+        ready.objective(trial.trace(x, y, samples_of(ready.objective)), 0.0)
