@@ -81,9 +81,9 @@ class ELBO:
 class SemiSupervised(ELBO):
     """The ELBO, with the cross-entropy of q(y given x) where labels are seen (Kingma et al. 2014, eq. 9).
 
-    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Their alpha =
-    0.1 N weighs the sum over labelled data against the sum over all: with as many labelled as other rows in a batch, 50
-    of them each, and N / N_l = 500, that is 0.1 · 500 · 50 / 100 = 25 here.
+    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Theirs is 0.1
+    N / L for each of L labels among N data; here, where a half of each batch is labelled, half of that: with 100 labels
+    of 60,000 it is 0.1 · 600 / 2 = 30.
     """
 
     classification: float = 1.0

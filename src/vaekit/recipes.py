@@ -308,7 +308,7 @@ report = ["pairs", "cluster-grid"]
 """
 
 CLUSTER_MNIST = """
-title = "Clusters without labels by a mixture prior fitted to the codes; grey pixels as Bernoulli, no likelihood"
+title = "Clusters without labels: nearly an autoencoder, then a mixture prior fitted to its codes; no likelihood"
 source = "Jiang et al. 2017 (VaDE)"
 
 [data]
@@ -323,12 +323,16 @@ likelihood = "bernoulli"
 
 [model.latents.z]
 size = 10
-prior = { name = "mixture", components = 10, fit_after = 0.5 }
+prior = { name = "mixture", components = 10, fit_after = 0.4545 }
+
+[objective]
+name = "elbo"
+beta = { name = "geometric", start = 1e-3, end = 1.0, stages = 2, base = 1.2 }
 
 [training]
-epochs = 60
+epochs = 80
 batch_size = 128
-learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
+learning_rate = 1e-3
 
 [pictures]
 report = ["cluster-grid", { name = "cluster-grid", show = "data" }]
