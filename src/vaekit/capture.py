@@ -72,12 +72,8 @@ def python_state(objects: Sequence[object]) -> list[object]:
     state: list[object] = []
     for root in objects:
         for each in root.modules() if isinstance(root, nn.Module) else [root]:
-            kept = (
-                {name: value for name, value in vars(each).items() if name not in _HIDDEN}
-                if hasattr(each, "__dict__")
-                else {}
-            )
-            state.append((id(each), [(name, _identity(value)) for name, value in kept.items()]))
+            kept = [(n, _identity(value)) for n, value in getattr(each, "__dict__", {}).items() if n not in _HIDDEN]
+            state.append((id(each), kept))
             if isinstance(each, nn.Module):
                 tensors = [*each._parameters.items(), *each._buffers.items()]
                 state.append((each.training, [(n, id(t), t is not None and t.requires_grad) for n, t in tensors]))

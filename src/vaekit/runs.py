@@ -219,9 +219,8 @@ def train(
         )
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     claimed = out is None and not resume
-    folder = (
-        claim(Path("runs") / name_of(target or "")) if claimed else Path(out or Path("runs") / name_of(target or ""))
-    )
+    usual = Path("runs") / name_of(target or "")
+    folder = claim(usual) if claimed else Path(out or usual)
     begun = resume
     try:
         if resume:

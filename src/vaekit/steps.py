@@ -63,10 +63,11 @@ class Step:
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
-        before = python_state(self.advancing)
+        recorded = number >= EAGER_STEPS and len(index) == self.batch_size and self.recordable
+        before = python_state(self.advancing) if recorded else []
         for module in self.advancing:
             module.advance(progress)
-        if number >= EAGER_STEPS and len(index) == self.batch_size and self.recordable:
+        if recorded:
             try:
                 if python_state(self.advancing) != before:
                     raise NotCapturableError("a part's `advance` changes more than the values of its buffers")
@@ -138,9 +139,7 @@ class Step:
         for taken, replayed in zip(*found, strict=True):
             apart = float((taken - replayed).norm())
             if not apart <= tolerance * float(taken.norm()) + 1e-6:
-                raise NotCapturableError(
-                    "its recording gives other numbers than itself; does it change, or read clocks?"
-                )
+                raise NotCapturableError("taken again, the step gives other numbers")
 
     @torch.no_grad()
     def _replay(self, index: Tensor, progress: float) -> Terms:

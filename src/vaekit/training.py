@@ -205,10 +205,9 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
         if after is None or not (epoch - 1) / epochs < after <= epoch / epochs:
             continue
         rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
-        with evaluating(model):
-            for index in rows.split(LOOK_ROWS):
-                x, y = train.batch(index)
-                codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
+        for index in rows.split(LOOK_ROWS):
+            x, y = train.batch(index)
+            codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
         prior.fit(model.split(torch.cat(codes))[name], seed)
         if "average" in models:
             average: Any = models["average"]

@@ -89,8 +89,8 @@ class PartlyLabelled(TensorSplit):
         passes = math.ceil(len(others) * self.first / len(self.labelled))
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)
-        device = self.x.device
-        return [_moved(torch.cat(pair), device) for pair in zip(labelled, others, strict=False)]
+        batches = [torch.cat(pair) for pair in zip(labelled, others, strict=False)]
+        return _moved(torch.cat(batches), self.x.device).split([len(batch) for batch in batches])
 
     def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         x, y = self.batch(index)

@@ -72,7 +72,7 @@ class SemiSupervisedVAE(VAE):
         self, x: Tensor, y: Tensor | None = None, samples: int = 1, sum_classes: bool = True
     ) -> Trace | JoinedTrace:
         """The trace of x (B, *event), the first L <= B of them with their labels y (L,) or (L, K), summed out for the
-        others.
+        others, whatever `sum_classes` says.
         """
         x, y = x.to(self.scale.dtype), self._one_hot(y)
         seen = 0 if y is None else len(y)

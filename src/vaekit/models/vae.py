@@ -285,7 +285,10 @@ class VAE(nn.Module):
 
     @property
     def has_clusters(self) -> bool:
-        """Whether `clusters` has an answer: one discrete latent of one group, or a prior that is a mixture."""
+        """Whether it is made to cluster: by a discrete latent of one group, or a prior that learns a mixture.
+
+        A VampPrior is not: of its hundreds of pseudo-inputs `clusters` only says which is nearest.
+        """
         discrete = (getattr(posterior, "groups", 0) == 1 for posterior in self.posteriors.values())
         return any(discrete) or any(isinstance(prior, MixturePrior) for prior in self.priors.values())
 
