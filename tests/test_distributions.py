@@ -31,6 +31,7 @@ from vaekit.distributions import (
     RelaxedOneHot,
     Scaled,
     TiltedUniform,
+    TriangularNormal,
     checked_clamp,
     independent,
     kl,
@@ -463,6 +464,24 @@ def test_kl_of_one_distribution_for_many_priors():
     q = MultivariateNormal(q.loc[0], scale_tril=q.scale_tril[0])
     for got, loc, variance in zip(kl(q, many), many.mean, many.variance, strict=True):
         assert torch.allclose(got, kl_divergence(q, MultivariateNormal(loc, torch.diag(variance))))
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_triangular_normal_is_torchs(size: int):
+    theirs = full_rank(0, rows=3, size=size)
+    ours = TriangularNormal.of(theirs)
+    z = torch.randn(7, 3, size)
+    assert torch.equal(ours.scale_tril, theirs.scale_tril)
+    for one, other in ((ours, theirs), (ours.expand((4, 3)), theirs.expand((4, 3)))):
+        assert torch.allclose(one.covariance_matrix, other.covariance_matrix)
+        assert torch.allclose(one.entropy(), other.entropy())
+        for shape in ((), (1,), (2,), (2, 3)):
+            draws = []
+            for q in (one, other):
+                with seeded(1):
+                    draws.append(q.rsample(shape))
+            assert torch.allclose(*draws)
+    assert torch.allclose(ours.log_prob(z), theirs.log_prob(z))
 
 
 def test_no_closed_form_is_none():

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, MultivariateNormal, Normal
+from torch.distributions import Distribution, Normal
 
-from .distributions import RelaxedOneHot, checked_clamp, checked_groups, independent
+from .distributions import RelaxedOneHot, TriangularNormal, checked_clamp, checked_groups, independent
 from .flows import coupling_flow
 from .networks import MLP
 from .schedules import Constant, Schedule
@@ -98,13 +98,9 @@ class FullRankNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        factor = torch.diag_embed((0.5 * log_variance.clamp(*self.clamp)).exp())
-        if self.off_diagonal is not None:
-            rows, columns = self.rows_columns.unbind()
-            below = self.off_diagonal(features)
-            flat = torch.zeros_like(factor).flatten(-2).index_copy(-1, rows * self.latent + columns, below)
-            factor = factor + flat.unflatten(-1, (self.latent, self.latent))
-        return MultivariateNormal(loc, scale_tril=factor, validate_args=False)
+        diagonal = (0.5 * log_variance.clamp(*self.clamp)).exp()
+        below = self.off_diagonal(features) if self.off_diagonal else diagonal[..., :0]
+        return TriangularNormal(loc, diagonal, below, self.rows_columns)
 
 
 class RelaxedCategorical(nn.Module):
