@@ -23,7 +23,7 @@ from torch import Tensor
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
 from vaekit.domains import Domain
-from vaekit.evaluation import evaluate
+from vaekit.evaluation import evaluate, mean_pass
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE
 from vaekit.networks import MLP
@@ -223,3 +223,19 @@ def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str):
     assert peak_bytes(lambda: model.score(x, samples=40, memory=memory)) < memory + x.nbytes
     # The bound is what holds it: with twenty times the memory it takes more.
     assert peak_bytes(lambda: evaluate(model, data, 40, memory=20 * memory)) > memory
+
+
+def test_pass_at_the_mean_is_the_bound_without_the_spread():
+    model = model_of()
+    data = split_of(data_of(model.domain, (50, 4)), model.domain)
+    with torch.no_grad():
+        z = model.encode(data.x)
+        by_hand = float(model._likelihood(z, None).log_prob(data.x.double()).mean())
+    got, sampled = mean_pass(model, data), evaluate(model, data, 400)
+    assert got["mean_reconstruction"] == pytest.approx(by_hand, rel=1e-12)
+    assert got["mean_elbo"] == pytest.approx(by_hand - sampled.kl, rel=1e-12)
+    head = model.posteriors["z"].head
+    head.weight.data[2:] = 0.0  # of the log-variances
+    head.bias.data[2:] = -10.0
+    narrow = evaluate(model, data, 400)
+    assert mean_pass(model, data)["mean_elbo"] == pytest.approx(narrow.elbo, abs=0.01)

@@ -15,7 +15,8 @@ from .datasets.tensors import TensorSplit, as_split
 from .distributions import seeded
 from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
-from .models.vae import MEMORY
+from .models.vae import MEMORY, beside
+from .networks import evaluating
 from .trace import Scores
 
 ACTIVE = 0.01
@@ -103,6 +104,25 @@ def evaluate(
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
     )
+
+
+@torch.no_grad()
+def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
+    """What `model` gives with the posterior's mean in place of draws, averages over `data` in nats per datum.
+
+    "mean_reconstruction" is log p(x given z) there, "mean_elbo" that less the KL: a deterministic pass, which is often
+    taken for the bound but, since it leaves the spread of z out, is none of log p(x).
+    """
+    totals = _Totals()
+    with evaluating(model):
+        for x, y in data.blocks():
+            y = y if model.condition else None
+            trace = model.trace(x, y)
+            z = beside(*(latent.mean for latent in trace.latents))
+            reconstruction = model._likelihood(z, model._one_hot(y)).log_prob(trace.x)
+            kl = torch.stack([latent.kl.expand(1, len(x))[0] for latent in trace.latents]).sum(0)
+            totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)
+    return {name: float(totals.mean(name)) for name in ("mean_elbo", "mean_reconstruction")}
 
 
 @torch.no_grad()

@@ -13,9 +13,10 @@ from .datasets.tensors import PartlyLabelled, TensorSplit, partly_labelled, to_d
 from .devices import resolve_device
 from .distributions import seeded
 from .models import VAE, SemiSupervisedVAE
-from .objectives import Objective, samples_of
+from .objectives import Objective
 from .parts import Parts
 from .spec import Schema, Spec, TrainingSpec, build_model, build_objective, with_likelihood
+from .steps import traced
 from .training import BATCH_SIZE, optimize
 
 
@@ -70,6 +71,8 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     if spec.data.labels is not None and spec.model.condition:
         raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; unset one")
     classifies = isinstance(model, SemiSupervisedVAE)
+    if classifies and spec.training.mean_pass:
+        raise ValueError("training.mean_pass is for models without a classifier, whose posteriors are of x; unset it")
     if classifies or spec.data.labels is not None:
         labels = len(train_data) if spec.data.labels is None else spec.data.labels
         first = min(spec.training.labelled, labels)
@@ -93,4 +96,4 @@ def _try(ready: Ready, spec: Spec, schema: Schema) -> None:
     rows = 2 + (ready.train.first if isinstance(ready.train, PartlyLabelled) else 0)
     with seeded(spec.training.seed):
         x, y = ready.train.training_batch(torch.arange(min(rows, len(ready.train)), device=ready.train.x.device))
-        ready.objective(trial.trace(x, y, samples_of(ready.objective)), 0.0)
+        ready.objective(traced(trial, ready.objective, x, y), 0.0)

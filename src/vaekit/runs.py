@@ -46,7 +46,7 @@ from .datasets.tensors import TensorSplit, to_device
 from .devices import resolve_device
 from .distributions import seeded
 from .errors import NotBegunError, RunError, unknown
-from .evaluation import Evaluation, evaluate, label_scores
+from .evaluation import Evaluation, evaluate, label_scores, mean_pass
 from .folders import check_free, claim, clear, is_run, locked, read_spec
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
@@ -244,8 +244,13 @@ def train(
         run = Run(folder, spec, schema, ready.model, parts, dataset)
         draw = watch(run, ready.split)
 
-        def look(scored: VAE, epoch: int) -> dict[str, float]:
-            return draw(scored, epoch) | (label_scores(scored, ready.labelled) if ready.labelled is not None else {})
+        def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
+            data: Any = ready.train if split == "train" else ready.labelled
+            found = mean_pass(scored, data) if spec.training.mean_pass else {}
+            if split == "train":
+                return found
+            draw(scored, epoch)
+            return found | label_scores(scored, data)
 
         with ExitStack() as held:
 

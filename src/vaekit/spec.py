@@ -159,7 +159,8 @@ class ModelSpec(_Strict):
 class TrainingSpec(_Strict):
     """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights.
 
-    `labelled`: the rows of a batch that show their label, where `data.labels` of them are seen.
+    `labelled`: the rows of a batch that show their label, where `data.labels` of them are seen. `mean_pass`: whether to
+    measure after each epoch also what the posterior's mean in place of draws gives, on training rows and held-out ones.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -170,6 +171,7 @@ class TrainingSpec(_Strict):
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     early_stopping: Annotated[int, Field(ge=1)] | None = None
+    mean_pass: bool = False
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
     seed: Seed = 0
     device: str = "auto"

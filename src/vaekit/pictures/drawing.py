@@ -74,7 +74,7 @@ def draw(
     return figure
 
 
-def watch(run: Run, split: str) -> Callable[[VAE, int], dict[str, float]]:
+def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
     """What is called after each epoch with the model and the epoch's number, and draws what the run's spec asks for.
 
     The files are pictures/NAME_EPOCH.png, their name in the singular: sample_3.png. Data and noise are the same each
@@ -90,14 +90,13 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], dict[str, float]]:
     _wanted(run, run.spec.pictures.report)
     folder = run.path / FOLDER
 
-    def look(model: VAE, epoch: int) -> dict[str, float]:
+    def look(model: VAE, epoch: int) -> None:
         if wanted and epoch % run.spec.pictures.every == 0:
             folder.mkdir(exist_ok=True)
             subject = Subject(replace(run, model=model), split)
             for name, picture in wanted.items():
                 figure = picture(subject).draw(theme=plots.LIGHT)
                 write_figure(folder / f"{name.removesuffix('s')}_{epoch}.png", figure)
-        return {}
 
     return look
 

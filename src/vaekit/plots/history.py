@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..training import Epoch
 
 TITLES = {"elbo": "ELBO", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL", "iwae": "IWAE bound"}
+TITLES |= {"mean_elbo": "ELBO at the mean of q", "mean_reconstruction": "Reconstruction at the mean of q"}
 TITLES |= {"nmi": "Mutual information", "ari": "Rand index", "accuracy": "Accuracy", "error": "Classification error"}
 UNITLESS = ("beta", "nmi", "ari", "accuracy", "error")
 START = 0.1
