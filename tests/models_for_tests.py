@@ -50,6 +50,14 @@ EITHER = {"vamp"}
 """Priors of what the posterior is of."""
 
 
+CLUSTERED = {"mixture", "vamp", *DISCRETE_POSTERIORS}
+"""Parts by which a model has clusters."""
+CLUSTERING = "invariant-clusters"
+"""The objective that needs them."""
+OBJECTIVES = [name for name in PARTS.objectives if name != CLUSTERING]
+"""Those that any model will do for."""
+
+
 def fits(posterior: str, prior: str) -> bool:
     """Whether both are of classes, or neither is."""
     return prior in EITHER or (posterior in DISCRETE_POSTERIORS) == (prior in DISCRETE_PRIORS)

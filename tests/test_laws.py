@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from models_for_tests import (
+    OBJECTIVES,
     data_of,
     float64,
     gradient,
@@ -177,7 +178,7 @@ def test_dreg_has_less_variance_for_the_encoder_and_the_same_for_the_decoder():
             assert torch.allclose(one, other), name
 
 
-@pytest.mark.parametrize("objective", PARTS.objectives)
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize(("posterior", "prior"), [("full-rank-normal", "standard-normal"), ("flow", "mixture")])
 def test_every_term_is_nats_per_datum(objective: str, posterior: str, prior: str):
     model = model_of(posterior=posterior, prior=prior, latents={"z": 2, "w": 1})

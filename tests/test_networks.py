@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
+from torch import nn
 
 from vaekit.distributions import seeded
-from vaekit.networks import ACTIVATIONS, DECODERS, ENCODERS, MLP, ConvDecoder, ConvEncoder, activation_named
+from vaekit.networks import ACTIVATIONS, DECODERS, ENCODERS, MLP, BatchNorm, ConvDecoder, ConvEncoder, activation_named
 
 SIZES = st.integers(1, 13)
 
@@ -56,7 +57,35 @@ def test_activations_are_used(name: str):
     assert type(layers[1]) is type(activation_named(name))
 
 
+def test_batch_norm_is_torchs_over_all_leading_dimensions():
+    with seeded(0):
+        ours, theirs, x = BatchNorm(4), nn.BatchNorm1d(4), 3 * torch.randn(5, 6, 4) + 2
+    for _ in range(2):
+        assert torch.allclose(ours(x), theirs(x.view(30, 4)).view(5, 6, 4))
+    alone = ours(x[:1, 0])  # one row has no variance
+    assert torch.allclose(alone, theirs.eval()(x[0, :1]))
+    assert torch.equal(ours.running_mean, theirs.running_mean)
+    assert torch.allclose(ours.eval()(x)[2, 3], ours(x[2, 3][None])[0])
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+def test_layers_are_normalized(condition: int):
+    with seeded(0):
+        network = MLP((4,), (1,), condition, hidden=(5, 3), activation="identity", normalization="batch")
+        x, y = 7 * torch.randn(50, 4), torch.rand(50, condition) if condition else None
+    seen: list[torch.Tensor] = []
+    for layer in network.layers:
+        if isinstance(layer, BatchNorm):
+            layer.register_forward_hook(lambda module, given, result: seen.append(result))
+    network(x, y)
+    assert [each.shape for each in seen] == [(50, 5), (50, 3)]
+    for each in seen:
+        assert torch.allclose(each.mean(0), torch.zeros(each.shape[-1]), atol=1e-5)
+        assert torch.allclose(each.var(0, unbiased=False), torch.ones(each.shape[-1]), atol=1e-3)
+
+
 REFUSED = {
+    "normalization 'bacth' (did you mean 'batch'?)": lambda: MLP((2,), normalization="bacth"),
     "activation 'rleu' (did you mean 'relu'?)": lambda: MLP((2,), activation="rleu"),
     "hidden layer sizes must be at least 1, got [3, 0]": lambda: MLP((2,), hidden=(3, 0)),
     "channels must be one or more sizes": lambda: ConvEncoder((1, 4, 4), channels=()),

@@ -7,12 +7,14 @@ import math
 import pytest
 import torch
 from models_for_tests import data_of, float64, gradient, model_of, refuses
+from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
 
-from vaekit.distributions import Mixture, RelaxedOneHot, independent, seeded
-from vaekit.objectives import ELBO, IWAE, STL, DReG, log_mean_exp
+from vaekit.distributions import LogitBernoulli, Mixture, RelaxedOneHot, independent, seeded
+from vaekit.objectives import ELBO, IWAE, STL, DReG, InvariantClusters, log_mean_exp
 from vaekit.schedules import Linear
+from vaekit.steps import traced
 from vaekit.trace import Latent, Trace
 
 
@@ -136,6 +138,48 @@ def test_one_sample_dreg_is_stl():
         assert torch.allclose(results[0][name], results[1][name], rtol=1e-9, atol=1e-12), name
 
 
+def clusters_trace(own: Tensor, changed: Tensor) -> Trace:
+    """A trace of data whose clusters have these probabilities (B, K), and those of their views these."""
+    prior = RelaxedOneHot(torch.zeros(own.shape[-1]))
+    latent, of_view = (Latent("c", q.sample((1,)), q, prior) for q in (RelaxedOneHot(p.log()) for p in (own, changed)))
+    px = independent(LogitBernoulli(torch.zeros(1, len(own), 1)))
+    return Trace(torch.zeros(len(own), 1), px, (latent,), of_view=(of_view,))
+
+
+def test_information_is_that_of_the_clusters_of_data_and_views():
+    objective, k = InvariantClusters(information=2.0), 4
+    certain = torch.eye(k).repeat(3, 1).clamp_min(1e-300)
+    even = torch.full((12, k), 1 / k)
+    turned = certain.roll(6, 0)  # each datum's view is of another cluster, and theirs of its
+    for own, changed, expected in [
+        (certain, certain, math.log(k)),
+        (even, certain, 0.0),
+        (even, even, 0.0),
+        (certain[:1].expand(12, k), certain[:1].expand(12, k), 0.0),
+        (certain, turned, math.log(k)),
+    ]:
+        trace = clusters_trace(own, changed)
+        result = objective(trace)
+        assert float(result.terms["information"]) == pytest.approx(expected, abs=1e-9)
+        assert float(result.loss) == pytest.approx(float(ELBO()(trace).loss) - 2 * expected, abs=1e-8)
+    with seeded(0):
+        own, changed = (3 * torch.randn(2, 12, k)).softmax(-1)
+    joint = (own.T @ changed + changed.T @ own).numpy() / 24
+    got = float(objective(clusters_trace(own, changed)).terms["information"])
+    assert got == pytest.approx(2 * entropy(joint.sum(0)) - entropy(joint.ravel()), rel=1e-9)
+
+
+def test_information_needs_clusters_and_views():
+    model, objective = model_of(prior="mixture"), InvariantClusters()
+    x = data_of(model.domain, (5, 4))
+    with refuses("has clusters"):
+        objective(model.trace(x))
+    traced(model, objective, x, None)
+    plain = model_of()
+    with refuses("has clusters"):
+        objective(traced(plain, objective, x, None))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -147,6 +191,8 @@ def test_one_sample_dreg_is_stl():
         lambda: IWAE(0),
         lambda: DReG(-1),
         lambda: STL(0),
+        lambda: InvariantClusters(information=-1.0),
+        lambda: InvariantClusters(rotate=-1.0),
     ],
 )
 def test_what_objectives_refuse(make):

@@ -204,3 +204,11 @@ def test_the_command_takes_a_recipe_to_other_data(tmp_path: Path) -> None:
     result = command("train", "beta-mnist", "--data", "digist", "--out", tmp_path / "c")
     assert (result.status, result.out) == (2, "")
     assert "unknown dataset 'digist' (did you mean 'digits'?)" in result.err
+
+
+def test_elu_mnist_has_the_deterministic_pass_of_both_splits(tmp_path: Path) -> None:
+    run = train("elu-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy", 50), sets=QUICK)
+    for record in run.history():
+        terms = record.terms
+        assert terms["mean_elbo"] == pytest.approx(terms["mean_reconstruction"] - terms["kl"], rel=0.2)
+    assert {record.split for record in run.history()} == {"train", "valid"}

@@ -14,7 +14,7 @@ from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Lin
 
 FRACTION = st.floats(0, 1)
 ENDS = {"constant": {}, "linear": {"start": 0.2, "end": 3.0}, "cosine": {"start": 0.2, "end": 3.0}}
-ENDS |= {"cyclic": {"start": 0.2, "end": 3.0}, "geometric": {"start": 0.2, "end": 3.0}}
+ENDS |= {name: {"start": 0.2, "end": 3.0} for name in ("cyclic", "geometric", "switch")}
 
 
 def test_every_schedule_is_tested():

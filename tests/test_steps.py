@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import data_of, model_of
+from models_for_tests import CLUSTERING, OBJECTIVES, data_of, model_of
+from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from vaekit.datasets.tensors import TensorSplit
 from vaekit.distributions import seeded
 from vaekit.domains import Domain
 from vaekit.models import VAE
-from vaekit.networks import MLP
+from vaekit.networks import MLP, NORMALIZATIONS
 from vaekit.objectives import ELBO, Loss, Objective
 from vaekit.parts import PARTS
 from vaekit.runs import train
@@ -66,7 +67,10 @@ def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> 
 
 
 CASES = [
-    *({"objective": objective} for objective in PARTS.objectives),
+    *({"objective": objective} for objective in OBJECTIVES),
+    {"objective": CLUSTERING, "prior": "mixture"},
+    {"objective": CLUSTERING, "posterior": "relaxed-categorical"},
+    {"objective": CLUSTERING, "prior": "mixture", "event_shape": (1, 4, 5)},
     *({"posterior": name} for name in PARTS.posteriors),
     *({"prior": name} for name in PARTS.priors),
     *({"likelihood": name} for name in PARTS.likelihoods),
@@ -76,6 +80,7 @@ CASES = [
         if name in PARTS.decoders
     ),
     {"latents": {"a": 2, "b": 3}},
+    *({"options": SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": name}}} for name in NORMALIZATIONS),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from models_for_tests import CLUSTERING
 from runs_for_tests import Pieces, equal, metrics, pieces, small_run, spied, untimed, weights
 from torch import Tensor
 
@@ -150,7 +151,8 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
 @pytest.mark.parametrize(("size", "rows"), [(1, 3), (2, 3), (3, 3), (100, 101)])
 @pytest.mark.parametrize("objective", PARTS.objectives)
 def test_batches_of_one_row_give_finite_numbers(size: int, rows: int, objective: str) -> None:
-    p = pieces(f"training.batch_size={size}", f"objective={objective}", rows=rows)
+    prior = ["model.latents.z.prior=mixture"] if objective == CLUSTERING else []
+    p = pieces(f"training.batch_size={size}", f"objective={objective}", *prior, rows=rows)
     assert all(np.isfinite(list(r.terms.values())).all() for r in fitted(p))
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .schedules import Constant, Schedule
-from .trace import Trace
+from .trace import Trace, cluster_probabilities
+from .views import moved, swapped
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,53 @@ class SemiSupervised(ELBO):
         entropy = -trace.log_q_label.mean()
         loss = bound.loss + self.classification * entropy
         return Loss(loss, bound.terms | {"classification": entropy.detach()})
+
+
+@dataclass(frozen=True)
+class InvariantClusters(ELBO):
+    """The ELBO, and `information` times I(c; c'), c a datum's cluster and c' that of a view of it (Ji et al. 2019).
+
+    The information is estimated on the batch, from q(c given x) of a discrete latent or p(c given z) of a mixture
+    prior, in nats and at most log K: it is that if the clusters are equally large and certain, and every datum stays in
+    its own when it is changed. Images are shifted by up to `shift` of their sides, rotated by up to `rotate` degrees
+    and stretched by up to `stretch`; of other data a fraction `swap` is replaced by numbers of other rows. The bound is
+    of the data as they are, and remains one. Raises `ValueError` for a model without clusters.
+    """
+
+    information: float = 50.0
+    shift: float = 0.1
+    rotate: float = 15.0
+    stretch: float = 0.15
+    swap: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("information", "shift", "rotate", "stretch", "swap"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not max(self.stretch, self.swap) < 1:
+            raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
+
+    def view(self, x: Tensor) -> Tensor:
+        """x (B, *event) changed at random, images if it has the dimensions (B, C, H, W)."""
+        return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        information = self._information(trace)
+        bound = super().__call__(trace, progress)
+        loss = bound.loss - self.information * information
+        return Loss(loss, bound.terms | {"information": information.detach()})
+
+    def _information(self, trace: Trace) -> Tensor:
+        changed = cluster_probabilities(trace.of_view)
+        own = None if changed is None else cluster_probabilities(trace.latents)
+        if own is None or changed is None or trace.log_class is not None:
+            need = "a model without a classifier that has clusters: a discrete latent, or a mixture as its prior"
+            raise ValueError(f"invariant-clusters needs {need}")
+        joint = own.T @ changed / len(own)
+        joint = (0.5 * (joint + joint.T)).clamp_min(torch.finfo(joint.dtype).tiny)
+        single = joint.sum(0).log()
+        return (joint * (joint.log() - single - single[:, None])).sum()
 
 
 @dataclass(frozen=True)
@@ -191,4 +239,5 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "dreg": DReG,
     "stl": STL,
     "semi-supervised": SemiSupervised,
+    "invariant-clusters": InvariantClusters,
 }

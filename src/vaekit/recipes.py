@@ -210,6 +210,7 @@ posterior = { name = "diagonal-normal", log_variance_clamp = [-10.0, 10.0] }
 epochs = 10
 batch_size = 64
 learning_rate = 1e-3
+mean_pass = true
 
 [pictures]
 report = [{ name = "data", n = 100 }, "untrained-samples", { name = "reconstructions", n = 50 }]
@@ -309,7 +310,7 @@ report = ["pairs", "cluster-grid"]
 
 CLUSTER_MNIST = """
 title = "Clusters without labels: nearly an autoencoder, then a mixture prior fitted to its codes; no likelihood"
-source = "Jiang et al. 2017 (VaDE)"
+source = "Jiang et al. 2017 (VaDE); clusters that survive small changes of the image: Ji et al. 2019"
 
 [data]
 name = "mnist"
@@ -317,22 +318,23 @@ binarize = "grey"
 validation = 0
 
 [model]
-encoder = { name = "mlp", hidden = [500, 500, 2000], activation = "relu" }
-decoder = { name = "mlp", hidden = [2000, 500, 500], activation = "relu" }
+encoder = { name = "mlp", hidden = [500, 250], activation = "relu" }
+decoder = { name = "mlp", hidden = [250, 500], activation = "relu" }
 likelihood = "bernoulli"
 
 [model.latents.z]
 size = 10
-prior = { name = "mixture", components = 10, fit_after = 0.4545 }
+prior = { name = "mixture", components = 10, fit_after = 0.6 }
 
 [objective]
-name = "elbo"
-beta = { name = "geometric", start = 1e-3, end = 1.0, stages = 2, base = 1.2 }
+name = "invariant-clusters"
+information = 150.0
+beta = { name = "switch", start = 1e-3, end = 1.0, at = 0.6 }
 
 [training]
-epochs = 80
+epochs = 50
 batch_size = 128
-learning_rate = 1e-3
+learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
 
 [pictures]
 report = ["cluster-grid", { name = "cluster-grid", show = "data" }]

@@ -42,6 +42,25 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """`start` until the run is `at` of its way, then `end`.
+
+    >>> [Switch(0.0, 1.0, at=0.5)(t) for t in (0.0, 0.49, 0.5)]
+    [0.0, 0.0, 1.0]
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    at: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_fraction("at", self.at)
+
+    def __call__(self, progress: float) -> float:
+        return self.end if progress >= self.at else self.start
+
+
+@dataclass(frozen=True)
 class Cosine:
     """From `start` to `end` along half a cosine over the first `until` of the run, then `end`."""
 
@@ -111,4 +130,5 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "cosine": Cosine,
     "cyclic": Cyclic,
     "geometric": Geometric,
+    "switch": Switch,
 }

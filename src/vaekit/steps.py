@@ -22,6 +22,7 @@ from .models import VAE
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
 from .schedules import Constant, Schedule
+from .trace import Latent, Trace
 
 EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
@@ -88,7 +89,7 @@ class Step:
 
     def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
         x, y = self.data.training_batch(index)
-        return objective(self.model.trace(x, y, samples_of(objective)), progress)
+        return objective(traced(self.model, objective, x, y), progress)
 
     def _constants(self) -> list[object]:
         return python_state([self.model, self.objective])
@@ -152,6 +153,16 @@ class Step:
         scheduled = zip(self.schedules, now[1:], strict=True)
         numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
         return Terms(self.terms.names, values, numbers)
+
+
+def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None) -> Trace:
+    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `view`."""
+    trace, view = model.trace(x, y, samples_of(objective)), getattr(objective, "view", None)
+    if view is None or not isinstance(trace, Trace):
+        return trace
+    posteriors = model._posterior(view(trace.x), model._one_hot(y))
+    pairs = [(latent, posteriors[latent.name]) for latent in trace.latents if latent.name in posteriors]
+    return replace(trace, of_view=tuple(Latent(own.name, q.rsample((1,)), q, own.p) for own, q in pairs))
 
 
 def _own_memory(

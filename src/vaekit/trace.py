@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .distributions import DRAWS, kl_terms, log_prob_stopped, mean
+from .distributions import DRAWS, Mixture, kl_terms, log_prob_stopped, mean
 
 ENCODES = 250
 """Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
@@ -96,6 +96,18 @@ class Latent:
         return self.p.log_prob(self.z)
 
 
+def cluster_probabilities(latents: Sequence[Latent]) -> Tensor | None:
+    """How likely each datum is to be of each cluster, (B, K), by the first sample of its latents; None without clusters.
+
+    These are the classes of the first discrete latent of one group, under q; without one, the components of the first
+    prior that is a mixture, given z.
+    """
+    for latent in latents:
+        if latent.q.has_enumerate_support or getattr(latent.q, "groups", 0) == 1:
+            return mean(latent.q)
+    return next((each.p.responsibilities(each.z[0]) for each in latents if isinstance(each.p, Mixture)), None)
+
+
 @dataclass(frozen=True)
 class Trace:
     """S samples of the latents for each of B data: data x (B, *event), likelihood px over (S, B), latents in order.
@@ -110,6 +122,8 @@ class Trace:
     latents: tuple[Latent, ...]
     log_q_label: Tensor | None = None
     """log q(y given x), (L,) or (S, L) nats, of the labels y that were seen, in a model that classifies."""
+    of_view: tuple[Latent, ...] = ()
+    """The latents of a view of the data, one sample of each, for objectives that have a `view`."""
 
     @property
     def log_class(self) -> Tensor | None:
@@ -155,6 +169,7 @@ class JoinedTrace:
     """Traces of several batches as that of one, for objectives: the rows of one after those of another."""
 
     parts: tuple[Trace, ...]
+    of_view: tuple[Latent, ...] = ()
 
     @property
     def x(self) -> Tensor:

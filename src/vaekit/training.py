@@ -27,7 +27,7 @@ from .networks import evaluating
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
-from .steps import Step, terms_of
+from .steps import Step, terms_of, traced
 
 BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
@@ -75,7 +75,7 @@ def optimize(
     parts: Parts = PARTS,
     on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
-    on_look: Callable[[VAE, int], dict[str, float]] = lambda model, epoch: {},
+    on_look: Callable[[VAE, int, str], dict[str, float]] = lambda model, epoch, split: {},
     on_progress: Callable[[Progress], None] | None = None,
 ) -> State:
     """Train `model` in place on `train`, looking at `held_out` (called `split`) after each epoch.
@@ -84,7 +84,7 @@ def optimize(
     `resume` it goes on from there, to the same weights, bit for bit, as without the interruption: each epoch draws all
     that is random from the seed and its own number. `on_start` is called once all options have been checked, before
     anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second. `on_look` gets the
-    model as it is scored after an epoch, and the epoch's number; what it returns joins the record of the held-out rows.
+    model as it is scored after an epoch, the epoch's number and a split; what it returns joins the split's record.
 
     `fit` is this on data as they come, and `train` is this with a run folder. With more `epochs` than before, a resumed
     run's schedules are stretched over all of them. The bits are those of one device and one number of threads.
@@ -166,9 +166,10 @@ def optimize(
                 if held_out is not None:
                     looked = time.perf_counter()
                     averages = look(scored, held_out, objective, batch_size, seed=options.seed)
-                    averages |= on_look(scored, state.epoch)
                     seconds = time.perf_counter() - looked
                     records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
+                for each in records:
+                    each.terms.update(on_look(scored, state.epoch, each.split))
             state.seconds += time.perf_counter() - started
             finite = split != "test" and held_out is not None and math.isfinite(averages["loss"])
             better = finite and (state.best_loss is None or averages["loss"] < state.best_loss)
@@ -238,7 +239,7 @@ def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, s
             for start in range(0, len(block), rows):
                 x = block[start : start + rows]
                 y = None if labels is None else labels[start : start + rows]
-                meter.add(terms_of(objective(model.trace(x, y, samples_of(objective)), 1.0)), len(x))
+                meter.add(terms_of(objective(traced(model, objective, x, y), 1.0)), len(x))
     return meter.averages()
 
 

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import Mixture, mean, seeded
+from ..distributions import mean, seeded
 from ..domains import Domain
 from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
-from ..trace import Latent, Scores, Trace, joined, plan, score
+from ..trace import Latent, Scores, Trace, cluster_probabilities, joined, plan, score
 
 MEMORY = 256 * 2**20
 """Bytes that scoring takes at most, unless told otherwise."""
@@ -273,13 +273,10 @@ class VAE(nn.Module):
         x, y = self._checked(x, y)
         with evaluating(self):
             posteriors = self._posterior(x, y)
-            for q in posteriors.values():
-                if q.has_enumerate_support:
-                    return mean(q).argmax(-1)
-            for name, q in posteriors.items():
-                p = self.priors[name](y)
-                if isinstance(p, Mixture):
-                    return p.responsibilities(mean(q)).argmax(-1)
+            latents = [Latent(name, mean(q)[None], q, self.priors[name](y)) for name, q in posteriors.items()]
+            found = cluster_probabilities(latents)
+        if found is not None:
+            return found.argmax(-1)
         names = ", ".join(map(repr, self.sizes))
         raise ValueError(f"no latent of {names} has clusters: that takes a discrete latent or a mixture as its prior")
 
