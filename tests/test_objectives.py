@@ -172,11 +172,11 @@ def test_information_is_that_of_the_clusters_of_data_and_views():
 def test_information_needs_clusters_and_views():
     model, objective = model_of(prior="mixture"), InvariantClusters()
     x = data_of(model.domain, (5, 4))
-    with refuses("has clusters"):
+    with refuses("has no clusters"):
         objective(model.trace(x))
     traced(model, objective, x, None)
     plain = model_of()
-    with refuses("has clusters"):
+    with refuses("has no clusters"):
         objective(traced(plain, objective, x, None))
 
 

@@ -387,7 +387,7 @@ def test_every_objective_trains_every_part(objective: str, posterior: str, prior
     x, y = data_of(model.likelihood.domain, (4, 4)), one_hot(4, condition) if condition else None
     chosen = MINE.objectives[objective]()
     if objective == CLUSTERING and not {posterior, prior} & CLUSTERED:
-        with refuses("invariant-clusters needs a model without a classifier that has clusters"):
+        with refuses("the model has no clusters; it needs a discrete latent"):
             chosen(traced(model, chosen, x, y), 0.5)
         return
     for batch in (1, 4):

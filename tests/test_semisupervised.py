@@ -24,6 +24,7 @@ from vaekit.models import VAE, SemiSupervisedVAE
 from vaekit.objectives import ELBO, IWAE, STL, DReG, SemiSupervised
 from vaekit.runs import load_run, train
 from vaekit.spec import Schema, build_model, parse
+from vaekit.steps import traced
 from vaekit.trace import JoinedTrace, Trace, score
 
 CLASSES, PIXELS = 3, 4
@@ -370,3 +371,25 @@ def test_what_does_not_fit_is_refused(sets: list[str], words: str, tmp_path: Pat
     with refuses(words):
         train("digits", tmp_path / "run", sets=sets)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_information_is_of_the_rows_whose_label_is_not_seen(kind: str) -> None:
+    model = model_of(kind)
+    objective = SemiSupervised(information=3.0, swap=0.0)  # views are the data themselves
+    with seeded(0):
+        trace = traced(model, objective, X, LABELS[:4])
+    assert isinstance(trace, JoinedTrace)
+    assert trace.of_view[0].z.shape[-2:] == (len(X) - 4, CLASSES)
+    result = objective(trace)
+    plain = SemiSupervised()(trace)
+    assert result.loss.item() == pytest.approx(plain.loss.item() - 3 * float(result.terms["information"]))
+    if kind == "plain":  # else there are draws between x and y
+        p = model.classify(X)[4:]
+        joint = p.T @ p / len(p)
+        expected = (joint * (joint / joint.sum(0) / joint.sum(1)[:, None]).log()).sum()
+        assert float(result.terms["information"]) == pytest.approx(float(expected))
+    result.loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    unseen = traced(model, objective, X, None)
+    assert "information" in objective(unseen).terms

@@ -79,37 +79,18 @@ class ELBO:
 
 
 @dataclass(frozen=True)
-class SemiSupervised(ELBO):
-    """The ELBO, with the cross-entropy of q(y given x) where labels are seen (Kingma et al. 2014, eq. 9).
-
-    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Theirs is 0.1
-    N / L for each of L labels among N data; here, where a half of each batch is labelled, half of that: with 100 labels
-    of 60,000 it is 0.1 · 600 / 2 = 30.
-    """
-
-    classification: float = 1.0
-
-    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        bound = super().__call__(trace, progress)
-        if trace.log_q_label is None:
-            return bound
-        entropy = -trace.log_q_label.mean()
-        loss = bound.loss + self.classification * entropy
-        return Loss(loss, bound.terms | {"classification": entropy.detach()})
-
-
-@dataclass(frozen=True)
 class InvariantClusters(ELBO):
     """The ELBO, and `information` times I(c; c'), c a datum's cluster and c' that of a view of it (Ji et al. 2019).
 
-    The information is estimated on the batch, from q(c given x) of a discrete latent or p(c given z) of a mixture
-    prior, in nats and at most log K: it is that if the clusters are equally large and certain, and every datum stays in
-    its own when it is changed. Images are shifted by up to `shift` of their sides, rotated by up to `rotate` degrees
-    and stretched by up to `stretch`; of other data a fraction `swap` is replaced by numbers of other rows. The bound is
-    of the data as they are, and remains one. Raises `ValueError` for a model without clusters.
+    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
+    from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
+    certain, and every datum stays in its own when it is changed. Images are shifted by up to `shift` of their sides,
+    rotated by up to `rotate` degrees and stretched by up to `stretch`; of other data a fraction `swap` is replaced by
+    numbers of other rows. The bound is of the data as they are, and remains one. Raises `ValueError` for a model
+    without clusters.
     """
 
-    information: float = 50.0
+    information: float = 100.0
     shift: float = 0.1
     rotate: float = 15.0
     stretch: float = 0.15
@@ -123,26 +104,50 @@ class InvariantClusters(ELBO):
         if not max(self.stretch, self.swap) < 1:
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
 
-    def view(self, x: Tensor) -> Tensor:
-        """x (B, *event) changed at random, images if it has the dimensions (B, C, H, W)."""
+    @property
+    def view(self) -> Callable[[Tensor], Tensor] | None:
+        """What changes x (B, *event) at random, images if it has the dimensions (B, C, H, W); None where not wanted."""
+        return self._view if self.information else None
+
+    def _view(self, x: Tensor) -> Tensor:
         return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        information = self._information(trace)
         bound = super().__call__(trace, progress)
-        loss = bound.loss - self.information * information
-        return Loss(loss, bound.terms | {"information": information.detach()})
-
-    def _information(self, trace: Trace) -> Tensor:
-        changed = cluster_probabilities(trace.of_view)
-        own = None if changed is None else cluster_probabilities(trace.latents)
-        if own is None or changed is None or trace.log_class is not None:
-            need = "a model without a classifier that has clusters: a discrete latent, or a mixture as its prior"
-            raise ValueError(f"invariant-clusters needs {need}")
+        if not self.information:
+            return bound
+        own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_view)
+        if own is None or changed is None:
+            need = "a discrete latent, a label that is not seen, or a mixture as its prior"
+            raise ValueError(f"information is {self.information}, but the model has no clusters; it needs {need}")
         joint = own.T @ changed / len(own)
         joint = (0.5 * (joint + joint.T)).clamp_min(torch.finfo(joint.dtype).tiny)
         single = joint.sum(0).log()
-        return (joint * (joint.log() - single - single[:, None])).sum()
+        information = (joint * (joint.log() - single - single[:, None])).sum()
+        loss = bound.loss - self.information * information
+        return Loss(loss, bound.terms | {"information": information.detach()})
+
+
+@dataclass(frozen=True)
+class SemiSupervised(InvariantClusters):
+    """The ELBO, with the cross-entropy of q(y given x) where labels are seen (Kingma et al. 2014, eq. 9).
+
+    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Theirs is 0.1
+    N / L for each of L labels among N data; here, where a half of each batch is labelled, half of that: with 100 labels
+    of 60,000 it is 0.1 · 600 / 2 = 30. With `information` above 0 (theirs has none) a label that is not seen is also to
+    stay what it is when the datum is changed, as in `InvariantClusters`.
+    """
+
+    information: float = 0.0
+    classification: float = 1.0
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        bound = super().__call__(trace, progress)
+        if trace.log_q_label is None:
+            return bound
+        entropy = -trace.log_q_label.mean()
+        loss = bound.loss + self.classification * entropy
+        return Loss(loss, bound.terms | {"classification": entropy.detach()})
 
 
 @dataclass(frozen=True)

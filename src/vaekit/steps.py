@@ -22,7 +22,7 @@ from .models import VAE
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
 from .schedules import Constant, Schedule
-from .trace import Latent, Trace
+from .trace import JoinedTrace, Trace
 
 EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
@@ -156,13 +156,15 @@ class Step:
 
 
 def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None) -> Trace:
-    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `view`."""
-    trace, view = model.trace(x, y, samples_of(objective)), getattr(objective, "view", None)
-    if view is None or not isinstance(trace, Trace):
+    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `view`, which
+    is of the rows whose label is not seen.
+    """
+    trace: Any = model.trace(x, y, samples_of(objective))  # a JoinedTrace where labels are seen of some
+    view = getattr(objective, "view", None)
+    if view is None:
         return trace
-    posteriors = model._posterior(view(trace.x), model._one_hot(y))
-    pairs = [(latent, posteriors[latent.name]) for latent in trace.latents if latent.name in posteriors]
-    return replace(trace, of_view=tuple(Latent(own.name, q.rsample((1,)), q, own.p) for own, q in pairs))
+    unseen = trace.parts[-1] if isinstance(trace, JoinedTrace) else trace
+    return replace(trace, of_view=model.latents(view(unseen.x), y))
 
 
 def _own_memory(

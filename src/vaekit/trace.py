@@ -96,16 +96,18 @@ class Latent:
         return self.p.log_prob(self.z)
 
 
-def cluster_probabilities(latents: Sequence[Latent]) -> Tensor | None:
-    """How likely each datum is to be of each cluster, (B, K), by the first sample of its latents; None without clusters.
+def cluster_probabilities(latents: Sequence[Latent | JoinedLatent]) -> Tensor | None:
+    """How likely each datum is to be of each cluster, (B, K), by the first sample of its latents; or None.
 
-    These are the classes of the first discrete latent of one group, under q; without one, the components of the first
-    prior that is a mixture, given z.
+    These are the classes of the label where it is not seen, else of the first discrete latent of one group, under q;
+    without one, the components of the first prior that is a mixture, given z.
     """
-    for latent in latents:
+    parts = [latent.parts[-1] if isinstance(latent, JoinedLatent) else latent for latent in latents]
+    for latent in sorted(parts, key=lambda latent: not latent.label):
         if latent.q.has_enumerate_support or getattr(latent.q, "groups", 0) == 1:
-            return mean(latent.q)
-    return next((each.p.responsibilities(each.z[0]) for each in latents if isinstance(each.p, Mixture)), None)
+            found = mean(latent.q)
+            return found if found.dim() == 2 else found.flatten(0, -3)[0]
+    return next((each.p.responsibilities(each.z[0]) for each in parts if isinstance(each.p, Mixture)), None)
 
 
 @dataclass(frozen=True)

@@ -83,12 +83,7 @@ class SemiSupervisedVAE(VAE):
     def _traced(self, x: Tensor, y: Tensor | None, samples: int) -> Trace:
         inputs = self._inputs(x)
         shape, p_y = torch.Size((samples,)), RelaxedOneHot(self.label_logits)
-        drawn: list[Tensor] = []
-        q_a = None
-        if self.auxiliary:
-            q_a = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
-            drawn = [q_a.rsample(shape)]
-        q_y = RelaxedOneHot(self._network(self.classifier, inputs, drawn[0] if drawn else None))
+        q_y, q_a, drawn = self._label(inputs, shape)
         log_class = log_q_label = None
         if y is None:
             drawn = [a.unsqueeze(1) for a in drawn]  # beside the K classes, (S, 1, B, A)
@@ -111,6 +106,19 @@ class SemiSupervisedVAE(VAE):
             latents.append(Latent(AUXILIARY, drawn[0], q_a, p_a, log_class, exact=False))
         skips = self.auxiliary is not None and self.auxiliary.skip
         return Trace(x, self._likelihood(codes, conditions if skips else y), tuple(latents), log_q_label)
+
+    def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
+        """A draw of the label of x (B, *event), where y is not seen."""
+        q_y, _, _ = self._label(self._inputs(x.to(self.scale.dtype)), torch.Size((1,)))
+        return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
+
+    def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Distribution | None, list[Tensor]]:
+        """q(y given x), and with an auxiliary latent q(a given x) and the draws of a (*shape, B, A) that y is given."""
+        if self.auxiliary is None:
+            return RelaxedOneHot(self._network(self.classifier, inputs, None)), None, []
+        q_a = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
+        a = q_a.rsample(shape)
+        return RelaxedOneHot(self._network(self.classifier, inputs, a)), q_a, [a]
 
     def _posteriors(self, inputs: Tensor, conditions: Tensor) -> dict[str, Distribution]:
         """Each q(z given x, conditions), of the batch shape of them all, whatever of it the encoder ignores."""

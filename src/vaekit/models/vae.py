@@ -121,6 +121,12 @@ class VAE(nn.Module):
         features = self._network(self.encoder, self._inputs(x), y)
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
+    def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
+        """One draw of each latent of x (B, *event), without what the decoder makes of it."""
+        y = self._one_hot(y)
+        posteriors = self._posterior(x.to(self.scale.dtype), y)
+        return tuple(Latent(name, q.rsample((1,)), q, self.priors[name](y)) for name, q in posteriors.items())
+
     def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
         return [q.sample(torch.Size((samples,))) for q in self._posterior(x, y).values()]
 
