@@ -17,6 +17,7 @@ from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
 
+from vaekit import capture as capturing
 from vaekit import steps
 from vaekit.capture import NotCapturableError, capture, python_state
 from vaekit.datasets import Treatment
@@ -94,11 +95,18 @@ def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int) -> No
     assert_same(both(model, objective, data_for(model)), 1e-10)
 
 
-def test_in_float32_products_by_another_library_agree() -> None:
-    torch.manual_seed(0)
-    model = model_of(event_shape=(40,), latents={"z": 5}, options={"mlp": {"hidden": [60, 30]}}).float()
-    results = both(model, ELBO(), data_for(model))
-    assert_same(results, 1e-4)
+@pytest.mark.parametrize("condition", [0, 3])
+def test_in_float32_products_by_another_library_agree(condition: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capturing, "ROWS", ROWS)
+    options = {"mlp": {"hidden": [60, 30]}}
+    model = model_of(event_shape=(40,), latents={"z": 5}, condition=condition, options=options).float()
+    assert_same(both(model, ELBO(), data_for(model)), 1e-4)
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        step = Step(model, ELBO(), data_for(model), ROWS)
+        step(torch.arange(ROWS), 0.3, steps.EAGER_STEPS)
+        assert step.recording is not None
+        left = [str(node.target) for node in step.recording.graph.nodes if "mm." in str(node.target)]
+        assert left == []  # slices of a matrix too
 
 
 @pytest.mark.parametrize("binarize", ["stochastic", "grey"])

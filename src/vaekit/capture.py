@@ -25,6 +25,9 @@ from .distributions import seeded
 
 aten = torch.ops.aten
 
+ROWS = 16
+"""Rows that a product must have for a matrix that does not fill its memory to be copied for it."""
+
 _HIDDEN = frozenset(vars(nn.Module()))
 
 
@@ -117,6 +120,7 @@ def _drop_detached(graph: Graph) -> None:
 def _use_onednn(graph: Graph) -> None:
     """Replace products of float32 matrices on the CPU: x W = linear(x, W^T)."""
     linear = torch.ops.mkldnn._linear_pointwise.default
+    dense: dict[Node, Node] = {}
     for node in list(graph.nodes):
         if node.target is aten.mm.default:
             bias, (x, weight) = None, node.args
@@ -126,11 +130,19 @@ def _use_onednn(graph: Graph) -> None:
                 continue
         else:
             continue
-        if not all(_is_cpu_float(each) for each in (x, weight)) or not _is_dense(weight):
+        if not all(_is_cpu_float(each) for each in (x, weight)):
+            continue
+        if not _is_dense(weight) and _value(x).shape[0] < ROWS:
             continue
         with graph.inserting_before(node):
             back = weight.target is aten.t.default
-            transposed = weight.args[0] if back else graph.call_function(aten.t.default, (weight,))
+            own = weight.args[0] if back else weight
+            if not _is_dense(own):
+                if own not in dense:
+                    kind: dict[str, Any] = {"memory_format": torch.contiguous_format}
+                    dense[own] = graph.call_function(aten.clone.default, (own,), kind)
+                own = dense[own]
+            transposed = own if back else graph.call_function(aten.t.default, (own,))
             product = graph.call_function(linear, (x, transposed, bias, "none", [], ""))
         product.meta = node.meta
         node.replace_all_uses_with(product)
@@ -138,8 +150,8 @@ def _use_onednn(graph: Graph) -> None:
 
 
 def _is_dense(node: Node) -> bool:
-    """Whether a matrix fills its memory, row by row or column by column: slices of one take oneDNN a hundred times as
-    long.
+    """Whether a matrix fills its memory, row by row or column by column: as slices of one they take oneDNN a hundred
+    times as long.
     """
     value = _value(node)
     return value.is_contiguous() or value.t().is_contiguous()
