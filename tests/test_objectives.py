@@ -147,7 +147,7 @@ def clusters_trace(own: Tensor, changed: Tensor) -> Trace:
 
 
 def test_information_is_that_of_the_clusters_of_data_and_views():
-    objective, k = InvariantClusters(information=2.0), 4
+    objective, k = InvariantClusters(invariance=2.0), 4
     certain = torch.eye(k).repeat(3, 1).clamp_min(1e-300)
     even = torch.full((12, k), 1 / k)
     turned = certain.roll(6, 0)  # each datum's view is of another cluster, and theirs of its
@@ -191,7 +191,7 @@ def test_information_needs_clusters_and_views():
         lambda: IWAE(0),
         lambda: DReG(-1),
         lambda: STL(0),
-        lambda: InvariantClusters(information=-1.0),
+        lambda: InvariantClusters(invariance=-1.0),
         lambda: InvariantClusters(rotate=-1.0),
     ],
 )

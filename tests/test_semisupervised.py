@@ -376,7 +376,7 @@ def test_what_does_not_fit_is_refused(sets: list[str], words: str, tmp_path: Pat
 @pytest.mark.parametrize("kind", KINDS)
 def test_information_is_of_the_rows_whose_label_is_not_seen(kind: str) -> None:
     model = model_of(kind)
-    objective = SemiSupervised(information=3.0, swap=0.0)  # views are the data themselves
+    objective = SemiSupervised(invariance=3.0, swap=0.0)  # views are the data themselves
     with seeded(0):
         trace = traced(model, objective, X, LABELS[:4])
     assert isinstance(trace, JoinedTrace)

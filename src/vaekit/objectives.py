@@ -55,10 +55,7 @@ class ELBO:
 
     def __post_init__(self) -> None:
         _check_samples(self.samples)
-        if isinstance(self.beta, (int, float)):
-            if not self.beta >= 0:
-                raise ValueError(f"beta must be at least 0, got {self.beta}")
-            object.__setattr__(self, "beta", Constant(float(self.beta)))
+        _take_schedule(self, "beta")
         if not self.free_bits >= 0:
             raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
 
@@ -80,7 +77,7 @@ class ELBO:
 
 @dataclass(frozen=True)
 class InvariantClusters(ELBO):
-    """The ELBO, and `information` times I(c; c'), c a datum's cluster and c' that of a view of it (Ji et al. 2019).
+    """The ELBO, and `invariance` times I(c; c'), c a datum's cluster and c' that of a view of it (Ji et al. 2019).
 
     The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
     from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
@@ -90,7 +87,7 @@ class InvariantClusters(ELBO):
     without clusters.
     """
 
-    information: float = 100.0
+    invariance: float | Schedule = 100.0
     shift: float = 0.1
     rotate: float = 15.0
     stretch: float = 0.15
@@ -98,7 +95,8 @@ class InvariantClusters(ELBO):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("information", "shift", "rotate", "stretch", "swap"):
+        _take_schedule(self, "invariance")
+        for name in ("shift", "rotate", "stretch", "swap"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not max(self.stretch, self.swap) < 1:
@@ -107,25 +105,31 @@ class InvariantClusters(ELBO):
     @property
     def view(self) -> Callable[[Tensor], Tensor] | None:
         """What changes x (B, *event) at random, images if it has the dimensions (B, C, H, W); None where not wanted."""
-        return self._view if self.information else None
+        return None if self._plain else self._view
+
+    @property
+    def _plain(self) -> bool:
+        weight = getattr(self.invariance, "value", None)
+        return isinstance(weight, float) and weight == 0.0
 
     def _view(self, x: Tensor) -> Tensor:
         return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         bound = super().__call__(trace, progress)
-        if not self.information:
+        if self._plain:
             return bound
         own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_view)
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"
-            raise ValueError(f"information is {self.information}, but the model has no clusters; it needs {need}")
+            raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
         joint = own.T @ changed / len(own)
         joint = (0.5 * (joint + joint.T)).clamp_min(torch.finfo(joint.dtype).tiny)
         single = joint.sum(0).log()
         information = (joint * (joint.log() - single - single[:, None])).sum()
-        loss = bound.loss - self.information * information
-        return Loss(loss, bound.terms | {"information": information.detach()})
+        invariance = self.invariance(progress)  # type: ignore[operator]
+        loss = bound.loss - invariance * information
+        return Loss(loss, bound.terms | {"information": information.detach(), "invariance": invariance})
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,11 @@ class SemiSupervised(InvariantClusters):
 
     `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Theirs is 0.1
     N / L for each of L labels among N data; here, where a half of each batch is labelled, half of that: with 100 labels
-    of 60,000 it is 0.1 · 600 / 2 = 30. With `information` above 0 (theirs has none) a label that is not seen is also to
+    of 60,000 it is 0.1 · 600 / 2 = 30. With `invariance` above 0 (theirs has none) a label that is not seen is also to
     stay what it is when the datum is changed, as in `InvariantClusters`.
     """
 
-    information: float = 0.0
+    invariance: float | Schedule = 0.0
     classification: float = 1.0
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
@@ -231,6 +235,15 @@ def _check_drawn(objective: Objective, trace: Trace) -> None:
     if trace.log_class is not None:
         what = f"{type(objective).__name__} is for models whose latents are all drawn, this one sums out a label"
         raise ValueError(f"{what}; accepted: elbo, semi-supervised, iwae")
+
+
+def _take_schedule(objective: Objective, name: str) -> None:
+    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one."""
+    value = getattr(objective, name)
+    if isinstance(value, (int, float)):
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+        object.__setattr__(objective, name, Constant(float(value)))
 
 
 def _check_samples(samples: int) -> None:

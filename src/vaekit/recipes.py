@@ -328,7 +328,7 @@ prior = { name = "mixture", components = 10, fit_after = 0.6 }
 
 [objective]
 name = "invariant-clusters"
-information = 150.0
+invariance = { name = "switch", start = 0.0, end = 150.0, at = 0.6 }
 beta = { name = "switch", start = 1e-3, end = 1.0, at = 0.6 }
 
 [training]

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 TITLES = {"elbo": "ELBO", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL", "iwae": "IWAE bound"}
 TITLES |= {"mean_elbo": "ELBO at the mean of q", "mean_reconstruction": "Reconstruction at the mean of q"}
-TITLES |= {"nmi": "Mutual information", "ari": "Rand index", "accuracy": "Accuracy", "error": "Classification error"}
-UNITLESS = ("beta", "nmi", "ari", "accuracy", "error")
+TITLES |= {
+    "information": "Information of clusters",
+    "nmi": "Mutual information",
+    "ari": "Rand index",
+    "accuracy": "Accuracy",
+    "error": "Classification error",
+}
+UNITLESS = ("beta", "invariance", "nmi", "ari", "accuracy", "error")
 START = 0.1
 """The part of a training, from its start, whose values may leave the range shown."""
 DASHES = ("-", "--", ":")
