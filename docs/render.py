@@ -13,7 +13,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from PIL import Image
+
+from vaekit import plots
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "examples"
@@ -46,6 +49,17 @@ def run(code: str, names: dict[str, Any]) -> tuple[str, Any]:
     return out.getvalue(), value
 
 
+def picture(value: Any) -> tuple[str, Image.Image] | None:
+    """A figure that was saved, or an image from a file, as the file's name without its ending, and the image."""
+    if isinstance(value, Image.Image):
+        return Path(value.filename).stem, value  # type: ignore[attr-defined]
+    if isinstance(value, Figure):
+        file = io.BytesIO()
+        plots.save(value, file)
+        return value.get_label(), Image.open(file)
+    return None
+
+
 def page(name: str) -> str:
     """The page of examples/NAME.py, its pictures written beside it."""
     for old in PAGES.glob(f"{name}-*.png"):
@@ -60,11 +74,11 @@ def page(name: str) -> str:
         printed, value = run(text, names)
         if printed:
             parts.append(f"```text\n{printed.rstrip()}\n```")
-        if isinstance(value, Image.Image):
-            picture = f"{name}-{Path(value.filename).stem}.png"
-            size = value.width // SHRINK, value.height // SHRINK
-            value.convert("RGB").resize(size).save(PAGES / picture, optimize=True)
-            parts.append(f"![{Path(value.filename).stem}]({picture})")
+        if (drawn := picture(value)) is not None:
+            stem, image = drawn
+            size = image.width // SHRINK, image.height // SHRINK
+            image.convert("RGB").resize(size).save(PAGES / f"{name}-{stem}.png", optimize=True)
+            parts.append(f"![{stem}]({name}-{stem}.png)")
     parts.append(f"---\n\nWritten by `python docs/render.py {name}` from [its script](../../examples/{name}.py).")
     return "\n\n".join(parts) + "\n"
 

@@ -16,23 +16,12 @@
 # %%
 from pathlib import Path
 
-from PIL import Image
-
 import vaekit
 from vaekit import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = 5  # the lesson: 15
 OUT = Path("runs/conditional_and_clusters")
-
-
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
 
 
 # %%
@@ -59,10 +48,10 @@ for row in vaekit.compare(list(runs.values()), samples=20).rows:
 # The pairs are data and, to the right of each, its reconstruction, first with $\beta = 1$, then with $\beta = 10$:
 
 # %%
-show(OUT / "pairs-1.png", vaekit.draw(runs[1], "pairs", n=16, columns=4))
+plots.save(vaekit.draw(runs[1], "pairs", n=16, columns=4), OUT / "pairs-1.png")
 
 # %%
-show(OUT / "pairs-10.png", vaekit.draw(runs[10], "pairs", n=16, columns=4))
+plots.save(vaekit.draw(runs[10], "pairs", n=16, columns=4), OUT / "pairs-10.png")
 
 # %% [markdown]
 # ## Every class from the same code
@@ -70,14 +59,14 @@ show(OUT / "pairs-10.png", vaekit.draw(runs[10], "pairs", n=16, columns=4))
 # A row for each class; down a column the code is the same. With $\beta = 10$:
 
 # %%
-show(OUT / "grid-10.png", vaekit.draw(runs[10], "conditional-grid"))
+plots.save(vaekit.draw(runs[10], "conditional-grid"), OUT / "grid-10.png")
 
 # %% [markdown]
 # What is common to a column is what $z$ holds: slant, width, weight of the pen. Which digit it is comes from the label,
 # which is free, while each nat of the code costs ten. The same with $\beta = 1$:
 
 # %%
-show(OUT / "grid-1.png", vaekit.draw(runs[1], "conditional-grid"))
+plots.save(vaekit.draw(runs[1], "conditional-grid"), OUT / "grid-1.png")
 
 # %% [markdown]
 # Its reconstructions are the better ones, and yet the rows hardly differ: the code tells the digit too, for the encoder
@@ -88,7 +77,7 @@ show(OUT / "grid-1.png", vaekit.draw(runs[1], "conditional-grid"))
 
 # %%
 threes = runs[10].sample(20, "3", draw=False, seed=1)
-show(OUT / "threes.png", plots.image_grid(threes, columns=10))
+plots.save(plots.image_grid(threes, columns=10), OUT / "threes.png")
 
 # %% [markdown]
 # ## Classes that nobody gave
@@ -134,10 +123,10 @@ for size, run in gumbel.items():
 # their shares of the test images: samples, then images that fall into them.
 
 # %%
-show(OUT / "clusters.png", vaekit.draw(gumbel[2], "cluster-grid"))
+plots.save(vaekit.draw(gumbel[2], "cluster-grid"), OUT / "clusters.png")
 
 # %%
-show(OUT / "members.png", vaekit.draw(gumbel[2], "cluster-grid", show="data"))
+plots.save(vaekit.draw(gumbel[2], "cluster-grid", show="data"), OUT / "members.png")
 
 # %% [markdown]
 # Look for a digit split over two rows, and for two digits in one. The model was never told what counts as the same

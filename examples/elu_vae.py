@@ -13,23 +13,12 @@
 # %%
 from pathlib import Path
 
-from PIL import Image
-
 import vaekit
 from vaekit import plots
 
 DATA = None  # the recipe's own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = 10  # as in the lesson
 OUT = Path("runs/elu_vae")
-
-
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
 
 
 # %% [markdown]
@@ -39,7 +28,7 @@ def show(path, figure=None):
 
 # %%
 run = vaekit.train("elu-mnist", OUT / "run", data=DATA, epochs=EPOCHS, overwrite=True)
-show(OUT / "data.png", vaekit.draw(run, "data", n=100, columns=10))
+plots.save(vaekit.draw(run, "data", n=100, columns=10), OUT / "data.png")
 
 # %% [markdown]
 # ## The lower bound, the KL and log p(x | z)
@@ -51,7 +40,7 @@ for record in run.history():
     print(f"{record.epoch:5} {record.split:>6} {terms['elbo']:8.2f} {terms['kl']:6.2f} {terms['reconstruction']:12.2f}")
 
 # %%
-show(OUT / "curves.png", vaekit.draw(run, "curves"))
+plots.save(vaekit.draw(run, "curves"), OUT / "curves.png")
 
 # %% [markdown]
 # Three things to look for:
@@ -80,7 +69,7 @@ print(f"{scores.active_units} of {scores.latent_size} code dimensions in use")
 # those of the trained one, **from the same codes**.
 
 # %%
-show(OUT / "samples.png", vaekit.draw(run, "untrained-samples", n=100, columns=10))
+plots.save(vaekit.draw(run, "untrained-samples", n=100, columns=10), OUT / "samples.png")
 
 # %% [markdown]
 # An untrained decoder gives every pixel about one chance in two whatever the code is. Training has not moved the codes,
@@ -89,7 +78,7 @@ show(OUT / "samples.png", vaekit.draw(run, "untrained-samples", n=100, columns=1
 # ## Reconstructions
 
 # %%
-show(OUT / "reconstructions.png", vaekit.draw(run, "reconstructions", n=50, columns=10))
+plots.save(vaekit.draw(run, "reconstructions", n=50, columns=10), OUT / "reconstructions.png")
 
 # %% [markdown]
 # Compare the rough edges of the data, where pixels were drawn, with the smooth ones of the model: it gives the

@@ -26,15 +26,6 @@ EPOCHS = 10  # as in the lesson
 OUT = Path("runs/first_vae")
 
 
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
-
-
 # %% [markdown]
 # ## Training
 #
@@ -65,10 +56,10 @@ for train, test in zip(history[::2], history[1::2], strict=True):
 # compared. After the first epoch and after the last:
 
 # %%
-show(relu.path / "pictures" / "sample_1.png")
+Image.open(relu.path / "pictures" / "sample_1.png")
 
 # %%
-show(relu.path / "pictures" / f"sample_{EPOCHS}.png")
+Image.open(relu.path / "pictures" / f"sample_{EPOCHS}.png")
 
 # %% [markdown]
 # Look at one place in both grids: the digit is often the same, its strokes become clearer. Between the digits lie
@@ -77,7 +68,7 @@ show(relu.path / "pictures" / f"sample_{EPOCHS}.png")
 # `pictures/reconstruction_N.png` has eight test images above their reconstructions:
 
 # %%
-show(relu.path / "pictures" / f"reconstruction_{EPOCHS}.png")
+Image.open(relu.path / "pictures" / f"reconstruction_{EPOCHS}.png")
 
 # %% [markdown]
 # Reconstructions are smoother than the data. They are means of $p(x \mid z)$: where the code leaves open where a stroke
@@ -90,7 +81,7 @@ show(relu.path / "pictures" / f"reconstruction_{EPOCHS}.png")
 # %%
 sigmoid = vaekit.train("grey-mnist-sigmoid-adagrad", OUT / "sigmoid-adagrad", data=DATA, epochs=EPOCHS, overwrite=True)
 curves = plots.compared_curves({"ReLU, Adam": history, "sigmoid, Adagrad": sigmoid.history()})
-show(OUT / "curves.png", curves)
+plots.save(curves, OUT / "curves.png")
 
 # %% [markdown]
 # Compare the epochs that either needs for the same ELBO. The KL tells why: a model that has not yet found a use for its

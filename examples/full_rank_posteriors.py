@@ -21,8 +21,6 @@
 # %%
 from pathlib import Path
 
-from PIL import Image
-
 import vaekit
 from vaekit import plots
 
@@ -30,15 +28,6 @@ DATA = None  # the recipe's own data, MNIST in black and white; "digits" is buil
 EPOCHS = 5  # the lesson: 20
 SIZE = 50  # D, the size of the code; the lesson: 200, where L has 20,100 numbers: ten times the work of a diagonal
 OUT = Path("runs/full_rank_posteriors")
-
-
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
 
 
 # %% [markdown]
@@ -62,14 +51,14 @@ runs = {
     for name in ("diagonal", "full-rank")
 }
 diagonal, full_rank = runs.values()
-show(OUT / "data.png", vaekit.draw(diagonal, "data", n=5, columns=5))
+plots.save(vaekit.draw(diagonal, "data", n=5, columns=5), OUT / "data.png")
 
 # %% [markdown]
 # The structure of the second model, with the shape of what each layer gives and its number of parameters. Look at what
 # $L$ costs: the last layer of its tower.
 
 # %%
-show(OUT / "model.png", vaekit.draw(full_rank, "model"))
+plots.save(vaekit.draw(full_rank, "model"), OUT / "model.png")
 
 # %% [markdown]
 # ## Which is the better one?
@@ -88,7 +77,7 @@ row = found.rows[1]
 print(f"-log p(x) of full-rank less that of diagonal: {row.nll_difference:.2f} ± {row.nll_difference_stderr:.2f}")
 
 # %%
-show(OUT / "curves.png", plots.compared_curves({name: run.history() for name, run in runs.items()}))
+plots.save(plots.compared_curves({name: run.history() for name, run in runs.items()}), OUT / "curves.png")
 
 # %% [markdown]
 # Two numbers to keep apart. The **ELBO** judges both networks; $-\log p(x)$, here an upper bound by importance sampling
@@ -102,7 +91,7 @@ show(OUT / "curves.png", plots.compared_curves({name: run.history() for name, ru
 # values averaged over images.
 
 # %%
-show(OUT / "correlations.png", vaekit.draw(full_rank, "correlations"))
+plots.save(vaekit.draw(full_rank, "correlations"), OUT / "correlations.png")
 
 # %% [markdown]
 # For the diagonal posterior this picture is empty, by construction. Its model has learned to live
@@ -115,13 +104,13 @@ show(OUT / "correlations.png", vaekit.draw(full_rank, "correlations"))
 # another draw of $q(z \mid x)$.
 
 # %%
-show(OUT / "samples.png", vaekit.draw(full_rank, "samples", n=10, columns=10))
+plots.save(vaekit.draw(full_rank, "samples", n=10, columns=10), OUT / "samples.png")
 
 # %%
-show(OUT / "one-diagonal.png", vaekit.draw(diagonal, "reconstruct-one", n=10))
+plots.save(vaekit.draw(diagonal, "reconstruct-one", n=10), OUT / "one-diagonal.png")
 
 # %%
-show(OUT / "one-full-rank.png", vaekit.draw(full_rank, "reconstruct-one", n=10))
+plots.save(vaekit.draw(full_rank, "reconstruct-one", n=10), OUT / "one-full-rank.png")
 
 # %% [markdown]
 # After few epochs dreams are poor, and some are negatives: the prior's codes reach places where the decoder has never

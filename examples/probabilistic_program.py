@@ -23,7 +23,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pyro
 import torch
-from PIL import Image
 from pyro.infer import SVI, TraceMeanField_ELBO
 
 import vaekit
@@ -39,15 +38,6 @@ DATA = "mnist"  # or "digits", which is built in and takes seconds
 EPOCHS = 5  # the lesson: 100
 OUT = Path("runs/probabilistic_program")
 OUT.mkdir(parents=True, exist_ok=True)
-
-
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
 
 
 # %% [markdown]
@@ -100,7 +90,7 @@ axes.plot(range(1, EPOCHS + 1), elbo, marker="o")
 axes.set(xlabel="epoch", ylabel="nats per image", title="Test ELBO")
 axes.xaxis.get_major_locator().set_params(integer=True)
 plt.close(figure)
-show(OUT / "elbo.png", figure)
+plots.save(figure, OUT / "elbo.png")
 
 # %% [markdown]
 # ## Images in, images out
@@ -108,20 +98,20 @@ show(OUT / "elbo.png", figure)
 # Encode, take the posterior's mean, decode its mean; the first images of the test set above what becomes of them.
 
 # %%
-show(OUT / "reconstructions.png", plots.pairs_grid(x_test[:10], model.reconstruct(x_test[:10]), columns=10))
+plots.save(plots.pairs_grid(x_test[:10], model.reconstruct(x_test[:10]), columns=10), OUT / "reconstructions.png")
 
 # %% [markdown]
 # Instead of the mean, ten draws from the posterior of one image: what they have in common is what the code holds fast.
 
 # %%
 draws = model.reconstruct(x_test[:1], samples=10, seed=0)[:, 0]
-show(OUT / "one.png", plots.many_of_one(x_test[0], draws))
+plots.save(plots.many_of_one(x_test[0], draws), OUT / "one.png")
 
 # %% [markdown]
 # Run forwards without data, the program makes some up: $z$ from the prior, then the mean of $p(x \mid z)$.
 
 # %%
-show(OUT / "samples.png", plots.image_grid(model.sample(64, draw=False, seed=0)))
+plots.save(plots.image_grid(model.sample(64, draw=False, seed=0)), OUT / "samples.png")
 
 # %% [markdown]
 # ## The space of codes
@@ -131,7 +121,7 @@ show(OUT / "samples.png", plots.image_grid(model.sample(64, draw=False, seed=0))
 
 # %%
 points = plots.embed(model.encode(x_test[:2000]))
-show(OUT / "codes.png", plots.latent_map(points, labels[:2000], dataset.classes))
+plots.save(plots.latent_map(points, labels[:2000], dataset.classes), OUT / "codes.png")
 
 # %% [markdown]
 # Look for the classes that touch, such as 4 and 9, or 3, 5 and 8, and for the points of one colour within another's

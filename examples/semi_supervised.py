@@ -28,7 +28,6 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from sklearn.svm import SVC
 
 import vaekit
@@ -38,15 +37,6 @@ DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seco
 TRAIN, TEST = 6000, 2000  # images; the papers: 60,000 and 10,000
 EPOCHS = {"m1": 20, "m2": 20, "adgm": 5}  # the recipes: 40, 100 and 200
 OUT = Path("runs/semi_supervised")
-
-
-def show(path, figure=None):
-    """Save a figure, if there is one, and return the picture in the file: a notebook shows it."""
-    if figure is not None:
-        plots.save(figure, path)
-    with Image.open(path) as image:
-        image.load()
-    return image
 
 
 # %% [markdown]
@@ -79,7 +69,7 @@ errors = {"m1": m1.evaluate("test", samples=1).labels["error"]}
 print(f"M1: error {errors['m1']:.1%}")
 
 # %%
-show(OUT / "codes.png", vaekit.draw(m1, "latents", n=1000))
+plots.save(vaekit.draw(m1, "latents", n=1000), OUT / "codes.png")
 
 # %% [markdown]
 # Where colours lie apart a few labels suffice; where they mix, as 4, 7 and 9 do, no classifier can part them. Codes of
@@ -109,7 +99,7 @@ for i in unsure:
     first, second = probabilities[i].topk(2).indices.tolist()
     sure = ", ".join(f"{k} with {probabilities[i, k]:.0%}" for k in (first, second))
     print(f"a {y[i]}, taken for {sure}")
-show(OUT / "unsure.png", plots.image_grid(x[unsure], columns=8))
+plots.save(plots.image_grid(x[unsure], columns=8), OUT / "unsure.png")
 
 # %% [markdown]
 # ## Does the model use the label?
@@ -118,7 +108,7 @@ show(OUT / "unsure.png", plots.image_grid(x[unsure], columns=8))
 # the hand that wrote it, the rows differ and a column agrees in slant and width:
 
 # %%
-show(OUT / "grid.png", vaekit.draw(m2, "conditional-grid"))
+plots.save(vaekit.draw(m2, "conditional-grid"), OUT / "grid.png")
 
 # %% [markdown]
 # Here the rows are nearly alike: $z$ tells the digit itself, as in the [conditional model](conditional_and_clusters.py)
@@ -143,12 +133,12 @@ for record in m2.history()[1::2]:
 
 # %%
 adgm = vaekit.train("adgm", OUT / "adgm", data=DATA, sets=rows, epochs=EPOCHS["adgm"], overwrite=True)
-show(OUT / "adgm.png", vaekit.draw(adgm, "model"))
+plots.save(vaekit.draw(adgm, "model"), OUT / "adgm.png")
 
 # %%
 errors["adgm"] = adgm.evaluate("test", samples=1).labels["error"]
 print(f"ADGM: error {errors['adgm']:.1%}")
-show(OUT / "curves.png", vaekit.draw(adgm, "curves"))
+plots.save(vaekit.draw(adgm, "curves"), OUT / "curves.png")
 
 # %% [markdown]
 # The same again in five epochs, of two hundred: the KL of $a$ falls to nothing, so that the auxiliary latent is not in

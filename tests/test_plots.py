@@ -531,3 +531,12 @@ def test_plots_need_neither_torch_nor_pyplot() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_notebooks_show_what_is_saved(tmp_path: Path) -> None:
+    figure = plots.curves(epochs(2.0, 1.0))
+    assert plots.save(figure, tmp_path / "my-curves.png") is figure
+    assert figure.get_label() == "my-curves"
+    assert figure._repr_png_() == (tmp_path / "my-curves.png").read_bytes()  # type: ignore[attr-defined]
+    grid = plots.image_grid(np.zeros((1, 4, 4)))
+    assert grid._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .style import LIGHT, WIDTH, Theme, short
+from .style import LIGHT, WIDTH, Drawing, Theme, short
 
 LAYERS = 14
 """Layers, at most, that a box shows; of more, the first and the last."""
@@ -94,7 +94,7 @@ def structure(
     above = GAP + PILL + EDGE  # what stands over a column of boxes: an arrow and the data
     top = max(encoder.height, decoder.height + GAP + likelihood.height) + above
     height = EDGE + LINE + sum(code.height + GAP for code in codes) + top
-    figure = Figure(figsize=(WIDTH, height), facecolor=theme.background)
+    figure = Drawing(figsize=(WIDTH, height), facecolor=theme.background)
     sketch = _Sketch(figure, height, theme, bus=BUS if len(codes) > 1 else 0.0)
     base = height - top  # the bottom of encoder and decoder
     sketch.box(encoder, "left", base)

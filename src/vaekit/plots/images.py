@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from .style import DPI, LIGHT, WIDTH, Theme, short
+from .style import DPI, LIGHT, WIDTH, Drawing, Theme, short
 
 TILE = 0.6
 """The longer side of an image, in inches, where a row of them is no wider than a page."""
@@ -188,7 +188,7 @@ def _mosaic(
     width, height = (max(1, round(extent * DPI / inch)) for extent in canvas.shape[1::-1])
     whole = margin + width, head + height
     # A hundredth more than whole pixels: matplotlib rounds down, and 57 / 200 * 200 is below 57.
-    figure = Figure(figsize=((whole[0] + 0.01) / DPI, (whole[1] + 0.01) / DPI), facecolor=theme.background)
+    figure = Drawing(figsize=((whole[0] + 0.01) / DPI, (whole[1] + 0.01) / DPI), facecolor=theme.background)
     axes = figure.add_axes((margin / whole[0], 0, width / whole[0], height / whole[1]))
     axes.imshow(canvas, aspect="auto")
     axes.set_axis_off()

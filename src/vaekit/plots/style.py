@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from warnings import catch_warnings, filterwarnings
 
 from matplotlib import rc_context
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 DPI = 200
 WIDTH = 8.4
 """The width of a page, in inches."""
+AnyFigure = TypeVar("AnyFigure", bound=Figure)
 NAME = 20
 """Letters, at most, that are shown of a name."""
 
@@ -48,13 +50,28 @@ DARK = Theme(
 )
 
 
-def save(figure: Figure, path: Path | IO[bytes], kind: str = "png") -> None:
-    """Write `figure` to a path or file as `kind`: png, svg or pdf, whatever its ending; the same bytes each time."""
+class Drawing(Figure):
+    """A figure that a notebook shows."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        save(self, file)
+        return file.getvalue()
+
+
+def save(figure: AnyFigure, path: Path | IO[bytes], kind: str = "png") -> AnyFigure:
+    """Write `figure` to a path or file as `kind`: png, svg or pdf, whatever its ending; the same bytes each time.
+
+    Returns the figure: a notebook shows it where this is the last line of a cell.
+    """
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with catch_warnings(), rc_context({"svg.hashsalt": "vaekit"}):
         # A class name in a script that the font lacks is shown as boxes; its owner sees that.
         filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=undated)
+    if isinstance(path, Path):
+        figure.set_label(path.stem)
+    return figure
 
 
 def add_title(figure: Figure, title: str, theme: Theme) -> None:
@@ -65,7 +82,7 @@ def add_title(figure: Figure, title: str, theme: Theme) -> None:
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
     """An empty figure, inches, that keeps its axes and legends apart."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor=theme.background)
+    return Drawing(figsize=(width, height), layout="constrained", facecolor=theme.background)
 
 
 def new_axes(figure: Figure, place: tuple[int, int, int], theme: Theme, title: str = "") -> Axes:
