@@ -297,7 +297,7 @@ posterior = { name = "relaxed-categorical", temperature = { name = "cosine", sta
 prior = "uniform-categorical"
 
 [model.latents.z]
-size = 20
+size = 2
 
 [training]
 epochs = 15
