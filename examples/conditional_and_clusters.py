@@ -20,7 +20,7 @@ import vaekit
 from vaekit import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
-EPOCHS = 5  # the lesson: 15
+EPOCHS = {"conditional": 15, "gumbel": 15, "cluster": 50}  # those of the lesson, and of the recipe
 OUT = Path("runs/conditional_and_clusters")
 
 
@@ -31,7 +31,7 @@ runs = {
         OUT / f"beta-{beta}",
         data=DATA,
         sets=[f"objective.beta={beta}"],
-        epochs=EPOCHS,
+        epochs=EPOCHS["conditional"],
         overwrite=True,
     )
     for beta in (1, 10)
@@ -91,7 +91,7 @@ plots.save(plots.image_grid(threes, columns=10), OUT / "threes.png")
 # As the temperature $\tau$ falls, $c$ comes near to a one-hot; with `straight_through=true` it is one going forward,
 # and relaxed going back. When a model is scored, $c$ is discrete, and summed out.
 #
-# The recipe has 20 dimensions of $z$ beside the category. A second run has 2:
+# The recipe has two dimensions of $z$ beside the category. Another run has 20:
 
 # %%
 gumbel = {
@@ -100,7 +100,7 @@ gumbel = {
         OUT / f"gumbel-{size}",
         data=DATA,
         sets=[f"model.latents.z.size={size}"],
-        epochs=EPOCHS,
+        epochs=EPOCHS["gumbel"],
         overwrite=True,
     )
     for size in (20, 2)
@@ -132,10 +132,36 @@ plots.save(vaekit.draw(gumbel[2], "cluster-grid", show="data"), OUT / "members.p
 # Look for a digit split over two rows, and for two digits in one. The model was never told what counts as the same
 # digit: it uses its category for whatever saves it most nats.
 #
+# ## Clusters that survive a small change
+#
+# What do we mean by the same digit? At least this: an image that is shifted by two pixels, turned by ten degrees or
+# stretched a little still shows it. That says much, and needs no label. The recipe `cluster-mnist`
+#
+# - is nearly an autoencoder for the first 30 of its 50 epochs, $\beta = 0.001$,
+# - then fits a mixture of ten Gaussians to the codes, which from there on is the prior $p(z) = \sum_c \pi_c
+#   \mathcal{N}(z; \mu_c, \sigma_c^2)$ and trained with the rest at $\beta = 1$ (VaDE, Jiang et al. 2017),
+# - and adds to the bound the information $I(c; c')$ between the cluster $c$ of an image and that of the image changed
+#   (Ji et al. 2019). It is $\log 10$ nats at most: for ten clusters alike in size, each image sure of its own, and
+#   staying in it. The decoder sees no changed image; the bound is that of the data.
+
+# %%
+cluster = vaekit.train("cluster-mnist", OUT / "cluster", data=DATA, epochs=EPOCHS["cluster"], overwrite=True)
+for record in cluster.history():
+    terms = record.terms
+    if "nmi" in terms and record.epoch % 4 == 2:
+        print(f"epoch {record.epoch:2}   information {terms['information']:.2f}", end="")
+        print(f"   NMI {terms['nmi']:.3f}   accuracy {terms['accuracy']:.1%}")
+
+# %%
+plots.save(vaekit.draw(cluster, "cluster-grid"), OUT / "survivors.png")
+
+# %% [markdown]
+# Accuracy is that of the best matching of clusters to digits. Without the information, the same model ends below 90 %,
+# and without the mixture below 70 %. Of tables, changed rows are such that some of their numbers come from other rows.
+#
 # ## Try
 #
 # - `sets=["model.condition=true"]` for the first model: the encoder sees the label too (Sohn et al. 2015).
 # - `sets=["model.latents.c.posterior.straight_through=true"]`; more clusters: `sets=["model.latents.c.size=20"]`.
-# - `vaekit train cluster-mnist`: a mixture as the prior of a Gaussian code (Jiang et al. 2017), fitted to the codes
-#   half way through.
+# - `vaekit train cluster-mnist --set objective.invariance=0`: the mixture alone.
 # - Another seed, `sets=["training.seed=1"]`: how much of what you saw was chance?

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..training import Epoch
 
 TITLES = {"elbo": "ELBO", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL", "iwae": "IWAE bound"}
-TITLES |= {"mean_elbo": "ELBO at the mean of q", "mean_reconstruction": "Reconstruction at the mean of q"}
+TITLES |= {"mean_elbo": "ELBO at mean of q", "mean_reconstruction": "Rec. at mean of q"}
 TITLES |= {
-    "information": "Information of clusters",
+    "information": "Cluster information",
     "nmi": "Mutual information",
     "ari": "Rand index",
     "accuracy": "Accuracy",
