@@ -11,7 +11,7 @@ DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check dist clean distclean
+.PHONY: help demo test check bench dist clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,20 @@ check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
+
+# An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py.
+PEERS ?= $(VENV)/peers
+PEERS_STAMP := $(if $(PEERS),$(PEERS)/.stamp)
+
+bench: $(VENV)/.dev-stamp $(PEERS_STAMP) ## measure the speed on a quiet machine, into benchmarks/report.md
+	$(BIN)/python benchmarks/bench.py --report benchmarks/report.md $(if $(PEERS),--peers $(PEERS)/bin/python) $(BENCH_ARGS)
+
+ifneq ($(PEERS),)
+$(PEERS)/.stamp: benchmarks/requirements.txt | $(BIN)/pip
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/requirements.txt $(PIP_ARGS)
+	@touch $@
+endif
 
 dist: $(VENV)/.dev-stamp ## build the sdist and the wheel, into dist
 	$(BIN)/python -m build

@@ -60,6 +60,14 @@ def test_it_is_fitted_once_or_never(epochs: int, after: float, fits: list[Tensor
     assert len(fits) == begins
 
 
+def test_it_is_fitted_at_each_of_several_times(fits: list[Tensor], tmp_path: Path) -> None:
+    fitted(tmp_path / "run", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", epochs=10)
+    assert len(fits) == 3
+    assert not torch.equal(fits[0], fits[1])
+    fitted(tmp_path / "few", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", epochs=4)
+    assert len(fits) == 3 + 3  # before the epochs 2, 3 and 4
+
+
 def test_codes_are_draws_of_the_posteriors(fits: list[Tensor], tmp_path: Path) -> None:
     run = fitted(tmp_path / "run", "training.learning_rate=1e-12", epochs=2)
     x = run.data("train").x.float()
@@ -98,7 +106,7 @@ def test_more_components_than_rows_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [0.0, 1.0, -1.0])
 def test_a_time_outside_the_run_is_refused(after: float) -> None:
-    with refuses("fit_after is a fraction"):
+    with refuses("fit_after is fractions"):
         Mixture(latent=2, fit_after=after)
 
 

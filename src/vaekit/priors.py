@@ -41,24 +41,26 @@ class StandardNormal(nn.Module):
 class Mixture(nn.Module):
     """p(z) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), all learned; given y, all linear in y.
 
-    The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, a
-    fraction of the run, they start as one N(0, I), and at that time are fitted to codes drawn for the training data by
-    expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
+    The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, one
+    or more fractions of the run, they start as one N(0, I), and at these times are fitted to codes drawn for the
+    training data by expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
 
     >>> Mixture(latent=2, components=3)().sample((5,)).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, latent: int, condition: int = 0, components: int = 10, fit_after: float | None = None) -> None:
+    def __init__(
+        self, latent: int, condition: int = 0, components: int = 10, fit_after: float | tuple[float, ...] = ()
+    ) -> None:
         super().__init__()
         _check_components(components)
-        if fit_after is not None and not (0 < fit_after < 1 and not condition):
+        self.fit_after = (fit_after,) if isinstance(fit_after, (int, float)) else tuple(fit_after)
+        if self.fit_after and (condition or not all(0 < each < 1 for each in self.fit_after)):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
-            raise ValueError(f"fit_after is a fraction of the run of an unconditional prior, in (0, 1); got {given}")
-        self.fit_after = fit_after
+            raise ValueError(f"fit_after is fractions of the run of an unconditional prior, in (0, 1); got {given}")
         self.components, self.shape = components, (components, 2 * latent + 1)
         start = torch.zeros(self.shape)
-        if fit_after is None:
+        if not self.fit_after:
             start[:, :latent] = torch.randn(components, latent)
         self.start = nn.Parameter(start)
         self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None

@@ -324,7 +324,7 @@ likelihood = "bernoulli"
 
 [model.latents.z]
 size = 10
-prior = { name = "mixture", components = 10, fit_after = 0.6 }
+prior = { name = "mixture", components = 10, fit_after = [0.6, 0.64, 0.7] }
 
 [objective]
 name = "invariant-clusters"

@@ -101,7 +101,7 @@ def optimize(
     if options.early_stopping and (held_out is None or split == "test"):
         raise ValueError("early_stopping needs rows held out for validation; set data.validation above 0")
     for name, prior in model.priors.items():
-        if getattr(prior, "fit_after", None) is not None and (count := getattr(prior, "components", 0)) > n:
+        if getattr(prior, "fit_after", ()) and (count := getattr(prior, "components", 0)) > n:
             raise ValueError(f"the prior of {name!r} has {count} components to fit to {n} rows; accepted: at most {n}")
     model.to(device)
     rate = build_schedule(options.learning_rate, parts)
@@ -196,14 +196,13 @@ def optimize(
 
 
 def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int, epochs: int, seed: int) -> None:
-    """Fit priors that have a `fit_after` to the codes of training data, before the first epoch that begins after it.
+    """Fit priors to the codes of training data, before the first epoch after each time of their `fit_after`.
 
     The codes are draws of the posteriors, whose average a prior is to be. An average of weights gets the same prior.
     """
     model: Any = models["model"]
     for name, prior in model.priors.items():
-        after = getattr(prior, "fit_after", None)
-        if after is None or not (epoch - 1) / epochs < after <= epoch / epochs:
+        if not any((epoch - 1) / epochs < after <= epoch / epochs for after in getattr(prior, "fit_after", ())):
             continue
         rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
         for index in rows.split(LOOK_ROWS):
