@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
