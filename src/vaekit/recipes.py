@@ -421,10 +421,10 @@ name = "semi-supervised"
 classification = 30.0
 
 [training]
-epochs = 100
+epochs = 40
 batch_size = 200
 labelled = 100
-learning_rate = 3e-4
+learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
 """
 
 ADGM = """
