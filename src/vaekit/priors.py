@@ -66,17 +66,22 @@ class Mixture(nn.Module):
         self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None
 
     @torch.no_grad()
-    def fit(self, codes: Tensor, seed: int) -> None:
-        """Set the components to those of a mixture fitted to `codes` (N, D), the best of thirty starts.
+    def fit(self, codes: Tensor, seed: int, again: bool = False) -> None:
+        """Set the components to clusters of `codes` (N, D), the best of thirty starts.
 
-        They are found with one covariance matrix for all of them, and only then is each given variances of its own:
-        with its own from the start, expectation maximisation ends in worse clusters.
+        They are found by a mixture of one covariance matrix for all components: clusters of codes that no prior has
+        pressed into shape are long in some directions, and with a matrix for each it ends in worse ones. When they are
+        fitted `again` it is by k-means, which then tells better which belong together.
         """
+        from sklearn.cluster import KMeans
         from sklearn.mixture import GaussianMixture
 
-        rows = codes.cpu().double().numpy()
-        found = GaussianMixture(self.components, covariance_type="tied", n_init=30, random_state=seed % 2**32).fit(rows)
-        shares = found.predict_proba(rows)
+        rows, state = codes.cpu().double().numpy(), seed % 2**32
+        if again:
+            shares = np.eye(self.components)[KMeans(self.components, n_init=30, random_state=state).fit_predict(rows)]
+        else:
+            mixture = GaussianMixture(self.components, covariance_type="tied", n_init=30, random_state=state)
+            shares = mixture.fit(rows).predict_proba(rows)
         totals = shares.sum(0)[:, None] + 1e-3
         means = shares.T @ rows / totals
         variances = np.maximum(shares.T @ np.square(rows) / totals - np.square(means), 1e-6)

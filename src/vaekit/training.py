@@ -202,13 +202,17 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
     """
     model: Any = models["model"]
     for name, prior in model.priors.items():
-        if not any((epoch - 1) / epochs < after <= epoch / epochs for after in getattr(prior, "fit_after", ())):
+        passed, before = (
+            [after for after in getattr(prior, "fit_after", ()) if after <= done / epochs]
+            for done in (epoch, epoch - 1)
+        )
+        if len(passed) == len(before):
             continue
         rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
         for index in rows.split(LOOK_ROWS):
             x, y = train.batch(index)
             codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
-        prior.fit(model.split(torch.cat(codes))[name], seed)
+        prior.fit(model.split(torch.cat(codes))[name], seed, again=bool(before))
         if "average" in models:
             average: Any = models["average"]
             set_model_tensors(average.priors[name], model_tensors(prior))
