@@ -18,30 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from machine import heading
-from PIL import Image
+from pictures import Pictures
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 import vaekit
-
-
-class Pictures(Dataset):
-    """MNIST as the usual vision datasets serve it: each datum to an image, then to floats in [0, 1]."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.x, self.y = torch.from_numpy(x[:, 0]), torch.from_numpy(y)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = Image.fromarray(self.x[index].numpy())
-        array = np.array(image, np.uint8, copy=True)[:, :, None]
-        return torch.from_numpy(array).permute(2, 0, 1).contiguous().to(torch.float32).div(255), int(self.y[index])
 
 
 class Plain(nn.Module):
@@ -65,11 +49,11 @@ def plain_loss(x: Tensor, out: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return bce - 0.5 * torch.sum(1 + log_variance - mu.pow(2) - log_variance.exp())
 
 
-def plain(epochs: int, seed: int) -> dict[str, list[float]]:
+def plain(epochs: int, seed: int, rows: int | None = None) -> dict[str, list[float]]:
     """Train the plain loop; seconds of each training epoch and the test loss after it."""
     torch.manual_seed(seed)
-    data = vaekit.load_dataset("mnist", validation=0)
-    sets = {name: Pictures(split.x, split.y) for name, split in data.splits.items() if split.y is not None}
+    data = vaekit.load_dataset("mnist", validation=0, train=rows)
+    sets = {name: Pictures(split.x[:, 0], split.y) for name, split in data.splits.items() if split.y is not None}
     model = Plain()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     train = DataLoader(sets["train"], batch_size=128, shuffle=True)
@@ -94,9 +78,9 @@ def plain(epochs: int, seed: int) -> dict[str, list[float]]:
     return {"seconds": seconds, "test": losses}
 
 
-def ours(epochs: int, seed: int) -> dict[str, list[float]]:
+def ours(epochs: int, seed: int, rows: int | None = None) -> dict[str, list[float]]:
     """Train the recipe; the same numbers from its records."""
-    sets = [f"training.seed={seed}", "training.device='cpu'"]
+    sets = [f"training.seed={seed}", "training.device='cpu'", *([] if rows is None else [f"data.train={rows}"])]
     with tempfile.TemporaryDirectory() as folder:
         run = vaekit.train("grey-mnist", Path(folder) / "run", epochs=epochs, sets=sets)
         history = run.history()
@@ -135,11 +119,12 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, help="images that a --side trains on; default: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
     if given.side:
-        print(json.dumps({"plain": plain, "vaekit": ours}[given.side](given.epochs, given.seed)))
+        print(json.dumps({"plain": plain, "vaekit": ours}[given.side](given.epochs, given.seed, given.rows)))
     else:
         text = report(given.rounds, given.seeds)
         print(text)
