@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +25,10 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     found: list[Tensor] = []
     whole = Mixture.fit
 
-    def fit(self: Mixture, codes: Tensor, seed: int, again: bool = False) -> None:
-        assert again == bool(found)
+    def fit(self: Mixture, codes: Tensor, seed: int, time: int = 0) -> None:
+        assert time >= len(found)  # more where two times are in one epoch
         found.append(codes)
-        whole(self, codes, seed, again)
+        whole(self, codes, seed, time)
 
     monkeypatch.setattr(Mixture, "fit", fit)
     return found
@@ -37,8 +38,7 @@ def fitted(folder: Path, *sets: str, **options: object) -> Run:
     return train("digits", folder, sets=[*SMALL, PRIOR, *sets], **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_the_fit_finds_components(again: bool) -> None:
+def test_the_fit_finds_components() -> None:
     draws = np.random.default_rng(0)
     centers, scales, weights = np.array([[-5.0, 0.0], [5.0, 3.0]]), np.array([[1.0, 0.3], [0.5, 2.0]]), [0.3, 0.7]
     which = draws.choice(2, 4000, p=weights)
@@ -46,7 +46,7 @@ def test_the_fit_finds_components(again: bool) -> None:
     prior = Mixture(latent=2, components=2, fit_after=0.5)
     start = prior()
     assert start.component_distribution.mean.tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    prior.fit(codes, seed=0, again=again)
+    prior.fit(codes, seed=0)
     found = prior()
     order = found.component_distribution.mean[:, 0].argsort()
     np.testing.assert_allclose(found.component_distribution.mean[order].detach(), centers, atol=0.15)
@@ -128,3 +128,39 @@ def test_a_broken_training_leaves_the_model_as_users_have_it() -> None:
         vaekit.fit(model, digits, epochs=1, precision="bfloat16", on_epoch=broken)
     assert model.precision is None
     assert not model.training
+
+
+def test_fewer_components_at_a_time_leave_the_others_without_weight(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codes = torch.randn(300, 2) + 8 * torch.arange(2.0).repeat(150)[:, None]
+    prior = Mixture(latent=2, components=5, fit_after=(0.3, 0.6), fit_components=(5, 2))
+    prior.fit(codes, seed=0, time=0)
+    assert (prior().mixture_distribution.probs > 0).all()
+    prior.fit(codes, seed=0, time=1)
+    weights = prior().mixture_distribution.probs
+    assert weights[:2].sum() == 1
+    assert not weights[2:].any()
+    prior().log_prob(codes).sum().backward()
+    assert prior.start.grad is not None
+    assert not prior.start.grad[2:].any()  # nor do they get any
+    assert (prior().responsibilities(100 * codes).argmax(-1) < 2).all()
+    run = fitted(
+        tmp_path / "run",
+        "model.latents.z.prior.fit_after=[0.3, 0.6]",
+        "model.latents.z.prior.fit_components=[3, 2]",
+        epochs=4,
+    )
+    assert run.model.clusters(run.data("test").x.float()).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fit_after": (0.2, 0.4), "fit_components": (3,)}, "fit_components has 1 numbers for 2 times"),
+        ({"fit_after": (0.2,), "fit_components": (11,)}, "fit_components must be from 1 to components=10, got [11]"),
+        ({"fit_components": (3,)}, "fit_components has 1 numbers for 0 times"),
+    ],
+)
+def test_what_components_to_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with refuses(message):
+        Mixture(latent=2, **options)

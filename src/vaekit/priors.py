@@ -17,6 +17,9 @@ from .distributions import RelaxedOneHot, checked_groups, independent
 from .domains import Domain
 from .flows import coupling_flow
 
+NO_WEIGHT = -1e4
+"""The logarithm of a weight that is none, and has no gradient."""
+
 
 class StandardNormal(nn.Module):
     """p(z) = N(z; 0, I), whatever the condition.
@@ -44,13 +47,20 @@ class Mixture(nn.Module):
     The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, one
     or more fractions of the run, they start as one N(0, I), and at these times are fitted to codes drawn for the
     training data by expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
+    `fit_components` says how many of them at each time; the others get no weight. Many at first, few at last find
+    clusters that chance would else join or split.
 
     >>> Mixture(latent=2, components=3)().sample((5,)).shape
     torch.Size([5, 2])
     """
 
     def __init__(
-        self, latent: int, condition: int = 0, components: int = 10, fit_after: float | tuple[float, ...] = ()
+        self,
+        latent: int,
+        condition: int = 0,
+        components: int = 10,
+        fit_after: float | tuple[float, ...] = (),
+        fit_components: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         _check_components(components)
@@ -58,6 +68,13 @@ class Mixture(nn.Module):
         if self.fit_after and (condition or not all(0 < each < 1 for each in self.fit_after)):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
             raise ValueError(f"fit_after is fractions of the run of an unconditional prior, in (0, 1); got {given}")
+        self.fit_components = tuple(fit_components)
+        if self.fit_components and len(self.fit_components) != len(self.fit_after):
+            raise ValueError(
+                f"fit_components has {len(fit_components)} numbers for {len(self.fit_after)} times of fit_after"
+            )
+        if not all(1 <= each <= components for each in self.fit_components):
+            raise ValueError(f"fit_components must be from 1 to components={components}, got {list(fit_components)}")
         self.components, self.shape = components, (components, 2 * latent + 1)
         start = torch.zeros(self.shape)
         if not self.fit_after:
@@ -66,27 +83,23 @@ class Mixture(nn.Module):
         self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None
 
     @torch.no_grad()
-    def fit(self, codes: Tensor, seed: int, again: bool = False) -> None:
-        """Set the components to clusters of `codes` (N, D), the best of thirty starts.
+    def fit(self, codes: Tensor, seed: int, time: int = 0) -> None:
+        """Set the components to those of a mixture fitted to `codes` (N, D), the best of ten starts, for the fit number
+        `time`.
 
-        They are found by a mixture of one covariance matrix for all components: clusters of codes that no prior has
-        pressed into shape are long in some directions, and with a matrix for each it ends in worse ones. When they are
-        fitted `again` it is by k-means, which then tells better which belong together.
+        It has a covariance matrix for each component, since the clusters of codes that no prior has pressed into shape
+        are long in some directions; the diagonals are what is taken.
         """
-        from sklearn.cluster import KMeans
         from sklearn.mixture import GaussianMixture
 
-        rows, state = codes.cpu().double().numpy(), seed % 2**32
-        if again:
-            shares = np.eye(self.components)[KMeans(self.components, n_init=30, random_state=state).fit_predict(rows)]
-        else:
-            mixture = GaussianMixture(self.components, covariance_type="tied", n_init=30, random_state=state)
-            shares = mixture.fit(rows).predict_proba(rows)
-        totals = shares.sum(0)[:, None] + 1e-3
-        means = shares.T @ rows / totals
-        variances = np.maximum(shares.T @ np.square(rows) / totals - np.square(means), 1e-6)
-        parts = [means, np.log(variances), np.log(totals / totals.sum())]
-        self.start.copy_(torch.from_numpy(np.concatenate(parts, -1).astype(np.float32)))
+        count = self.fit_components[time] if self.fit_components else self.components
+        rows = codes.cpu().double().numpy()
+        found = GaussianMixture(count, n_init=10, random_state=seed % 2**32).fit(rows)
+        variances = np.diagonal(found.covariances_, axis1=1, axis2=2)
+        start = np.zeros(self.shape, np.float32)
+        start[:, -1] = NO_WEIGHT
+        start[:count] = np.concatenate([found.means_, np.log(variances), np.log(found.weights_)[:, None]], -1)
+        self.start.copy_(torch.from_numpy(start))
 
     def forward(self, y: Tensor | None = None) -> Distribution:
         parameters = self.start

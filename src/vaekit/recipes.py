@@ -324,12 +324,12 @@ likelihood = "bernoulli"
 
 [model.latents.z]
 size = 10
-prior = { name = "mixture", components = 10, fit_after = [0.6, 0.64, 0.7] }
+prior = { name = "mixture", components = 30, fit_after = [0.5, 0.58], fit_components = [30, 10] }
 
 [objective]
 name = "invariant-clusters"
-invariance = { name = "switch", start = 0.0, end = 150.0, at = 0.6 }
-beta = { name = "switch", start = 1e-3, end = 1.0, at = 0.6 }
+invariance = { name = "switch", start = 0.0, end = 150.0, at = 0.5 }
+beta = { name = "switch", start = 1e-3, end = 1.0, at = 0.5 }
 
 [training]
 epochs = 50

@@ -212,7 +212,7 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
         for index in rows.split(LOOK_ROWS):
             x, y = train.batch(index)
             codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
-        prior.fit(model.split(torch.cat(codes))[name], seed, again=bool(before))
+        prior.fit(model.split(torch.cat(codes))[name], seed, len(passed) - 1)
         if "average" in models:
             average: Any = models["average"]
             set_model_tensors(average.priors[name], model_tensors(prior))

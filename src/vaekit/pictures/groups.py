@@ -87,14 +87,15 @@ class ClusterGrid(Picture):
 
 
 def _clustered(model: VAE) -> tuple[str, int] | None:
-    """The latent whose classes or components are the clusters of `VAE.clusters`, and how many there are."""
+    """The latent whose classes or components are the clusters of `VAE.clusters`, and how many there are: those without weight are the last, and none."""
     latents = [latent for latent in outline(model).latents if latent.name in model.sizes]
     for latent in latents:
         if latent.q.has_enumerate_support:
             return latent.name, latent.q.event_shape[-1]
     for latent in latents:
         if isinstance(latent.p, Mixture):
-            return latent.name, latent.p.component_distribution.batch_shape[-1]
+            weights = latent.p.mixture_distribution.probs
+            return latent.name, int((weights.flatten(0, -2).amax(0) if weights.dim() > 1 else weights).count_nonzero())
     return None
 
 
