@@ -34,7 +34,7 @@ import vaekit
 from vaekit import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
-EPOCHS = {"m1": 40, "m2": 5, "m1-m2": 30, "cluster": 50}  # M2's recipe: 100, M1 + M2's: 40
+EPOCHS = {"m1": 20, "m2": 3, "m1-m2": 20, "cluster": 50}  # the recipes: 40, 100, 40 and 50
 OUT = Path("runs/semi_supervised")
 
 # %% [markdown]

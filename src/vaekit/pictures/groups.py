@@ -87,7 +87,10 @@ class ClusterGrid(Picture):
 
 
 def _clustered(model: VAE) -> tuple[str, int] | None:
-    """The latent whose classes or components are the clusters of `VAE.clusters`, and how many there are: those without weight are the last, and none."""
+    """The latent whose classes or components are the clusters of `VAE.clusters`, and how many there are.
+
+    Components without weight are none: they come last.
+    """
     latents = [latent for latent in outline(model).latents if latent.name in model.sizes]
     for latent in latents:
         if latent.q.has_enumerate_support:
