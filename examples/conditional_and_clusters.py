@@ -160,8 +160,8 @@ for record in cluster.history():
 plots.save(vaekit.draw(cluster, "cluster-grid"), OUT / "survivors.png")
 
 # %% [markdown]
-# Accuracy is that of the best matching of clusters to digits, one to one: low while there are 30 of them. Tables have no
-# shifts; there a changed row is one with some numbers of other rows.
+# Accuracy is that of the best matching of clusters to digits, one to one: low while there are 30 of them. Tables have
+# no shifts; there a changed row is one with some numbers of other rows.
 #
 # ## Try
 #
