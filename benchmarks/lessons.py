@@ -191,7 +191,7 @@ def report(names: Sequence[str], seeds: int, epochs: Mapping[str, int], jobs: in
         f"Test loss, nats per image: mean ± standard error over {seeds} seeds.",
         "",
         "Equal means within two standard errors of the difference. Seconds are of training, plain / vaekit, "
-        f"{jobs} at a time.",
+        f"{jobs} at a time, beside whatever else the machine did: what is compared here is the loss.",
         "",
         "| lesson | recipe | epochs | plain | vaekit | vaekit - plain | vaekit is | seconds | parameters |",
         "|---" * 9 + "|",
