@@ -34,12 +34,11 @@ from vaekit.distributions import (
     TriangularNormal,
     checked_clamp,
     independent,
-    kl,
-    kl_terms,
     log_prob_stopped,
     mean,
     seeded,
 )
+from vaekit.divergences import kl, kl_terms
 from vaekit.posteriors import FullRankNormal, flow
 
 ERRORS = 4.0

@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit, partly_labelled
 from vaekit.devices import SMALL_STEP, worthwhile_threads
-from vaekit.distributions import Point, RelaxedOneHot, kl, seeded
+from vaekit.distributions import Point, RelaxedOneHot, seeded
+from vaekit.divergences import kl
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate, label_scores
 from vaekit.models import VAE, SemiSupervisedVAE

@@ -1,4 +1,4 @@
-"""Distributions, divergences and stopped gradients that `torch.distributions` lacks.
+"""Distributions and stopped gradients that `torch.distributions` lacks.
 
 Everything here is stateless: the modules that parameterise a distribution live in `posteriors`, `priors` and
 `likelihoods`. Argument validation is off per object (each check would cost a host sync in the training step), never
@@ -7,7 +7,7 @@ globally: data are validated against their domain once, at the boundary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -19,10 +19,8 @@ from torch.distributions import (
     Independent,
     MixtureSameFamily,
     MultivariateNormal,
-    Normal,
     constraints,
 )
-from torch.distributions.kl import kl_divergence
 from torch.distributions.utils import lazy_property
 from torch.nn.functional import logsigmoid, softplus
 
@@ -407,81 +405,6 @@ def checked_clamp(name: str, clamp: tuple[float, float]) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"{name} must be (low, high) with low < high, got {tuple(clamp)}")
     return float(low), float(high)
-
-
-def _normal_terms(q: Normal, p: Normal) -> Tensor:
-    ratio = (q.scale / p.scale).square()
-    return 0.5 * (ratio + ((q.loc - p.loc) / p.scale).square() - 1 - ratio.log())
-
-
-def _independent_terms(q: Independent, p: Independent) -> Tensor | None:
-    if q.reinterpreted_batch_ndims != 1 or p.reinterpreted_batch_ndims != 1:
-        return None
-    return _ELEMENTWISE.get((type(q.base_dist), type(p.base_dist)), _torch_kl)(q.base_dist, p.base_dist)
-
-
-def _torch_kl(q: Distribution, p: Distribution) -> Tensor | None:
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-
-
-def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
-    if type(p.base_dist) is not Normal or p.reinterpreted_batch_ndims != 1:
-        return None
-    q, loc, scale = TriangularNormal.of(q), p.base_dist.loc, p.base_dist.scale
-    of_diagonal = (q.diagonal / scale).square().sum(-1)
-    of_below = (q.below / scale.index_select(-1, q.rows_columns[0])).square().sum(-1)
-    shift = ((q.loc - loc) / scale).square().sum(-1)
-    log_det = 2 * (scale.log().sum(-1) - q.diagonal.log().sum(-1))
-    return (0.5 * (of_diagonal + of_below + shift - q.loc.shape[-1] + log_det)).unsqueeze(-1)
-
-
-def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
-    if q.groups != p.groups:
-        return None
-    return (q.mean * (q.logits - p.logits)).unflatten(-1, (q.groups, -1)).sum(-1)
-
-
-def _point_terms(q: Point, p: Distribution) -> Tensor:
-    return -p.log_prob(q.value).unsqueeze(-1)
-
-
-_ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {(Normal, Normal): _normal_terms}
-_TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
-    (Independent, Independent): _independent_terms,
-    (MultivariateNormal, Independent): _full_rank_terms,
-    (TriangularNormal, Independent): _full_rank_terms,
-    (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
-    (Point, RelaxedOneHot): _point_terms,
-}
-
-
-def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
-
-    T = D where both factorise over the D dimensions, a term a group for one-hots, else T = 1. Nats. The pair is looked
-    up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled
-    graph.
-    """
-    formula = _TERMS.get((type(q), type(p)))
-    terms = None if formula is None else formula(q, p)
-    if terms is None:
-        whole = _torch_kl(q, p)
-        terms = None if whole is None else whole.unsqueeze(-1)
-    return terms
-
-
-def kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) in closed form, (B,) nats, or None where no closed form is known.
-
-    >>> q = independent(Normal(torch.ones(1, 2), torch.ones(1, 2)))
-    >>> kl(q, independent(Normal(torch.zeros(2), torch.ones(2))))
-    tensor([1.])
-    """
-    terms = kl_terms(q, p)
-    return None if terms is None else terms.sum(-1)
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:

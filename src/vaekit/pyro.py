@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
-from .distributions import _Shape, kl
+from .distributions import _Shape
+from .divergences import kl
 from .models import VAE, SemiSupervisedVAE
 
 _validate = Distribution._validate_args

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .distributions import DRAWS, Mixture, kl_terms, log_prob_stopped, mean
+from .distributions import DRAWS, Mixture, log_prob_stopped, mean
+from .divergences import kl_terms
 
 ENCODES = 250
 """Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
