@@ -335,6 +335,7 @@ class RelaxedOneHot(Distribution):
 class Point(Distribution):
     """All mass on one value (…, D), such as a one-hot label that was seen; its log-probability there is 0.
 
+    >>> from vaekit.divergences import kl
     >>> kl(Point(torch.tensor([[0.0, 1.0]])), RelaxedOneHot(torch.tensor([0.9, 0.1]).log()))
     tensor([2.3026])
     """
