@@ -208,7 +208,10 @@ def test_the_command_takes_a_recipe_to_other_data(tmp_path: Path) -> None:
 
 def test_elu_mnist_has_the_deterministic_pass_of_both_splits(tmp_path: Path) -> None:
     run = train("elu-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy", 50), sets=QUICK)
-    for record in run.history():
-        terms = record.terms
-        assert terms["mean_elbo"] == pytest.approx(terms["mean_reconstruction"] - terms["kl"], rel=0.2)
-    assert {record.split for record in run.history()} == {"train", "valid"}
+    records = run.history()
+    assert {record.split for record in records} == {"train", "valid"}
+    for terms in (record.terms for record in records):
+        assert terms["mean_reconstruction"] > terms["mean_elbo"]
+    # Of the rows that are held out both passes are after the same epoch, and a closed form of the KL is of both.
+    for terms in (record.terms for record in records if record.split == "valid"):
+        assert terms["mean_elbo"] == pytest.approx(terms["mean_reconstruction"] - terms["kl"], rel=1e-5)

@@ -220,7 +220,7 @@ class TriangularNormal(MultivariateNormal):
     """N(loc, L Lᵀ) of a lower triangular L: its positive `diagonal` (…, D), and what is `below` it, (…, D (D - 1) / 2).
 
     `rows_columns` (2, D (D - 1) / 2) says which entry of L each of `below` is. L, of twice the size, is only made where
-    it is needed: for a draw of 200 dimensions and the KL that takes three to four times as long, of 20 twice as long.
+    it is needed; a draw and the KL do without.
 
     >>> rows_columns = torch.tril_indices(2, 2, -1)
     >>> TriangularNormal(torch.zeros(2), torch.ones(2), torch.tensor([3.0]), rows_columns).covariance_matrix

@@ -51,11 +51,7 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(rows).view_as(x)
 
 
-NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
-    "none": nn.Identity,
-    "batch": BatchNorm,
-    "layer": nn.LayerNorm,
-}
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
 
 
 def activation_named(name: str) -> nn.Module:
@@ -82,7 +78,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class MLP(nn.Module):
-    """Fully connected layers with an activation after each hidden one, before it a `normalization`: none, batch, layer.
+    """Fully connected layers with an activation after each hidden one, before it a `normalization`: batch or layer.
 
     x (…, *in_shape), y (…, condition) to (…, *out_shape); without `out_shape`, to the last hidden layer's features.
     Normalised over the batch, what a row gives depends in training on the rows beside it, and a bound with it; scores
@@ -101,21 +97,21 @@ class MLP(nn.Module):
         condition: int = 0,
         hidden: tuple[int, ...] = (512,),
         activation: str = "relu",
-        normalization: str = "none",
+        normalization: str | None = None,
     ) -> None:
         super().__init__()
         if any(width < 1 for width in hidden):
             raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
-        if normalization not in NORMALIZATIONS:
+        if normalization is not None and normalization not in NORMALIZATIONS:
             raise ValueError(unknown("normalization", normalization, NORMALIZATIONS))
         self.in_shape, self.condition = tuple(in_shape), condition
         sizes = [math.prod(in_shape) + condition, *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            normalized = [] if normalization == "none" else [NORMALIZATIONS[normalization](fan_out)]
+            normalized = [NORMALIZATIONS[normalization](fan_out)] if normalization else []
             # The average over the batch takes a bias away.
-            affine = nn.Linear(fan_in, fan_out, bias=normalization != "batch")
-            layers += [affine, *normalized, activation_named(activation)]
+            bias = not any(isinstance(each, BatchNorm) for each in normalized)
+            layers += [nn.Linear(fan_in, fan_out, bias), *normalized, activation_named(activation)]
         if out_shape is not None:
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
         self.out_shape = (sizes[-1],) if out_shape is None else tuple(out_shape)

@@ -71,6 +71,11 @@ class Latent:
         return getattr(self.q, "groups", one_hots)
 
     @property
+    def one_hot(self) -> bool:
+        """Whether it is one discrete variable, relaxed or not."""
+        return self.q.has_enumerate_support or getattr(self.q, "groups", 0) == 1
+
+    @property
     def per_draw(self) -> bool:
         """Whether q depends on draws of another latent, and its mean with it."""
         return len(self.q.batch_shape) > (1 if self.log_class is None else 2)
@@ -97,18 +102,29 @@ class Latent:
         return self.p.log_prob(self.z)
 
 
+def clustered(latents: Sequence[Latent]) -> Latent | None:
+    """The latent that says of which cluster a datum is: by its classes, or by the components of its prior; or None.
+
+    It is the label where that is not seen, else the first discrete latent of one group; without one, the first whose
+    prior is a mixture.
+    """
+    latents = sorted(latents, key=lambda latent: not latent.label)
+    mixed = (latent for latent in latents if isinstance(latent.p, Mixture))
+    return next((latent for latent in latents if latent.one_hot), next(mixed, None))
+
+
 def cluster_probabilities(latents: Sequence[Latent | JoinedLatent]) -> Tensor | None:
     """How likely each datum is to be of each cluster, (B, K), by the first sample of its latents; or None.
 
-    These are the classes of the label where it is not seen, else of the first discrete latent of one group, under q;
-    without one, the components of the first prior that is a mixture, given z.
+    Of classes it is q(c given x), of components of a prior their responsibilities for z.
     """
-    parts = [latent.parts[-1] if isinstance(latent, JoinedLatent) else latent for latent in latents]
-    for latent in sorted(parts, key=lambda latent: not latent.label):
-        if latent.q.has_enumerate_support or getattr(latent.q, "groups", 0) == 1:
-            found = mean(latent.q)
-            return found if found.dim() == 2 else found.flatten(0, -3)[0]
-    return next((each.p.responsibilities(each.z[0]) for each in parts if isinstance(each.p, Mixture)), None)
+    found = clustered([latent.parts[-1] if isinstance(latent, JoinedLatent) else latent for latent in latents])
+    if found is None:
+        return None
+    if not found.one_hot:
+        return found.p.responsibilities(found.z[0])  # type: ignore[attr-defined]
+    classes = mean(found.q)
+    return classes if classes.dim() == 2 else classes.flatten(0, -3)[0]
 
 
 @dataclass(frozen=True)

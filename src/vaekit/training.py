@@ -202,17 +202,15 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
     """
     model: Any = models["model"]
     for name, prior in model.priors.items():
-        passed, before = (
-            [after for after in getattr(prior, "fit_after", ()) if after <= done / epochs]
-            for done in (epoch, epoch - 1)
-        )
-        if len(passed) == len(before):
+        times = getattr(prior, "fit_after", ())
+        before, passed = (sum(after <= done / epochs for after in times) for done in (epoch - 1, epoch))
+        if before == passed:
             continue
         rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
         for index in rows.split(LOOK_ROWS):
             x, y = train.batch(index)
             codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
-        prior.fit(model.split(torch.cat(codes))[name], seed, len(passed) - 1)
+        prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
         if "average" in models:
             average: Any = models["average"]
             set_model_tensors(average.priors[name], model_tensors(prior))

@@ -14,6 +14,7 @@ from .. import plots
 from ..distributions import Mixture, seeded
 from ..evaluation import clusters
 from ..networks import evaluating
+from ..trace import clustered
 from .base import Picture, Prepared, Subject, array, no_images, outline
 
 if TYPE_CHECKING:
@@ -91,15 +92,13 @@ def _clustered(model: VAE) -> tuple[str, int] | None:
 
     Components without weight are none: they come last.
     """
-    latents = [latent for latent in outline(model).latents if latent.name in model.sizes]
-    for latent in latents:
-        if latent.q.has_enumerate_support:
-            return latent.name, latent.q.event_shape[-1]
-    for latent in latents:
-        if isinstance(latent.p, Mixture):
-            weights = latent.p.mixture_distribution.probs
-            return latent.name, int((weights.flatten(0, -2).amax(0) if weights.dim() > 1 else weights).count_nonzero())
-    return None
+    found = clustered([latent for latent in outline(model).latents if latent.name in model.sizes])
+    if found is None:
+        return None
+    if found.one_hot:
+        return found.name, found.q.event_shape[-1]
+    weights = found.p.mixture_distribution.probs  # type: ignore[attr-defined]
+    return found.name, int((weights.flatten(0, -2).amax(0) if weights.dim() > 1 else weights).count_nonzero())
 
 
 @torch.no_grad()
