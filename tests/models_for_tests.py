@@ -22,6 +22,7 @@ from vaekit.networks import MLP
 from vaekit.parts import PARTS, Parts
 from vaekit.posteriors import FullRankNormal
 from vaekit.priors import StandardNormal
+from vaekit.scoring import Scores, chunks, score, sums
 from vaekit.spec import Schema, build_model, parse
 from vaekit.trace import Latent, Trace
 
@@ -244,6 +245,12 @@ def standard_errors_apart(a: Tensor, b: Tensor | float) -> Tensor:
     # Below rounding error nothing is told apart.
     floor = 1e-12 * (1 + a.abs().amax(0))
     return shift.abs() / torch.maximum(variance.sqrt(), floor)
+
+
+def scored(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
+    """The scores of `samples` draws that `trace` makes, at most `chunk` at a time."""
+    with torch.no_grad():
+        return score((draws, sums(trace(draws), not i)) for i, draws in enumerate(chunks(samples, chunk)))
 
 
 def peak_bytes(work: Callable[[], object]) -> int:

@@ -13,6 +13,7 @@ from models_for_tests import float64, refuses, standard_errors_apart
 from scipy import stats
 from torch import Tensor
 from torch.distributions import (
+    Bernoulli,
     Distribution,
     Independent,
     MultivariateNormal,
@@ -23,6 +24,7 @@ from torch.distributions import (
 
 from vaekit.distributions import (
     DiscretizedLogistic,
+    IndependentBernoulli,
     Levels,
     Mixture,
     RelaxedOneHot,
@@ -67,6 +69,43 @@ def test_discretized_logistic_is_the_logistic_of_scipy_over_each_level(loc, log_
     want = np.diff(stats.logistic(loc, scale).cdf(edges))
     assert np.allclose(mass, want, rtol=0, atol=1e-12 if dtype == "64" else 1e-4)
     assert float(p.mean) == pytest.approx(want @ np.arange(levels), rel=1e-9 if dtype == "64" else 1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 5, 784), (5, 784)), ((5, 98), (5, 98)), ((7,), (4, 7)), ((2, 1, 197), (6, 197))]
+)
+def test_independent_bernoullis_are_torchs(shapes: tuple[tuple[int, ...], tuple[int, ...]]):
+    with seeded(0):
+        logits, x = 10 * torch.randn(shapes[0]), torch.rand(shapes[1])
+    x[..., ::2] = x[..., ::2].round()
+    theirs = Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
+    ours = IndependentBernoulli(logits)
+    assert torch.allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-12)
+    assert (ours.batch_shape, ours.event_shape) == (theirs.batch_shape, theirs.event_shape)
+    assert torch.equal(ours.mean, theirs.mean)
+    single = IndependentBernoulli(logits.float()).log_prob(x.float()).double()
+    assert torch.allclose(single, theirs.log_prob(x), rtol=1e-6)
+    wide = ours.expand((2, *logits.expand_as(logits + x).shape[:-1]))
+    assert type(wide) is IndependentBernoulli
+    assert torch.allclose(wide.log_prob(x)[1], ours.log_prob(x))
+    rows = IndependentBernoulli(logits[..., None, :], dimensions=2)
+    assert torch.allclose(rows.log_prob(x[..., None, :]), ours.log_prob(x))
+
+
+def test_independent_bernoullis_have_all_their_gradients():
+    with seeded(0):
+        logits, x = 3 * torch.randn(2, 3, 5, requires_grad=True), torch.rand(3, 5, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *given: IndependentBernoulli(given[0]).log_prob(given[1]), (logits, x))
+    assert torch.autograd.gradgradcheck(lambda *given: IndependentBernoulli(given[0]).log_prob(given[1]), (logits, x))
+
+
+def test_far_logits_of_bernoullis_are_finite_with_a_gradient():
+    logits = torch.tensor([[-1e4, 1e4], [1e4, -1e4], [90.0, -90.0]], dtype=torch.float32).repeat(1, 100)
+    logits.requires_grad_()
+    log_p = IndependentBernoulli(logits).log_prob(torch.tensor([0.0, 1.0]).repeat(100))
+    assert log_p.tolist() == [0.0, -2e6, -18_000.0]
+    (gradient,) = torch.autograd.grad(log_p.sum(), logits)
+    assert gradient.unique().tolist() == [-1.0, 0.0, 1.0]
 
 
 def test_discretized_logistic_far_tails_are_finite_with_a_gradient():

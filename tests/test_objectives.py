@@ -11,7 +11,7 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
 
-from vaekit.distributions import LogitBernoulli, Mixture, RelaxedOneHot, independent, seeded
+from vaekit.distributions import IndependentBernoulli, Mixture, RelaxedOneHot, independent, seeded
 from vaekit.objectives import ELBO, IWAE, STL, DReG, InvariantClusters, log_mean_exp
 from vaekit.schedules import Linear
 from vaekit.steps import traced
@@ -142,7 +142,7 @@ def clusters_trace(own: Tensor, changed: Tensor) -> Trace:
     """A trace of data whose clusters have these probabilities (B, K), and those of their views these."""
     prior = RelaxedOneHot(torch.zeros(own.shape[-1]))
     latent, of_view = (Latent("c", q.sample((1,)), q, prior) for q in (RelaxedOneHot(p.log()) for p in (own, changed)))
-    px = independent(LogitBernoulli(torch.zeros(1, len(own), 1)))
+    px = IndependentBernoulli(torch.zeros(1, len(own), 1))
     return Trace(torch.zeros(len(own), 1), px, (latent,), of_view=(of_view,))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from models_for_tests import DOMAINS, data_of, float64, model_of, one_hot
+from models_for_tests import DOMAINS, data_of, float64, model_of, one_hot, scored
 from scipy import special, stats
 from torch import Tensor
 from torch import distributions as td
@@ -19,7 +19,7 @@ from vaekit.domains import Domain
 from vaekit.models import VAE
 from vaekit.objectives import ELBO, IWAE
 from vaekit.parts import PARTS
-from vaekit.trace import Latent, Trace, score
+from vaekit.trace import Latent, Trace
 
 
 @pytest.fixture(autouse=True)
@@ -165,14 +165,16 @@ def fixed_draws(model: VAE, x: Tensor, samples: int) -> tuple[Trace, Callable[[i
     return whole, deal
 
 
-@pytest.mark.parametrize(("samples", "chunk"), [(1, 1), (1, 9), (12, 12), (12, 5), (12, 1), (13, 4), (100, 7)])
+@pytest.mark.parametrize(
+    ("samples", "chunk"), [(1, 1), (1, 9), (12, 12), (12, 5), (12, 1), (13, 4), (100, 7), (150, 1)]
+)
 @pytest.mark.parametrize("posterior", ["diagonal-normal", "flow"])
 @torch.no_grad()
 def test_score_is_a_naive_one_in_float64_whatever_the_chunk(samples: int, chunk: int, posterior: str):
     model = model_of(posterior=posterior, latents={"z": 2, "w": 1})
     x = data_of(model.likelihood.domain, (3, 4))
     whole, deal = fixed_draws(model, x, samples)
-    scores = score(deal, samples, chunk)
+    scores = scored(deal, samples, chunk)
     weights = np.exp(whole.log_weight.numpy())
     assert np.allclose(scores.log_prob, np.log(weights.mean(0)), rtol=1e-12)
     assert np.allclose(scores.reconstruction, whole.log_px.numpy().mean(0), rtol=1e-12)
@@ -200,7 +202,7 @@ def test_score_does_not_overflow_where_weights_do():
         object.__setattr__(trace, "log_px", torch.zeros(1, 2))
         return trace
 
-    scores = score(deal, 3, 1)
+    scores = scored(deal, 3, 1)
     assert scores.log_prob.tolist() == pytest.approx([-5e3 + math.log((1 + math.e) / 3), 4e3 + math.log(2 / 3)])
     assert scores.log_prob_variance.isfinite().all()
 

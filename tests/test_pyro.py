@@ -21,7 +21,7 @@ from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_EL
 
 from vaekit import VAE, load_dataset
 from vaekit.datasets.tensors import as_split
-from vaekit.distributions import LogitBernoulli, independent, seeded
+from vaekit.distributions import IndependentBernoulli, seeded
 from vaekit.models import SemiSupervisedVAE
 from vaekit.networks import MLP
 from vaekit.objectives import ELBO, IWAE
@@ -231,7 +231,7 @@ def test_somebody_elses_distribution_will_do():
 
 
 def test_wrapped_distribution_is_what_it_wraps():
-    base = independent(LogitBernoulli(torch.randn(3, 1, 2)))
+    base = IndependentBernoulli(torch.randn(3, 1, 2))
     wrapped = Wrapped(base)
     assert (wrapped.batch_shape, wrapped.event_shape, wrapped.has_rsample) == ((3, 1), (2,), False)
     assert wrapped.support.event_dim == 1

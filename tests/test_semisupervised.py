@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, peak_bytes, refuses, standard_errors_apart
+from models_for_tests import float64, peak_bytes, refuses, scored, standard_errors_apart
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,7 +26,7 @@ from vaekit.objectives import ELBO, IWAE, STL, DReG, SemiSupervised
 from vaekit.runs import load_run, train
 from vaekit.spec import Schema, build_model, parse
 from vaekit.steps import traced
-from vaekit.trace import JoinedTrace, Trace, score
+from vaekit.trace import JoinedTrace, Trace
 
 CLASSES, PIXELS = 3, 4
 KINDS = ("plain", "auxiliary", "skip")
@@ -191,7 +191,7 @@ def test_means_of_latents_are_of_all_draws(kind: str, labels: Tensor | None) -> 
         return traces[-1][1]  # type: ignore[return-value]
 
     with seeded(0):
-        scores = score(trace, 7, 3)
+        scores = scored(trace, 7, 3)
         assert [draws for draws, _ in traces] == [3, 3, 1]
         wanted = sum(draws / 7 * torch.cat([each.mean for each in made.latents], -1) for draws, made in traces)
     torch.testing.assert_close(scores.latent_mean, wanted)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.distributions import Distribution
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -41,12 +42,15 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
     Whatever else the function reads is taken as it is now: tensors by reference, numbers by value. `objects` are those
     whose Python attributes it reads. Random operations draw from torch's streams at each replay, in the same order.
     Nothing is drawn or changed here that stays. Raises `NotCapturableError` for a function that reads values of tensors
-    back, draws random numbers elsewhere, or changes attributes of its objects.
+    back, draws random numbers elsewhere, or changes attributes of its objects, and for modules with hooks.
 
     >>> doubled = capture(lambda x: [2 * x], [torch.ones(2)])
     >>> doubled(torch.tensor([3.0, 4.0]))
     [tensor([6., 8.])]
     """
+    for module in (module for each in objects if isinstance(each, nn.Module) for module in each.modules()):
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise NotCapturableError("it has forward hooks")
     before = _elsewhere(), python_state(objects)
     try:
         with seeded(0), _unvalidated():
@@ -65,6 +69,37 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
         node.meta.clear()  # the tensors of the recording
     recorded.recompile()
     return recorded
+
+
+def drawn_apart(recorded: GraphModule) -> tuple[GraphModule, GraphModule] | None:
+    """A recording as two: what draws its random numbers, from nothing, and what computes from its inputs and these.
+
+    The second draws nothing, so that several of it can run at once. None where what is drawn depends on the inputs.
+    """
+    graph, needed = recorded.graph, set()
+    for node in reversed(graph.nodes):
+        drawn = isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+        if drawn or any(user in needed for user in node.users):
+            needed.add(node)
+    if any(node.op != "call_function" for node in needed):
+        return None
+    drawing, rest = Graph(), Graph()
+    copies: dict[Node, Node] = {}
+    own: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = drawing.node_copy(node, copies.__getitem__)
+    given = [node for node in graph.nodes if node in needed and any(user not in needed for user in node.users)]
+    drawing.output([copies[node] for node in given])
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            own[node] = rest.node_copy(node)
+    for node in given:
+        own[node] = rest.placeholder(node.name)
+    for node in graph.nodes:
+        if node not in needed and node.op != "placeholder":
+            own[node] = rest.node_copy(node, own.__getitem__)
+    return GraphModule(recorded, drawing), GraphModule(recorded, rest)
 
 
 def python_state(objects: Sequence[object]) -> list[object]:
@@ -147,6 +182,21 @@ def _use_onednn(graph: Graph) -> None:
         product.meta = node.meta
         node.replace_all_uses_with(product)
         graph.erase_node(node)
+        _rectify(graph, product)
+
+
+def _rectify(graph: Graph, product: Node) -> None:
+    """Let oneDNN apply the ReLU that a product is for."""
+    last = product
+    while len(last.users) == 1:
+        (last,) = last.users
+        if last.target is aten.relu.default:
+            product.update_arg(3, "relu")
+            last.replace_all_uses_with(last.args[0])  # type: ignore[arg-type]
+            graph.erase_node(last)
+            return
+        if last.target is not aten.view.default:
+            return
 
 
 def _is_dense(node: Node) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,22 +28,63 @@ from torch.nn.functional import logsigmoid, softplus
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 
-class LogitBernoulli(Bernoulli):
-    """torch's Bernoulli of logits l (…), with log p(x) = l x - softplus(l) in fewer passes; also for x in [0, 1].
+class IndependentBernoulli(Independent):
+    """Independent Bernoullis of logits l, the last `dimensions` of them one event; values in [0, 1], as l x -
+    softplus(l).
 
-    >>> LogitBernoulli(torch.zeros(2)).log_prob(torch.tensor([0.0, 1.0])).exp()
-    tensor([0.5000, 0.5000])
+    Torch's, in less than half the time, most of which is logarithms: one of a product serves many elements.
+
+    >>> IndependentBernoulli(torch.zeros(5, 2)).log_prob(torch.tensor([0.0, 1.0])).exp()
+    tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.2500])
     """
 
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__(logits=logits, validate_args=False)
+    def __init__(self, logits: Tensor, dimensions: int = 1) -> None:
+        super().__init__(Bernoulli(logits=logits, validate_args=False), dimensions, validate_args=False)
 
-    def expand(self, batch_shape: _Shape, _instance: object = None) -> LogitBernoulli:
-        return LogitBernoulli(self.logits.expand(torch.Size(batch_shape)))
+    def expand(self, batch_shape: _Shape, _instance: object = None) -> IndependentBernoulli:
+        logits = self.base_dist.logits.expand(torch.Size(batch_shape) + self.event_shape)
+        return IndependentBernoulli(logits, self.reinterpreted_batch_ndims)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # Beyond the threshold softplus(l) is l, which at 40 is exact in float64.
-        return self.logits * value - softplus(self.logits, threshold=40.0)
+        first = -self.reinterpreted_batch_ndims
+        return _BernoulliLogProb.apply(self.base_dist.logits.flatten(first), value.flatten(first))
+
+
+class _BernoulliLogProb(torch.autograd.Function):
+    """sum of l x - softplus(l) over the last dimension of l and x.
+
+    softplus(l) = max(l, 0) - log sigmoid(abs(l)). These sigmoids are at least 1/2, so that the product of `_FACTORS` of
+    them is a number in any float type, and a logarithm serves them all.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, x: Tensor) -> Tensor:
+        sigmoids = logits.abs().sigmoid_()
+        whole = sigmoids.shape[-1] // _FACTORS * _FACTORS
+        products = sigmoids[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1)
+        rest = sigmoids[..., whole:].prod(-1)
+        # In the terms of a sum, since the two would be large and nearly equal as sums of their own.
+        linear = torch.addcmul(logits.relu(), logits, x, value=-1).sum(-1)
+        return products.log().sum(-1) + rest.log() - linear
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, x = ctx.saved_tensors
+        of_logits, of_x = ctx.needs_input_grad
+        gradient = gradient.unsqueeze(-1)
+        return (
+            (gradient * (x - logits.sigmoid())).sum_to_size(logits.shape) if of_logits else None,
+            (gradient * logits).sum_to_size(x.shape) if of_x else None,
+        )
+
+
+_FACTORS = 98
 
 
 class Levels(Categorical):

@@ -15,9 +15,9 @@ from .datasets.tensors import TensorSplit, as_split
 from .distributions import seeded
 from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
-from .models.vae import MEMORY, beside
+from .models.vae import beside
 from .networks import evaluating
-from .trace import Scores
+from .scoring import MEMORY, Scores
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -75,10 +75,10 @@ def evaluate(
     data = as_split(data, split, model.domain, treatment, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     n, done, totals = len(data), 0, _Totals()
-    with seeded(seed):
+    with seeded(seed), evaluating(model):
+        scorer = model.scorer(samples, memory)
         for x, y in data.blocks():
-            y = y if model.conditional else None
-            scores = model.score(x, y, samples, memory=memory)
+            scores = scorer(x, y if model.conditional else None)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})

@@ -16,8 +16,8 @@ from torch.distributions import Distribution
 
 from .distributions import (
     DiscretizedLogistic,
+    IndependentBernoulli,
     Levels,
-    LogitBernoulli,
     Scaled,
     TiltedUniform,
     checked_clamp,
@@ -69,7 +69,7 @@ class Bernoulli(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         (logits,) = self.split(parameters)
-        return self.event(LogitBernoulli(logits))
+        return IndependentBernoulli(logits, len(self.event_shape))
 
 
 class Binomial(Likelihood):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .checkpoint import State
 from .errors import NonFiniteError
+from .scoring import sum_type
 from .steps import Terms
-from .trace import sum_type
 
 STEPS = 64
 """Steps that are added up together."""

@@ -53,6 +53,7 @@ from .parts import PARTS, Parts
 from .pictures.drawing import watch
 from .readying import completed, make_ready
 from .recipes import RECIPES
+from .scoring import Scores
 from .spec import (
     Schema,
     Spec,
@@ -62,7 +63,6 @@ from .spec import (
     to_json,
 )
 from .targets import name_of, resolve, target_names
-from .trace import Scores
 from .training import Epoch, Progress
 
 ROWS = 1000

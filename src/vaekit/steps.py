@@ -96,8 +96,6 @@ class Step:
 
     def _record(self, index: Tensor, progress: float) -> None:
         """Record the step, and compare it with itself as Python; `NotCapturableError` where they differ."""
-        if any(module._forward_hooks or module._forward_pre_hooks for module in self.model.modules()):
-            raise NotCapturableError("it has forward hooks")
         own = [*self.parameters, *self.model.buffers()]
         count, trained = len(self.coefficients), [p.requires_grad for p in self.parameters]
         self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]

@@ -7,22 +7,16 @@ objective, any new objective with every model.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from .distributions import DRAWS, Mixture, log_prob_stopped, mean
+from .distributions import Mixture, log_prob_stopped, mean
 from .divergences import kl_terms
-
-ENCODES = 250
-"""Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -270,129 +264,3 @@ def _expected(values: Tensor, log_class: Tensor | None) -> Tensor:
     if log_class is None or values.dim() == 2:
         return values
     return (log_class.exp().unsqueeze(-1) * values).sum(-3)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Estimates from K posterior samples of each of B data, all nats per datum, (B,) unless said."""
-
-    reconstruction: Tensor
-    """E_q log p(x given z)."""
-    kl_terms: dict[str, Tensor]
-    """KL(q || p) of each latent, as additive terms (B, T)."""
-    log_prob: Tensor
-    """log of the mean of K weights: in expectation a lower bound of log p(x), tight as K grows (Burda et al. 2016)."""
-    log_prob_variance: Tensor
-    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1."""
-
-    latent_mean: Tensor
-    """The means of the posteriors, (B, D)."""
-
-    @property
-    def kl(self) -> Tensor:
-        return torch.stack([terms.sum(-1) for terms in self.kl_terms.values()]).sum(0)
-
-    @property
-    def elbo(self) -> Tensor:
-        return self.reconstruction - self.kl
-
-
-def sum_type(device: torch.device) -> torch.dtype:
-    """The type to add many numbers in: float64, where the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-@torch.no_grad()
-def score(trace: Callable[[int], Trace], samples: int, chunk: int) -> Scores:
-    """Scores from exactly `samples` draws, at most `chunk` of them in memory at a time; `trace(s)` draws s of them.
-
-    Running sums, so that neither memory nor the value depends on the chunks; sums of weights relative to their running
-    maximum.
-    """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
-    kls: dict[str, Tensor] = {}
-    means: dict[str, Tensor] = {}
-    log_px = sum_w = sum_w2 = torch.zeros(())
-    peak, done = torch.tensor(-math.inf), 0
-    while True:
-        draws = min(chunk, samples - done)
-        t = trace(draws)
-        exact = sum_type(t.x.device)
-        weights = t.log_weight.to(exact)
-        before, peak = peak, torch.maximum(peak, weights.amax(0))
-        shrink, scaled = (before - peak).exp(), (weights - peak).exp()
-        # Means times draws: where all that is discrete is summed out, one sample stands for all of them.
-        sum_w = sum_w * shrink + draws * scaled.mean(0)
-        sum_w2 = sum_w2 * shrink.square() + draws * scaled.square().mean(0)
-        log_px = log_px + draws * t.log_px.to(exact).mean(0)
-        for latent in t.latents:
-            terms = latent.kl_terms.to(exact)
-            if terms.dim() == 2:  # the same for all draws
-                kls[latent.name] = terms * samples
-            else:
-                kls[latent.name] = kls.get(latent.name, 0) + draws * terms.mean(0)
-            if latent.per_draw:
-                means[latent.name] = means.get(latent.name, 0) + draws / samples * latent.mean.to(exact)
-            elif not done:
-                means[latent.name] = latent.mean.to(exact)
-        done += chunk
-        if done >= samples:
-            break
-    ratio = samples * sum_w2 / sum_w.square()  # E[w²] / E[w]², at least 1
-    return Scores(
-        reconstruction=log_px / samples,
-        kl_terms={name: total / samples for name, total in kls.items()},
-        log_prob=peak + sum_w.log() - math.log(samples),
-        log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
-        latent_mean=torch.cat(list(means.values()), -1),
-    )
-
-
-class _OutputBytes(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, Tensor):
-                self.total += tensor.numel() * tensor.element_size()
-        return out
-
-
-def plan(
-    trace: Callable[..., Trace], x: Tensor, y: Tensor | None, n: int, samples: int, memory: int
-) -> tuple[int, int]:
-    """(rows, chunk): of n data how many at once, of `samples` draws each how many at once, stay within `memory` bytes.
-
-    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than
-    what is alive at any time; but never less is taken than one draw for one datum.
-    """
-
-    def used(rows: int, draws: int) -> int:
-        with _OutputBytes() as counter, torch.no_grad():
-            t = trace(x[:1].repeat_interleave(rows, 0), None if y is None else y[:1].repeat_interleave(rows, 0), draws)
-            # A mean may be drawn, `DRAWS` at once; twice that, since flows hold on to theirs until cycles are freed.
-            # Below is room for the means that are the same for all draws.
-            _ = t.log_weight, t.kl, [each.q.sample(torch.Size((2 * DRAWS,))) for each in t.latents if each.per_draw]
-        return counter.total
-
-    one = used(1, 1)
-    draw = max(0, used(1, 2) - one)
-    row = max(0, used(2, 1) - one - draw)
-    left = memory - (one - row - draw)
-    rows = min(n, max(1, left // max(1, row + max(min(samples, ENCODES), DRAWS) * draw)))
-    return rows, max(1, (left // rows - row) // draw) if draw else samples
-
-
-def joined(scores: Sequence[Scores]) -> Scores:
-    """Scores of several batches as those of one."""
-    return Scores(
-        reconstruction=torch.cat([each.reconstruction for each in scores]),
-        kl_terms={name: torch.cat([each.kl_terms[name] for each in scores]) for name in scores[0].kl_terms},
-        log_prob=torch.cat([each.log_prob for each in scores]),
-        log_prob_variance=torch.cat([each.log_prob_variance for each in scores]),
-        latent_mean=torch.cat([each.latent_mean for each in scores]),
-    )

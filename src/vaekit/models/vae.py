@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import repeat
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from ..distributions import mean, seeded
 from ..domains import Domain
 from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
-from ..trace import Latent, Scores, Trace, cluster_probabilities, joined, plan, score
+from ..scoring import MEMORY, Scorer, Scores
+from ..trace import Latent, Trace, cluster_probabilities
 
-MEMORY = 256 * 2**20
-"""Bytes that scoring takes at most, unless told otherwise."""
 ROWS = 1000
 """Data drawn at a time."""
 CLASSES = 64
@@ -247,11 +245,12 @@ class VAE(nn.Module):
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
         x, y = self._checked(x, y)
-        trace = partial(self.trace, sum_classes=True)
         with seeded(seed), evaluating(self):
-            rows, chunk = plan(trace, x, y, len(x), samples, memory)
-            blocks = zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False)
-            return joined([score(partial(trace, a, b), samples, chunk) for a, b in blocks])
+            return self.scorer(samples, memory)(x, y)
+
+    def scorer(self, samples: int, memory: int = MEMORY) -> Scorer:
+        """What scores one batch after another, as `score` does one, of this model in evaluation mode."""
+        return Scorer(partial(self.trace, sum_classes=True), self, samples, memory)
 
     def log_prob(
         self,

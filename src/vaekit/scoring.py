@@ -1,0 +1,329 @@
+"""Scores of data from many posterior samples: the ELBO and its parts, and the importance-weighted likelihood.
+
+A sample costs little more than the decoder's matrix products, whatever the number of data and of samples, in memory
+that does not grow with either: see benchmarks/report.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .devices import keep_freed_memory, threads
+from .distributions import DRAWS, seeded
+from .trace import Trace
+
+WORKERS = 2
+"""Chunks that are computed at a time on the CPU, each with its share of the threads."""
+MEMORY = WORKERS * 48 * 2**20
+"""Bytes that scoring takes at most, unless told otherwise. With more, what is computed no longer fits the caches."""
+ENCODES = 250
+"""Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
+MERGED = 64
+"""Chunks whose sums are kept until they are merged."""
+PYTHON_CHUNKS = 20
+"""Chunks of one size before a recording pays."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Estimates from K posterior samples of each of B data, all nats per datum, (B,) unless said."""
+
+    reconstruction: Tensor
+    """E_q log p(x given z)."""
+    kl_terms: dict[str, Tensor]
+    """KL(q || p) of each latent, as additive terms (B, T)."""
+    log_prob: Tensor
+    """log of the mean of K weights: in expectation a lower bound of log p(x), tight as K grows (Burda et al. 2016)."""
+    log_prob_variance: Tensor
+    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1."""
+
+    latent_mean: Tensor
+    """The means of the posteriors, (B, D)."""
+
+    @property
+    def kl(self) -> Tensor:
+        return torch.stack([terms.sum(-1) for terms in self.kl_terms.values()]).sum(0)
+
+    @property
+    def elbo(self) -> Tensor:
+        return self.reconstruction - self.kl
+
+
+def sum_type(device: torch.device) -> torch.dtype:
+    """The type to add many numbers in: float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What scores are made of: averages over draws of what is computed of each of B data."""
+
+    peak: Tensor
+    """The largest log w of a datum's weights w, (B,)."""
+    weight: Tensor
+    """w / exp(peak), (B,)."""
+    square: Tensor
+    """(w / exp(peak))², (B,)."""
+    log_px: Tensor
+    """log p(x given z), (B,)."""
+    kl_terms: dict[str, Tensor]
+    """The KL of each latent as additive terms, (B, T)."""
+    mean: dict[str, Tensor]
+    """The mean of each latent's posterior, (B, D)."""
+
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        return [self.peak, self.weight, self.square, self.log_px, *self.kl_terms.values(), *self.mean.values()]
+
+    def of_names(self, tensors: Sequence[Tensor]) -> Sums:
+        """Others, given as `tensors` gives them, of the same names."""
+        peak, weight, square, log_px, *others = tensors
+        kl_terms = dict(zip(self.kl_terms, others[: len(self.kl_terms)], strict=True))
+        mean = dict(zip(self.mean, others[len(self.kl_terms) :], strict=True))
+        return Sums(peak, weight, square, log_px, kl_terms, mean)
+
+
+def sums(trace: Trace, constants: bool = True) -> Sums:
+    """The sums of a trace's draws; without `constants`, only what is not the same for all of them.
+
+    Where all that is discrete is summed out, one sample stands for all draws: hence averages.
+    """
+    kind = sum_type(trace.x.device)
+    weights = trace.log_weight.to(kind)
+    peak = weights.amax(0)
+    scaled = (weights - peak).exp()
+    kl_terms = {
+        latent.name: latent.kl_terms.to(kind) for latent in trace.latents if constants or not latent.closed_form
+    }
+    return Sums(
+        peak,
+        scaled.mean(0),
+        scaled.square().mean(0),
+        trace.log_px.to(kind).mean(0),
+        {name: terms.mean(0) if terms.dim() == 3 else terms for name, terms in kl_terms.items()},
+        {latent.name: latent.mean.to(kind) for latent in trace.latents if constants or latent.per_draw},
+    )
+
+
+def chunks(samples: int, chunk: int) -> list[int]:
+    """The draws of each chunk, of at most `chunk` each. Raises `ValueError` for samples below 1."""
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    return [min(chunk, samples - done) for done in range(0, samples, chunk)]
+
+
+def score(parts: Iterable[tuple[int, Sums]]) -> Scores:
+    """The scores of all draws from those of parts: how many, and their sums, the first with what is the same for all.
+
+    Weights are relative to the largest so far, so that none overflows; the value does not depend on the parts.
+    """
+    waiting: list[tuple[int, Sums]] = []
+    for part in parts:
+        waiting.append(part)
+        if len(waiting) == MERGED:
+            waiting = [_merged(waiting)]
+    samples, total = _merged(waiting)
+    ratio = total.square / total.weight.square()  # at least 1
+    return Scores(
+        reconstruction=total.log_px,
+        kl_terms=total.kl_terms,
+        log_prob=total.peak + total.weight.log(),
+        log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
+        latent_mean=torch.cat(list(total.mean.values()), -1),
+    )
+
+
+def _merged(parts: Sequence[tuple[int, Sums]]) -> tuple[int, Sums]:
+    """All of their draws, and the sums of them."""
+    draws, (first, *_) = sum(many for many, _ in parts), [part for _, part in parts]
+    peaks = torch.stack([part.peak for _, part in parts])
+    share = torch.tensor([many / draws for many, _ in parts], dtype=peaks.dtype).to(peaks.device)
+    peak = peaks.amax(0)
+    own = (peaks - peak).exp()
+
+    def average(values: list[Tensor], scale: Tensor | None = None) -> Tensor:
+        stacked = torch.stack(values)
+        return torch.tensordot(share, stacked if scale is None else scale * stacked, 1)
+
+    def averages(each: Callable[[Sums], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Of what the later parts have; what they leave out is the same in all."""
+        changing = each(parts[-1][1])
+        return {
+            name: average([each(part)[name] for _, part in parts]) if name in changing else value
+            for name, value in each(first).items()
+        }
+
+    weight = average([part.weight for _, part in parts], own)
+    square = average([part.square for _, part in parts], own.square())
+    log_px = average([part.log_px for _, part in parts])
+    kl_terms, mean = averages(lambda part: part.kl_terms), averages(lambda part: part.mean)
+    return draws, Sums(peak, weight, square, log_px, kl_terms, mean)
+
+
+class Scorer:
+    """Scores of batches of data by `trace(x, y, samples)` of a model, from `samples` draws, within `memory` bytes.
+
+    Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
+    Python gives, on the CPU `WORKERS` of them at a time: two threads that share each operation wait for each other at
+    its end. What is drawn, and in which order, is the same. Chunks that can't be recorded are made by Python,
+    which is logged once: the first of each datum where its posterior has no mean in closed form. The model may not
+    change meanwhile.
+    """
+
+    def __init__(self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY) -> None:
+        self.trace, self.model, self.samples, self.memory = trace, model, samples, memory
+        self.alike: Counter[Any] = Counter()
+        self.recordings: dict[Any, _Recording | None] = {}
+        self.said = False
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, y: Tensor | None) -> Scores:
+        """Scores of x (B, *event), given y."""
+        keep_freed_memory()
+        rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory // WORKERS)
+        blocks = list(zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False))
+        draws = chunks(self.samples, chunk)
+        number = torch.get_num_threads()
+        # The number of threads is of the thread that sets it, but new ones take over the last that was set.
+        with threads(number), ThreadPoolExecutor(WORKERS, "score", _alone, (max(1, number // WORKERS),)) as pool:
+            shared = pool if number > 1 and x.device.type == "cpu" else None
+            begun = (self._begun(shared, *block, many, not i) for block in blocks for i, many in enumerate(draws))
+            parts = _ahead(begun, WORKERS)
+            return joined([score(zip(draws, parts, strict=False)) for _ in blocks])
+
+    def _begun(
+        self, pool: ThreadPoolExecutor | None, x: Tensor, y: Tensor | None, draws: int, constants: bool
+    ) -> Callable[[], Sums]:
+        """Begin the sums of a chunk; they are what the result returns."""
+
+        def made(*given: Tensor) -> Sums:
+            return sums(self.trace(given[0], given[1] if len(given) > 1 else None, draws), constants)
+
+        given = (x,) if y is None else (x, y)
+        kind = draws, constants, *(each.shape for each in given)
+        self.alike[kind] += 1
+        if self.alike[kind] > PYTHON_CHUNKS and kind not in self.recordings:
+            self.recordings[kind] = self._recorded(made, given)
+        if recording := self.recordings.get(kind):
+            return recording.begun(pool, given)
+        result = made(*given)
+        return lambda: result
+
+    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor]) -> _Recording | None:
+        from .capture import NotCapturableError, capture, drawn_apart  # with torch.fx, which takes a second
+
+        try:
+            whole = capture(lambda *given: made(*given).tensors(), given, [self.model])
+            with seeded(0):
+                wanted = made(*given)
+            recording = _Recording(whole, drawn_apart(whole), wanted)
+            with seeded(0):
+                found = recording.begun(None, given)()
+            for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
+                if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
+                    raise NotCapturableError("made again, they are other numbers")
+        except NotCapturableError as error:
+            if not self.said:
+                log.info(
+                    "chunks of scores are made by Python, which is slower, not recorded: %s", error
+                )
+            self.said = True
+            return None
+        return recording
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """The sums of a chunk as operations, and if they are so, what they draw and what they compute of it."""
+
+    whole: Callable[..., list[Tensor]]
+    apart: tuple[Callable[..., list[Tensor]], Callable[..., list[Tensor]]] | None
+    names: Sums
+
+    def begun(self, pool: ThreadPoolExecutor | None, given: Sequence[Tensor]) -> Callable[[], Sums]:
+        if self.apart is None or pool is None:
+            found = self.whole(*given)
+            return lambda: self.names.of_names(found)
+        draw, compute = self.apart
+        future = pool.submit(compute, *given, *draw())
+        return lambda: self.names.of_names(future.result())
+
+
+def _alone(number: int) -> None:
+    """Set up a thread that computes chunks with so many threads of its own."""
+    torch.set_num_threads(number)
+    torch.set_grad_enabled(False)
+
+
+def _ahead(begun: Iterable[Callable[[], T]], number: int) -> Iterator[T]:
+    """The results in their order, `number` of them begun before they are asked for."""
+    waiting: deque[Callable[[], T]] = deque()
+    for each in begun:
+        waiting.append(each)
+        if len(waiting) > number:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+class _OutputBytes(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, Tensor):
+                self.total += tensor.numel() * tensor.element_size()
+        return out
+
+
+def plan(
+    trace: Callable[..., Trace], x: Tensor, y: Tensor | None, n: int, samples: int, memory: int
+) -> tuple[int, int]:
+    """(rows, chunk): of n data how many at once, of `samples` draws each how many at once, stay within `memory` bytes.
+
+    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than
+    what is alive at any time; but never less is taken than one draw for one datum.
+    """
+
+    def used(rows: int, draws: int) -> int:
+        with _OutputBytes() as counter, torch.no_grad():
+            t = trace(x[:1].repeat_interleave(rows, 0), None if y is None else y[:1].repeat_interleave(rows, 0), draws)
+            # A mean may be drawn, `DRAWS` at once; twice that, since flows hold on to theirs until cycles are freed.
+            # Below is room for the means that are the same for all draws.
+            _ = t.log_weight, t.kl, [each.q.sample(torch.Size((2 * DRAWS,))) for each in t.latents if each.per_draw]
+        return counter.total
+
+    one = used(1, 1)
+    draw = max(0, used(1, 2) - one)
+    row = max(0, used(2, 1) - one - draw)
+    left = memory - (one - row - draw)
+    rows = min(n, max(1, left // max(1, row + max(min(samples, ENCODES), DRAWS) * draw)))
+    return rows, max(1, (left // rows - row) // draw) if draw else samples
+
+
+def joined(scores: Sequence[Scores]) -> Scores:
+    """Scores of several batches as those of one."""
+    return Scores(
+        reconstruction=torch.cat([each.reconstruction for each in scores]),
+        kl_terms={name: torch.cat([each.kl_terms[name] for each in scores]) for name in scores[0].kl_terms},
+        log_prob=torch.cat([each.log_prob for each in scores]),
+        log_prob_variance=torch.cat([each.log_prob_variance for each in scores]),
+        latent_mean=torch.cat([each.latent_mean for each in scores]),
+    )

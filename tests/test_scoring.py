@@ -1,0 +1,203 @@
+"""Scores: the same from a recording and by Python, how their draws are made, and how much memory they take.
+
+Numbers are in test_oracles.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from models_for_tests import data_of, float64, model_of, scored
+from torch import Tensor
+
+from vaekit import scoring
+from vaekit.capture import capture, drawn_apart
+from vaekit.devices import threads
+from vaekit.distributions import DRAWS, seeded
+from vaekit.models import VAE
+from vaekit.scoring import Scores, joined, plan
+from vaekit.trace import Trace
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with float64():
+        yield
+
+
+@pytest.mark.parametrize("samples", [0, -3])
+def test_no_samples_are_refused(samples: int):
+    with pytest.raises(ValueError, match=f"samples must be at least 1, got {samples}"):
+        scored(lambda draws: pytest.fail("nothing is to be drawn"), samples, 4)
+
+
+def test_joined_scores_are_those_of_all():
+    model = model_of(latents={"a": 1, "b": 2})
+    x = data_of(model.likelihood.domain, (5, 4))
+    parts = []
+    for rows in x.split(2):
+        with seeded(0):
+            parts.append(scored(lambda draws, rows=rows: model.trace(rows, samples=draws), 3, 3))
+    whole = joined(parts)
+    assert torch.equal(whole.elbo, torch.cat([part.elbo for part in parts]))
+    assert torch.equal(whole.kl, torch.cat([part.kl for part in parts]))
+    assert torch.equal(whole.log_prob, torch.cat([part.log_prob for part in parts]))
+    assert torch.equal(whole.log_prob_variance, torch.cat([part.log_prob_variance for part in parts]))
+
+
+@pytest.mark.parametrize(
+    "case", [{}, {"posterior": "flow", "prior": "vamp"}, {"encoder": "conv", "event_shape": (1, 9, 9)}]
+)
+@pytest.mark.parametrize("samples", [1, 40, 5000])
+def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
+    model = model_of(**case)
+    x = data_of(model.likelihood.domain, (3, *model.event_shape))
+    for memory in (0, 10_000, 10**6, 10**8):
+        rows, chunk = plan(model.trace, x, None, 10_000, samples, memory)
+        assert 1 <= rows <= 10_000
+        assert chunk >= 1
+        if memory == 0:
+            assert (rows, chunk) == (1, 1)
+    # More memory is never used worse, and a great deal of it fits everything.
+    plans = [plan(model.trace, x, None, 10_000, samples, m) for m in (10**5, 10**6, 10**7, 10**13)]
+    assert [rows for rows, _ in plans] == sorted(rows for rows, _ in plans)
+    assert plans[-1][0] == 10_000
+    assert plans[-1][1] >= samples
+
+
+@pytest.mark.parametrize("samples", [1, 16, 100, 10_000])
+@pytest.mark.parametrize(("row", "draw"), [(50, 50), (5_000, 10), (0, 500)])
+def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, draw: int):
+    def trace(x: torch.Tensor, y: None, draws: int) -> SimpleNamespace:
+        made = torch.empty(1_000), torch.empty(len(x), row), torch.empty(draws, len(x), draw)
+        return SimpleNamespace(log_weight=made, kl=made, latents=())
+
+    memory, n = 4 * 2**20, 100
+    rows, chunk = plan(trace, torch.zeros(1, 1), None, n, samples, memory)
+    # A draw of a row is of `draw` float64; a row's encoding is there once for all its draws.
+    used = 8 * (1_000 + rows * (row + min(chunk, samples) * draw))
+    assert used <= memory
+    assert rows == n or chunk < samples or 8 * (1_000 + (rows + 1) * (row + max(samples, DRAWS) * draw)) > 0.9 * memory
+    assert chunk >= min(samples, DRAWS)
+
+
+# -- recordings ------------------------------------------------------------------------------------------------------
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "normal": {"latents": {"a": 1, "b": 2}},
+    "full rank": {"posterior": "full-rank-normal"},
+    "flows": {"posterior": "flow", "prior": "flow"},
+    "vamp": {"prior": "vamp"},
+    "given y": {"condition": 3, "prior": "mixture"},
+    "discrete": {"latents": {"c": 3, "d": 4}, "posterior": "relaxed-categorical"},
+    "images": {"encoder": "conv", "decoder": "conv", "event_shape": (1, 9, 9)},
+}
+
+
+def both(model: VAE, monkeypatch: pytest.MonkeyPatch, n: int = 7, memory: int = 60_000) -> list[Scores]:
+    """Scores by Python, and from recordings, from the first chunk that is alike another."""
+    x = data_of(model.likelihood.domain, (n, *model.event_shape)).to(model.scale.dtype)
+    y = torch.arange(n) % model.condition if model.condition else None
+    found = []
+    for first in (10**9, 1):
+        monkeypatch.setattr(scoring, "PYTHON_CHUNKS", first)
+        found.append(model.score(x, y, samples=50, seed=0, memory=memory))
+    return found
+
+
+def assert_alike(one: Scores, other: Scores, tolerance: float = 1e-10) -> None:
+    for name in ("reconstruction", "log_prob", "log_prob_variance", "latent_mean", "elbo", "kl"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance)
+    assert list(one.kl_terms) == list(other.kl_terms)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("case", CASES)
+def test_scores_of_recordings_are_those_of_python(case: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, recorded = scoring._Recording.begun, []
+
+    def counted(self: Any, pool: Any, given: Any) -> Any:
+        recorded.append(pool is not None and self.apart is not None)
+        return begun(self, pool, given)
+
+    monkeypatch.setattr(scoring._Recording, "begun", counted)
+    with threads(number):
+        one, other = both(model_of(**CASES[case]), monkeypatch)
+        assert torch.get_num_threads() == number
+    assert len(recorded) > 1
+    assert any(recorded) == (number > 1 and case != "discrete")  # what is drawn of these depends on the data
+    assert_alike(one, other)
+
+
+def test_in_float32_scores_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(event_shape=(40,), latents={"z": 5}, options={"mlp": {"hidden": [60, 30]}}).float()
+    assert_alike(*both(model, monkeypatch), tolerance=1e-4)
+
+
+def test_what_can_not_be_recorded_is_scored_by_python_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of()
+    trace = model.trace
+
+    def reading(*args: Any, **options: Any) -> Trace:
+        made = trace(*args, **options)
+        assert float(made.log_px.sum()) < 0
+        return made
+
+    model.trace = reading  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO):
+        one, other = both(model, monkeypatch)
+    assert_alike(one, other, 0.0)
+    assert [record.message[:40] for record in caplog.records] == ["chunks of scores are made by Python, whi"]
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = scoring._Recording.begun
+
+    def breaks(*given: Tensor) -> list[Tensor]:
+        raise ZeroDivisionError("in a thread")
+
+    def breaking(self: Any, pool: Any, given: Any) -> Any:
+        apart = None if pool is None else (self.apart[0], breaks)
+        return begun(replace(self, apart=apart), pool, given)
+
+    model = model_of()
+    monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 1)
+    monkeypatch.setattr(scoring._Recording, "begun", breaking)
+    x = data_of(model.likelihood.domain, (7, 4))
+    with threads(2), pytest.raises(ZeroDivisionError, match="in a thread"):
+        model.score(x, samples=50, seed=0, memory=60_000)
+    assert threading.active_count() == 1
+
+
+def test_what_is_drawn_is_drawn_apart_in_the_same_order() -> None:
+    def both_kinds(x: Tensor) -> list[Tensor]:
+        normal = torch.randn(4, 3)
+        return [x * normal, torch.rand(3) + normal.exp().sum(0)]
+
+    x = torch.ones(3)
+    apart = drawn_apart(capture(both_kinds, [x]))
+    assert apart is not None
+    draw, compute = apart
+    with seeded(1):
+        wanted = both_kinds(x)
+    with seeded(1):
+        drawn = draw()
+    with seeded(2):  # draws nothing more
+        before = torch.get_rng_state()
+        found = compute(x, *drawn)
+        assert torch.equal(torch.get_rng_state(), before)
+    for one, other in zip(wanted, found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_draws_that_depend_on_the_inputs_are_not_made_apart() -> None:
+    assert drawn_apart(capture(lambda p: [torch.bernoulli(p)], [torch.full((3,), 0.5)])) is None
