@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 import torch
 
+from vaekit import priors
+
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -24,3 +26,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
     if item.get_closest_marker("public_data") and not os.environ.get("VAEKIT_DATA"):
         pytest.skip("needs VAEKIT_DATA")
+
+
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixtures are fitted by few runs: what hundreds of them find is for real data."""
+    monkeypatch.setattr(priors, "SHORT_RUNS", 4)
+    monkeypatch.setattr(priors, "LONG_RUNS", 2)

@@ -54,8 +54,8 @@ def codes_of(run: Run) -> Dataset:
                 ) from None
             splits[name] = Split(means, split.y, noise)
     train = splits["train"]
-    location = train.x.mean(0, dtype=np.float64)
-    variance = train.x.var(0, dtype=np.float64)
+    means = np.asarray(train.x, np.float64)
+    location, variance = means.mean(0), means.var(0)
     if train.noise is not None:
         variance += np.square(train.noise, dtype=np.float64).mean(0)
     scale = np.sqrt(variance)

@@ -6,10 +6,13 @@ compared before training, so that no number is ever reported as a likelihood of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+
+from .mapped import Array, blocks
 
 Kind = Literal["binary", "grey", "unit", "real", "positive", "count", "categorical"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -100,34 +103,39 @@ class Domain:
             return None
         return self.location, self.location + self.scale
 
-    def check(self, x: np.ndarray, what: str = "data") -> None:
+    def check(self, x: Array, what: str = "data") -> None:
         """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first."""
         if x.size == 0:
             raise ValueError(f"{what} is empty")
         if x.dtype.kind not in "biuf":
             raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
-        if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
-            raise _outside(what, x, ~np.isfinite(x), "finite numbers")
+        if x.dtype.kind == "f":
+            _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers")
+        if self.kind != "real":
+            _refuse(x, self._outside, what, str(self))
+
+    def _outside(self, x: np.ndarray) -> np.ndarray:
         if self.relaxed:
-            bad = (x < 0) | (x > 1)
-        elif self.kind == "binary":
-            bad = (x != 0) & (x != 1)
-        elif self.levels is not None:
-            bad = (x < 0) | (x >= self.levels) | (x != np.floor(x))
-        elif self.kind == "count":
-            bad = (x < 0) | (x != np.floor(x))
-        elif self.kind == "positive":
-            bad = x <= 0
-        elif self.kind == "unit":
-            bad = (x < np.asarray(self.location)) | (x > np.asarray(self.location) + np.asarray(self.scale))
-        else:
-            return
+            return (x < 0) | (x > 1)
+        if self.kind == "binary":
+            return (x != 0) & (x != 1)
+        if self.levels is not None:
+            return (x < 0) | (x >= self.levels) | (x != np.floor(x))
+        if self.kind == "count":
+            return (x < 0) | (x != np.floor(x))
+        if self.kind == "positive":
+            return x <= 0
+        return (x < np.asarray(self.location)) | (x > np.asarray(self.location) + np.asarray(self.scale))
+
+
+def _refuse(x: Array, outside: Callable[[np.ndarray], np.ndarray], what: str, accepted: str) -> None:
+    """Raise `ValueError` where `outside` is true of elements of x, looked at a block of rows at a time."""
+    count, first = 0, ""
+    for start, block in blocks(x if x.ndim else np.asarray(x)[None]):
+        bad = outside(block)
         if bad.any():
-            raise _outside(what, x, bad, str(self))
-
-
-def _outside(what: str, x: np.ndarray, bad: np.ndarray, accepted: str) -> ValueError:
-    where = tuple(int(i) for i in np.argwhere(bad)[0])
-    return ValueError(
-        f"{what} has {int(bad.sum())} values that are not {accepted}; the first is {x[where]} at index {where}"
-    )
+            row, *rest = (int(i) for i in np.argwhere(bad)[0])
+            first = first or f"{block[(row, *rest)]} at index {(start + row, *rest)[: x.ndim]}"
+            count += int(bad.sum())
+    if count:
+        raise ValueError(f"{what} has {count} values that are not {accepted}; the first is {first}")

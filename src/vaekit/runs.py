@@ -48,6 +48,7 @@ from .distributions import seeded
 from .errors import NotBegunError, RunError, unknown
 from .evaluation import Evaluation, evaluate, label_scores, mean_pass
 from .folders import check_free, claim, clear, is_run, locked, read_spec
+from .mapped import blocks
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
@@ -423,5 +424,6 @@ def fingerprint(dataset: Dataset) -> str:
         for array in (split.x, split.y):
             if array is not None:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data.cast("B"))
+                for _, block in blocks(array):
+                    digest.update(np.ascontiguousarray(block).data.cast("B"))
     return digest.hexdigest()

@@ -238,9 +238,7 @@ class Scorer:
                     raise NotCapturableError("made again, they are other numbers")
         except NotCapturableError as error:
             if not self.said:
-                log.info(
-                    "chunks of scores are made by Python, which is slower, not recorded: %s", error
-                )
+                log.info("chunks of scores are made by Python, which is slower, not recorded: %s", error)
             self.said = True
             return None
         return recording

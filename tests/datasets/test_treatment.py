@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.datasets import Dataset, Split, Treatment, treatment
+from vaekit import mapped
+from vaekit.datasets import Dataset, Split, Treatment
 from vaekit.datasets.tensors import to_device
 from vaekit.domains import Domain
 
@@ -93,7 +94,7 @@ def test_static_draws_depend_on_seed_split_and_row_only(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(drawn[:20], Treatment("static").once(x[:20], GREY, "train"))
     assert not np.array_equal(drawn, Treatment("static").once(x, GREY, "test"))
     assert not np.array_equal(drawn, Treatment("static", seed=1).once(x, GREY, "train"))
-    monkeypatch.setattr(treatment, "CHUNK", 7 * 16)
+    monkeypatch.setattr(mapped, "BLOCK", 7 * 16)
     np.testing.assert_array_equal(drawn, Treatment("static").once(x, GREY, "train"))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..domains import Domain
+from ..mapped import Array, blocks
 
 SPLITS = ("train", "valid", "test")
 
@@ -23,7 +24,7 @@ class Split:
     3
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray | None = None
     noise: np.ndarray | None = None
 
@@ -98,14 +99,18 @@ def stored(x: np.ndarray, what: str) -> np.ndarray:
         raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
     if x.size == 0:
         raise ValueError(f"{what} is empty: its shape is {x.shape}")
+    if x.dtype == np.bool_ and x.flags.c_contiguous:
+        return x.view(np.uint8)
     if x.dtype in (np.bool_, np.uint8):
         return np.asarray(x, np.uint8, order="C")
     with np.errstate(over="ignore"):  # found by the next check, and named
         kept = np.asarray(x, np.float32, order="C")
-    finite = np.isfinite(kept)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(f"{what} has a value that is no finite 32-bit number: {x[where]} at index {where}")
+    for start, block in blocks(np.atleast_1d(kept)):
+        finite = np.isfinite(block)
+        if not finite.all():
+            first, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            where = (start + first, *rest)[: x.ndim]
+            raise ValueError(f"{what} has a value that is no finite 32-bit number: {x[where]} at index {where}")
     return kept
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..mapped import Array, MappedRows
 from .base import SPLITS, Content, Split, encode_labels, stored
 from .formats import read_arrays
 from .images import read_folder
@@ -61,9 +62,13 @@ def _read_arrays(path: Path) -> Content:
     return Content({split: Split(x, targets[split]) for split, x in xs.items()}, classes)
 
 
-def _events(x: np.ndarray, what: str) -> np.ndarray:
-    """Tables (N, D) as they are, images as (N, C, H, W)."""
-    x = stored(x, what)
+def _events(given: np.ndarray, what: str) -> Array:
+    """Tables (N, D) as they are, images as (N, C, H, W); of a mapped file its rows, unless they have to be changed."""
+    x = _images(stored(given, what), what)
+    return MappedRows(x) if isinstance(given, np.memmap) and np.may_share_memory(x, given) else x
+
+
+def _images(x: np.ndarray, what: str) -> np.ndarray:
     if x.ndim == 2:
         return x
     if x.ndim == 3:

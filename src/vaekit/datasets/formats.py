@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..mapped import MAPPED_BYTES
+
 GZIP_MAGIC = b"\x1f\x8b"
 IDX_BYTES = 0x08
 
@@ -67,11 +69,13 @@ def read_amat(path: Path) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file by name; the one of a `.npy` file is called x.
+    """The arrays of a `.npz` file by name; the one of a `.npy` file is called x, and if it is large, is mapped.
 
     Raises `ValueError` where the file is damaged, no such file, or holds Python objects.
     """
     try:
+        if path.suffix.lower() == ".npy" and path.stat().st_size > MAPPED_BYTES:
+            return {"x": np.load(path, mmap_mode="c", allow_pickle=False)}  # torch wants writable memory
         with path.open("rb") as file:  # opened here, since NumPy leaves a damaged archive open
             found = np.load(file, allow_pickle=False)
             return {"x": found} if isinstance(found, np.ndarray) else {name: np.asarray(found[name]) for name in found}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..domains import KINDS, Domain, Kind
 from ..errors import unknown
+from ..mapped import Array, blocks
 from .base import Dataset, Split
 from .files import read_path
 from .named import DATASETS, read_named
@@ -77,7 +78,7 @@ def infer_domain(
     """
     x = splits["train"].x
     if kind is None:
-        binary = all(((split.x == 0) | (split.x == 1)).all() for split in splits.values())
+        binary = all(((x == 0) | (x == 1)).all() for split in splits.values() for _, x in blocks(split.x))
         kind = "binary" if binary else "grey" if x.dtype == np.uint8 else "real"
     if kind not in KINDS:
         raise ValueError(unknown("domain", kind, KINDS))
@@ -90,19 +91,29 @@ def infer_domain(
         return Domain("grey", levels=256 if levels is None else levels)
     if kind == "categorical":
         if levels is None:
-            levels = max(2, 1 + max(int(split.x.max()) for split in splits.values()))
+            levels = max(2, 1 + max(int(x.max()) for split in splits.values() for _, x in blocks(split.x)))
         return Domain("categorical", levels=levels, scale=levels - 1)
     axis = 0 if x.ndim == 2 else None
     if kind == "real":
-        location, scale = x.mean(axis, dtype=np.float64), x.std(axis, dtype=np.float64)
+        location = _mean(x, axis)
+        scale = np.sqrt(_mean(x, axis, location))
         constant = np.flatnonzero(scale <= CONSTANT * np.abs(location))
         if constant.size:
             which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
             raise ValueError(f"constant to six digits in the training rows: {which}; drop it, or give another domain=")
         return Domain("real", location=_numbers(location), scale=_numbers(scale))
     # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
-    scale = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis))
+    scale = np.sqrt(_mean(x, axis, 0.0))
     return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
+
+
+def _mean(x: Array, axis: int | None, center: np.ndarray | float | None = None) -> np.ndarray:
+    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it."""
+    total: np.ndarray | float = 0.0
+    for _, block in blocks(x):
+        values = block.astype(np.float64)
+        total = total + (values if center is None else np.square(values - center)).sum(axis)
+    return np.asarray(total / (len(x) if axis == 0 else x.size))
 
 
 def _numbers(values: np.ndarray) -> float | tuple[float, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..mapped import MappedRows
 from .base import SPLITS, Split
 
 
@@ -73,4 +74,7 @@ def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _rows(split: Split, mask: np.ndarray) -> Split:
-    return split if mask.all() else Split(split.x[mask], None if split.y is None else split.y[mask])
+    if mask.all():
+        return split
+    x = split.x.where(mask) if isinstance(split.x, MappedRows) else split.x[mask]
+    return Split(x, None if split.y is None else split.y[mask])

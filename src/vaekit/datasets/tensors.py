@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..distributions import seeded
 from ..domains import Domain
+from ..mapped import Array, MappedRows
 from .base import Dataset, Split, stored
 from .treatment import Treatment
 
@@ -19,11 +21,34 @@ ROWS, ELEMENTS = 1000, 1 << 22
 """A block of a split has at most so many rows, and numbers: whoever reads it, the same rows are drawn together."""
 
 
+class MappedTensor:
+    """Rows (N, *event) of a file on the CPU, read when they are asked for and then on a device, as a tensor there."""
+
+    def __init__(self, rows: MappedRows, device: torch.device | str) -> None:
+        self.rows, self.index = torch.from_numpy(rows.array), torch.from_numpy(rows.index)
+        self.device, self.dtype = torch.device(device), self.rows.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, *event)."""
+        return torch.Size((len(self.index), *self.rows.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        return _moved(self.rows.index_select(0, self.index[rows]), self.device)
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """The rows at `index` (B,), dimension 0."""
+        return _moved(self.rows.index_select(dim, self.index[index.cpu()]), self.device)
+
+
 @dataclass(frozen=True)
 class TensorSplit:
     """x (N, *event) as stored and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
 
-    x: Tensor
+    x: Tensor | MappedTensor
     y: Tensor | None
     domain: Domain
     treatment: Treatment
@@ -57,13 +82,18 @@ class TensorSplit:
             x = x + torch.randn_like(x) * _rows(self.noise, index)
         return x, None if self.y is None else _rows(self.y, index)
 
+    @property
+    def _picked_on(self) -> torch.device:
+        """Where rows are picked: rows of a file before they go to the device."""
+        return self.x.rows.device if isinstance(self.x, MappedTensor) else self.x.device
+
     def steps(self, batch_size: int) -> int:
         """The batches of an epoch."""
         return math.ceil(len(self) / batch_size)
 
     def order(self, batch_size: int) -> Sequence[Tensor]:
         """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU."""
-        return _moved(torch.randperm(len(self)), self.x.device).split(batch_size)
+        return _moved(torch.randperm(len(self)), self._picked_on).split(batch_size)
 
     def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The rows at `index`, one of `order`, as a model sees them in training."""
@@ -90,7 +120,7 @@ class PartlyLabelled(TensorSplit):
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)
         batches = [torch.cat(pair) for pair in zip(labelled, others, strict=False)]
-        return _moved(torch.cat(batches), self.x.device).split([len(batch) for batch in batches])
+        return _moved(torch.cat(batches), self._picked_on).split([len(batch) for batch in batches])
 
     def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         x, y = self.batch(index)
@@ -118,13 +148,15 @@ def partly_labelled(split: TensorSplit, labels: int, first: int, classes: int, s
     return PartlyLabelled(**named, labelled=chosen.to(split.x.device), first=min(first, labels))
 
 
-def _moved(index: Tensor, device: torch.device) -> Tensor:
-    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index.to(device)
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
+def _rows(tensor: Tensor | MappedTensor, index: Tensor | slice) -> Tensor:
     # Indexing by a tensor takes five times as long.
-    return tensor.index_select(0, index) if isinstance(index, Tensor) else tensor[index]
+    if isinstance(index, slice):
+        return tensor[index]
+    return tensor.index_select(0, index if isinstance(tensor, MappedTensor) else index.to(tensor.device))
 
 
 def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.device | str = "cpu") -> TensorSplit:
@@ -155,9 +187,8 @@ def as_split(
     return to_device(data, split, treatment or Treatment(), device)
 
 
-def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+def _tensor(array: Array, device: torch.device | str) -> Any:
+    if isinstance(array, MappedRows):
+        return MappedTensor(array, device)
     # Shares the array's memory on the CPU; a read-only array is copied, since torch has no read-only tensors.
-    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    if torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    return _moved(torch.from_numpy(np.require(array, requirements=["C", "W"])), torch.device(device))

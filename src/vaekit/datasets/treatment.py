@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from ..domains import Domain
+from ..mapped import Array, blocks
 
 if TYPE_CHECKING:
     import torch
 
 Binarize = Literal["static", "stochastic", "threshold", "grey"]
 BINARY = Domain("binary")
-CHUNK = 1 << 22  # elements turned into floats at a time
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Treatment:
             raise ValueError(f"binarize={self.binarize!r} is for grey levels or a unit interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey")
 
-    def once(self, x: np.ndarray, domain: Domain, split: str) -> np.ndarray:
+    def once(self, x: Array, domain: Domain, split: str) -> Array:
         """What is computed once for the rows x (N, *event_shape) of a split: 0/1 bytes, or x as it is.
 
         The draws depend on `seed`, the name of the split and the place of a row only. Raises as `domain` does.
@@ -72,11 +72,11 @@ class Treatment:
         location, scale = np.asarray(domain.location, np.float32), np.asarray(domain.scale, np.float32)
         rng = np.random.default_rng([self.seed, *split.encode()])
         result = np.empty(x.shape, np.uint8)
-        rows = max(1, CHUNK // max(1, x[:1].size))
-        for start in range(0, len(x), rows):
-            here = slice(start, start + rows)
-            p = (x[here].astype(np.float32) - location) / scale
-            result[here] = p > (rng.random(p.shape, dtype=np.float32) if self.binarize == "static" else 0.5)
+        for start, block in blocks(x):
+            p = (block.astype(np.float32) - location) / scale
+            result[start : start + len(block)] = p > (
+                rng.random(p.shape, dtype=np.float32) if self.binarize == "static" else 0.5
+            )
         return result
 
     def batch(self, x: torch.Tensor, domain: Domain) -> torch.Tensor:

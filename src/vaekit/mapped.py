@@ -1,0 +1,74 @@
+"""Rows of an array in a file, read when they are asked for, and arrays of any size a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+MAPPED_BYTES = 64 * 2**20
+"""Files of arrays larger than this are read as their rows are needed."""
+BLOCK = 1 << 22
+"""Numbers looked at together."""
+
+
+class MappedRows:
+    """Rows (N, …) of an array that is mapped into memory, all of them or those at `index` (N,).
+
+    It has an array's `shape`, `dtype`, `ndim` and `size`; slices of it, and `numpy.asarray` of it all, are arrays in
+    memory. What is read stays in the system's cache of files, which it takes back when it needs the memory.
+
+    >>> rows = MappedRows(np.arange(8).reshape(4, 2)).where(np.array([False, True, True, False]))
+    >>> rows.shape, rows[1:].tolist()
+    ((2, 2), [[4, 5]])
+    """
+
+    def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
+        self.array, self.index = array, np.arange(len(array)) if index is None else index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, …)."""
+        return (len(self.index), *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its numbers."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions it has."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return len(self.index) * int(np.prod(self.array.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.array[self.index[rows]]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("rows of a file are copied into memory where they are needed as an array")
+        return np.asarray(self[:], dtype)
+
+    def where(self, mask: np.ndarray) -> MappedRows:
+        """Those of its rows for which `mask` (N,) is true."""
+        return MappedRows(self.array, self.index[mask])
+
+
+Array = np.ndarray | MappedRows
+"""What the rows of a split are in."""
+
+
+def blocks(x: Array) -> Iterator[tuple[int, np.ndarray]]:
+    """All rows of x (N, …) in order, `BLOCK` numbers of them at a time, each with the number of its first row."""
+    rows = max(1, BLOCK // max(1, x.size // max(1, len(x))))
+    for start in range(0, len(x), rows):
+        yield start, x[start : start + rows]
