@@ -6,8 +6,7 @@ Numbers are in test_oracles.
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import replace
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +16,7 @@ from models_for_tests import data_of, float64, model_of, scored
 from torch import Tensor
 
 from vaekit import scoring
-from vaekit.capture import capture, drawn_apart
-from vaekit.devices import threads
+from vaekit.capture import capture, once_and_again
 from vaekit.distributions import DRAWS, seeded
 from vaekit.models import VAE
 from vaekit.scoring import Scores, joined, plan
@@ -118,21 +116,17 @@ def assert_alike(one: Scores, other: Scores, tolerance: float = 1e-10) -> None:
     assert list(one.kl_terms) == list(other.kl_terms)
 
 
-@pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("case", CASES)
-def test_scores_of_recordings_are_those_of_python(case: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, recorded = scoring._Recording.begun, []
+def test_scores_of_recordings_are_those_of_python(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay, replayed = scoring._Recording.__call__, []
 
-    def counted(self: Any, pool: Any, given: Any) -> Any:
-        recorded.append(pool is not None and self.apart is not None)
-        return begun(self, pool, given)
+    def counted(self: Any, *given: Tensor) -> Any:
+        replayed.append(self)
+        return replay(self, *given)
 
-    monkeypatch.setattr(scoring._Recording, "begun", counted)
-    with threads(number):
-        one, other = both(model_of(**CASES[case]), monkeypatch)
-        assert torch.get_num_threads() == number
-    assert len(recorded) > 1
-    assert any(recorded) == (number > 1 and case != "discrete")  # what is drawn of these depends on the data
+    monkeypatch.setattr(scoring._Recording, "__call__", counted)
+    one, other = both(model_of(**CASES[case]), monkeypatch)
+    assert len(replayed) > 1
     assert_alike(one, other)
 
 
@@ -159,45 +153,54 @@ def test_what_can_not_be_recorded_is_scored_by_python_and_said_once(
     assert [record.message[:40] for record in caplog.records] == ["chunks of scores are made by Python, whi"]
 
 
-def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = scoring._Recording.begun
-
-    def breaks(*given: Tensor) -> list[Tensor]:
-        raise ZeroDivisionError("in a thread")
-
-    def breaking(self: Any, pool: Any, given: Any) -> Any:
-        apart = None if pool is None else (self.apart[0], breaks)
-        return begun(replace(self, apart=apart), pool, given)
-
-    model = model_of()
-    monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 1)
-    monkeypatch.setattr(scoring._Recording, "begun", breaking)
-    x = data_of(model.likelihood.domain, (7, 4))
-    with threads(2), pytest.raises(ZeroDivisionError, match="in a thread"):
-        model.score(x, samples=50, seed=0, memory=60_000)
-    assert threading.active_count() == 1
-
-
-def test_what_is_drawn_is_drawn_apart_in_the_same_order() -> None:
-    def both_kinds(x: Tensor) -> list[Tensor]:
+def test_a_recording_is_taken_apart_into_what_is_the_same_and_the_rest() -> None:
+    def function(x: Tensor) -> list[Tensor]:
         normal = torch.randn(4, 3)
-        return [x * normal, torch.rand(3) + normal.exp().sum(0)]
+        return [x.exp() * normal, torch.rand(3) + normal.exp().sum(0) * x.sin().square()]
 
     x = torch.ones(3)
-    apart = drawn_apart(capture(both_kinds, [x]))
-    assert apart is not None
-    draw, compute = apart
+    once, again = once_and_again(capture(function, [x]))
     with seeded(1):
-        wanted = both_kinds(x)
+        wanted = function(x)
     with seeded(1):
-        drawn = draw()
-    with seeded(2):  # draws nothing more
-        before = torch.get_rng_state()
-        found = compute(x, *drawn)
-        assert torch.equal(torch.get_rng_state(), before)
+        state = torch.get_rng_state()
+        known = once(x)
+        assert torch.equal(torch.get_rng_state(), state)
+        found = again(x, *known)
     for one, other in zip(wanted, found, strict=True):
         torch.testing.assert_close(one, other)
+    names = [[str(node.target) for node in part.graph.nodes] for part in (once, again)]
+    assert ["aten.exp.default" in each for each in names] == [True, True]
+    assert ["aten.sin.default" in each for each in names] == [True, False]
 
 
-def test_draws_that_depend_on_the_inputs_are_not_made_apart() -> None:
-    assert drawn_apart(capture(lambda p: [torch.bernoulli(p)], [torch.full((3,), 0.5)])) is None
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: [torch.bernoulli(x)],
+        lambda x: [x.exp().mul_(torch.rand(3))],
+        lambda x: [x.exp()[:1].add_(torch.rand(1))],
+        lambda x: [torch.empty(3).uniform_() + x.exp().add_(1.0)],
+    ],
+    ids=["drawn from the inputs", "changed in place", "a view changed in place", "changed before"],
+)
+def test_what_is_changed_in_place_is_made_again(function: Callable[[Tensor], list[Tensor]]) -> None:
+    x = torch.full((3,), 0.5)
+    once, again = once_and_again(capture(function, [x]))
+    known = once(x)
+    for _ in range(2):
+        with seeded(1):
+            (wanted,) = function(x)
+        with seeded(1):
+            (found,) = again(x, *known)
+        torch.testing.assert_close(wanted, found)
+
+
+def test_an_encoding_is_made_once_for_all_chunks_of_a_datum(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 1)
+    scorer = model.eval().scorer(50, 20_000)
+    scorer(data_of(model.likelihood.domain, (7, 4)), None)
+    recording = next(each for each in scorer.recordings.values() if each and not each.names.mean)
+    parts = recording.once, recording.again
+    assert [sum("mm" in str(node.target) for node in each.graph.nodes) for each in parts] == [2, 2]

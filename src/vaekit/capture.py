@@ -61,7 +61,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
         raise NotCapturableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     if (_elsewhere(), python_state(objects)) != before:
         raise NotCapturableError("it draws random numbers outside torch, or changes Python attributes")
-    _drop_detached(recorded.graph)
+    _drop_copies(recorded.graph)
     if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         _use_onednn(recorded.graph)
     recorded.graph.eliminate_dead_code()
@@ -71,35 +71,47 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
     return recorded
 
 
-def drawn_apart(recorded: GraphModule) -> tuple[GraphModule, GraphModule] | None:
-    """A recording as two: what draws its random numbers, from nothing, and what computes from its inputs and these.
+def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
+    """A recording as two: what is the same each time for the same inputs, and the rest, from the inputs and the results
+    of the first.
 
-    The second draws nothing, so that several of it can run at once. None where what is drawn depends on the inputs.
+    Where the rest would change results of the first in place, the first is empty.
     """
-    graph, needed = recorded.graph, set()
-    for node in reversed(graph.nodes):
-        drawn = isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
-        if drawn or any(user in needed for user in node.users):
-            needed.add(node)
-    if any(node.op != "call_function" for node in needed):
-        return None
-    drawing, rest = Graph(), Graph()
-    copies: dict[Node, Node] = {}
-    own: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node in needed:
-            copies[node] = drawing.node_copy(node, copies.__getitem__)
-    given = [node for node in graph.nodes if node in needed and any(user not in needed for user in node.users)]
-    drawing.output([copies[node] for node in given])
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            own[node] = rest.node_copy(node)
-    for node in given:
-        own[node] = rest.placeholder(node.name)
-    for node in graph.nodes:
-        if node not in needed and node.op != "placeholder":
-            own[node] = rest.node_copy(node, own.__getitem__)
-    return GraphModule(recorded, drawing), GraphModule(recorded, rest)
+    nodes = list(recorded.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    again: set[Node] = set()
+    for node in nodes:
+        draws = isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+        if draws or node.op == "output" or any(each in again for each in node.all_input_nodes):
+            again.add(node)
+    for node in reversed(nodes):  # what random numbers are written to
+        changes = isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+        if node in again and changes and node.args[0] not in again:
+            if node.args[0].target is not aten.empty.memory_format:
+                again = set(nodes)
+                break
+            again.add(node.args[0])
+    once = {node for node in nodes if node.op == "call_function"} - again
+    known = [node for node in nodes if node in once and again & {*node.users}]
+
+    def part(own: set[Node], given: Sequence[Node], wanted: Sequence[Node] | None) -> GraphModule:
+        """The nodes of its own, with the tensors that they take by reference."""
+        made = Graph()
+        copies = {node: made.placeholder(node.name) for node in given}
+
+        def copied(node: Node) -> Node:
+            if node not in copies:
+                copies[node] = made.node_copy(node, copied)
+            return copies[node]
+
+        for node in nodes:
+            if node in own:
+                copied(node)
+        if wanted is not None:
+            made.output([copies[node] for node in wanted])
+        return GraphModule(recorded, made)
+
+    return part(once, inputs, known), part(again, [*inputs, *known], None)
 
 
 def python_state(objects: Sequence[object]) -> list[object]:
@@ -145,9 +157,9 @@ def _unvalidated() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def _drop_detached(graph: Graph) -> None:
+def _drop_copies(graph: Graph) -> None:
     for node in graph.nodes:
-        if node.target is aten.detach.default:
+        if node.target in (aten.detach.default, aten.alias.default):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
 

@@ -63,11 +63,16 @@ class _BernoulliLogProb(torch.autograd.Function):
     def forward(logits: Tensor, x: Tensor) -> Tensor:
         sigmoids = logits.abs().sigmoid_()
         whole = sigmoids.shape[-1] // _FACTORS * _FACTORS
-        products = sigmoids[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1)
-        rest = sigmoids[..., whole:].prod(-1)
-        # In the terms of a sum, since the two would be large and nearly equal as sums of their own.
-        linear = torch.addcmul(logits.relu(), logits, x, value=-1).sum(-1)
-        return products.log().sum(-1) + rest.log() - linear
+        total = sigmoids[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log().sum(-1)
+        if whole < sigmoids.shape[-1]:
+            total = total + sigmoids[..., whole:].prod(-1).log()
+        # Both in one sum, since as sums of their own they would be large and nearly equal.
+        linear = logits.relu()
+        if linear.shape == torch.broadcast_shapes(
+            logits.shape, x.shape
+        ):  # in place: large ones have to be in the cache
+            return total - linear.addcmul_(logits, x, value=-1).sum(-1)
+        return total - torch.addcmul(linear, logits, x, value=-1).sum(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -7,24 +7,21 @@ that does not grow with either: see benchmarks/report.md.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .devices import keep_freed_memory, threads
+from .capture import NotCapturableError, capture, once_and_again
+from .devices import keep_freed_memory
 from .distributions import DRAWS, seeded
 from .trace import Trace
 
-WORKERS = 2
-"""Chunks that are computed at a time on the CPU, each with its share of the threads."""
-MEMORY = WORKERS * 48 * 2**20
+MEMORY = 48 * 2**20
 """Bytes that scoring takes at most, unless told otherwise. With more, what is computed no longer fits the caches."""
 ENCODES = 250
 """Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
@@ -32,8 +29,6 @@ MERGED = 64
 """Chunks whose sums are kept until they are merged."""
 PYTHON_CHUNKS = 20
 """Chunks of one size before a recording pays."""
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -178,10 +173,8 @@ class Scorer:
     """Scores of batches of data by `trace(x, y, samples)` of a model, from `samples` draws, within `memory` bytes.
 
     Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
-    Python gives, on the CPU `WORKERS` of them at a time: two threads that share each operation wait for each other at
-    its end. What is drawn, and in which order, is the same. Chunks that can't be recorded are made by Python,
-    which is logged once: the first of each datum where its posterior has no mean in closed form. The model may not
-    change meanwhile.
+    Python gives; what is drawn is the same. Chunks that can't be recorded are made by Python, which is logged once: the
+    first of each datum where its posterior has no mean in closed form. The model may not change meanwhile.
     """
 
     def __init__(self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY) -> None:
@@ -194,45 +187,32 @@ class Scorer:
     def __call__(self, x: Tensor, y: Tensor | None) -> Scores:
         """Scores of x (B, *event), given y."""
         keep_freed_memory()
-        rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory // WORKERS)
-        blocks = list(zip(x.split(rows), repeat(None) if y is None else y.split(rows), strict=False))
+        rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory)
+        blocks = zip(x.split(rows), *([] if y is None else [y.split(rows)]), strict=True)
         draws = chunks(self.samples, chunk)
-        number = torch.get_num_threads()
-        # The number of threads is of the thread that sets it, but new ones take over the last that was set.
-        with threads(number), ThreadPoolExecutor(WORKERS, "score", _alone, (max(1, number // WORKERS),)) as pool:
-            shared = pool if number > 1 and x.device.type == "cpu" else None
-            begun = (self._begun(shared, *block, many, not i) for block in blocks for i, many in enumerate(draws))
-            parts = _ahead(begun, WORKERS)
-            return joined([score(zip(draws, parts, strict=False)) for _ in blocks])
+        return joined(
+            [score((many, self._summed(block, many, not i)) for i, many in enumerate(draws)) for block in blocks]
+        )
 
-    def _begun(
-        self, pool: ThreadPoolExecutor | None, x: Tensor, y: Tensor | None, draws: int, constants: bool
-    ) -> Callable[[], Sums]:
-        """Begin the sums of a chunk; they are what the result returns."""
+    def _summed(self, given: Sequence[Tensor], draws: int, constants: bool) -> Sums:
+        """The sums of a chunk of the data `given`, x and perhaps y."""
 
         def made(*given: Tensor) -> Sums:
             return sums(self.trace(given[0], given[1] if len(given) > 1 else None, draws), constants)
 
-        given = (x,) if y is None else (x, y)
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
         if self.alike[kind] > PYTHON_CHUNKS and kind not in self.recordings:
             self.recordings[kind] = self._recorded(made, given)
-        if recording := self.recordings.get(kind):
-            return recording.begun(pool, given)
-        result = made(*given)
-        return lambda: result
+        return (self.recordings.get(kind) or made)(*given)
 
     def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor]) -> _Recording | None:
-        from .capture import NotCapturableError, capture, drawn_apart  # with torch.fx, which takes a second
-
         try:
-            whole = capture(lambda *given: made(*given).tensors(), given, [self.model])
+            recording = _Recording(made, given, self.model)
             with seeded(0):
                 wanted = made(*given)
-            recording = _Recording(whole, drawn_apart(whole), wanted)
             with seeded(0):
-                found = recording.begun(None, given)()
+                found = recording(*given)
             for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
                 if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
                     raise NotCapturableError("made again, they are other numbers")
@@ -244,38 +224,22 @@ class Scorer:
         return recording
 
 
-@dataclass(frozen=True)
 class _Recording:
-    """The sums of a chunk as operations, and if they are so, what they draw and what they compute of it."""
+    """The sums of a chunk as operations, those of the data alone made once for all chunks of the same data."""
 
-    whole: Callable[..., list[Tensor]]
-    apart: tuple[Callable[..., list[Tensor]], Callable[..., list[Tensor]]] | None
-    names: Sums
+    def __init__(self, made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Module) -> None:
+        def tensors(*given: Tensor) -> list[Tensor]:
+            self.names = made(*given)
+            return self.names.tensors()
 
-    def begun(self, pool: ThreadPoolExecutor | None, given: Sequence[Tensor]) -> Callable[[], Sums]:
-        if self.apart is None or pool is None:
-            found = self.whole(*given)
-            return lambda: self.names.of_names(found)
-        draw, compute = self.apart
-        future = pool.submit(compute, *given, *draw())
-        return lambda: self.names.of_names(future.result())
+        self.once, self.again = once_and_again(capture(tensors, given, [model]))
+        self.given: Sequence[Tensor] = ()
+        self.known: list[Tensor] = []
 
-
-def _alone(number: int) -> None:
-    """Set up a thread that computes chunks with so many threads of its own."""
-    torch.set_num_threads(number)
-    torch.set_grad_enabled(False)
-
-
-def _ahead(begun: Iterable[Callable[[], T]], number: int) -> Iterator[T]:
-    """The results in their order, `number` of them begun before they are asked for."""
-    waiting: deque[Callable[[], T]] = deque()
-    for each in begun:
-        waiting.append(each)
-        if len(waiting) > number:
-            yield waiting.popleft()()
-    while waiting:
-        yield waiting.popleft()()
+    def __call__(self, *given: Tensor) -> Sums:
+        if not (self.given and all(one is other for one, other in zip(self.given, given, strict=True))):
+            self.given, self.known = given, self.once(*given)
+        return self.names.of_names(self.again(*given, *self.known))
 
 
 class _OutputBytes(TorchDispatchMode):
