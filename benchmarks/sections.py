@@ -172,7 +172,7 @@ def nll(setting: Setting) -> Section:
         "Likelihoods",
         f"`vaekit.evaluate(model, test, {samples})` on {images:,} images, against the decoder's two products for a "
         f"fifth as many draws, {2000} at a time; and pythae's `get_nll` of {samples} samples with the same weights on "
-        f"{few} images, 100 samples at a time, which is the batch size that it has by itself. NLL is that of these few.",
+        f"{few} images, 100 at a time, which is the batch size that it has by itself. NLL is that of these few.",
         (scores, peer, *floors),
         (SECONDS, each, Quantity("nll", "NLL, nats"), MEMORY),
         (
