@@ -144,29 +144,27 @@ def score(parts: Iterable[tuple[int, Sums]]) -> Scores:
 
 def _merged(parts: Sequence[tuple[int, Sums]]) -> tuple[int, Sums]:
     """All of their draws, and the sums of them."""
-    draws, (first, *_) = sum(many for many, _ in parts), [part for _, part in parts]
-    peaks = torch.stack([part.peak for _, part in parts])
-    share = torch.tensor([many / draws for many, _ in parts], dtype=peaks.dtype).to(peaks.device)
+    draws, each = [many for many, _ in parts], [part for _, part in parts]
+    peaks = torch.stack([part.peak for part in each])
+    share = (torch.tensor(draws, dtype=peaks.dtype) / sum(draws)).to(peaks.device)
     peak = peaks.amax(0)
     own = (peaks - peak).exp()
 
-    def average(values: list[Tensor], scale: Tensor | None = None) -> Tensor:
-        stacked = torch.stack(values)
-        return torch.tensordot(share, stacked if scale is None else scale * stacked, 1)
+    def average(values: Sequence[Tensor], scale: Tensor | float = 1.0) -> Tensor:
+        return torch.tensordot(share, scale * torch.stack(list(values)), 1)
 
-    def averages(each: Callable[[Sums], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Of what the later parts have; what they leave out is the same in all."""
-        changing = each(parts[-1][1])
-        return {
-            name: average([each(part)[name] for _, part in parts]) if name in changing else value
-            for name, value in each(first).items()
-        }
+    def averages(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Of what the last has; what it leaves out is the same in all."""
+        return found[0] | {name: average([one[name] for one in found]) for name in found[-1]}
 
-    weight = average([part.weight for _, part in parts], own)
-    square = average([part.square for _, part in parts], own.square())
-    log_px = average([part.log_px for _, part in parts])
-    kl_terms, mean = averages(lambda part: part.kl_terms), averages(lambda part: part.mean)
-    return draws, Sums(peak, weight, square, log_px, kl_terms, mean)
+    return sum(draws), Sums(
+        peak,
+        average([part.weight for part in each], own),
+        average([part.square for part in each], own.square()),
+        average([part.log_px for part in each]),
+        averages([part.kl_terms for part in each]),
+        averages([part.mean for part in each]),
+    )
 
 
 class Scorer:
