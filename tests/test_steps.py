@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from models_for_tests import CLUSTERING, OBJECTIVES, data_of, model_of
 from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from vaekit import capture as capturing
 from vaekit import steps
-from vaekit.capture import NotCapturableError, capture, python_state
+from vaekit.capture import NotCapturableError, OneLaunch, capture, python_state
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
 from vaekit.distributions import seeded
@@ -471,3 +472,77 @@ def test_python_state_sees_attributes_tensors_and_modes() -> None:
         assert python_state([module]) == before
         change()
         assert python_state([module]) != before
+
+
+# -- CUDA graphs, as far as a CPU shows them -------------------------------------------------------------------------
+
+
+class Launch:
+    """What a CUDA graph does: results in the same memory at each call, from inputs where they were."""
+
+    def __init__(self, recorded: GraphModule, first: Tensor, others: Sequence[Tensor]) -> None:
+        self.recorded, self.first, self.others = recorded, first.clone(), others
+        self.results = recorded(self.first, *others)
+
+    def __call__(self, first: Tensor, *others: Tensor) -> list[Tensor]:
+        assert all(one is other for one, other in zip(self.others, others, strict=True))
+        self.first.copy_(first)
+        for result, value in zip(self.results, self.recorded(self.first, *self.others), strict=True):
+            result.copy_(value)
+        return self.results
+
+
+class Wrong(Launch):
+    def __call__(self, first: Tensor, *others: Tensor) -> list[Tensor]:
+        return [2 * result for result in super().__call__(first, *others)]
+
+
+class Impossible:
+    def __init__(self, *given: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+@pytest.mark.parametrize("launch", [Launch, Wrong, Impossible])
+def test_a_step_is_launched_at_once_where_that_gives_the_same(
+    launch: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of(options=SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}})
+    model.train()
+    step, index = Step(model, ELBO(), data_for(model), ROWS), torch.arange(ROWS)
+    step(index, 0.1, steps.EAGER_STEPS)
+    recording, buffers = step.recording, [buffer.clone() for buffer in model.buffers()]
+    monkeypatch.setattr(steps, "OneLaunch", launch)
+    step._launch_at_once(index, 0.1)
+    assert all(torch.equal(one, other) for one, other in zip(model.buffers(), buffers, strict=True))
+    if launch is Launch:
+        assert type(step.recording) is Launch
+        assert not caplog.records
+    else:
+        assert step.recording is recording
+        assert "launched kernel by kernel, which is slower: " in caplog.text
+    found = []
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):  # by Python, and again and again
+        with seeded(3):
+            terms = step(index.flip(0), 0.5, number)
+        found.append([terms.values.clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    for again in found[1:]:
+        for one, other in zip(found[0], again, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("posterior", ["diagonal-normal", "flow"])
+def test_on_cuda_a_step_is_one_launch(posterior: str) -> None:
+    model = model_of(posterior=posterior).to("cuda")
+    model.train()
+    data = data_for(model)
+    step, index = Step(model, ELBO(), replace(data, x=data.x[:].to("cuda")), ROWS), torch.arange(ROWS, device="cuda")
+    found = []
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):
+        with seeded(3):
+            terms = step(index, 0.5, number)
+        found.append([terms.values.clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert isinstance(step.recording, OneLaunch)
+    for again in found[1:]:
+        for one, other in zip(found[0], again, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)

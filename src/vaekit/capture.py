@@ -71,6 +71,31 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
     return recorded
 
 
+class OneLaunch:
+    """A recording on a CUDA device as one graph of kernels, launched together: a launch of each takes the CPU longer
+    than a small kernel takes the device.
+
+    The first input is copied to where the graph reads it, all others are read where they are. Results are the same
+    tensors at each call. What is recorded is run once, to set up the libraries that it calls.
+    """
+
+    def __init__(self, recorded: GraphModule, first: Tensor, others: Sequence[Tensor]) -> None:
+        self.first, self.graph = first.clone(), torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(first.device)
+        stream.wait_stream(torch.cuda.current_stream(first.device))
+        with seeded(0):
+            with torch.cuda.stream(stream):
+                recorded(self.first, *others)
+            torch.cuda.current_stream(first.device).wait_stream(stream)
+            with torch.cuda.graph(self.graph):
+                self.results = recorded(self.first, *others)
+
+    def __call__(self, first: Tensor, *others: Tensor) -> list[Tensor]:
+        self.first.copy_(first)
+        self.graph.replay()
+        return self.results
+
+
 def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
     """A recording as two: what is the same each time for the same inputs, and the rest, from the inputs and the results
     of the first.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .capture import NotCapturableError, capture, python_state
+from .capture import NotCapturableError, OneLaunch, capture, python_state
 from .datasets.tensors import TensorSplit
 from .distributions import seeded
 from .models import VAE
@@ -54,7 +54,7 @@ class Step:
         self.parameters = list(model.parameters())
         kind, device = model.scale.dtype, data.x.device
         self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
-        self.recording: GraphModule | None = None
+        self.recording: GraphModule | OneLaunch | None = None
         self.recordable = True
 
     def refresh(self) -> None:
@@ -117,6 +117,24 @@ class Step:
         self.state, self.inputs = self._constants(), [*self.coefficients, *own]
         self.recording = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
         self._compare(index, progress)
+        if index.is_cuda:
+            self._launch_at_once(index, progress)
+
+    def _launch_at_once(self, index: Tensor, progress: float) -> None:
+        """Replay the recording as one CUDA graph, if that gives the same; otherwise stay with the recording."""
+        recording, buffers = self.recording, list(self.model.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        try:
+            with torch.no_grad():
+                self.recording = OneLaunch(recording, index, self.inputs)  # type: ignore[arg-type]
+            self._compare(index, progress)
+        except RuntimeError as error:  # NotCapturableError, too
+            self.recording = recording
+            log.warning("training steps are launched kernel by kernel, which is slower: %s", str(error).splitlines()[0])
+        finally:
+            with torch.no_grad():
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
 
     def _compare(self, index: Tensor, progress: float) -> None:
         """Both ways from the same draws and buffers, which are put back."""
