@@ -21,6 +21,7 @@ from torch._ops import OpOverload
 from torch.distributions import Distribution
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 
 from .distributions import seeded
 
@@ -62,6 +63,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
     if (_elsewhere(), python_state(objects)) != before:
         raise NotCapturableError("it draws random numbers outside torch, or changes Python attributes")
     _drop_copies(recorded.graph)
+    _fold(recorded)
     if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         _use_onednn(recorded.graph)
     recorded.graph.eliminate_dead_code()
@@ -110,8 +112,7 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
         if draws or node.op == "output" or any(each in again for each in node.all_input_nodes):
             again.add(node)
     for node in reversed(nodes):  # what random numbers are written to
-        changes = isinstance(node.target, OpOverload) and node.target._schema.is_mutable
-        if node in again and changes and node.args[0] not in again:
+        if node in again and _changes(node) and node.args[0] not in again:
             if node.args[0].target is not aten.empty.memory_format:
                 again = set(nodes)
                 break
@@ -183,10 +184,55 @@ def _unvalidated() -> Iterator[None]:
 
 
 def _drop_copies(graph: Graph) -> None:
+    """Take out what only gives a tensor another name, or a shape on the way to the next."""
     for node in graph.nodes:
-        if node.target in (aten.detach.default, aten.alias.default):
-            node.replace_all_uses_with(node.args[0])
+        if not node.args or not isinstance(node.args[0], Node):
+            continue
+        source = node.args[0]
+        if node.target is aten.view.default:
+            while source.target is aten.view.default:
+                source = source.args[0]  # type: ignore[assignment]
+            node.update_arg(0, source)
+        same = node.target in (aten.view.default, aten.expand.default) and _value(source).shape == _value(node).shape
+        if node.target is aten.t.default and source.target is aten.t.default:
+            source, same = source.args[0], True  # type: ignore[assignment]
+        if same or node.target in (aten.detach.default, aten.alias.default):
+            node.replace_all_uses_with(source)
             graph.erase_node(node)
+
+
+def _fold(recorded: GraphModule) -> None:
+    """Compute once what depends on nothing: gradients begin with a one, which is spread and scaled."""
+    known: dict[Node, Tensor] = {}
+    *nodes, output = recorded.graph.nodes
+    for node in nodes:
+        target = node.target
+        if not isinstance(target, OpOverload) or _changes(node) or target is aten.empty.memory_format:
+            continue
+        if torch.Tag.nondeterministic_seeded in target.tags or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        if target is aten.ones_like.default:
+            value = _value(node)
+            known[node] = torch.ones(value.shape, dtype=value.dtype, device=value.device)
+        elif all(each in known for each in node.all_input_nodes):
+            args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = target(*args, **kwargs)
+    changed = {user for node in known for user in node.users if _changes(user)}
+    if changed or any(node in known for node in output.all_input_nodes):
+        return
+    for node, value in known.items():
+        if all(user in known for user in node.users):
+            continue
+        name = f"_folded_{node.name}"
+        recorded.register_buffer(name, value, persistent=False)
+        with recorded.graph.inserting_before(node):
+            constant = recorded.graph.get_attr(name)
+        constant.meta = node.meta
+        node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
+
+
+def _changes(node: Node) -> bool:
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
 def _use_onednn(graph: Graph) -> None:

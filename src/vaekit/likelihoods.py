@@ -50,7 +50,9 @@ class Likelihood(nn.Module):
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """The P parameters of each element, (…, *event_shape) each."""
-        return parameters.unbind(-1 - len(self.event_shape))
+        place = -1 - len(self.event_shape)
+        # The gradient of one that is unbound is copied.
+        return (parameters.squeeze(place),) if parameters.shape[place] == 1 else parameters.unbind(place)
 
     def event(self, elements: Distribution) -> Distribution:
         """Independent `elements` (…, *event_shape) as one distribution over a datum."""
