@@ -169,7 +169,7 @@ def test_a_recording_is_taken_apart_into_what_is_the_same_and_the_rest() -> None
         found = again(x, *known)
     for one, other in zip(wanted, found, strict=True):
         torch.testing.assert_close(one, other)
-    names = [[str(node.target) for node in part.graph.nodes] for part in (once, again)]
+    names = [[str(node.target).replace("_.", ".") for node in part.graph.nodes] for part in (once, again)]
     assert ["aten.exp.default" in each for each in names] == [True, True]
     assert ["aten.sin.default" in each for each in names] == [True, False]
 

@@ -18,8 +18,7 @@ from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from vaekit import capture as capturing
-from vaekit import steps
+from vaekit import rewriting, steps
 from vaekit.capture import NotCapturableError, OneLaunch, capture, python_state
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
@@ -98,7 +97,8 @@ def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int) -> No
 
 @pytest.mark.parametrize("condition", [0, 3])
 def test_in_float32_products_by_another_library_agree(condition: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capturing, "ROWS", ROWS)
+    monkeypatch.setattr(rewriting, "ROWS", ROWS)
+    monkeypatch.setattr(rewriting, "NARROW", 1)
     options = {"mlp": {"hidden": [60, 30]}}
     model = model_of(event_shape=(40,), latents={"z": 5}, condition=condition, options=options).float()
     assert_same(both(model, ELBO(), data_for(model)), 1e-4)

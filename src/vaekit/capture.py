@@ -2,8 +2,7 @@
 
 Models, distributions and objectives are Python, and what they do for a batch of one shape is always the same list of
 operations. `capture` writes that list down, gradients included, and replays it: no Python of the parts, no autograd, no
-dispatch of distributions. Products of float32 matrices go to oneDNN, which on processors that are not Intel's takes
-half of MKL's time.
+dispatch of distributions. What of the list can be left out or done in less time is `rewriting`'s.
 """
 
 from __future__ import annotations
@@ -17,18 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.distributions import Distribution
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.node import map_arg
 
 from .distributions import seeded
-
-aten = torch.ops.aten
-
-ROWS = 16
-"""Rows that a product must have for a matrix that does not fill its memory to be copied for it."""
+from .rewriting import changed_by, draws, ready, rewritten
 
 _HIDDEN = frozenset(vars(nn.Module()))
 
@@ -62,13 +55,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
         raise NotCapturableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     if (_elsewhere(), python_state(objects)) != before:
         raise NotCapturableError("it draws random numbers outside torch, or changes Python attributes")
-    _drop_copies(recorded.graph)
-    _fold(recorded)
-    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        _use_onednn(recorded.graph)
-    recorded.graph.eliminate_dead_code()
-    for node in recorded.graph.nodes:
-        node.meta.clear()  # the tensors of the recording
+    rewritten(recorded)
     recorded.recompile()
     return recorded
 
@@ -108,15 +95,16 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
     inputs = [node for node in nodes if node.op == "placeholder"]
     again: set[Node] = set()
     for node in nodes:
-        draws = isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
-        if draws or node.op == "output" or any(each in again for each in node.all_input_nodes):
+        if draws(node) or node.op == "output" or any(each in again for each in node.all_input_nodes):
             again.add(node)
     for node in reversed(nodes):  # what random numbers are written to
-        if node in again and _changes(node) and node.args[0] not in again:
-            if node.args[0].target is not aten.empty.memory_format:
-                again = set(nodes)
-                break
-            again.add(node.args[0])
+        if node not in again:
+            continue
+        changed = set(changed_by(node)) - again
+        if any(each.target is not torch.ops.aten.empty.memory_format for each in changed):
+            again = set(nodes)
+            break
+        again |= changed
     once = {node for node in nodes if node.op == "call_function"} - again
     known = [node for node in nodes if node in once and again & {*node.users}]
 
@@ -135,7 +123,7 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
                 copied(node)
         if wanted is not None:
             made.output([copies[node] for node in wanted])
-        return GraphModule(recorded, made)
+        return ready(GraphModule(recorded, made))
 
     return part(once, inputs, known), part(again, [*inputs, *known], None)
 
@@ -181,119 +169,3 @@ def _unvalidated() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(before)
-
-
-def _drop_copies(graph: Graph) -> None:
-    """Take out what only gives a tensor another name, or a shape on the way to the next."""
-    for node in graph.nodes:
-        if not node.args or not isinstance(node.args[0], Node):
-            continue
-        source = node.args[0]
-        if node.target is aten.view.default:
-            while source.target is aten.view.default:
-                source = source.args[0]  # type: ignore[assignment]
-            node.update_arg(0, source)
-        same = node.target in (aten.view.default, aten.expand.default) and _value(source).shape == _value(node).shape
-        if node.target is aten.t.default and source.target is aten.t.default:
-            source, same = source.args[0], True  # type: ignore[assignment]
-        if same or node.target in (aten.detach.default, aten.alias.default):
-            node.replace_all_uses_with(source)
-            graph.erase_node(node)
-
-
-def _fold(recorded: GraphModule) -> None:
-    """Compute once what depends on nothing: gradients begin with a one, which is spread and scaled."""
-    known: dict[Node, Tensor] = {}
-    *nodes, output = recorded.graph.nodes
-    for node in nodes:
-        target = node.target
-        if not isinstance(target, OpOverload) or _changes(node) or target is aten.empty.memory_format:
-            continue
-        if torch.Tag.nondeterministic_seeded in target.tags or not isinstance(node.meta.get("val"), Tensor):
-            continue
-        if target is aten.ones_like.default:
-            value = _value(node)
-            known[node] = torch.ones(value.shape, dtype=value.dtype, device=value.device)
-        elif all(each in known for each in node.all_input_nodes):
-            args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-            known[node] = target(*args, **kwargs)
-    changed = {user for node in known for user in node.users if _changes(user)}
-    if changed or any(node in known for node in output.all_input_nodes):
-        return
-    for node, value in known.items():
-        if all(user in known for user in node.users):
-            continue
-        name = f"_folded_{node.name}"
-        recorded.register_buffer(name, value, persistent=False)
-        with recorded.graph.inserting_before(node):
-            constant = recorded.graph.get_attr(name)
-        constant.meta = node.meta
-        node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
-
-
-def _changes(node: Node) -> bool:
-    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
-
-
-def _use_onednn(graph: Graph) -> None:
-    """Replace products of float32 matrices on the CPU: x W = linear(x, W^T)."""
-    linear = torch.ops.mkldnn._linear_pointwise.default
-    dense: dict[Node, Node] = {}
-    for node in list(graph.nodes):
-        if node.target is aten.mm.default:
-            bias, (x, weight) = None, node.args
-        elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
-            bias, x, weight = node.args
-            if _value(bias).dim() != 1 or _value(bias).shape[0] != _value(weight).shape[1]:
-                continue
-        else:
-            continue
-        if not all(_is_cpu_float(each) for each in (x, weight)):
-            continue
-        if not _is_dense(weight) and _value(x).shape[0] < ROWS:
-            continue
-        with graph.inserting_before(node):
-            back = weight.target is aten.t.default
-            own = weight.args[0] if back else weight
-            if not _is_dense(own):
-                if own not in dense:
-                    kind: dict[str, Any] = {"memory_format": torch.contiguous_format}
-                    dense[own] = graph.call_function(aten.clone.default, (own,), kind)
-                own = dense[own]
-            transposed = own if back else graph.call_function(aten.t.default, (own,))
-            product = graph.call_function(linear, (x, transposed, bias, "none", [], ""))
-        product.meta = node.meta
-        node.replace_all_uses_with(product)
-        graph.erase_node(node)
-        _rectify(graph, product)
-
-
-def _rectify(graph: Graph, product: Node) -> None:
-    """Let oneDNN apply the ReLU that a product is for."""
-    last = product
-    while len(last.users) == 1:
-        (last,) = last.users
-        if last.target is aten.relu.default:
-            product.update_arg(3, "relu")
-            last.replace_all_uses_with(last.args[0])  # type: ignore[arg-type]
-            graph.erase_node(last)
-            return
-        if last.target is not aten.view.default:
-            return
-
-
-def _is_dense(node: Node) -> bool:
-    """Whether a matrix fills its memory, row by row or column by column: as slices of one they take oneDNN a hundred
-    times as long.
-    """
-    value = _value(node)
-    return value.is_contiguous() or value.t().is_contiguous()
-
-
-def _value(node: Node) -> Tensor:
-    return node.meta["val"]
-
-
-def _is_cpu_float(node: Node) -> bool:
-    value = _value(node)
-    return value.dtype == torch.float32 and value.device.type == "cpu" and value.numel() > 0

@@ -20,6 +20,7 @@ from torch.distributions import (
     Independent,
     MixtureSameFamily,
     MultivariateNormal,
+    Normal,
     constraints,
 )
 from torch.distributions.utils import lazy_property
@@ -90,6 +91,10 @@ class _BernoulliLogProb(torch.autograd.Function):
 
 
 _FACTORS = 98
+
+
+class UnitNormal(Normal):
+    """A normal whose loc is known to be 0 and its scale 1, so that a KL from it need not multiply by them."""
 
 
 class Levels(Categorical):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
+from torch.nn.functional import hardtanh
 
 from .distributions import RelaxedOneHot, TriangularNormal, checked_clamp, checked_groups, independent
 from .flows import coupling_flow
@@ -39,6 +40,10 @@ def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activati
     return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))
 
 
+def _clamped(value: Tensor, bounds: tuple[float, float]) -> Tensor:
+    return hardtanh(value, *bounds)  # the gradient of `clamp` takes four operations, that of this one
+
+
 class DiagonalNormal(nn.Module):
     """q(z given x) = N(z; mu, diag(sigma²)), mu and log sigma² linear in the features (Kingma & Welling 2014, appendix
     C.2).
@@ -64,7 +69,7 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        return independent(Normal(loc, (0.5 * log_variance.clamp(*self.clamp)).exp(), validate_args=False))
+        return independent(Normal(loc, (0.5 * _clamped(log_variance, self.clamp)).exp(), validate_args=False))
 
 
 class FullRankNormal(nn.Module):
@@ -98,7 +103,7 @@ class FullRankNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        diagonal = (0.5 * log_variance.clamp(*self.clamp)).exp()
+        diagonal = (0.5 * _clamped(log_variance, self.clamp)).exp()
         below = self.off_diagonal(features) if self.off_diagonal else diagonal[..., :0]
         return TriangularNormal(loc, diagonal, below, self.rows_columns)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from . import distributions
-from .distributions import RelaxedOneHot, checked_groups, independent
+from .distributions import RelaxedOneHot, UnitNormal, checked_groups, independent
 from .domains import Domain
 from .flows import coupling_flow
 
@@ -42,7 +42,7 @@ class StandardNormal(nn.Module):
 
     def forward(self, y: Tensor | None = None) -> Distribution:
         lead = () if y is None else y.shape[:-1]
-        return independent(Normal(self.loc.expand(*lead, -1), self.scale.expand(*lead, -1), validate_args=False))
+        return independent(UnitNormal(self.loc.expand(*lead, -1), self.scale.expand(*lead, -1), validate_args=False))
 
 
 class Mixture(nn.Module):

@@ -21,6 +21,7 @@ from .distributions import seeded
 from .models import VAE
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
+from .rewriting import ready
 from .schedules import Constant, Schedule
 from .trace import JoinedTrace, Trace
 
@@ -115,7 +116,8 @@ class Step:
 
         state = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in own]
         self.state, self.inputs = self._constants(), [*self.coefficients, *own]
-        self.recording = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
+        recorded = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
+        self.recording = ready(recorded)
         self._compare(index, progress)
         if index.is_cuda:
             self._launch_at_once(index, progress)

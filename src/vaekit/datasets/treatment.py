@@ -87,9 +87,9 @@ class Treatment:
         import torch
 
         if self.binarize in ("stochastic", "grey") and domain.kind != "binary":
-            # Bytes divided by a number are floats at once: one pass over a batch instead of three.
+            x = x.to(torch.float32)
             shifted = x if domain.location == 0 else x - _tensor(domain.location, x)
-            p = (shifted / _tensor(domain.scale, x)).to(torch.float32)
+            p = shifted / _tensor(domain.scale, x)
             return p if self.binarize == "grey" else (torch.rand_like(p) < p).to(torch.float32)
         x = x.to(torch.float32)
         if self.dequantize and domain.levels is not None:

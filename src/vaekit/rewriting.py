@@ -1,0 +1,348 @@
+"""A recorded list of operations as another that gives the same in less time.
+
+At a small model's size half of a step's operations are names for tensors that are there, factors of one and copies, and
+each costs Python and the dispatcher more than the processor: leaving them out is worth as much as faster arithmetic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_arg
+
+aten = torch.ops.aten
+
+ROWS = 16
+"""Rows that a product must have for a matrix that does not fill its memory to be copied for it."""
+NARROW = 32
+"""Columns that a product must have for oneDNN to be the faster one where the first factor is transposed."""
+
+_RESHAPES = {
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.unsqueeze.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.expand.default,
+}
+_NAMES = {aten.detach.default, aten.alias.default}
+_NEUTRAL = {
+    aten.mul.Tensor: 1,
+    aten.mul.Scalar: 1,
+    aten.div.Tensor: 1,
+    aten.add.Tensor: 0,
+    aten.sub.Tensor: 0,
+    aten.pow.Tensor_Scalar: 1,
+}
+"""Operations, and the second argument with which they change nothing."""
+
+
+def rewritten(recorded: GraphModule) -> GraphModule:
+    """`recorded`, changed in place: without what only gives a tensor another name, with constants computed once, and
+    with products by oneDNN where that is the faster one.
+    """
+    _drop_names(recorded.graph)
+    _fold(recorded)
+    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        _use_onednn(recorded.graph)
+    _compute_before_reshaping(recorded.graph)
+    _drop_names(recorded.graph)
+    recorded.graph.eliminate_dead_code()
+    for node in recorded.graph.nodes:
+        for tensor in _tensors(node):  # what the recording computed is no longer needed, how it lies in memory is
+            node.meta["val"] = _described(tensor)
+    return recorded
+
+
+def ready(recorded: GraphModule) -> GraphModule:
+    """`recorded`, changed in place, to be called: results go where an argument lies that nothing needs any more, and
+    operations are called without looking up their names.
+    """
+    _reuse_memory(recorded.graph)
+    recorded.recompile()
+    operations: dict[str, Callable[..., Any]] = {}
+    for node in recorded.graph.nodes:
+        if isinstance(node.target, OpOverload):
+            operations[f"torch.ops.{node.target}"] = node.target._op
+
+    def short(match: re.Match[str]) -> str:
+        return match[0].replace(".", "_") if match[0] in operations else match[0]
+
+    code = recorded.graph.python_code("self")
+    known = code.globals | {name.replace(".", "_"): operation for name, operation in operations.items()}
+    exec(re.sub(r"\btorch\.ops(?:\.\w+)+", short, code.src), known)
+    recorded.forward = MethodType(known["forward"], recorded)
+    return recorded
+
+
+def changed_by(node: Node) -> list[Node]:
+    """The arguments that an operation changes."""
+    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+        return []
+    found: list[Node] = []
+    for i, argument in enumerate(node.target._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+            map_arg(given, found.append)
+    return found
+
+
+def draws(node: Node) -> bool:
+    """Whether an operation draws random numbers."""
+    return isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+
+
+def _drop_names(graph: Graph) -> None:
+    """Take out what only gives a tensor another name, a shape on the way to the next, or a factor of one."""
+    owners = _owners(graph)
+    changed = {owners[each] for node in graph.nodes for each in changed_by(node)}
+    (output,) = graph.find_nodes(op="output")
+    for node in graph.nodes:
+        if not node.args or not isinstance(node.args[0], Node):
+            continue
+        source, same = node.args[0], node.target in _NAMES
+        if node.target is aten.sum.dim_IntList and _is_of_one(node) and output not in node.users:
+            node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
+        if node.target in _RESHAPES and _fills(node):
+            while source.target in _RESHAPES and _fills(source) and _fills(source.all_input_nodes[0]):
+                source = source.all_input_nodes[0]
+            if _fills(source) and _value(source).numel() == _value(node).numel():
+                node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
+                same = _value(source).shape == _value(node).shape
+        elif node.target is aten.t.default and source.target is aten.t.default:
+            source, same = source.all_input_nodes[0], True
+        elif node.target in _NEUTRAL and node.args[1:] == (_NEUTRAL[node.target],) and not node.kwargs:
+            apart = not changed & {owners[source], owners[node]} and output not in node.users
+            same = apart and _laid_out(source) == _laid_out(node)
+        if same:
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
+
+
+def _is_of_one(node: Node) -> bool:
+    """Whether sums are each of one number."""
+    source = node.all_input_nodes[0]
+    whole = _fills(source) and _value(source).dtype == _value(node).dtype
+    return whole and _value(source).numel() == _value(node).numel() > 0
+
+
+def _fold(recorded: GraphModule) -> None:
+    """Compute once what depends on nothing: gradients begin with a one, which is spread and scaled."""
+    known: dict[Node, Tensor] = {}
+    *nodes, output = recorded.graph.nodes
+    for node in nodes:
+        target = node.target
+        if not isinstance(target, OpOverload) or changed_by(node) or target is aten.empty.memory_format:
+            continue
+        if draws(node) or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        if target is aten.ones_like.default:
+            value = _value(node)
+            known[node] = torch.ones(value.shape, dtype=value.dtype, device=value.device)
+        elif all(each in known for each in node.all_input_nodes):
+            args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = target(*args, **kwargs)
+    changed = any(each in known for node in nodes for each in changed_by(node))
+    if changed or any(node in known for node in output.all_input_nodes):
+        return
+    for node, value in known.items():
+        for user in [user for user in node.users if user not in known and _is_uniform(value)]:
+            _scale(user, node, value)
+        if all(user in known for user in node.users):
+            continue
+        name = f"_folded_{node.name}"
+        recorded.register_buffer(name, value, persistent=False)
+        with recorded.graph.inserting_before(node):
+            constant = recorded.graph.get_attr(name)
+        constant.meta = dict(node.meta)
+        node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
+
+
+def _is_uniform(value: Tensor) -> bool:
+    return value.numel() > 0 and value.dtype.is_floating_point and bool((value == value.flatten()[0]).all())
+
+
+def _scale(node: Node, constant: Node, value: Tensor) -> None:
+    """Multiply by the number that a constant is full of, which no spreading of it slows down."""
+    others = [each for each in node.args if each is not constant]
+    if node.target is not aten.mul.Tensor or len(others) != 1 or not isinstance(others[0], Node) or node.kwargs:
+        return
+    if _value(others[0]).shape == _value(node).shape and _value(others[0]).dtype == _value(node).dtype:
+        node.args = (others[0], float(value.flatten()[0]))
+
+
+def _compute_before_reshaping(graph: Graph) -> None:
+    """Let elementwise operations come before the reshaping of all that they take: reshapings then meet, and cancel."""
+    owners = _owners(graph)
+    changed = {owners[each] for node in graph.nodes for each in changed_by(node)}
+    for node in graph.nodes:
+        given = node.all_input_nodes
+        if not isinstance(node.target, OpOverload) or torch.Tag.pointwise not in node.target.tags or not given:
+            continue
+        if any(each.target is not aten.view.default for each in given) or changed & {owners[each] for each in given}:
+            continue
+        sources = [each.all_input_nodes[0] for each in given]
+        shape = _value(sources[0]).shape
+        alike = all(_fills(each) and _value(each).shape == shape for each in sources)
+        if not alike or any(_value(each).shape != _value(node).shape for each in given) or draws(node):
+            continue
+        if changed_by(node) or owners[node] in changed or not _fills(node):
+            continue
+        with graph.inserting_after(node):
+            back = graph.call_function(aten.view.default, (node, list(_value(node).shape)))
+        back.meta = dict(node.meta)
+        node.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
+        node.args = map_arg(node.args, lambda each: each.all_input_nodes[0])
+        node.meta["val"] = _value(node).view(shape)
+        owners[back] = owners[node]
+
+
+def _use_onednn(graph: Graph) -> None:
+    """Replace products of float32 matrices on the CPU: x W = linear(x, W^T)."""
+    linear = torch.ops.mkldnn._linear_pointwise.default
+    dense: dict[Node, Node] = {}
+    for node in list(graph.nodes):
+        if node.target is aten.mm.default:
+            bias, (x, weight) = None, node.args
+        elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
+            bias, x, weight = node.args
+            if _value(bias).dim() != 1 or _value(bias).shape[0] != _value(weight).shape[1]:
+                continue
+        else:
+            continue
+        if not all(_is_cpu_float(each) for each in (x, weight)):
+            continue
+        if not _is_dense(weight) and _value(x).shape[0] < ROWS:
+            continue
+        if not _value(x).is_contiguous() and _value(weight).shape[1] < NARROW:
+            continue
+        with graph.inserting_before(node):
+            back = weight.target is aten.t.default
+            own = weight.args[0] if back else weight
+            if not _is_dense(own):
+                if own not in dense:
+                    kind: dict[str, Any] = {"memory_format": torch.contiguous_format}
+                    dense[own] = graph.call_function(aten.clone.default, (own,), kind)
+                    dense[own].meta = {"val": _value(own).contiguous()}
+                own = dense[own]
+            transposed = own
+            if not back:
+                transposed = graph.call_function(aten.t.default, (own,))
+                transposed.meta = {"val": _value(own).t()}
+            product = graph.call_function(linear, (x, transposed, bias, "none", [], ""))
+        product.meta = node.meta
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+        _rectify(graph, product)
+
+
+def _rectify(graph: Graph, product: Node) -> None:
+    """Let oneDNN apply the ReLU that a product is for."""
+    last = product
+    while len(last.users) == 1:
+        (last,) = last.users
+        if last.target is aten.relu.default:
+            product.update_arg(3, "relu")
+            last.replace_all_uses_with(last.args[0])  # type: ignore[arg-type]
+            graph.erase_node(last)
+            return
+        if last.target is not aten.view.default:
+            return
+
+
+def _reuse_memory(graph: Graph) -> None:
+    """Let elementwise operations write over their first argument where it is not needed any more: less memory in use at
+    a time is more of it in the caches.
+    """
+    owners = _owners(graph)
+    last: dict[Node, Node] = {}
+    for node in graph.nodes:
+        for source in node.all_input_nodes:
+            last[owners[source]] = node
+    for node in graph.nodes:
+        target = node.target
+        if not isinstance(target, OpOverload) or torch.Tag.pointwise not in target.tags or draws(node):
+            continue
+        first = node.args[0] if node.args else None
+        inplace = getattr(getattr(aten, f"{target._opname}_", None), target._overloadname, None)
+        if not isinstance(first, Node) or inplace is None or changed_by(node):
+            continue
+        owner = owners[first]
+        if last[owner] is not node or not _is_fresh(owner) or _laid_out(first) != _laid_out(node):
+            continue
+        if any(owners[each] is owner and each is not first for each in node.all_input_nodes):
+            continue
+        node.target = inplace
+        for each in [each for each, its in owners.items() if its is node]:
+            owners[each] = owner
+        last[owner] = last.pop(node, node)
+
+
+def _is_fresh(node: Node) -> bool:
+    """Whether an operation makes a tensor in memory of its own that fills it."""
+    target = node.target
+    if not isinstance(target, OpOverload) or len(target._schema.returns) != 1 or "val" not in node.meta:
+        return False
+    return not _shares(target) and _is_dense(node)
+
+
+def _shares(target: OpOverload) -> bool:
+    """Whether what an operation returns may be its argument's memory."""
+    maybe = {aten.reshape.default, aten.contiguous.default, aten._to_copy.default, aten._reshape_alias.default}
+    return target in maybe or any(each.alias_info is not None for each in target._schema.returns)
+
+
+def _owners(graph: Graph) -> dict[Node, Node]:
+    """For each operation the one whose memory its result may lie in, by itself or as a view."""
+    owners: dict[Node, Node] = {}
+    for node in graph.nodes:
+        source = node.args[0] if node.args and isinstance(node.args[0], Node) else None
+        shares = not isinstance(node.target, OpOverload) or _shares(node.target)
+        owners[node] = owners[source] if source is not None and node.op != "output" and shares else node
+    return owners
+
+
+def _tensors(node: Node) -> list[Tensor]:
+    """The tensor of a node, if it has one."""
+    value = node.meta.pop("val", None)
+    node.meta.clear()
+    return [value] if isinstance(value, Tensor) else []
+
+
+def _described(value: Tensor) -> Tensor:
+    """Shape, strides and type of a tensor without its memory."""
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _laid_out(node: Node) -> tuple[object, ...]:
+    value = _value(node)
+    return value.shape, value.stride(), value.dtype
+
+
+def _fills(node: Node) -> bool:
+    """Whether a tensor fills its memory, row by row."""
+    return _value(node).is_contiguous()
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether a tensor fills its memory, row by row, or as a matrix column by column: as slices of one they take oneDNN
+    a hundred times as long.
+    """
+    return _fills(node) or (_value(node).dim() == 2 and _value(node).t().is_contiguous())
+
+
+def _value(node: Node) -> Tensor:
+    return node.meta["val"]
+
+
+def _is_cpu_float(node: Node) -> bool:
+    value = _value(node)
+    return value.dtype == torch.float32 and value.device.type == "cpu" and value.numel() > 0
