@@ -21,7 +21,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .distributions import seeded
-from .rewriting import changed_by, draws, ready, rewritten
+from .rewriting import changed_by, draws, ready, repack, rewritten
 
 _HIDDEN = frozenset(vars(nn.Module()))
 
@@ -105,6 +105,8 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
             again = set(nodes)
             break
         again |= changed
+    repack(recorded.graph, again)
+    nodes = list(recorded.graph.nodes)
     once = {node for node in nodes if node.op == "call_function"} - again
     known = [node for node in nodes if node in once and again & {*node.users}]
 

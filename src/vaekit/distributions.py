@@ -69,9 +69,8 @@ class _BernoulliLogProb(torch.autograd.Function):
             total = total + sigmoids[..., whole:].prod(-1).log()
         # Both in one sum, since as sums of their own they would be large and nearly equal.
         linear = logits.relu()
-        if linear.shape == torch.broadcast_shapes(
-            logits.shape, x.shape
-        ):  # in place: large ones have to be in the cache
+        if linear.shape == torch.broadcast_shapes(logits.shape, x.shape):
+            # In place: large ones have to be in the cache.
             return total - linear.addcmul_(logits, x, value=-1).sum(-1)
         return total - torch.addcmul(linear, logits, x, value=-1).sum(-1)
 

@@ -7,7 +7,7 @@ each costs Python and the dispatcher more than the processor: leaving them out i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MethodType
 from typing import Any
 
@@ -21,6 +21,8 @@ aten = torch.ops.aten
 
 ROWS = 16
 """Rows that a product must have for a matrix that does not fill its memory to be copied for it."""
+LINEAR: Any = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
+"""The product of oneDNN that is used, if torch has it."""
 NARROW = 32
 """Columns that a product must have for oneDNN to be the faster one where the first factor is transposed."""
 
@@ -51,7 +53,7 @@ def rewritten(recorded: GraphModule) -> GraphModule:
     """
     _drop_names(recorded.graph)
     _fold(recorded)
-    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if torch.backends.mkldnn.is_available() and LINEAR is not None:
         _use_onednn(recorded.graph)
     _compute_before_reshaping(recorded.graph)
     _drop_names(recorded.graph)
@@ -81,6 +83,19 @@ def ready(recorded: GraphModule) -> GraphModule:
     exec(re.sub(r"\btorch\.ops(?:\.\w+)+", short, code.src), known)
     recorded.forward = MethodType(known["forward"], recorded)
     return recorded
+
+
+def repack(graph: Graph, often: Collection[Node]) -> None:
+    """Copy matrices that are the same for many products, those of the nodes in `often`, to where oneDNN reads them
+    fastest: input by input. In a layer they lie output by output, which takes a fifth longer.
+    """
+    for node in often:
+        if node.target is not LINEAR or node.args[1] in often or not _fills(node.all_input_nodes[1]):
+            continue
+        with graph.inserting_before(node):
+            weight = graph.call_function(aten.t.default, (node.args[1],))
+            weight = graph.call_function(aten.clone.default, (weight,), {"memory_format": torch.contiguous_format})
+            node.update_arg(1, graph.call_function(aten.t.default, (weight,)))
 
 
 def changed_by(node: Node) -> list[Node]:
@@ -207,7 +222,6 @@ def _compute_before_reshaping(graph: Graph) -> None:
 
 def _use_onednn(graph: Graph) -> None:
     """Replace products of float32 matrices on the CPU: x W = linear(x, W^T)."""
-    linear = torch.ops.mkldnn._linear_pointwise.default
     dense: dict[Node, Node] = {}
     for node in list(graph.nodes):
         if node.target is aten.mm.default:
@@ -237,7 +251,7 @@ def _use_onednn(graph: Graph) -> None:
             if not back:
                 transposed = graph.call_function(aten.t.default, (own,))
                 transposed.meta = {"val": _value(own).t()}
-            product = graph.call_function(linear, (x, transposed, bias, "none", [], ""))
+            product = graph.call_function(LINEAR, (x, transposed, bias, "none", [], ""))
         product.meta = node.meta
         node.replace_all_uses_with(product)
         graph.erase_node(node)
