@@ -89,7 +89,8 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
     """A recording as two: what is the same each time for the same inputs, and the rest, from the inputs and the results
     of the first.
 
-    Where the rest would change results of the first in place, the first is empty.
+    Where the rest would change results of the first in place, the first is empty. Matrices of its layers are read now,
+    not when they are called.
     """
     nodes = list(recorded.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]
@@ -105,7 +106,7 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
             again = set(nodes)
             break
         again |= changed
-    repack(recorded.graph, again)
+    repack(recorded, again)
     nodes = list(recorded.graph.nodes)
     once = {node for node in nodes if node.op == "call_function"} - again
     known = [node for node in nodes if node in once and again & {*node.users}]

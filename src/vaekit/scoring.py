@@ -144,6 +144,8 @@ def score(parts: Iterable[tuple[int, Sums]]) -> Scores:
 
 def _merged(parts: Sequence[tuple[int, Sums]]) -> tuple[int, Sums]:
     """All of their draws, and the sums of them."""
+    if len(parts) == 1:
+        return parts[0]
     draws, each = [many for many, _ in parts], [part for _, part in parts]
     peaks = torch.stack([part.peak for part in each])
     share = (torch.tensor(draws, dtype=peaks.dtype) / sum(draws)).to(peaks.device)
