@@ -228,7 +228,10 @@ def _compute_before_reshaping(graph: Graph) -> None:
 
 
 def _use_onednn(graph: Graph) -> None:
-    """Replace products of float32 matrices on the CPU: x W = linear(x, W^T)."""
+    """Replace products of matrices on the CPU: x W = linear(x, W^T). In bfloat16 those with a bias alone, which torch
+    gives to oneDNN by itself, but adds the bias apart.
+    """
+    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     dense: dict[Node, Node] = {}
     for node in list(graph.nodes):
         if node.target is aten.mm.default:
@@ -239,7 +242,8 @@ def _use_onednn(graph: Graph) -> None:
                 continue
         else:
             continue
-        if not all(_is_cpu_float(each) for each in (x, weight)):
+        types = {torch.float32, torch.bfloat16} if bias is not None and bfloat16 else {torch.float32}
+        if not all(_is_on_cpu(each, types) for each in (x, weight)):
             continue
         if not _is_dense(weight) and _value(x).shape[0] < ROWS:
             continue
@@ -317,7 +321,7 @@ def _is_fresh(node: Node) -> bool:
 
 def _shares(target: OpOverload) -> bool:
     """Whether what an operation returns may be its argument's memory."""
-    maybe = {aten.reshape.default, aten.contiguous.default, aten._to_copy.default, aten._reshape_alias.default}
+    maybe = {aten.reshape.default, aten.contiguous.default, aten._reshape_alias.default}
     return target in maybe or any(each.alias_info is not None for each in target._schema.returns)
 
 
@@ -364,6 +368,6 @@ def _value(node: Node) -> Tensor:
     return node.meta["val"]
 
 
-def _is_cpu_float(node: Node) -> bool:
+def _is_on_cpu(node: Node, types: Collection[torch.dtype]) -> bool:
     value = _value(node)
-    return value.dtype == torch.float32 and value.device.type == "cpu" and value.numel() > 0
+    return value.dtype in types and value.device.type == "cpu" and value.numel() > 0
