@@ -217,12 +217,12 @@ def fewer(given: str) -> dict[str, int]:
 
 
 def chosen(given: str) -> list[str]:
-    """The lessons that begin with one of the names given, separated by commas."""
-    beginnings = tuple(given.split(","))
+    """The lessons of the names given, separated by commas; a name of none stands for all that begin with it."""
+    beginnings = tuple(each for each in given.split(",") if each not in LESSONS)
     for each in beginnings:
         if not each or not any(name.startswith(each) for name in LESSONS):
             raise argparse.ArgumentTypeError(f"unknown {each!r}; accepted: {', '.join(LESSONS)}, or how they begin")
-    return [name for name in LESSONS if name.startswith(beginnings)]
+    return [name for name in LESSONS if name in given.split(",") or name.startswith(beginnings)]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from vaekit.distributions import Mixture, RelaxedOneHot, independent, seeded
+from vaekit.distributions import Mixture, RelaxedOneHot, UnitNormal, independent, seeded
 from vaekit.divergences import kl, kl_terms
 
 ERRORS = 4.0
@@ -132,3 +132,26 @@ def test_no_closed_form_is_none():
     # One event of two dimensions is not two events of one: nothing may be looked up by the type alone.
     whole = independent(Normal(torch.randn(3, 2, 2), torch.ones(3, 2, 2)), 2)
     assert kl(whole, independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 2)).shape == (3,)
+
+
+def test_a_kl_from_the_unit_normal_is_that_from_a_normal() -> None:
+    loc, scale = (torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    loc, scale = loc.requires_grad_(), scale.exp().requires_grad_()
+    zero, one = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    found = []
+    for kind in (Normal, UnitNormal):
+        terms = kl_terms(independent(Normal(loc, scale)), independent(kind(zero, one)))
+        assert terms is not None
+        found.append([terms, *torch.autograd.grad((terms * terms.detach().cos()).sum(), (loc, scale))])
+    for one_way, other in zip(*found, strict=True):
+        torch.testing.assert_close(one_way, other)
+    assert torch.autograd.gradcheck(
+        lambda loc, scale: kl_terms(independent(Normal(loc, scale)), independent(UnitNormal(zero, one))), (loc, scale)
+    )
+
+
+def test_a_unit_normal_without_a_batch_is_spread_over_the_other_one() -> None:
+    q, p = Normal(torch.zeros(3), torch.ones(3)), UnitNormal(torch.zeros(5, 3), torch.ones(5, 3))
+    terms = kl_terms(independent(q), independent(p))
+    assert terms is not None
+    assert terms.shape == (5, 3)

@@ -33,6 +33,14 @@ def of_norms(x: Tensor, y: Tensor) -> list[Tensor]:
     return [out * y, mean, variance]
 
 
+def summed_and_changed(x: Tensor, y: Tensor) -> list[Tensor]:
+    e = x.exp().view(1, 4, 5)
+    return [e.sum(0).mul_(y), e + 1]
+
+
+WEIGHT = torch.arange(20.0).view(4, 5) / 10
+
+
 FUNCTIONS: dict[str, Function] = {
     "elementwise": lambda x, y: [((x.exp() + y).sigmoid() * 2 - 1).relu()],
     "an argument": lambda x, y: [x * 1.0, y.exp()],
@@ -53,6 +61,8 @@ FUNCTIONS: dict[str, Function] = {
     "changed in place": added_in_place,
     "changed by a view": kept_beside,
     "other arguments changed": of_norms,
+    "sums of one changed": summed_and_changed,
+    "tensors of its own": lambda x, y: [x @ WEIGHT.t(), y * WEIGHT.view(1, 20).view(4, 5) * 1.0, WEIGHT[:1].sum(0) * y],
     "random": lambda x, y: [torch.randn(4, 5).mul(x).add(torch.rand(4, 5)), torch.bernoulli(x.sigmoid()) * y],
 }
 

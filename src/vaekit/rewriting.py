@@ -78,7 +78,7 @@ def ready(recorded: GraphModule) -> GraphModule:
     def short(match: re.Match[str]) -> str:
         return match[0].replace(".", "_") if match[0] in operations else match[0]
 
-    code = recorded.graph.python_code("self")
+    code = recorded.graph.python_code("self")  # what `recompile` made, whose names of operations are now local ones
     known = code.globals | {name.replace(".", "_"): operation for name, operation in operations.items()}
     exec(re.sub(r"\btorch\.ops(?:\.\w+)+", short, code.src), known)
     recorded.forward = MethodType(known["forward"], recorded)
@@ -131,7 +131,9 @@ def _drop_names(graph: Graph) -> None:
         if not node.args or not isinstance(node.args[0], Node):
             continue
         source, same = node.args[0], node.target in _NAMES
-        if node.target is aten.sum.dim_IntList and _is_of_one(node) and output not in node.users:
+        # A copy may be the other tensor only where neither is changed, or given to who might change it.
+        apart = not changed & {owners[source], owners[node]} and output not in node.users
+        if apart and node.target is aten.sum.dim_IntList and _is_of_one(node):
             node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
         if node.target in _RESHAPES and _fills(node):
             while source.target in _RESHAPES and _fills(source) and _fills(source.all_input_nodes[0]):
@@ -142,7 +144,6 @@ def _drop_names(graph: Graph) -> None:
         elif node.target is aten.t.default and source.target is aten.t.default:
             source, same = source.all_input_nodes[0], True
         elif node.target in _NEUTRAL and node.args[1:] == (_NEUTRAL[node.target],) and not node.kwargs:
-            apart = not changed & {owners[source], owners[node]} and output not in node.users
             same = apart and _laid_out(source) == _laid_out(node)
         if same:
             node.replace_all_uses_with(source)
