@@ -102,6 +102,16 @@ def test_what_changes_nothing_is_left_out() -> None:
     assert targets(lambda x, y: [x.t().t() @ y.t()])[-1] != "aten.t.default"
 
 
+@pytest.mark.parametrize(
+    "copied", [lambda e: (e * 1.0).view(20), lambda e: e.view(1, 4, 5).sum(0).view(20), lambda e: e + 0]
+)
+def test_what_is_returned_is_nobody_elses(copied: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(4, 5)
+    recorded = ready(capture(lambda x, y: [e := x.exp(), copied(e), copied(y)], [x, x]))
+    first, second, third = recorded(x, x)
+    assert len({each.untyped_storage().data_ptr() for each in (x, first, second, third)}) == 4
+
+
 def test_memory_that_is_not_needed_any_more_is_written_over() -> None:
     assert targets(lambda x, y: [x.exp().sin() * y]) == ["aten.exp.default", "aten.sin_.default", "aten.mul_.Tensor"]
     assert targets(lambda x, y: [(e := x.exp()).sin() * e]) == [

@@ -127,12 +127,13 @@ def _drop_names(graph: Graph) -> None:
     owners = _owners(graph)
     changed = {owners[each] for node in graph.nodes for each in changed_by(node)}
     (output,) = graph.find_nodes(op="output")
+    returned = {owners[each] for each in output.all_input_nodes}
     for node in graph.nodes:
         if not node.args or not isinstance(node.args[0], Node):
             continue
         source, same = node.args[0], node.target in _NAMES
-        # A copy may be the other tensor only where neither is changed, or given to who might change it.
-        apart = not changed & {owners[source], owners[node]} and output not in node.users
+        # A copy may be the other tensor only where neither is changed, nor returned to who might change it.
+        apart = not changed & {owners[source], owners[node]} and owners[node] not in returned
         if apart and node.target is aten.sum.dim_IntList and _is_of_one(node):
             node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
         if node.target in _RESHAPES and _fills(node):
