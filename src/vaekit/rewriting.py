@@ -1,7 +1,7 @@
 """A recorded list of operations as another that gives the same in less time.
 
-At a small model's size half of a step's operations are names for tensors that are there, factors of one and copies, and
-each costs Python and the dispatcher more than the processor: leaving them out is worth as much as faster arithmetic.
+Of a small model's step many operations are names for tensors that are there, factors of one and constants spread out:
+each costs Python and the dispatcher more than the processor.
 """
 
 from __future__ import annotations
