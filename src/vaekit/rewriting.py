@@ -59,8 +59,10 @@ def rewritten(recorded: GraphModule) -> GraphModule:
     _drop_names(recorded.graph)
     recorded.graph.eliminate_dead_code()
     for node in recorded.graph.nodes:
-        for tensor in _tensors(node):  # what the recording computed is no longer needed, how it lies in memory is
-            node.meta["val"] = _described(tensor)
+        value = node.meta.get("val")
+        node.meta.clear()
+        if isinstance(value, Tensor):  # what the recording computed is no longer needed, how it lies in memory is
+            node.meta["val"] = _described(value)
     return recorded
 
 
@@ -335,13 +337,6 @@ def _owners(graph: Graph) -> dict[Node, Node]:
         shares = not isinstance(node.target, OpOverload) or _shares(node.target)
         owners[node] = owners[source] if source is not None and node.op != "output" and shares else node
     return owners
-
-
-def _tensors(node: Node) -> list[Tensor]:
-    """The tensor of a node, if it has one."""
-    value = node.meta.pop("val", None)
-    node.meta.clear()
-    return [value] if isinstance(value, Tensor) else []
 
 
 def _described(value: Tensor) -> Tensor:
