@@ -89,7 +89,7 @@ class _BernoulliLogProb(torch.autograd.Function):
         )
 
 
-_FACTORS = 98
+_FACTORS = 112
 
 
 class UnitNormal(Normal):

@@ -75,7 +75,8 @@ def ready(recorded: GraphModule) -> GraphModule:
     operations: dict[str, Callable[..., Any]] = {}
     for node in recorded.graph.nodes:
         if isinstance(node.target, OpOverload):
-            operations[f"torch.ops.{node.target}"] = node.target._op
+            shorter = torch.empty if node.target is aten.empty.memory_format else node.target._op
+            operations[f"torch.ops.{node.target}"] = shorter
 
     def short(match: re.Match[str]) -> str:
         return match[0].replace(".", "_") if match[0] in operations else match[0]
@@ -85,6 +86,13 @@ def ready(recorded: GraphModule) -> GraphModule:
     exec(re.sub(r"\btorch\.ops(?:\.\w+)+", short, code.src), known)
     recorded.forward = MethodType(known["forward"], recorded)
     return recorded
+
+
+def copied(recorded: GraphModule) -> GraphModule:
+    """A recording whose operations can be changed without changing those of `recorded`, of the same tensors."""
+    graph = Graph()
+    graph.output(graph.graph_copy(recorded.graph, {}))
+    return GraphModule(recorded, graph)
 
 
 def repack(recorded: GraphModule, often: Collection[Node]) -> None:
@@ -126,7 +134,7 @@ def draws(node: Node) -> bool:
 
 def _drop_names(graph: Graph) -> None:
     """Take out what only gives a tensor another name, a shape on the way to the next, or a factor of one."""
-    owners = _owners(graph)
+    owners = owners_of(graph)
     changed = {owners[each] for node in graph.nodes for each in changed_by(node)}
     (output,) = graph.find_nodes(op="output")
     returned = {owners[each] for each in output.all_input_nodes}
@@ -147,7 +155,7 @@ def _drop_names(graph: Graph) -> None:
         elif node.target is aten.t.default and source.target is aten.t.default:
             source, same = source.all_input_nodes[0], True
         elif node.target in _NEUTRAL and node.args[1:] == (_NEUTRAL[node.target],) and not node.kwargs:
-            same = apart and _laid_out(source) == _laid_out(node)
+            same = apart and laid_out(source) == laid_out(node)
         if same:
             node.replace_all_uses_with(source)
             graph.erase_node(node)
@@ -207,7 +215,7 @@ def _scale(node: Node, constant: Node, value: Tensor) -> None:
 
 def _compute_before_reshaping(graph: Graph) -> None:
     """Let elementwise operations come before the reshaping of all that they take: reshapings then meet, and cancel."""
-    owners = _owners(graph)
+    owners = owners_of(graph)
     changed = {owners[each] for node in graph.nodes for each in changed_by(node)}
     for node in graph.nodes:
         given = node.all_input_nodes
@@ -291,7 +299,7 @@ def _reuse_memory(graph: Graph) -> None:
     """Let elementwise operations write over their first argument where it is not needed any more: less memory in use at
     a time is more of it in the caches.
     """
-    owners = _owners(graph)
+    owners = owners_of(graph)
     last: dict[Node, Node] = {}
     for node in graph.nodes:
         for source in node.all_input_nodes:
@@ -305,7 +313,7 @@ def _reuse_memory(graph: Graph) -> None:
         if not isinstance(first, Node) or inplace is None or changed_by(node):
             continue
         owner = owners[first]
-        if last[owner] is not node or not _is_fresh(owner) or _laid_out(first) != _laid_out(node):
+        if last[owner] is not node or not is_fresh(owner) or laid_out(first) != laid_out(node):
             continue
         if any(owners[each] is owner and each is not first for each in node.all_input_nodes):
             continue
@@ -315,26 +323,26 @@ def _reuse_memory(graph: Graph) -> None:
         last[owner] = last.pop(node, node)
 
 
-def _is_fresh(node: Node) -> bool:
+def is_fresh(node: Node) -> bool:
     """Whether an operation makes a tensor in memory of its own that fills it."""
     target = node.target
     if not isinstance(target, OpOverload) or len(target._schema.returns) != 1 or "val" not in node.meta:
         return False
-    return not _shares(target) and _is_dense(node)
+    return not shares_memory(target) and _is_dense(node)
 
 
-def _shares(target: OpOverload) -> bool:
+def shares_memory(target: OpOverload) -> bool:
     """Whether what an operation returns may be its argument's memory."""
     maybe = {aten.reshape.default, aten.contiguous.default, aten._reshape_alias.default}
     return target in maybe or any(each.alias_info is not None for each in target._schema.returns)
 
 
-def _owners(graph: Graph) -> dict[Node, Node]:
+def owners_of(graph: Graph) -> dict[Node, Node]:
     """For each operation the one whose memory its result may lie in, by itself or as a view."""
     owners: dict[Node, Node] = {}
     for node in graph.nodes:
         source = node.args[0] if node.args and isinstance(node.args[0], Node) else None
-        shares = not isinstance(node.target, OpOverload) or _shares(node.target)
+        shares = not isinstance(node.target, OpOverload) or shares_memory(node.target)
         owners[node] = owners[source] if source is not None and node.op != "output" and shares else node
     return owners
 
@@ -344,7 +352,7 @@ def _described(value: Tensor) -> Tensor:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 
 
-def _laid_out(node: Node) -> tuple[object, ...]:
+def laid_out(node: Node) -> tuple[object, ...]:
     value = _value(node)
     return value.shape, value.stride(), value.dtype
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
@@ -16,17 +17,24 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from .capture import NotCapturableError, OneLaunch, capture, python_state
+from .compiling import CompilerError
 from .datasets.tensors import TensorSplit
 from .distributions import seeded
+from .fusing import fused
 from .models import VAE
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
-from .rewriting import ready
+from .rewriting import copied, ready
 from .schedules import Constant, Schedule
 from .trace import JoinedTrace, Trace
 
 EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
+
+LOOPS_FROM = 1000
+"""The step from which on a long run's recording has loops in C, which are compiled while the steps before are taken."""
+LONG = 3000
+"""Steps of a run for which compiling pays: half a second of one processor, against an eighth of the steps that follow."""
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +52,17 @@ class Step:
     """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
 
     After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
-    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Call `refresh` when
-    Python attributes of the model may have changed.
+    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Of a run of `total`
+    steps that is `LONG` the recording becomes loops in C, where there is a compiler. Call `refresh` when Python
+    attributes of the model may have changed.
     """
 
-    def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int) -> None:
+    def __init__(
+        self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0
+    ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
+        self.long = total >= LONG and data.x.device.type == "cpu"
+        self.looped: Future[GraphModule] | None = None
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = _schedules(objective)
         self.parameters = list(model.parameters())
@@ -61,7 +74,7 @@ class Step:
     def refresh(self) -> None:
         """Record again where what a recording takes as constant has changed."""
         if self.recording and self._constants() != self.state:
-            self.recording = None
+            self.recording = self.looped = None
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
@@ -75,6 +88,8 @@ class Step:
                     raise NotCapturableError("a part's `advance` changes more than the values of its buffers")
                 if self.recording is None:
                     self._record(index, progress)
+                if self.looped and number >= LOOPS_FROM:
+                    self._use_loops(self.looped, index, progress)
                 return self._replay(index, progress)
             except NotCapturableError as error:
                 self.recording, self.recordable = None, False
@@ -117,10 +132,24 @@ class Step:
         state = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in own]
         self.state, self.inputs = self._constants(), [*self.coefficients, *own]
         recorded = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
+        if self.long:
+            with_compiler = ThreadPoolExecutor(1)
+            self.looped = with_compiler.submit(fused, copied(recorded))
+            with_compiler.shutdown(wait=False)
         self.recording = ready(recorded)
         self._compare(index, progress)
         if index.is_cuda:
             self._launch_at_once(index, progress)
+
+    def _use_loops(self, looped: Future[GraphModule], index: Tensor, progress: float) -> None:
+        """Replay the recording with loops in C from now on, if they can be compiled and give the same."""
+        recording, self.looped = self.recording, None
+        try:
+            self.recording = ready(looped.result())
+            self._compare(index, progress)
+        except (CompilerError, NotCapturableError) as error:
+            self.recording, self.long = recording, False
+            log.info("training steps are torch's operations, not loops in C, which are faster: %s", error)
 
     def _launch_at_once(self, index: Tensor, progress: float) -> None:
         """Replay the recording as one CUDA graph, if that gives the same; otherwise stay with the recording."""

@@ -127,7 +127,7 @@ def optimize(
     steps = train.steps(batch_size)
     total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
-    take = Step(model, objective, train, batch_size)
+    take = Step(model, objective, train, batch_size, total)
     with _computing(models, options.precision):
         while state.epoch < options.epochs and not _stale(state, options):
             started, polled = time.perf_counter(), time.perf_counter()
