@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -111,13 +112,13 @@ class CompilerError(RuntimeError):
     """Source that can't be compiled here; the message says why, in one line."""
 
 
-def compiled(source: str, functions: dict[str, int]) -> dict[str, Callable[..., None]]:
-    """The `functions` of C `source`, by name; the number is that of their arguments, each a pointer.
+def compiled(source: str, functions: dict[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
+    """The `functions` of C `source`, by name, with the types of their arguments as ctypes has them.
 
     The compiler is `CC`, or else cc; what it makes is loaded from a folder of its own, which is gone afterwards: no file
     is kept that a later process would run. Raises `CompilerError` where there is no compiler, or it says no.
 
-    >>> run = compiled("void twice(float *x) { x[0] *= 2; }", {"twice": 1})["twice"]
+    >>> run = compiled("void twice(float *x) { x[0] *= 2; }", {"twice": [ctypes.c_void_p]})["twice"]
     >>> x = torch.tensor([1.5])
     >>> run(x.data_ptr())
     >>> x
@@ -125,9 +126,9 @@ def compiled(source: str, functions: dict[str, int]) -> dict[str, Callable[..., 
     """
     library = _library(source)
     found = {}
-    for name, count in functions.items():
+    for name, types in functions.items():
         found[name] = getattr(library, name)
-        found[name].argtypes, found[name].restype = [ctypes.c_void_p] * count, None
+        found[name].argtypes, found[name].restype = list(types), None
     return found
 
 

@@ -12,6 +12,7 @@ in the order of threads: the same bits each time.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -702,7 +703,7 @@ def fused(recorded: GraphModule) -> GraphModule:
     functions = {turn[0]: _function(turn, units) for turn in turns if units.is_loop(turn[0])}
     named = {f"loops_{i}": function for i, function in enumerate(functions.values())}
     source = "\n".join(function.source(name) for name, function in named.items())
-    run = compiled(source, {name: len(function.pointers) for name, function in named.items()})
+    run = compiled(source, {name: [ctypes.c_void_p] * len(function.pointers) for name, function in named.items()})
 
     owners = owners_of(recorded.graph)
     (output,) = recorded.graph.find_nodes(op="output")

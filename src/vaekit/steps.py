@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
@@ -31,10 +30,8 @@ from .trace import JoinedTrace, Trace
 EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
 
-LOOPS_FROM = 1000
-"""The step from which on a long run's recording has loops in C, which are compiled while the steps before are taken."""
 LONG = 3000
-"""Steps of a run for which compiling pays: half a second of one processor, against an eighth of the steps that follow."""
+"""Steps of a run for which compiling pays: a quarter of a second, against an eighth of a millisecond a step."""
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +49,9 @@ class Step:
     """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
 
     After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
-    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Of a run of `total`
-    steps that is `LONG` the recording becomes loops in C, where there is a compiler. Call `refresh` when Python
-    attributes of the model may have changed.
+    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. If the run's `total`
+    of steps is `LONG`, the recording has loops in C, where there is a compiler. Call `refresh` when Python attributes of
+    the model may have changed.
     """
 
     def __init__(
@@ -62,7 +59,6 @@ class Step:
     ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
         self.long = total >= LONG and data.x.device.type == "cpu"
-        self.looped: Future[GraphModule] | None = None
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = _schedules(objective)
         self.parameters = list(model.parameters())
@@ -74,7 +70,7 @@ class Step:
     def refresh(self) -> None:
         """Record again where what a recording takes as constant has changed."""
         if self.recording and self._constants() != self.state:
-            self.recording = self.looped = None
+            self.recording = None
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
@@ -88,8 +84,6 @@ class Step:
                     raise NotCapturableError("a part's `advance` changes more than the values of its buffers")
                 if self.recording is None:
                     self._record(index, progress)
-                if self.looped and number >= LOOPS_FROM:
-                    self._use_loops(self.looped, index, progress)
                 return self._replay(index, progress)
             except NotCapturableError as error:
                 self.recording, self.recordable = None, False
@@ -133,22 +127,21 @@ class Step:
         self.state, self.inputs = self._constants(), [*self.coefficients, *own]
         recorded = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
         if self.long:
-            with_compiler = ThreadPoolExecutor(1)
-            self.looped = with_compiler.submit(fused, copied(recorded))
-            with_compiler.shutdown(wait=False)
+            self._record_loops(copied(recorded), index, progress)
+            if self.recording:
+                return
         self.recording = ready(recorded)
         self._compare(index, progress)
         if index.is_cuda:
             self._launch_at_once(index, progress)
 
-    def _use_loops(self, looped: Future[GraphModule], index: Tensor, progress: float) -> None:
-        """Replay the recording with loops in C from now on, if they can be compiled and give the same."""
-        recording, self.looped = self.recording, None
+    def _record_loops(self, recorded: GraphModule, index: Tensor, progress: float) -> None:
+        """The recording with loops in C, if they can be compiled and give the same."""
         try:
-            self.recording = ready(looped.result())
+            self.recording = ready(fused(recorded))
             self._compare(index, progress)
         except (CompilerError, NotCapturableError) as error:
-            self.recording, self.long = recording, False
+            self.recording, self.long = None, False
             log.info("training steps are torch's operations, not loops in C, which are faster: %s", error)
 
     def _launch_at_once(self, index: Tensor, progress: float) -> None:

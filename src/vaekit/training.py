@@ -28,6 +28,7 @@ from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
 from .steps import Step, terms_of, traced
+from .updating import Update
 
 BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
@@ -128,6 +129,7 @@ def optimize(
     total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
     take = Step(model, objective, train, batch_size, total)
+    update = Update(optimizer, take.long)
     with _computing(models, options.precision):
         while state.epoch < options.epochs and not _stale(state, options):
             started, polled = time.perf_counter(), time.perf_counter()
@@ -135,6 +137,7 @@ def optimize(
                 _fit_priors(models, train, state.epoch, options.epochs, options.seed)
                 meter = Meter(device)
                 take.refresh()
+                update.refresh()
                 for i, index in enumerate(train.order(batch_size)):
                     progress = state.step / total
                     for group in optimizer.param_groups:
@@ -142,7 +145,7 @@ def optimize(
                     terms = take(index, progress, state.step)
                     if options.clip:
                         nn.utils.clip_grad_norm_(parameters, options.clip)
-                    optimizer.step()
+                    update()
                     if average:
                         # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
                         _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
