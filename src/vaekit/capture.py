@@ -21,6 +21,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .distributions import seeded
+from .fusing import fused
 from .rewriting import changed_by, draws, ready, repack, rewritten
 
 _HIDDEN = frozenset(vars(nn.Module()))
@@ -85,12 +86,12 @@ class OneLaunch:
         return self.results
 
 
-def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
+def once_and_again(recorded: GraphModule, loops: bool = False) -> tuple[GraphModule, GraphModule]:
     """A recording as two: what is the same each time for the same inputs, and the rest, from the inputs and the results
-    of the first.
+    of the first, if wanted with `loops` in C.
 
     Where the rest would change results of the first in place, the first is empty. Matrices of its layers are read now,
-    not when they are called.
+    not when they are called. Raises `CompilerError` where loops can't be compiled.
     """
     nodes = list(recorded.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]
@@ -115,6 +116,8 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
         """The nodes of its own, with the tensors that they take by reference."""
         made = Graph()
         copies = {node: made.placeholder(node.name) for node in given}
+        for node, copy in copies.items():
+            copy.meta = dict(node.meta)
 
         def copied(node: Node) -> Node:
             if node not in copies:
@@ -126,9 +129,10 @@ def once_and_again(recorded: GraphModule) -> tuple[GraphModule, GraphModule]:
                 copied(node)
         if wanted is not None:
             made.output([copies[node] for node in wanted])
-        return ready(GraphModule(recorded, made))
+        return GraphModule(recorded, made)
 
-    return part(once, inputs, known), part(again, [*inputs, *known], None)
+    rest = part(again, [*inputs, *known], None)
+    return ready(part(once, inputs, known)), ready(fused(rest) if loops else rest)
 
 
 def python_state(objects: Sequence[object]) -> list[object]:

@@ -64,7 +64,9 @@ class _BernoulliLogProb(torch.autograd.Function):
     def forward(logits: Tensor, x: Tensor) -> Tensor:
         sigmoids = logits.abs().sigmoid_()
         whole = sigmoids.shape[-1] // _FACTORS * _FACTORS
-        total = sigmoids[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log().sum(-1)
+        total: Tensor | float = 0.0
+        if whole:
+            total = sigmoids[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log().sum(-1)
         if whole < sigmoids.shape[-1]:
             total = total + sigmoids[..., whole:].prod(-1).log()
         # Both in one sum, since as sums of their own they would be large and nearly equal.

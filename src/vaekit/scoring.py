@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .capture import NotCapturableError, capture, once_and_again
+from .compiling import CompilerError
 from .devices import keep_freed_memory
 from .distributions import DRAWS, seeded
 from .trace import Trace
@@ -29,6 +30,8 @@ MERGED = 64
 """Chunks whose sums are kept until they are merged."""
 PYTHON_CHUNKS = 20
 """Chunks of one size before a recording pays."""
+LOOPED_CHUNKS = 500
+"""Chunks of one size before a recording with loops in C pays for the compiler."""
 
 log = logging.getLogger(__name__)
 
@@ -202,13 +205,15 @@ class Scorer:
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
-        if self.alike[kind] > PYTHON_CHUNKS and kind not in self.recordings:
+        if self.alike[kind] == PYTHON_CHUNKS + 1:
             self.recordings[kind] = self._recorded(made, given)
+        elif self.alike[kind] == LOOPED_CHUNKS + 1 and self.recordings[kind] and given[0].device.type == "cpu":
+            self.recordings[kind] = self._recorded(made, given, loops=True) or self.recordings[kind]
         return (self.recordings.get(kind) or made)(*given)
 
-    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor]) -> _Recording | None:
+    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor], loops: bool = False) -> _Recording | None:
         try:
-            recording = _Recording(made, given, self.model)
+            recording = _Recording(made, given, self.model, loops)
             with seeded(0):
                 wanted = made(*given)
             with seeded(0):
@@ -216,6 +221,9 @@ class Scorer:
             for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
                 if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
                     raise NotCapturableError("made again, they are other numbers")
+        except CompilerError as error:
+            log.info("chunks of scores are made by torch's operations, not loops in C, which are faster: %s", error)
+            return None
         except NotCapturableError as error:
             if not self.said:
                 log.info("chunks of scores are made by Python, which is slower, not recorded: %s", error)
@@ -227,12 +235,12 @@ class Scorer:
 class _Recording:
     """The sums of a chunk as operations, those of the data alone made once for all chunks of the same data."""
 
-    def __init__(self, made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Module) -> None:
+    def __init__(self, made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Module, loops: bool) -> None:
         def tensors(*given: Tensor) -> list[Tensor]:
             self.names = made(*given)
             return self.names.tensors()
 
-        self.once, self.again = once_and_again(capture(tensors, given, [model]))
+        self.once, self.again = once_and_again(capture(tensors, given, [model]), loops)
         self.given: Sequence[Tensor] = ()
         self.known: list[Tensor] = []
 
