@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,11 +113,11 @@ class CompilerError(RuntimeError):
     """Source that can't be compiled here; the message says why, in one line."""
 
 
-def compiled(source: str, functions: dict[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
+def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
     """The `functions` of C `source`, by name, with the types of their arguments as ctypes has them.
 
-    The compiler is `CC`, or else cc; what it makes is loaded from a folder of its own, which is gone afterwards: no file
-    is kept that a later process would run. Raises `CompilerError` where there is no compiler, or it says no.
+    The compiler is `CC`, or else cc. What it makes is loaded from a folder of its own, which is gone afterwards: no
+    file is kept that a later process would run. Raises `CompilerError` where there is no compiler, or it says no.
 
     >>> run = compiled("void twice(float *x) { x[0] *= 2; }", {"twice": [ctypes.c_void_p]})["twice"]
     >>> x = torch.tensor([1.5])
@@ -134,22 +135,22 @@ def compiled(source: str, functions: dict[str, Sequence[Any]]) -> dict[str, Call
 
 @cache
 def _library(source: str) -> ctypes.CDLL:
-    compiler = shutil.which(os.environ.get("CC") or "cc")
-    if compiler is None:
-        raise CompilerError("there is no C compiler")
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if shutil.which(compiler[0]) is None:
+        raise CompilerError(f"there is no C compiler {compiler[0]}; install one, or set CC")
     if not (Path(torch.__file__).parent / "lib" / OPENMP).exists():
         raise CompilerError(f"torch has not brought {OPENMP}, whose threads its own and compiled loops would share")
     with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
         path, made = Path(folder) / "loops.c", Path(folder) / "loops.so"
         path.write_text(PRELUDE + source, encoding="utf-8")
-        command = [compiler, *FLAGS, str(path), "-o", str(made), "-lm"]
+        command = [*compiler, *FLAGS, str(path), "-o", str(made), "-lm"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise CompilerError(f"{compiler}: {error}") from error
+            raise CompilerError(f"{compiler[0]}: {error}") from error
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line] or ["it failed"]
-            raise CompilerError(f"{compiler}: {lines[0].strip()}")
+            raise CompilerError(f"{compiler[0]}: {lines[0].strip()}")
         try:
             return ctypes.CDLL(str(made))
         except OSError as error:

@@ -353,6 +353,7 @@ def _described(value: Tensor) -> Tensor:
 
 
 def laid_out(node: Node) -> tuple[object, ...]:
+    """How a tensor lies in memory: its shape, strides and type."""
     value = _value(node)
     return value.shape, value.stride(), value.dtype
 

@@ -49,14 +49,12 @@ class Step:
     """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
 
     After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
-    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. If the run's `total`
-    of steps is `LONG`, the recording has loops in C, where there is a compiler. Call `refresh` when Python attributes of
+    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Of a run of `LONG`
+    steps in `total` the recording has loops in C, where there is a compiler. Call `refresh` when Python attributes of
     the model may have changed.
     """
 
-    def __init__(
-        self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0
-    ) -> None:
+    def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
         self.long = total >= LONG and data.x.device.type == "cpu"
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]

@@ -16,7 +16,7 @@ from .compiling import CompilerError, compiled
 log = logging.getLogger(__name__)
 
 SOURCE = r"""
-/* Kingma & Ba 2015, algorithm 1, of `count` tensors; decay as in Adam, or, if `apart`, as in Loshchilov & Hutter 2019. */
+/* Kingma & Ba 2015, algorithm 1, of `count` tensors; decay as there or, if `apart`, as in Loshchilov & Hutter 2019. */
 void adam(int64_t count, const int64_t *size, float **p, float **g, float **m, float **v, float **step,
           double rate, double beta1, double beta2, double eps, double decay, int64_t apart) {
   const float own = 1 - beta1, kept2 = beta2, own2 = 1 - beta2, e = eps;
@@ -68,7 +68,7 @@ class Update:
             return
         if self.groups is None:
             self.groups = [_Group(group, self.optimizer.state) for group in self.optimizer.param_groups]
-        if all([group.look() for group in self.groups]):
+        if all(group.look() for group in self.groups):
             for group in self.groups:
                 group.step(self.adam)
         else:
@@ -79,7 +79,9 @@ class Update:
 def _is_known(optimizer: Optimizer) -> bool:
     """Whether an optimizer is the Adam that `SOURCE` has."""
     plain = type(optimizer) in (Adam, AdamW) and not any(
-        group[name] for group in optimizer.param_groups for name in ("amsgrad", "maximize", "capturable", "differentiable")
+        group[name]
+        for group in optimizer.param_groups
+        for name in ("amsgrad", "maximize", "capturable", "differentiable")
     )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return plain and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in parameters)
