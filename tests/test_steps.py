@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from vaekit import rewriting, steps
+from vaekit import compiling, rewriting, steps
 from vaekit.capture import NotCapturableError, OneLaunch, capture, python_state
 from vaekit.datasets import Treatment
 from vaekit.datasets.tensors import TensorSplit
@@ -43,11 +44,16 @@ def data_for(model: VAE, n: int = 20, treatment: Treatment | None = None) -> Ten
     return TensorSplit(x, y, domain, treatment or Treatment())
 
 
+COMPILER = shutil.which("cc") is not None
+PATHS = pytest.mark.parametrize("total", [0, steps.LONG][: 1 + COMPILER], ids=["operations", "loops"][: 1 + COMPILER])
+"""The steps of a run: whether recordings are torch's operations or have loops in C."""
+
+
 def both(
-    model: VAE, objective: Objective, data: TensorSplit, progress: float = 0.3
+    model: VAE, objective: Objective, data: TensorSplit, progress: float = 0.3, total: int = 0
 ) -> list[tuple[Terms, list[Tensor]]]:
     """Terms and gradients of one step as Python, and of a recorded one, of the same random draws."""
-    step, index, results = Step(model, objective, data, ROWS), torch.arange(3, 3 + ROWS), []
+    step, index, results = Step(model, objective, data, ROWS, total), torch.arange(3, 3 + ROWS), []
     for number in (0, steps.EAGER_STEPS):
         with seeded(5):
             terms = step(index, progress, number)
@@ -55,7 +61,12 @@ def both(
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
         results.append((terms, [*gradients, drawn]))
     assert step.recording is not None, "the step was not recorded"
+    assert has_loops(step) == bool(total)
     return results
+
+
+def has_loops(step: Step) -> bool:
+    return isinstance(step.recording, GraphModule) and any("loops" in n.name for n in step.recording.graph.nodes)
 
 
 def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> None:
@@ -85,23 +96,27 @@ CASES = [
 ]
 
 
+@PATHS
 @pytest.mark.parametrize("condition", [0, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(value) for value in case.values()))
-def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int) -> None:
+def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int, total: int) -> None:
     options = dict(case)
     objective = PARTS.objectives[options.pop("objective", "elbo")]()
     model = model_of(condition=condition, **options)  # type: ignore[arg-type]
     model.train()
-    assert_same(both(model, objective, data_for(model)), 1e-10)
+    assert_same(both(model, objective, data_for(model), total=total), 1e-10)
 
 
+@PATHS
 @pytest.mark.parametrize("condition", [0, 3])
-def test_in_float32_products_by_another_library_agree(condition: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_float32_products_by_another_library_agree(
+    condition: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rewriting, "ROWS", ROWS)
     monkeypatch.setattr(rewriting, "NARROW", 1)
     options = {"mlp": {"hidden": [60, 30]}}
     model = model_of(event_shape=(40,), latents={"z": 5}, condition=condition, options=options).float()
-    assert_same(both(model, ELBO(), data_for(model)), 1e-4)
+    assert_same(both(model, ELBO(), data_for(model), total=total), 1e-4)
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         step = Step(model, ELBO(), data_for(model), ROWS)
         step(torch.arange(ROWS), 0.3, steps.EAGER_STEPS)
@@ -110,17 +125,19 @@ def test_in_float32_products_by_another_library_agree(condition: int, monkeypatc
         assert left == []  # slices of a matrix too
 
 
+@PATHS
 @pytest.mark.parametrize("binarize", ["stochastic", "grey"])
-def test_treatments_are_recorded(binarize: str) -> None:
+def test_treatments_are_recorded(binarize: str, total: int) -> None:
     model = model_of()
     x = torch.randint(0, 17, (20, 4), dtype=torch.uint8)
     data = TensorSplit(x, None, Domain("grey", levels=17), Treatment(binarize))  # type: ignore[arg-type]
-    assert_same(both(model, ELBO(), data), 1e-10)
+    assert_same(both(model, ELBO(), data, total=total), 1e-10)
 
 
-def test_schedules_go_on_in_a_recording() -> None:
+@PATHS
+def test_schedules_go_on_in_a_recording(total: int) -> None:
     model, objective = model_of(), ELBO(beta=Linear(0.0, 2.0, until=1.0))
-    step, index = Step(model, objective, data_for(model), ROWS), torch.arange(ROWS)
+    step, index = Step(model, objective, data_for(model), ROWS, total), torch.arange(ROWS)
     for progress in (0.1, 0.5, 0.9):
         found = []
         for number in (0, steps.EAGER_STEPS):
@@ -399,13 +416,31 @@ def test_a_part_with_advance_is_told_the_progress() -> None:
     assert told == [0.0, steps.EAGER_STEPS / 1000]
 
 
-def test_recorded_runs_resume_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("long", [1, 10**9])
+def test_recorded_runs_resume_exactly(long: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "LONG", long)
     sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9"]
     train("digits", tmp_path / "whole", sets=sets, epochs=4)
     train("digits", tmp_path / "parts", sets=sets, epochs=2)
     train("digits", tmp_path / "parts", epochs=4, resume=True)
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_long_run_without_a_compiler_says_so_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "LONG", 1)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    compiling._library.cache_clear()
+    history = train("digits", tmp_path / "run", sets=SMALL, epochs=3).history()
+    assert len(history) == 6
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == (
+        "training steps are torch's operations, not loops in C, which are faster: "
+        "there is no C compiler no-such-compiler; install one, or set CC"
+    )
 
 
 RELAXED = "{name='relaxed-categorical', temperature={name='linear', start=1.0, end=0.5}}"
@@ -433,11 +468,13 @@ def test_a_recorded_run_has_the_losses_of_one_as_python(
     sets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     losses = []
-    for eager in (0, 10**9):
+    for eager, long in ((10**9, 10**9), (0, 10**9), (0, 1))[: 2 + COMPILER]:
         monkeypatch.setattr(steps, "EAGER_STEPS", eager)
-        history = train("digits", tmp_path / str(eager), sets=[*SMALL, *sets], epochs=3).history()
+        monkeypatch.setattr(steps, "LONG", long)
+        history = train("digits", tmp_path / f"{eager}-{long}", sets=[*SMALL, *sets], epochs=3).history()
         losses.append([record.terms["loss"] for record in history])
-    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+    for found in losses[1:]:
+        np.testing.assert_allclose(found, losses[0], rtol=2e-4)
     assert not caplog.records, "the run was to be recorded"
 
 

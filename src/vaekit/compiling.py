@@ -88,7 +88,7 @@ static inline float log1p_f(float x) {  /* what rounding 1 + x lost is put right
 }
 static inline float expm1_f(float x) {
   float u = exp_f(x), d = u - 1.0f;
-  return u == 1.0f ? x : d == -1.0f ? -1.0f : u < INFINITY ? d * x / log_f(u) : u;
+  return u == 1.0f ? x : d == -1.0f ? -1.0f : u < INFINITY ? d * (x / log_f(u)) : u;
 }
 static inline float tanh_f(float x) {
   float e = expm1_f(fabsf(x) > 20.0f ? 40.0f : 2.0f * fabsf(x)), t = e / (e + 2.0f);

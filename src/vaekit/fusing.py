@@ -22,7 +22,20 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
 from .compiling import compiled
-from .loops import ELEMENTWISE, LOADED, STORED, SUMS, Function, Loop, Place, described, expression, is_chain, steps_of
+from .loops import (
+    ELEMENTWISE,
+    LOADED,
+    ROUNDED,
+    STORED,
+    SUMS,
+    Function,
+    Loop,
+    Place,
+    described,
+    expression,
+    is_chain,
+    steps_of,
+)
 from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory
 
 aten = torch.ops.aten
@@ -337,9 +350,10 @@ def _add(loop: Loop, nodes: Sequence[Node], units: _Units, needed: Collection[No
             (name,) = given.values()
             loop.sum(node, work.kept, name)
             continue
-        names[node] = loop.named(cast(str, expression(node, given, loop.suffix)))
+        value = cast(Tensor, described(node))
+        text = cast(str, expression(node, given, loop.suffix))
+        names[node] = loop.named(ROUNDED.get(value.dtype, "{}").format(text))
         if node in needed:
-            value = cast(Tensor, described(node))
             loop.store(Place(node, 0, steps_of(value.shape, value.stride())), value.dtype, names[node])
 
 

@@ -36,6 +36,8 @@ LOADED = {
 """Types that are read: as C has them, and as numbers to compute with."""
 STORED = {torch.float32: "{}", torch.float64: "{}", torch.bfloat16: "store_bf16({})", torch.bool: "({} != 0)"}
 """Types that are computed, and how a number is written."""
+ROUNDED = {torch.bfloat16: "load_bf16(store_bf16({}))", torch.bool: "({} != 0)"}
+"""Types that do not have all numbers of those that are computed with."""
 
 
 class _Number(str):
@@ -63,7 +65,14 @@ def _clamped(x: str, low: str | None = None, high: str | None = None) -> str:
 
 
 def _power(x: str, exponent: _Number) -> str | None:
-    powers = {2.0: f"({x} * {x})", 3.0: f"({x} * {x} * {x})", 0.5: f"sqrt_K({x})", -1.0: f"(1 / {x})"}
+    powers = {
+        3.0: f"({x} * {x} * {x})",
+        2.0: f"({x} * {x})",
+        0.5: f"sqrt_K({x})",
+        -0.5: f"(1 / sqrt_K({x}))",
+        -1.0: f"(1 / {x})",
+        -2.0: f"(1 / ({x} * {x}))",
+    }
     return powers.get(exponent.value)
 
 
@@ -88,8 +97,11 @@ ELEMENTWISE: dict[OpOverload, Callable[..., str | None]] = {
     aten.abs.default: lambda x: f"abs_K({x})",
     aten.add.Scalar: lambda a, b, alpha=1: f"({a} + {_times(b, alpha)})",
     aten.add.Tensor: lambda a, b, alpha=1: f"({a} + {_times(b, alpha)})",
-    aten.addcdiv.default: lambda a, b, c, value=1: f"({a} + {_times(f'({b} / {c})', value)})",
+    aten.addcdiv.default: lambda a, b, c, value=1: f"({a} + {_times(b, value)} / {c})",
     aten.addcmul.default: lambda a, b, c, value=1: f"({a} + {_times(f'{b} * {c}', value)})",
+    aten.bitwise_and.Tensor: lambda a, b: f"({a} && {b})",
+    aten.bitwise_not.default: lambda x: f"(!{x})",
+    aten.bitwise_or.Tensor: lambda a, b: f"({a} || {b})",
     aten.clamp.default: _clamped,
     aten.clamp_max.default: lambda x, high: _clamped(x, None, high),
     aten.clamp_min.default: _clamped,
@@ -103,11 +115,14 @@ ELEMENTWISE: dict[OpOverload, Callable[..., str | None]] = {
     aten.exp.default: lambda x: f"exp_K({x})",
     aten.expm1.default: lambda x: f"expm1_K({x})",
     aten.hardtanh.default: lambda x, low=-1, high=1: _clamped(x, low, high),
-    aten.hardtanh_backward.default: lambda g, x, low, high: f"({x} <= {low} || {x} >= {high} ? 0 : {g})",
+    aten.hardtanh_backward.default: lambda g, x, low, high: f"({x} > {low} && {x} < {high} ? {g} : 0)",
     aten.leaky_relu.default: lambda x, slope: f"({x} > 0 ? {x} : {slope} * {x})",
     aten.leaky_relu_backward.default: _leaky_slope,
     aten.log.default: lambda x: f"log_K({x})",
     aten.log1p.default: lambda x: f"log1p_K({x})",
+    aten.logical_and.default: lambda a, b: f"({a} && {b})",
+    aten.logical_not.default: lambda x: f"(!{x})",
+    aten.logical_or.default: lambda a, b: f"({a} || {b})",
     aten.masked_fill.Scalar: lambda x, mask, value: f"({mask} ? {value} : {x})",
     aten.maximum.default: lambda a, b: f"({a} != {a} || {a} > {b} ? {a} : {b})",
     aten.minimum.default: lambda a, b: f"({a} != {a} || {a} < {b} ? {a} : {b})",
@@ -119,8 +134,10 @@ ELEMENTWISE: dict[OpOverload, Callable[..., str | None]] = {
     aten.relu.default: lambda x: _clamped(x, "0"),
     aten.rsqrt.default: lambda x: f"(1 / sqrt_K({x}))",
     aten.rsub.Scalar: lambda a, b, alpha=1: f"({b} - {_times(a, alpha)})",
+    aten.sgn.default: lambda x: f"(({x} > 0) - ({x} < 0))",
     aten.sigmoid.default: lambda x: f"sigmoid_K({x})",
     aten.sigmoid_backward.default: lambda g, y: f"({g} * (1 - {y}) * {y})",
+    aten.silu_backward.default: lambda g, x: f"({g} * sigmoid_K({x}) * (1 + {x} * sigmoid_K(-{x})))",
     aten.silu.default: lambda x: f"({x} * sigmoid_K({x}))",
     aten.softplus.default: lambda x, beta=1, threshold=20: (
         f"({_times(x, beta)} > {threshold} ? {x} : log1p_K(exp_K({_times(x, beta)})) / {beta})"

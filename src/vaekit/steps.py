@@ -140,7 +140,7 @@ class Step:
             self._compare(index, progress)
         except (CompilerError, NotCapturableError) as error:
             self.recording, self.long = None, False
-            log.info("training steps are torch's operations, not loops in C, which are faster: %s", error)
+            log.warning("training steps are torch's operations, not loops in C, which are faster: %s", error)
 
     def _launch_at_once(self, index: Tensor, progress: float) -> None:
         """Replay the recording as one CUDA graph, if that gives the same; otherwise stay with the recording."""
