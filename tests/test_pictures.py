@@ -183,13 +183,13 @@ def test_reconstructions_are_those_of_the_first_data(digits: Run) -> None:
 
 def test_pairs_stand_beside_each_other(digits: Run) -> None:
     prepared = prepare(Subject(digits), "pairs", {"n": 8})
-    canvas = np.asarray(prepared.draw().axes[0].images[0].get_array())
+    canvas = np.asarray(prepared.draw().axes[0].images[0].get_array()) / 255
     originals, made = given(prepared)
     assert canvas.shape[:2] == (2 * 120 + 10, 8 * 120 + 7 * 10 + 3 * 10)
     lefts = [j * 130 + j // 2 * 10 for j in range(8)]
     for i, left in enumerate(lefts):
         expected = (originals if i % 2 == 0 else made)[i // 2, 0] / 16
-        assert np.allclose(canvas[7:120:15, left + 7 : left + 120 : 15, 0], expected, atol=1e-6), i
+        assert np.allclose(canvas[7:120:15, left + 7 : left + 120 : 15, 0], expected, atol=0.5 / 255 + 1e-6), i
 
 
 def test_one_datum_has_n_different_reconstructions(digits: Run) -> None:

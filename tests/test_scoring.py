@@ -142,7 +142,7 @@ def test_in_float32_scores_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_alike(one, other, tolerance=1e-4)
 
 
-def test_what_can_not_be_recorded_is_scored_by_python_and_said_once(
+def test_what_can_not_be_recorded_is_scored_by_python_and_said_once_each_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = model_of()
@@ -157,7 +157,7 @@ def test_what_can_not_be_recorded_is_scored_by_python_and_said_once(
     with caplog.at_level(logging.INFO):
         one, other, _ = both(model, monkeypatch)
     assert_alike(one, other, 0.0)
-    assert [record.message[:40] for record in caplog.records] == ["chunks of scores are made by Python, whi"]
+    assert [record.message[:40] for record in caplog.records] == ["chunks of scores are made by Python, whi"] * 2
 
 
 def test_a_recording_is_taken_apart_into_what_is_the_same_and_the_rest() -> None:
