@@ -22,9 +22,9 @@ from torch.distributions import (
     RelaxedOneHotCategorical,
 )
 
+from vaekit.bernoulli import IndependentBernoulli
 from vaekit.distributions import (
     DiscretizedLogistic,
-    IndependentBernoulli,
     Levels,
     Mixture,
     RelaxedOneHot,

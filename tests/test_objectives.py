@@ -11,7 +11,8 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
 
-from vaekit.distributions import IndependentBernoulli, Mixture, RelaxedOneHot, independent, seeded
+from vaekit.bernoulli import IndependentBernoulli
+from vaekit.distributions import Mixture, RelaxedOneHot, independent, seeded
 from vaekit.objectives import ELBO, IWAE, STL, DReG, InvariantClusters, log_mean_exp
 from vaekit.schedules import Linear
 from vaekit.steps import traced

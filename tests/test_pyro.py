@@ -20,8 +20,9 @@ from pyro import poutine
 from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from vaekit import VAE, load_dataset
+from vaekit.bernoulli import IndependentBernoulli
 from vaekit.datasets.tensors import as_split
-from vaekit.distributions import IndependentBernoulli, seeded
+from vaekit.distributions import seeded
 from vaekit.models import SemiSupervisedVAE
 from vaekit.networks import MLP
 from vaekit.objectives import ELBO, IWAE

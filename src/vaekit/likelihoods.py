@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
+from .bernoulli import IndependentBernoulli
 from .distributions import (
     DiscretizedLogistic,
-    IndependentBernoulli,
     Levels,
     Scaled,
     TiltedUniform,
