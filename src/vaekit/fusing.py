@@ -42,6 +42,8 @@ aten = torch.ops.aten
 
 LARGEST_SUM = 2**18
 """Results of a sum that each thread keeps for itself, and terms that are added one by one, at most."""
+NEAR = 8
+"""Other readers of a tensor whose loops one may join: with all of them, time would grow with their square."""
 
 _JOINS = {aten.cat.default, aten.stack.default}
 
@@ -49,7 +51,7 @@ _JOINS = {aten.cat.default, aten.stack.default}
 def fused(recorded: GraphModule) -> GraphModule:
     """`recorded`, whose graph is changed in place, as one whose elementwise operations and sums are loops in C.
 
-    Raises `CompilerError` where these can't be compiled.
+    All of it on the CPU, and called by one thread at a time. Raises `CompilerError` where loops can't be compiled.
     """
     _out_of_place(recorded.graph)
     units = _Units(recorded.graph)
@@ -153,7 +155,7 @@ def _work(node: Node) -> _Work | None:
         shape = value.shape
     elif node.target in SUMS:
         source = described(cast(Node, node.args[0]))
-        if source is None or source.dtype not in STORED or node.kwargs.get("dtype") or not source.numel():
+        if source is None or source.dtype not in STORED or node.kwargs or not source.numel():
             return None
         shape = source.shape
         reduced = _reduced(node, source.dim())
@@ -177,7 +179,8 @@ def _work(node: Node) -> _Work | None:
     if not is_chain(bounds, total):
         return None
     types = [value.dtype, *(cast(Tensor, described(each)).dtype for each in node.all_input_nodes)]
-    return _Work(total, frozenset(bounds), places, "d" if torch.float64 in types else "f", kept)
+    exact = {torch.float64, torch.int64} & {*types}  # not all whole numbers are floats
+    return _Work(total, frozenset(bounds), places, "d" if exact else "f", kept)
 
 
 def _reduced(node: Node, dimensions: int) -> set[int]:
@@ -284,7 +287,7 @@ class _Units:
                 continue
             bases = {place.base for place in self.work[node].places.values()}
             near = [base for base in bases if base in self.work]
-            near += [reader for base in bases for reader in readers.get(base, [])]
+            near += [reader for base in bases for reader in readers.get(base, [])[-NEAR:]]
             for each in sorted(set(near), key=self.order.__getitem__, reverse=True):
                 one, other = self.unit[each], self.unit[node]
                 if one is not other and self._fit(one, other):
@@ -320,7 +323,9 @@ class _Units:
 def _copies(node: Node) -> list[tuple[Node, Place, Place]] | None:
     """Of tensors put side by side: each, where its numbers are, and where they go."""
     value = described(node)
-    if node.target not in _JOINS or value is None or value.dtype not in STORED or not value.is_contiguous():
+    if node.target not in _JOINS or node.kwargs or value is None:
+        return None
+    if value.dtype not in STORED or not value.is_contiguous():
         return None
     (given, dim), found, start = (*node.args, 0)[:2], [], 0
     dim = cast(int, dim) % value.dim()
