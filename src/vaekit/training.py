@@ -88,7 +88,8 @@ def optimize(
     model as it is scored after an epoch, the epoch's number and a split; what it returns joins the split's record.
 
     `fit` is this on data as they come, and `train` is this with a run folder. With more `epochs` than before, a resumed
-    run's schedules are stretched over all of them. The bits are those of one device and one number of threads.
+    run's schedules are stretched over all of them, and it may compile loops that the shorter one did without. The bits
+    are those of one device, one number of threads and one C compiler.
 
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
