@@ -318,7 +318,7 @@ binarize = "grey"
 validation = 0
 
 [model]
-encoder = { name = "mlp", hidden = [1000, 1000], activation = "relu" }
+encoder = { name = "mlp", hidden = [500, 250], activation = "relu" }
 decoder = { name = "mlp", hidden = [250, 500], activation = "relu" }
 likelihood = "bernoulli"
 
@@ -328,14 +328,12 @@ prior = { name = "mixture", components = 30, fit_after = [0.5, 0.58], fit_compon
 
 [objective]
 name = "invariant-clusters"
-rotate = 20.0
-stretch = 0.2
 invariance = { name = "switch", start = 0.0, end = 150.0, at = 0.5 }
 beta = { name = "switch", start = 1e-3, end = 1.0, at = 0.5 }
 
 [training]
 epochs = 50
-batch_size = 256
+batch_size = 128
 learning_rate = { name = "cosine", start = 1e-3, end = 1e-5 }
 
 [pictures]
