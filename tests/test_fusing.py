@@ -246,6 +246,34 @@ def test_results_stay_when_it_is_called_again() -> None:
     assert all(map(torch.equal, first, kept))
 
 
+def test_results_of_operations_that_are_no_loops_stay_too() -> None:
+    x, w = torch.ones(3, 4), torch.eye(4)
+    recorded = loops_of(lambda x, w: [((x @ w).exp() * 2).lgamma()], x, w)
+    (first,) = recorded(x, w)
+    kept = first.clone()
+    recorded(2 * x, w)
+    assert torch.equal(first, kept)
+
+
+def test_views_as_another_type_and_by_the_storage() -> None:
+    def function(x: Tensor, y: Tensor) -> list[Tensor]:
+        z = torch.complex(x, y.exp())
+        parts = torch.view_as_real(z * z)
+        return [
+            parts[..., 1] * 2 + y,
+            x.exp().view(torch.int32)[:, 1:].float() + 1,
+            y.exp().as_strided((2, 3), (1, 1), 2) * x[:2, :3],
+        ]
+
+    x, y = torch.randn(3, 4), torch.randn(3, 4)
+    found, wanted = loops_of(function, x, y)(x, y), function(x, y)
+    torch.testing.assert_close(found[0], wanted[0])
+    torch.testing.assert_close(
+        found[1], wanted[1], rtol=1e-6, atol=8
+    )  # bits: of an exponential that differs in its last
+    torch.testing.assert_close(found[2], wanted[2])
+
+
 def test_what_is_drawn_is_the_same() -> None:
     def function(x: Tensor) -> list[Tensor]:
         first = torch.randn(3, 4) * x
@@ -279,7 +307,7 @@ def test_what_changes_memory_keeps_its_turn() -> None:
 
 
 def test_one_pass_is_made_of_many() -> None:
-    x, w = torch.randn(64, 30), torch.randn(30, 30)
+    x, w = torch.randn(64, 30, dtype=torch.float64), torch.randn(30, 30, dtype=torch.float64)
 
     def function(x: Tensor, w: Tensor) -> list[Tensor]:
         h = (x @ w).relu()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import shlex
 import shutil
@@ -16,13 +15,11 @@ from typing import Any
 
 import torch
 
-log = logging.getLogger(__name__)
-
 FLAGS = (
     "-O3",
     "-march=native",
     "-fopenmp",
-    "-mprefer-vector-width=512",
+    "-fwrapv",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",

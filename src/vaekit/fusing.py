@@ -3,7 +3,7 @@
 Between two products of matrices a training step makes some dozens of small passes over tensors, each an operation of
 its own: what they take is mostly the way to memory and back, and the dispatcher. `fused` writes them as a few functions
 in C, each of a few loops, which the machine's compiler makes in a quarter of a second. torch.compile does the same for
-many more operations and devices, and takes twenty seconds.
+many more operations and devices, and takes fourteen seconds.
 """
 
 from __future__ import annotations
@@ -104,7 +104,11 @@ def _is_view(node: Node) -> bool:
         return False
     if node.target is operator.getitem:
         return _is_view(node.args[0])
-    return isinstance(node.target, OpOverload) and shares_memory(node.target) and not changed_by(node)
+    if (
+        not isinstance(node.target, OpOverload) or node.target is aten.as_strided.default
+    ):  # by the storage, not the base
+        return False
+    return shares_memory(node.target) and not changed_by(node)
 
 
 def _seen(node: Node) -> Any:
@@ -118,10 +122,11 @@ def _seen(node: Node) -> Any:
 
 def _place(node: Node, shape: Sequence[int]) -> Place | None:
     """Where a node's numbers are when it is spread to `shape`."""
-    if described(node) is None or described(_base(node)) is None:
+    base = described(_base(node))
+    if described(node) is None or base is None or base.dtype not in LOADED:
         return None
     value = _seen(node)
-    if value.dtype not in LOADED:
+    if value.dtype != base.dtype:
         return None
     missing = len(shape) - value.dim()
     strides = [0] * missing + [

@@ -170,7 +170,6 @@ SUMS = {
     aten.prod.default: "*",
     aten.prod.dim_int: "*",
 }
-JOINS = {aten.cat.default, aten.stack.default}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ each costs Python and the dispatcher more than the processor.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Collection
 from types import MethodType
@@ -338,11 +339,15 @@ def shares_memory(target: OpOverload) -> bool:
 
 
 def owners_of(graph: Graph) -> dict[Node, Node]:
-    """For each operation the one whose memory its result may lie in, by itself or as a view."""
+    """For each operation the one whose memory its result may lie in, by itself or as a view.
+
+    What is no operation of torch's, a function of loops, has its own, which it may give again at its next call.
+    """
     owners: dict[Node, Node] = {}
     for node in graph.nodes:
         source = node.args[0] if node.args and isinstance(node.args[0], Node) else None
-        shares = not isinstance(node.target, OpOverload) or shares_memory(node.target)
+        is_torchs = isinstance(node.target, OpOverload)
+        shares = shares_memory(node.target) if is_torchs else node.target is operator.getitem
         owners[node] = owners[source] if source is not None and node.op != "output" and shares else node
     return owners
 

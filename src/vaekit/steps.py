@@ -31,7 +31,7 @@ EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
 
 LONG = 3000
-"""Steps of a run for which compiling pays: a quarter of a second, against an eighth of a millisecond a step."""
+"""Steps of a run for which compiling pays: a quarter of a second, against a quarter of a millisecond a step."""
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ ADAM = [ctypes.c_int64, *[ctypes.c_void_p] * 6, *[ctypes.c_double] * 5, ctypes.c
 class Update:
     """`optimizer.step()`, if `long` that of Adam and AdamW in C, where there is a compiler.
 
-    torch's own takes a quarter longer, and half as long again in Python around it. The state stays the optimizer's.
+    torch's own takes a third longer, and as much again in Python around it. The state stays the optimizer's.
     Call `refresh` when weights or state may lie elsewhere.
     """
 
