@@ -196,7 +196,8 @@ def _mosaic(
     # A hundredth more than whole pixels: matplotlib rounds down, and 57 / 200 * 200 is below 57.
     figure = Drawing(figsize=((whole[0] + 0.01) / DPI, (whole[1] + 0.01) / DPI), facecolor=theme.background)
     axes = figure.add_axes((margin / whole[0], 0, width / whole[0], height / whole[1]))
-    axes.imshow(canvas, aspect="auto")
+    # Pixel for pixel matplotlib's own choice would blend neighbours, if by less than a byte's step.
+    axes.imshow(canvas, aspect="auto", interpolation="nearest" if inch == DPI else "auto")
     axes.set_axis_off()
     for name, top in zip(names, tops, strict=False):
         x, y = (margin - 0.1 * DPI) / whole[0], (1 - (top + tile_height / 2) / canvas.shape[0]) * height / whole[1]
