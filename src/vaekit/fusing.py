@@ -36,7 +36,7 @@ from .loops import (
     is_chain,
     steps_of,
 )
-from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory
+from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, without_memory
 
 aten = torch.ops.aten
 
@@ -49,12 +49,14 @@ _JOINS = {aten.cat.default, aten.stack.default}
 
 
 def fused(recorded: GraphModule) -> GraphModule:
-    """`recorded`, whose graph is changed in place, as one whose elementwise operations and sums are loops in C.
+    """`recorded`, which stays as it is, as one whose elementwise operations and sums are loops in C.
 
     All of it on the CPU, and called by one thread at a time. Raises `CompilerError` where loops can't be compiled.
     """
-    _out_of_place(recorded.graph)
-    units = _Units(recorded.graph)
+    graph = Graph()
+    graph.output(graph.graph_copy(recorded.graph, {}))
+    _out_of_place(graph)
+    units = _Units(graph)
     units.join_loops()
     turns = list(units.in_turn())
     functions = {turn[0]: _function(turn, units) for turn in turns if units.is_loop(turn[0])}
@@ -63,11 +65,11 @@ def fused(recorded: GraphModule) -> GraphModule:
     arguments = {names[unit]: [ctypes.c_void_p] * len(function.pointers) for unit, function in functions.items()}
     run = compiled(source, arguments)
 
-    owners = owners_of(recorded.graph)
-    (output,) = recorded.graph.find_nodes(op="output")
+    owners = owners_of(graph)
+    (output,) = graph.find_nodes(op="output")
     returned = {owners[each] for each in output.all_input_nodes}
     made, copies = Graph(), {}
-    for node in recorded.graph.nodes:
+    for node in graph.nodes:
         if node.op in ("placeholder", "get_attr"):
             copies[node] = made.node_copy(node)
     for turn in turns:
@@ -114,8 +116,7 @@ def _is_view(node: Node) -> bool:
 def _seen(node: Node) -> Any:
     """A tensor without memory that views that of a node's base as the node does."""
     if not _is_view(node):
-        value = cast(Tensor, described(node))
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+        return without_memory(cast(Tensor, described(node)))
     source, *others = node.args
     return cast(Callable[..., Any], node.target)(_seen(cast(Node, source)), *others, **node.kwargs)
 

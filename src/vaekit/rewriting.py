@@ -63,7 +63,7 @@ def rewritten(recorded: GraphModule) -> GraphModule:
         value = node.meta.get("val")
         node.meta.clear()
         if isinstance(value, Tensor):  # what the recording computed is no longer needed, how it lies in memory is
-            node.meta["val"] = _described(value)
+            node.meta["val"] = without_memory(value)
     return recorded
 
 
@@ -87,13 +87,6 @@ def ready(recorded: GraphModule) -> GraphModule:
     exec(re.sub(r"\btorch\.ops(?:\.\w+)+", short, code.src), known)
     recorded.forward = MethodType(known["forward"], recorded)
     return recorded
-
-
-def copied(recorded: GraphModule) -> GraphModule:
-    """A recording whose operations can be changed without changing those of `recorded`, of the same tensors."""
-    graph = Graph()
-    graph.output(graph.graph_copy(recorded.graph, {}))
-    return GraphModule(recorded, graph)
 
 
 def repack(recorded: GraphModule, often: Collection[Node]) -> None:
@@ -352,7 +345,7 @@ def owners_of(graph: Graph) -> dict[Node, Node]:
     return owners
 
 
-def _described(value: Tensor) -> Tensor:
+def without_memory(value: Tensor) -> Tensor:
     """Shape, strides and type of a tensor without its memory."""
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 

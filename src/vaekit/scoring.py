@@ -221,12 +221,10 @@ class Scorer:
             for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
                 if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
                     raise NotCapturableError("made again, they are other numbers")
-        except CompilerError as error:
-            log.info("chunks of scores are made by torch's operations, not loops in C, which are faster: %s", error)
-            return None
-        except NotCapturableError as error:
+        except (CompilerError, NotCapturableError) as error:
             if not self.said:
-                log.info("chunks of scores are made by Python, which is slower, not recorded: %s", error)
+                by = "torch's operations, which is slower, not by loops in C" if loops else "Python, which is slower"
+                log.info("chunks of scores are made by %s: %s", by, error)
             self.said = True
             return None
         return recording

@@ -23,7 +23,7 @@ from .fusing import fused
 from .models import VAE
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
-from .rewriting import copied, ready
+from .rewriting import ready
 from .schedules import Constant, Schedule
 from .trace import JoinedTrace, Trace
 
@@ -125,7 +125,7 @@ class Step:
         self.state, self.inputs = self._constants(), [*self.coefficients, *own]
         recorded = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
         if self.long:
-            self._record_loops(copied(recorded), index, progress)
+            self._record_loops(recorded, index, progress)
             if self.recording:
                 return
         self.recording = ready(recorded)
