@@ -106,8 +106,8 @@ def epoch(setting: Setting) -> Section:
         "DataLoader and transforms, as their lesson and their tutorial do; pythae and Lightning get floats in memory, "
         "by the DataLoader of their trainers or of a TensorDataset; JAX compiles a scan over the batches of an epoch, "
         "without the rows that fill none. Products alone are the eleven of a step, mean and log-variance side by side, "
-        "by torch's own choice (MKL on most processors) and by oneDNN. vaekit compiles "
-        "its loops in the first epoch, which nowhere counts.",
+        "by torch's own choice (MKL on most processors) and by oneDNN. vaekit compiles its loops in the first epoch, "
+        "which counts nowhere.",
         sides,
         (SECONDS, TEST, MEMORY),
         (

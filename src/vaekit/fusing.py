@@ -31,12 +31,11 @@ from .loops import (
     Function,
     Loop,
     Place,
-    described,
     expression,
     is_chain,
     steps_of,
 )
-from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, without_memory
+from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, value_of, without_memory
 
 aten = torch.ops.aten
 
@@ -81,7 +80,7 @@ def fused(recorded: GraphModule) -> GraphModule:
         function = functions[turn[0]]
         inside = {node for unit in turn for node in units.members[unit]}
         shown = {node: _shown(node, units) for node in function.written if units.after[node] - inside}
-        wanted = {node: cast(Tensor, described(same)).shape for node, (same, *_) in shown.items()}
+        wanted = {node: value_of(same).shape for node, (same, *_) in shown.items()}
         name = names[turn[0]]
         made_of = tuple(copies[node] for node in function.read)
         call = made.call_function(function.called(name, run[name], wanted, returned), made_of)
@@ -92,6 +91,12 @@ def fused(recorded: GraphModule) -> GraphModule:
     made.output(map_arg(output.args[0], copies.__getitem__))
     made.eliminate_dead_code()
     return GraphModule(recorded, made)
+
+
+def _described(node: Node) -> Tensor | None:
+    """Shape, strides and type of what a node is, if it is a tensor."""
+    value = node.meta.get("val")
+    return value if isinstance(value, Tensor) else None
 
 
 def _base(node: Node) -> Node:
@@ -116,15 +121,15 @@ def _is_view(node: Node) -> bool:
 def _seen(node: Node) -> Any:
     """A tensor without memory that views that of a node's base as the node does."""
     if not _is_view(node):
-        return without_memory(cast(Tensor, described(node)))
+        return without_memory(value_of(node))
     source, *others = node.args
     return cast(Callable[..., Any], node.target)(_seen(cast(Node, source)), *others, **node.kwargs)
 
 
 def _place(node: Node, shape: Sequence[int]) -> Place | None:
     """Where a node's numbers are when it is spread to `shape`."""
-    base = described(_base(node))
-    if described(node) is None or base is None or base.dtype not in LOADED:
+    base = _described(_base(node))
+    if _described(node) is None or base is None or base.dtype not in LOADED:
         return None
     value = _seen(node)
     if value.dtype != base.dtype:
@@ -151,7 +156,7 @@ class _Work:
 
 def _work(node: Node) -> _Work | None:
     """What of an operation a loop must know; None for one that is none of a loop."""
-    value = described(node)
+    value = _described(node)
     kept: tuple[tuple[int, bool], ...] = ()
     if value is None or value.dtype not in STORED or not value.is_contiguous() or not value.numel():
         return None
@@ -160,7 +165,7 @@ def _work(node: Node) -> _Work | None:
             return None
         shape = value.shape
     elif node.target in SUMS:
-        source = described(cast(Node, node.args[0]))
+        source = _described(cast(Node, node.args[0]))
         if source is None or source.dtype not in STORED or node.kwargs or not source.numel():
             return None
         shape = source.shape
@@ -184,7 +189,7 @@ def _work(node: Node) -> _Work | None:
     total = math.prod(shape)
     if not is_chain(bounds, total):
         return None
-    types = [value.dtype, *(cast(Tensor, described(each)).dtype for each in node.all_input_nodes)]
+    types = [value.dtype, *(value_of(each).dtype for each in node.all_input_nodes)]
     exact = {torch.float64, torch.int64} & {*types}  # not all whole numbers are floats
     return _Work(total, frozenset(bounds), places, "d" if exact else "f", kept)
 
@@ -328,7 +333,7 @@ class _Units:
 
 def _copies(node: Node) -> list[tuple[Node, Place, Place]] | None:
     """Of tensors put side by side: each, where its numbers are, and where they go."""
-    value = described(node)
+    value = _described(node)
     if node.target not in _JOINS or node.kwargs or value is None:
         return None
     if value.dtype not in STORED or not value.is_contiguous():
@@ -336,7 +341,7 @@ def _copies(node: Node) -> list[tuple[Node, Place, Place]] | None:
     (given, dim), found, start = (*node.args, 0)[:2], [], 0
     dim = cast(int, dim) % value.dim()
     for each in cast(Sequence[Node], given):
-        own = described(each)
+        own = _described(each)
         if own is None or own.dtype != value.dtype or not own.numel():
             return None
         strides = list(value.stride())
@@ -356,12 +361,12 @@ def _add(loop: Loop, nodes: Sequence[Node], units: _Units, needed: Collection[No
         work = units.work[node]
         given = {}
         for each, place in work.places.items():
-            given[each] = names.get(place.base) or loop.load(place, cast(Tensor, described(each)).dtype)
+            given[each] = names.get(place.base) or loop.load(place, value_of(each).dtype)
         if node.target in SUMS:
             (name,) = given.values()
             loop.sum(node, work.kept, name)
             continue
-        value = cast(Tensor, described(node))
+        value = value_of(node)
         text = cast(str, expression(node, given, loop.suffix))
         names[node] = loop.named(ROUNDED.get(value.dtype, "{}").format(text))
         if node in needed:
@@ -372,7 +377,7 @@ def _function(loops: Sequence[Node], units: _Units) -> Function:
     function = Function()
     for unit in loops:
         for each, source, target in units.joins.get(unit, []):
-            _copy(function, cast(Tensor, described(each)), source, target)
+            _copy(function, value_of(each), source, target)
         if unit in units.joins:
             continue
         nodes = units.members[unit]
@@ -414,6 +419,6 @@ def _shown(node: Node, units: _Units) -> list[Node]:
     """The nodes whose value is the memory of `node`: itself, or if that is all that others have of it its views."""
     others = [user for user in node.users if user in units.order and not units.is_loop(user)]
     whole = all(user.target is aten.view.default and user.args[0] is node for user in others)
-    if others and whole and len({cast(Tensor, described(user)).shape for user in others}) == 1:
+    if others and whole and len({value_of(user).shape for user in others}) == 1:
         return [*others, node]
     return [node]

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node
 
+from .rewriting import value_of
+
 aten = torch.ops.aten
 
 SMALL = 16_384
@@ -250,12 +252,6 @@ def _strides(steps: Sequence[tuple[int, int]], sizes: Sequence[int]) -> list[int
     return strides
 
 
-def described(node: Node) -> Tensor | None:
-    """Shape, strides and type of what a node is, if it is a tensor."""
-    value = node.meta.get("val")
-    return value if isinstance(value, Tensor) else None
-
-
 @dataclass
 class Function:
     """Loops one after the other, as a function of the memory of tensors."""
@@ -275,7 +271,7 @@ class Function:
 
     def source(self, name: str) -> str:
         """The function in C."""
-        kinds = (f"{LOADED[cast(Tensor, described(node)).dtype][0]} *{p}" for node, p in self.pointers.items())
+        kinds = (f"{LOADED[value_of(node).dtype][0]} *{p}" for node, p in self.pointers.items())
         return f"void {name}({', '.join(kinds)}) {{\n" + "\n".join(self.text) + "\n}\n"
 
     def called(
@@ -291,7 +287,7 @@ class Function:
         lines = [f"def {name}({', '.join(pointers[node] for node in self.read)}):"]
         places = {node: f"{pointer}.data_ptr()" for node, pointer in pointers.items()}
         for node in self.written:
-            value = cast(Tensor, described(node))
+            value = value_of(node)
             shape = tuple(wanted.get(node, value.shape))
             if node in returned:
                 lines.append(f" {pointers[node]} = empty({shape}, dtype={value.dtype})")
@@ -365,7 +361,7 @@ class Loop:
 
     def sum(self, node: Node, kept: Sequence[tuple[int, bool]], name: str) -> None:
         """Add up or multiply what has a `name`, over the dimensions that are not `kept`; of each its size."""
-        sign, value = SUMS[cast(OpOverload, node.target)], cast(Tensor, described(node))
+        sign, value = SUMS[cast(OpOverload, node.target)], value_of(node)
         pointer, stored = self.function.pointer(node), STORED[value.dtype]
         self.function.written[node] = None
         steps, numel = [], 1

@@ -139,13 +139,13 @@ def _drop_names(graph: Graph) -> None:
         # A copy may be the other tensor only where neither is changed, nor returned to who might change it.
         apart = not changed & {owners[source], owners[node]} and owners[node] not in returned
         if apart and node.target is aten.sum.dim_IntList and _is_of_one(node):
-            node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
+            node.target, node.args, node.kwargs = aten.view.default, (source, list(value_of(node).shape)), {}
         if node.target in _RESHAPES and _fills(node):
             while source.target in _RESHAPES and _fills(source) and _fills(source.all_input_nodes[0]):
                 source = source.all_input_nodes[0]
-            if _fills(source) and _value(source).numel() == _value(node).numel():
-                node.target, node.args, node.kwargs = aten.view.default, (source, list(_value(node).shape)), {}
-                same = _value(source).shape == _value(node).shape
+            if _fills(source) and value_of(source).numel() == value_of(node).numel():
+                node.target, node.args, node.kwargs = aten.view.default, (source, list(value_of(node).shape)), {}
+                same = value_of(source).shape == value_of(node).shape
         elif node.target is aten.t.default and source.target is aten.t.default:
             source, same = source.all_input_nodes[0], True
         elif node.target in _NEUTRAL and node.args[1:] == (_NEUTRAL[node.target],) and not node.kwargs:
@@ -158,8 +158,8 @@ def _drop_names(graph: Graph) -> None:
 def _is_of_one(node: Node) -> bool:
     """Whether sums are each of one number."""
     source = node.all_input_nodes[0]
-    whole = _fills(source) and _value(source).dtype == _value(node).dtype
-    return whole and _value(source).numel() == _value(node).numel() > 0
+    whole = _fills(source) and value_of(source).dtype == value_of(node).dtype
+    return whole and value_of(source).numel() == value_of(node).numel() > 0
 
 
 def _fold(recorded: GraphModule) -> None:
@@ -173,7 +173,7 @@ def _fold(recorded: GraphModule) -> None:
         if draws(node) or not isinstance(node.meta.get("val"), Tensor):
             continue
         if target is aten.ones_like.default:
-            value = _value(node)
+            value = value_of(node)
             known[node] = torch.ones(value.shape, dtype=value.dtype, device=value.device)
         elif all(each in known for each in node.all_input_nodes):
             args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
@@ -203,7 +203,7 @@ def _scale(node: Node, constant: Node, value: Tensor) -> None:
     others = [each for each in node.args if each is not constant]
     if node.target is not aten.mul.Tensor or len(others) != 1 or not isinstance(others[0], Node) or node.kwargs:
         return
-    if _value(others[0]).shape == _value(node).shape and _value(others[0]).dtype == _value(node).dtype:
+    if value_of(others[0]).shape == value_of(node).shape and value_of(others[0]).dtype == value_of(node).dtype:
         node.args = (others[0], float(value.flatten()[0]))
 
 
@@ -218,18 +218,18 @@ def _compute_before_reshaping(graph: Graph) -> None:
         if any(each.target is not aten.view.default for each in given) or changed & {owners[each] for each in given}:
             continue
         sources = [each.all_input_nodes[0] for each in given]
-        shape = _value(sources[0]).shape
-        alike = all(_fills(each) and _value(each).shape == shape for each in sources)
-        if not alike or any(_value(each).shape != _value(node).shape for each in given) or draws(node):
+        shape = value_of(sources[0]).shape
+        alike = all(_fills(each) and value_of(each).shape == shape for each in sources)
+        if not alike or any(value_of(each).shape != value_of(node).shape for each in given) or draws(node):
             continue
         if changed_by(node) or owners[node] in changed or not _fills(node):
             continue
         with graph.inserting_after(node):
-            back = graph.call_function(aten.view.default, (node, list(_value(node).shape)))
+            back = graph.call_function(aten.view.default, (node, list(value_of(node).shape)))
         back.meta = dict(node.meta)
         node.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
         node.args = map_arg(node.args, lambda each: each.all_input_nodes[0])
-        node.meta["val"] = _value(node).view(shape)
+        node.meta["val"] = value_of(node).view(shape)
         owners[back] = owners[node]
 
 
@@ -244,16 +244,16 @@ def _use_onednn(graph: Graph) -> None:
             bias, (x, weight) = None, node.args
         elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
             bias, x, weight = node.args
-            if _value(bias).dim() != 1 or _value(bias).shape[0] != _value(weight).shape[1]:
+            if value_of(bias).dim() != 1 or value_of(bias).shape[0] != value_of(weight).shape[1]:
                 continue
         else:
             continue
         types = {torch.float32, torch.bfloat16} if bias is not None and bfloat16 else {torch.float32}
         if not all(_is_on_cpu(each, types) for each in (x, weight)):
             continue
-        if not _is_dense(weight) and _value(x).shape[0] < ROWS:
+        if not _is_dense(weight) and value_of(x).shape[0] < ROWS:
             continue
-        if not _value(x).is_contiguous() and _value(weight).shape[1] < NARROW:
+        if not value_of(x).is_contiguous() and value_of(weight).shape[1] < NARROW:
             continue
         with graph.inserting_before(node):
             back = weight.target is aten.t.default
@@ -262,12 +262,12 @@ def _use_onednn(graph: Graph) -> None:
                 if own not in dense:
                     kind: dict[str, Any] = {"memory_format": torch.contiguous_format}
                     dense[own] = graph.call_function(aten.clone.default, (own,), kind)
-                    dense[own].meta = {"val": _value(own).contiguous()}
+                    dense[own].meta = {"val": value_of(own).contiguous()}
                 own = dense[own]
             transposed = own
             if not back:
                 transposed = graph.call_function(aten.t.default, (own,))
-                transposed.meta = {"val": _value(own).t()}
+                transposed.meta = {"val": value_of(own).t()}
             product = graph.call_function(LINEAR, (x, transposed, bias, "none", [], ""))
         product.meta = node.meta
         node.replace_all_uses_with(product)
@@ -352,26 +352,27 @@ def without_memory(value: Tensor) -> Tensor:
 
 def laid_out(node: Node) -> tuple[object, ...]:
     """How a tensor lies in memory: its shape, strides and type."""
-    value = _value(node)
+    value = value_of(node)
     return value.shape, value.stride(), value.dtype
 
 
 def _fills(node: Node) -> bool:
     """Whether a tensor fills its memory, row by row."""
-    return _value(node).is_contiguous()
+    return value_of(node).is_contiguous()
 
 
 def _is_dense(node: Node) -> bool:
     """Whether a tensor fills its memory, row by row, or as a matrix column by column: as slices of one they take oneDNN
     a hundred times as long.
     """
-    return _fills(node) or (_value(node).dim() == 2 and _value(node).t().is_contiguous())
+    return _fills(node) or (value_of(node).dim() == 2 and value_of(node).t().is_contiguous())
 
 
-def _value(node: Node) -> Tensor:
+def value_of(node: Node) -> Tensor:
+    """Shape, strides and type of the tensor that a node is."""
     return node.meta["val"]
 
 
 def _is_on_cpu(node: Node, types: Collection[torch.dtype]) -> bool:
-    value = _value(node)
+    value = value_of(node)
     return value.dtype in types and value.device.type == "cpu" and value.numel() > 0
