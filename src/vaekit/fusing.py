@@ -12,7 +12,7 @@ import ctypes
 import math
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -35,7 +35,8 @@ from .loops import (
     is_chain,
     steps_of,
 )
-from .rewriting import changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, value_of, without_memory
+from .products import TYPE, Matrix, Product, can_multiply
+from .rewriting import LINEAR, changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, value_of, without_memory
 
 aten = torch.ops.aten
 
@@ -60,9 +61,9 @@ def fused(recorded: GraphModule) -> GraphModule:
     turns = list(units.in_turn())
     functions = {turn[0]: _function(turn, units) for turn in turns if units.is_loop(turn[0])}
     names = {unit: f"loops_{i}" for i, unit in enumerate(functions)}
-    source = "\n".join(function.source(names[unit]) for unit, function in functions.items())
-    arguments = {names[unit]: [ctypes.c_void_p] * len(function.pointers) for unit, function in functions.items()}
-    run = compiled(source, arguments)
+    source = "\n".join([TYPE, *(function.source(names[unit]) for unit, function in functions.items())])
+    counts = {names[unit]: len(function.pointers) + function.multiplies for unit, function in functions.items()}
+    run = compiled(source, {name: [ctypes.c_void_p] * count for name, count in counts.items()})
 
     owners = owners_of(graph)
     (output,) = graph.find_nodes(op="output")
@@ -219,6 +220,8 @@ class _Units:
         called = [node for node in graph.nodes if node.op in ("call_function", "output")]
         self.work = {node: work for node in called if (work := _work(node)) is not None}
         self.joins = {node: copies for node in called if (copies := _copies(node)) is not None}
+        multiplied = called if can_multiply() else []
+        self.products = {node: product for node in multiplied if (product := _product(node)) is not None}
         passed: set[Node] = set()  # views that only loops have, which read the memory itself
         for node in reversed(called):
             if _base(node) is not node and all(user in passed or self.is_loop(user) for user in node.users):
@@ -232,7 +235,7 @@ class _Units:
             self.after[earlier].add(node)
 
     def is_loop(self, unit: Node) -> bool:
-        return unit in self.work or unit in self.joins
+        return unit in self.work or unit in self.joins or unit in self.products
 
     def sources(self, node: Node) -> list[Node]:
         """The tensors that a node reads: of one in a loop those whose memory it reads."""
@@ -355,6 +358,44 @@ def _copies(node: Node) -> list[tuple[Node, Place, Place]] | None:
     return found
 
 
+def _product(node: Node) -> Product | None:
+    """The product of float32 matrices that an operation makes."""
+    bias: Any = None
+    rectified = False
+    if node.target is LINEAR:
+        x, weight, bias, then, *others = node.args
+        if then not in ("none", "relu") or others != [[], ""]:
+            return None
+        rectified = then == "relu"
+    elif node.target is aten.mm.default:
+        x, weight = node.args
+    elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
+        bias, x, weight = node.args
+    else:
+        return None
+    a, b = _matrix(x, 2), _matrix(weight, 2)
+    added = _matrix(bias, 1) if bias is not None else None
+    value = _described(node)
+    if a is None or b is None or value is None or not value.is_contiguous() or not value.numel():
+        return None
+    rows, columns = value.shape
+    depth = value_of(cast(Node, x)).shape[1]
+    if node.target is LINEAR:
+        b = replace(b, strides=b.strides[::-1])
+    if not depth or bias is not None and (added is None or value_of(bias).shape != (columns,) or added.strides != (1,)):
+        return None
+    return Product((rows, columns, depth), a, b, added, rectified)
+
+
+def _matrix(node: Any, dimensions: int) -> Matrix | None:
+    """Where the float32 numbers are of a matrix, or of a bias, of one dimension."""
+    value, base = _described(node), _described(_base(node))
+    if value is None or base is None or {value.dtype, base.dtype} != {torch.float32} or value.dim() != dimensions:
+        return None
+    seen = _seen(node)
+    return Matrix(_base(node), seen.storage_offset(), seen.stride())
+
+
 def _add(loop: Loop, nodes: Sequence[Node], units: _Units, needed: Collection[Node]) -> None:
     names: dict[Node, str] = {}
     for node in nodes:
@@ -378,7 +419,9 @@ def _function(loops: Sequence[Node], units: _Units) -> Function:
     for unit in loops:
         for each, source, target in units.joins.get(unit, []):
             _copy(function, value_of(each), source, target)
-        if unit in units.joins:
+        if unit in units.products:
+            function.multiply(unit, units.products[unit])
+        if unit not in units.work:
             continue
         nodes = units.members[unit]
         works = [units.work[node] for node in nodes]

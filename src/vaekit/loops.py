@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node
 
+from .products import Product, address
 from .rewriting import value_of
 
 aten = torch.ops.aten
@@ -259,6 +260,7 @@ class Function:
     pointers: dict[Node, str] = field(default_factory=dict)
     written: dict[Node, None] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
+    multiplies: bool = False
 
     @property
     def read(self) -> list[Node]:
@@ -269,9 +271,22 @@ class Function:
         """The name of where a tensor's numbers begin."""
         return self.pointers.setdefault(node, f"p{len(self.pointers)}")
 
+    def multiply(self, node: Node, product: Product) -> None:
+        """Make what a node is a product of matrices."""
+        given = [str(size) for size in product.sizes]
+        for matrix in (product.a, product.b):
+            given += [f"{self.pointer(matrix.base)} + {matrix.offset}", *map(str, matrix.strides)]
+        bias = f"{self.pointer(product.bias.base)} + {product.bias.offset}" if product.bias else "0"
+        given += [self.pointer(node), bias, str(int(product.rectified))]
+        self.text.append(f"product({', '.join(given)});")
+        self.written[node] = None
+        self.multiplies = True
+
     def source(self, name: str) -> str:
         """The function in C."""
-        kinds = (f"{LOADED[value_of(node).dtype][0]} *{p}" for node, p in self.pointers.items())
+        kinds = [f"{LOADED[value_of(node).dtype][0]} *{p}" for node, p in self.pointers.items()]
+        if self.multiplies:
+            kinds.insert(0, "product_of *product")
         return f"void {name}({', '.join(kinds)}) {{\n" + "\n".join(self.text) + "\n}\n"
 
     def called(
@@ -294,7 +309,8 @@ class Function:
             else:
                 known[pointers[node]] = torch.empty(shape, dtype=value.dtype)
                 places[node] = str(known[pointers[node]].data_ptr())
-        lines.append(f" run({', '.join(places.values())})")
+        arguments = [str(address())] * self.multiplies + [*places.values()]
+        lines.append(f" run({', '.join(arguments)})")
         lines.append(f" return {', '.join(pointers[node] for node in wanted)},")
         exec("\n".join(lines), known)
         made = known[name]

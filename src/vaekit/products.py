@@ -1,0 +1,189 @@
+"""Products of matrices in C, for use among loops.
+
+A library's product of a small model's step is a third slower: it is called from Python, one by one, and its matrices
+are a few hundred rows. Here a tile of the result is kept in registers while a row of the one factor meets a column of
+the other (Goto & van de Geijn 2008), which reaches what the processor can do where both fit its caches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch.fx import Node
+
+from .compiling import compiled
+
+TILES = {"AVX512": (16, 8, 3), "AVX2": (8, 4, 3)}
+"""Of processors, as torch calls them: the numbers in a register, and the rows and registers of a tile, so that with a
+row of registers and a number they are as many as there are."""
+
+TYPE = (
+    "typedef void product_of(int64_t, int64_t, int64_t, const float *, int64_t, int64_t, const float *, int64_t,"
+    " int64_t, float *, const float *, int);"
+)
+
+SOURCE = r"""
+#define DEPTH 1024 /* of a panel, so that it stays in the cache */
+#define SMALL 262144 /* multiplications below which one thread makes a product */
+typedef float vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t lanes __attribute__((vector_size(4 * LANES)));
+
+TILES
+
+/* What a tile's sums become: added to what is there, or else to the bias, and rectified. */
+static void finish(const float *sums, int64_t rows, int64_t columns, int64_t width, float *c, int64_t c_row,
+                   const float *bias, int first, int rectified) {
+  for (int64_t i = 0; i < rows; i++, sums += width, c += c_row)
+    for (int64_t j = 0; j < columns; j++) {
+      const float x = sums[j] + (!first ? c[j] : bias ? bias[j] : 0);
+      c[j] = rectified && x < 0 ? 0 : x;
+    }
+}
+
+/* All rows of the product with a panel of some columns. */
+static void down(int64_t rows, int64_t columns, int64_t vectors, int64_t depth, const float *a, int64_t a_row,
+                 int64_t a_k, const float *b, int64_t b_k, float *c, int64_t c_row, const float *bias, int first,
+                 int rectified) {
+  float sums[ROWS * VECTORS * LANES];
+  const int64_t width = vectors * LANES;
+  const int whole = first && !bias && !rectified && columns == width;
+  for (int64_t i = 0, n; i < rows; i += n, a += n * a_row, c += n * c_row) {
+    n = rows - i < ROWS ? 1 : ROWS;
+    tiles[n > 1][vectors - 1](depth, a, a_row, a_k, b, b_k, whole ? c : sums, whole ? c_row : width);
+    if (!whole) finish(sums, n, columns, width, c, c_row, bias, first, rectified);
+  }
+}
+
+/* Exchange the blocks of s by s numbers beside the diagonal. */
+static inline __attribute__((always_inline)) void exchange(vector *r, const int s) {
+  lanes low, high;
+  for (int j = 0; j < LANES; j++) low[j] = j & s ? LANES + j - s : j, high[j] = j & s ? LANES + j : j + s;
+  #pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++)
+    if (!(i & s)) {
+      const vector x = r[i], y = r[i + s];
+      r[i] = __builtin_shuffle(x, y, low), r[i + s] = __builtin_shuffle(x, y, high);
+    }
+}
+
+/* The panel row by row, filled up with zeros. */
+static void pack(const float *b, int64_t b_k, int64_t b_column, int64_t depth, int64_t columns, int64_t width,
+                 float *panel) {
+  for (int64_t v = 0; v < width; v += LANES) {
+    int64_t k = 0;
+    if (b_k == 1 && v + LANES <= columns)
+      for (; k + LANES <= depth; k += LANES) {
+        vector r[LANES];
+        #pragma GCC unroll 16
+        for (int j = 0; j < LANES; j++) r[j] = *(const vector *)(b + (v + j) * b_column + k);
+        exchange(r, 1), exchange(r, 2), exchange(r, 4);
+        if (LANES > 8) exchange(r, 8);
+        #pragma GCC unroll 16
+        for (int j = 0; j < LANES; j++) *(vector *)(panel + (k + j) * width + v) = r[j];
+      }
+    for (; k < depth; k++)
+      for (int64_t j = v; j < v + LANES; j++) panel[k * width + j] = j < columns ? b[k * b_k + j * b_column] : 0;
+  }
+}
+
+/* C = A B, + bias if there is one, rectified if wanted: C (rows, columns) row by row, A (rows, depth) and B (depth,
+   columns) by their strides. A number is the same whatever the threads, each of which makes a block of C. */
+void product(int64_t rows, int64_t columns, int64_t depth, const float *a, int64_t a_row, int64_t a_k, const float *b,
+             int64_t b_k, int64_t b_column, float *c, const float *bias, int rectified) {
+  const int64_t vectors = (columns + LANES - 1) / LANES;
+  const int threads = rows * columns * depth < SMALL ? 1 : omp_get_max_threads();
+  int64_t down_in = 1, least = INT64_MAX;
+  for (int64_t n = 1; n <= threads; n++) {
+    const int64_t high = (rows + n * ROWS - 1) / (n * ROWS), wide = (vectors + threads / n - 1) / (threads / n);
+    if (threads % n == 0 && high * wide < least) least = high * wide, down_in = n;
+  }
+  #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t t = 0; t < threads; t++) {
+    const int64_t across_in = threads / down_in;
+    const int64_t row = rows * (t % down_in) / down_in, end = rows * (t % down_in + 1) / down_in;
+    const int64_t left = vectors * (t / down_in) / across_in, right = vectors * (t / down_in + 1) / across_in;
+    const int64_t panels = (right - left + VECTORS - 1) / VECTORS;
+    float *panel = 0;
+    for (int64_t k = 0; k < depth; k += DEPTH)
+      for (int64_t p = 0; p < panels; p++) {
+        const int64_t from = left + (right - left) * p / panels, to = left + (right - left) * (p + 1) / panels;
+        const int64_t x = from * LANES, width = (to - from) * LANES, own = min(width, columns - x);
+        const int64_t deep = min(DEPTH, depth - k);
+        const float *part = b + k * b_k + x * b_column;
+        int64_t step = b_k;
+        if (b_column != 1 || own < width) {
+          if (!panel) panel = malloc(min(DEPTH, depth) * VECTORS * LANES * sizeof(float));
+          pack(part, b_k, b_column, deep, own, width, panel);
+          part = panel, step = width;
+        }
+        down(end - row, own, to - from, deep, a + row * a_row + k * a_k, a_row, a_k, part, step,
+             c + row * columns + x, columns, bias ? bias + x : 0, !k, rectified && k + deep == depth);
+      }
+    free(panel);
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where numbers are: in the memory of `base`, from `offset` on, by `strides`."""
+
+    base: Node
+    offset: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product a b (+ bias) of float32 matrices, of (rows, columns, depth), perhaps rectified."""
+
+    sizes: tuple[int, int, int]
+    a: Matrix
+    b: Matrix
+    bias: Matrix | None
+    rectified: bool
+
+    @property
+    def factors(self) -> list[Matrix]:
+        return [self.a, self.b, *([self.bias] if self.bias else [])]
+
+
+def can_multiply() -> bool:
+    """Whether products in C are made for this processor."""
+    return torch.backends.cpu.get_cpu_capability() in TILES
+
+
+@cache
+def address() -> int:
+    """Where the function `product` of `TYPE` is. Raises `CompilerError` where it can't be compiled."""
+    lanes, rows, vectors = TILES[torch.backends.cpu.get_cpu_capability()]
+    sizes = f"#define LANES {lanes}\n#define ROWS {rows}\n#define VECTORS {vectors}\n"
+    source = sizes + SOURCE.replace("\nTILES\n", "\n".join(_tiles(rows, vectors)))
+    return ctypes.cast(compiled(source, {"product": ()})["product"], ctypes.c_void_p).value or 0
+
+
+def _tiles(rows: int, vectors: int) -> Iterator[str]:
+    """Tiles of one and of all rows, and of up to so many vectors: no loops but over what is summed, so that all sums
+    are in registers whatever the compiler makes of loops.
+    """
+    heights = (1, rows)
+    for height in heights:
+        for width in range(1, vectors + 1):
+            places = [(i, j) for i in range(height) for j in range(width)]
+            yield f"static void tile_{height}_{width}(int64_t depth, const float *a, int64_t a_row, int64_t a_k,"
+            yield "const float *b, int64_t b_k, float *c, int64_t c_row) {"
+            yield "vector " + ", ".join(f"s{i}_{j} = {{0}}" for i, j in places) + ";"
+            yield "for (int64_t k = 0; k < depth; k++, a += a_k, b += b_k) {"
+            yield "const vector " + ", ".join(f"b{j} = *(const vector *)(b + {j} * LANES)" for j in range(width)) + ";"
+            yield from (f"s{i}_{j} += a[{i} * a_row] * b{j};" for i, j in places)
+            yield "}"
+            yield from (f"*(vector *)(c + {i} * c_row + {j} * LANES) = s{i}_{j};" for i, j in places)
+            yield "}"
+    yield "typedef void tile(int64_t, const float *, int64_t, int64_t, const float *, int64_t, float *, int64_t);"
+    names = ("{" + ", ".join(f"tile_{height}_{width + 1}" for width in range(vectors)) + "}" for height in heights)
+    yield f"static tile *const tiles[2][VECTORS] = {{{', '.join(names)}}};"
