@@ -433,7 +433,7 @@ def test_a_long_run_without_a_compiler_says_so_and_goes_on(
     monkeypatch.setattr(steps, "EAGER_STEPS", 5)
     monkeypatch.setattr(steps, "LONG", 1)
     monkeypatch.setenv("CC", "no-such-compiler")
-    compiling._library.cache_clear()
+    compiling._begun.clear()
     history = train("digits", tmp_path / "run", sets=SMALL, epochs=3).history()
     assert len(history) == 6
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,10 @@ static inline double abs_d(double x) { return fabs(x); }
 """
 
 
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="compiler")
+_begun: dict[str, Future[ctypes.CDLL]] = {}
+
+
 class CompilerError(RuntimeError):
     """Source that can't be compiled here; the message says why, in one line."""
 
@@ -122,7 +126,12 @@ def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, C
     >>> x
     tensor([3.])
     """
-    library = _library(source)
+    begin_compiling(source)
+    try:
+        library = _begun[source].result()
+    except CompilerError:
+        del _begun[source]
+        raise
     found = {}
     for name, types in functions.items():
         found[name] = getattr(library, name)
@@ -130,7 +139,12 @@ def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, C
     return found
 
 
-@cache
+def begin_compiling(source: str) -> None:
+    """Let the compiler make what `compiled` will be asked for, while something else is done."""
+    if source not in _begun:
+        _begun[source] = _THREADS.submit(_library, source)
+
+
 def _library(source: str) -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:

@@ -76,7 +76,7 @@ def evaluate(
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     n, done, totals = len(data), 0, _Totals()
     with seeded(seed), evaluating(model):
-        scorer = model.scorer(samples, memory)
+        scorer = model.scorer(samples, memory, n)
         for x, y in data.blocks():
             scores = scorer(x, y if model.conditional else None)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)

@@ -21,7 +21,8 @@ from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from .compiling import compiled
+from . import products
+from .compiling import begin_compiling, compiled
 from .loops import (
     ELEMENTWISE,
     LOADED,
@@ -61,6 +62,8 @@ def fused(recorded: GraphModule) -> GraphModule:
     turns = list(units.in_turn())
     functions = {turn[0]: _function(turn, units) for turn in turns if units.is_loop(turn[0])}
     names = {unit: f"loops_{i}" for i, unit in enumerate(functions)}
+    if any(function.multiplies for function in functions.values()):
+        begin_compiling(products.source())
     source = "\n".join([TYPE, *(function.source(names[unit]) for unit, function in functions.items())])
     counts = {names[unit]: len(function.pointers) + function.multiplies for unit, function in functions.items()}
     run = compiled(source, {name: [ctypes.c_void_p] * count for name, count in counts.items()})

@@ -28,6 +28,7 @@ TYPE = (
 
 SOURCE = r"""
 #define DEPTH 1024 /* of a panel, so that it stays in the cache */
+#define BLOCK 65536 /* numbers of A that stay in the cache */
 #define SMALL 262144 /* multiplications below which one thread makes a product */
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int32_t lanes __attribute__((vector_size(4 * LANES)));
@@ -107,7 +108,9 @@ void product(int64_t rows, int64_t columns, int64_t depth, const float *a, int64
     const int64_t row = rows * (t % down_in) / down_in, end = rows * (t % down_in + 1) / down_in;
     const int64_t left = vectors * (t / down_in) / across_in, right = vectors * (t / down_in + 1) / across_in;
     const int64_t panels = (right - left + VECTORS - 1) / VECTORS;
+    const int64_t high = min(DEPTH, depth) * 64 < BLOCK ? BLOCK / min(DEPTH, depth) : 64;
     float *panel = 0;
+    for (int64_t top = row; top < end; top += high)
     for (int64_t k = 0; k < depth; k += DEPTH)
       for (int64_t p = 0; p < panels; p++) {
         const int64_t from = left + (right - left) * p / panels, to = left + (right - left) * (p + 1) / panels;
@@ -120,8 +123,8 @@ void product(int64_t rows, int64_t columns, int64_t depth, const float *a, int64
           pack(part, b_k, b_column, deep, own, width, panel);
           part = panel, step = width;
         }
-        down(end - row, own, to - from, deep, a + row * a_row + k * a_k, a_row, a_k, part, step,
-             c + row * columns + x, columns, bias ? bias + x : 0, !k, rectified && k + deep == depth);
+        down(min(high, end - top), own, to - from, deep, a + top * a_row + k * a_k, a_row, a_k, part, step,
+             c + top * columns + x, columns, bias ? bias + x : 0, !k, rectified && k + deep == depth);
       }
     free(panel);
   }
@@ -159,12 +162,16 @@ def can_multiply() -> bool:
 
 
 @cache
-def address() -> int:
-    """Where the function `product` of `TYPE` is. Raises `CompilerError` where it can't be compiled."""
+def source() -> str:
+    """The function `product` of `TYPE` in C, for this processor."""
     lanes, rows, vectors = TILES[torch.backends.cpu.get_cpu_capability()]
     sizes = f"#define LANES {lanes}\n#define ROWS {rows}\n#define VECTORS {vectors}\n"
-    source = sizes + SOURCE.replace("\nTILES\n", "\n".join(_tiles(rows, vectors)))
-    return ctypes.cast(compiled(source, {"product": ()})["product"], ctypes.c_void_p).value or 0
+    return sizes + SOURCE.replace("\nTILES\n", "\n".join(_tiles(rows, vectors)))
+
+
+def address() -> int:
+    """Where that function is. Raises `CompilerError` where it can't be compiled."""
+    return ctypes.cast(compiled(source(), {"product": ()})["product"], ctypes.c_void_p).value or 0
 
 
 def _tiles(rows: int, vectors: int) -> Iterator[str]:

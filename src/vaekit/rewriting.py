@@ -106,6 +106,7 @@ def repack(recorded: GraphModule, often: Collection[Node]) -> None:
             recorded.register_buffer(name, matrix.detach().t().contiguous().t(), persistent=False)
             with recorded.graph.inserting_before(weight):
                 packed[weight.target] = recorded.graph.get_attr(name)
+            packed[weight.target].meta["val"] = without_memory(matrix.t().contiguous().t())
         node.update_arg(1, packed[weight.target])
 
 

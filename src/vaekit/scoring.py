@@ -176,12 +176,15 @@ class Scorer:
     """Scores of batches of data by `trace(x, y, samples)` of a model, from `samples` draws, within `memory` bytes.
 
     Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
-    Python gives; what is drawn is the same. Chunks that can't be recorded are made by Python, which is logged once: the
+    Python gives; what is drawn is the same. It has loops in C once there have been many, or at once where the number of
+    `data` that are to come promises that. Chunks that can't be recorded are made by Python, which is logged once: the
     first of each datum where its posterior has no mean in closed form. The model may not change meanwhile.
     """
 
-    def __init__(self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY) -> None:
-        self.trace, self.model, self.samples, self.memory = trace, model, samples, memory
+    def __init__(
+        self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, data: int = 0
+    ) -> None:
+        self.trace, self.model, self.samples, self.memory, self.data = trace, model, samples, memory, data
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
         self.said = False
@@ -193,6 +196,7 @@ class Scorer:
         rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory)
         blocks = zip(x.split(rows), *([] if y is None else [y.split(rows)]), strict=True)
         draws = chunks(self.samples, chunk)
+        self.many = self.data // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS
         return joined(
             [score((many, self._summed(block, many, not i)) for i, many in enumerate(draws)) for block in blocks]
         )
@@ -205,9 +209,10 @@ class Scorer:
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
+        looped = PYTHON_CHUNKS if self.many else LOOPED_CHUNKS
         if self.alike[kind] == PYTHON_CHUNKS + 1:
             self.recordings[kind] = self._recorded(made, given)
-        elif self.alike[kind] == LOOPED_CHUNKS + 1 and self.recordings[kind] and given[0].device.type == "cpu":
+        if self.alike[kind] == looped + 1 and self.recordings[kind] and given[0].device.type == "cpu":
             self.recordings[kind] = self._recorded(made, given, loops=True) or self.recordings[kind]
         return (self.recordings.get(kind) or made)(*given)
 

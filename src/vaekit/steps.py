@@ -31,7 +31,9 @@ EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
 
 LONG = 3000
-"""Steps of a run for which compiling pays: a quarter of a second, against a quarter of a millisecond a step."""
+"""Steps of a run for which compiling pays: half a second, against half a millisecond a step."""
+SOON = 10
+"""Steps before such a run is recorded: parts may make themselves ready in the first."""
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +52,14 @@ class Step:
 
     After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
     Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Of a run of `LONG`
-    steps in `total` the recording has loops in C, where there is a compiler. Call `refresh` when Python attributes of
-    the model may have changed.
+    steps in `total` it is recorded after `SOON`, with loops in C where there is a compiler. Call `refresh` when Python
+    attributes of the model may have changed.
     """
 
     def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
         self.long = total >= LONG and data.x.device.type == "cpu"
+        self.eager = min(SOON, EAGER_STEPS) if self.long else EAGER_STEPS
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = _schedules(objective)
         self.parameters = list(model.parameters())
@@ -72,7 +75,7 @@ class Step:
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
-        recorded = number >= EAGER_STEPS and len(index) == self.batch_size and self.recordable
+        recorded = number >= self.eager and len(index) == self.batch_size and self.recordable
         before = python_state(self.advancing) if recorded else []
         for module in self.advancing:
             module.advance(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,7 +17,7 @@ from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure, short
 CLASSES = 20
 """Classes, at most, that are named in a map."""
 FEW = 2000
-"""Points that t-SNE lays out in 500 steps."""
+"""Points that t-SNE lays out in 400 steps."""
 BARS = 100
 """Latent dimensions, at most, that get a bar."""
 MARKERS = "o^sDvP"
@@ -42,9 +43,9 @@ def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
         return z[:, :2]
     from sklearn.manifold import TSNE
 
-    # Few points keep their neighbours as well after half of the steps that scikit-learn takes.
-    steps = 500 if n <= FEW else 1000
-    return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), max_iter=steps, random_state=seed).fit_transform(z)
+    # Few points keep their neighbours as well after fewer steps than scikit-learn takes, and by coarser sums of far ones.
+    quick: dict[str, Any] = {"max_iter": 400, "angle": 0.8} if n <= FEW else {"max_iter": 1000}
+    return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed, **quick).fit_transform(z)
 
 
 def latent_map(
