@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.transforms import IdentityTransform
 from numpy.typing import ArrayLike
 
 from .style import DPI, LIGHT, WIDTH, Drawing, Theme, short
@@ -156,6 +159,19 @@ class _Spacing:
         return i * (self.size + self.gap) + (i // self.group * self.gap if self.group > 1 else 0)
 
 
+class _Pixels(AxesImage):
+    """An image that is copied where it takes as many pixels as it has: scaled by one it would take four times as long,
+    and neighbours would be blended, if by less than a byte's step.
+    """
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
+        pixels, place = self.get_array(), self.get_window_extent(renderer)
+        if unsampled or magnification != 1 or (round(place.height), round(place.width)) != pixels.shape[:2]:
+            return super().make_image(renderer, magnification, unsampled)
+        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+        return np.concatenate([pixels, opaque], 2)[::-1], round(place.x0), round(place.y0), IdentityTransform()
+
+
 def _mosaic(
     rows: Sequence[np.ndarray],
     theme: Theme,
@@ -196,8 +212,10 @@ def _mosaic(
     # A hundredth more than whole pixels: matplotlib rounds down, and 57 / 200 * 200 is below 57.
     figure = Drawing(figsize=((whole[0] + 0.01) / DPI, (whole[1] + 0.01) / DPI), facecolor=theme.background)
     axes = figure.add_axes((margin / whole[0], 0, width / whole[0], height / whole[1]))
-    # Pixel for pixel matplotlib's own choice would blend neighbours, if by less than a byte's step.
-    axes.imshow(canvas, aspect="auto", interpolation="nearest" if inch == DPI else "auto")
+    image = _Pixels(axes, interpolation="nearest" if inch == DPI else "auto", resample=True)
+    image.set_data(canvas)
+    image.set_extent(image.get_extent())
+    axes.add_image(image)
     axes.set_axis_off()
     for name, top in zip(names, tops, strict=False):
         x, y = (margin - 0.1 * DPI) / whole[0], (1 - (top + tile_height / 2) / canvas.shape[0]) * height / whole[1]
