@@ -97,10 +97,11 @@ void product(int64_t rows, int64_t columns, int64_t depth, const float *a, int64
              int64_t b_k, int64_t b_column, float *c, const float *bias, int rectified) {
   const int64_t vectors = (columns + LANES - 1) / LANES;
   const int threads = rows * columns * depth < SMALL ? 1 : omp_get_max_threads();
+  const int64_t packing = b_column != 1 ? 14 : 8; /* what a row of B takes, in rows of A */
   int64_t down_in = 1, least = INT64_MAX;
   for (int64_t n = 1; n <= threads; n++) {
-    const int64_t high = (rows + n * ROWS - 1) / (n * ROWS), wide = (vectors + threads / n - 1) / (threads / n);
-    if (threads % n == 0 && high * wide < least) least = high * wide, down_in = n;
+    const int64_t high = (rows + n * ROWS - 1) / (n * ROWS) * ROWS, wide = (vectors + threads / n - 1) / (threads / n);
+    if (threads % n == 0 && (high + packing) * wide < least) least = (high + packing) * wide, down_in = n;
   }
   #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t t = 0; t < threads; t++) {
