@@ -18,12 +18,13 @@ from vaekit import history
 from vaekit.datasets import load
 from vaekit.errors import RunError
 from vaekit.folders import CONTENTS, claim
+from vaekit.looking import Look
 from vaekit.objectives import ELBO
 from vaekit.recipes import RECIPES
 from vaekit.runs import Run, _class_of, fingerprint, load_run, train
 from vaekit.spec import Spec, parse_toml
 from vaekit.targets import resolve
-from vaekit.training import Epoch, look
+from vaekit.training import Epoch
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_early_stopping_gives_the_best_of_the_past_that_is_kept(tmp_path: Path) 
     cut = train(out=tmp_path / "cut", resume=True, epochs=4)
     best = min(record.terms["loss"] for record in cut.history() if record.split == "valid")
     data = cut.data("valid")
-    assert look(cut.model, data, ELBO(), 100)["loss"] == pytest.approx(best, rel=1e-6)
+    assert Look(cut.model, data, ELBO(), 100)()["loss"] == pytest.approx(best, rel=1e-6)
     assert [r.terms["loss"] for r in cut.history()] == [r.terms["loss"] for r in whole.history()]
     assert equal(weights(cut.model), weights(whole.model))
 

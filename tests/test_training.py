@@ -16,12 +16,13 @@ from vaekit import history
 from vaekit.checkpoint import load_tensors
 from vaekit.errors import NonFiniteError
 from vaekit.evaluation import evaluate
+from vaekit.looking import Look
 from vaekit.objectives import Loss
 from vaekit.parts import PARTS
 from vaekit.runs import load_run, train
 from vaekit.schedules import Cosine
 from vaekit.trace import Trace
-from vaekit.training import Epoch, look, optimize
+from vaekit.training import Epoch, optimize
 
 SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another order
 
@@ -36,7 +37,7 @@ def fitted(p: Pieces, **options: Any) -> list[Epoch]:
 
 
 def bound(p: Pieces) -> float:
-    return look(p.model, p.valid, p.objective, 100)["loss"]
+    return Look(p.model, p.valid, p.objective, 100)()["loss"]
 
 
 # -- the loop does what it says ----------------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def test_early_stopping_stops_after_its_patience_and_restores_the_best_weights(
     assert len(losses) < 40
     assert int(np.argmin(losses)) == len(losses) - 3
     p = pieces(*STOPPING)
-    assert look(run.model, p.valid, p.objective, 100) == pytest.approx(
+    assert Look(run.model, p.valid, p.objective, 100)() == pytest.approx(
         run.history()[2 * len(losses) - 5].terms, rel=1e-12
     )
     assert equal(weights(run.model), load_tensors(tmp_path / "run/checkpoints/best.safetensors"))

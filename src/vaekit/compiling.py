@@ -127,11 +127,7 @@ def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, C
     tensor([3.])
     """
     begin_compiling(source)
-    try:
-        library = _begun[source].result()
-    except CompilerError:
-        del _begun[source]
-        raise
+    library = _begun[source].result()
     found = {}
     for name, types in functions.items():
         found[name] = getattr(library, name)
@@ -141,7 +137,8 @@ def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, C
 
 def begin_compiling(source: str) -> None:
     """Let the compiler make what `compiled` will be asked for, while something else is done."""
-    if source not in _begun:
+    begun = _begun.get(source)
+    if begun is None or (begun.done() and begun.exception()):
         _begun[source] = _THREADS.submit(_library, source)
 
 

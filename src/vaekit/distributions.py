@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import (
@@ -420,6 +421,11 @@ def mean(dist: Distribution) -> Tensor:
     except NotImplementedError:
         with seeded(0), torch.no_grad():
             return torch.stack([dist.sample(torch.Size((DRAWS,))).mean(0) for _ in range(256 // DRAWS)]).mean(0)
+
+
+def stream(seed: int, epoch: int) -> int:
+    """The seed of one epoch's random stream (-1: that of the looks), unrelated between epochs and seeds."""
+    return int(np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager

@@ -364,30 +364,28 @@ def _copies(node: Node) -> list[tuple[Node, Place, Place]] | None:
 def _product(node: Node) -> Product | None:
     """The product of float32 matrices that an operation makes."""
     bias: Any = None
-    rectified = False
+    then: Any = "none"
     if node.target is LINEAR:
         x, weight, bias, then, *others = node.args
         if then not in ("none", "relu") or others != [[], ""]:
             return None
-        rectified = then == "relu"
     elif node.target is aten.mm.default:
         x, weight = node.args
     elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
         bias, x, weight = node.args
     else:
         return None
-    a, b = _matrix(x, 2), _matrix(weight, 2)
-    added = _matrix(bias, 1) if bias is not None else None
-    value = _described(node)
+    a, b, value = _matrix(x, 2), _matrix(weight, 2), _described(node)
     if a is None or b is None or value is None or not value.is_contiguous() or not value.numel():
         return None
     rows, columns = value.shape
     depth = value_of(cast(Node, x)).shape[1]
-    if node.target is LINEAR:
-        b = replace(b, strides=b.strides[::-1])
-    if not depth or bias is not None and (added is None or value_of(bias).shape != (columns,) or added.strides != (1,)):
+    added = _matrix(bias, 1) if bias is not None else None
+    if not depth or (bias is not None and not (added and added.strides == (1,) and value_of(bias).numel() == columns)):
         return None
-    return Product((rows, columns, depth), a, b, added, rectified)
+    if node.target is LINEAR:  # which takes the weight of a layer as it is: output by output
+        b = replace(b, strides=b.strides[::-1])
+    return Product((rows, columns, depth), a, b, added, then == "relu")
 
 
 def _matrix(node: Any, dimensions: int) -> Matrix | None:

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch.fx import Node
@@ -163,16 +164,17 @@ def can_multiply() -> bool:
 
 
 @cache
-def source() -> str:
-    """The function `product` of `TYPE` in C, for this processor."""
-    lanes, rows, vectors = TILES[torch.backends.cpu.get_cpu_capability()]
+def source(processor: str | None = None) -> str:
+    """The function `product` of `TYPE` in C, for this processor or another of `TILES`."""
+    lanes, rows, vectors = TILES[processor or torch.backends.cpu.get_cpu_capability()]
     sizes = f"#define LANES {lanes}\n#define ROWS {rows}\n#define VECTORS {vectors}\n"
     return sizes + SOURCE.replace("\nTILES\n", "\n".join(_tiles(rows, vectors)))
 
 
 def address() -> int:
     """Where that function is. Raises `CompilerError` where it can't be compiled."""
-    return ctypes.cast(compiled(source(), {"product": ()})["product"], ctypes.c_void_p).value or 0
+    function: Any = compiled(source(), {"product": ()})["product"]
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _tiles(rows: int, vectors: int) -> Iterator[str]:

@@ -177,11 +177,8 @@ class Step:
                     buffer.copy_(value)
         if self._constants() != self.state:
             raise NotCapturableError("it changes Python attributes")
-        tolerance = 0.1 if self.model.precision == torch.bfloat16 else 0.01
-        for taken, replayed in zip(*found, strict=True):
-            apart = float((taken - replayed).norm())
-            if not apart <= tolerance * float(taken.norm()) + 1e-6:
-                raise NotCapturableError("taken again, the step gives other numbers")
+        taken, replayed = found
+        check_alike(taken, replayed, self.model.precision)
 
     @torch.no_grad()
     def _replay(self, index: Tensor, progress: float) -> Terms:
@@ -194,6 +191,15 @@ class Step:
         scheduled = zip(self.schedules, now[1:], strict=True)
         numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
         return Terms(self.terms.names, values, numbers)
+
+
+def check_alike(taken: Sequence[Tensor], replayed: Sequence[Tensor], precision: torch.dtype | None) -> None:
+    """Raise `NotCapturableError` where a recording gives other numbers than Python."""
+    tolerance = 0.1 if precision == torch.bfloat16 else 0.01
+    for one, other in zip(taken, replayed, strict=True):
+        apart = float((one - other).norm())
+        if not apart <= tolerance * float(one.norm()) + 1e-6:
+            raise NotCapturableError("taken again, it gives other numbers")
 
 
 def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None) -> Trace:

@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.backends import cudnn
 
+from . import looking
 from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
 from .devices import threads, worthwhile_threads
-from .distributions import seeded
+from .distributions import seeded, stream
 from .errors import NonFiniteError
+from .looking import Look
 from .meter import Meter
 from .models import VAE
-from .networks import evaluating
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
-from .steps import Step, terms_of, traced
+from .steps import Step
 from .updating import Update
 
 BATCH_SIZE = 128
@@ -35,8 +35,6 @@ BATCH_SIZE = 128
 POLL_SECONDS = 0.25
 FITTED_ROWS = 20_000
 """Training data, at most, whose codes a part is fitted to."""
-LOOK_ROWS = 500
-"""Rows at a time where no gradient is needed, if that is no more than four training batches take."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,13 @@ def optimize(
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
     take = Step(model, objective, train, batch_size, total)
     update = Update(optimizer, take.long)
+    scored, look = average or model, None
+    if held_out is not None:
+        look = Look(scored, held_out, objective, batch_size, seed=options.seed, epochs=options.epochs)
     with _computing(models, options.precision):
         while state.epoch < options.epochs and not _stale(state, options):
             started, polled = time.perf_counter(), time.perf_counter()
-            with threads(number), cudnn.flags(deterministic=True), seeded(_stream(options.seed, state.epoch)):
+            with threads(number), cudnn.flags(deterministic=True), seeded(stream(options.seed, state.epoch)):
                 _fit_priors(models, train, state.epoch, options.epochs, options.seed)
                 meter = Meter(device)
                 take.refresh()
@@ -165,11 +166,10 @@ def optimize(
                         f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}"
                     )
                 state.epoch += 1
-                scored = average or model
                 records = [Epoch(state.epoch, state.step, "train", averages, time.perf_counter() - started, n)]
-                if held_out is not None:
+                if look is not None and held_out is not None:
                     looked = time.perf_counter()
-                    averages = look(scored, held_out, objective, batch_size, seed=options.seed)
+                    averages = look(state.epoch)
                     seconds = time.perf_counter() - looked
                     records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
                 for each in records:
@@ -211,7 +211,7 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
         if before == passed:
             continue
         rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
-        for index in rows.split(LOOK_ROWS):
+        for index in rows.split(looking.ROWS):
             x, y = train.batch(index)
             codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
         prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
@@ -235,20 +235,6 @@ def _computing(models: Mapping[str, nn.Module], precision: str) -> Iterator[None
 
 
 @torch.no_grad()
-def look(model: VAE, data: TensorSplit, objective: Objective, batch_size: int, seed: int = 0) -> dict[str, float]:
-    """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time."""
-    meter = Meter(data.x.device)
-    rows = max(batch_size, min(LOOK_ROWS, 4 * batch_size))
-    with evaluating(model), seeded(_stream(seed, -1)):
-        for block, labels in data.blocks():
-            for start in range(0, len(block), rows):
-                x = block[start : start + rows]
-                y = None if labels is None else labels[start : start + rows]
-                meter.add(terms_of(objective(traced(model, objective, x, y), 1.0)), len(x))
-    return meter.averages()
-
-
-@torch.no_grad()
 def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
@@ -257,8 +243,3 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 def _stale(state: State, options: TrainingSpec) -> bool:
     return bool(options.early_stopping) and state.epoch - state.best_epoch >= (options.early_stopping or 0)
-
-
-def _stream(seed: int, epoch: int) -> int:
-    """The seed of one epoch's random stream (-1: that of the looks), unrelated between epochs and seeds."""
-    return int(np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)[0] >> 1)

@@ -165,7 +165,8 @@ class _Pixels(AxesImage):
     """
 
     def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
-        pixels, place = self.get_array(), self.get_window_extent(renderer)
+        pixels: Any = self.get_array()
+        place = self.get_window_extent(renderer)
         if unsampled or magnification != 1 or (round(place.height), round(place.width)) != pixels.shape[:2]:
             return super().make_image(renderer, magnification, unsampled)
         opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)

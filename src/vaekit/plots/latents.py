@@ -43,7 +43,7 @@ def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
         return z[:, :2]
     from sklearn.manifold import TSNE
 
-    # Few points keep their neighbours as well after fewer steps than scikit-learn takes, and by coarser sums of far ones.
+    # Few points keep their neighbours as well after fewer steps than are usual, and with coarser sums of far ones.
     quick: dict[str, Any] = {"max_iter": 400, "angle": 0.8} if n <= FEW else {"max_iter": 1000}
     return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed, **quick).fit_transform(z)
 
