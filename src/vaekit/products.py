@@ -29,10 +29,10 @@ TYPE = (
 
 SOURCE = r"""
 #define DEPTH 1024 /* of a panel, so that it stays in the cache */
-#define BLOCK 65536 /* numbers of A that stay in the cache */
+#define BLOCK 131072 /* numbers of A that stay in the cache */
 #define SMALL 262144 /* multiplications below which one thread makes a product */
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t places __attribute__((vector_size(4 * LANES)));
 
 TILES
 
@@ -54,22 +54,11 @@ static void down(int64_t rows, int64_t columns, int64_t vectors, int64_t depth, 
   const int64_t width = vectors * LANES;
   const int whole = first && !bias && !rectified && columns == width;
   for (int64_t i = 0, n; i < rows; i += n, a += n * a_row, c += n * c_row) {
-    n = rows - i < ROWS ? 1 : ROWS;
-    tiles[n > 1][vectors - 1](depth, a, a_row, a_k, b, b_k, whole ? c : sums, whole ? c_row : width);
+    const int high = rows - i >= ROWS ? 2 : rows - i >= ROWS / 2 ? 1 : 0;
+    n = heights[high];
+    tiles[high][vectors - 1](depth, a, a_row, a_k, b, b_k, whole ? c : sums, whole ? c_row : width);
     if (!whole) finish(sums, n, columns, width, c, c_row, bias, first, rectified);
   }
-}
-
-/* Exchange the blocks of s by s numbers beside the diagonal. */
-static inline __attribute__((always_inline)) void exchange(vector *r, const int s) {
-  lanes low, high;
-  for (int j = 0; j < LANES; j++) low[j] = j & s ? LANES + j - s : j, high[j] = j & s ? LANES + j : j + s;
-  #pragma GCC unroll 16
-  for (int i = 0; i < LANES; i++)
-    if (!(i & s)) {
-      const vector x = r[i], y = r[i + s];
-      r[i] = __builtin_shuffle(x, y, low), r[i + s] = __builtin_shuffle(x, y, high);
-    }
 }
 
 /* The panel row by row, filled up with zeros. */
@@ -78,15 +67,8 @@ static void pack(const float *b, int64_t b_k, int64_t b_column, int64_t depth, i
   for (int64_t v = 0; v < width; v += LANES) {
     int64_t k = 0;
     if (b_k == 1 && v + LANES <= columns)
-      for (; k + LANES <= depth; k += LANES) {
-        vector r[LANES];
-        #pragma GCC unroll 16
-        for (int j = 0; j < LANES; j++) r[j] = *(const vector *)(b + (v + j) * b_column + k);
-        exchange(r, 1), exchange(r, 2), exchange(r, 4);
-        if (LANES > 8) exchange(r, 8);
-        #pragma GCC unroll 16
-        for (int j = 0; j < LANES; j++) *(vector *)(panel + (k + j) * width + v) = r[j];
-      }
+      for (; k + LANES <= depth; k += LANES)
+        turn(b + v * b_column + k, b_column, panel + k * width + v, width);
     for (; k < depth; k++)
       for (int64_t j = v; j < v + LANES; j++) panel[k * width + j] = j < columns ? b[k * b_k + j * b_column] : 0;
   }
@@ -110,7 +92,7 @@ void product(int64_t rows, int64_t columns, int64_t depth, const float *a, int64
     const int64_t row = rows * (t % down_in) / down_in, end = rows * (t % down_in + 1) / down_in;
     const int64_t left = vectors * (t / down_in) / across_in, right = vectors * (t / down_in + 1) / across_in;
     const int64_t panels = (right - left + VECTORS - 1) / VECTORS;
-    const int64_t high = min(DEPTH, depth) * 64 < BLOCK ? BLOCK / min(DEPTH, depth) : 64;
+    const int64_t high = BLOCK / min(DEPTH, depth) / ROWS * ROWS;
     float *panel = 0;
     for (int64_t top = row; top < end; top += high)
     for (int64_t k = 0; k < depth; k += DEPTH)
@@ -168,7 +150,7 @@ def source(processor: str | None = None) -> str:
     """The function `product` of `TYPE` in C, for this processor or another of `TILES`."""
     lanes, rows, vectors = TILES[processor or torch.backends.cpu.get_cpu_capability()]
     sizes = f"#define LANES {lanes}\n#define ROWS {rows}\n#define VECTORS {vectors}\n"
-    return sizes + SOURCE.replace("\nTILES\n", "\n".join(_tiles(rows, vectors)))
+    return sizes + SOURCE.replace("\nTILES\n", "\n".join([*_tiles(rows, vectors), *_turn(lanes)]))
 
 
 def address() -> int:
@@ -178,10 +160,10 @@ def address() -> int:
 
 
 def _tiles(rows: int, vectors: int) -> Iterator[str]:
-    """Tiles of one and of all rows, and of up to so many vectors: no loops but over what is summed, so that all sums
-    are in registers whatever the compiler makes of loops.
+    """Tiles of one row, half of all and all, and of up to so many vectors: no loops but over what is summed, so that all
+    sums are in registers whatever the compiler makes of loops.
     """
-    heights = (1, rows)
+    heights = (1, rows // 2, rows)
     for height in heights:
         for width in range(1, vectors + 1):
             places = [(i, j) for i in range(height) for j in range(width)]
@@ -196,4 +178,26 @@ def _tiles(rows: int, vectors: int) -> Iterator[str]:
             yield "}"
     yield "typedef void tile(int64_t, const float *, int64_t, int64_t, const float *, int64_t, float *, int64_t);"
     names = ("{" + ", ".join(f"tile_{height}_{width + 1}" for width in range(vectors)) + "}" for height in heights)
-    yield f"static tile *const tiles[2][VECTORS] = {{{', '.join(names)}}};"
+    yield f"static tile *const tiles[3][VECTORS] = {{{', '.join(names)}}};"
+    yield f"static const int64_t heights[3] = {{{', '.join(map(str, heights))}}};"
+
+
+def _turn(lanes: int) -> Iterator[str]:
+    """As many rows as a register has numbers become columns: blocks beside the diagonal change places, of one number,
+    of two by two, and so on.
+    """
+    yield "static void turn(const float *from, int64_t from_row, float *to, int64_t to_row) {"
+    yield "vector " + ", ".join(f"r{i} = *(const vector *)(from + {i} * from_row)" for i in range(lanes)) + ", x;"
+    size = 1
+    while size < lanes:
+        low = [lanes + j - size if j & size else j for j in range(lanes)]
+        high = [lanes + j if j & size else j + size for j in range(lanes)]
+        for name, chosen in (("low", low), ("high", high)):
+            yield f"const places {name}{size} = {{{', '.join(map(str, chosen))}}};"
+        for i in (i for i in range(lanes) if not i & size):
+            one, other = f"r{i}", f"r{i + size}"
+            yield f"x = {one}; {one} = __builtin_shuffle(x, {other}, low{size});"
+            yield f"{other} = __builtin_shuffle(x, {other}, high{size});"
+        size *= 2
+    yield from (f"*(vector *)(to + {i} * to_row) = r{i};" for i in range(lanes))
+    yield "}"
