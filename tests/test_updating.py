@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from typing import Any
 
@@ -84,3 +85,19 @@ def test_gradients_that_lie_otherwise_or_come_later_are_torchs() -> None:
 )
 def test_other_optimizers_stay_as_they_are(optimizer: Any) -> None:
     assert Update(optimizer(weights()), long=True).adam is None
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only these are told to")
+def test_means_of_gradients_that_vanished_become_zeros_and_nothing_else_does() -> None:
+    (weight,) = ones = [nn.Parameter(torch.ones(40_000))]
+    optimizer = Adam(ones, fused=True)
+    update = Update(optimizer, long=True)
+    weight.grad = torch.ones_like(weight)
+    for _ in range(900):
+        update()
+        weight.grad = torch.zeros_like(weight)
+    mean, square = (optimizer.state[weight][name] for name in ("exp_avg", "exp_avg_sq"))
+    assert not mean.any(), "0.9 to the power of 900 is below the normal numbers"
+    assert bool((square > 0).all())
+    tiny = torch.full((40_000,), 1e-39)  # large enough for all threads to have their share
+    assert bool((tiny * 0.5 > 0).all()), "outside of it they are what they were"

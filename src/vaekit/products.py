@@ -160,7 +160,7 @@ def address() -> int:
 
 
 def _tiles(rows: int, vectors: int) -> Iterator[str]:
-    """Tiles of one row, half of all and all, and of up to so many vectors: no loops but over what is summed, so that all
+    """Tiles of one row, half of all and all, and of up to so many vectors: no loops but over what is summed, so that
     sums are in registers whatever the compiler makes of loops.
     """
     heights = (1, rows // 2, rows)

@@ -16,6 +16,21 @@ from .compiling import CompilerError, compiled
 log = logging.getLogger(__name__)
 
 SOURCE = r"""
+/* Numbers below the normal ones, as zeros: the mean of gradients that have become zero halves every seven steps, and is
+   one of these for good after seven hundred. They take the processor several times as long. */
+#ifdef __SSE__
+#include <xmmintrin.h>
+static unsigned flush_denormals(void) {
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  return before;
+}
+static void stop_flushing(unsigned before) { _mm_setcsr(before); }
+#else
+static unsigned flush_denormals(void) { return 0; }
+static void stop_flushing(unsigned before) {}
+#endif
+
 /* Kingma & Ba 2015, algorithm 1, of `count` tensors; decay as there or, if `apart`, as in Loshchilov & Hutter 2019. */
 void adam(int64_t count, const int64_t *size, float **p, float **g, float **m, float **v, float **step,
           double rate, double beta1, double beta2, double eps, double decay, int64_t apart) {
@@ -27,13 +42,18 @@ void adam(int64_t count, const int64_t *size, float **p, float **g, float **m, f
     step[k][0] += 1;
     const float by = rate / (1 - pow(beta1, step[k][0])), root = sqrt(1 - pow(beta2, step[k][0]));
     const int64_t n = size[k];
-    #pragma omp parallel for simd schedule(static) if (n >= 16384)
-    for (int64_t i = 0; i < n; i++) {
-      const float weight = pk[i] * in_weight, gradient = gk[i] + in_gradient * pk[i];
-      const float mean = mk[i] + own * (gradient - mk[i]), square = kept2 * vk[i] + own2 * gradient * gradient;
-      mk[i] = mean;
-      vk[i] = square;
-      pk[i] = weight - by * mean / (sqrtf(square) / root + e);
+    #pragma omp parallel if (n >= 16384)
+    {
+      const unsigned before = flush_denormals();
+      #pragma omp for simd schedule(static)
+      for (int64_t i = 0; i < n; i++) {
+        const float weight = pk[i] * in_weight, gradient = gk[i] + in_gradient * pk[i];
+        const float mean = mk[i] + own * (gradient - mk[i]), square = kept2 * vk[i] + own2 * gradient * gradient;
+        mk[i] = mean;
+        vk[i] = square;
+        pk[i] = weight - by * mean / (sqrtf(square) / root + e);
+      }
+      stop_flushing(before);
     }
   }
 }
