@@ -209,10 +209,11 @@ class Scorer:
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
-        looped = PYTHON_CHUNKS if self.many else LOOPED_CHUNKS
+        on_cpu = given[0].device.type == "cpu"
         if self.alike[kind] == PYTHON_CHUNKS + 1:
-            self.recordings[kind] = self._recorded(made, given)
-        if self.alike[kind] == looped + 1 and self.recordings[kind] and given[0].device.type == "cpu":
+            looped = self._recorded(made, given, loops=True) if self.many and on_cpu else None
+            self.recordings[kind] = looped or self._recorded(made, given)
+        elif self.alike[kind] == LOOPED_CHUNKS + 1 and not self.many and self.recordings[kind] and on_cpu:
             self.recordings[kind] = self._recorded(made, given, loops=True) or self.recordings[kind]
         return (self.recordings.get(kind) or made)(*given)
 
