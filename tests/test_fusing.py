@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import signal
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -345,3 +350,31 @@ def test_large_sums_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusing, "LARGEST_SUM", 10)
     assert left(loops_of(lambda x: [x.exp().sum()], torch.ones(11))) == ["aten.sum.default"]
     assert left(loops_of(lambda x: [x.exp().sum()], torch.ones(10))) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_fork_can_compile() -> None:
+    compiled("void before(void) {}", {"before": []})
+    child = os.fork()
+    if not child:
+        compiled("void after(void) {}", {"after": []})["after"]()
+        os._exit(7)
+    for _ in range(300):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended, "it waits for ever"
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_what_was_begun_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "double half(double x) { return x / 2; }"
+    compiling.begin_compiling(source)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    compiling.begin_compiling(source)
+    assert compiling.address_of(source, "half")
+    assert not list(Path(tempfile.gettempdir()).glob(f"vaekit-*/{compiling.MADE}"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit import products
+from vaekit import fusing, loops, products
 from vaekit.capture import capture
 from vaekit.compiling import compiled
 from vaekit.devices import threads
@@ -32,7 +32,7 @@ KINDS += [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
 
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None, *, rectified: bool = False, processor: str) -> Tensor:
     """The product by the function in C itself."""
-    product = compiled(products.source(processor), {"product": KINDS})["product"]
+    product = compiled(products.product_source(processor), {"product": KINDS})["product"]
     c = torch.full((a.shape[0], b.shape[1]), torch.nan)
     product(
         a.shape[0],
@@ -106,11 +106,21 @@ def test_what_is_no_number_stays_in_its_row_and_column(processor: str) -> None:
     assert int(found.isfinite().sum()) == 19 * 49
 
 
+def test_what_is_no_number_stays_it_in_a_rectified_layer() -> None:
+    x, w = torch.randn(32, 40), torch.randn(24, 40)
+    x[3, 4] = torch.nan
+    recorded = capture(lambda x, w: [F.linear(x, w).relu() * 2], [x, w])
+    for made in (fused(recorded), recorded):
+        torch.testing.assert_close(
+            ready(made)(x, w)[0], F.linear(x, w).relu() * 2, equal_nan=True, rtol=1e-4, atol=1e-4
+        )
+
+
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "a product": lambda x, w, b: x @ w.t(),
     "a layer": lambda x, w, b: F.linear(x, w, b),
     "a rectified layer": lambda x, w, b: F.linear(x, w, b).relu(),
-    "of many rows, by one of few columns": lambda x, w, b: x @ w[:3].t(),
+    "of few columns": lambda x, w, b: x @ w[:17].t(),
     "of a part": lambda x, w, b: x[2:, 1:] @ w[:, 1:].t(),
     "of a transpose": lambda x, w, b: x.t() @ x + 1,
     "of what a loop makes": lambda x, w, b: (2 * x.exp()) @ (w + 1).t() + b,
@@ -139,6 +149,32 @@ def test_products_among_loops_give_what_torch_gives(name: str) -> None:
     for wanted, one, other in zip(map(torch.detach, function(*given)), found, again, strict=True):
         torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-6 * float(wanted.abs().max()))
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("shapes", [((64, 3), (9, 3)), ((64, 40), (3, 40)), ((1, 400), (400, 400))])
+def test_a_library_makes_products_that_it_makes_faster(shapes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    x, w = (torch.randn(shape) for shape in shapes)
+    made = ready(fused(capture(lambda x, w: [2 * F.linear(x, w)], [x, w])))
+    assert any("linear" in str(node.target) or "mm" in str(node.target) for node in made.graph.nodes)
+    torch.testing.assert_close(made(x, w)[0], 2 * F.linear(x, w), rtol=1e-4, atol=1e-4)
+
+
+def test_a_compiler_that_cannot_make_products_makes_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusing, "product_source", lambda: "nothing that is C")
+    monkeypatch.setattr(loops, "product_source", lambda: "nothing that is C")
+    x, w = torch.randn(32, 40), torch.randn(24, 40)
+    made = ready(fused(capture(lambda x, w: [F.linear(x, w).exp() + 1], [x, w])))
+    called = [str(node.target) for node in made.graph.nodes]
+    assert any("linear" in each or "mm" in each for each in called)
+    assert not any("exp" in each for each in called)
+    torch.testing.assert_close(made(x, w)[0], F.linear(x, w).exp() + 1)
+
+
+def test_a_bias_with_gaps_is_added_as_it_is() -> None:
+    x, w = torch.randn(32, 40), torch.randn(40, 40)
+    recorded = capture(lambda x, w: [torch.addmm(w[:, 3], x, w.t()) * 2], [x, w])
+    for made in (fused(recorded), recorded):
+        torch.testing.assert_close(ready(made)(x, w)[0], torch.addmm(w[:, 3], x, w.t()) * 2)
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])

@@ -419,6 +419,7 @@ def test_a_part_with_advance_is_told_the_progress() -> None:
 @pytest.mark.parametrize("long", [1, 10**9])
 def test_recorded_runs_resume_exactly(long: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "SOON", 5)
     monkeypatch.setattr(steps, "LONG", long)
     sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9"]
     train("digits", tmp_path / "whole", sets=sets, epochs=4)
@@ -431,9 +432,10 @@ def test_a_long_run_without_a_compiler_says_so_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "SOON", 5)
     monkeypatch.setattr(steps, "LONG", 1)
     monkeypatch.setenv("CC", "no-such-compiler")
-    compiling._begun.clear()
+    compiling._libraries.clear()
     history = train("digits", tmp_path / "run", sets=SMALL, epochs=3).history()
     assert len(history) == 6
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
@@ -470,6 +472,7 @@ def test_a_recorded_run_has_the_losses_of_one_as_python(
     losses = []
     for eager, long in ((10**9, 10**9), (0, 10**9), (0, 1))[: 2 + COMPILER]:
         monkeypatch.setattr(steps, "EAGER_STEPS", eager)
+        monkeypatch.setattr(steps, "SOON", eager)
         monkeypatch.setattr(steps, "LONG", long)
         history = train("digits", tmp_path / f"{eager}-{long}", sets=[*SMALL, *sets], epochs=3).history()
         losses.append([record.terms["loss"] for record in history])

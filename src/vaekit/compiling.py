@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ FLAGS = (
 """No `-ffast-math`: a loss that is no number must stay one, and it would change how the whole process rounds."""
 OPENMP = "libgomp.so.1"
 """The library of threads that gcc's programs ask for: the one that torch has loaded by then, if that has this name."""
+MADE = "loops.so"
 SECONDS = 60
 """A compiler that takes longer is stopped."""
 
@@ -106,12 +107,40 @@ static inline double abs_d(double x) { return fabs(x); }
 """
 
 
-_THREADS = ThreadPoolExecutor(2, thread_name_prefix="compiler")
-_begun: dict[str, Future[ctypes.CDLL]] = {}
-
-
 class CompilerError(RuntimeError):
     """Source that can't be compiled here; the message says why, in one line."""
+
+
+@dataclass
+class _Compilation:
+    """A compiler at work, in a folder that goes with it."""
+
+    compiler: str
+    process: subprocess.Popen[str]
+    folder: tempfile.TemporaryDirectory[str]
+
+    def library(self) -> ctypes.CDLL:
+        """What it has made, once it is done."""
+        with self.folder as folder:
+            try:
+                said = self.process.communicate(timeout=SECONDS)[1]
+            except BaseException as error:
+                self.process.kill()
+                self.process.communicate()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise CompilerError(f"{self.compiler} took more than {SECONDS} s") from error
+                raise
+            if self.process.returncode:
+                lines = [line for line in said.splitlines() if "error" in line] or ["it failed"]
+                raise CompilerError(f"{self.compiler}: {lines[0].strip()}")
+            try:
+                return ctypes.CDLL(str(Path(folder) / MADE))
+            except OSError as error:
+                raise CompilerError(str(error)) from error
+
+
+_begun: dict[str, _Compilation] = {}
+_libraries: dict[str, ctypes.CDLL] = {}
 
 
 def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, Callable[..., None]]:
@@ -126,40 +155,39 @@ def compiled(source: str, functions: Mapping[str, Sequence[Any]]) -> dict[str, C
     >>> x
     tensor([3.])
     """
-    begin_compiling(source)
-    library = _begun[source].result()
-    found = {}
+    found: dict[str, Any] = {name: _library(source)[name] for name in functions}
     for name, types in functions.items():
-        found[name] = getattr(library, name)
         found[name].argtypes, found[name].restype = list(types), None
     return found
 
 
+def address_of(source: str, name: str) -> int:
+    """Where a function of C `source` is, for others to call it. Raises `CompilerError` as `compiled` does."""
+    return ctypes.cast(_library(source)[name], ctypes.c_void_p).value or 0
+
+
 def begin_compiling(source: str) -> None:
-    """Let the compiler make what `compiled` will be asked for, while something else is done."""
-    begun = _begun.get(source)
-    if begun is None or (begun.done() and begun.exception()):
-        _begun[source] = _THREADS.submit(_library, source)
-
-
-def _library(source: str) -> ctypes.CDLL:
+    """Let the compiler make what will be asked for, while something else is done. Raises as `compiled` does."""
+    if source in _libraries or source in _begun:
+        return
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         raise CompilerError(f"there is no C compiler {compiler[0]}; install one, or set CC")
     if not (Path(torch.__file__).parent / "lib" / OPENMP).exists():
         raise CompilerError(f"torch has not brought {OPENMP}, whose threads its own and compiled loops would share")
-    with tempfile.TemporaryDirectory(prefix="vaekit-") as folder:
-        path, made = Path(folder) / "loops.c", Path(folder) / "loops.so"
-        path.write_text(PRELUDE + source, encoding="utf-8")
-        command = [*compiler, *FLAGS, str(path), "-o", str(made), "-lm"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise CompilerError(f"{compiler[0]}: {error}") from error
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or ["it failed"]
-            raise CompilerError(f"{compiler[0]}: {lines[0].strip()}")
-        try:
-            return ctypes.CDLL(str(made))
-        except OSError as error:
-            raise CompilerError(str(error)) from error
+    folder = tempfile.TemporaryDirectory(prefix="vaekit-", ignore_cleanup_errors=True)
+    path = Path(folder.name) / "loops.c"
+    path.write_text(PRELUDE + source, encoding="utf-8")
+    command = [*compiler, *FLAGS, str(path), "-o", str(path.with_name(MADE)), "-lm"]
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise CompilerError(f"{compiler[0]}: {error}") from error
+    _begun[source] = _Compilation(compiler[0], process, folder)
+
+
+def _library(source: str) -> ctypes.CDLL:
+    if source not in _libraries:
+        begin_compiling(source)
+        _libraries[source] = _begun.pop(source).library()
+    return _libraries[source]

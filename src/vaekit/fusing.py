@@ -1,4 +1,4 @@
-"""Elementwise operations and sums of a recording as loops in C, many of them in one pass over the numbers.
+"""Elementwise operations and sums of a recording as loops in C, many of them in one pass, and products among them.
 
 Between two products of matrices a training step makes some dozens of small passes over tensors, each an operation of
 its own: what they take is mostly the way to memory and back, and the dispatcher. `fused` writes them as a few functions
@@ -21,8 +21,7 @@ from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from . import products
-from .compiling import begin_compiling, compiled
+from .compiling import CompilerError, begin_compiling, compiled
 from .loops import (
     ELEMENTWISE,
     LOADED,
@@ -36,7 +35,7 @@ from .loops import (
     is_chain,
     steps_of,
 )
-from .products import TYPE, Matrix, Product, can_multiply
+from .products import TYPE, Matrix, Product, can_multiply, product_source
 from .rewriting import LINEAR, changed_by, draws, is_fresh, laid_out, owners_of, shares_memory, value_of, without_memory
 
 aten = torch.ops.aten
@@ -52,18 +51,31 @@ _JOINS = {aten.cat.default, aten.stack.default}
 def fused(recorded: GraphModule) -> GraphModule:
     """`recorded`, which stays as it is, as one whose elementwise operations and sums are loops in C.
 
-    All of it on the CPU, and called by one thread at a time. Raises `CompilerError` where loops can't be compiled.
+    So are its products of matrices, where they pay. All of it on the CPU, and called by one thread at a time. Raises
+    `CompilerError` where loops can't be compiled.
     """
+    if can_multiply():
+        try:
+            return _fused(recorded, multiply=True)
+        except CompilerError:  # of the products perhaps, which take more of a compiler
+            pass
+    return _fused(recorded, multiply=False)
+
+
+def _fused(recorded: GraphModule, multiply: bool) -> GraphModule:
     graph = Graph()
     graph.output(graph.graph_copy(recorded.graph, {}))
     _out_of_place(graph)
-    units = _Units(graph)
+    for node in list(graph.nodes) if multiply else []:
+        if node.target is LINEAR and (product := _product(node)) and product.pays:
+            _rectify(graph, node)
+    units = _Units(graph, multiply)
     units.join_loops()
     turns = list(units.in_turn())
     functions = {turn[0]: _function(turn, units) for turn in turns if units.is_loop(turn[0])}
     names = {unit: f"loops_{i}" for i, unit in enumerate(functions)}
     if any(function.multiplies for function in functions.values()):
-        begin_compiling(products.source())
+        begin_compiling(product_source())
     source = "\n".join([TYPE, *(function.source(names[unit]) for unit, function in functions.items())])
     counts = {names[unit]: len(function.pointers) + function.multiplies for unit, function in functions.items()}
     run = compiled(source, {name: [ctypes.c_void_p] * count for name, count in counts.items()})
@@ -219,12 +231,12 @@ def _dimensions(shape: Sequence[int], reduced: Collection[int]) -> tuple[tuple[i
 class _Units:
     """The operations of a graph, those of one loop together, and what must come before what."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, multiply: bool) -> None:
         called = [node for node in graph.nodes if node.op in ("call_function", "output")]
         self.work = {node: work for node in called if (work := _work(node)) is not None}
         self.joins = {node: copies for node in called if (copies := _copies(node)) is not None}
-        multiplied = called if can_multiply() else []
-        self.products = {node: product for node in multiplied if (product := _product(node)) is not None}
+        multiplied = called if multiply else []
+        self.products = {node: product for node in multiplied if (product := _product(node)) and product.pays}
         passed: set[Node] = set()  # views that only loops have, which read the memory itself
         for node in reversed(called):
             if _base(node) is not node and all(user in passed or self.is_loop(user) for user in node.users):
@@ -386,6 +398,20 @@ def _product(node: Node) -> Product | None:
     if node.target is LINEAR:  # which takes the weight of a layer as it is: output by output
         b = replace(b, strides=b.strides[::-1])
     return Product((rows, columns, depth), a, b, added, then == "relu")
+
+
+def _rectify(graph: Graph, product: Node) -> None:
+    """Let a product in C apply the ReLU that it is for. oneDNN's would make a zero of what is no number."""
+    last = product
+    while len(last.users) == 1:
+        (last,) = last.users
+        if last.target is aten.relu.default:
+            product.update_arg(3, "relu")
+            last.replace_all_uses_with(last.args[0])  # type: ignore[arg-type]
+            graph.erase_node(last)
+            return
+        if last.target is not aten.view.default:
+            return
 
 
 def _matrix(node: Any, dimensions: int) -> Matrix | None:

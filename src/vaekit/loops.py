@@ -18,7 +18,8 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node
 
-from .products import Product, address
+from .compiling import address_of
+from .products import Product, product_source
 from .rewriting import value_of
 
 aten = torch.ops.aten
@@ -309,7 +310,9 @@ class Function:
             else:
                 known[pointers[node]] = torch.empty(shape, dtype=value.dtype)
                 places[node] = str(known[pointers[node]].data_ptr())
-        arguments = [str(address())] * self.multiplies + [*places.values()]
+        arguments = [*places.values()]
+        if self.multiplies:
+            arguments.insert(0, str(address_of(product_source(), "product")))
         lines.append(f" run({', '.join(arguments)})")
         lines.append(f" return {', '.join(pointers[node] for node in wanted)},")
         exec("\n".join(lines), known)

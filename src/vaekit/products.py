@@ -7,20 +7,20 @@ the other (Goto & van de Geijn 2008), which reaches what the processor can do wh
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch.fx import Node
 
-from .compiling import compiled
-
 TILES = {"AVX512": (16, 8, 3), "AVX2": (8, 4, 3)}
-"""Of processors, as torch calls them: the numbers in a register, and the rows and registers of a tile, so that with a
-row of registers and a number they are as many as there are."""
+"""Of processors, as torch calls them: the numbers in a register, and the rows of a tile and the registers that a row
+takes. All of them, those of a row of the other factor and one for a number are to be no more than there are."""
+LEAST = 8
+"""Rows and columns, and half of the depth, below which a library is faster."""
+MOST = 2**31
+"""Multiplications above which a library is faster, which makes better use of all the caches."""
 
 TYPE = (
     "typedef void product_of(int64_t, int64_t, int64_t, const float *, int64_t, int64_t, const float *, int64_t,"
@@ -136,8 +136,10 @@ class Product:
     rectified: bool
 
     @property
-    def factors(self) -> list[Matrix]:
-        return [self.a, self.b, *([self.bias] if self.bias else [])]
+    def pays(self) -> bool:
+        """Whether it is of a size at which no library is faster."""
+        rows, columns, depth = self.sizes
+        return min(rows, columns, depth // 2) >= LEAST and rows * columns * depth <= MOST
 
 
 def can_multiply() -> bool:
@@ -146,17 +148,11 @@ def can_multiply() -> bool:
 
 
 @cache
-def source(processor: str | None = None) -> str:
+def product_source(processor: str | None = None) -> str:
     """The function `product` of `TYPE` in C, for this processor or another of `TILES`."""
     lanes, rows, vectors = TILES[processor or torch.backends.cpu.get_cpu_capability()]
     sizes = f"#define LANES {lanes}\n#define ROWS {rows}\n#define VECTORS {vectors}\n"
     return sizes + SOURCE.replace("\nTILES\n", "\n".join([*_tiles(rows, vectors), *_turn(lanes)]))
-
-
-def address() -> int:
-    """Where that function is. Raises `CompilerError` where it can't be compiled."""
-    function: Any = compiled(source(), {"product": ()})["product"]
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _tiles(rows: int, vectors: int) -> Iterator[str]:

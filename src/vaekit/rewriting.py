@@ -245,7 +245,7 @@ def _use_onednn(graph: Graph) -> None:
             bias, (x, weight) = None, node.args
         elif node.target is aten.addmm.default and len(node.args) == 3 and not node.kwargs:
             bias, x, weight = node.args
-            if value_of(bias).dim() != 1 or value_of(bias).shape[0] != value_of(weight).shape[1]:
+            if value_of(bias).shape != value_of(weight).shape[1:] or not _fills(bias):
                 continue
         else:
             continue
@@ -273,21 +273,6 @@ def _use_onednn(graph: Graph) -> None:
         product.meta = node.meta
         node.replace_all_uses_with(product)
         graph.erase_node(node)
-        _rectify(graph, product)
-
-
-def _rectify(graph: Graph, product: Node) -> None:
-    """Let oneDNN apply the ReLU that a product is for."""
-    last = product
-    while len(last.users) == 1:
-        (last,) = last.users
-        if last.target is aten.relu.default:
-            product.update_arg(3, "relu")
-            last.replace_all_uses_with(last.args[0])  # type: ignore[arg-type]
-            graph.erase_node(last)
-            return
-        if last.target is not aten.view.default:
-            return
 
 
 def _reuse_memory(graph: Graph) -> None:

@@ -177,16 +177,18 @@ class Scorer:
 
     Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
     Python gives; what is drawn is the same. It has loops in C once there have been many, or at once where the number of
-    `data` that are to come promises that. Chunks that can't be recorded are made by Python, which is logged once: the
-    first of each datum where its posterior has no mean in closed form. The model may not change meanwhile.
+    `rows` that are to come, if given, promises that. Chunks that can't be recorded are made by Python, which is logged
+    once: the first of each datum where its posterior has no mean in closed form. The model may not change meanwhile.
     """
 
     def __init__(
-        self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, data: int = 0
+        self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, rows: int = 0
     ) -> None:
-        self.trace, self.model, self.samples, self.memory, self.data = trace, model, samples, memory, data
+        self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
+        self.expected = 0
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
+        self.looped: dict[Any, bool] = {}
         self.said = False
 
     @torch.no_grad()
@@ -196,7 +198,7 @@ class Scorer:
         rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory)
         blocks = zip(x.split(rows), *([] if y is None else [y.split(rows)]), strict=True)
         draws = chunks(self.samples, chunk)
-        self.many = self.data // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS
+        self.expected = self.rows // rows * (len(draws) - 1 or 1)
         return joined(
             [score((many, self._summed(block, many, not i)) for i, many in enumerate(draws)) for block in blocks]
         )
@@ -209,31 +211,34 @@ class Scorer:
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
-        on_cpu = given[0].device.type == "cpu"
         if self.alike[kind] == PYTHON_CHUNKS + 1:
-            looped = self._recorded(made, given, loops=True) if self.many and on_cpu else None
-            self.recordings[kind] = looped or self._recorded(made, given)
-        elif self.alike[kind] == LOOPED_CHUNKS + 1 and not self.many and self.recordings[kind] and on_cpu:
-            self.recordings[kind] = self._recorded(made, given, loops=True) or self.recordings[kind]
+            self.recordings[kind] = self._recorded(made, given, self.expected > LOOPED_CHUNKS)
+            self.looped[kind] = self.expected > LOOPED_CHUNKS
+        elif self.alike[kind] == LOOPED_CHUNKS + 1 and not self.looped[kind] and self.recordings[kind]:
+            self.recordings[kind] = self._recorded(made, given, loops=True)
         return (self.recordings.get(kind) or made)(*given)
 
-    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor], loops: bool = False) -> _Recording | None:
-        try:
-            recording = _Recording(made, given, self.model, loops)
-            with seeded(0):
-                wanted = made(*given)
-            with seeded(0):
-                found = recording(*given)
-            for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
-                if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
-                    raise NotCapturableError("made again, they are other numbers")
-        except (CompilerError, NotCapturableError) as error:
-            if not self.said:
-                by = "torch's operations, which is slower, not by loops in C" if loops else "Python, which is slower"
-                log.info("chunks of scores are made by %s: %s", by, error)
-            self.said = True
-            return None
-        return recording
+    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor], loops: bool) -> _Recording | None:
+        """What gives the sums as `made` does, with `loops` where they are wanted and can be had."""
+        reason = ""
+        for looped in (True, False) if loops and given[0].device.type == "cpu" else (False,):
+            try:
+                recording = _Recording(made, given, self.model, looped)
+                recording.check(made, given)
+            except (CompilerError, NotCapturableError) as error:
+                reason = str(error)
+                continue
+            if reason:
+                self._say("torch's operations, which is slower, not by loops in C", reason)
+            return recording
+        self._say("Python, which is slower", reason)
+        return None
+
+    def _say(self, by: str, reason: str) -> None:
+        """Log it, once."""
+        if not self.said:
+            log.info("chunks of scores are made by %s: %s", by, reason)
+        self.said = True
 
 
 class _Recording:
@@ -252,6 +257,16 @@ class _Recording:
         if not (self.given and all(one is other for one, other in zip(self.given, given, strict=True))):
             self.given, self.known = given, self.once(*given)
         return self.names.of_names(self.again(*given, *self.known))
+
+    def check(self, made: Callable[..., Sums], given: Sequence[Tensor]) -> None:
+        """Raise `NotCapturableError` unless it gives what `made` does."""
+        with seeded(0):
+            wanted = made(*given)
+        with seeded(0):
+            found = self(*given)
+        for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
+            if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
+                raise NotCapturableError("made again, they are other numbers")
 
 
 class _OutputBytes(TorchDispatchMode):

@@ -59,7 +59,7 @@ class Step:
     def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
         self.long = total >= LONG and data.x.device.type == "cpu"
-        self.eager = min(SOON, EAGER_STEPS) if self.long else EAGER_STEPS
+        self.eager = SOON if self.long else EAGER_STEPS
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = _schedules(objective)
         self.parameters = list(model.parameters())
@@ -177,8 +177,11 @@ class Step:
                     buffer.copy_(value)
         if self._constants() != self.state:
             raise NotCapturableError("it changes Python attributes")
-        taken, replayed = found
-        check_alike(taken, replayed, self.model.precision)
+        tolerance = 0.1 if self.model.precision == torch.bfloat16 else 0.01
+        for taken, replayed in zip(*found, strict=True):
+            apart = float((taken - replayed).norm())
+            if not apart <= tolerance * float(taken.norm()) + 1e-6:
+                raise NotCapturableError("taken again, the step gives other numbers")
 
     @torch.no_grad()
     def _replay(self, index: Tensor, progress: float) -> Terms:
@@ -191,15 +194,6 @@ class Step:
         scheduled = zip(self.schedules, now[1:], strict=True)
         numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
         return Terms(self.terms.names, values, numbers)
-
-
-def check_alike(taken: Sequence[Tensor], replayed: Sequence[Tensor], precision: torch.dtype | None) -> None:
-    """Raise `NotCapturableError` where a recording gives other numbers than Python."""
-    tolerance = 0.1 if precision == torch.bfloat16 else 0.01
-    for one, other in zip(taken, replayed, strict=True):
-        apart = float((one - other).norm())
-        if not apart <= tolerance * float(one.norm()) + 1e-6:
-            raise NotCapturableError("taken again, it gives other numbers")
 
 
 def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None) -> Trace:

@@ -63,13 +63,18 @@ class TensorSplit:
         """The domain of what a model sees: that of the stored values, treated."""
         return self.treatment.domain(self.domain)
 
+    @property
+    def block_rows(self) -> int:
+        """The rows of a block, but for the last."""
+        return max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
+
     def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows in order, some at a time, x (B, *event) as a model sees them and their y.
 
         What is random in a treatment is drawn from its own seed, the same for whoever reads it and however often: two
         models are scored on the same data.
         """
-        rows = max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
+        rows = self.block_rows
         for start in range(0, len(self), rows):
             with seeded(self.treatment.seed + start):
                 block = self.batch(slice(start, start + rows))

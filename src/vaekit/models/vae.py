@@ -248,12 +248,12 @@ class VAE(nn.Module):
         with seeded(seed), evaluating(self):
             return self.scorer(samples, memory)(x, y)
 
-    def scorer(self, samples: int, memory: int = MEMORY, data: int = 0) -> Scorer:
+    def scorer(self, samples: int, memory: int = MEMORY, rows: int = 0) -> Scorer:
         """What scores one batch after another, as `score` does one, of this model in evaluation mode.
 
-        `data` says how many there will be, if that is known.
+        `rows` says how many there will be in all, if that is known.
         """
-        return Scorer(partial(self.trace, sum_classes=True), self, samples, memory, data)
+        return Scorer(partial(self.trace, sum_classes=True), self, samples, memory, rows)
 
     def log_prob(
         self,

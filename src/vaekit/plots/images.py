@@ -167,7 +167,8 @@ class _Pixels(AxesImage):
     def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
         pixels: Any = self.get_array()
         place = self.get_window_extent(renderer)
-        if unsampled or magnification != 1 or (round(place.height), round(place.width)) != pixels.shape[:2]:
+        fits = pixels.shape == (round(place.height), round(place.width), 3) and pixels.dtype == np.uint8
+        if unsampled or magnification != 1 or self.get_alpha() is not None or not fits:
             return super().make_image(renderer, magnification, unsampled)
         opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
         return np.concatenate([pixels, opaque], 2)[::-1], round(place.x0), round(place.y0), IdentityTransform()
