@@ -1,7 +1,7 @@
 """Products of matrices in C, for use among loops.
 
-A library's product of a small model's step is a third slower: it is called from Python, one by one, and its matrices
-are a few hundred rows. Here a tile of the result is kept in registers while a row of the one factor meets a column of
+A library's products of a small model's step take a quarter longer: they are called from Python, one by one, for a few
+hundred rows each. Here a tile of the result is kept in registers while a row of the one factor meets a column of
 the other (Goto & van de Geijn 2008), which reaches what the processor can do where both fit its caches.
 """
 

@@ -26,8 +26,8 @@ MARKERS = "o^sDvP"
 def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
     """Posterior means (N, D) in the plane, (N, 2): as they are for D = 2, else by t-SNE (van der Maaten & Hinton 2008).
 
-    A single dimension is spread out into a strip. t-SNE starts from the principal components; it takes two seconds for
-    2,000 points, minutes for many more.
+    A single dimension is spread out into a strip. t-SNE starts from the principal components; it takes a second or
+    two for 2,000 points, minutes for many more.
 
     >>> embed([[0.0], [1.0]])[:, 0]
     array([0., 1.])
