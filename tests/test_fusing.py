@@ -279,9 +279,8 @@ def test_views_as_another_type_and_by_the_storage() -> None:
     x, y = torch.randn(3, 4), torch.randn(3, 4)
     found, wanted = loops_of(function, x, y)(x, y), function(x, y)
     torch.testing.assert_close(found[0], wanted[0])
-    torch.testing.assert_close(
-        found[1], wanted[1], rtol=1e-6, atol=8
-    )  # bits: of an exponential that differs in its last
+    # Bits, of an exponential that differs in its last ones.
+    torch.testing.assert_close(found[1], wanted[1], rtol=1e-6, atol=8)
     torch.testing.assert_close(found[2], wanted[2])
 
 

@@ -61,6 +61,27 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
     return recorded
 
 
+def check_replay(
+    function: Callable[..., Sequence[Tensor]],
+    recording: Callable[..., Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+    relative: float = 1e-3,
+) -> None:
+    """Raise `NotCapturableError` unless `recording` gives what `function` does, with the same draws.
+
+    What is not finite is to be so in both, and is no reason against a recording: it may be so for these inputs alone.
+    """
+    with seeded(0):
+        wanted = function(*inputs)
+    with seeded(0):
+        found = recording(*inputs)
+    for one, other in zip(wanted, found, strict=True):
+        finite = one[one.isfinite()].abs()
+        absolute = 0.1 * relative * float(finite.max()) if finite.numel() else 0.0
+        if not torch.allclose(other, one, relative, absolute, equal_nan=True):
+            raise NotCapturableError("made again, they are other numbers")
+
+
 class OneLaunch:
     """A recording on a CUDA device as one graph of kernels, launched together: a launch of each takes the CPU longer
     than a small kernel takes the device.

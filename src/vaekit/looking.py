@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from .capture import NotCapturableError, capture, python_state
+from .capture import NotCapturableError, capture, check_replay, python_state
 from .datasets.tensors import TensorSplit
 from .distributions import seeded, stream
 from .meter import Meter
@@ -96,14 +96,5 @@ class Look:
 
         self.state = self._constants()
         recording = ready(capture(values, given, [self.model, self.objective]))
-        found = []
-        for take in (values, recording):
-            with seeded(0):
-                found.append(take(*given)[0].double())
-        taken, replayed = found
-        relative = 0.1 if self.model.precision == torch.bfloat16 else 1e-3
-        largest = float(taken.nan_to_num(posinf=0.0, neginf=0.0).abs().max())
-        # What is not finite is no reason against it: that may be so in this epoch alone.
-        if not torch.allclose(replayed, taken, relative, 0.1 * relative * largest, equal_nan=True):
-            raise NotCapturableError("looked at again, they are other numbers")
+        check_replay(values, recording, given, 0.1 if self.model.precision == torch.bfloat16 else 1e-3)
         self.recording = recording

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .capture import NotCapturableError, capture, once_and_again
+from .capture import NotCapturableError, capture, check_replay, once_and_again
 from .compiling import CompilerError
 from .devices import keep_freed_memory
-from .distributions import DRAWS, seeded
+from .distributions import DRAWS
 from .trace import Trace
 
 MEMORY = 48 * 2**20
@@ -185,10 +185,9 @@ class Scorer:
         self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, rows: int = 0
     ) -> None:
         self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
-        self.expected = 0
+        self.looped_after = LOOPED_CHUNKS
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
-        self.looped: dict[Any, bool] = {}
         self.said = False
 
     @torch.no_grad()
@@ -198,7 +197,8 @@ class Scorer:
         rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory)
         blocks = zip(x.split(rows), *([] if y is None else [y.split(rows)]), strict=True)
         draws = chunks(self.samples, chunk)
-        self.expected = self.rows // rows * (len(draws) - 1 or 1)
+        if self.rows // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS:
+            self.looped_after = PYTHON_CHUNKS
         return joined(
             [score((many, self._summed(block, many, not i)) for i, many in enumerate(draws)) for block in blocks]
         )
@@ -211,20 +211,19 @@ class Scorer:
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
-        if self.alike[kind] == PYTHON_CHUNKS + 1:
-            self.recordings[kind] = self._recorded(made, given, self.expected > LOOPED_CHUNKS)
-            self.looped[kind] = self.expected > LOOPED_CHUNKS
-        elif self.alike[kind] == LOOPED_CHUNKS + 1 and not self.looped[kind] and self.recordings[kind]:
-            self.recordings[kind] = self._recorded(made, given, loops=True)
+        before = self.alike[kind] - 1
+        loops = before >= self.looped_after and given[0].device.type == "cpu"
+        if before == PYTHON_CHUNKS or (loops and before == self.looped_after and self.recordings[kind]):
+            self.recordings[kind] = self._recorded(made, given, loops)
         return (self.recordings.get(kind) or made)(*given)
 
     def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor], loops: bool) -> _Recording | None:
         """What gives the sums as `made` does, with `loops` where they are wanted and can be had."""
         reason = ""
-        for looped in (True, False) if loops and given[0].device.type == "cpu" else (False,):
+        for looped in (True, False) if loops else (False,):
             try:
                 recording = _Recording(made, given, self.model, looped)
-                recording.check(made, given)
+                check_replay(lambda *of: made(*of).tensors(), lambda *of, by=recording: by(*of).tensors(), given)
             except (CompilerError, NotCapturableError) as error:
                 reason = str(error)
                 continue
@@ -257,16 +256,6 @@ class _Recording:
         if not (self.given and all(one is other for one, other in zip(self.given, given, strict=True))):
             self.given, self.known = given, self.once(*given)
         return self.names.of_names(self.again(*given, *self.known))
-
-    def check(self, made: Callable[..., Sums], given: Sequence[Tensor]) -> None:
-        """Raise `NotCapturableError` unless it gives what `made` does."""
-        with seeded(0):
-            wanted = made(*given)
-        with seeded(0):
-            found = self(*given)
-        for value, same in zip(wanted.tensors(), found.tensors(), strict=True):
-            if not torch.allclose(value, same, 1e-3, 1e-3 * float(value.abs().mean())):
-                raise NotCapturableError("made again, they are other numbers")
 
 
 class _OutputBytes(TorchDispatchMode):

@@ -167,11 +167,11 @@ def optimize(
                     )
                 state.epoch += 1
                 records = [Epoch(state.epoch, state.step, "train", averages, time.perf_counter() - started, n)]
-                if look is not None and held_out is not None:
+                if look:
                     looked = time.perf_counter()
                     averages = look(state.epoch)
                     seconds = time.perf_counter() - looked
-                    records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(held_out)))
+                    records.append(Epoch(state.epoch, state.step, split, averages, seconds, len(look.data)))
                 for each in records:
                     each.terms.update(on_look(scored, state.epoch, each.split))
             state.seconds += time.perf_counter() - started

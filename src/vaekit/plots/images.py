@@ -160,8 +160,8 @@ class _Spacing:
 
 
 class _Pixels(AxesImage):
-    """An image that is copied where it takes as many pixels as it has: scaled by one it would take four times as long,
-    and neighbours would be blended, if by less than a byte's step.
+    """An image that is copied where it takes as many pixels as it has: scaling it by one takes longer, and may blend
+    neighbours, if by less than a byte's step.
     """
 
     def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> tuple[Any, ...]:
