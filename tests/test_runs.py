@@ -26,6 +26,8 @@ from vaekit.spec import Spec, parse_toml
 from vaekit.targets import resolve
 from vaekit.training import Epoch
 
+UNIT = "model.likelihood=continuous-bernoulli"
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -475,3 +477,20 @@ def test_a_path_is_kept_so_that_it_is_found_from_anywhere(tmp_path: Path, monkey
 def test_sets_change_a_spec_given_as_such(tmp_path: Path) -> None:
     run = train(resolve("digits", SMALL), tmp_path / "run", sets=["training.seed=5"], epochs=1)
     assert (run.spec.training.seed, run.spec.training.epochs) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    "sets", [("data.binarize=stochastic", "model.likelihood=bernoulli"), ("data.dequantize=true", UNIT)]
+)
+def test_random_treatments_give_the_same_codes_and_reconstructions_each_time(
+    tmp_path: Path, sets: tuple[str, ...]
+) -> None:
+    run = small_run(tmp_path / "run", *sets)
+    torch.manual_seed(1)
+    codes, again = run.encode("test")[0], run.encode("test")[0]
+    np.testing.assert_array_equal(codes, again)
+    scored = torch.cat([x for x, _ in run.data("test").blocks()])
+    torch.testing.assert_close(torch.from_numpy(codes), run.model.encode(scored))
+    shown = run.reconstructions("test", 3)
+    assert torch.equal(shown, run.reconstructions("test", 3))
+    assert torch.equal(shown[:, 0], scored[:3])

@@ -66,9 +66,6 @@ from .spec import (
 from .targets import name_of, resolve, target_names
 from .training import Epoch, Progress
 
-ROWS = 1000
-"""Data encoded at a time."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -94,12 +91,14 @@ class Run:
     def encode(
         self, split: str = "test", *, draw: bool = False, seed: int | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Latent codes of a split, (N, D): posterior means, or with `draw` a draw each; and its y if it has any."""
+        """Latent codes of a split, (N, D): posterior means, or with `draw` a draw each; and its y if it has any.
+
+        They are those of the data that `evaluate` scores, the same ones each time, also where a treatment is random.
+        """
         data = self.data(split)
         codes = []
         with seeded(seed):
-            for start in range(0, len(data), ROWS):
-                x, y = data.batch(slice(start, start + ROWS))
+            for x, y in data.blocks():
                 z = self.model.encode(x, self._condition(y), 1 if draw else None)
                 codes.append(z[0] if draw else z)
         return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
@@ -132,7 +131,7 @@ class Run:
         """The first n data of a split, each before its S reconstructions (or the mean's one): (n, 1 + S, *event)."""
         data = self.data(split)
         with seeded(seed):
-            x, y = data.batch(slice(0, min(n, len(data))))
+            x, y = data.rows(np.arange(min(n, len(data))))
             made = self.model.reconstruct(x, self._condition(y), samples, draw)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 

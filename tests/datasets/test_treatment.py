@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaekit import mapped
-from vaekit.datasets import Dataset, Split, Treatment
+from vaekit.datasets import Dataset, Split, Treatment, tensors
 from vaekit.datasets.tensors import to_device
 from vaekit.domains import Domain
 
@@ -173,3 +173,30 @@ def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
     assert to_device(data, "test", Treatment()).batch(torch.tensor([0]))[1] is None
     with pytest.raises(ValueError, match="has no split 'valid'; it has train, test"):
         to_device(data, "valid", Treatment())
+
+
+@pytest.mark.parametrize(
+    "given", [Treatment("stochastic"), Treatment(dequantize=True), Treatment("static"), Treatment()]
+)
+def test_a_row_is_the_same_whoever_reads_it(given: Treatment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "ROWS", 4)
+    data = to_device(Dataset("d", GREY, {"train": Split(grey(11))}), "train", given)
+    whole = torch.cat([x for x, _ in data.blocks()])
+    wanted = np.array([10, 3, 4, 0, 9])
+    assert torch.equal(data.rows(wanted)[0], whole[wanted])
+    assert torch.equal(data.rows(np.arange(11))[0], whole)
+
+
+def test_rows_added_with_noise_are_the_same_whoever_reads_them() -> None:
+    x = np.zeros((5, 2), np.float32)
+    data = to_device(Dataset("d", Domain("real"), {"train": Split(x, None, np.ones_like(x))}), "train", Treatment())
+    first, again = data.rows(np.array([3, 1]))[0], data.rows(np.array([1, 3]))[0]
+    assert torch.equal(first, again.flip(0))
+    assert first.abs().max() > 0
+
+
+@pytest.mark.parametrize("index", [[-1], [0, 5]])
+def test_rows_that_are_not_there(index: list[int]) -> None:
+    data = to_device(Dataset("d", Domain("binary"), {"train": Split(np.zeros((5, 2), np.uint8))}), "train", Treatment())
+    with pytest.raises(ValueError, match=r"accepted: 0\.\.4"):
+        data.rows(np.array(index))

@@ -74,11 +74,33 @@ class TensorSplit:
         What is random in a treatment is drawn from its own seed, the same for whoever reads it and however often: two
         models are scored on the same data.
         """
-        rows = self.block_rows
-        for start in range(0, len(self), rows):
-            with seeded(self.treatment.seed + start):
-                block = self.batch(slice(start, start + rows))
-            yield block
+        for start in range(0, len(self), self.block_rows):
+            yield self._block(start)
+
+    def rows(self, index: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The rows numbered `index` (B,), x (B, *event) as `blocks` gives them, and their y.
+
+        Raises `ValueError` where there is no such row.
+        """
+        index = np.asarray(index, np.int64)
+        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
+            raise ValueError(f"rows {index.min()}..{index.max()} were asked for; accepted: 0..{len(self) - 1}")
+        where = torch.as_tensor(index, device=self._picked_on)
+        if self.noise is None and not self.treatment.random:
+            return self.batch(where)
+        # What is random belongs to a row's place among those that are drawn with it.
+        x = torch.empty(0)
+        for start in np.unique(index // self.block_rows) * self.block_rows:
+            block, _ = self._block(int(start))
+            if not len(x):
+                x = block.new_empty(len(index), *block.shape[1:])
+            mine = (start <= index) & (index < start + self.block_rows)
+            x[mine] = block[torch.as_tensor(index[mine] - start, device=block.device)]
+        return x, None if self.y is None else _rows(self.y, where)
+
+    def _block(self, start: int) -> tuple[Tensor, Tensor | None]:
+        with seeded(self.treatment.seed + start):
+            return self.batch(slice(start, start + self.block_rows))
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""

@@ -49,6 +49,11 @@ class Treatment:
         if self.binarize and self.dequantize:
             raise ValueError(f"binarize={self.binarize!r} and dequantize=True exclude each other; choose one")
 
+    @property
+    def random(self) -> bool:
+        """Whether a datum differs each time it is shown."""
+        return self.dequantize or self.binarize == "stochastic"
+
     def domain(self, domain: Domain) -> Domain:
         """The domain of the treated data; raises `ValueError` where the treatment makes no sense for the stored one."""
         if self.dequantize:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..datasets.tensors import TensorSplit
-from ..distributions import seeded
 from ..evaluation import Evaluation, evaluate
 from ..models import VAE
 from ..networks import evaluating
@@ -58,8 +57,7 @@ class Subject:
 
     def rows(self, index: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The rows of the split at `index`, x (B, *event) as the model sees them, and y if the model takes one."""
-        with seeded(self.data.treatment.seed):
-            x, y = self.data.batch(torch.as_tensor(index, device=self.data.x.device))
+        x, y = self.data.rows(index)
         return x, y if self.run.model.conditional else None
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
