@@ -31,6 +31,7 @@ from vaekit.distributions import (
     Scaled,
     TiltedUniform,
     TriangularNormal,
+    bounded,
     checked_clamp,
     independent,
     log_prob_stopped,
@@ -538,3 +539,21 @@ def test_importing_flows_leaves_argument_validation_as_it_was():
 def test_a_clamp_that_holds_nothing_is_refused(clamp: tuple[float, float]):
     with pytest.raises(ValueError, match="log_scale_clamp must be"):
         checked_clamp("log_scale_clamp", clamp)
+
+
+def test_bounded_values_come_back_from_either_side() -> None:
+    value = torch.tensor([-30.0, 0.3, 30.0], requires_grad=True)
+    optimizer = torch.optim.SGD([value], lr=1.0)
+    wanted = torch.tensor([0.7, -0.2, -0.5])
+    for _ in range(200):
+        optimizer.zero_grad()
+        (0.5 * (bounded(value, -2.0, 2.0) - wanted).square()).sum().backward()
+        optimizer.step()
+    assert torch.allclose(value, wanted)
+
+
+def test_bounded_values_are_not_pushed_further_out() -> None:
+    value = torch.tensor([-3.0, 3.0], requires_grad=True)
+    (bounded(value, -2.0, 2.0) * torch.tensor([1.0, -1.0])).sum().backward()
+    assert value.grad is not None
+    assert not value.grad.any()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -393,6 +394,40 @@ def checked_clamp(name: str, clamp: tuple[float, float]) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"{name} must be (low, high) with low < high, got {tuple(clamp)}")
     return float(low), float(high)
+
+
+class _Bounded(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, low: float, high: float) -> Tensor:
+        return value.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.bounds = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (value,), (low, high) = ctx.saved_tensors, ctx.bounds
+        above, below = (value > high) & (gradient < 0), (value < low) & (gradient > 0)
+        return gradient.masked_fill(above | below, 0.0), None, None
+
+
+def bounded(value: Tensor, low: float, high: float) -> Tensor:
+    """`value` clamped to low..high, with a gradient that still pulls back what is beyond.
+
+    Within the bounds it is the identity. Beyond them a step down the gradient would move `value` inwards or outwards:
+    the gradient is kept in the first case, and 0 in the second. A clamp has none in either, so that what left the
+    bounds once never comes back.
+
+    >>> value = torch.tensor([-9.0, 0.5, 9.0], requires_grad=True)
+    >>> bounded(value, -1.0, 1.0).sum().backward()
+    >>> value.grad
+    tensor([0., 1., 1.])
+    """
+    return _Bounded.apply(value, low, high)
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
