@@ -557,3 +557,40 @@ def test_bounded_values_are_not_pushed_further_out() -> None:
     (bounded(value, -2.0, 2.0) * torch.tensor([1.0, -1.0])).sum().backward()
     assert value.grad is not None
     assert not value.grad.any()
+
+
+OUTSIDE = torch.tensor([-1e30, -30.0, -2.0 - 1e-9, 3.0 + 1e-9, 30.0, 1e30, math.inf], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bound_lets_through_what_leads_back_and_nothing_that_leads_further_out(sign: int):
+    value = torch.cat([OUTSIDE, torch.linspace(-2, 3, 9, dtype=torch.float64)]).requires_grad_()
+    result = bounded(value, -2.0, 3.0)
+    assert torch.equal(result, value.clamp(-2, 3))
+    (slope,) = torch.autograd.grad(sign * 0.5 * result.sum(), value)
+    low, high = value < -2, value > 3
+    led_out = low if sign > 0 else high
+    assert torch.equal(slope, torch.where(led_out, 0.0, 0.5 * sign))
+    assert (value.detach()[led_out] != result[led_out]).all()
+    assert torch.equal(slope[low | high] != 0, (high if sign > 0 else low)[low | high])
+
+
+def test_a_bound_is_differentiated_twice_and_row_by_row():
+    value = torch.tensor([-5.0, -1.0, 0.5, 5.0], dtype=torch.float64)
+
+    def loss(value: Tensor) -> Tensor:
+        return (bounded(value, -2.0, 3.0) ** 3).sum()
+
+    at = value.clone().requires_grad_()
+    (first,) = torch.autograd.grad(loss(at), at, create_graph=True)
+    assert torch.allclose(first, torch.tensor([0.0, 3.0, 0.75, 27.0], dtype=torch.float64))
+    (second,) = torch.autograd.grad(first.sum(), at)
+    assert torch.allclose(second[1:3], 6 * value[1:3])
+    rows = torch.stack([value, -value])
+    by_row = torch.vmap(torch.func.grad(loss))(rows)
+    assert torch.allclose(by_row[0], first)
+    assert torch.allclose(by_row[1], torch.func.grad(loss)(-value))
+
+
+def test_what_is_no_number_passes_a_bound():
+    assert bounded(torch.tensor([math.nan], requires_grad=True), 0.0, 1.0).isnan().all()

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from vaekit import compiling, fusing
 from vaekit.capture import capture
 from vaekit.compiling import CompilerError, compiled
-from vaekit.distributions import seeded
+from vaekit.distributions import bounded, seeded
 from vaekit.fusing import fused
 from vaekit.loops import ELEMENTWISE, SMALL, SUMS
 from vaekit.rewriting import ready
@@ -47,6 +47,7 @@ SPECIAL = torch.tensor([*NUMBERS, *(-each for each in NUMBERS), math.nan], dtype
 # All of one argument and, where they have one, a derivative, whose operation is another.
 ONE: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.abs,
+    "bounded": lambda x: bounded(x, -3.0, 4.0),
     "clamp": lambda x: x.clamp(-1.5, 2.0) + x.clamp_min(0.1) - x.clamp(max=0.25),
     "clamp_max": lambda x: x.clamp_max(3.0),
     "clone": lambda x: x.clone(),

@@ -6,8 +6,10 @@ from models_for_tests import SMALL, data_of, float64, model_of, refuses
 from torch import Tensor, nn
 
 from vaekit.distributions import seeded
+from vaekit.divergences import kl
 from vaekit.parts import PARTS
 from vaekit.posteriors import DiagonalNormal, FullRankNormal
+from vaekit.priors import Mixture, StandardNormal
 
 NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
 GROUPS = {"diagonal-normal": ["loc", "diagonal"], "full-rank-normal": ["loc", "diagonal", "below"]}
@@ -79,3 +81,37 @@ def test_layers_that_cannot_be_are_refused(name: str):
         PARTS.posteriors[name](5, 3, hidden=(3, 0))
     with refuses("unknown activation 'tan' (did you mean 'tanh'?)"):
         PARTS.posteriors[name](5, 3, hidden=(3,), activation="tan")
+
+
+@pytest.mark.parametrize("raw", [-1e3, -10.1, 10.1, 1e3])
+@pytest.mark.parametrize("name", NORMALS)
+def test_a_variance_beyond_its_bounds_is_led_back_by_the_kl(name: str, raw: float):
+    """KL(N(0, s²), N(0, 1)) has the derivative (s² - 1) / 2 in log s²; at a bound it is that, outside as on it."""
+    with float64():
+        posterior = NORMALS[name](1, 1)
+        nn.init.zeros_(posterior.head.weight)
+        posterior.head.bias.data = torch.tensor([0.0, raw])
+        value = kl(posterior(torch.zeros(1, 1)), StandardNormal(1)()).sum()
+    (slope,) = torch.autograd.grad(value, posterior.head.bias)
+    assert torch.allclose(slope[1], (torch.tensor(raw).clamp(-10, 10).double().exp() - 1) / 2)
+
+
+def test_a_mixture_s_variances_are_led_back_by_the_likelihood():
+    with float64(), seeded(0):
+        prior = Mixture(2, components=3)
+        far = torch.tensor([[-30.0], [-11.0], [30.0]])
+        prior.start.data[:, 2:4] = far
+        # Wider than the first two components, narrower than the last.
+        codes = prior.start[:, :2].detach() + 0.1 * torch.randn(50, 3, 2)
+        (slope,) = torch.autograd.grad(-prior().component_distribution.log_prob(codes).mean(), prior.start)
+    assert torch.equal(slope[:, 2:4].sign(), far.sign().expand(3, 2))
+
+
+def test_pseudo_inputs_outside_the_data_are_led_back_by_what_wants_them_inside():
+    model = model_of(prior="vamp")
+    inputs = model.priors["z"].pseudo_inputs
+    inputs.data = torch.tensor([1.5, 0.5, -0.5, 0.2], dtype=torch.float64).expand_as(inputs).clone()
+    with seeded(0):
+        log_weight = model.trace(data_of(model.domain, (20, 4))).log_weight.mean()
+    down, up = (torch.autograd.grad(sign * log_weight, inputs, retain_graph=True)[0] != 0 for sign in (1, -1))
+    assert torch.equal(down != up, torch.tensor([True, False, True, False]).expand_as(down))

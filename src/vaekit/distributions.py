@@ -24,7 +24,7 @@ from torch.distributions import (
     constraints,
 )
 from torch.distributions.utils import lazy_property
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import hardtanh, logsigmoid, softplus
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -396,38 +396,39 @@ def checked_clamp(name: str, clamp: tuple[float, float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def bounded(value: Tensor, low: float, high: float) -> Tensor:
+    """`value` clamped to [low, high], with the gradient of a loss wherever a step down it would not lead further out.
+
+    A clamp has no gradient outside its bounds, so that what got there stays. Here a gradient passes as it is inside,
+    and outside if descent brings the value back: the projected gradient of a loss that is minimised under a bound.
+
+    >>> value = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
+    >>> torch.autograd.grad(bounded(value, -1.0, 1.0).square().sum(), value)
+    (tensor([-2.,  1.,  2.]),)
+    >>> torch.autograd.grad(-bounded(value, -1.0, 1.0).square().sum(), value)
+    (tensor([ 0., -1.,  0.]),)
+    """
+    if torch.is_grad_enabled() and value.requires_grad:
+        inside: Tensor = _Bounded.apply(value, low, high)
+        return inside
+    return hardtanh(value, low, high)
+
+
 class _Bounded(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
     def forward(value: Tensor, low: float, high: float) -> Tensor:
-        return value.clamp(low, high)
+        return hardtanh(value, low, high)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.bounds = inputs[1:]
+        ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (value,), (low, high) = ctx.saved_tensors, ctx.bounds
-        above, below = (value > high) & (gradient < 0), (value < low) & (gradient > 0)
-        return gradient.masked_fill(above | below, 0.0), None, None
-
-
-def bounded(value: Tensor, low: float, high: float) -> Tensor:
-    """`value` clamped to low..high, with a gradient that still pulls back what is beyond.
-
-    Within the bounds it is the identity. Beyond them a step down the gradient would move `value` inwards or outwards:
-    the gradient is kept in the first case, and 0 in the second. A clamp has none in either, so that what left the
-    bounds once never comes back.
-
-    >>> value = torch.tensor([-9.0, 0.5, 9.0], requires_grad=True)
-    >>> bounded(value, -1.0, 1.0).sum().backward()
-    >>> value.grad
-    tensor([0., 1., 1.])
-    """
-    return _Bounded.apply(value, low, high)
+        value, inside = ctx.saved_tensors
+        return gradient.masked_fill((value - inside) * gradient < 0, 0.0), None, None
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
-from torch.nn.functional import hardtanh
 
-from .distributions import RelaxedOneHot, TriangularNormal, checked_clamp, checked_groups, independent
+from .distributions import RelaxedOneHot, TriangularNormal, bounded, checked_clamp, checked_groups, independent
 from .flows import coupling_flow
 from .networks import MLP
 from .schedules import Constant, Schedule
@@ -40,16 +39,13 @@ def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activati
     return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))
 
 
-def _clamped(value: Tensor, bounds: tuple[float, float]) -> Tensor:
-    return hardtanh(value, *bounds)  # the gradient of `clamp` takes four operations, that of this one
-
-
 class DiagonalNormal(nn.Module):
     """q(z given x) = N(z; mu, diag(sigma²)), mu and log sigma² linear in the features (Kingma & Welling 2014, appendix
     C.2).
 
     With `hidden` layers, mu and log sigma² each have an MLP of those sizes on the features, with that `activation`.
-    log sigma² is clamped to `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object.
+    log sigma² is kept in `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object. Its
+    gradient still leads back from there (`bounded`).
 
     >>> DiagonalNormal(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
@@ -69,7 +65,7 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        return independent(Normal(loc, (0.5 * _clamped(log_variance, self.clamp)).exp(), validate_args=False))
+        return independent(Normal(loc, (0.5 * bounded(log_variance, *self.clamp)).exp(), validate_args=False))
 
 
 class FullRankNormal(nn.Module):
@@ -103,7 +99,7 @@ class FullRankNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        diagonal = (0.5 * _clamped(log_variance, self.clamp)).exp()
+        diagonal = (0.5 * bounded(log_variance, *self.clamp)).exp()
         below = self.off_diagonal(features) if self.off_diagonal else diagonal[..., :0]
         return TriangularNormal(loc, diagonal, below, self.rows_columns)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from . import distributions
-from .distributions import RelaxedOneHot, UnitNormal, checked_groups, independent
+from .distributions import RelaxedOneHot, UnitNormal, bounded, checked_groups, independent
 from .domains import Domain
 from .flows import coupling_flow
 
@@ -140,7 +140,7 @@ class Mixture(nn.Module):
             parameters = parameters + shift.unflatten(-1, self.shape)
         latent = (self.shape[1] - 1) // 2
         loc, log_variance, logits = parameters.split([latent, latent, 1], -1)
-        scale = (0.5 * log_variance.clamp(-10, 10)).exp()
+        scale = (0.5 * bounded(log_variance, -10.0, 10.0)).exp()
         return distributions.Mixture(logits.squeeze(-1), independent(Normal(loc, scale, validate_args=False)))
 
 
@@ -173,7 +173,7 @@ class VampPrior(nn.Module):
         self.register_buffer("logits", torch.zeros(components), persistent=False)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        inputs = self.pseudo_inputs.clamp(0, 1) if self.bounded else self.pseudo_inputs
+        inputs = bounded(self.pseudo_inputs, 0.0, 1.0) if self.bounded else self.pseudo_inputs
         if self.condition and y is not None:
             y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
             inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])
