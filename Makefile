@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 # One thread per process: the test suite runs a worker on each core.
-TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
+TEST_ENV := OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) MPLBACKEND=Agg
 # The first of these that is 3.11 or later makes the environment.
 PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)

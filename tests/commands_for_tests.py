@@ -6,8 +6,10 @@ import contextlib
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,11 @@ QUICK = (
 )
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 PROGRAM = [sys.executable, "-c", "import sys; from vaekit.cli import main; sys.exit(main())"]
+# Ctrl-C as at a terminal, also where these tests run in the background of a script, which has them ignore it.
+AT_A_TERMINAL = [PROGRAM[0], "-c", "from signal import *; signal(SIGINT, default_int_handler); " + PROGRAM[2]]
+IN_THE_BACKGROUND = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *PROGRAM]
+SECONDS = 200
+"""How long a process may take, on a busy machine, before it is taken for one that hangs."""
 
 
 @dataclass(frozen=True)
@@ -60,5 +67,17 @@ def environment(**changes: str) -> dict[str, str]:
 
 def process(*argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command as a process of its own."""
-    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 60, "check": False} | options
+    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": SECONDS, "check": False} | options
     return subprocess.run([*PROGRAM, *map(str, argv)], env=environment(), **options)
+
+
+@contextlib.contextmanager
+def started(*argv: str | Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program running beside the test; when that is done with it, or fails, it and all that it started are ended."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()}
+    with subprocess.Popen([*map(str, argv)], start_new_session=True, **pipes | options) as child:
+        try:
+            yield child
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis

@@ -18,7 +18,18 @@ import numpy as np
 import pytest
 import torch
 import typer
-from commands_for_tests import PROGRAM, QUICK, command, done, environment, process
+from commands_for_tests import (
+    AT_A_TERMINAL,
+    IN_THE_BACKGROUND,
+    PROGRAM,
+    QUICK,
+    SECONDS,
+    command,
+    done,
+    environment,
+    process,
+    started,
+)
 from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
@@ -363,7 +374,7 @@ def test_parts_from_outside_the_package_work_in_every_command(tmp_path: Path) ->
     scores = json.loads(done("evaluate", folder, "--json", "--samples=2", parts=MINE))
     run = load_run(folder, parts=MINE)
     assert run.model.priors["z"].width == 3.0
-    assert scores["elbo"] == evaluate(run.model, run.data("test"), 2).elbo
+    assert scores["elbo"] == pytest.approx(evaluate(run.model, run.data("test"), 2).elbo, rel=1e-5)
     for name, argv in {"s.npy": ("sample", "-n3"), "r.png": ("reconstruct",), "e.csv": ("encode",)}.items():
         done(argv[0], folder, "--out", tmp_path / name, *argv[1:], parts=MINE)
     assert np.load(tmp_path / "s.npy").max() <= 16
@@ -438,12 +449,10 @@ def test_a_command_as_a_process_keeps_results_and_errors_apart(run: Run) -> None
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
-    child = subprocess.Popen(
-        [*PROGRAM, "parts", "--json"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert child.stdout is not None
-    child.stdout.close()
-    _, err = child.communicate(timeout=60)
+    with started(*PROGRAM, "parts", "--json", text=False) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        _, err = child.communicate(timeout=SECONDS)
     assert (child.returncode, err) == (0, b"")
 
 
@@ -456,29 +465,41 @@ def test_output_to_a_full_disk_is_one_line(argv: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-def test_ctrl_c_leaves_a_run_that_goes_on_with_the_command_that_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "stop", "status", "word"),
+    [(AT_A_TERMINAL, signal.SIGINT, 130, "interrupted"), (IN_THE_BACKGROUND, signal.SIGTERM, 143, "terminated")],
+    ids=["Ctrl-C", "kill"],
+)
+def test_a_run_that_is_stopped_goes_on_with_the_command_that_is_named(
+    program: list[str], stop: signal.Signals, status: int, word: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "my run"
-    child = subprocess.Popen(
-        [*PROGRAM, "train", "digits", "--out", str(folder), *QUICK, "--epochs=100000"],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    with started(*program, "train", "digits", "--out", folder, *QUICK, "--epochs=100000") as child:
+        await_epochs(folder, 3)
+        if program is IN_THE_BACKGROUND:
+            child.send_signal(signal.SIGINT)
+            await_epochs(folder, 5)
+        child.send_signal(stop)
+        out, err = child.communicate(timeout=SECONDS)
+    assert child.returncode == status
+    assert err == f"vaekit: {word}; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
+    assert (f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {child.pid}\n" in out) == (
+        program is IN_THE_BACKGROUND
     )
-    until = time.monotonic() + 60
-    while len(history.read(folder)) < 6:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert err == f"vaekit: interrupted; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
     assert not list(folder.rglob("*.tmp"))
     done_before = len({record.epoch for record in history.read(folder)})
     assert done_before >= 3
     _, *named = shlex.split(err.split("go on with: ")[1])
     done(*named, f"--epochs={done_before + 2}", "--samples=1")
     assert epochs(load_run(folder)) == list(range(1, done_before + 3))
+
+
+def await_epochs(folder: Path, number: int) -> None:
+    """Return when a training in another process has done so many epochs more."""
+    until, before = time.monotonic() + SECONDS, len(history.read(folder))
+    while len(history.read(folder)) < before + 2 * number:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

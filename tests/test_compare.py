@@ -68,8 +68,8 @@ def test_differences_are_paired(found: Comparison, runs: tuple[Run, Run, Run]) -
     values = [nll(run, 6, 3) for run in runs]
     for row, own in zip(found.rows, values, strict=True):
         difference = own - values[0]
-        assert row.nll_difference == pytest.approx(difference.mean(), abs=1e-12)
-        assert row.nll_difference_stderr == pytest.approx(difference.std(ddof=1) / math.sqrt(300), abs=1e-12)
+        assert row.nll_difference == pytest.approx(difference.mean(), abs=1e-4)
+        assert row.nll_difference_stderr == pytest.approx(difference.std(ddof=1) / math.sqrt(300), abs=1e-4)
     assert (found.rows[0].nll_difference, found.rows[0].nll_difference_stderr) == (0.0, 0.0)
     # What the pairing is for: data that are hard for one run are hard for the other.
     apart = math.hypot(found.rows[0].evaluation.nll_stderr, found.rows[1].evaluation.nll_stderr)

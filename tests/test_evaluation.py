@@ -91,7 +91,8 @@ def test_monte_carlo_error_is_the_spread_between_seeds():
     claimed = np.mean([each.nll_mc_stderr**2 for each in results]) ** 0.5
     # The standard error of a standard deviation is 1 / sqrt(2 n) of it.
     assert spread / claimed == pytest.approx(1, abs=4 / (2 * repeats) ** 0.5 + 0.05)
-    assert len({each.kl for each in results}) == 1  # what is in closed form does not depend on the seed
+    kls = [each.kl for each in results]
+    assert max(kls) - min(kls) < 1e-9  # what is in closed form does not depend on the seed
 
 
 def test_standard_errors_are_the_spread_between_data():

@@ -359,7 +359,7 @@ def test_a_fork_can_compile() -> None:
     if not child:
         compiled("void after(void) {}", {"after": []})["after"]()
         os._exit(7)
-    for _ in range(300):
+    for _ in range(2000):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break

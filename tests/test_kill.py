@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,12 +46,15 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def children() -> ForkServerContext:
-    """Processes forked from one that has imported all there is to import: each starts in milliseconds."""
+def children() -> Iterator[ForkServerContext]:
+    """Processes forked from one that has imported all there is to import: each starts in milliseconds. None stays."""
     context = multiprocessing.get_context("forkserver")
     # Optimizers import torch._dynamo when the first is made.
     context.set_forkserver_preload(["vaekit.runs", "sklearn.datasets", "torch._dynamo"])
-    return context
+    yield context
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

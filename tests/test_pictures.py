@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from models_for_tests import float64, refuses
+from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from torch.distributions import AffineTransform, Independent, MultivariateNormal, Normal, TransformedDistribution
 
@@ -141,7 +142,7 @@ def test_names_and_options_that_there_are_not(digits: Run) -> None:
 def test_samples_are_those_of_the_model_in_a_square(digits: Run) -> None:
     prepared = prepare(Subject(digits, seed=3), "samples", {})
     (images,) = given(prepared)
-    assert (images == digits.model.sample(64, draw=False, seed=3).numpy()).all()
+    assert close_in_ulps(images, digits.model.sample(64, draw=False, seed=3))
     shape = pixels(prepared.draw()).shape
     assert shape[0] == shape[1] == 8 * 120 + 7 * 10
     wide = pixels(draw(digits, "samples", n=100))
@@ -153,7 +154,7 @@ def test_conditional_samples_are_given_the_labels_of_data(two: Run) -> None:
     y = two.data("test").y
     assert y is not None
     expected = two.model.sample(y=torch.cat([y, y[:10]]), draw=False, seed=0)
-    assert (images == expected.numpy()).all()
+    assert close_in_ulps(images, expected)
 
 
 def test_data_are_rows_of_the_split_as_the_model_sees_them(folder: Path, digits: Run) -> None:
@@ -177,7 +178,7 @@ def test_reconstructions_are_those_of_the_first_data(digits: Run) -> None:
     x = digits.data("test").batch(slice(0, 8))[0]
     originals, made = given(prepare(Subject(digits), "reconstructions", {}))
     assert (originals == x.numpy()).all()
-    assert (made == digits.model.reconstruct(x).numpy()).all()
+    assert close_in_ulps(made, digits.model.reconstruct(x))
     assert pixels(draw(digits, "reconstructions")).shape[0] == 2 * 120 + 10
 
 
@@ -197,7 +198,7 @@ def test_one_datum_has_n_different_reconstructions(digits: Run) -> None:
     original, made = given(prepared)
     x = digits.data("test").x[7:8].float()
     assert (original == x[0].numpy()).all()
-    assert (made == digits.model.reconstruct(x, samples=10, seed=5)[:, 0].numpy()).all()
+    assert close_in_ulps(made, digits.model.reconstruct(x, samples=10, seed=5)[:, 0])
     assert len({image.tobytes() for image in made}) == 10
     assert "Datum 7 of the test split" in prepared.text
     chosen = {prepare(Subject(digits, seed=seed), "reconstruct-one", {}).text for seed in range(6)}
@@ -384,7 +385,8 @@ def test_pictures_of_each_epoch_are_of_the_same_data_and_noise(folder: Path) -> 
     assert list(found) == ["reconstruction_2.png", "reconstruction_4.png", "sample_2.png", "sample_4.png"]
     assert found["sample_2.png"] != found["sample_4.png"]
     shown = imread(io.BytesIO(found["sample_4.png"]), format="png")[..., :3]
-    assert (shown == pixels(draw(run, "samples", split="valid"))).all()  # the last epoch's model is the run's
+    apart = np.abs(shown - pixels(draw(run, "samples", split="valid")))  # the last epoch's model is the run's
+    assert apart.max() <= 1.01 / 255
     watch(run, "valid")(run.model, 4)
     assert files(run) == found
 

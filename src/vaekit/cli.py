@@ -9,7 +9,9 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -309,19 +311,25 @@ def parts(
 def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
 
-    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted. With VAEKIT_DEBUG set, errors
-    keep their traceback.
+    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
+    (kill), which a training takes as it takes Ctrl-C. With VAEKIT_DEBUG set, errors keep their traceback.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    with _termination() as ends:
+        return _status(given, parts, ends)
+
+
+def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) -> int:
     try:
         status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
         # typer makes an interrupt a status, and leaves it to us to say so.
-        return _fail("interrupted", 130) if status == 130 else status or 0
+        return _fail(*ends[-1]) if status == 130 else status or 0
     except _InterruptedError as error:
-        return _fail(f"interrupted; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", 130)
+        word, status = ends[-1]
+        return _fail(f"{word}; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", status)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail(*ends[-1])
     except (SystemExit, BrokenPipeError):
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -336,6 +344,25 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
         return _fail(
             "not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2
         )
+
+
+@contextmanager
+def _termination() -> Iterator[list[tuple[str, int]]]:
+    """Inside, SIGTERM interrupts as Ctrl-C does; gives how a command that is interrupted ends, the last being true."""
+    ends = [("interrupted", 130)]
+
+    def terminate(*given: object) -> None:
+        ends.append(("terminated", 143))
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield ends
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _InterruptedError(Exception):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -147,6 +149,9 @@ class Bar:
         self.folders.append(path)
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
         say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
+            # As a shell starts the jobs that a script puts into the background.
+            say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
         self.bar.update(self.task, total=spec.training.epochs)
 
     def _progress(self, progress: Progress) -> None:

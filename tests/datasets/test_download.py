@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands_for_tests import SECONDS, started
 
 from vaekit.datasets import download
 from vaekit.datasets.download import File, cache_folder, fetch, find
@@ -176,8 +177,10 @@ def test_a_cache_that_is_no_folder(cache: Path) -> None:
 def test_two_processes_at_once_download_once(server: Server, cache: Path) -> None:
     server.plan = ["slow"]  # all of them look for the file before the first has it
     code = f"from vaekit.datasets.download import *; print(fetch('mine', {file(server.url)!r}))"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60)[0].strip() for process in processes] == [str(cache / "data.bin")] * 3
+    with ExitStack() as running:
+        processes = [running.enter_context(started(sys.executable, "-c", code)) for _ in range(3)]
+        found = [process.communicate(timeout=SECONDS)[0].strip() for process in processes]
+    assert found == [str(cache / "data.bin")] * 3
     assert (cache / "data.bin").read_bytes() == BODY
     assert len(server.requests) == 1
 
