@@ -6,6 +6,7 @@ import os
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it: on a busy machine threads else spin
 os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis

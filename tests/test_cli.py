@@ -438,6 +438,21 @@ def test_help_and_lists_do_not_wait_for_torch() -> None:
     assert "fashion-mnist" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("chosen", "wanted"),
+    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "active"}, "None active")],
+    ids=["nothing", "a count", "a policy"],
+)
+def test_threads_wait_asleep_unless_the_user_chose(chosen: dict[str, str], wanted: str, tmp_path: Path) -> None:
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    # What torch finds in its environment when it is imported: here it is no more than that.
+    (tmp_path / "torch.py").write_text(f"import os; print(*map(os.environ.get, {names})); raise SystemExit")
+    around = {name: value for name, value in environment().items() if name not in names} | chosen
+    around["PYTHONPATH"] = f"{tmp_path}:{around['PYTHONPATH']}"
+    found = subprocess.run([*PROGRAM, "parts"], env=around, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{wanted}\n"
+
+
 def test_a_command_as_a_process_keeps_results_and_errors_apart(run: Run) -> None:
     good = process("evaluate", run.path, "--json", "--samples=1")
     assert (good.returncode, good.stderr) == (0, "")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -19,8 +22,15 @@ from .networks import evaluating
 if TYPE_CHECKING:
     from .models import VAE
 
+log = logging.getLogger(__name__)
+
 SMALL_STEP = 200_000_000
 """Floating-point operations of a training step below which a second thread does not pay."""
+
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""What in the environment says how threads of libgomp, torch's on Linux, wait for each other."""
+BUSY = 1.25
+"""Processes that want to run, for each processor, above which threads that wait busily wait in vain."""
 
 KEPT_MEMORY = 128 * 2**20
 LARGEST_BLOCK = 32 * 2**20
@@ -65,6 +75,28 @@ def threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def say_if_threads_wait_busily(number: int) -> None:
+    """Warn, once in a process, where `number` threads spend much of their time waiting for each other.
+
+    They wait by looking again 300,000 times, which is quickest on a quiet machine. On a busy one the thread that they
+    wait for may not be running: the command line has them look a thousand times, but a library can't, since torch
+    reads it when it is imported.
+    """
+    if number == 1 or sys.platform != "linux" or any(name in os.environ for name in WAITING):
+        return
+    with suppress(OSError):  # where the system does not say
+        if os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
+            _say_once()
+
+
+@cache
+def _say_once() -> None:
+    log.warning(
+        "this machine is busy, and torch's threads wait for each other at every operation; set GOMP_SPINCOUNT=1000 "
+        "in the environment before torch is imported (bits stay the same), or call torch.set_num_threads(1)"
+    )
 
 
 @cache

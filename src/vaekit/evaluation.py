@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .datasets import Dataset, Treatment
 from .datasets.tensors import TensorSplit, as_split
+from .devices import say_if_threads_wait_busily
 from .distributions import seeded
 from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
@@ -74,6 +75,7 @@ def evaluate(
         raise ValueError(f"samples must be at least 1, got {samples}")
     data = as_split(data, split, model.domain, treatment, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, done, totals = len(data), 0, _Totals()
     with seeded(seed), evaluating(model):
         scorer = model.scorer(samples, memory, n)

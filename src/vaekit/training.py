@@ -18,7 +18,7 @@ from torch.backends import cudnn
 from . import looking
 from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
-from .devices import threads, worthwhile_threads
+from .devices import say_if_threads_wait_busily, threads, worthwhile_threads
 from .distributions import seeded, stream
 from .errors import NonFiniteError
 from .looking import Look
@@ -127,6 +127,7 @@ def optimize(
     steps = train.steps(batch_size)
     total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
+    say_if_threads_wait_busily(number if device.type == "cpu" else 1)
     take = Step(model, objective, train, batch_size, total)
     update = Update(optimizer, take.long)
     scored, look = average or model, None
