@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +91,7 @@ def model_of(
     event_shape: tuple[int, ...] = (4,),
     latents: Mapping[str, int] | None = None,
     condition: int = 0,
+    condition_units: tuple[Sequence[float], Sequence[float]] = ((), ()),
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] = SMALL,
     parts: Parts = PARTS,
@@ -116,7 +117,8 @@ def model_of(
         "condition": condition > 0,
     }
     domain = domain or DOMAINS[parts.likelihoods[likelihood].domains[0]]  # type: ignore[attr-defined]
-    schema = Schema(event_shape=event_shape, domain=domain, condition=condition)
+    of_y = dict(zip(("condition_location", "condition_scale"), map(tuple, condition_units), strict=True))
+    schema = Schema(event_shape=event_shape, domain=domain, condition=condition, **of_y)
     with float64():
         model = build_model(parse({"model": values}, parts).model, schema, seed, parts)
     return moved(model, seed)

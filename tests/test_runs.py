@@ -161,6 +161,40 @@ def test_a_run_conditioned_on_covariates_samples_at_those_of_its_data(tmp_path: 
         run.sample(2, "0")
 
 
+def test_covariates_are_trained_on_in_any_units(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.column_stack([rng.normal(size=200), rng.integers(0, 2, 200)])
+    x = y + rng.normal(size=(200, 2))
+    sets = [*SMALL, "training.batch_size=50", "model.condition=true"]
+    runs = []
+    for name, given in (("small", y), ("large", y * [1000.0, 1] + [2000.0, 0])):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=given)
+        runs.append(train(tmp_path / f"{name}.npz", tmp_path / name, sets=sets))
+    losses = [[record.terms["loss"] for record in each.history()] for each in runs]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    units = runs[1].schema.condition_location, runs[1].schema.condition_scale
+    assert units[0][0] == pytest.approx(2000, abs=250)
+    assert units[1][0] == pytest.approx(1000, rel=0.2)
+    assert (units[0][1], units[1][1]) == (0.0, 1.0)
+    again = load_run(runs[1].path)
+    np.testing.assert_array_equal(again.encode("test")[0], runs[1].encode("test")[0])
+
+
+def test_a_run_from_before_covariates_had_units_takes_them_as_they_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.eye(50, 3) + np.arange(50)[:, None], y=np.arange(50.0) + 100)
+    sets = [*SMALL, "training.batch_size=20", "model.condition=true"]
+    run = train(tmp_path / "data.npz", tmp_path / "run", sets=sets)
+    values = json.loads((tmp_path / "run/spec.json").read_text())
+    for name in ("condition_location", "condition_scale"):
+        assert len(values["schema"].pop(name)) == 1
+    (tmp_path / "run/spec.json").write_text(json.dumps(values))
+    old = load_run(tmp_path / "run").model
+    x, y = (None if each is None else each[:4] for each in run.data("test").batch(slice(0, 4)))
+    assert y is not None
+    scaled = (y - run.model.condition_location) / run.model.condition_scale
+    torch.testing.assert_close(old.encode(x, scaled), run.model.encode(x, y))
+
+
 def test_a_label_for_a_run_that_is_not_conditional_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match=r"label '3' was given, but .* is not conditional"):
         run.sample(2, "3")

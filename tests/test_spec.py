@@ -270,6 +270,8 @@ BAD_SCHEMAS = [
     ({"domain": {"kind": "real", "location": [0, 0, 0]}}, "the domain has 3 columns, event_shape 2"),
     ({"domain": {"kind": "binary", "code": "x"}}, "schema domain.code"),
     ({"condition": -1}, "schema condition is -1"),
+    ({"condition": 2, "condition_scale": [1.0]}, "covariates have 1 scales, but there are 2 of them"),
+    ({"condition": 1, "condition_scale": [0.0]}, "schema condition_scale.0 is 0.0"),
     ({"more": 1}, "unknown schema key 'more'"),
 ]
 

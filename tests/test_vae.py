@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,38 @@ def test_labels_are_their_one_hot_vectors_everywhere():
     with seeded(0), torch.no_grad():
         assert close_in_ulps(by_label, model.trace(x, y, 2).log_weight)
     assert not torch.allclose(model.encode(x, y), model.encode(x, y.roll(1, 1)))
+
+
+@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
+def test_covariates_in_other_units_are_the_same_everywhere(prior: str):
+    location, scale = (2000.0, -5.0), (10.0, 0.1)
+    plain, model = (model_of(condition=2, prior=prior, condition_units=u) for u in (((), ()), (location, scale)))
+    x, y = data_of(model.likelihood.domain, (3, 4)), torch.randn(3, 2, dtype=torch.float64)
+    theirs = y * torch.tensor(scale) + torch.tensor(location)
+    found, wanted = (
+        {
+            "codes": each.encode(x, given),
+            "draws": each.encode(x, given, samples=2, seed=0),
+            "decoded": each.decode(torch.zeros(3, 2), given),
+            "reconstructed": each.reconstruct(x, given, samples=2, seed=0),
+            "samples": each.sample(y=given, seed=0),
+            "log p": each.log_prob(x, given, samples=3, seed=0),
+            "kl": torch.stack([latent.q.mean for latent in each.latents(x, given)]) if prior != "flow" else x,
+            **({} if prior == "flow" else {"clusters": each.clusters(x, given)}),
+        }
+        for each, given in ((model, theirs), (plain, y))
+    )
+    for name, value in found.items():
+        torch.testing.assert_close(value, wanted[name], msg=name)
+    assert not torch.allclose(plain.encode(x, theirs), wanted["codes"])
+
+
+@pytest.mark.parametrize(("name", "values"), [("scale", (1.0, 0.0)), ("scale", (1.0,)), ("location", (1.0, math.nan))])
+def test_units_of_covariates_that_make_no_sense(name: str, values: tuple[float, ...]):
+    parts = model_of(condition=2)
+    given = (parts.encoder, dict(parts.posteriors.items()), dict(parts.priors.items()), parts.decoder, parts.likelihood)
+    with pytest.raises(ValueError, match=f"condition_{name} is .*accepted: 2 finite numbers"):
+        VAE(*given, 2, **{f"condition_{name}": values})
 
 
 def test_seeds_leave_the_stream_as_it_was():

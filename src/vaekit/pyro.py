@@ -102,6 +102,7 @@ class Program:
         else:
             x, condition = self.vae._checked(x, y)
             rows = len(x)
+        condition = self.vae._given(condition)
         with self._plate(rows):
             z = [pyro.sample(name, Wrapped(prior(condition))) for name, prior in self.vae.priors.items()]
             return pyro.sample("x", Wrapped(self.vae._likelihood(torch.cat(z, -1), condition)), obs=x)
@@ -110,7 +111,8 @@ class Program:
         """q(z given x) at x (B, *event): a draw of each latent, (B, D) by name."""
         x, y = self.vae._checked(x, y)
         with self._plate(len(x)):
-            return {name: pyro.sample(name, Wrapped(q)) for name, q in self.vae._posterior(x, y).items()}
+            posteriors = self.vae._posterior(x, self.vae._given(y))
+            return {name: pyro.sample(name, Wrapped(q)) for name, q in posteriors.items()}
 
     def _plate(self, rows: int) -> AbstractContextManager[object]:
         if self.size is not None and rows > self.size:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .datasets import Dataset, Treatment
+from .datasets.loading import covariate_units
 from .distributions import seeded
 from .domains import Domain
 from .errors import shown, unknown
@@ -201,11 +202,17 @@ class Spec(_Strict):
 
 
 class Schema(_Strict):
-    """What a model must know of its data, saved with the run so that it loads without them."""
+    """What a model must know of its data, saved with the run so that it loads without them.
+
+    `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x; without them they
+    are taken as they are.
+    """
 
     event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     domain: Domain
     condition: Annotated[int, Field(ge=0)] = 0
+    condition_location: tuple[float, ...] = ()
+    condition_scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     fingerprint: str = ""
@@ -215,6 +222,9 @@ class Schema(_Strict):
         for values in (self.domain.location, self.domain.scale):
             if isinstance(values, tuple) and len(values) != self.event_shape[-1]:
                 raise ValueError(f"the domain has {len(values)} columns, event_shape {self.event_shape[-1]}")
+        for values in (self.condition_location, self.condition_scale):
+            if values and len(values) != self.condition:
+                raise ValueError(f"covariates have {len(values)} scales, but there are {self.condition} of them")
         return self
 
 
@@ -304,10 +314,13 @@ def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> 
     """What a model must know of `dataset` under `treatment`."""
     y = dataset.splits["train"].y
     condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
+    location, scale = ((), ()) if y is None or y.ndim == 1 else covariate_units(y)
     return Schema(
         event_shape=dataset.event_shape,
         domain=treatment.domain(dataset.domain),
         condition=condition,
+        condition_location=location,
+        condition_scale=scale,
         classes=dataset.classes,
         columns=dataset.columns,
         fingerprint=fingerprint,
@@ -368,7 +381,8 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
         shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": condition + skipping}
         decoder = part("decoders", spec.decoder, **shapes)
         if spec.classifier is None:
-            return VAE(encoder, posteriors, priors, decoder, likelihood, condition)
+            units = (schema.condition_location or None, schema.condition_scale or None) if condition else ()
+            return VAE(encoder, posteriors, priors, decoder, likelihood, condition, *units)
         classifier = network(spec.classifier, auxiliary, out_shape=(condition,))
         extra = None
         if spec.auxiliary:

@@ -107,6 +107,21 @@ def infer_domain(
     return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
 
 
+def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Location and scale of each column of covariates (N, C): mean and standard deviation, so that networks get numbers
+    of order one; 0 and 1 of a column of zeros and ones, which stays as it is.
+
+    >>> covariate_units(np.array([[1990.0, 1.0], [2010.0, 0.0]]))
+    ((2000.0, 0.0), (10.0, 1.0))
+    """
+    y = y.astype(np.float64)
+    location, scale = y.mean(0), y.std(0)
+    as_it_is = ((y == 0) | (y == 1)).all(0)
+    # A constant one tells nothing: all that is to be seen of it is a zero.
+    scale = np.where(as_it_is | (scale <= CONSTANT * np.abs(location)), 1.0, scale)
+    return tuple(np.where(as_it_is, 0.0, location).tolist()), tuple(scale.tolist())
+
+
 def _mean(x: Array, axis: int | None, center: np.ndarray | float | None = None) -> np.ndarray:
     """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it."""
     total: np.ndarray | float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from ..distributions import mean, seeded
 from ..domains import Domain
+from ..errors import shown
 from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
 from ..scoring import MEMORY, Scorer, Scores
@@ -33,6 +34,8 @@ class VAE(nn.Module):
     decoder      (z, y) to the likelihood's parameters, z (…, D) all latents side by side in their order
     likelihood   parameters to p(x given z)
     condition    C, the size of the condition y; 0 for an unconditional model
+    condition_location, condition_scale   C numbers each: networks and priors get (y - location) / scale, None for y
+                 itself, which class labels are for
 
     Letters: S samples, B batch, D all latents' sizes together, C condition. y is (B, C), or (B,) whole numbers below C,
     which stand for their one-hot vectors. Densities are nats in the data's own units.
@@ -55,6 +58,8 @@ class VAE(nn.Module):
 
     location: Tensor
     scale: Tensor
+    condition_location: Tensor
+    condition_scale: Tensor
 
     def __init__(
         self,
@@ -64,6 +69,8 @@ class VAE(nn.Module):
         decoder: nn.Module,
         likelihood: nn.Module,
         condition: int = 0,
+        condition_location: Sequence[float] | None = None,
+        condition_scale: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not posteriors or list(posteriors) != list(priors):
@@ -86,6 +93,13 @@ class VAE(nn.Module):
         self.register_buffer("location", torch.as_tensor(self.domain.location, dtype=kind), persistent=False)
         self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
         self.scaled = bool(np.any(np.not_equal(self.domain.location, 0)) or np.any(np.not_equal(self.domain.scale, 1)))
+        for name, values, usual in (("location", condition_location, 0.0), ("scale", condition_scale, 1.0)):
+            own = np.full(condition, usual) if values is None else np.asarray(values, float)
+            if own.shape != (condition,) or not np.isfinite(own).all() or (name == "scale" and not (own > 0).all()):
+                accepted = f"{condition} finite numbers{' above 0' if name == 'scale' else ''}, one for each of y"
+                raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
+            self.register_buffer(f"condition_{name}", torch.as_tensor(own, dtype=kind), persistent=False)
+        self.scaled_condition = condition_location is not None or condition_scale is not None
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
         with torch.no_grad(), evaluating(self):
@@ -102,7 +116,7 @@ class VAE(nn.Module):
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
         """
-        x, y = x.to(self.scale.dtype), self._one_hot(y)
+        x, y = x.to(self.scale.dtype), self._given(y)
         posteriors = self._posterior(x, y)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
         summed = few[0] if few and sum_classes else None
@@ -121,7 +135,7 @@ class VAE(nn.Module):
 
     def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
         """One draw of each latent of x (B, *event), without what the decoder makes of it."""
-        y = self._one_hot(y)
+        y = self._given(y)
         posteriors = self._posterior(x.to(self.scale.dtype), y)
         return tuple(Latent(name, q.rsample((1,)), q, self.priors[name](y)) for name, q in posteriors.items())
 
@@ -156,6 +170,11 @@ class VAE(nn.Module):
             y = y[:, None] == torch.arange(self.condition, device=y.device)
         return None if y is None else y.to(self.scale.dtype)
 
+    def _given(self, y: Tensor | None) -> Tensor | None:
+        """What networks and priors get of y: labels as one-hots, covariates scaled to order one."""
+        y = self._one_hot(y)
+        return (y - self.condition_location) / self.condition_scale if self.scaled_condition and y is not None else y
+
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 
     @torch.no_grad()
@@ -171,6 +190,7 @@ class VAE(nn.Module):
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
         """
         x, y = self._checked(x, y)
+        y = self._given(y)
         with seeded(seed), evaluating(self):
             if samples is None:
                 return torch.cat([mean(q) for q in self._posterior(x, y).values()], -1)
@@ -187,7 +207,8 @@ class VAE(nn.Module):
                 f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
             )
         with seeded(seed), evaluating(self):
-            px = self._generated(z, self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1), draw)
+            given = self._given(self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
+            px = self._generated(z, given, draw)
             x = px.sample() if draw else mean(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
 
@@ -228,7 +249,8 @@ class VAE(nn.Module):
                 rows = min(ROWS, n - start)
                 given = None if condition is None else condition[start : start + rows]
                 shape = torch.Size((rows,) if given is None else ())
-                z = torch.cat([prior(given).sample(shape) for prior in self.priors.values()], -1)
+                prior_y = self._given(given)
+                z = torch.cat([prior(prior_y).sample(shape) for prior in self.priors.values()], -1)
                 drawn[start : start + rows] = self.decode(z, given, draw)
         return drawn
 
@@ -279,6 +301,7 @@ class VAE(nn.Module):
         posterior mean. Raises `ValueError` for a model that has neither.
         """
         x, y = self._checked(x, y)
+        y = self._given(y)
         with evaluating(self):
             posteriors = self._posterior(x, y)
             latents = [Latent(name, mean(q)[None], q, self.priors[name](y)) for name, q in posteriors.items()]

@@ -105,13 +105,13 @@ def _clustered(model: VAE) -> tuple[str, int] | None:
 def _samples(subject: Subject, clustered: str, shown: np.ndarray, n: int) -> list[Tensor]:
     """Means of p(x | z), n for each of the clusters `shown`; all else of z has the same noise in each."""
     model, y = subject.run.model, subject.conditions(n)
-    one_hot = None if y is None else torch.eye(model.condition, device=y.device)[y] if y.dim() == 1 else y
+    given = model._given(y)
     rows = []
     for k in shown.tolist():
         with seeded(subject.seed), evaluating(model):
             z = []
             for name, prior in model.priors.items():
-                p = prior(one_hot)
+                p = prior(given)
                 if name == clustered and isinstance(p, Mixture):
                     drawn = p.component_distribution.sample(torch.Size((n,) if y is None else ()))[:, k]
                 else:

@@ -117,7 +117,7 @@ def _correlations(subject: Subject, x: Tensor, y: Tensor | None) -> np.ndarray:
     """Those of q(z | x) for each of x (B, *event): (B, D, D), zero between latents, which are independent given x."""
     model = subject.run.model
     with seeded(subject.seed), evaluating(model):
-        covariances = [_covariance(q) for q in model._posterior(x, model._one_hot(y)).values()]
+        covariances = [_covariance(q) for q in model._posterior(x, model._given(y)).values()]
     whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
     scale = whole.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(whole.dtype).tiny).sqrt()
     return array(whole / scale[:, :, None] / scale[:, None, :])
