@@ -22,6 +22,7 @@ from vaekit.runs import Run, load_run, train
 
 TINY = ["model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2", "training.epochs=1"]
 CLASSIFIER = ["model.classifier={name='mlp', hidden=[8]}", "training.batch_size=128"]
+SUPERVISED = "objective.name=semi-supervised"
 CODED = ["model.likelihood=normal", "training.epochs=1"]
 
 
@@ -171,7 +172,7 @@ def test_a_home_folder_is_found(first: Path, tmp_path: Path, monkeypatch: pytest
     ("sets", "words"),
     [
         (["model.condition=true"], "is conditional; data.codes takes"),
-        (CLASSIFIER[:1], "models labels (model.classifier); data.codes takes"),
+        ([*CLASSIFIER[:1], SUPERVISED], "models labels (model.classifier); data.codes takes"),
         (["model.latents.z.posterior=flow"], "has a posterior without standard deviations"),
     ],
 )
@@ -324,8 +325,8 @@ def test_the_current_folder_has_one_beside_it(tmp_path: Path, monkeypatch: pytes
     [
         (["data.labels=100000"], "data.labels is 100000; accepted: 10"),
         (["data.labels=100", "model.condition=true"], "data.labels is 100, but model.condition gives the model all"),
-        ([*CLASSIFIER, "objective=dreg"], "DReG is for models"),
-        ([*CLASSIFIER, "objective=stl"], "STL is for models"),
+        ([*CLASSIFIER, "data.labels=100", "objective=dreg"], "DReG is for models"),
+        ([*CLASSIFIER, "data.labels=100", "objective=stl"], "STL is for models"),
         (
             ["model.classifier=mlp", "model.auxiliary={size=3}", "model.latents.z.prior=vamp"],
             "'vamp' needs an encoder of x and y alone",

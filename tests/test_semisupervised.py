@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from models_for_tests import float64, peak_bytes, refuses, scored, standard_errors_apart
+from models_for_tests import model_of as plain_model_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,9 +24,10 @@ from vaekit.domains import Domain
 from vaekit.evaluation import evaluate, label_scores
 from vaekit.models import VAE, SemiSupervisedVAE
 from vaekit.objectives import ELBO, IWAE, STL, DReG, SemiSupervised
+from vaekit.parts import PARTS
 from vaekit.runs import load_run, train
 from vaekit.spec import Schema, build_model, parse
-from vaekit.steps import traced
+from vaekit.steps import rehearse, traced
 from vaekit.trace import JoinedTrace, Trace
 
 CLASSES, PIXELS = 3, 4
@@ -133,6 +135,49 @@ def test_a_batch_with_some_labels_is_its_two_parts(kind: str) -> None:
     torch.testing.assert_close(joined, weights @ torch.stack(elbos))  # type: ignore[arg-type]
 
 
+TRAINED = {
+    "elbo": ("none", "some"),
+    "semi-supervised": ("none", "some", "all"),
+    "invariant-clusters": ("none", "some"),
+}
+"""Of which labels each objective trains all that there is: the bound of a label that is seen has no q of it."""
+
+
+@pytest.mark.parametrize("labels", ["none", "some", "all"])
+@pytest.mark.parametrize("objective", PARTS.objectives)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_part_is_trained_or_the_objective_is_refused(kind: str, objective: str, labels: str) -> None:
+    model, chosen = model_of(kind), PARTS.objectives[objective]()
+    split = TensorSplit(X, None if labels == "none" else LABELS, Domain("binary"), Treatment())
+    if labels == "some":
+        split = partly_labelled(split, 6, 4, CLASSES)
+    if labels not in TRAINED.get(objective, ()):
+        with refuses():
+            rehearse(model, chosen, split)
+        return
+    rehearse(model, chosen, split)
+    seen = {"none": None, "some": LABELS[:4], "all": LABELS}[labels]
+    with seeded(0):
+        chosen(traced(model, chosen, X, seen, split.share), 1.0).loss.backward()
+    for name, parameter in model.named_parameters():
+        # A gradient that is rounding alone trains nothing.
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 1e-9, name
+
+
+def test_a_rehearsal_leaves_no_trace() -> None:
+    with float64():
+        options = {"mlp": {"hidden": [6], "normalization": "batch"}}
+        model = plain_model_of(encoder="mlp", options=options, event_shape=(PIXELS,)).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    rehearse(model, ELBO(), TensorSplit(X, None, Domain("binary"), Treatment()))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_parameter(kind: str) -> None:
     model = model_of(kind)
@@ -140,6 +185,70 @@ def test_gradients_reach_every_parameter(kind: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def weighed(values: Tensor, seen: int, share: float) -> Tensor:
+    """The mean of values (…, B), of which the first `seen` stand for `share` of the data."""
+    return share * values[..., :seen].mean() + (1 - share) * values[..., seen:].mean()
+
+
+@pytest.mark.parametrize("seen", [2, 5, 12])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bound_is_that_of_the_data_whatever_of_a_batch_is_labelled(kind: str, seen: int) -> None:
+    model, share = model_of(kind), 0.1
+    with seeded(0):
+        trace = traced(model, ELBO(), X, LABELS[:seen], share)
+    wanted = weighed(trace.log_px, seen, share) - sum(weighed(kl, seen, share) for kl in trace.kl.values())
+    for objective in (ELBO(), SemiSupervised(classification=0.0)):
+        found = objective(trace)
+        torch.testing.assert_close(found.terms["elbo"], wanted.detach())
+        torch.testing.assert_close(found.loss, -wanted)
+    with seeded(0):
+        trace = traced(model, IWAE(samples=3), X, LABELS[:seen], share)
+    bounds = trace.log_weight.logsumexp(0) - np.log(3)
+    torch.testing.assert_close(-IWAE(samples=3)(trace).loss, weighed(bounds, seen, share))
+    held = trace.average_terms(trace.latents[0].kl_terms)
+    terms = trace.latents[0].kl_terms.movedim(-1, 0)
+    torch.testing.assert_close(held, torch.stack([weighed(each, seen, share) for each in terms]))
+
+
+def test_labels_that_are_seen_stand_for_what_they_are_of_the_data() -> None:
+    split = partly_labelled(split_of(), 9, 4, CLASSES)
+    assert (split.share, split_of().share) == (0.1, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weight_of_a_row_whose_label_is_hidden_has_no_q_of_its_label(kind: str) -> None:
+    """It cancels, also where a class is so unlikely that its probability is no number above 0."""
+    model = model_of(kind)
+    with seeded(0):
+        trace = model.trace(X, samples=3)
+    whole = trace.px.log_prob(X) + sum(latent.log_p - latent.log_q for latent in trace.latents) + trace.log_class
+    torch.testing.assert_close(trace.log_weight, whole.logsumexp(-2))
+    with torch.no_grad():
+        model.classifier.layers[-1].bias[0] = -1e4
+    assert model.score(X, samples=5, seed=0).log_prob.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_estimate_depends_on_how_its_draws_were_shared_out(kind: str) -> None:
+    model, traces = model_of(kind, by=1.0), []
+
+    def trace(draws: int) -> Trace:
+        traces.append((draws, model.trace(X, None, draws)))
+        return traces[-1][1]  # type: ignore[return-value]
+
+    with seeded(0):
+        scores = scored(trace, 7, 3)
+    assert [draws for draws, _ in traces] == [3, 3, 1]
+    for i, name in enumerate(latent.name for latent in traces[0][1].latents):
+        terms = [(draws / 7, made.latents[i].kl_terms) for draws, made in traces]
+        means = [share * (each.mean(0) if each.dim() == 3 else each) for share, each in terms]
+        torch.testing.assert_close(scores.kl_terms[name], sum(means))
+    wanted = sum(draws / 7 * made.log_px.mean(0) for draws, made in traces)
+    torch.testing.assert_close(scores.reconstruction, wanted)
+    weights = torch.cat([made.log_weight for _, made in traces])
+    torch.testing.assert_close(scores.log_prob, weights.logsumexp(0) - np.log(7))
 
 
 class Blind(nn.Module):
@@ -216,7 +325,7 @@ def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
     if kind == "plain":
         DReG()(trace)  # type: ignore[arg-type]
         return
-    with refuses("draws others from 'a'; accepted: elbo"):
+    with refuses("draws others from 'a'; accepted: semi"):
         DReG()(trace)  # type: ignore[arg-type]
 
 
@@ -276,12 +385,13 @@ def test_labels_are_balanced_and_of_a_seed() -> None:
     assert len(set(chosen[0].labelled.tolist())) == 11
 
 
-def test_an_epoch_shows_every_row_once_unlabelled_after_labelled_ones() -> None:
+def test_an_epoch_shows_every_row_whose_label_is_hidden_once_after_labelled_ones() -> None:
     split = partly_labelled(split_of(), 11, 4, CLASSES)
     with seeded(0):
         order = split.order(20)
-    assert len(order) == split.steps(20) == 6
-    assert sorted(torch.cat([index[4:] for index in order]).tolist()) == list(range(90))
+    assert len(order) == split.steps(20) == 5
+    hidden = set(range(90)) - set(split.labelled.tolist())
+    assert sorted(torch.cat([index[4:] for index in order]).tolist()) == sorted(hidden)
     shown = torch.cat([index[:4] for index in order])
     assert set(shown.tolist()) <= set(split.labelled.tolist())
     assert shown.bincount().max() - shown.bincount()[split.labelled].min() <= 1
@@ -363,7 +473,15 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         (["model.classifier=mlp", "model.condition=true"], "labels are modelled, or given"),
         (["model.auxiliary={size=3}"], "without a classifier"),
         (["model.classifier=mlp", "data.labels=5"], "data.labels is 5"),
-        (["model.classifier=mlp", "training.labelled=64", "training.batch_size=64"], "training.labelled is 64"),
+        (
+            ["model.classifier=mlp", "data.labels=100", "training.labelled=64", "training.batch_size=64"],
+            "training.labelled is 64",
+        ),
+        (["model.classifier=mlp"], "ELBO gives classifier no gradient"),
+        (
+            ["model.classifier=mlp", "data.labels=100", "training.labelled=20", "objective.name=iwae"],
+            "IWAE gives classifier no gradient",
+        ),
         (["model.classifier=mlp", "model.latents={y={size=2}}"], "latent 'y' has the name"),
         (["data.codes=nowhere"], "neither a run's folder nor a recipe"),
     ],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .distributions import RelaxedOneHot
 from .schedules import Constant, Schedule
 from .trace import Trace, cluster_probabilities
 from .views import moved, swapped
@@ -61,17 +62,18 @@ class ELBO:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         beta = self.beta(progress)  # type: ignore[operator]
-        reconstruction = trace.log_px.mean()
-        kls = {name: kl.mean() for name, kl in trace.kl.items()}
+        reconstruction = trace.average(trace.log_px)
+        kls = {name: trace.average(kl) for name, kl in trace.kl.items()}
         penalty: Tensor | float = 0.0
         for latent in trace.latents:
             if self.free_bits and latent.exact and not latent.label:
-                per_term = latent.kl_terms.flatten(0, -2).mean(0)
+                per_term = trace.average_terms(latent.kl_terms)
                 dimensions = latent.dimensions / per_term.shape[-1]
                 penalty = penalty + per_term.clamp(min=self.free_bits * dimensions).sum()
             else:
                 penalty = penalty + kls[latent.name]
-        loss = beta * penalty - reconstruction
+        # Without a KL nothing is learned of the prior, and no gradient says so.
+        loss = -reconstruction if _constant(self.beta) == 0 else beta * penalty - reconstruction
         return Loss(loss, _terms(reconstruction, kls) | {"beta": beta})
 
 
@@ -109,8 +111,7 @@ class InvariantClusters(ELBO):
 
     @property
     def _plain(self) -> bool:
-        weight = getattr(self.invariance, "value", None)
-        return isinstance(weight, float) and weight == 0.0
+        return _constant(self.invariance) == 0
 
     def _view(self, x: Tensor) -> Tensor:
         return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
@@ -136,10 +137,11 @@ class InvariantClusters(ELBO):
 class SemiSupervised(InvariantClusters):
     """The ELBO, with the cross-entropy of q(y given x) where labels are seen (Kingma et al. 2014, eq. 9).
 
-    `classification` weighs its mean over the labelled rows of a batch against the mean bound of all rows. Theirs is 0.1
-    N / L for each of L labels among N data; here, where a half of each batch is labelled, half of that: with 100 labels
-    of 60,000 it is 0.1 · 600 / 2 = 30. With `invariance` above 0 (theirs has none) a label that is not seen is also to
-    stay what it is when the datum is changed, as in `InvariantClusters`.
+    `classification` weighs the cross-entropy's mean over labelled rows against the bound's mean over the data, however
+    many rows of a batch are labelled. Of N data the labels of L are seen, and the bound is L / N times that of log p(x,
+    y) and 1 - L / N times that of log p(x). Theirs is 0.1 N / L: with 100 labels of 60,000 it is 60. With `invariance`
+    above 0 (theirs has none) a label that is not seen is also to stay what it is when the datum is changed, as in
+    `InvariantClusters`.
     """
 
     invariance: float | Schedule = 0.0
@@ -164,7 +166,7 @@ class IWAE:
         _check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        bound = log_mean_exp(trace.log_weight).mean()
+        bound = trace.average(log_mean_exp(trace.log_weight))
         return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach()})
 
 
@@ -187,15 +189,15 @@ class DReG:
         _check_drawn(self, trace)
         if chained := [latent.name for latent in trace.latents if not latent.exact]:
             what = f"DReG is for models whose latents are drawn apart, this one draws others from {chained[0]!r}"
-            raise ValueError(f"{what}; accepted: elbo, semi-supervised, iwae, stl")
+            raise ValueError(f"{what}; accepted: semi-supervised")
         log_weight = trace.log_weight_stopped
         weight = log_weight.detach().softmax(0)
         for latent in trace.latents:
             if latent.z.requires_grad:
                 latent.z.register_hook(lambda gradient: gradient * weight[..., None])
         # The loss has IWAE's value and the gradient of sum of weight * log_weight, weights held constant.
-        surrogate = (weight * log_weight).sum(0).mean()
-        bound = log_mean_exp(log_weight.detach()).mean()
+        surrogate = trace.average((weight * log_weight).sum(0))
+        bound = trace.average(log_mean_exp(log_weight.detach()))
         return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
 
 
@@ -210,12 +212,12 @@ class STL:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         _check_drawn(self, trace)
-        return Loss(-trace.log_weight_stopped.mean(), bound_terms(trace))
+        return Loss(-trace.average(trace.log_weight_stopped), bound_terms(trace))
 
 
 def bound_terms(trace: Trace) -> dict[str, Tensor | float]:
     """What every objective records, detached scalars: elbo = reconstruction - kl, and each latent's KL if several."""
-    return _terms(trace.log_px.mean(), {name: kl.mean() for name, kl in trace.kl.items()})
+    return _terms(trace.average(trace.log_px), {name: trace.average(kl) for name, kl in trace.kl.items()})
 
 
 def _terms(reconstruction: Tensor, kls: dict[str, Tensor]) -> dict[str, Tensor | float]:
@@ -231,10 +233,24 @@ def log_mean_exp(log_weight: Tensor) -> Tensor:
 
 
 def _check_drawn(objective: Objective, trace: Trace) -> None:
-    """`ValueError` where a label is summed out: these gradients are those of latents that are all drawn."""
+    """`ValueError` unless all latents are drawn from densities: the score that is left out has a mean of 0 there alone.
+
+    A relaxed class is drawn from one density and weighed by the mass of another variable, the class, so that without
+    its score the gradient is biased.
+    """
+    name = type(objective).__name__
     if trace.log_class is not None:
-        what = f"{type(objective).__name__} is for models whose latents are all drawn, this one sums out a label"
-        raise ValueError(f"{what}; accepted: elbo, semi-supervised, iwae")
+        what = "is for models whose latents are all drawn, this one sums out a label"
+        raise ValueError(f"{name} {what}; accepted: elbo, semi-supervised")
+    if relaxed := [latent.name for latent in trace.latents if isinstance(latent.q, RelaxedOneHot)]:
+        what = f"is for latents that are drawn from a density, {relaxed[0]!r} is of classes"
+        raise ValueError(f"{name} {what}; accepted: elbo, iwae")
+
+
+def _constant(coefficient: float | Schedule) -> float | None:
+    """The value of a coefficient that is the same throughout, None of one that a schedule or a recording gives."""
+    value = getattr(coefficient, "value", None)
+    return value if isinstance(value, float) else None
 
 
 def _take_schedule(objective: Objective, name: str) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from .checkpoint import State
 from .datasets import Dataset
-from .datasets.tensors import PartlyLabelled, TensorSplit, partly_labelled, to_device
+from .datasets.tensors import TensorSplit, partly_labelled, to_device
 from .devices import resolve_device
-from .distributions import seeded
 from .models import VAE, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import Parts
 from .spec import Schema, Spec, TrainingSpec, build_model, build_objective, with_likelihood
-from .steps import traced
 from .training import BATCH_SIZE, optimize
 
 
@@ -76,24 +72,11 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     if classifies or spec.data.labels is not None:
         labels = len(train_data) if spec.data.labels is None else spec.data.labels
         first = min(spec.training.labelled, labels)
-        if classifies and first >= (spec.training.batch_size or 0):
-            raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
         partly = partly_labelled(train_data, labels, first, len(schema.classes), spec.data.seed)
-        if classifies:
+        if classifies and labels < len(train_data):
+            if first >= (spec.training.batch_size or 0):
+                raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
             train_data = partly
+        if classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
-    ready = Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
-    _try(ready, spec, schema)
-    return ready
-
-
-def _try(ready: Ready, spec: Spec, schema: Schema) -> None:
-    """Take the loss of two rows, beside labelled ones if there are any: an objective may refuse the model's traces.
-
-    On another model of the same spec: nothing of the one that is to be trained may change.
-    """
-    trial = build_model(spec.model, schema, spec.training.seed, ready.parts).to(ready.train.x.device).train()
-    rows = 2 + (ready.train.first if isinstance(ready.train, PartlyLabelled) else 0)
-    with seeded(spec.training.seed):
-        x, y = ready.train.training_batch(torch.arange(min(rows, len(ready.train)), device=ready.train.x.device))
-        ready.objective(traced(trial, ready.objective, x, y), 0.0)
+    return Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)

@@ -385,7 +385,7 @@ size = 50
 
 [objective]
 name = "semi-supervised"
-classification = 30.0
+classification = 60.0
 
 [training]
 epochs = 100
@@ -418,7 +418,7 @@ size = 50
 
 [objective]
 name = "semi-supervised"
-classification = 30.0
+classification = 60.0
 
 [training]
 epochs = 40
@@ -453,7 +453,7 @@ generator = { name = "mlp", hidden = [500, 500], activation = "relu" }
 
 [objective]
 name = "semi-supervised"
-classification = 30.0
+classification = 60.0
 beta = { name = "linear", start = 0.0, end = 1.0, until = 0.2 }
 
 [training]

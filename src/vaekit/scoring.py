@@ -105,7 +105,7 @@ def sums(trace: Trace, constants: bool = True) -> Sums:
     peak = weights.amax(0)
     scaled = (weights - peak).exp()
     kl_terms = {
-        latent.name: latent.kl_terms.to(kind) for latent in trace.latents if constants or not latent.closed_form
+        latent.name: latent.kl_terms.to(kind) for latent in trace.latents if constants or not latent.constant_kl
     }
     return Sums(
         peak,

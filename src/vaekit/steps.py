@@ -17,10 +17,10 @@ from torch.fx import GraphModule
 
 from .capture import NotCapturableError, OneLaunch, capture, python_state
 from .compiling import CompilerError
-from .datasets.tensors import TensorSplit
+from .datasets.tensors import PartlyLabelled, TensorSplit
 from .distributions import seeded
 from .fusing import fused
-from .models import VAE
+from .models import VAE, Auxiliary
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
 from .rewriting import ready
@@ -100,7 +100,7 @@ class Step:
 
     def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
         x, y = self.data.training_batch(index)
-        return objective(traced(self.model, objective, x, y), progress)
+        return objective(traced(self.model, objective, x, y, self.data.share), progress)
 
     def _constants(self) -> list[object]:
         return python_state([self.model, self.objective])
@@ -196,11 +196,58 @@ class Step:
         return Terms(self.terms.names, values, numbers)
 
 
-def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None) -> Trace:
+def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
+    """Take the gradients of a few rows of `data`, and leave model and random streams as they are.
+
+    Raises what the objective raises of a trace that it is not for, and `ValueError` where a part of the model gets no
+    gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
+    """
+    rows = min(len(data), 2 + (data.first if isinstance(data, PartlyLabelled) else 0))
+    buffers, training = list(model.buffers()), model.training
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        model.train()
+        with seeded(0):
+            x, y = data.training_batch(torch.arange(rows, device=data.x.device))
+            loss = objective(traced(model, objective, x, y, data.share), 0.0).loss
+        _check_gradients(model, objective, loss)
+    finally:
+        model.train(training)
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+
+
+def _check_gradients(model: VAE, objective: Objective, loss: Tensor) -> None:
+    known: set[Tensor] = set()
+    for name, part in _parts(model):
+        # Those of an encoder that a prior holds, too, are the encoder's.
+        own = [each for each in part.parameters() if each.requires_grad and each not in known]
+        known.update(own)
+        if own and all(found is None for found in torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True)):
+            of = getattr(type(objective), "__name__", "the objective")
+            do = "semi-supervised has the classifier's cross-entropy" if name == "classifier" else "freeze it"
+            raise ValueError(
+                f"{of} gives {name} no gradient, so that it would never be trained; {do}, or choose another"
+            )
+
+
+def _parts(model: VAE) -> Iterator[tuple[str, nn.Module]]:
+    """The parts that a user names, those of each latent by themselves."""
+    for name, part in model.named_children():
+        if isinstance(part, (nn.ModuleDict, Auxiliary)):
+            yield from ((f"{name}.{key}", each) for key, each in part.named_children())
+        else:
+            yield name, part
+
+
+def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None, share: float | None = None) -> Trace:
     """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `view`, which
-    is of the rows whose label is not seen.
+    is of the rows whose label is not seen. `share` is what those of which it is seen are of all the data.
     """
     trace: Any = model.trace(x, y, samples_of(objective))  # a JoinedTrace where labels are seen of some
+    if isinstance(trace, JoinedTrace):
+        trace = replace(trace, share=share)
     view = getattr(objective, "view", None)
     if view is None:
         return trace

@@ -37,6 +37,8 @@ class Latent:
     """Whether a closed form of KL(q || p) holds: not where q or p depends on a draw that z was not drawn apart from."""
     label: bool = False
     """Whether it is the label of a model that classifies, which is data where it is seen."""
+    enumerated: bool = False
+    """Whether it is the latent that is summed out: z is its classes, `log_q` is `log_class`."""
 
     @cached_property
     def closed_form(self) -> bool:
@@ -72,7 +74,15 @@ class Latent:
     @property
     def per_draw(self) -> bool:
         """Whether q depends on draws of another latent, and its mean with it."""
-        return len(self.q.batch_shape) > (1 if self.log_class is None else 2)
+        return self._of_draws(self.q)
+
+    @property
+    def constant_kl(self) -> bool:
+        """Whether `kl` is the same for all draws: in closed form, of a q and a p that no draw changes."""
+        return self.closed_form and not self.per_draw and not self._of_draws(self.p)
+
+    def _of_draws(self, distribution: Distribution) -> bool:
+        return len(distribution.batch_shape) > (1 if self.log_class is None else 2)
 
     @property
     def mean(self) -> Tensor:
@@ -161,28 +171,47 @@ class Trace:
     def log_weight(self) -> Tensor:
         """log p(x, z) - log q(z given x), (S, B) nats: the log importance weight, whose mean under q is the ELBO.
 
-        With a latent summed out, its mean is between the ELBO and log p(x).
+        With a latent summed out, its mean is between the ELBO and log p(x), and q(c given x) is no part of it.
         """
-        return self._summed([latent.log_q for latent in self.latents], self.log_class)
+        return self._summed(stopped=False)
 
     @cached_property
     def log_weight_stopped(self) -> Tensor:
         """`log_weight` with the parameters of q stopped, so that gradients reach the encoder through z alone."""
-        log_class = None if self.log_class is None else self.log_class.detach()
-        return self._summed([latent.log_q_stopped for latent in self.latents], log_class)
+        return self._summed(stopped=True)
 
-    def _summed(self, log_q: Sequence[Tensor], log_class: Tensor | None) -> Tensor:
-        log_p = [latent.log_p for latent in self.latents]
-        log_weight = self._log_px + sum(p - q for p, q in zip(log_p, log_q, strict=True))
-        return log_weight if log_class is None else (log_weight + log_class).logsumexp(-2)
+    def _summed(self, stopped: bool) -> Tensor:
+        log_weight = self._log_px
+        for latent in self.latents:
+            # sum_c q(c) p(x, c) / q(c) is sum_c p(x, c), also where q(c) is so small that its logarithm is -inf.
+            log_q = 0.0 if latent.enumerated else latent.log_q_stopped if stopped else latent.log_q
+            log_weight = log_weight + (latent.log_p - log_q)
+        return log_weight if self.log_class is None else log_weight.logsumexp(-2)
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of values (…, B) over all of their dimensions, a datum weighing what it stands for: here all alike.
+
+        Terms of an objective are such means.
+        """
+        return values.mean()
+
+    def average_terms(self, values: Tensor) -> Tensor:
+        """The mean of values (…, B, T) over all but the last of their dimensions, (T,), weighed as in `average`."""
+        return values.flatten(0, -2).mean(0)
 
 
 @dataclass(frozen=True)
 class JoinedTrace:
-    """Traces of several batches as that of one, for objectives: the rows of one after those of another."""
+    """Traces of two batches as that of one, for objectives: rows whose label is seen, and then those of others.
 
-    parts: tuple[Trace, ...]
+    A batch may show labels more often than the data do, so that a classifier learns from them. What is averaged over
+    data weighs the two by what they stand for: the first by `share`, the fraction of the data whose label is seen, the
+    others by the rest. Without it they weigh what they are in the batch.
+    """
+
+    parts: tuple[Trace, Trace]
     of_view: tuple[Latent, ...] = ()
+    share: float | None = None
 
     @property
     def x(self) -> Tensor:
@@ -208,6 +237,20 @@ class JoinedTrace:
     def log_weight(self) -> Tensor:
         """The log importance weight, (S, B) nats."""
         return _after([part.log_weight for part in self.parts], -1)
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of values (…, B), rows weighing what they stand for."""
+        if self.share is None:
+            return values.mean()
+        seen, others = values.split([len(part.x) for part in self.parts], -1)
+        return self.share * seen.mean() + (1 - self.share) * others.mean()
+
+    def average_terms(self, values: Tensor) -> Tensor:
+        """The mean of values (…, B, T) over all but the last dimension, (T,), rows weighing what they stand for."""
+        if self.share is None:
+            return values.flatten(0, -2).mean(0)
+        seen, others = (each.flatten(0, -2).mean(0) for each in values.split([len(part.x) for part in self.parts], -2))
+        return self.share * seen + (1 - self.share) * others
 
     @property
     def log_class(self) -> Tensor | None:

@@ -27,7 +27,7 @@ from .models import VAE
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
 from .spec import TrainingSpec, build_schedule
-from .steps import Step
+from .steps import Step, rehearse
 from .updating import Update
 
 BATCH_SIZE = 128
@@ -104,6 +104,7 @@ def optimize(
         if getattr(prior, "fit_after", ()) and (count := getattr(prior, "components", 0)) > n:
             raise ValueError(f"the prior of {name!r} has {count} components to fit to {n} rows; accepted: at most {n}")
     model.to(device)
+    rehearse(model, objective, train)
     rate = build_schedule(options.learning_rate, parts)
     parameters = [p for p in model.parameters() if p.requires_grad]
     chosen = options.optimizer

@@ -126,6 +126,11 @@ class TensorSplit:
         """The rows at `index`, one of `order`, as a model sees them in training."""
         return self.batch(index)
 
+    @property
+    def share(self) -> float | None:
+        """The fraction of the data whose label is seen in training, where it is some of them; else None."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartlyLabelled(TensorSplit):
@@ -135,14 +140,21 @@ class PartlyLabelled(TensorSplit):
     """The rows (L,) whose label is seen."""
     first: int
 
+    @property
+    def share(self) -> float:
+        return len(self.labelled) / len(self)
+
     def steps(self, batch_size: int) -> int:
-        return math.ceil(len(self) / (batch_size - self.first))
+        return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
 
     def order(self, batch_size: int) -> Sequence[Tensor]:
-        """Every row once without its label, and before those of each batch `first` labelled ones, as often as it
+        """Every row whose label is not seen once, and before those of each batch `first` labelled ones, as often as it
         takes.
         """
-        others = torch.randperm(len(self)).split(batch_size - self.first)
+        unseen = torch.ones(len(self), dtype=torch.bool)
+        unseen[self.labelled.cpu()] = False
+        unseen = unseen.nonzero().squeeze(1)
+        others = unseen[torch.randperm(len(unseen))].split(batch_size - self.first)
         passes = math.ceil(len(others) * self.first / len(self.labelled))
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)

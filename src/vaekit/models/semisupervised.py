@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from ..distributions import Point, RelaxedOneHot, mean, seeded
 from ..networks import evaluating
+from ..scoring import MEMORY
 from ..trace import JoinedTrace, Latent, Trace
 from .vae import VAE, beside
 
@@ -78,7 +79,7 @@ class SemiSupervisedVAE(VAE):
         seen = 0 if y is None else len(y)
         parts = [self._traced(x[:seen], y, samples)] if seen else []
         parts += [self._traced(x[seen:], None, samples)] if seen < len(x) else []
-        return parts[0] if len(parts) == 1 else JoinedTrace(tuple(parts))
+        return parts[0] if len(parts) == 1 else JoinedTrace((parts[0], parts[1]))
 
     def _traced(self, x: Tensor, y: Tensor | None, samples: int) -> Trace:
         inputs = self._inputs(x)
@@ -90,7 +91,8 @@ class SemiSupervisedVAE(VAE):
             y = p_y.enumerate_support().unsqueeze(1)  # (K, 1, K)
             q_y = RelaxedOneHot(q_y.logits.unsqueeze(-3))
             log_class = q_y.log_prob(y)
-            label = Latent(LABEL, y.unsqueeze(0), q_y, p_y, log_class, exact=not drawn, label=True)
+            exact = not drawn
+            label = Latent(LABEL, y.unsqueeze(0), q_y, p_y, log_class, exact, label=True, enumerated=True)
         else:
             log_q_label = q_y.log_prob(y)
             label = Latent(LABEL, y.unsqueeze(0), Point(y), p_y, label=True)
@@ -177,6 +179,19 @@ class SemiSupervisedVAE(VAE):
             if y is None:
                 y = torch.randint(self.condition, (1 if n is None else n,), device=self.scale.device)
             return super().sample(n, y, draw)
+
+    def log_prob(
+        self,
+        x: ArrayLike | Tensor,
+        y: ArrayLike | Tensor | None = None,
+        samples: int = 100,
+        seed: int | None = None,
+        memory: int = MEMORY,
+    ) -> Tensor:
+        """log p(x, y) of x (B, *event) and its labels y, without them log p(x), (B,) nats, as of `VAE`: p(y) is part of
+        this model, so that log p(x given y) is log p(x, y) + log K.
+        """
+        return super().log_prob(x, y, samples, seed, memory)
 
     @torch.no_grad()
     def classify(self, x: ArrayLike | Tensor, samples: int | None = None, seed: int | None = None) -> Tensor:

@@ -126,7 +126,10 @@ class VAE(nn.Module):
             classes = posteriors[summed].enumerate_support(expand=False)
             log_class = posteriors[summed].log_prob(classes)
             z = {name: drawn.unsqueeze(1) for name, drawn in z.items()} | {summed: classes.unsqueeze(0)}
-        latents = tuple(Latent(name, z[name], q, self.priors[name](y), log_class) for name, q in posteriors.items())
+        latents = tuple(
+            Latent(name, z[name], q, self.priors[name](y), log_class, enumerated=name == summed)
+            for name, q in posteriors.items()
+        )
         return Trace(x, self._likelihood(beside(*(latent.z for latent in latents)), y), latents)
 
     def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
