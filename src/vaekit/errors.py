@@ -15,6 +15,10 @@ class NotBegunError(KeyboardInterrupt):
     """An interrupt before a run has begun: nothing of it is there to go on with, but a run that it needs may be."""
 
 
+class LeftOutWarning(UserWarning):
+    """Something that lies with the data is not used."""
+
+
 class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 

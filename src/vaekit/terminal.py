@@ -148,7 +148,11 @@ class Bar:
     def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
         self.folders.append(path)
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-        say(f"{spec.title or dataset.name}\n{dataset.name}: {sizes}\nrun folder: {path}")
+        what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
+        say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
+        for note in dataset.notes:
+            say(f"  {note}")
+        say(f"run folder: {path}")
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
             # As a shell starts the jobs that a script puts into the background.
             say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")

@@ -18,6 +18,7 @@ class Split:
     """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
 
     With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
+    `origin` (N,) is where each row comes from: its number in the file, from 0, or the name of its image.
     Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
 
     >>> len(Split(np.zeros((3, 1, 8, 8), np.uint8)))
@@ -27,10 +28,13 @@ class Split:
     x: Array
     y: np.ndarray | None = None
     noise: np.ndarray | None = None
+    origin: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.noise is not None and self.noise.shape != self.x.shape:
             raise ValueError(f"x has shape {self.x.shape} but noise {self.noise.shape}")
+        if self.origin is not None and self.origin.shape != (len(self.x),):
+            raise ValueError(f"x has {len(self.x)} rows but origin the shape {self.origin.shape}")
         if self.y is None:
             return
         labels = self.y.dtype == np.int64 and self.y.ndim == 1
@@ -49,8 +53,9 @@ class Split:
 class Dataset:
     """A dataset: its splits ("train" always, "valid" and "test" where there are any) and the domain of its values.
 
-    `classes[label]` is the name of a class, `columns` are the names of a table's columns. Raises `ValueError` where the
-    splits do not fit together, or a label has no class.
+    `classes[label]` is the name of a class, `columns` are the names of a table's columns. `notes` say, a line each,
+    what its files were taken for where they do not say so themselves, and what of them is not used. Raises `ValueError`
+    where the splits do not fit together, or a label has no class.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Dataset:
     columns: tuple[str, ...] = ()
     source: str = ""
     license: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
@@ -83,11 +89,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Content:
-    """What a reader finds in files, before rows are held out and the domain is known."""
+    """What a reader finds in files, before rows are held out and the domain is known.
+
+    `notes` say what was taken for what, `left_out` what is not used.
+    """
 
     splits: Mapping[str, Split]
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def stored(x: np.ndarray, what: str) -> np.ndarray:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..mapped import Array, MappedRows
-from .base import SPLITS, Content, Split, encode_labels, stored
-from .formats import read_arrays
+from .base import Content, Split, encode_labels, stored
+from .formats import array_names, read_arrays
 from .images import read_folder
+from .naming import Arrays, arrange
 from .tables import read_csv, read_parquet
 
 CHANNELS = range(1, 5)
@@ -38,28 +39,42 @@ def read_path(path: Path, label: str | None) -> Content:
 
 
 def _read_arrays(path: Path) -> Content:
-    """Arrays `x` and `y`, or `x_train`, `y_train`, `x_valid`, …; else the only array there is."""
-    arrays = read_arrays(path)
-    holds = ", ".join(arrays) or "no arrays"
-    data = {"train": "x"} if "x" in arrays else {split: f"x_{split}" for split in SPLITS if f"x_{split}" in arrays}
-    if not data and len(arrays) == 1:
-        data = {"train": next(iter(arrays))}
-    if "train" not in data:
+    """Arrays by what their names say: x and y, or x_train, y_train, x_valid, …, and what else these are called."""
+    names = array_names(path)
+    try:
+        found = arrange(names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    holds = ", ".join(names) or "no arrays"
+    if "train" not in found.x:
         raise ValueError(
             f"{path} holds {holds}; needed: x (and y), x_train (and y_train, x_valid, …) or a single array"
         )
+    notes = () if found.usual else (f"arrays of {path.name}: {_taken(found)}",)
+    left_out = (f"arrays of {path.name} that are not used: {', '.join(found.unused)}",) if found.unused else ()
+    arrays = read_arrays(path, (*found.x.values(), *found.y.values()))
+    data = found.x
     xs = {split: _events(arrays[name], f"{path}: {name}") for split, name in data.items()}
-    # A label for every row or for none: "y" goes with "x", "y_train" with "x_train".
-    ys = {split: arrays["y" + name[1:]] for split, name in data.items() if "y" + name[1:] in arrays}
+    ys = {split: arrays[name] for split, name in found.y.items()}
     if not ys:
-        return Content({split: Split(x) for split, x in xs.items()})
+        return Content({split: Split(x) for split, x in xs.items()}, notes=notes, left_out=left_out)
+    # A label for every row or for none.
     if len(ys) < len(xs):
         raise ValueError(f"{path} holds {holds}; y is needed for every x or for none")
     for split, y in ys.items():
         if y.ndim == 0 or len(y) != len(xs[split]):
             raise ValueError(f"{path}: {data[split]} has {len(xs[split])} rows, but its y has the shape {y.shape}")
     targets, classes = _targets(ys, path)
-    return Content({split: Split(x, targets[split]) for split, x in xs.items()}, classes)
+    splits = {split: Split(x, targets[split]) for split, x in xs.items()}
+    return Content(splits, classes, notes=notes, left_out=left_out)
+
+
+def _taken(found: Arrays) -> str:
+    """Which arrays are what, of each split."""
+    return "; ".join(
+        f"{name} is {split}" + (f", {found.y[split]} its labels" if split in found.y else "")
+        for split, name in found.x.items()
+    )
 
 
 def _events(given: np.ndarray, what: str) -> Array:

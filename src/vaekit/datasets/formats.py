@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,17 +70,34 @@ def read_amat(path: Path) -> np.ndarray:
     return values
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file by name; the one of a `.npy` file is called x, and if it is large, is mapped.
+def array_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays of a `.npz` file; the one of a `.npy` file is called x. Raises as `read_arrays` does."""
+    if path.suffix.lower() == ".npy":
+        return ("x",)
+    with _damage(path), path.open("rb") as file:
+        found = np.load(file, allow_pickle=False)
+        return ("x",) if isinstance(found, np.ndarray) else tuple(found)
 
-    Raises `ValueError` where the file is damaged, no such file, or holds Python objects.
+
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz` file by name, or those of `names`; the one of a `.npy` file is x, and if large, is mapped.
+
+    Raises `ValueError` where the file is damaged, no such file, or an array that is read holds Python objects.
     """
-    try:
+    with _damage(path):
         if path.suffix.lower() == ".npy" and path.stat().st_size > MAPPED_BYTES:
             return {"x": np.load(path, mmap_mode="c", allow_pickle=False)}  # torch wants writable memory
         with path.open("rb") as file:  # opened here, since NumPy leaves a damaged archive open
             found = np.load(file, allow_pickle=False)
-            return {"x": found} if isinstance(found, np.ndarray) else {name: np.asarray(found[name]) for name in found}
+            if isinstance(found, np.ndarray):
+                return {"x": found}
+            return {name: np.asarray(found[name]) for name in (found if names is None else names)}
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is no whole NumPy file of numbers (Python objects are refused): {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -9,11 +10,12 @@ from typing import cast
 import numpy as np
 
 from ..domains import KINDS, Domain, Kind
-from ..errors import unknown
+from ..errors import LeftOutWarning, unknown
 from ..mapped import Array, blocks
-from .base import Dataset, Split
+from .base import Content, Dataset, Split
 from .files import read_path
 from .named import DATASETS, read_named
+from .pixels import understand
 from .splits import hold_out
 
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
@@ -33,18 +35,44 @@ def load(
     """A named dataset, or the user's own: `.npy`, `.npz`, `.csv`, `.parquet` or a folder of images.
 
     `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
-    binary, bytes are grey levels 0..255, all else is real, with the mean and standard deviation of the training rows as
-    location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256, or of
-    categories, else as many as the greatest value tells. `validation` and `test` rows are drawn by `seed`, by class
-    where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or else held
-    out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for all.
+    binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1,
+    or -1 and 1, are numbers of that interval; all else is real, with the mean and standard deviation of the training
+    rows as location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256,
+    or of categories, else as many as the greatest value tells. `validation` and `test` rows are drawn by `seed`, by
+    class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
+    else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for
+    all. What the files were taken for is in the dataset's `notes`.
 
-    Raises `ValueError` or `FileNotFoundError`, in a line, for what is unknown, missing, damaged or outside its domain.
+    Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
+    a line, for what is unknown, missing, damaged or outside its domain.
 
     >>> digits = load("digits")
     >>> digits.event_shape, str(digits.domain), {name: len(split) for name, split in digits.splits.items()}
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
+    row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
+    content, name, source, licence = read(name_or_path, label)
+    if content.left_out:
+        warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
+    splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    notes, values = list(content.notes), None
+    images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
+    if row and levels is None and domain in (None, row.domain.kind):
+        values = row.domain
+    elif images and not row and domain in (None, "binary"):
+        found = understand(splits, levels)
+        if domain is None or (found.domain and found.domain.kind == "binary"):
+            splits, values = found.splits, found.domain
+            notes += [found.note] if found.note else []
+    values = values or infer_domain(splits, domain, content.columns, levels)
+    for split, rows in splits.items():
+        values.check(rows.x, f"{name}, split {split},")
+    notes += content.left_out
+    return Dataset(name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
+
+
+def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, str, str, str]:
+    """What there is by this name or path before rows are held out, and its name, source and licence."""
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     if row:
         if label is not None:
@@ -59,14 +87,7 @@ def load(
         raise
     except OSError as error:
         raise ValueError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
-    splits = hold_out(content.splits, validation, test, seed, train)
-    if row and levels is None and domain in (None, row.domain.kind):
-        values = row.domain
-    else:
-        values = infer_domain(splits, domain, content.columns, levels)
-    for split, rows in splits.items():
-        values.check(rows.x, f"{name}, split {split},")
-    return Dataset(name, values, splits, content.classes, content.columns, source, licence)
+    return content, name, source, licence
 
 
 def infer_domain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ def hold_out(
     >>> {name: len(split) for name, split in hold_out({"train": rows}, None, 5, seed=0).items()}
     {'train': 13, 'valid': 2, 'test': 5}
     """
+    splits = {name: _numbered(split) for name, split in splits.items()}
     left = splits["train"]
     sizes = {"test": _size("test", test, splits), "valid": _size("validation", validation, splits)}
     taken = sum(size for name, size in sizes.items() if name not in splits)
@@ -73,8 +75,13 @@ def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
     return held
 
 
+def _numbered(split: Split) -> Split:
+    return split if split.origin is not None else replace(split, origin=np.arange(len(split)))
+
+
 def _rows(split: Split, mask: np.ndarray) -> Split:
     if mask.all():
         return split
     x = split.x.where(mask) if isinstance(split.x, MappedRows) else split.x[mask]
-    return Split(x, None if split.y is None else split.y[mask])
+    y, noise, origin = (None if each is None else each[mask] for each in (split.y, split.noise, split.origin))
+    return Split(x, y, noise, origin)
