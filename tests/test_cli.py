@@ -539,3 +539,13 @@ def test_a_fault_of_the_programs_own_is_not_disguised(run: Run, monkeypatch: pyt
     monkeypatch.setattr("vaekit.runs.evaluate", broken)
     with pytest.raises(KeyError):
         command("evaluate", run.path)
+
+
+def test_what_the_data_were_taken_for_is_said_before_training(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", X=rng.integers(0, 256, (40, 2, 2)), labels=np.arange(40) % 2, mean=np.zeros(2))
+    given = (*QUICK, "--set=training.batch_size=20", "--samples=1")
+    printed = done("train", tmp_path / "d.npz", "--out", tmp_path / "run", *given)
+    assert "d: 32 train, 4 valid, 4 test; grey levels 0..255, 2 classes" in printed
+    for words in ("X is train, labels its labels", "pixels are whole numbers 0..255", "not used: mean"):
+        assert words in printed

@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .errors import LeftOutWarning
 from .terminal import Bar, cell, err, plain, print_json, print_rows, print_scores, print_table, say
 
 if TYPE_CHECKING:
@@ -316,7 +318,8 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     _calm_threads()
-    with _termination() as ends:
+    with _termination() as ends, warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts, ends)
 
 
