@@ -13,7 +13,17 @@ from rounding_for_tests import close_in_ulps
 from torch import nn
 
 from vaekit.distributions import seeded
-from vaekit.networks import ACTIVATIONS, DECODERS, ENCODERS, MLP, BatchNorm, ConvDecoder, ConvEncoder, activation_named
+from vaekit.networks import (
+    ACTIVATIONS,
+    DECODERS,
+    ENCODERS,
+    MLP,
+    BatchNorm,
+    ConvDecoder,
+    ConvEncoder,
+    activation_named,
+    apart,
+)
 
 SIZES = st.integers(1, 13)
 
@@ -67,6 +77,20 @@ def test_batch_norm_is_torchs_over_all_leading_dimensions():
     assert torch.allclose(alone, theirs.eval()(x[0, :1]))
     assert close_in_ulps(ours.running_mean, theirs.running_mean)
     assert torch.allclose(ours.eval()(x)[2, 3], ours(x[2, 3][None])[0])
+
+
+def test_a_pass_apart_leaves_running_averages_as_they_were_and_gives_the_same():
+    with seeded(0):
+        network, x = MLP((4,), hidden=(3,), normalization="batch"), 5 + torch.randn(2, 20, 4)
+    network(x[0])
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    own = list(network.buffers())
+    with apart(network):
+        found = network(x[1])
+    assert all(one is other for one, other in zip(network.buffers(), own, strict=True))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+    assert torch.equal(found, network(x[1]))
+    assert not torch.equal(network.layers[1].running_mean, before["layers.1.running_mean"])
 
 
 @pytest.mark.parametrize("condition", [0, 2])

@@ -26,7 +26,7 @@ from vaekit.datasets.tensors import TensorSplit
 from vaekit.distributions import seeded
 from vaekit.domains import Domain
 from vaekit.models import VAE
-from vaekit.networks import MLP, NORMALIZATIONS
+from vaekit.networks import MLP, NORMALIZATIONS, evaluating
 from vaekit.objectives import ELBO, Loss, Objective
 from vaekit.parts import PARTS
 from vaekit.runs import train
@@ -105,6 +105,53 @@ def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int, total
     model = model_of(condition=condition, **options)  # type: ignore[arg-type]
     model.train()
     assert_same(both(model, objective, data_for(model), total=total), 1e-10)
+
+
+BATCH_NORM = SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}}
+
+
+@PATHS
+@pytest.mark.parametrize("condition", [0, 3])
+@pytest.mark.parametrize(
+    "case", [{"prior": "vamp"}, {"objective": CLUSTERING, "prior": "mixture"}], ids=["pseudo-inputs", "views"]
+)
+def test_running_averages_are_those_of_the_data(case: dict[str, str], condition: int, total: int) -> None:
+    """A momentum of 1 makes them those of the last batch."""
+    options: dict[str, Any] = dict(case)
+    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    model = model_of(condition=condition, options=BATCH_NORM, **options)
+    if "prior" in case and case["prior"] == "vamp":
+        model.priors["z"].pseudo_inputs.data += 5
+    data, norms = data_for(model), [each for each in model.encoder.modules() if isinstance(each, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    seen: list[Tensor] = []
+    model.train()
+    step, index = Step(model, objective, data, ROWS, total), torch.arange(ROWS)
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):
+        with seeded(3):
+            step(index, 0.5, number)
+        x, y = data.batch(index)
+        given = (x.to(model.scale), model._one_hot(y)) if condition else (x.to(model.scale),)
+        hook = norms[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        with torch.no_grad(), evaluating(model):
+            model.encoder(*given)
+        hook.remove()
+        torch.testing.assert_close(norms[0].running_mean, seen[-1].mean(0))
+        torch.testing.assert_close(norms[0].running_var, seen[-1].var(0))
+    assert step.recording is not None
+    assert {int(norm.num_batches_tracked) for norm in norms} == {3}
+
+
+@pytest.mark.parametrize("condition", [0, 3])
+def test_a_prior_of_pseudo_inputs_is_the_same_in_training_and_in_evaluation(condition: int) -> None:
+    model = model_of(prior="vamp", condition=condition, options=BATCH_NORM)
+    z, y = torch.randn(3, ROWS, 2, dtype=torch.float64), torch.eye(3, dtype=torch.float64)[torch.arange(ROWS) % 3]
+    given = y if condition else None
+    wanted = model.eval().priors["z"](given).log_prob(z)
+    found = model.train().priors["z"](given).log_prob(z)
+    torch.testing.assert_close(found, wanted)
+    assert all(module.training for module in model.modules())
 
 
 @PATHS

@@ -77,6 +77,22 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             each.training = training
 
 
+@contextmanager
+def apart(module: nn.Module) -> Iterator[None]:
+    """Inside, what passes through `module` leaves no trace in what it keeps: it has copies of its saved buffers.
+
+    For passes of what is no data, such as pseudo-inputs: a network's running averages are those of data alone.
+    """
+    before = [(each._buffers, dict(each._buffers), each._non_persistent_buffers_set) for each in module.modules()]
+    for table, kept, derived in before:
+        table.update({name: kept[name].clone() for name in kept.keys() - derived if kept[name] is not None})  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for table, kept, _ in before:
+            table.update(kept)
+
+
 class MLP(nn.Module):
     """Fully connected layers with an activation after each hidden one, before it a `normalization`: batch or layer.
 

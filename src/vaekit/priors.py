@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from . import distributions
 from .distributions import RelaxedOneHot, UnitNormal, bounded, checked_groups, independent
 from .domains import Domain
 from .flows import coupling_flow
+from .networks import apart, evaluating
 
 NO_WEIGHT = -1e4
 """The logarithm of a weight that is none, and has no gradient."""
@@ -148,7 +150,8 @@ class VampPrior(nn.Module):
     """p(z) = 1/K sum_k q(z given u_k), a mixture of posteriors at K learned pseudo-inputs u (Tomczak & Welling 2018,
     eq. 9).
 
-    Takes the model's own encoder and posterior. Pseudo-inputs live in the encoder's input space (order one), clamped to
+    Takes the model's own encoder and posterior, always as they are in evaluation mode: a batch normalisation goes by
+    its running averages, which are those of data. Pseudo-inputs live in the encoder's input space (order one), in
     [0, 1] where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
     """
 
@@ -177,7 +180,12 @@ class VampPrior(nn.Module):
         if self.condition and y is not None:
             y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
             inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])
-        q = self.posterior(self.encoder(inputs, y if self.condition else None))
+        with ExitStack() as stack:
+            if self.training:  # the same function of pseudo-inputs as in evaluation: of running averages, those of data
+                for part in (self.encoder, self.posterior):
+                    stack.enter_context(evaluating(part))
+                    stack.enter_context(apart(part))
+            q = self.posterior(self.encoder(inputs, y if self.condition else None))
         return distributions.Mixture(self.logits.expand(q.batch_shape), q)
 
 

@@ -21,6 +21,7 @@ from .datasets.tensors import PartlyLabelled, TensorSplit
 from .distributions import seeded
 from .fusing import fused
 from .models import VAE, Auxiliary
+from .networks import apart
 from .objectives import Loss, Objective, samples_of
 from .parts import may_be_schedule, options
 from .rewriting import ready
@@ -252,7 +253,8 @@ def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None, share:
     if view is None:
         return trace
     unseen = trace.parts[-1] if isinstance(trace, JoinedTrace) else trace
-    return replace(trace, of_view=model.latents(view(unseen.x), y))
+    with apart(model):  # running averages are of data as they are
+        return replace(trace, of_view=model.latents(view(unseen.x), y))
 
 
 def _own_memory(
