@@ -74,17 +74,19 @@ FILES: Mapping[str, bytes] = {
 
 TRAIN: list[tuple[str, str]] = [
     # the target
-    ("train nothing", "unknown target 'nothing'; accepted: digits, "),
+    ("train nothing", "unknown target 'nothing'; accepted: a recipe (vaekit recipes lists them), a dataset"),
     ("train digitz", "unknown target 'digitz' (did you mean 'digits'?)"),
     ("train mnits", "(did you mean 'mnist'?)"),
     ("train ''", "unknown target ''"),
-    ("train none.toml", "none.toml: No such file"),
-    ("train none/data.csv", "unknown target 'none/data.csv'"),
+    ("train none.toml", "there is no file or folder none.toml"),
+    ("train none/data.csv", "there is no file or folder none/data.csv"),
+    ("evaluate none", "none is no run: it is not there"),
+    ("compare none none", "none is no run: it is not there"),
     ("train digits extra", "extra"),
     ("train {photo.txt}", "photo.txt has the ending '.txt'; accepted: .npy, .npz, .csv, .parquet"),
     ("train {archive.zip}", "archive.zip has the ending '.zip'"),
     # .toml files
-    ("train {broken.toml}", "not valid TOML"),
+    ("train {broken.toml}", "broken.toml is not valid TOML"),
     ("train {twice.toml}", "not valid TOML"),
     ("train {deep.toml}", "not valid TOML"),
     ("train {bytes.toml}", "bytes.toml is not a text file in UTF-8"),
@@ -100,7 +102,13 @@ TRAIN: list[tuple[str, str]] = [
     ("train --set trianing.epochs=3", "unknown spec key 'trianing' (did you mean 'training'?)"),
     ("train --set training.bacth_size=3", "unknown key of spec training: 'bacth_size' (did you mean 'batch_size'?)"),
     ("train --set model.latents.z.szie=3", "unknown key of spec model.latents.z: 'szie' (did you mean 'size'?)"),
-    ("train --set training=5", "spec training is 5: input should be a valid dictionary"),
+    ("train --set training=5", "spec training is 5: a table of options is needed"),
+    (
+        "train --set model.encoder.hidden=32",
+        "option 'hidden' of encoder 'mlp' is 32: a list is needed, such as [32,64]",
+    ),
+    ("train --set model.encoder.hiden=none", "unknown option of encoder 'mlp': 'hiden' (did you mean 'hidden'?)"),
+    ("train --set data.binarise=none", "unknown key of spec data: 'binarise' (did you mean 'binarize'?)"),
     ("train --set training.epochs=0", "spec training.epochs is 0: input should be greater than or equal to 1"),
     ("train --set training.epochs=1.5", "training.epochs is 1.5"),
     ("train --set training.epochs=many", "training.epochs is 'many': input should be a valid integer"),
@@ -158,12 +166,18 @@ TRAIN: list[tuple[str, str]] = [
     ("train --set data.name=digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
     ("train --set data.binarize=random", "data.binarize is 'random': input should be 'static'"),
     ("train --set data.binarize=static --set data.dequantize=true", "exclude each other"),
-    ("train --set data.label=kind", "label='kind' names a column of a .csv or .parquet table; 'digits' is none"),
+    (
+        "train --set data.label=kind",
+        "--set data.label=kind names a column of a .csv or .parquet table; 'digits' is none",
+    ),
     ("train --set data.domain=gray", "unknown domain 'gray' (did you mean 'grey'?)"),
     ("train --set data.domain=positive", "values that are not positive numbers"),
     ("train --set data.validation=-1", "data.validation is -1"),
-    ("train --set data.validation=5000", "validation=5000, but the dataset has 200 validation rows of its own"),
-    ("train --set data.train=5000", "train=5000, but 1297 training rows are left; accepted: 1..1297"),
+    (
+        "train --set data.validation=5000",
+        "--set data.validation=5000, but the dataset has 200 validation rows of its own",
+    ),
+    ("train --set data.train=5000", "--set data.train=5000, but 1297 training rows are left; accepted: 1..1297"),
     ("train --set data.train=0", "data.train is 0"),
     ("train --set model.condition=encoder", "model.condition"),
     ("train elu-mnist --data digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
@@ -179,7 +193,7 @@ TRAIN: list[tuple[str, str]] = [
         "train --resume --out {run} --set training.seed=1",
         "a resumed run keeps its own spec; leave out 'training.seed=1'",
     ),
-    ("train --resume --overwrite --out {run}", "resume and overwrite exclude each other; choose one"),
+    ("train --resume --overwrite --out {run}", "--resume and --overwrite exclude each other; choose one"),
     ("train --resume --out {good.csv}", "good.csv is no run: it is a file"),
     ("train --out {run}", "run holds a run already; add --resume to go on with it, or --overwrite to replace it"),
     ("train --out {somebodys}", "somebodys is not empty and is no run; name another folder"),
@@ -208,9 +222,9 @@ TRAIN: list[tuple[str, str]] = [
     ("train {torn.npy}", "torn.npy is no whole NumPy file"),
     (
         "train {good.csv} --set data.binarize=static",
-        "binarize='static' is for grey levels or a unit interval; the data are real numbers",
+        "--set data.binarize=static is for grey levels or a unit interval; the data are real numbers",
     ),
-    ("train {binary.npy} --set data.dequantize=true", "dequantize=True is for grey levels"),
+    ("train {binary.npy} --set data.dequantize=true", "--set data.dequantize=true is for grey levels"),
     ("train {binary.npy} --set model.likelihood=normal", "the data are binary 0/1; what fits: bernoulli"),
     ("train {half.npy} --set data.domain=unit", "values that are not unit interval"),
     ("train {good.csv} --set data.label=c", "has no column 'c'; columns: 'a', 'b'"),
@@ -496,9 +510,7 @@ def test_no_memory(error: Exception, world: dict[str, Path], monkeypatch: pytest
         raise error
 
     monkeypatch.setattr("vaekit.runs.evaluate", fail)
-    assert_refused(
-        command("evaluate", world["run"]), "not enough memory for this model and batch; lower training.batch_size"
-    )
+    assert_refused(command("evaluate", world["run"]), "not enough memory for this model and its data")
 
 
 @pytest.mark.parametrize(

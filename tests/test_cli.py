@@ -134,7 +134,9 @@ def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> 
     wild = ("--set=training.learning_rate=1e38", "--set=training.optimizer=sgd")
     result = command("train", "digits", "--out", tmp_path / "run", *QUICK, *wild)
     assert result.status == 2
-    assert re.fullmatch(r"vaekit: epoch 1, step \d+: .*lower training\.learning_rate.*\n", result.err)
+    assert re.fullmatch(
+        r"vaekit: epoch 1, step \d+: .*lower the learning rate \(--set training\.learning_rate=…\).*\n", result.err
+    )
 
 
 # -- evaluate ----------------------------------------------------------------------------------------------------------

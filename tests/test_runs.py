@@ -323,7 +323,7 @@ def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: R
     shutil.copytree(run.path, tmp_path / "run")
     with pytest.raises(RunError, match="is a run on 'digits', not on 'mnist'"):
         train("mnist", tmp_path / "run", resume=True)
-    with pytest.raises(ValueError, match="give --out"):
+    with pytest.raises(ValueError, match="give out='FOLDER'"):
         train(resume=True)
     assert train(None, tmp_path / "run", resume=True).spec == train("digits", tmp_path / "run", resume=True).spec
 
@@ -344,7 +344,7 @@ def test_a_run_is_not_replaced_unless_asked(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     before = everything_in(tmp_path / "run")
     with pytest.raises(
-        RunError, match="holds a run already; add --resume to go on with it, or --overwrite to replace it"
+        RunError, match="holds a run already; add resume=True to go on with it, or overwrite=True to replace it"
     ):
         small_run(tmp_path / "run", "training.seed=1")
     assert everything_in(tmp_path / "run") == before

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import LeftOutWarning
-from .terminal import Bar, cell, err, plain, print_json, print_rows, print_scores, print_table, say
+from .settings import standing
+from .terminal import Bar, cell, err, plain, print_json, print_rows, print_scores, print_table, say, settings_cell
 
 if TYPE_CHECKING:
     from .parts import Parts
@@ -307,6 +308,7 @@ def parts(
     if as_json:
         print(json.dumps(rows, indent=2, default=str))  # a default may be any object
     else:
+        rows = [row | {"options": settings_cell(row["options"])} for row in rows]
         print_rows(rows, ("family", "name", "summary", "options"))
 
 
@@ -318,7 +320,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     _calm_threads()
-    with _termination() as ends, warnings.catch_warnings():
+    with _termination() as ends, standing("command"), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts, ends)
 
@@ -341,13 +343,11 @@ def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) 
     except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
-        return _fail(_message(error), 2)
+        return _fail(_message(error, given), 2)
     except (MemoryError, RuntimeError, TypeError) as error:
         if os.environ.get("VAEKIT_DEBUG") or not _is_out_of_memory(error):
             raise
-        return _fail(
-            "not enough memory for this model and batch; lower training.batch_size or the sizes of its layers", 2
-        )
+        return _fail(_out_of_memory(given), 2)
 
 
 def _calm_threads() -> None:
@@ -392,12 +392,31 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, given: Sequence[str]) -> str:
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message().rstrip('.')}; see vaekit --help"
+        return f"{error.format_message().rstrip('.')}; see {_help(given)}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def _help(given: Sequence[str]) -> str:
+    """The help of the command that was given, if one was."""
+    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    return f"vaekit {given[0]} --help" if given and given[0] in commands else "vaekit --help"
+
+
+def _out_of_memory(given: Sequence[str]) -> str:
+    """What to lower, of the command that was given."""
+    lower = {
+        "sample": "so many samples; lower -n",
+        "reconstruct": "so many data; lower -n or --samples",
+        "plot": "this picture; lower -n, or what is set of it",
+        "train": "this model and batch; lower training.batch_size or the sizes of its layers",
+        "compare": "these models and their data",
+    }
+    rest = "this model and its data"
+    return f"not enough memory for {lower.get(given[0] if given else '', rest)}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

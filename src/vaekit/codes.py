@@ -18,6 +18,7 @@ from .folders import is_run, read_spec
 from .models import SemiSupervisedVAE
 from .networks import evaluating
 from .parts import PARTS, Parts
+from .settings import option
 from .spec import DataSpec, Schema, Spec
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
     asked = asked.model_copy(update={"training": training, "model": model})
     other = _difference(there.model_dump(mode="json"), asked.model_dump(mode="json"))
     if other is not None:
-        anew = "name another folder, or add --overwrite to make it anew"
+        anew = f"name another folder, or add {option('overwrite')} to make it anew"
         raise RunError(f"{folder} holds another run than is needed: its {other}; {anew}")
 
 

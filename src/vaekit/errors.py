@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class RunError(ValueError):
@@ -23,6 +24,9 @@ class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 
 
+MOST = 30
+"""Names that a message lists at most: of a thousand classes or columns the user knows the rest."""
+
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 
@@ -36,6 +40,27 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def said(error: Mapping[str, Any]) -> str:
+    """What pydantic has to say of a value, in the words of those who set it."""
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind in ("tuple_type", "list_type"):
+        return "a list is needed, such as [32,64]"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return "a table of options is needed"
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def several(names: Iterable[object], most: int = 12) -> str:
+    """Names with commas between, of many the first: a message stays one readable line.
+
+    >>> several(range(1000), 3)
+    '0, 1, 2 and 997 more'
+    """
+    every = [str(each) for each in names]
+    rest = len(every) - most
+    return ", ".join(every) if rest <= 1 else f"{', '.join(every[:most])} and {rest} more"
+
+
 def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     """The message for a name that isn't among those accepted, with the nearest.
 
@@ -45,4 +70,4 @@ def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     names = [str(each) for each in accepted]
     near = difflib.get_close_matches(str(name), names, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {what} {shown(str(name))}{hint}; accepted: {', '.join(names) or 'none'}"
+    return f"unknown {what} {shown(str(name))}{hint}; accepted: {several(names, MOST) or 'none'}"

@@ -19,6 +19,7 @@ from .models import VAE, SemiSupervisedVAE
 from .models.vae import beside
 from .networks import evaluating
 from .scoring import MEMORY, Scores
+from .wording import scores_in_lines
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -52,6 +53,9 @@ class Evaluation:
     is_likelihood: bool
     labels: dict[str, float]
 
+    def __repr__(self) -> str:
+        return scores_in_lines(self)
+
 
 def evaluate(
     model: VAE,
@@ -62,14 +66,14 @@ def evaluate(
     treatment: Treatment | None = None,
     seed: int = 0,
     memory: int = MEMORY,
-    on_progress: Callable[[int, int], None] = lambda done, n: None,
-    on_scores: Callable[[Scores], None] = lambda scores: None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_scores: Callable[[Scores], None] | None = None,
 ) -> Evaluation:
     """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
 
     Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
     less than one sample of one datum takes). `on_scores` gets those of each datum, a block of data at a time and in
-    their order. Raises `ValueError` for samples below 1.
+    their order, `on_progress` after each how many of how many are done. Raises `ValueError` for samples below 1.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
@@ -84,9 +88,11 @@ def evaluate(
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
-            on_scores(scores)
+            if on_scores:
+                on_scores(scores)
             done += len(x)
-            on_progress(done, n)
+            if on_progress:
+                on_progress(done, n)
     nll = totals.mean("nll")
     return Evaluation(
         split=split,

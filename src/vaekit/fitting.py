@@ -16,7 +16,7 @@ from .devices import resolve_device
 from .models import VAE
 from .objectives import ELBO, Objective
 from .spec import training_options
-from .training import Epoch, optimize
+from .training import Epoch, Progress, optimize
 
 
 def fit(
@@ -27,7 +27,8 @@ def fit(
     treatment: Treatment | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    on_epoch: Callable[[list[Epoch]], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> State:
     """Train `model` in place on `data` by `objective` (default: the ELBO); `options` are those of `TrainingSpec`.
@@ -55,4 +56,5 @@ def fit(
     held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
     path = Path(folder) if folder is not None else None
     objective = objective or ELBO()
-    return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, on_epoch=on_epoch)
+    told: dict[str, Any] = {"on_progress": on_progress} | ({"on_epoch": on_epoch} if on_epoch else {})
+    return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, **told)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from .errors import RunError
 from .parts import PARTS, Parts
+from .settings import option
 from .spec import Schema, Spec, from_json
 
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
@@ -25,7 +26,9 @@ def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
     try:
         return from_json(path.read_text(encoding="utf-8"), parts)
     except FileNotFoundError:
-        raise RunError(f"{folder} is no run: it has no spec.json") from None
+        raise RunError(
+            f"{folder} is no run: {'it has no spec.json' if folder.is_dir() else 'it is not there'}"
+        ) from None
     except NotADirectoryError:
         raise RunError(f"{folder} is no run: it is a file") from None
     except (OSError, ValueError) as error:
@@ -89,7 +92,8 @@ def _check_contents(folder: Path, overwrite: bool) -> None:
     if not is_run(folder):
         raise RunError(f"{folder} is not empty and is no run; name another folder")
     if not overwrite:
-        raise RunError(f"{folder} holds a run already; add --resume to go on with it, or --overwrite to replace it")
+        or_other = f"add {option('resume')} to go on with it, or {option('overwrite')} to replace it"
+        raise RunError(f"{folder} holds a run already; {or_other}")
 
 
 def is_run(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from .distributions import (
 )
 from .domains import Domain
 from .errors import unknown
+from .settings import setting
 
 
 class Likelihood(nn.Module):
@@ -252,9 +253,8 @@ def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domai
         raise TypeError(f"likelihood {name!r} declares no `domains`, the kinds of data that it is a density of")
     if domain.kind not in domains:
         fits = [other for other, part in table.items() if domain.kind in getattr(part, "domains", ())]
-        treat = {"grey": "; or set data.binarize or data.dequantize", "unit": "; or set data.binarize"}.get(
-            domain.kind, ""
-        )
+        binarize = f"; or binarise them: {setting('data.binarize', 'stochastic')}"
+        treat = {"grey": f"{binarize}, or {setting('data.dequantize', True)}", "unit": binarize}.get(domain.kind, "")
         raise ValueError(
             f"likelihood {name!r} is a density of {' or '.join(domains)} data, but the data are {domain}; "
             f"what fits: {', '.join(fits) or 'none of those named'}{treat}"

@@ -10,6 +10,7 @@ from torch import Tensor
 from .checkpoint import State
 from .errors import NonFiniteError
 from .scoring import sum_type
+from .settings import setting
 from .steps import Terms
 
 STEPS = 64
@@ -61,19 +62,21 @@ class Meter:
         return dict(zip(self.names, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
 
 
+def steadier() -> str:
+    """What to try where a training runs away."""
+    lower, clip = setting("training.learning_rate", "…"), setting("training.clip", 5.0)
+    return f"lower the learning rate ({lower}) or clip gradients ({clip})"
+
+
 def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
     culprits = [name for name, value in terms.items() if not math.isfinite(value)]
     # The bounds are sums: what is not finite in its own right is the better name.
     named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
     if named.startswith("kl"):
-        cause = (
-            "the posterior ran away from the prior; lower training.learning_rate, set training.clip, or warm up the KL"
-        )
+        cause = f"the posterior ran away from the prior; {steadier()}, or warm up the KL"
     elif named == "reconstruction":
-        cause = (
-            "the likelihood's parameters ran away; lower training.learning_rate, set training.clip, or scale the data"
-        )
+        cause = f"the likelihood's parameters ran away; {steadier()}, or scale the data"
     else:
-        cause = "the weights are no longer finite; lower training.learning_rate or set training.clip"
+        cause = f"the weights are no longer finite; {steadier()}"
     found = f"the loss is {terms['loss']} and its term {named!r} is {terms[named]}"
     return f"epoch {epoch}, step {step}: {found}; likely {cause}"

@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .errors import shown, unknown
+from .errors import said, shown, unknown
 from .likelihoods import LIKELIHOODS
 from .networks import DECODERS, ENCODERS
 from .objectives import OBJECTIVES
@@ -26,6 +26,7 @@ from .pictures import PICTURES
 from .posteriors import POSTERIORS
 from .priors import PRIORS
 from .schedules import SCHEDULES
+from .settings import UNSET
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
@@ -74,6 +75,11 @@ class Parts:
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
     pictures: Table = field(default_factory=lambda: PICTURES)
+
+    def __repr__(self) -> str:
+        if self is globals().get("PARTS"):
+            return "PARTS"
+        return f"Parts({', '.join(f'{len(getattr(self, f.name))} {f.name}' for f in fields(self))})"
 
     def extended(self, **families: Table) -> Parts:
         """These parts and those given, family by family; a name that is there already is replaced."""
@@ -161,7 +167,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
             raise ValueError(unknown(f"option of {what} {name!r}:", key, accepted))
     values = {}
     for key, option in accepted.items():
-        if key not in given:
+        if given.get(key, UNSET) is UNSET:
             if option.default is inspect.Parameter.empty:
                 raise ValueError(f"{what} {name!r} needs the option {key!r}")
             continue
@@ -173,7 +179,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dic
             values[key] = TypeAdapter(option.type, config=_OPTIONS).validate_python(value)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(f"option {key!r} of {what} {name!r} is {shown(value)}: {first['msg'].lower()}") from None
+            raise ValueError(f"option {key!r} of {what} {name!r} is {shown(value)}: {said(first)}") from None
     return values
 
 

@@ -12,6 +12,7 @@ from .devices import resolve_device
 from .models import VAE, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import Parts
+from .settings import unset
 from .spec import Schema, Spec, TrainingSpec, build_model, build_objective, with_likelihood
 from .training import BATCH_SIZE, optimize
 
@@ -65,10 +66,12 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     labelled = to_device(dataset, split, spec.data.treatment, device) if split in dataset.splits else None
     held_out = labelled
     if spec.data.labels is not None and spec.model.condition:
-        raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; unset one")
+        one = f"{unset('data.labels')} or {unset('model.condition')}"
+        raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; {one}")
     classifies = isinstance(model, SemiSupervisedVAE)
     if classifies and spec.training.mean_pass:
-        raise ValueError("training.mean_pass is for models without a classifier, whose posteriors are of x; unset it")
+        what = "training.mean_pass is for models without a classifier, whose posteriors are of x"
+        raise ValueError(f"{what}; {unset('training.mean_pass')}")
     if classifies or spec.data.labels is not None:
         labels = len(train_data) if spec.data.labels is None else spec.data.labels
         first = min(spec.training.labelled, labels)

@@ -55,6 +55,7 @@ from .pictures.drawing import watch
 from .readying import completed, make_ready
 from .recipes import RECIPES
 from .scoring import Scores
+from .settings import option, setting, standing
 from .spec import (
     Schema,
     Spec,
@@ -63,8 +64,9 @@ from .spec import (
     schema_of,
     to_json,
 )
-from .targets import name_of, resolve, target_names
+from .targets import ACCEPTED, name_of, resolve
 from .training import Epoch, Progress
+from .wording import run_in_lines
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class Run:
     parts: Parts = field(default=PARTS, repr=False)
     loaded: Dataset | None = field(default=None, repr=False, compare=False)
     """The data, where they are known to be those of the run."""
+
+    def __repr__(self) -> str:
+        return run_in_lines(self)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -109,12 +114,16 @@ class Run:
         samples: int = 1000,
         *,
         seed: int = 0,
-        on_scores: Callable[[Scores], None] = lambda scores: None,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_scores: Callable[[Scores], None] | None = None,
     ) -> Evaluation:
         """The scores of a split; of a run without a classifier for whose codes `data.labels` are seen, with their error
-        under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
+        under a classifier on the codes. `on_scores` gets those of each datum, some data at a time, `on_progress`
+        how many of how many are done.
         """
-        scores = evaluate(self.model, self.data(split), samples, split=split, seed=seed, on_scores=on_scores)
+        scores = evaluate(
+            self.model, self.data(split), samples, split=split, seed=seed, on_progress=on_progress, on_scores=on_scores
+        )
         if self.spec.data.labels is not None and not isinstance(self.model, SemiSupervisedVAE):
             scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, split)})
         return scores
@@ -135,6 +144,7 @@ class Run:
             made = self.model.reconstruct(x, self._condition(y), samples, draw)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
+    @standing("spec")
     def sample(self, n: int, label: str | int | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
         """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the
         classes in turn.
@@ -144,7 +154,8 @@ class Run:
         if not self.model.condition:
             if label is not None:
                 raise ValueError(
-                    f"label {label!r} was given, but {self.path} is not conditional; train with model.condition=true"
+                    f"label {label!r} was given, but {self.path} is not conditional; "
+                    f"train with {setting('model.condition', True)}"
                 )
             return self.model.sample(n, draw=draw, seed=seed)
         names = self.schema.classes
@@ -179,6 +190,7 @@ class Run:
         return model.to(self.model.scale.device).eval()
 
 
+@standing("spec")
 def train(
     target: str | Path | Spec | None = None,
     out: str | Path | None = None,
@@ -189,8 +201,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     parts: Parts = PARTS,
-    on_start: Callable[[Path, Spec, Dataset], None] = lambda path, spec, dataset: None,
-    on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
+    on_start: Callable[[Path, Spec, Dataset], None] | None = None,
+    on_epoch: Callable[[list[Epoch]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
@@ -207,16 +219,15 @@ def train(
     torch.Size([5, 16])
     """
     if resume and overwrite:
-        raise RunError("resume and overwrite exclude each other; choose one")
+        raise RunError(f"{option('resume')} and {option('overwrite')} exclude each other; choose one")
     given: object = target  # whatever the signature says
     if not isinstance(given, (str, Path, Spec, NoneType)):
         known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
         raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
     target = data if target is None else target
     if target is None and not (resume and out):
-        raise ValueError(
-            unknown("target", "", target_names()) if not resume else "resume needs the folder of a run: give --out"
-        )
+        needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
+        raise ValueError(needs if resume else f"there is no target; {ACCEPTED}")
     sets = [*sets, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     claimed = out is None and not resume
     usual = Path("runs") / name_of(target or "")
@@ -267,11 +278,13 @@ def train(
                         (folder / "weights.safetensors").unlink(missing_ok=True)
                 write_atomic(folder / "spec.json", to_json(spec, schema))
                 begun = True
-                on_start(folder, spec, dataset)
+                if on_start:
+                    on_start(folder, spec, dataset)
 
             def record(records: list[Epoch]) -> None:
                 history.append(folder, records)
-                on_epoch(records)
+                if on_epoch:
+                    on_epoch(records)
 
             ready.optimize(
                 folder=folder,
@@ -375,6 +388,7 @@ def _class_of(label: str | int, names: tuple[str, ...]) -> int:
     return number
 
 
+@standing("spec")
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
     """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
     folder.
@@ -395,6 +409,7 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
 
 
+@standing("spec")
 def load_data(spec: Spec, parts: Parts = PARTS) -> Dataset:
     """The dataset that `spec` names, or the codes that a run gives it."""
     data = spec.data

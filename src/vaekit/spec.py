@@ -15,12 +15,13 @@ from .datasets import Dataset, Treatment
 from .datasets.loading import covariate_units
 from .distributions import seeded
 from .domains import Domain
-from .errors import shown, unknown
+from .errors import said, shown, unknown
 from .likelihoods import check_domain
 from .models import VAE, Auxiliary, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import PARTS, Parts, build, check
 from .schedules import Constant, Schedule
+from .settings import UNSET, assign, setting, unset, without_unset
 
 FORMAT = 1
 """The version of the saved form, raised when a change makes older files unreadable."""
@@ -54,7 +55,7 @@ class _Strict(BaseModel):
         """Options alone mean those of the default part: objective = { beta = 4 } is the ELBO's."""
         if not isinstance(values, Mapping):
             return values
-        named = dict(values)
+        named = {key: value for key, value in values.items() if value is not UNSET or key not in cls.model_fields}
         for key, field in cls.model_fields.items():
             if isinstance(field.default, PartSpec) and isinstance(named.get(key), Mapping):
                 named[key] = {"name": field.default.name} | dict(named[key])
@@ -90,7 +91,7 @@ class DataSpec(_Strict):
     def _codes_are_as_they_are(self) -> DataSpec:
         if self.codes is not None and (self.binarize or self.dequantize):
             key = "binarize" if self.binarize else "dequantize"
-            raise ValueError(f"{key} is set beside codes, which are real numbers; unset one")
+            raise ValueError(f"{key} is set beside codes, which are real numbers; {unset(f'data.{key}')} takes it back")
         return self
 
     @property
@@ -151,9 +152,11 @@ class ModelSpec(_Strict):
     @model_validator(mode="after")
     def _labels_are_given_or_modelled(self) -> ModelSpec:
         if self.classifier and self.condition:
-            raise ValueError("classifier and condition are both set: labels are modelled, or given; unset one")
+            one = f"{unset('model.classifier')} or {unset('model.condition')}"
+            raise ValueError(f"classifier and condition are both set: labels are modelled, or given; {one}")
         if self.auxiliary and not self.classifier:
-            raise ValueError("auxiliary is set without a classifier, which it is there for; set model.classifier")
+            classifier = setting("model.classifier", "mlp")
+            raise ValueError(f"auxiliary is set without a classifier, which it is there for; give {classifier}")
         return self
 
 
@@ -233,7 +236,8 @@ def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
     spec = _validated(Spec, values, "spec")
     for part, families in _named(spec):
         check(parts, families, part.name, part.options)
-    return spec
+    known = without_unset(values)
+    return spec if known == values else _validated(Spec, known, "spec")
 
 
 def training_options(values: Mapping[str, Any]) -> TrainingSpec:
@@ -242,18 +246,24 @@ def training_options(values: Mapping[str, Any]) -> TrainingSpec:
 
 
 def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
-    """A spec from TOML, changed by `sets` of the form "a.b=c", where c is a TOML value or else a string.
+    """A spec from TOML, changed by `sets` of the form "a.b=c", where c is a TOML value, numbers with commas between, or
+    else a string; none takes back what was set.
 
     >>> parse_toml("[training]\\nepochs = 3", ["training.seed=7", "model.latents.z.prior=vamp"]).training.seed
     7
     """
+    values = tables(text)
+    for each in sets:
+        assign(values, each)
+    return parse(values, parts)
+
+
+def tables(text: str) -> dict[str, Any]:
+    """What TOML says, as nested tables; `ValueError`, one line, where it is none."""
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not valid TOML: {error}") from None
-    for each in sets:
-        _override(values, each)
-    return parse(values, parts)
 
 
 def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
@@ -261,7 +271,7 @@ def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
     values = spec.model_dump()
     values["data"] = spec.data.model_dump(exclude_unset=True)  # what is not said may be that of the run of data.codes
     for each in sets:
-        _override(values, each)
+        assign(values, each)
     return parse(values, parts)
 
 
@@ -269,27 +279,8 @@ def options_from(sets: Iterable[str]) -> dict[str, Any]:
     """The options of a part from `sets` of the form "n=100", as in `parse_toml`."""
     values: dict[str, Any] = {}
     for each in sets:
-        _override(values, each)
+        assign(values, each)
     return values
-
-
-def _override(values: dict[str, Any], assignment: str) -> None:
-    path, equals, text = assignment.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
-        raise ValueError(f"cannot set {assignment!r}; accepted: a.b=c, such as training.epochs=5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        value = text.strip()
-    for key in keys[:-1]:
-        below = values.setdefault(key, {})
-        if isinstance(below, str):  # a part given by its bare name, which now gets an option
-            below = values[key] = {"name": below}
-        if not isinstance(below, dict):
-            raise ValueError(f"cannot set {assignment!r}: {key!r} is {below!r}, which has nothing below it")
-        values = below
-    values[keys[-1]] = value
 
 
 def _named(spec: Spec) -> Iterable[tuple[PartSpec, str]]:
@@ -332,9 +323,8 @@ def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
     if spec.model.likelihood is None:
         fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
         if not fitting:
-            raise ValueError(
-                f"no named likelihood is a density of {domain} data; set data.domain, or bring a likelihood"
-            )
+            other = f"give another domain, {setting('data.domain', '…')}, or bring a likelihood"
+            raise ValueError(f"no named likelihood is a density of {domain} data; {other}")
         model = spec.model.model_copy(update={"likelihood": PartSpec(name=fitting[0])})
         return spec.model_copy(update={"model": model})
     check_domain(parts.likelihoods, spec.model.likelihood.name, domain)
@@ -348,12 +338,13 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
     check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
     for key in ("condition", "classifier"):
         if getattr(spec, key) and not schema.condition:
-            raise ValueError(f"model.{key} is set, but the data have no labels; give data.label, or unset model.{key}")
+            column = f"name a table's column of them by {setting('data.label', '…')}"
+            raise ValueError(f"model.{key} is set, but the data have no labels; {column}, or {unset(f'model.{key}')}")
     for name, latent in spec.latents.items() if spec.auxiliary else ():
         prior = parts.priors.get(latent.prior.name)
         if prior and "encoder" in inspect.signature(prior).parameters:
             needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
-            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or unset model.auxiliary")
+            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or {unset('model.auxiliary')}")
     if spec.classifier and not schema.classes:
         raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
     modelled = spec.classifier is not None
@@ -440,8 +431,7 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
         where = _where(what, path)
         if first["type"] == "missing":
             raise ValueError(f"{where} is missing") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{where} is {shown(first['input'])}: {message[:1].lower()}{message[1:]}") from None
+        raise ValueError(f"{where} is {shown(first['input'])}: {said(first)}") from None
 
 
 def _where(what: str, path: list[str]) -> str:

@@ -46,7 +46,22 @@ def cell(value: Any) -> str:
         return "×".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def settings_cell(values: dict[str, Any]) -> str:
+    """Options with their defaults as a cell of a table shows them: in the form in which they are set."""
+    return ", ".join(f"{name}={_as_set(value)}" for name, value in values.items())
+
+
+def _as_set(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_as_set, value))}]"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -80,35 +95,30 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-LABELS = {
-    "error": ("classification error", "{:.2%}"),
-    "nmi": ("clusters: mutual information", "{:.3f}"),
-    "ari": ("clusters: adjusted Rand index", "{:.3f}"),
-    "accuracy": ("clusters: best-match accuracy", "{:.2%}"),
-}
-"""What the scores of labels are called, and how they are written."""
-
-
 def print_scores(scores: Evaluation) -> None:
-    """Print the scores of one evaluation."""
-    say(f"{scores.split}, {scores.n:,} data, nats per datum")
+    """Print the scores of one evaluation, with what each means."""
+    from .wording import NO_LIKELIHOOD, heading, score_rows
+
+    say(heading(scores))
     table = Table(box=None, show_header=False)
-    rows = [
-        ("ELBO", f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"),
-        ("reconstruction", f"{scores.reconstruction:.2f}"),
-        ("KL", f"{scores.kl:.2f}"),
-        (f"NLL, {scores.samples:,} samples", f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"),
-        ("bits per dimension", f"{scores.bits_per_dim:.4f}"),
-        ("active units", f"{scores.active_units} of {scores.latent_size}"),
-    ]
-    rows += [
-        (title, text.format(scores.labels[name])) for name, (title, text) in LABELS.items() if name in scores.labels
-    ]
-    for name, value in rows:
-        table.add_row(name, value)
+    for name, value, what in score_rows(scores):
+        table.add_row(name, value, what)
     _print_lines(table)
     if not scores.is_likelihood:
-        say("grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood")
+        say(NO_LIKELIHOOD)
+
+
+def _likelihood(spec: Spec, dataset: Dataset) -> str:
+    """Which likelihood a run has, why, and which it could have instead."""
+    from .likelihoods import LIKELIHOODS
+
+    name = spec.model.likelihood.name if spec.model.likelihood else ""
+    domain = spec.data.treatment.domain(dataset.domain)
+    others = [
+        each for each, part in LIKELIHOODS.items() if each != name and domain.kind in getattr(part, "domains", ())
+    ]
+    instead = f"; others that are: {', '.join(others)}" if others else ""
+    return f"likelihood: {name}, which is one of such data, {domain}{instead}"
 
 
 class Bar:
@@ -153,6 +163,7 @@ class Bar:
         for note in dataset.notes:
             say(f"  {note}")
         say(f"run folder: {path}")
+        say(_likelihood(spec, dataset))
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
             # As a shell starts the jobs that a script puts into the background.
             say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")

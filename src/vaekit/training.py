@@ -22,10 +22,11 @@ from .devices import say_if_threads_wait_busily, threads, worthwhile_threads
 from .distributions import seeded, stream
 from .errors import NonFiniteError
 from .looking import Look
-from .meter import Meter
+from .meter import Meter, steadier
 from .models import VAE
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
+from .settings import in_a_call, setting
 from .spec import TrainingSpec, build_schedule
 from .steps import Step, rehearse
 from .updating import Update
@@ -99,7 +100,10 @@ def optimize(
         if data is not None:
             model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     if options.early_stopping and (held_out is None or split == "test"):
-        raise ValueError("early_stopping needs rows held out for validation; set data.validation above 0")
+        held = (
+            "a Dataset with a split 'valid'" if in_a_call() else setting("data.validation", "…") + ", a number of rows"
+        )
+        raise ValueError(f"early_stopping needs rows held out for validation; give {held}")
     for name, prior in model.priors.items():
         if getattr(prior, "fit_after", ()) and (count := getattr(prior, "components", 0)) > n:
             raise ValueError(f"the prior of {name!r} has {count} components to fit to {n} rows; accepted: at most {n}")
@@ -163,7 +167,7 @@ def optimize(
                 averages = meter.averages(state)
                 # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
                 if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
-                    lower = "lower training.learning_rate or set training.clip"
+                    lower = steadier()
                     raise NonFiniteError(
                         f"epoch {state.epoch + 1}, step {steps}: its update left weights that are not finite; {lower}"
                     )

@@ -12,6 +12,7 @@ import numpy as np
 from ..domains import KINDS, Domain, Kind
 from ..errors import LeftOutWarning, unknown
 from ..mapped import Array, blocks
+from ..settings import setting
 from .base import Content, Dataset, Split
 from .files import read_path
 from .named import DATASETS, read_named
@@ -76,7 +77,9 @@ def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, s
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     if row:
         if label is not None:
-            raise ValueError(f"label={label!r} names a column of a .csv or .parquet table; {name_or_path!r} is none")
+            raise ValueError(
+                f"{setting('data.label', label)} names a column of a .csv or .parquet table; {name_or_path!r} is none"
+            )
         name, source, licence = str(name_or_path), row.source, row.license
     else:
         path = _path(name_or_path)
@@ -105,7 +108,9 @@ def infer_domain(
         raise ValueError(unknown("domain", kind, KINDS))
     kind = cast(Kind, kind)
     if levels is not None and kind not in ("grey", "categorical"):
-        raise ValueError(f"levels={levels} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'")
+        raise ValueError(
+            f"{setting('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"
+        )
     if kind in ("binary", "unit"):
         return Domain(kind)
     if kind == "grey":
@@ -121,7 +126,8 @@ def infer_domain(
         constant = np.flatnonzero(scale <= CONSTANT * np.abs(location))
         if constant.size:
             which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
-            raise ValueError(f"constant to six digits in the training rows: {which}; drop it, or give another domain=")
+            other = f"drop it, or give another domain: {setting('data.domain', '…')}"
+            raise ValueError(f"constant to six digits in the training rows: {which}; {other}")
         return Domain("real", location=_numbers(location), scale=_numbers(scale))
     # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
     scale = np.sqrt(_mean(x, axis, 0.0))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..settings import setting
 from .base import Content, Split, encode_labels, stored
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in lower case
@@ -140,7 +141,8 @@ def _check_names(path: Path, names: Sequence[str], label: str | None) -> None:
 
 def _refuse_text(path: Path, names: Sequence[str]) -> None:
     if names:
-        advice = "encode them as numbers or drop them, or name the column of classes by label="
+        column = names[0] if len(names) == 1 else "…"
+        advice = f"encode them as numbers or drop them, or name the column of classes: {setting('data.label', column)}"
         raise ValueError(f"{path} has columns that are not numbers: {_quoted(names)}; {advice}")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..distributions import seeded
 from ..domains import Domain
 from ..mapped import Array, MappedRows
+from ..settings import setting
 from .base import Dataset, Split, stored
 from .treatment import Treatment
 
@@ -172,7 +173,8 @@ def partly_labelled(split: TensorSplit, labels: int, first: int, classes: int, s
     Raises `ValueError` for data without class labels, and for more or fewer labels than there can be.
     """
     if split.y is None or split.y.dim() != 1 or not classes:
-        raise ValueError("data.labels is set, but the data have no classes; give data.label, or leave it out")
+        column = f"name a table's column of them: {setting('data.label', '…')}"
+        raise ValueError(f"data.labels is set, but the data have no classes; {column}")
     if not classes <= labels <= len(split):
         raise ValueError(f"data.labels is {labels}; accepted: {classes} (one of each class) to {len(split)}")
     generator, y = torch.Generator().manual_seed(seed), split.y.cpu()

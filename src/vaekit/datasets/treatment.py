@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domains import Domain
 from ..mapped import Array, blocks
+from ..settings import setting
 
 if TYPE_CHECKING:
     import torch
@@ -58,12 +59,13 @@ class Treatment:
         """The domain of the treated data; raises `ValueError` where the treatment makes no sense for the stored one."""
         if self.dequantize:
             if domain.kind != "grey" or domain.levels is None:
-                raise ValueError(f"dequantize=True is for grey levels; the data are {domain}")
+                raise ValueError(f"{setting('data.dequantize', True)} is for grey levels; the data are {domain}")
             return Domain("unit", scale=float(domain.levels))
         if self.binarize is None or domain == BINARY:
             return domain
         if domain.kind not in ("grey", "unit"):
-            raise ValueError(f"binarize={self.binarize!r} is for grey levels or a unit interval; the data are {domain}")
+            given = setting("data.binarize", self.binarize)
+            raise ValueError(f"{given} is for grey levels or a unit interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey")
 
     def once(self, x: Array, domain: Domain, split: str) -> Array:

@@ -10,6 +10,7 @@ from .. import plots
 from ..errors import shown
 from ..outputs import write_figure
 from ..parts import build, catalogue
+from ..settings import setting
 from .base import Picture, Prepared, Subject
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
             can = [key for key in run.parts.pictures if build(run.parts, "pictures", key, {}).per_epoch]
             raise ValueError(f"picture {name!r} shows no single epoch; accepted: {', '.join(can)}")
     if wanted and split not in run.dataset.splits:
-        raise ValueError("pictures.every_epoch needs rows that are held out; set data.validation above 0")
+        rows = f"give a number of them, {setting('data.validation', '…')}"
+        raise ValueError(f"pictures.every_epoch needs rows that are held out; {rows}")
     _wanted(run, run.spec.pictures.report)
     folder = run.path / FOLDER
 

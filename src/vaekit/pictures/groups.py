@@ -14,6 +14,7 @@ from .. import plots
 from ..distributions import Mixture, seeded
 from ..evaluation import clusters
 from ..networks import evaluating
+from ..settings import setting
 from ..trace import clustered
 from .base import Picture, Prepared, Subject, array, no_images, outline
 
@@ -33,7 +34,7 @@ class ConditionalGrid(Picture):
 
     def lacks(self, run: Run) -> str:
         if not run.model.condition:
-            return "a condition (train with model.condition=true)"
+            return f"a condition (train with {setting('model.condition', True)})"
         return no_images(run) if run.schema.classes else "classes (labels, not covariates)"
 
     def __call__(self, subject: Subject) -> Prepared:

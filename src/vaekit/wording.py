@@ -1,0 +1,76 @@
+"""Runs and their scores in words and columns, as a terminal and a notebook show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+    from .runs import Run
+
+LABELS = {
+    "error": ("classification error", "{:.2%}", "the likeliest class is another"),
+    "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1: higher is better"),
+    "ari": ("clusters: adjusted Rand index", "{:.3f}", "with the labels, of 1: higher is better"),
+    "accuracy": ("clusters: best-match accuracy", "{:.2%}", "higher is better"),
+}
+"""What the scores of labels are called, how they are written, and what they mean."""
+NO_LIKELIHOOD = "grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood"
+
+
+def heading(scores: Evaluation) -> str:
+    """What was scored, and in which unit."""
+    return f"{scores.split}, {scores.n:,} data, nats per datum"
+
+
+def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
+    """The scores, each with its name before it and behind it what it is, and which way is better."""
+    elbo = f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"
+    nll = f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"
+    rows = [
+        ("ELBO", elbo, "a lower bound of log p(x), reconstruction - KL: higher is better"),
+        ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z) on average over q(z given x)"),
+        ("KL", f"{scores.kl:.2f}", "what the codes say of the data"),
+        (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated from above: lower is better"),
+        ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions x log 2): lower is better"),
+        ("active units", f"{scores.active_units} of {scores.latent_size}", "dimensions of z whose mean varies with x"),
+    ]
+    known = [(*LABELS[name], value) for name, value in scores.labels.items() if name in LABELS]
+    return rows + [(title, text.format(value), what) for title, text, what, value in known]
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as lines, their columns two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def scores_in_lines(scores: Evaluation) -> str:
+    """The repr of an evaluation: its heading, and a line for each score."""
+    note = [] if scores.is_likelihood else [NO_LIKELIHOOD]
+    return "\n".join([f"Evaluation of {heading(scores)}", aligned(score_rows(scores)), *note])
+
+
+def run_in_lines(run: Run) -> str:
+    """The repr of a run: where it is, what it is of, and what it is made of, without the data being read."""
+    spec, schema = run.spec, run.schema
+    latents = [
+        f"{name}, {latent.size}: q {latent.posterior.name}, p {latent.prior.name}"
+        for name, latent in spec.model.latents.items()
+    ]
+    records = run.history()
+    done = max((record.epoch for record in records), default=0)
+    rows = [
+        ("data", f"{spec.data.name}, {' x '.join(map(str, schema.event_shape))}, {schema.domain}"),
+        ("networks", f"encoder {spec.model.encoder.name}, decoder {spec.model.decoder.name}"),
+        *(("latent", each) for each in latents),
+        ("likelihood", spec.model.likelihood.name if spec.model.likelihood else "none"),
+        ("objective", spec.objective.name),
+        ("parameters", f"{sum(p.numel() for p in run.model.parameters()):,}"),
+        ("epochs", f"{done:,} of {spec.training.epochs:,}"),
+        *((f"{each.split} loss", f"{each.terms['loss']:.2f}") for each in records[-2:] if "loss" in each.terms),
+    ]
+    title = f": {spec.title}" if spec.title else ""
+    return f"Run {str(run.path)!r}{title}\n{aligned(rows)}"
