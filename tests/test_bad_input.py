@@ -230,7 +230,7 @@ TRAIN: list[tuple[str, str]] = [
     ("train {good.csv} --set data.label=c", "has no column 'c'; columns: 'a', 'b'"),
     (
         "train {good.csv} --set model.condition=true",
-        "the data have no labels; give data.label, or unset model.condition",
+        "the data have no labels; name a table's column of them by --set data.label=…",
     ),
     ("train {good.csv} --set model.encoder=conv", "needs images of shape (C, H, W)"),
     ("train {good.csv} --set data.validation=60", "leave none of the 60 training rows"),
