@@ -1,29 +1,35 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
+import math
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from runs_for_tests import equal, metrics, pieces, small_run, weights
+from safetensors.torch import save_file
 from torch import nn
 
 from vaekit import checkpoint
 from vaekit.checkpoint import (
     Checkpoints,
     State,
-    drop_temporaries,
     load_tensors,
     model_tensors,
     save_tensors,
     set_model_tensors,
-    write_atomic,
 )
+from vaekit.disk import drop_temporaries, is_temporary, write_atomic
 from vaekit.errors import RunError
 from vaekit.runs import load_run, train
 
@@ -145,14 +151,33 @@ def test_files_have_the_permissions_that_the_user_gives_new_files(umask: int, tm
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("text", "tensors")] == [0o666 & ~umask] * 2
 
 
-def test_only_temporary_files_are_dropped(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    kept = [".hidden", "a.tmp", "weights.safetensors"]
-    for name in [*kept, ".weights.safetensors.123.tmp", "checkpoints/.best.safetensors.9.tmp"]:
+def test_only_files_that_a_write_leaves_are_dropped(tmp_path: Path) -> None:
+    for folder in (tmp_path / "checkpoints", tmp_path / "deep", tmp_path / ".folder.1-0123abcd.vaekit.tmp"):
+        folder.mkdir()
+    kept = [".hidden", "a.tmp", ".notes.tmp", ".swap.7.tmp", "weights.safetensors", "deep/.a.1-0123abcd.vaekit.tmp"]
+    kept.append(".folder.1-0123abcd.vaekit.tmp")
+    left = [".weights.safetensors.123.tmp", "checkpoints/.best.safetensors.9.tmp", ".a.1-0123abcd.vaekit.tmp"]
+    for name in [*kept[:-1], *left]:
         (tmp_path / name).touch()
-    drop_temporaries(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "checkpoints"])
-    assert not os.listdir(tmp_path / "checkpoints")
+    (tmp_path / "outside").touch()
+    (tmp_path / ".link.1-0123abcd.vaekit.tmp").symlink_to(tmp_path / "outside")
+    (tmp_path / "linked").symlink_to(tmp_path / "deep")
+    drop_temporaries(tmp_path, tmp_path / "checkpoints", tmp_path / "linked", tmp_path / "none")
+    assert all((tmp_path / name).exists() for name in [*kept, "outside", ".link.1-0123abcd.vaekit.tmp"])
+    assert not any((tmp_path / name).exists() for name in left)
+
+
+def test_what_a_killed_write_leaves_is_known_by_its_name(tmp_path: Path) -> None:
+    names = []
+
+    def note(temporary: Path) -> None:
+        names.append(temporary.name)
+        temporary.write_text("half")
+
+    for name in ("a", "weights.safetensors", "x" * 255, "é" * 120):
+        write_atomic(tmp_path / name, note)
+    assert all(map(is_temporary, names))
+    assert not any(map(is_temporary, (".a.tmp", ".a.12.tmp", "a.1-0123abcd.vaekit.tmp", ".a.1-0123abcd.vaekit.tmp.b")))
 
 
 # -- training states ---------------------------------------------------------------------------------------------------
@@ -192,6 +217,97 @@ def test_a_torn_newest_state_falls_back_to_the_one_before(content: str, tmp_path
     _, model, optimizer = model_of(tmp_path)
     assert checkpoints.load({"model": model}, optimizer).epoch == 1
     assert model.bias.tolist() == [1.0, 1.0]
+
+
+def test_a_state_that_is_damaged_falls_back_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints = states(tmp_path)
+    newest = checkpoints.all()[-1]
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 1
+    newest.write_bytes(content)
+    _, model, optimizer = model_of(tmp_path)
+    assert checkpoints.load({"model": model}, optimizer).epoch == 1
+    assert re.search(r"epoch-000002.safetensors is damaged.*the state before it is taken", caplog.text)
+
+
+def test_a_state_is_that_of_its_name(tmp_path: Path) -> None:
+    older, newer = states(tmp_path).all()
+    shutil.copy(older, newer)
+    assert (found := Checkpoints(tmp_path).newest()) is not None
+    assert found[0] == older
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "[" * 50_000,
+        "5",
+        '{"epoch": 2, "pickle": 1}',
+        '{"epoch": -1}',
+        '{"epoch": "2"}',
+        '{"epoch": 2, "step": true}',
+        '{"epoch": 2, "best_loss": NaN}',
+        '{"epoch": 1e400}',
+        '{"epoch": ' + "9" * 400 + "}",
+        '{"epoch": 2, "step": null}',
+    ],
+)
+def test_what_is_no_state_is_none(state: str, tmp_path: Path) -> None:
+    checkpoints = states(tmp_path)
+    save_tensors(checkpoints.all()[-1], load_tensors(checkpoints.all()[-1]), {"state": state})
+    assert (found := checkpoints.newest()) is not None
+    assert found[1].epoch == 1
+
+
+def other_optimizer(change: Callable[[dict[str, torch.Tensor]], object], kind: type, folder: Path) -> str:
+    """What is said of a state whose tensors, those of two updates, were changed by one who writes the sum, too."""
+    model = nn.Linear(3, 2)
+    optimizer = kind(model.parameters(), lr=0.1, **({"momentum": 0.9} if kind is torch.optim.SGD else {"fused": True}))
+    for _ in range(2):
+        model(torch.ones(3)).sum().backward()
+        optimizer.step()
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(State(), {"model": model}, optimizer)
+    checkpoints.load({"model": model}, optimizer)
+    (path,) = checkpoints.all()
+    tensors = load_tensors(path)
+    change(tensors)
+    save_tensors(path, tensors, {"state": json.dumps(asdict(State()))})
+    with pytest.raises(RunError) as caught:
+        checkpoints.load({"model": model}, optimizer)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.update({"optimizer/0/exp_avg": torch.zeros(1)}), r"'0/exp_avg' of the optimizer has shape \(1,\)"),
+        (lambda t: t.update({"optimizer/1/exp_avg_sq": torch.zeros(3)}), "'1/exp_avg_sq'"),
+        (lambda t: t.update({"optimizer/0/step": torch.zeros(7)}), r"'0/step'.*needed: shape \(\)"),
+        (lambda t: t.update({"optimizer/0/exp_avg": torch.zeros(2, 3).double()}), "type float64; needed.*float32"),
+        (lambda t: t.update({"optimizer/0/exp_avg": torch.zeros(2, 3).int()}), "type int32"),
+        (lambda t: t.pop("optimizer/0/step"), "tensor 0 lacks 'step'"),
+        (lambda t: t.update({"optimizer/2/exp_avg": t.pop("optimizer/0/exp_avg")}), "'2/exp_avg' is no state"),
+        (lambda t: t.update({"optimizer/x/exp_avg": torch.zeros(2)}), "'x/exp_avg' is no state"),
+        (lambda t: t.update({"optimizer/01/exp_avg": torch.zeros(2)}), "'01/exp_avg' is no state"),
+        (lambda t: t.update({"optimizer/0/more": torch.zeros(9)}), "'0/more' of the optimizer has shape"),
+        (lambda t: t.update({"other/weight": torch.zeros(9)}), "has 'other/weight', which a state of this training"),
+        (lambda t: t.update({"model/bias": torch.tensor([1.0, math.nan])}), "'bias' that are not finite"),
+    ],
+)
+def test_an_optimizers_state_that_is_not_of_its_weights_is_refused(
+    change: Callable[[dict[str, torch.Tensor]], object], words: str, tmp_path: Path
+) -> None:
+    said = other_optimizer(change, torch.optim.Adam, tmp_path)
+    assert re.search(words, said), said
+    assert "\n" not in said
+
+
+def test_every_optimizers_state_is_looked_at(tmp_path: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["optimizer/0/momentum_buffer"] = torch.zeros(1)
+
+    assert "'0/momentum_buffer' of the optimizer has shape (1,)" in other_optimizer(change, torch.optim.SGD, tmp_path)
 
 
 def test_no_state_is_an_error(tmp_path: Path) -> None:
@@ -238,6 +354,11 @@ def test_constants_are_not_saved() -> None:
         ({"bias": None}, "the file lack 'bias'.*1 missing"),
         ({"more": torch.ones(1)}, "the file have 'more'.*1 too many"),
         ({"bias": torch.ones(3)}, r"'bias' of shape \(3,\), the model of the spec \(2,\)"),
+        (
+            {"bias": torch.ones(2, dtype=torch.int32)},
+            r"'bias' of type torch.int32, the model of the spec torch.float32",
+        ),
+        ({"bias": torch.ones(2, dtype=torch.float64)}, r"'bias' of type torch.float64"),
     ],
 )
 def test_weights_of_another_model_are_refused(change: dict[str, torch.Tensor | None], words: str) -> None:
@@ -264,3 +385,38 @@ def test_the_library_reads_and_writes_no_pickle() -> None:
     assert not [
         name for name, text in texts.items() if re.search(r"import pickle|torch\.(load|save)\(|allow_pickle=True", text)
     ]
+
+
+# -- damage ------------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_no_damage_of_tensors_goes_unseen(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever byte changes, what is read is what was written, or nothing."""
+    folder = tmp_path_factory.mktemp("damage")
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.bfloat16)}
+    save_tensors(folder / "w", tensors, {"epoch": "3"})
+    content = bytearray((folder / "w").read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    (folder / "w").write_bytes(content)
+    found = tensors
+    with contextlib.suppress(RunError):
+        found = load_tensors(folder / "w")
+    assert equal(found, tensors)
+
+
+def test_files_without_a_sum_are_taken_as_they_are(tmp_path: Path) -> None:
+    for metadata in ({}, {"epoch": "1"}, {"format": "pt"}):
+        save_file({"x": torch.ones(2)}, tmp_path / "w", metadata)
+        assert load_tensors(tmp_path / "w")["x"].tolist() == [1, 1]
+    save_file({"x": torch.ones(2)}, tmp_path / "w", {"shb256": "0" * 64})
+    with pytest.raises(RunError, match="its metadata have 'shb256', which nothing writes"):
+        load_tensors(tmp_path / "w")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w")
+    with pytest.raises(RunError, match="w is a pipe, not a file"):
+        load_tensors(tmp_path / "w")

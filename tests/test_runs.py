@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,19 @@ import pytest
 import torch
 from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vaekit import history
+from vaekit.checkpoint import Checkpoints, load_tensors, save_tensors
 from vaekit.datasets import load
 from vaekit.errors import RunError
+from vaekit.evaluation import Evaluation
 from vaekit.folders import CONTENTS, claim
 from vaekit.looking import Look
 from vaekit.objectives import ELBO
 from vaekit.recipes import RECIPES
+from vaekit.report import write_report
 from vaekit.runs import Run, _class_of, fingerprint, load_run, train
 from vaekit.spec import Spec, parse_toml
 from vaekit.targets import resolve
@@ -332,12 +339,132 @@ def test_a_spec_of_absurd_sizes_is_found_out_before_memory_is_taken(run: Run, tm
     shutil.copytree(run.path, tmp_path / "run")
     path = tmp_path / "run" / "spec.json"
     values = json.loads(path.read_text(encoding="utf-8"))
+    del values["sha256"]
     values["spec"]["model"]["encoder"]["hidden"] = [60_000] * 4  # 40 GB
     path.write_text(json.dumps(values), encoding="utf-8")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(RunError, match=r"weights.safetensors (have|lack) 'encoder"):
         load_run(tmp_path / "run")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000  # KiB on Linux, bytes on macOS
+
+
+def test_a_spec_of_absurd_sizes_of_a_flow_is_found_out_before_memory_is_taken(tmp_path: Path) -> None:
+    small_run(tmp_path / "run", "model.latents.z.prior={name='flow', hidden=[8, 8]}", "training.epochs=1")
+    path = tmp_path / "run" / "spec.json"
+    text = path.read_text(encoding="utf-8")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for hidden in ([30_000, 30_000], [8_000, 8_000], [10**6], [8] * 5000, [10**30]):
+        values = json.loads(text)
+        del values["sha256"]
+        values["spec"]["model"]["latents"]["z"]["prior"]["hidden"] = hidden
+        path.write_text(json.dumps(values), encoding="utf-8")
+        with pytest.raises(RunError, match=r"weights.safetensors have|says what can't be built") as caught:
+            load_run(tmp_path / "run")
+        assert len(str(caught.value)) < 500
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 700_000  # KiB on Linux
+    path.write_text(text, encoding="utf-8")
+    load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        (("spec", "model", "encoder", "hidden"), [10**30]),
+        (("spec", "model", "encoder", "hidden"), [1] * 20_000),
+        (("schema", "event_shape"), [10**6, 10**6, 10**6]),
+        (("schema", "condition"), 10**18),
+    ],
+)
+def test_a_spec_that_can_not_be_built_is_one_line(path: tuple[str, ...], to: object, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    file = tmp_path / "run" / "spec.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    del values["sha256"]
+    if path[-1] == "condition":
+        values["spec"]["model"]["condition"] = True
+    table = values
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = to
+    file.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        load_run(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_edited_spec_is_refused_until_its_sum_is_gone(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    path = tmp_path / "run" / "spec.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(values, indent=7, sort_keys=True), encoding="utf-8")
+    assert load_run(tmp_path / "run").spec == run.spec, "laid out anew, it says the same"
+    values["spec"]["training"]["seed"] = 5
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(RunError, match=r"spec\.json: it was damaged or edited: .*delete its line 'sha256'"):
+        load_run(tmp_path / "run")
+    del values["sha256"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_run(tmp_path / "run").spec.training.seed == 5
+    values["sha356"] = ""
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(RunError, match="unknown key 'sha356'"):
+        load_run(tmp_path / "run")
+
+
+def test_weights_that_are_damaged_are_no_weights(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    path = tmp_path / "run" / "weights.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + bytes([whole[-2] ^ 4]) + whole[-1:])
+    with pytest.raises(RunError, match=r"weights.safetensors is damaged.*--resume"):
+        load_run(tmp_path / "run")
+    shutil.copy(run.path / "checkpoints" / "best.safetensors", path)
+    with pytest.raises(RunError, match=r"weights.safetensors holds a state of the training"):
+        load_run(tmp_path / "run")
+    train("digits", tmp_path / "run", resume=True)
+    assert path.read_bytes() == whole
+
+
+def test_weights_that_are_no_numbers_are_refused(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    path = tmp_path / "run" / "weights.safetensors"
+    tensors = load_tensors(path)
+    tensors["encoder.layers.0.bias"][0] = float("nan")
+    save_tensors(path, tensors)
+    with pytest.raises(RunError, match=r"numbers in 'encoder.layers.0.bias' that are not finite"):
+        load_run(tmp_path / "run")
+
+
+def test_a_run_without_sums_loads_and_goes_on(run: Run, tmp_path: Path) -> None:
+    """As the first version has written it."""
+    shutil.copytree(run.path, tmp_path / "run")
+    for path in (tmp_path / "run").rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata())
+        del metadata["sha256"]
+        save_file(load_tensors(path), path, metadata)
+    spec = json.loads((tmp_path / "run" / "spec.json").read_text(encoding="utf-8"))
+    del spec["sha256"]
+    (tmp_path / "run" / "spec.json").write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        del line["crc32"]
+    (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert equal(weights(load_run(tmp_path / "run").model), weights(run.model))
+    assert metrics(tmp_path / "run") == metrics(run.path)
+    again = train("digits", tmp_path / "run", resume=True, epochs=3)
+    assert equal(weights(again.model), weights(small_run(tmp_path / "reference", "training.epochs=3").model))
+
+
+def test_a_run_whose_states_are_all_damaged_is_not_begun_anew_unasked(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    for path in Checkpoints(tmp_path / "run" / "checkpoints").all():
+        path.write_bytes(path.read_bytes()[:-1])
+    before = everything_in(tmp_path / "run")
+    with pytest.raises(RunError, match="has no training state that is whole; restore one, or begin anew"):
+        train("digits", tmp_path / "run", resume=True, epochs=3)
+    assert everything_in(tmp_path / "run") == before
 
 
 def test_a_run_is_not_replaced_unless_asked(run: Run, tmp_path: Path) -> None:
@@ -530,3 +657,170 @@ def test_random_treatments_give_the_same_codes_and_reconstructions_each_time(
     shown = run.reconstructions("test", 3)
     assert torch.equal(shown, run.reconstructions("test", 3))
     assert torch.equal(shown[:, 0], scored[:3])
+
+
+# -- what lies in the folder -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """Files of somebody else."""
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    for name in ("epoch-000001.safetensors", "best.safetensors", "curves.png", "precious.txt"):
+        (folder / name).write_text("years of work")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(run: Run) -> Evaluation:
+    return run.evaluate(samples=1)
+
+
+LINKS = ("checkpoints", "pictures", "metrics.jsonl", "weights.safetensors", "spec.json", "report.html", ".lock")
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite", "report"])
+@pytest.mark.parametrize("name", [*LINKS, "checkpoints/best.safetensors", "pictures/curves.png"])
+def test_links_in_a_run_are_not_followed(
+    name: str, how: str, run: Run, scores: Evaluation, victim: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    if name == "spec.json":
+        (victim / "precious.txt").write_text(path.read_text())
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    path.symlink_to(victim if name in ("checkpoints", "pictures") else victim / "precious.txt")
+    before = everything_in(victim), everything_in(folder)
+    asked: dict[str, Callable[[], object]] = {
+        "resume": lambda: train("digits", folder, resume=True, epochs=3),
+        "overwrite": lambda: train("digits", folder, sets=SMALL, overwrite=True),
+        "report": lambda: write_report(replace(run, path=folder), scores),
+    }
+    with pytest.raises(RunError, match=re.escape(f"{path} is a link, which is not followed")):
+        asked[how]()
+    assert everything_in(victim) == before[0]
+    assert everything_in(folder) == before[1]
+
+
+def test_a_run_in_a_linked_folder_is_a_run(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "elsewhere")
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    assert train("digits", tmp_path / "run", resume=True, epochs=3).history()[-1].epoch == 3
+
+
+def test_what_the_user_keeps_in_a_run_stays(run: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    mine = [".notes.tmp", "deep/.swap.tmp", "checkpoints/mine.txt", "pictures/mine.txt", "checkpoints/.a.tmp"]
+    for name in mine:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    (folder / ".cache.tmp").mkdir()
+    (folder / ".cache.1-0123abcd.vaekit.tmp").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / ".x.1-0123abcd.vaekit.tmp").write_text("theirs")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    for options in ({"resume": True, "epochs": 3}, {"overwrite": True, "sets": SMALL}):
+        train("digits", folder, **options)  # type: ignore[arg-type]
+        assert all((folder / name).read_text() == "mine" for name in mine)
+        assert (folder / ".cache.tmp").is_dir()
+        assert (tmp_path / "outside" / ".x.1-0123abcd.vaekit.tmp").exists()
+
+
+def test_a_lock_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".lock").write_text("of another program")
+    for options in ({}, {"overwrite": True}):
+        with pytest.raises(RunError, match=r"\.lock is not what vaekit puts there"):
+            train("digits", tmp_path / "mine", sets=SMALL, **options)  # type: ignore[arg-type]
+    (tmp_path / "mine" / ".lock").write_text("")
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="is not empty and is no run"):
+        train("digits", tmp_path / "mine", sets=SMALL)
+    assert sorted(os.listdir(tmp_path / "mine")) == [".lock", "thesis.txt"]
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved", "replaced"])
+def test_a_folder_that_goes_away_ends_the_training_in_a_line(what: str, tmp_path: Path) -> None:
+    folder, other = tmp_path / "run", tmp_path / "other"
+
+    def act(records: list[Epoch]) -> None:
+        if records[0].epoch == 2:
+            shutil.rmtree(folder) if what == "deleted" else folder.rename(tmp_path / "moved")
+            if what == "replaced":
+                other.mkdir()
+                other.rename(folder)
+
+    with pytest.raises(RunError, match=f"{folder} was deleted, moved or replaced while training into it"):
+        train("digits", folder, sets=SMALL, epochs=4, on_epoch=act)
+    assert not (folder.exists() and os.listdir(folder))
+    if what != "deleted":
+        assert train(out=tmp_path / "moved", resume=True).history()[-1].epoch == 4
+
+
+def test_checkpoints_that_go_away_are_made_anew(tmp_path: Path) -> None:
+    def act(records: list[Epoch]) -> None:
+        if records[0].epoch == 2:
+            shutil.rmtree(tmp_path / "run" / "checkpoints")
+
+    train("digits", tmp_path / "run", sets=SMALL, epochs=4, on_epoch=act)
+    assert train(out=tmp_path / "run", resume=True, epochs=5).history()[-1].epoch == 5
+
+
+# -- lines of metrics --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda line: line.replace(b'"epoch": 1', b'"epoch": 7'), "it is not what was written, by its sum"),
+        (lambda line: line.replace(b'"step": 1', b'"step": 2'), "it is not what was written, by its sum"),
+        (lambda line: line.replace(b'"loss": ', b'"loss": 1'), "it is not what was written, by its sum"),
+        (lambda line: line.replace(b'"split"', b'"spl\xffit"'), "it is not UTF-8"),
+        (lambda line: line.replace(b'"split"', b'"crc33"', 1), "sum|split"),
+        (lambda line: line.replace(b'"crc32"', b'"crc33"', 1), "a term of it is no number"),
+        (lambda line: bytes(len(line) - 1) + b"\n", "it is not JSON"),
+        (lambda line: b"[" * 100_000 + b"\n", "recursion"),
+        (lambda line: b'{"epoch": ' + b"9" * 5000 + b"}\n", "it is not JSON"),
+        (lambda line: b'{"epoch": 1, "step": 1, "split": "train", "rows": 1, "seconds": 1, "a": 1e999}\n', "term"),
+        (lambda line: b"7\n", "it is no record"),
+        (lambda line: b"x" * (history.LINE_BYTES + 7) + b"\n", "it is not JSON"),
+        (lambda line: line + line, "line 2: epoch 1 comes again"),
+        (lambda line: b"", "lacks epoch 1 of train; the curves have a gap"),
+    ],
+)
+def test_a_damaged_line_is_left_out_and_named(
+    change: Callable[[bytes], bytes], words: str, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    first, *others = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    changed = change(first)
+    assert changed != first
+    (folder / "metrics.jsonl").write_bytes(b"".join([changed, *others]))
+    wanted = metrics(run.path)
+    found = metrics(folder)
+    assert found == (wanted if "again" in words else wanted[1:])
+    assert re.search(words, caplog.text)
+    assert str(folder / "metrics.jsonl") in caplog.text
+    again = train("digits", folder, resume=True, epochs=3)
+    assert metrics(again.path)[: len(found)] == found
+
+
+def test_a_cut_history_is_said(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_bytes(b"".join(lines[:2]))
+    assert len(history.read(folder)) == 2
+    assert "lacks epoch 2 of train" in caplog.text
+    (folder / "metrics.jsonl").unlink()
+    assert not history.read(folder)
+    assert "lacks epoch 1 of train" in caplog.text
+
+
+def test_metrics_that_are_no_file_are_one_line(run: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    (folder / "metrics.jsonl").unlink()
+    (folder / "metrics.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"metrics\.jsonl is a folder, not a file"):
+        history.read(folder)

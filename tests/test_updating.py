@@ -74,6 +74,21 @@ def test_gradients_that_lie_otherwise_or_come_later_are_torchs() -> None:
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq", "step"])
+def test_a_state_of_another_size_is_refused_and_nothing_written(name: str, long: bool) -> None:
+    optimizer = Adam(weights(), fused=True)
+    update = updated(optimizer, long=long, updates=2)
+    weight = optimizer.param_groups[0]["params"][0]
+    small = torch.zeros(3)
+    optimizer.state[weight][name] = small[:2]  # what an update wrote beyond it would be seen in the third
+    before = weight.detach().clone()
+    with pytest.raises(ValueError, match=f"the optimizer's '{name}' of weight 0 has shape"):
+        update.refresh()
+    assert torch.equal(weight, before)
+    assert not small.any()
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [

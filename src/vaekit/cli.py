@@ -189,6 +189,7 @@ def plot(
     device: Device = "auto",
 ) -> None:
     """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
+    from .folders import subfolder
     from .outputs import FIGURES, check_ending, write_figure
     from .pictures.drawing import FOLDER, draw, offers
     from .plots import DARK, LIGHT
@@ -204,10 +205,9 @@ def plot(
     options = options_from([*(sets or ()), *([f"n={n}"] if n is not None else [])])
     figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
     if path is None:
-        (run / FOLDER).mkdir(exist_ok=True)
-    target = path or run / FOLDER / f"{what}.png"
-    write_figure(target, figure)
-    say(f"{target}")
+        path = subfolder(run, FOLDER) / f"{what}.png"
+    write_figure(path, figure)
+    say(f"{path}")
 
 
 @app.command()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from .disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
 from .errors import RunError
 from .parts import PARTS, Parts
 from .settings import option
@@ -18,39 +18,89 @@ from .spec import Schema, Spec, from_json
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
+STATE = re.compile(r"(best|epoch-[0-9]+)\.safetensors")
+"""What a run writes into its folder of checkpoints."""
 
 
 def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
     """Spec and schema of the run in `folder`; `RunError`, one line, where there is none."""
     path = folder / "spec.json"
     try:
-        return from_json(path.read_text(encoding="utf-8"), parts)
+        text = read_text(path)
     except FileNotFoundError:
         raise RunError(
             f"{folder} is no run: {'it has no spec.json' if folder.is_dir() else 'it is not there'}"
         ) from None
     except NotADirectoryError:
         raise RunError(f"{folder} is no run: it is a file") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    try:
+        return from_json(text, parts)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Inside, `folder` is there and no other process trains into it; the system lets go of the lock of a killed one."""
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
+    """Inside, `folder` is there and no other process trains into it; the system lets go of the lock of a killed one.
+
+    What it gives raises `RunError` once the folder is there no more, or another one is in its place. `RunError`, too,
+    where the folder is none, is not a run's, or has links where a run writes.
+    """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; name a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"another process is training into {folder}; wait for it, or name another folder") from None
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
+    _check_contents(folder, overwrite=True)
+    refuse_links(written(folder))
+    held = folder / LOCK
+    if held.exists() and (not held.is_file() or held.stat().st_size):
+        raise RunError(f"{held} is not what vaekit puts there; move it, or name another folder")
+    with ExitStack() as inside:
+        try:
+            inside.enter_context(lock(held, timeout=0))
+        except TimeoutError:
+            busy = f"another process is training into {folder}"
+            raise RunError(f"{busy}; wait for it, or name another folder") from None
+        inside.callback(held.unlink, missing_ok=True)
+        yield _watched(folder, inside)
+
+
+def _watched(folder: Path, inside: ExitStack) -> Callable[[], None]:
+    """What raises `RunError` once `folder` is another one than now, or none."""
+    if os.name != "posix":  # where a folder with an open file stays
+        return lambda: None
+    descriptor = os.open(folder, os.O_RDONLY)  # open, so that no other folder gets its number
+    inside.callback(os.close, descriptor)
+    mine = os.fstat(descriptor)
+
+    def look() -> None:
+        try:
+            same = os.path.samestat(folder.stat(), mine)
+        except OSError:
+            same = False
+        if not same:
+            raise RunError(f"{folder} was deleted, moved or replaced while training into it: the training ends")
+
+    return look
+
+
+def written(folder: Path) -> Iterator[Path]:
+    """All that is where a run writes or deletes."""
+    yield from (folder / name for name in (*CONTENTS, LOCK))
+    for name in ("checkpoints", "pictures"):
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            yield from (folder / name).iterdir()
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """The folder `name` of a run, made; `RunError` where it is a link."""
+    path = folder / name
+    refuse_links([path])
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def claim(folder: Path) -> Path:
@@ -75,19 +125,24 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 def clear(folder: Path, overwrite: bool) -> None:
     """Make the locked `folder` free for a run; raises as `check_free` does."""
-    for stray in folder.glob(".spec.json.*.tmp"):  # of a run that was killed at its very start
-        stray.unlink(missing_ok=True)
+    drop_temporaries(folder)  # of a run that was killed at its very start
     _check_contents(folder, overwrite)
     # Only what a run writes, spec.json last: what else lies there is the user's, and a kill in between leaves a run.
     for name in CONTENTS:
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name)
+        path = folder / name
+        if path.is_dir():
+            drop_temporaries(path)
+            for each in path.iterdir():
+                if each.is_file() and (each.suffix == ".png" if name == "pictures" else STATE.fullmatch(each.name)):
+                    each.unlink()
+            with suppress(OSError):  # what else is in it stays, too
+                path.rmdir()
         else:
-            (folder / name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _check_contents(folder: Path, overwrite: bool) -> None:
-    if all(path.name == LOCK or path.match(".spec.json.*.tmp") for path in folder.iterdir()):
+    if not folder.is_dir() or all(path.name == LOCK or is_temporary(path.name) for path in folder.iterdir()):
         return
     if not is_run(folder):
         raise RunError(f"{folder} is not empty and is no run; name another folder")
@@ -99,7 +154,7 @@ def _check_contents(folder: Path, overwrite: bool) -> None:
 def is_run(folder: Path) -> bool:
     """Whether there is a spec.json as vaekit writes them: other programs have files of that name too."""
     try:
-        values = json.loads((folder / "spec.json").read_bytes())
+        values = json.loads(read_text(folder / "spec.json"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and {"format", "spec", "schema"} <= values.keys()

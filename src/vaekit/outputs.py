@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import plots
-from .checkpoint import write_atomic
+from .disk import write_atomic
 from .errors import unknown
 
 if TYPE_CHECKING:

@@ -25,12 +25,6 @@ from torch import Tensor
 from . import history
 from .checkpoint import (
     Checkpoints,
-    check_shapes,
-    drop_temporaries,
-    load_tensors,
-    set_model_tensors,
-    tensor_shapes,
-    write_atomic,
 )
 from .codes import (
     READING,
@@ -44,16 +38,18 @@ from .codes import (
 from .datasets import Dataset, load
 from .datasets.tensors import TensorSplit, to_device
 from .devices import resolve_device
+from .disk import drop_temporaries, refuse_links, write_atomic
 from .distributions import seeded
 from .errors import NotBegunError, RunError, unknown
 from .evaluation import Evaluation, evaluate, label_scores, mean_pass
-from .folders import check_free, claim, clear, is_run, locked, read_spec
+from .folders import check_free, claim, clear, is_run, locked, read_spec, written
 from .mapped import blocks
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
 from .readying import completed, make_ready
 from .recipes import RECIPES
+from .restoring import restored
 from .scoring import Scores
 from .settings import option, setting, standing
 from .spec import (
@@ -233,9 +229,11 @@ def train(
     usual = Path("runs") / name_of(target or "")
     folder = claim(usual) if claimed else Path(out or usual)
     begun = resume
+    still_there: Callable[[], None] = _not_begun
     try:
         if resume:
             spec, schema = read_spec(folder, parts)
+            refuse_links(written(folder))
             _check_same(folder, spec, target, data, sets, parts)
             spec = changed(spec, sets, parts)
             dataset = _same_data(folder, spec, schema, parts)
@@ -247,7 +245,10 @@ def train(
             schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset, parts))
             spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
         ready = make_ready(spec, schema, dataset, parts)
-        newest = Checkpoints(folder / "checkpoints").newest() if resume else None
+        states = Checkpoints(folder / "checkpoints")
+        newest = states.newest() if resume else None
+        if resume and newest is None and (states.all() or (folder / "weights.safetensors").exists()):
+            raise RunError(f"{folder} has no training state that is whole; restore one, or begin anew with --overwrite")
         done = newest[1].epoch if newest else 0
         if done > spec.training.epochs:
             asked = f"training.epochs is {spec.training.epochs}"
@@ -256,6 +257,7 @@ def train(
         draw = watch(run, ready.split)
 
         def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
+            still_there()  # before any file is written
             data: Any = ready.train if split == "train" else ready.labelled
             found = mean_pass(scored, data) if spec.training.mean_pass else {}
             if split == "train":
@@ -266,12 +268,12 @@ def train(
         with ExitStack() as held:
 
             def start() -> None:
-                nonlocal begun
-                held.enter_context(locked(folder))
+                nonlocal begun, still_there
+                still_there = held.enter_context(locked(folder))
                 if not resume:
                     clear(folder, overwrite)
                 else:
-                    drop_temporaries(folder)
+                    drop_temporaries(folder, folder / "checkpoints", folder / "pictures")
                     history.drop_after(folder, done)
                     if done < spec.training.epochs:
                         # From here on the states are newer; without it, they are what a run that is cut off loads as.
@@ -282,9 +284,11 @@ def train(
                     on_start(folder, spec, dataset)
 
             def record(records: list[Epoch]) -> None:
+                still_there()
                 history.append(folder, records)
                 if on_epoch:
                     on_epoch(records)
+                still_there()
 
             ready.optimize(
                 folder=folder,
@@ -295,6 +299,8 @@ def train(
                 on_progress=on_progress,
             )
     except BaseException as error:
+        if isinstance(error, OSError) and begun:
+            still_there()
         if claimed:
             with suppress(OSError):  # empty only where nothing has been written
                 os.removedirs(folder)
@@ -302,6 +308,10 @@ def train(
             raise NotBegunError from error
         raise
     return replace(run, loaded=None)
+
+
+def _not_begun() -> None:
+    """What is looked at before a folder is a run's."""
 
 
 def ensure(target: str | Spec, folder: Path, *, overwrite: bool = False, **options: Any) -> Run:
@@ -401,11 +411,7 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run
     weights, prefix = folder / "weights.safetensors", ""
     if not weights.exists():
         weights, prefix = Checkpoints(folder / "checkpoints").weights()
-    # First without memory, so that a spec of absurd sizes is found out by the weights' header. Flows can't be built so.
-    with suppress(NotImplementedError), torch.device("meta"):
-        check_shapes(build_model(spec.model, schema, parts=parts), tensor_shapes(weights, prefix), weights)
-    model = build_model(spec.model, schema, spec.training.seed, parts)
-    set_model_tensors(model, load_tensors(weights, prefix), weights)
+    model = restored(folder, spec, schema, weights, prefix, parts)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
 
 

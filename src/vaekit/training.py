@@ -190,7 +190,7 @@ def optimize(
             # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer
             # than the state, and makes it again.
             if checkpoints and better:
-                save_tensors(checkpoints.best, model_tensors(scored), {"epoch": str(state.epoch)})
+                checkpoints.save_best(scored, state.epoch)
             on_epoch(records)
             ends = state.epoch == options.epochs or _stale(state, options)
             if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):

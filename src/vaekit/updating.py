@@ -79,14 +79,17 @@ class Update:
                 log.info("Adam's updates are torch's, not loops in C, which are faster: %s", error)
 
     def refresh(self) -> None:
-        """Look again where everything is."""
+        """Look again where everything is; `ValueError` for a state that is not of its weights."""
         self.groups = None
+        if _is_adam(self.optimizer):
+            check_state(self.optimizer)
 
     def __call__(self) -> None:
         if self.adam is None:
             self.optimizer.step()
             return
         if self.groups is None:
+            check_state(self.optimizer)
             self.groups = [_Group(group, self.optimizer.state) for group in self.optimizer.param_groups]
         if all(group.look() for group in self.groups):
             for group in self.groups:
@@ -96,9 +99,29 @@ class Update:
             self.optimizer.step()
 
 
+def check_state(optimizer: Optimizer) -> None:
+    """`ValueError` where the state of an Adam has other numbers than its weights, beyond which an update would write.
+
+    Neither torch's own fused update nor the one in C looks.
+    """
+    for group in optimizer.param_groups:
+        for index, weight in enumerate(group["params"]):
+            for name, tensor in optimizer.state.get(weight, {}).items():
+                shape = torch.Size() if name == "step" else weight.shape
+                dtype = tensor.dtype if name == "step" else weight.dtype
+                if (tensor.shape, tensor.dtype) != (shape, dtype):
+                    found = f"shape {tuple(tensor.shape)} and type {tensor.dtype}"
+                    needed = f"needed: shape {tuple(shape)} and type {dtype}"
+                    raise ValueError(f"the optimizer's {name!r} of weight {index} has {found}; {needed}")
+
+
+def _is_adam(optimizer: Optimizer) -> bool:
+    return type(optimizer) in (Adam, AdamW)
+
+
 def _is_known(optimizer: Optimizer) -> bool:
     """Whether an optimizer is the Adam that `SOURCE` has."""
-    plain = type(optimizer) in (Adam, AdamW) and not any(
+    plain = _is_adam(optimizer) and not any(
         group[name]
         for group in optimizer.param_groups
         for name in ("amsgrad", "maximize", "capturable", "differentiable")
@@ -113,9 +136,14 @@ class _Group:
     def __init__(self, options: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> None:
         self.options, self.parameters = options, options["params"]
         of = [state.get(parameter, {}) for parameter in self.parameters]
-        tensors = [self.parameters, *([each.get(name) for each in of] for name in ("exp_avg", "exp_avg_sq", "step"))]
+        tensors = [
+            [p.detach() for p in self.parameters],
+            *([each.get(name) for each in of] for name in ("exp_avg", "exp_avg_sq", "step")),
+        ]
         self.stepped = [bool(each) for each in of]
-        self.lies = all(t is None or t.is_contiguous() for each in tensors for t in each)
+        self.kept = tensors  # so that their memory is not another's before the next look
+        given = [t for each in tensors for t in each if t is not None]
+        self.lies = all(t.is_contiguous() and t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
         count = len(self.parameters)
         self.sizes = (ctypes.c_int64 * count)(*(parameter.numel() for parameter in self.parameters))
         self.places = [_pointers(each) for each in tensors]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import plots
 from ..errors import shown
+from ..folders import subfolder
 from ..outputs import write_figure
 from ..parts import build, catalogue
 from ..settings import setting
@@ -90,11 +91,10 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
         rows = f"give a number of them, {setting('data.validation', '…')}"
         raise ValueError(f"pictures.every_epoch needs rows that are held out; {rows}")
     _wanted(run, run.spec.pictures.report)
-    folder = run.path / FOLDER
 
     def look(model: VAE, epoch: int) -> None:
         if wanted and epoch % run.spec.pictures.every == 0:
-            folder.mkdir(exist_ok=True)
+            folder = subfolder(run.path, FOLDER)
             subject = Subject(replace(run, model=model), split)
             for name, picture in wanted.items():
                 figure = picture(subject).draw(theme=plots.LIGHT)

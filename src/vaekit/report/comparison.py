@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch.distributions import MultivariateNormal
 
 from .. import plots
-from ..checkpoint import write_atomic
 from ..comparison import Compared, Comparison
+from ..disk import write_atomic
 from ..outputs import PAGES, check_ending, write_figure
 from ..pictures import Prepared, Subject
 from ..pictures.base import outline

@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint import write_atomic
 from ..datasets import Dataset
+from ..disk import refuse_links, write_atomic
 from ..evaluation import ACTIVE, Evaluation
+from ..folders import subfolder, written
 from ..models import SemiSupervisedVAE
 from ..parts import Option, build, options
 from ..pictures import Picture, Subject
@@ -61,13 +62,14 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     >>> write_report(run).name
     'report.html'
     """
+    refuse_links(written(run.path))
     dataset = run.dataset
     if evaluation is None:
         rows = len(dataset.splits[run.held_out])
         evaluation = run.evaluate(run.held_out, max(1, min(500, DRAWS // rows)))
     history, subject = run.history(), Subject(run, evaluation.split, evaluation=evaluation)
     shown = {name: drawn(picture(subject)) for name, picture in _pictures(run, bool(history)).items()}
-    _write_pictures(run.path / "pictures", shown)
+    _write_pictures(subfolder(run.path, "pictures"), shown)
     text = render(
         "page.html.jinja",
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
@@ -118,7 +120,6 @@ def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
 
 
 def _write_pictures(folder: Path, shown: Mapping[str, Drawn]) -> None:
-    folder.mkdir(exist_ok=True)
     for name, each in shown.items():
         write_atomic(folder / f"{name}.png", partial(Path.write_bytes, data=each.light))
         write_atomic(folder / f"{name}-dark.png", partial(Path.write_bytes, data=each.dark))
