@@ -406,6 +406,13 @@ def test_no_damage_of_tensors_goes_unseen(data: st.DataObject, tmp_path_factory:
     assert equal(found, tensors)
 
 
+def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
+    for i in range(8):
+        save_tensors(tmp_path / f"{i}", {"b": torch.ones(3), "é": torch.zeros(())}, {"state": "{}", "epoch": "3"})
+    assert len({(tmp_path / f"{i}").read_bytes() for i in range(8)}) == 1
+    assert sorted(load_tensors(tmp_path / "0")) == ["b", "é"]
+
+
 def test_files_without_a_sum_are_taken_as_they_are(tmp_path: Path) -> None:
     for metadata in ({}, {"epoch": "1"}, {"format": "pt"}):
         save_file({"x": torch.ones(2)}, tmp_path / "w", metadata)

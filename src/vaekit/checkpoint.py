@@ -44,7 +44,24 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, s
         _add(digest, name, host[name])
     # Not `save_file`, which goes through a temporary file of its own that a kill would leave behind.
     content = save(host, known | {SUM: digest.hexdigest()})
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+    head, end = _sorted_head(content)
+    parts = head, memoryview(content)[end:]
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.writelines(parts)
+
+    write_atomic(path, write)
+
+
+def _sorted_head(content: bytes) -> tuple[bytes, int]:
+    """The head of a safetensors file, its metadata in their order, and its end: the library's is another each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text, end
 
 
 def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
