@@ -38,6 +38,7 @@ from vaekit.distributions import (
     log_prob_stopped,
     mean,
     seeded,
+    stream,
 )
 from vaekit.divergences import kl, kl_terms
 from vaekit.posteriors import FullRankNormal, flow
@@ -596,3 +597,12 @@ def test_a_bound_is_differentiated_twice_and_row_by_row():
 
 def test_what_is_no_number_passes_a_bound():
     assert bounded(torch.tensor([math.nan], requires_grad=True), 0.0, 1.0).isnan().all()
+
+
+def test_no_two_streams_of_a_run_are_the_same():
+    """Seeds are 0 by default, whatever they are of."""
+    names = [("treatment", start) for start in (0, 1, 500, 1000)] + [("evaluation", 0), ("evaluation", 1)]
+    seeds = [stream(seed, epoch) for seed in range(3) for epoch in range(-1, 200)]
+    seeds += [stream(seed, name, number) for seed in range(3) for name, number in names]
+    assert len({*seeds, *range(3)}) == len(seeds) + 3
+    assert all(0 <= seed < 2**63 for seed in seeds)

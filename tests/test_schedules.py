@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models_for_tests import refuses
 
 from vaekit.parts import PARTS, build
-from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Linear
+from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Linear, Schedule, Switch, settled
 
 FRACTION = st.floats(0, 1)
 ENDS = {"constant": {}, "linear": {"start": 0.2, "end": 3.0}, "cosine": {"start": 0.2, "end": 3.0}}
@@ -86,3 +86,26 @@ def test_geometric_stages_of_any_base(base: float):
 def test_what_schedules_refuse(make):
     with refuses():
         make()
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0, -0.5, math.nan])
+def test_a_switch_that_is_never_reached_is_refused(at: float):
+    with refuses("at is a fraction of the run, above 0 and below 1"):
+        Switch(at=at)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "last"),
+    [
+        (Constant(3.0), 10, 0),
+        (Linear(0.0, 1.0, until=0.5), 10, 5),
+        (Linear(0.0, 1.0, until=0.41), 10, 5),
+        (Cosine(0.0, 1.0, until=1.0), 10, 10),
+        (Switch(0.0, 1.0, at=0.3), 10, 3),
+        (Switch(0.0, 1.0, at=0.3), 1, 1),
+        (Cyclic(0.2, 0.9, cycles=4, ramp=0.5), 8, 7),
+        (lambda t: 0.1 + t * 0, 7, 0),
+    ],
+)
+def test_a_schedule_has_settled_where_it_changes_no_more(schedule: Schedule, epochs: int, last: int):
+    assert settled(lambda progress: [1.0, schedule(progress)], epochs) == last

@@ -268,6 +268,38 @@ def test_a_run_that_stopped_early_stays_as_it_is_when_resumed(tmp_path: Path) ->
     assert metrics(tmp_path / "run") == before
 
 
+SCHEDULED = {
+    "beta": (10, "objective.beta={name='linear', until=0.5}"),
+    "a learning rate, which is none of the loss": (0, "training.learning_rate={name='linear', start=1e-3, end=1e-4}"),
+    "temperature": (
+        6,
+        "model.latents.z.posterior={name='relaxed-categorical', temperature={name='linear', start=2.0, end=0.5}}",
+        "model.latents.z.prior=uniform-categorical",
+    ),
+    "a prior fitted on the way": (7, "model.latents.z.prior={name='mixture', components=2, fit_after=0.35}"),
+}
+
+
+@pytest.mark.parametrize("what", SCHEDULED)
+def test_patience_begins_where_the_loss_has_settled(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": float(epoch)})
+    begins, *sets = SCHEDULED[what]
+    p = pieces("training.early_stopping=2", "training.epochs=20", *map(str, sets), rows=100)
+    looked = [each for each in fitted(p) if each.split == "valid"]
+    assert len(looked) == max(1, begins) + 2
+
+
+def test_a_patience_that_can_never_end_a_run_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    fitted(pieces("training.early_stopping=2", "training.epochs=3", "objective.beta={name='cosine'}"))
+    assert "early_stopping=2 can't end this run before its 3 epochs are over" in caplog.text
+
+
+def test_a_switch_after_the_last_step_is_refused() -> None:
+    p = pieces("objective.beta={name='switch', at=0.9}", "training.epochs=2", rows=300)
+    with pytest.raises(ValueError, match=r"beta switches at 0\.9 of the run, after the last of its 6 steps"):
+        fitted(p)
+
+
 @pytest.mark.parametrize("held_out", [None, "test"])
 def test_early_stopping_needs_validation_data(held_out: str | None) -> None:
     p = pieces("training.early_stopping=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -33,6 +34,29 @@ def test_views_of_images_are_moved_as_asked():
     assert 5 / 1.2 - 0.5 < wider[:, 0].min() < 4.5
     assert 5.5 < wider[:, 0].max() < 5 / 0.8 + 0.5
     assert wider[:, 1].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("sides", [(41, 41), (61, 31), (31, 61)])
+def test_what_is_turned_keeps_its_shape_whatever_the_sides_of_the_image(sides: tuple[int, int]):
+    """By the second moments of a bar: their axis turns by the angle, their sum stays."""
+    height, width = sides
+    down, across = torch.meshgrid(
+        torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij"
+    )
+
+    def axes(images: Tensor) -> tuple[Tensor, Tensor]:
+        mass = images.sum((-1, -2))
+        xx, xy, yy = ((images * grid).sum((-1, -2)) / mass for grid in (across**2, across * down, down**2))
+        return 0.5 * torch.atan2(2 * xy, xx - yy).rad2deg(), xx + yy
+
+    for bar in ((across.abs() <= 1) & (down.abs() <= 10), (down.abs() <= 1) & (across.abs() <= 10)):
+        images = bar.float().expand(200, 1, height, width)
+        (before, size), (after, turned_size) = axes(images), axes(moved(images, 0.0, 40.0, 0.0))
+        angle = (after - before + 90) % 180 - 90
+        assert torch.allclose(turned_size, size, rtol=0.05)
+        assert angle.abs().max() < 40.5
+        assert angle.min() < -36
+        assert angle.max() > 36
 
 
 def test_views_of_tables_keep_columns():

@@ -459,9 +459,13 @@ def mean(dist: Distribution) -> Tensor:
             return torch.stack([dist.sample(torch.Size((DRAWS,))).mean(0) for _ in range(256 // DRAWS)]).mean(0)
 
 
-def stream(seed: int, epoch: int) -> int:
-    """The seed of one epoch's random stream (-1: that of the looks), unrelated between epochs and seeds."""
-    return int(np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)[0] >> 1)
+def stream(seed: int, of: int | str, number: int = 0) -> int:
+    """The seed of one random stream: of an epoch (-1: that of the looks), or of what is called `of`, by its number.
+
+    Unrelated between epochs, names, numbers and seeds: what has the same seed by default is not to draw the same.
+    """
+    key = [of + 1] if isinstance(of, int) else [*of.encode(), number + 1]
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from .datasets import Dataset, Treatment
 from .datasets.tensors import TensorSplit, as_split
 from .devices import say_if_threads_wait_busily
-from .distributions import seeded
+from .distributions import seeded, stream
 from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
 from .models.vae import beside
@@ -81,7 +81,7 @@ def evaluate(
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, done, totals = len(data), 0, _Totals()
-    with seeded(seed), evaluating(model):
+    with seeded(stream(seed, "evaluation")), evaluating(model):
         scorer = model.scorer(samples, memory, n)
         for x, y in data.blocks():
             scores = scorer(x, y if model.conditional else None)

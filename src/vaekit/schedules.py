@@ -6,10 +6,13 @@ Fractions, not steps, so that a warm-up can't be longer than the training and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Schedule = Callable[[float], float]
+
+POINTS = 1000
+"""Points of a run, at least, at which is looked whether a coefficient still changes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Switch:
-    """`start` until the run is `at` of its way, then `end`.
+    """`start` until the run is `at` of its way, 0 < `at` < 1, then `end`.
 
     >>> [Switch(0.0, 1.0, at=0.5)(t) for t in (0.0, 0.49, 0.5)]
     [0.0, 0.0, 1.0]
@@ -54,7 +57,8 @@ class Switch:
     at: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_fraction("at", self.at)
+        if not 0 < self.at < 1:
+            raise ValueError(f"at is a fraction of the run, above 0 and below 1, where it is over; got {self.at}")
 
     def __call__(self, progress: float) -> float:
         return self.end if progress >= self.at else self.start
@@ -117,6 +121,21 @@ class Geometric:
         # The first float tolerance: a stage begins exactly at its boundary, not an ulp later.
         stage = math.floor(math.log(passed + 1, self.base) + 1e-9)
         return self.start * (self.end / self.start) ** (min(stage, self.stages - 1) / (self.stages - 1))
+
+
+def settled(value: Callable[[float], Sequence[float]], epochs: int) -> int:
+    """The epochs of a run of so many after which what `value` gives for the progress is what it gives at its end.
+
+    >>> settled(lambda progress: [Linear(0.0, 1.0, until=0.5)(progress)], 40)
+    20
+    """
+    each = max(1, POINTS // epochs)
+    end, moving = value(1.0), 0
+    for i in range(epochs * each):
+        now = value(i / (epochs * each))
+        if not all(math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12) for one, other in zip(now, end, strict=True)):
+            moving = i + 1
+    return -(-moving // each)
 
 
 def _check_fraction(name: str, value: float) -> None:

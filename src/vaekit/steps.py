@@ -62,7 +62,7 @@ class Step:
         self.long = total >= LONG and data.x.device.type == "cpu"
         self.eager = SOON if self.long else EAGER_STEPS
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
-        self.schedules = _schedules(objective)
+        self.schedules = schedules_of(objective)
         self.parameters = list(model.parameters())
         kind, device = model.scale.dtype, data.x.device
         self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
@@ -299,7 +299,7 @@ def _in_place_of(model: nn.Module, own: Sequence[Tensor], others: Sequence[Tenso
             table.update(values)  # type: ignore[arg-type]
 
 
-def _schedules(objective: Objective) -> dict[str, Schedule]:
+def schedules_of(objective: Objective) -> dict[str, Schedule]:
     """The schedules among an objective's fields, by name: in a recording their values are inputs."""
     if not is_dataclass(objective):
         return {}

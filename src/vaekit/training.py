@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +27,16 @@ from .meter import Meter, steadier
 from .models import VAE
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
+from .schedules import Switch, settled
 from .settings import in_a_call, setting
 from .spec import TrainingSpec, build_schedule
-from .steps import Step, rehearse
+from .steps import Step, rehearse, schedules_of
 from .updating import Update
 
 BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 POLL_SECONDS = 0.25
+log = logging.getLogger(__name__)
 FITTED_ROWS = 20_000
 """Training data, at most, whose codes a part is fitted to."""
 
@@ -121,6 +124,22 @@ def optimize(
     if best:
         models["best"] = best  # in the state, so that it is always of the same past as the rest of it
 
+    total = -(-n // batch_size) * options.epochs
+    for field, schedule in schedules_of(objective).items():
+        if isinstance(schedule, Switch) and schedule.at > (total - 1) / total:
+            raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {total} steps")
+    begins = _settled(model, objective, options.epochs) if options.early_stopping else 0
+    if options.early_stopping and 0 < begins >= options.epochs - options.early_stopping:
+        log.warning(
+            "early_stopping=%s can't end this run before its %s epochs are over: it counts from epoch %s on, where all "
+            "schedules of the loss have reached their end",
+            *(options.early_stopping, options.epochs, begins),
+        )
+
+    def stale() -> bool:
+        patience = options.early_stopping
+        return patience is not None and state.epoch - max(state.best_epoch, begins) >= patience
+
     on_start()
     checkpoints = Checkpoints(folder / "checkpoints") if folder else None
     state = State()
@@ -139,7 +158,7 @@ def optimize(
     if held_out is not None:
         look = Look(scored, held_out, objective, batch_size, seed=options.seed, epochs=options.epochs)
     with _computing(models, options.precision):
-        while state.epoch < options.epochs and not _stale(state, options):
+        while state.epoch < options.epochs and not stale():
             started, polled = time.perf_counter(), time.perf_counter()
             with threads(number), cudnn.flags(deterministic=True), seeded(stream(options.seed, state.epoch)):
                 _fit_priors(models, train, state.epoch, options.epochs, options.seed)
@@ -192,7 +211,7 @@ def optimize(
             if checkpoints and better:
                 checkpoints.save_best(scored, state.epoch)
             on_epoch(records)
-            ends = state.epoch == options.epochs or _stale(state, options)
+            ends = state.epoch == options.epochs or stale()
             if checkpoints and (ends or state.epoch % options.checkpoint_every == 0):
                 checkpoints.save(state, models, optimizer)
 
@@ -247,5 +266,19 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
         mine.copy_(theirs)
 
 
-def _stale(state: State, options: TrainingSpec) -> bool:
-    return bool(options.early_stopping) and state.epoch - state.best_epoch >= (options.early_stopping or 0)
+def _settled(model: nn.Module, objective: Objective, epochs: int) -> int:
+    """The epochs after which no scheduled coefficient of the loss changes any more: those of the objective, what parts
+    make of the progress, and priors that are fitted on the way. The learning rate is none of them.
+    """
+    schedules = schedules_of(objective).values()
+    parts = [copy.deepcopy(each) for each in model.modules() if hasattr(each, "advance")]
+
+    def coefficients(progress: float) -> list[float]:
+        values = [float(schedule(progress)) for schedule in schedules]
+        for part in parts:
+            part.advance(progress)  # type: ignore[operator]
+            values += [number for buffer in part.buffers() for number in buffer.double().flatten().tolist()]
+        return values
+
+    fits = [after for each in model.modules() for after in getattr(each, "fit_after", ())]
+    return max([settled(coefficients, epochs), *(math.ceil(after * epochs) for after in fits)])

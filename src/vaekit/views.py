@@ -11,7 +11,7 @@ def moved(images: Tensor, shift: float, rotate: float, stretch: float) -> Tensor
     """Each of images (B, C, H, W) shifted, rotated about its center and stretched at random, each uniformly.
 
     By up to `shift` of its sides, `rotate` degrees, and a factor of 1 - `stretch` to 1 + `stretch` for either side,
-    interpolated; what comes in from outside is what is at the border.
+    interpolated; what comes in from outside is what is at the border. Pixels are squares, whatever the sides.
 
     >>> images = torch.rand(5, 1, 8, 8)
     >>> torch.allclose(moved(images, 0.0, 0.0, 0.0), images, atol=1e-5)
@@ -20,9 +20,10 @@ def moved(images: Tensor, shift: float, rotate: float, stretch: float) -> Tensor
     uniform = 2 * torch.rand(5, len(images), dtype=images.dtype, device=images.device) - 1
     angle, (right, down) = torch.deg2rad(rotate * uniform[0]), 2 * shift * uniform[1:3]  # the sides are 2 long
     wide, high = 1 + stretch * uniform[3:]
+    aspect = images.shape[-2] / images.shape[-1]  # both sides are 2 long here, but of H and of W pixels
     sides = (
-        torch.stack([wide * angle.cos(), -high * angle.sin(), right]),
-        torch.stack([wide * angle.sin(), high * angle.cos(), down]),
+        torch.stack([wide * angle.cos(), -high * aspect * angle.sin(), right]),
+        torch.stack([wide / aspect * angle.sin(), high * angle.cos(), down]),
     )
     maps = torch.stack(sides).permute(2, 0, 1)
     grid = affine_grid(maps, list(images.shape), align_corners=False)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..distributions import seeded
+from ..distributions import seeded, stream
 from ..domains import Domain
 from ..mapped import Array, MappedRows
 from ..settings import setting
@@ -100,7 +100,7 @@ class TensorSplit:
         return x, None if self.y is None else _rows(self.y, where)
 
     def _block(self, start: int) -> tuple[Tensor, Tensor | None]:
-        with seeded(self.treatment.seed + start):
+        with seeded(stream(self.treatment.seed, "treatment", start)):
             return self.batch(slice(start, start + self.block_rows))
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
