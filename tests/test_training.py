@@ -303,7 +303,7 @@ def test_a_switch_after_the_last_step_is_refused() -> None:
 @pytest.mark.parametrize("held_out", [None, "test"])
 def test_early_stopping_needs_validation_data(held_out: str | None) -> None:
     p = pieces("training.early_stopping=1")
-    with pytest.raises(ValueError, match=r"early_stopping needs rows held out for validation; set data\.validation"):
+    with pytest.raises(ValueError, match=r"early_stopping needs rows held out for validation; give "):
         fitted(p, valid=held_out and p.valid, split="test" if held_out else "valid")
 
 
