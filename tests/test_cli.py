@@ -36,8 +36,9 @@ from torch.distributions import Distribution, Normal
 
 from vaekit import cli, history, report, terminal
 from vaekit.datasets import DATASETS
-from vaekit.distributions import Levels, independent
+from vaekit.distributions import independent
 from vaekit.evaluation import evaluate
+from vaekit.levels import Levels
 from vaekit.likelihoods import Likelihood
 from vaekit.parts import PARTS
 from vaekit.recipes import RECIPES

@@ -25,8 +25,6 @@ from torch.distributions import (
 
 from vaekit.bernoulli import IndependentBernoulli
 from vaekit.distributions import (
-    DiscretizedLogistic,
-    Levels,
     Mixture,
     RelaxedOneHot,
     Scaled,
@@ -41,6 +39,7 @@ from vaekit.distributions import (
     stream,
 )
 from vaekit.divergences import kl, kl_terms
+from vaekit.levels import DiscretizedLogistic, Levels
 from vaekit.posteriors import FullRankNormal, flow
 
 ERRORS = 4.0

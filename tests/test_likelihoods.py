@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, refuses
-from scipy import stats
+from models_for_tests import float64, model_of, refuses, standard_errors_apart
+from scipy import special, stats
 
+from vaekit.distributions import seeded, typical
 from vaekit.domains import Domain
-from vaekit.likelihoods import NegativeBinomial, Poisson
+from vaekit.evaluation import evaluate
+from vaekit.fitting import fit
+from vaekit.likelihoods import (
+    Binomial,
+    GlobalNormal,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    StudentT,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+    check_domain,
+)
+from vaekit.parts import PARTS
 
 COUNTS = Domain("count", scale=(0.5, 20.0))
 X = torch.arange(60, dtype=torch.float64)[:, None].expand(60, 2)
@@ -53,3 +68,217 @@ def test_counts_of_any_size_have_a_finite_log_mass_and_gradient_in_float32(part:
 def test_bounds_in_the_wrong_order_are_refused(part: type):
     with refuses("log_mean_clamp must be (low, high)"):
         part((1,), Domain("count"), log_mean_clamp=(1.0, -1.0))
+
+
+# -- counts of any size, in float32 ----------------------------------------------------------------------------------
+
+
+def exact(likelihood: torch.nn.Module, raw: np.ndarray, x: np.ndarray, domain: Domain) -> np.ndarray:
+    """SciPy's log-masses of counts x (N, D) of decoder outputs `raw` (N, P, D), both float32 numbers."""
+    mean = np.exp(raw[:, 0].astype(float)) * np.float32(domain.scale).astype(float)
+    if isinstance(likelihood, (NegativeBinomial, ZeroInflatedNegativeBinomial)):
+        theta = np.exp(likelihood.log_theta.detach().numpy().astype(float))
+        # SciPy's own log-gammas cancel at a large theta; theirs against a Poisson is the binomial series.
+        log_mass = (
+            special.xlogy(x, mean) - (x + theta) * np.log1p(mean / theta) - special.gammaln(x + 1) + rising(x, theta)
+        )
+    else:
+        log_mass = stats.poisson(mean).logpmf(x)
+    if raw.shape[1] == 2:
+        zero = raw[:, 1].astype(float) - 2
+        at_zero = np.logaddexp(special.log_expit(zero), special.log_expit(-zero) + log_mass)
+        log_mass = np.where(x == 0, at_zero, special.log_expit(-zero) + log_mass)
+    return log_mass
+
+
+def rising(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """log Gamma(x + theta) - log Gamma(theta) - x log theta."""
+    series = x * x / (2 * theta)  # for theta far above x²
+    return np.where(theta > 1e13, series, special.gammaln(x + theta) - special.gammaln(theta) - x * np.log(theta))
+
+
+COUNTING = [Poisson, NegativeBinomial, ZeroInflatedPoisson, ZeroInflatedNegativeBinomial]
+
+
+@pytest.mark.parametrize("part", COUNTING)
+def test_log_masses_are_right_to_a_thousandth_for_counts_of_any_size_in_float32(part: type):
+    torch.set_default_dtype(torch.float32)
+    means = np.array([1e-9, 1e-3, 1.0, 1e3, 1e5, 1e7, 1e9])
+    domain = Domain("count", scale=tuple(means))
+    likelihood = part((len(means),), domain)
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(200, likelihood.parameter_shape[0], len(means))).astype(np.float32)
+    for log_theta in (-18.0, -3.0, 0.0, 5.0, 12.0, 20.0) if hasattr(likelihood, "log_theta") else (0.0,):
+        if hasattr(likelihood, "log_theta"):
+            with torch.no_grad():
+                likelihood.log_theta.fill_(log_theta)
+        around = np.exp(raw[:, 0]) * means
+        near = np.clip(around + 5 * rng.normal(size=around.shape) * np.sqrt(around), 0, 1e9)
+        far = np.clip(around * np.exp(3 * rng.normal(size=around.shape)), 0, 1e9)
+        for x in (np.round(near).astype(np.float32), np.round(far).astype(np.float32), np.zeros_like(near, np.float32)):
+            with torch.no_grad():
+                got = likelihood(torch.from_numpy(raw)).base_dist.log_prob(torch.from_numpy(x)).numpy()
+            want = exact(likelihood, raw, x.astype(float), domain)
+            # A float32 has seven digits: of what is a million nats away no more is left.
+            assert got.dtype == np.float32
+            assert np.all(abs(got - want) < 1e-3 + 2e-7 * abs(want)), (log_theta, abs(got - want).max(0))
+
+
+@pytest.mark.parametrize("log_theta", [-18.0, 0.0, 7.0, 20.0, 29.0])
+def test_gradients_of_log_masses_are_right_for_counts_of_any_size_in_float32(log_theta: float):
+    torch.set_default_dtype(torch.float32)
+    means = np.array([1e-3, 1.0, 1e3, 1e6, 1e9])
+    likelihood = NegativeBinomial((5,), Domain("count", scale=tuple(means)))
+    with torch.no_grad():
+        likelihood.log_theta.fill_(log_theta)
+    raw = torch.zeros(1, 1, 5, requires_grad=True)
+    x = np.round(means + 2 * np.sqrt(means)).astype(np.float32)
+    likelihood(raw).log_prob(torch.from_numpy(x)[None]).sum().backward()
+    mean, theta, x = np.float32(means).astype(float), np.exp(float(np.float32(log_theta))), x.astype(float)
+    assert raw.grad is not None
+    assert np.allclose(raw.grad.numpy()[0, 0], theta * (x - mean) / (theta + mean), rtol=1e-6, atol=1e-3)
+    with mpmath.workdps(60):
+        t = mpmath.mpf(theta)
+        want = [
+            float(t * (mpmath.psi(0, a + t) - mpmath.psi(0, t) + mpmath.log(t / (t + m)) + (m - a) / (t + m)))
+            for a, m in zip(x.tolist(), mean.tolist(), strict=True)
+        ]
+    assert np.allclose(likelihood.log_theta.grad.numpy(), want, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 1025, 1026, 65536])
+def test_binomial_log_masses_are_right_and_sum_to_one_in_float32(levels: int):
+    torch.set_default_dtype(torch.float32)
+    logits = np.array([-60.0, -3.0, 0.3, 9.0, 60.0], np.float32)
+    px = Binomial((5,), Domain("grey", levels=levels))(torch.from_numpy(logits)[None]).base_dist
+    x = np.arange(levels)
+    got = px.log_prob(torch.arange(levels, dtype=torch.float32)[:, None]).numpy().astype(float)
+    logit, n = logits.astype(float), levels - 1
+    want = special.gammaln(n + 1) - special.gammaln(x + 1) - special.gammaln(n - x + 1)
+    want = want[:, None] + x[:, None] * special.log_expit(logit) + (n - x)[:, None] * special.log_expit(-logit)
+    assert np.all(abs(got - want) < 1e-3 + 2e-7 * abs(want))
+    assert np.allclose(np.exp(got).sum(0), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", COUNTING)
+def test_large_counts_are_drawn_as_they_are_scored(part: type):
+    torch.set_default_dtype(torch.float32)
+    likelihood = part((2,), Domain("count", scale=(1e8, 1e5)))
+    if hasattr(likelihood, "log_theta"):
+        with torch.no_grad():
+            likelihood.log_theta.copy_(torch.tensor([2.0, 15.0]))
+    px = likelihood(torch.zeros(likelihood.parameter_shape))
+    with seeded(0), torch.no_grad():
+        draws = px.sample((20_000,)).double()
+    assert torch.equal(draws, draws.round())
+    assert standard_errors_apart(draws, px.mean.double()[None].expand(2, -1)[0]).max() < 4.5
+    squares = (draws - px.mean).square()
+    assert standard_errors_apart(squares, px.variance.detach().double()).max() < 4.5
+
+
+# -- units and offsets -----------------------------------------------------------------------------------------------
+
+SCALED = [(n, k) for n, p in PARTS.likelihoods.items() for k in p.domains if k in ("real", "positive", "unit")]
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1.6e-19, 1.989e30])
+@pytest.mark.parametrize(("name", "kind"), SCALED)
+def test_in_another_unit_log_p_changes_by_the_logarithm_of_the_factor(name: str, kind: str, factor: float):
+    torch.set_default_dtype(torch.float32)
+    domain = Domain(kind, location=0.0, scale=(0.5, 2.0))
+    other = Domain(kind, location=0.0, scale=(0.5 * factor, 2.0 * factor))
+    one, two = (PARTS.likelihoods[name](event_shape=(2,), domain=each) for each in (domain, other))
+    with seeded(0):
+        raw = torch.randn(50, *one.parameter_shape)
+        u = torch.rand(50, 2) * 0.9 + 0.05
+    x = u * torch.tensor([0.5, 2.0])
+    parameters = [raw.clone().requires_grad_() for _ in range(2)]
+    first = one(parameters[0]).log_prob(x)
+    second = two(parameters[1]).log_prob((x.double() * factor).float())
+    assert torch.allclose(second + 2 * np.log(factor), first, rtol=1e-5, atol=2e-4)
+    gradients = [torch.autograd.grad(p.sum(), each)[0] for p, each in zip((first, second), parameters, strict=True)]
+    assert gradients[0].abs().max() > 0.01
+    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-3)
+    with seeded(1), torch.no_grad():
+        draws = two(raw).sample()
+    with seeded(1), torch.no_grad():
+        assert torch.allclose(draws / factor, one(raw).sample(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in SCALED if kind == "real"])
+def test_far_from_zero_nothing_is_lost_but_what_is_stored(name: str):
+    torch.set_default_dtype(torch.float32)
+    far, near = (
+        PARTS.likelihoods[name](event_shape=(1,), domain=Domain("real", location=m, scale=2.0)) for m in (1e6, 0.0)
+    )
+    with seeded(0):
+        raw = torch.randn(100, *near.parameter_shape)
+    x = torch.linspace(-5, 5, 100)[:, None].mul(16).round() / 16  # what float32 has beside a million
+    with torch.no_grad():
+        assert torch.allclose(far(raw).log_prob(x + 1e6), near(raw).log_prob(x), rtol=1e-6, atol=1e-5)
+
+
+def test_values_of_more_digits_than_the_parameters_keep_them():
+    torch.set_default_dtype(torch.float32)
+    px = Normal((1,), Domain("real", location=1e9, scale=1e-3))(torch.zeros(1, 2, 1))
+    x = torch.tensor([[1e9 + 5e-4]], dtype=torch.float64)
+    assert px.log_prob(x).item() == pytest.approx(stats.norm(0, 1e-3).logpdf(5e-4), abs=1e-3)
+    assert px.log_prob(x).dtype == torch.float32
+
+
+# -- each is one of its own domain -----------------------------------------------------------------------------------
+
+
+def test_one_sigma_each_is_learned_for_every_column():
+    likelihood = GlobalNormal((2,), Domain("real", scale=(1.0, 10.0)), each=True)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2000, 2)) * [0.1, 20.0])
+    optimizer = torch.optim.Adam(likelihood.parameters(), 0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-likelihood(torch.zeros(1, 1, 2)).log_prob(x).mean()).backward()
+        optimizer.step()
+    sigma = (0.5 * likelihood.log_variance).exp().detach() * torch.tensor([1.0, 10.0])
+    assert torch.allclose(sigma, x.square().mean(0).sqrt(), rtol=1e-3)
+
+
+def test_categories_stand_for_themselves():
+    px = PARTS.likelihoods["categorical"](event_shape=(1,), domain=Domain("categorical", levels=3))
+    logits = torch.tensor([[[5.0], [-5.0], [5.1]]])
+    assert typical(px(logits)).tolist() == [[2.0]]  # the mean would be 1, which is next to impossible
+    ordered = PARTS.likelihoods["categorical"](event_shape=(1,), domain=Domain("grey", levels=3))(logits)
+    assert typical(ordered).item() == pytest.approx(1.05, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["normal", "normal-fixed", "normal-global"])
+@pytest.mark.parametrize("kind", ["positive", "unit"])
+def test_a_normal_is_refused_where_its_tails_have_no_data(name: str, kind: str):
+    with refuses("is a density of real data"):
+        check_domain(PARTS.likelihoods, name, Domain(kind))  # type: ignore[arg-type]
+    with refuses("is a density of real data"):
+        model_of(likelihood="normal", domain=Domain(kind))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_a_beta_refuses_data_at_its_ends(end: float):
+    model = model_of(likelihood="beta", domain=Domain("unit"))
+    x = np.full((6, 4), 0.5)
+    assert evaluate(model, x, samples=2).n == 6
+    x[3, 2] = end
+    for ask in (lambda: evaluate(model, x, samples=2), lambda: fit(model, x, epochs=1), lambda: model.log_prob(x)):
+        with refuses("1 values of the data are exactly at an end"):
+            ask()
+
+
+def test_student_t_has_heavy_tails_and_learns_how_heavy():
+    likelihood = StudentT((1,), Domain("real"), least=1.0)
+    x = torch.from_numpy(stats.t(3).rvs((4000, 1), random_state=0))
+    raw = torch.zeros(1, 2, 1, requires_grad=True)
+    optimizer = torch.optim.Adam([raw, *likelihood.parameters()], 0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (-likelihood(raw).log_prob(x).mean()).backward()
+        optimizer.step()
+    assert 1 + likelihood.log_df.exp().item() == pytest.approx(stats.t.fit(x.numpy())[0], rel=0.02)
+    for least in (0.5, 10.0):
+        with refuses("must be at least 1"):
+            StudentT((1,), Domain("real"), least=least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,8 +54,32 @@ SCIPY: dict[str, Element] = {
     "categorical": lambda x, p, d, m, s: math.log(special.softmax(p)[int(x)]),
     "poisson": lambda x, p, d, m, s: stats.poisson(s * math.exp(p[0])).logpmf(x),
     "negative-binomial": lambda x, p, d, m, s: stats.nbinom(1, 1 / (1 + s * math.exp(p[0]))).logpmf(x),
+    "zero-inflated-poisson": lambda x, p, d, m, s: _inflated(x, p[1], stats.poisson(s * math.exp(p[0]))),
+    "zero-inflated-negative-binomial": lambda x, p, d, m, s: _inflated(
+        x, p[1], stats.nbinom(1, 1 / (1 + s * math.exp(p[0])))
+    ),
+    "student-t": lambda x, p, d, m, s: stats.t(10, m + s * p[0], s * math.exp(p[1])).logpdf(x),
+    "log-normal": lambda x, p, d, m, s: stats.lognorm(math.exp(p[1] / 2), scale=s * math.exp(p[0])).logpdf(x),
+    "gamma": lambda x, p, d, m, s: stats.gamma(math.exp(p[1]), scale=s * math.exp(p[0] - p[1])).logpdf(x),
+    "weibull": lambda x, p, d, m, s: stats.weibull_min(math.exp(p[1]), scale=s * math.exp(p[0])).logpdf(x),
+    "beta": lambda x, p, d, m, s: stats.beta(
+        2 * math.exp(p[1]) * special.expit(p[0]), 2 * math.exp(p[1]) * special.expit(-p[0]), m, s
+    ).logpdf(x),
+    "truncated-normal": lambda x, p, d, m, s: _truncated_normal(x, p, d, m, s),
     "discretized-logistic": lambda x, p, d, m, s: _logistic_level(x, p, _levels(d)),
 }
+
+
+def _inflated(x: float, logit: float, counts: Any) -> float:
+    share = special.expit(logit - 2)
+    return math.log(share * (x == 0) + (1 - share) * counts.pmf(x))
+
+
+def _truncated_normal(x: float, p: list[float], domain: Domain, location: float, scale: float) -> float:
+    centre, spread = p[0] + 0.5 * (domain.kind == "unit"), math.exp(p[1] / 2)
+    low, high = -centre / spread, (1 - centre) / spread if domain.kind == "unit" else math.inf
+    start = location if domain.kind == "unit" else 0.0
+    return float(stats.truncnorm(low, high, start + scale * centre, scale * spread).logpdf(x))
 
 
 def _logistic_level(x: float, parameters: list[float], levels: int) -> float:
@@ -76,7 +101,7 @@ def test_every_likelihood_has_an_oracle():
 def test_likelihoods_are_those_of_scipy(name: str, kind: str, columns: bool):
     domain = DOMAINS[kind]
     if columns and kind in ("unit", "real", "positive"):
-        domain = Domain(kind, location=(0.0, -2.0, 0.25), scale=(0.5, 3.0, 100.0))
+        domain = Domain(kind, location=0.0 if kind == "positive" else (0.0, -2.0, 0.25), scale=(0.5, 3.0, 100.0))
     options = {"sigma": 0.3} if name == "normal-fixed" else {}
     likelihood = PARTS.likelihoods[name](event_shape=(3,), domain=domain, **options)
     if name == "normal-global":

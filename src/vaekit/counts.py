@@ -182,7 +182,7 @@ class BinomialCounts(_Counts):
 
     def _log_prob(self, logits: Tensor, value: Tensor, log_choices: Tensor) -> Tensor:
         # x l - n softplus(l), as a sum of terms none of which cancels another at large l.
-        misses = value - torch.where(logits > 0, float(self.trials), 0.0)
+        misses = value - self.trials * (logits > 0)
         return misses * logits - self.trials * torch.log1p((-logits.abs()).exp()) + log_choices
 
 

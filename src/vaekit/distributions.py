@@ -24,92 +24,13 @@ from torch.distributions import (
     constraints,
 )
 from torch.distributions.utils import lazy_property
-from torch.nn.functional import hardtanh, logsigmoid, softplus
+from torch.nn.functional import hardtanh
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 class UnitNormal(Normal):
     """A normal whose loc is known to be 0 and its scale 1, so that a KL from it need not multiply by them."""
-
-
-class Levels(Categorical):
-    """A categorical distribution over the numbers 0..L-1, which unlike `Categorical` has the mean of those numbers.
-
-    logits (…, L); samples and values (…) in 0..L-1, of the logits' type.
-
-    >>> Levels(logits=torch.zeros(3)).mean
-    tensor(1.)
-    """
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__(logits=logits, validate_args=False)
-
-    def expand(self, batch_shape: _Shape, _instance: None = None) -> Levels:
-        return Levels(self.logits.expand(*batch_shape, self._num_events))
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs @ torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
-
-    @property
-    def variance(self) -> Tensor:
-        levels = torch.arange(self._num_events, dtype=self.probs.dtype, device=self.probs.device)
-        return self.probs @ levels.square() - self.mean.square()
-
-    def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        return super().sample(torch.Size(sample_shape)).to(self.logits.dtype)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return super().log_prob(value.long())
-
-
-class DiscretizedLogistic(Distribution):
-    """The mass that a logistic density puts on each of the integers 0..levels-1 (Kingma et al. 2016, appendix C.1).
-
-    P(k) = F(k + 1/2) - F(k - 1/2), the first and the last level taking the tails, F(t) = sigmoid((t - loc) / scale).
-    loc and scale (…) are in units of levels; values (…) are integers as floats.
-
-    >>> p = DiscretizedLogistic(torch.tensor(3.2), torch.tensor(2.0), levels=8)
-    >>> bool(torch.isclose(p.log_prob(torch.arange(8.0)).exp().sum(), torch.tensor(1.0)))
-    True
-    """
-
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-
-    def __init__(self, loc: Tensor, scale: Tensor, levels: int) -> None:
-        self.loc, self.scale, self.levels = loc, scale, levels
-        super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
-
-    def expand(self, batch_shape: _Shape, _instance: None = None) -> DiscretizedLogistic:
-        return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels)
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.integer_interval(0, self.levels - 1)
-
-    @property
-    def mean(self) -> Tensor:
-        # E[X] = sum over k >= 1 of P(X >= k), one level at a time so that memory does not grow with the levels.
-        total = torch.zeros(self.batch_shape, dtype=self.loc.dtype, device=self.loc.device)
-        for level in range(1, self.levels):
-            total += torch.sigmoid((self.loc - (level - 0.5)) / self.scale)
-        return total
-
-    def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        with torch.no_grad():
-            u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-            u = u.clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
-            return (self.loc + self.scale * torch.logit(u)).round().clamp(0, self.levels - 1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        upper = (value + 0.5 - self.loc) / self.scale
-        lower = (value - 0.5 - self.loc) / self.scale
-        # log(F(b) - F(a)) = log F(b) + log F(-a) + log(1 - exp(a - b)): no difference of nearly equal numbers anywhere.
-        inside = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-1 / self.scale))
-        first, last = logsigmoid(upper), -softplus(lower)
-        return torch.where(value <= 0, first, torch.where(value >= self.levels - 1, last, inside))
 
 
 class TiltedUniform(Distribution):
@@ -166,7 +87,8 @@ class Scaled(Distribution):
     """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
 
     log p(x) = log base((x - location) / scale) - sum log scale, the sum over the elements of an event. location and
-    scale are of any shape that broadcasts with the batch and event shape of `base`; they may widen its batch.
+    scale are of any shape that broadcasts with the batch and event shape of `base`; they may widen its batch. Draws and
+    means are kept within `limits`, which rounding might else pass.
 
     >>> from torch.distributions import Uniform
     >>> p = Scaled(Uniform(0.0, 1.0), torch.tensor(0.0), torch.tensor(256.0))
@@ -176,32 +98,44 @@ class Scaled(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, base: Distribution, location: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self, base: Distribution, location: Tensor, scale: Tensor, limits: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         whole = torch.broadcast_shapes(base.batch_shape + base.event_shape, location.shape, scale.shape)
         batch = whole[: len(whole) - len(base.event_shape)]
         self.base = base if base.batch_shape == batch else base.expand(batch)
-        self.location, self.scale = location, scale
+        self.location, self.scale, self.limits = location, scale, limits
         super().__init__(batch, base.event_shape, validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> Scaled:
-        return Scaled(self.base.expand(batch_shape), self.location, self.scale)
+        return Scaled(self.base.expand(batch_shape), self.location, self.scale, self.limits)
+
+    def _outwards(self, u: Tensor) -> Tensor:
+        x = self.location + self.scale * u
+        return x if self.limits is None else torch.minimum(torch.maximum(x, self.limits[0]), self.limits[1])
 
     @property
     def mean(self) -> Tensor:
-        return self.location + self.scale * self.base.mean
+        return self._outwards(self.base.mean)
 
     @property
     def variance(self) -> Tensor:
         return self.scale.square() * self.base.variance
 
+    @property
+    def stddev(self) -> Tensor:
+        return self.scale * self.base.stddev
+
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        return self.location + self.scale * self.base.sample(torch.Size(sample_shape))
+        return self._outwards(self.base.sample(torch.Size(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_scale = self.scale.log()
         if self.event_shape:
             log_scale = log_scale.expand(self.batch_shape + self.event_shape).flatten(-len(self.event_shape)).sum(-1)
-        return self.base.log_prob((value - self.location) / self.scale) - log_scale
+        # In the type of the values as far as their difference, which may have more digits than the base needs.
+        u = ((value - self.location) / self.scale).to(self.location.dtype)
+        return self.base.log_prob(u) - log_scale
 
 
 class TriangularNormal(MultivariateNormal):
@@ -457,6 +391,14 @@ def mean(dist: Distribution) -> Tensor:
     except NotImplementedError:
         with seeded(0), torch.no_grad():
             return torch.stack([dist.sample(torch.Size((DRAWS,))).mean(0) for _ in range(256 // DRAWS)]).mean(0)
+
+
+def typical(dist: Distribution) -> Tensor:
+    """One value that stands for `dist`: its mean, as of `mean`, or the likeliest where values are `unordered`."""
+    elements = dist
+    while isinstance(elements, Independent):
+        elements = elements.base_dist
+    return dist.mode if getattr(elements, "unordered", False) else mean(dist)
 
 
 def stream(seed: int, of: int | str, number: int = 0) -> int:

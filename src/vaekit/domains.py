@@ -6,7 +6,7 @@ compared before training, so that no number is ever reported as a likelihood of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -82,6 +82,10 @@ class Domain:
             return f"categories 0..{self.levels - 1}"  # type: ignore[operator]
         if self.relaxed:
             return "grey values as Bernoulli probabilities (no likelihood)"
+        if self.kind == "unit" and (self.location, self.scale) != (0.0, 1.0):
+            if isinstance(self.location, tuple) or isinstance(self.scale, tuple):
+                return "numbers between two ends, for each column its own"
+            return f"numbers from {self.location:g} to {self.location + self.scale:g}"
         return {
             "binary": "binary 0/1",
             "unit": "unit interval",
@@ -103,6 +107,19 @@ class Domain:
             return None
         return self.location, self.location + self.scale
 
+    def same_values(self, other: Domain) -> bool:
+        """Whether both are of the same values, so that a density of one is one of the other: of an interval its ends
+        are compared, of other kinds location and scale are only a map.
+
+        >>> [Domain(kind).same_values(Domain(kind, scale=17.0)) for kind in ("unit", "real")]
+        [False, True]
+        """
+        if (self.kind, self.levels, self.relaxed) != (other.kind, other.levels, other.relaxed):
+            return False
+        mine, theirs = (np.broadcast_arrays(each.location, each.scale) for each in (self, other))
+        shapes = {each.shape for each in (mine[0], theirs[0]) if each.ndim}
+        return self.kind != "unit" or (len(shapes) < 2 and np.allclose(mine, theirs, rtol=1e-6, atol=0))
+
     def check(self, x: Array, what: str = "data") -> None:
         """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first."""
         if x.size == 0:
@@ -113,6 +130,12 @@ class Domain:
             _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers")
         if self.kind != "real":
             _refuse(x, self._outside, what, str(self))
+        # Of a wide interval, and no number between two whole ones: what dequantisation was forgotten for.
+        if self.kind == "unit" and np.min(self.scale) >= 2 and all((b == np.floor(b)).all() for _, b in _blocks(x)):
+            raise ValueError(
+                f"{what} has whole numbers alone, which a density of {self} does not take; add uniform noise to "
+                "them (dequantize)"
+            )
 
     def _outside(self, x: np.ndarray) -> np.ndarray:
         if self.relaxed:
@@ -125,13 +148,20 @@ class Domain:
             return (x < 0) | (x != np.floor(x))
         if self.kind == "positive":
             return x <= 0
-        return (x < np.asarray(self.location)) | (x > np.asarray(self.location) + np.asarray(self.scale))
+        # The ends as numbers of the type of x, which may be a little outside.
+        kind = x.dtype if x.dtype.kind == "f" else np.dtype(float)
+        low, high = np.asarray(self.location), np.asarray(self.location) + np.asarray(self.scale)
+        return (x < low.astype(kind)) | (x > high.astype(kind))
+
+
+def _blocks(x: Array) -> Iterator[tuple[int, np.ndarray]]:
+    return blocks(x if x.ndim else np.asarray(x)[None])
 
 
 def _refuse(x: Array, outside: Callable[[np.ndarray], np.ndarray], what: str, accepted: str) -> None:
     """Raise `ValueError` where `outside` is true of elements of x, looked at a block of rows at a time."""
     count, first = 0, ""
-    for start, block in blocks(x if x.ndim else np.asarray(x)[None]):
+    for start, block in _blocks(x):
         bad = outside(block)
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])

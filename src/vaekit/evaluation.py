@@ -84,6 +84,7 @@ def evaluate(
     with seeded(stream(seed, "evaluation")), evaluating(model):
         scorer = model.scorer(samples, memory, n)
         for x, y in data.blocks():
+            model.refuse_ends(x)
             scores = scorer(x, y if model.conditional else None)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])

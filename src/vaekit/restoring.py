@@ -37,14 +37,14 @@ def restored(folder: Path, spec: Spec, schema: Schema, weights: Path, prefix: st
     # First without memory. Some parts, as flows, look at numbers when they are made, and can't be built so.
     with _within(kinds, weights, numbers=False), torch.device("meta"):
         try:
-            without: VAE | None = build_model(spec.model, schema, parts=parts)
+            without: VAE | None = build_model(spec.model, schema, parts=parts, older=True)
         except (ArithmeticError, RuntimeError, TypeError):
             without = None
     if without is not None:
         check_kinds(without, kinds, weights)
     with _within(kinds, weights, numbers=without is None):
         try:
-            model = build_model(spec.model, schema, spec.training.seed, parts)
+            model = build_model(spec.model, schema, spec.training.seed, parts, older=True)
         except (ArithmeticError, MemoryError, RecursionError, RuntimeError, TypeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(f"{folder / 'spec.json'} says what can't be built: {shown(reason)}") from error

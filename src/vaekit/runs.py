@@ -182,7 +182,7 @@ class Run:
 
     def untrained(self) -> VAE:
         """The model as it was before its training: its weights drawn again from the seed of the spec."""
-        model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts)
+        model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts, older=True)
         return model.to(self.model.scale.device).eval()
 
 

@@ -334,11 +334,17 @@ def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
     return spec
 
 
-def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = PARTS) -> VAE:
-    """The model that `spec` describes for data of `schema`, its weights drawn from `seed`."""
+def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = PARTS, *, older: bool = False) -> VAE:
+    """The model that `spec` describes for data of `schema`, its weights drawn from `seed`.
+
+    With `older`, a likelihood that older versions took for a density of such data will do, to be looked at.
+    """
     if spec.likelihood is None:
         raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
-    check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
+    formerly = getattr(parts.likelihoods.get(spec.likelihood.name), "formerly", ())
+    is_density = not (older and schema.domain.kind in formerly)
+    if is_density:
+        check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
     for key in ("condition", "classifier"):
         if getattr(spec, key) and not schema.condition:
             column = f"name a table's column of them by {setting('data.label', '…')}"
@@ -363,6 +369,8 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
 
     with seeded(seed):
         likelihood = part("likelihoods", spec.likelihood)
+        if not is_density:
+            likelihood.is_density = False
         encoder = network(spec.encoder, 0 if spec.condition == "decoder" else condition + auxiliary)
         features = math.prod(encoder.out_shape)
         posteriors, priors = {}, {}

@@ -102,6 +102,9 @@ def optimize(
     for data in (train, held_out):
         if data is not None:
             model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+            if getattr(model.likelihood, "open", False):
+                for x, _ in data.blocks():
+                    model.refuse_ends(x)
     if options.early_stopping and (held_out is None or split == "test"):
         held = (
             "a Dataset with a split 'valid'" if in_a_call() else setting("data.validation", "…") + ", a number of rows"

@@ -217,15 +217,21 @@ def as_split(
     treatment: Treatment | None = None,
     device: torch.device | str = "cpu",
 ) -> TensorSplit:
-    """`data` as a split on `device`: one that it is already, one of a dataset, or an array (N, *event) of `domain`."""
+    """`data` as a split on `device`: one that it is already, one of a dataset, or an array (N, *event) that is treated
+    to be of `domain`.
+
+    Raises `ValueError` where a value is outside the domain that it is said to be of.
+    """
     if isinstance(data, TensorSplit):
         return data
+    treatment = treatment or Treatment()
     if not isinstance(data, Dataset):
-        array = stored(np.asarray(data), "data")
-        domain.check(array)
-        data = Dataset("array", domain, {"train": Split(array)})
+        array = stored(data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data), "data")
+        data = Dataset("array", treatment.untreated(domain), {"train": Split(array)})
         split = "train"
-    return to_device(data, split, treatment or Treatment(), device)
+    if split in data.splits:
+        data.domain.check(data.splits[split].x, "data")
+    return to_device(data, split, treatment, device)
 
 
 def _tensor(array: Array, device: torch.device | str) -> Any:

@@ -68,6 +68,13 @@ class Treatment:
             raise ValueError(f"{given} is for grey levels or a unit interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey")
 
+    def untreated(self, domain: Domain) -> Domain:
+        """The domain of what is treated to be of `domain`, where that tells."""
+        levels = domain.scale
+        if self.dequantize and domain.kind == "unit" and domain.location == 0 and isinstance(levels, float):
+            return Domain("grey", levels=int(levels)) if levels == int(levels) >= 2 else domain
+        return domain
+
     def once(self, x: Array, domain: Domain, split: str) -> Array:
         """What is computed once for the rows x (N, *event_shape) of a split: 0/1 bytes, or x as it is.
 

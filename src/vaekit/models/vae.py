@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import mean, seeded
+from ..distributions import mean, seeded, typical
 from ..domains import Domain
 from ..errors import shown
 from ..networks import evaluating
@@ -86,7 +86,7 @@ class VAE(nn.Module):
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
         domains = getattr(likelihood, "domains", ())
-        if self.domain.kind not in domains:
+        if self.domain.kind not in domains and getattr(likelihood, "is_density", True):
             what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
             raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {self.domain}")
         kind = torch.get_default_dtype()
@@ -203,7 +203,10 @@ class VAE(nn.Module):
     def decode(
         self, z: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, draw: bool = False, seed: int | None = None
     ) -> Tensor:
-        """The mean of p(x given z) for z (…, D), (…, *event), in the data's own units; with `draw`, a draw from it."""
+        """The mean of p(x given z) for z (…, D), (…, *event), in the data's own units; with `draw`, a draw from it.
+
+        Of categories, which have no mean, it is the likeliest.
+        """
         z = torch.as_tensor(z, dtype=self.scale.dtype, device=self.scale.device)
         if z.dim() == 0 or z.shape[-1] != self.latent_size:
             raise ValueError(
@@ -212,7 +215,7 @@ class VAE(nn.Module):
         with seeded(seed), evaluating(self):
             given = self._given(self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
             px = self._generated(z, given, draw)
-            x = px.sample() if draw else mean(px)
+            x = px.sample() if draw else typical(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
 
     @torch.no_grad()
@@ -269,6 +272,7 @@ class VAE(nn.Module):
 
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
+        self._refuse_no_density()
         x, y = self._checked(x, y)
         with seeded(seed), evaluating(self):
             return self.scorer(samples, memory)(x, y)
@@ -338,11 +342,35 @@ class VAE(nn.Module):
         return dict(zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True))
 
     def refuse_other_data(self, event_shape: tuple[int, ...], domain: Domain) -> None:
-        """Raise `ValueError` unless the model is one of data of this shape and domain."""
-        mine, theirs = ((each.kind, each.levels, each.relaxed) for each in (self.domain, domain))
-        if tuple(event_shape) != self.event_shape or mine != theirs:
+        """Raise `ValueError` unless the model's likelihood is a density of data of this shape and domain."""
+        if tuple(event_shape) != self.event_shape or not self.domain.same_values(domain):
             own, given = f"{self.domain} of shape {self.event_shape}", f"{domain} of shape {tuple(event_shape)}"
-            raise ValueError(f"the model is one of {own}, but the data are {given}")
+            treat = {"binary": "binarize='static'", "unit": "dequantize=True"}.get(self.domain.kind)
+            hint = f"; give them a treatment, such as Treatment({treat})" if domain.kind == "grey" and treat else ""
+            raise ValueError(f"the model is one of {own}, but the data are {given}{hint}")
+        self._refuse_no_density()
+
+    def refuse_ends(self, x: Tensor) -> None:
+        """Raise `ValueError` where data x (B, *event) of a unit interval are at an end of it, and the likelihood is a
+        density of what is between.
+        """
+        if not getattr(self.likelihood, "open", False):
+            return
+        u = (x - self.location.to(x.dtype)) / self.scale.to(x.dtype)
+        if ends := int(((u <= 0) | (u >= 1)).sum()):
+            name = type(self.likelihood).__name__
+            raise ValueError(
+                f"{ends} values of the data are exactly at an end of their interval, where the density of {name} is 0 "
+                "or infinite; choose continuous-bernoulli or truncated-normal"
+            )
+
+    def _refuse_no_density(self) -> None:
+        if not getattr(self.likelihood, "is_density", True):
+            name = type(self.likelihood).__name__
+            raise ValueError(
+                f"{name} is no density of {self.domain}, since some of its mass is on other numbers: a run of an older "
+                "version, which can be looked at but not scored; train it again with another likelihood"
+            )
 
     def _checked(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
         given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
@@ -351,6 +379,7 @@ class VAE(nn.Module):
                 f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B > 0"
             )
         self.domain.check(given.detach().cpu().numpy(), "x")
+        self.refuse_ends(given)
         condition = self._checked_condition(y, len(given)) if self.conditional or y is not None else None
         return given.to(self.scale.device, self.scale.dtype), condition
 

@@ -1,0 +1,102 @@
+"""Likelihoods of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..counts import NegativeBinomialCounts, PoissonCounts, ZeroInflated, wide
+from ..distributions import bounded, checked_clamp
+from ..domains import Domain
+from .base import Likelihood
+
+LOG_THETA = (-20.0, 30.0)
+"""Bounds of the logarithm of a dispersion: nearly all mass at 0, and a Poisson."""
+RARE = 2.0
+"""Minus the logit of the share of zeros that is added where the decoder gives 0: an eighth."""
+
+
+class _AnyCount(Likelihood):
+    domains = ("count",)
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
+        parameters: int = 1,
+    ) -> None:
+        super().__init__(event_shape, domain, parameters)
+        self.clamp = checked_clamp("log_mean_clamp", log_mean_clamp)
+
+    def log_mean(self, relative: Tensor) -> Tensor:
+        """The log of the mean of each element, in the data's units, from that in units of the domain's scale."""
+        return wide(bounded(relative, *self.clamp)) + wide(self.scale).log()
+
+
+class Poisson(_AnyCount):
+    """x_i ~ Poisson(m_i), the mean m_i = exp(l_i) times the domain's scale, l the decoder's output.
+
+    >>> Poisson((2,), Domain("count", scale=3.0))(torch.zeros(1, 1, 2)).mean
+    tensor([[3., 3.]])
+    """
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        (relative,) = self.split(parameters)
+        return self.event(PoissonCounts(self.log_mean(relative), relative.dtype))
+
+
+class NegativeBinomial(_AnyCount):
+    """x_i ~ NB(m_i, theta_i) of variance m_i + m_i² / theta_i, a theta_i learned for each element (Lopez et al. 2018).
+
+    The mean m_i is that of `Poisson`, which this becomes where theta is large.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
+        parameters: int = 1,
+    ) -> None:
+        super().__init__(event_shape, domain, log_mean_clamp, parameters)
+        self.log_theta = nn.Parameter(torch.zeros(self.event_shape))
+
+    def counts(self, relative: Tensor) -> NegativeBinomialCounts:
+        """Those of log-means in units of the domain's scale."""
+        return NegativeBinomialCounts(self.log_mean(relative), bounded(self.log_theta, *LOG_THETA), relative.dtype)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        (relative,) = self.split(parameters)
+        return self.event(self.counts(relative))
+
+
+class ZeroInflatedPoisson(_AnyCount):
+    """x_i is 0 with probability sigmoid(k_i - 2), else ~ `Poisson`, k_i and l_i from the decoder (Lambert 1992)."""
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+    ) -> None:
+        super().__init__(event_shape, domain, log_mean_clamp, parameters=2)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        relative, zero = self.split(parameters)
+        return self.event(ZeroInflated(PoissonCounts(self.log_mean(relative), relative.dtype), zero - RARE))
+
+
+class ZeroInflatedNegativeBinomial(NegativeBinomial):
+    """x_i is 0 with probability sigmoid(k_i - 2), else ~ `NegativeBinomial`, k_i and l_i from the decoder (Lopez et al.
+    2018).
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+    ) -> None:
+        super().__init__(event_shape, domain, log_mean_clamp, parameters=2)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        relative, zero = self.split(parameters)
+        return self.event(ZeroInflated(self.counts(relative), zero - RARE))

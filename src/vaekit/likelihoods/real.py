@@ -1,0 +1,114 @@
+"""Likelihoods of real numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, distributions, nn
+from torch.distributions import Distribution
+
+from ..densities import HeavyTailed
+from ..distributions import Scaled, bounded, checked_clamp
+from ..domains import Domain
+from .base import Likelihood
+
+
+class _AnyNormal(Likelihood):
+    domains = ("real",)
+    formerly = ("positive", "unit")
+
+    def normal(self, loc: Tensor, scale: Tensor) -> Distribution:
+        """A normal given in scaled units, as one in the data's units."""
+        normal = distributions.Normal(loc, scale.expand_as(loc), validate_args=False)
+        return self.event(Scaled(normal, self.location, self.scale))
+
+
+class FixedNormal(_AnyNormal):
+    """x_i ~ N(m_i, sigma²), sigma given, in units of the domain's scale; m the decoder's output.
+
+    Of a table, whose columns have scales of their own, each column's standard deviation is sigma times its scale.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, event_shape: Sequence[int], domain: Domain, sigma: float = 1.0) -> None:
+        super().__init__(event_shape, domain)
+        if not sigma > 0:
+            raise ValueError(f"sigma must be above 0, got {sigma}")
+        self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        (loc,) = self.split(parameters)
+        return self.normal(loc, self.sigma)
+
+
+class GlobalNormal(_AnyNormal):
+    """x_i ~ N(m_i, sigma²) with one learned sigma, in units of the domain's scale (Rybkin et al. 2021), or one for each
+    element with `each`; m the decoder's output.
+
+    Of a table, whose columns have scales of their own, the one sigma is the same part of each column's scale; columns
+    of different noise need `each`.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        log_variance_clamp: tuple[float, float] = (-14.0, 10.0),
+        each: bool = False,
+    ) -> None:
+        super().__init__(event_shape, domain)
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+        self.log_variance = nn.Parameter(torch.zeros(self.event_shape if each else ()))
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        (loc,) = self.split(parameters)
+        return self.normal(loc, (0.5 * bounded(self.log_variance, *self.clamp)).exp())
+
+
+class Normal(_AnyNormal):
+    """x_i ~ N(m_i, sigma_i²), mean and log-variance of every element from the decoder (Kingma & Welling 2014, appendix
+    C.2).
+
+    The clamp keeps a datum that is fitted exactly from an infinite density; it is in units of the domain's scale.
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, log_variance_clamp: tuple[float, float] = (-10.0, 10.0)
+    ) -> None:
+        super().__init__(event_shape, domain, parameters=2)
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        loc, log_variance = self.split(parameters)
+        return self.normal(loc, (0.5 * bounded(log_variance, *self.clamp)).exp())
+
+
+class StudentT(Likelihood):
+    """x_i ~ Student's t of nu_i degrees of freedom, for data with outliers: location and log-scale of every element
+    from the decoder, nu_i = `least` + exp(a_i) with an a_i learned for each element, from 10 on.
+
+    Above 2 degrees of freedom there is a variance, above 1 a mean.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        least: float = 2.0,
+        log_scale_clamp: tuple[float, float] = (-5.0, 5.0),
+    ) -> None:
+        super().__init__(event_shape, domain, parameters=2)
+        if not 1 <= least < 10:
+            raise ValueError(f"least, of the degrees of freedom, must be at least 1 and below 10, got {least}")
+        self.least_df, self.clamp = float(least), checked_clamp("log_scale_clamp", log_scale_clamp)
+        self.log_df = nn.Parameter(torch.full(self.event_shape, math.log(10 - least)))
+
+    domains = ("real",)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        loc, log_scale = self.split(parameters)
+        df = self.least_df + bounded(self.log_df, -7.0, 7.0).exp()
+        return self.scaled(HeavyTailed(df, loc, bounded(log_scale, *self.clamp).exp()))
