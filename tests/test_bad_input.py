@@ -92,7 +92,7 @@ TRAIN: list[tuple[str, str]] = [
     ("train {bytes.toml}", "bytes.toml is not a text file in UTF-8"),
     ("train {typo.toml}", "unknown key of spec training: 'epoch' (did you mean 'epochs'?)"),
     ("train {long.toml}", "integer string conversion"),
-    ("train {folder.toml}", "folder.toml: Is a directory"),
+    ("train {folder.toml}", "folder.toml is a folder, not a file"),
     # --set
     ("train --set training.epochs", "cannot set 'training.epochs'; accepted: a.b=c, such as training.epochs=5"),
     ("train --set =3", "cannot set '=3'"),
@@ -335,7 +335,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights too many": (weights(lambda t: t.update(x=torch.ones(1))), "have 'x', which the model of the spec lacks"),
     "another latent size": (value(*MODEL, "latents", "z", "size", to=4), "of shape"),
     "not JSON": (text("{"), "spec.json: not valid JSON"),
-    "not text": (text(b"\xff\xfe\x00"), "spec.json: "),
+    "not text": (text(b"\xff\xfe\x00"), "spec.json is not a text file in UTF-8"),
     "empty": (text(""), "spec.json: not valid JSON"),
     "a list": (text("[]"), "format is of a list; accepted: 1"),
     "no format": (text("{}"), "format is None; accepted: 1"),

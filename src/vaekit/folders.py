@@ -18,8 +18,8 @@ from .spec import Schema, Spec, from_json
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
-STATE = re.compile(r"(best|epoch-[0-9]+)\.safetensors")
-"""What a run writes into its folder of checkpoints."""
+FOLDERS = {"checkpoints": re.compile(r"(best|epoch-[0-9]+)\.safetensors"), "pictures": re.compile(r".+\.png")}
+"""The folders of a run, and what it writes into them."""
 
 
 def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
         raise RunError(f"{folder} is a file; name a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
     _check_contents(folder, overwrite=True)
-    refuse_links(written(folder))
+    check_places(folder)
     held = folder / LOCK
     if held.exists() and (not held.is_file() or held.stat().st_size):
         raise RunError(f"{held} is not what vaekit puts there; move it, or name another folder")
@@ -87,12 +87,22 @@ def _watched(folder: Path, inside: ExitStack) -> Callable[[], None]:
     return look
 
 
-def written(folder: Path) -> Iterator[Path]:
-    """All that is where a run writes or deletes."""
-    yield from (folder / name for name in (*CONTENTS, LOCK))
-    for name in ("checkpoints", "pictures"):
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            yield from (folder / name).iterdir()
+def check_places(folder: Path) -> None:
+    """`RunError` where a link, or a folder for a file, is in the place of what a run writes or deletes in `folder`."""
+    for name in (*CONTENTS, LOCK):
+        path = folder / name
+        refuse_links([path])
+        if path.exists() and path.is_dir() != (name in FOLDERS):
+            raise RunError(f"{path} is {_what(path)}; a run has {'a folder' if name in FOLDERS else 'a file'} there")
+    for name, kind in FOLDERS.items():
+        for path in (folder / name).iterdir() if (folder / name).is_dir() else ():
+            refuse_links([path])
+            if kind.fullmatch(path.name) and path.is_dir():
+                raise RunError(f"{path} is {_what(path)}; a run has a file there")
+
+
+def _what(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a file"
 
 
 def subfolder(folder: Path, name: str) -> Path:
@@ -133,7 +143,7 @@ def clear(folder: Path, overwrite: bool) -> None:
         if path.is_dir():
             drop_temporaries(path)
             for each in path.iterdir():
-                if each.is_file() and (each.suffix == ".png" if name == "pictures" else STATE.fullmatch(each.name)):
+                if each.is_file() and FOLDERS[name].fullmatch(each.name):
                     each.unlink()
             with suppress(OSError):  # what else is in it stays, too
                 path.rmdir()

@@ -38,11 +38,11 @@ from .codes import (
 from .datasets import Dataset, load
 from .datasets.tensors import TensorSplit, to_device
 from .devices import resolve_device
-from .disk import drop_temporaries, refuse_links, write_atomic
+from .disk import drop_temporaries, write_atomic
 from .distributions import seeded
 from .errors import NotBegunError, RunError, unknown
 from .evaluation import Evaluation, evaluate, label_scores, mean_pass
-from .folders import check_free, claim, clear, is_run, locked, read_spec, written
+from .folders import check_free, check_places, claim, clear, is_run, locked, read_spec
 from .mapped import blocks
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
@@ -233,7 +233,7 @@ def train(
     try:
         if resume:
             spec, schema = read_spec(folder, parts)
-            refuse_links(written(folder))
+            check_places(folder)
             _check_same(folder, spec, target, data, sets, parts)
             spec = changed(spec, sets, parts)
             dataset = _same_data(folder, spec, schema, parts)

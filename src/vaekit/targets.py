@@ -10,6 +10,7 @@ from typing import Any
 
 from .codes import read_as_below
 from .datasets import DATASETS
+from .disk import read_text
 from .errors import shown
 from .parts import PARTS, Parts
 from .recipes import RECIPES
@@ -74,13 +75,11 @@ def _values(name: str) -> dict[str, Any]:
 def _from_file(path: Path) -> dict[str, Any]:
     """What a .toml file says, its paths as they are from here."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise ValueError(nothing_there(path)) from None
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file in UTF-8") from None
     try:
         values = tables(text)
     except ValueError as error:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from commands_for_tests import SECONDS, started
 
 from vaekit.datasets import download
 from vaekit.datasets.download import File, cache_folder, fetch, find
+from vaekit.datasets.named import DATASETS
 
 BODY = np.random.default_rng(0).bytes(3 * download.CHUNK + 17)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -51,7 +55,8 @@ def server() -> Iterator[Server]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
-            self.send_header("Content-Length", str(len(rest)))
+            if plan != "endless":
+                self.send_header("Content-Length", str(len(rest)))
             self.end_headers()
             self.wfile.write(rest[: len(rest) // 2] if plan == "breaks" else rest)
 
@@ -219,3 +224,36 @@ def test_cache_folder(
     for name, value in variables.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     assert cache_folder() == tmp_path / expected
+
+
+@pytest.mark.parametrize("plan", ["ranges", "ignores ranges", "endless"])
+def test_no_more_is_received_than_the_file_has(server: Server, cache: Path, plan: str) -> None:
+    server.plan = [plan]
+    small = File("data.bin", SHA256, (server.url,), len(BODY) - 1)
+    with pytest.raises(FileNotFoundError, match=r"it has (more than )?[\d,]+ bytes"):
+        fetch("mine", small)
+    assert names(cache) == set()
+    assert len(server.requests) == 1
+    exact = File("data.bin", SHA256, (server.url,), len(BODY))
+    server.plan = ["ranges"]
+    assert fetch("mine", exact).read_bytes() == BODY
+
+
+def test_https_is_not_left_on_the_way() -> None:
+    follow = download._Redirects()
+    request = urllib.request.Request("https://example.org/a")
+    for url in ("http://example.org/a", "HTTP://example.org/a", "ftp://example.org/a"):
+        with pytest.raises(ConnectionError, match=r"from https to .* not followed"):
+            follow.redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), url)
+    for start, end in (("https", "https"), ("http", "https"), ("http", "http")):
+        request = urllib.request.Request(f"{start}://example.org/a")
+        followed = follow.redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), f"{end}://example.org/b")
+        assert followed is not None
+        assert followed.full_url == f"{end}://example.org/b"
+
+
+def test_every_file_of_a_dataset_has_its_size() -> None:
+    files = [file for row in DATASETS.values() for file in row.files]
+    assert files
+    assert all(0 < file.size < 10**8 for file in files)
+    assert all(mirror.startswith("https://") for file in files for mirror in file.mirrors)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit.datasets import load, tables
+from vaekit.datasets import formats, load, tables
 from vaekit.datasets.base import Content, stored
 from vaekit.datasets.files import read_path
 from vaekit.datasets.naming import arrange
@@ -343,4 +345,93 @@ def test_colours_by_a_palette_and_opaque_ones_are_rgb(tmp_path: Path) -> None:
     opaque.putalpha(7)
     opaque.save(tmp_path / "3.png")
     with pytest.raises(ValueError, match=r"3\.png has transparent pixels"):
+        read_path(tmp_path, None)
+
+
+def test_names_of_many_columns_are_compared_in_a_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    class Name(str):
+        """Counts how often names are compared."""
+
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    names = [Name(f"gene_{i}") for i in range(3000)]
+    tables._check_names(tmp_path / "x.csv", names, None)
+    assert Name.compared < 10 * len(names)
+    with pytest.raises(ValueError, match="more than one column of the name 'gene_7', 'gene_8'"):
+        tables._check_names(tmp_path / "x.csv", [*names, Name("gene_8"), Name("gene_7")], None)
+
+
+def test_many_columns(tmp_path: Path) -> None:
+    names = [f"gene_{i}" for i in range(5000)]
+    lines = [names, *([str(row + i) for i in range(5000)] for row in (1, 2))]
+    (tmp_path / "x.csv").write_text("\n".join(map(",".join, lines)))
+    content = read_path(tmp_path / "x.csv", None)
+    assert content.columns == tuple(names)
+    np.testing.assert_array_equal(only(content), np.arange(5000) + np.array([[1], [2]]))
+
+
+def test_parquet_that_stands_for_more_rows_than_there_is_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "x.parquet"
+    monkeypatch.setattr(formats, "UNPACKED", 2**20)
+    parquet.write_table(pyarrow.table({"a": np.zeros(700_000, np.int8), "b": np.zeros(700_000, np.int8)}), path)
+    with pytest.raises(ValueError, match=r"bytes, which unpack to 11,200,000: none of it is read"):
+        read_path(path, None)
+
+
+def test_parquet_with_one_long_label_of_many_rows(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    names = pyarrow.array(["x" * 100_000, "y" * 100_000])
+    kinds = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.arange(20_000) % 2), names)
+    parquet.write_table(pyarrow.table({"a": np.arange(20_000.0), "kind": kinds}), tmp_path / "x.parquet")
+    tracemalloc.start()
+    content = read_path(tmp_path / "x.parquet", "kind")
+    assert tracemalloc.get_traced_memory()[1] < 500_000_000  # and not 2 GB
+    tracemalloc.stop()
+    assert content.classes == tuple(names.to_pylist())
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "webp"])
+def test_damaged_images_are_one_line(ending: str, tmp_path: Path) -> None:
+    path, chance = tmp_path / f"a.{ending}", np.random.default_rng(0)
+    Image.fromarray(COLOURS[0]).save(path)
+    whole = path.read_bytes()
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in chance.integers(0, len(content), 3):
+            content[place] = chance.integers(256)
+        path.write_bytes(content[: chance.integers(len(content) // 2, len(content) + 1)])
+        try:
+            said = str(read_path(tmp_path, None).splits["train"].x.shape)
+        except ValueError as error:
+            said = str(error)
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize("side", [120, 200])
+def test_images_of_more_pixels_than_any_camera_has_are_refused(
+    side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    Image.new("L", (side, side)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"a\.png cannot be read as an image: .*{side**2} pixels"):
+        read_path(tmp_path, None)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is a pipe, not a file"):
         read_path(tmp_path, None)

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
+import re
+import socket
+import tracemalloc
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +16,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vaekit.datasets.formats import read_amat, read_arrays, read_idx
+from vaekit.datasets import formats
+from vaekit.datasets.files import read_path
+from vaekit.datasets.formats import array_names, read_amat, read_arrays, read_bytes, read_idx
 
 BYTES = arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=5))
 BITS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(0, 1))
@@ -111,3 +120,117 @@ def test_arrays_are_read_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=np.arange(2), b=np.array(["x"]))
     assert list(read_arrays(tmp_path / "one.npy")) == ["x"]
     assert {name: x.tolist() for name, x in read_arrays(tmp_path / "two.npz").items()} == {"a": [0, 1], "b": ["x"]}
+
+
+# -- files that are not what they seem ---------------------------------------------------------------------------------
+
+
+def member(name: str, content: bytes, **options: Any) -> bytes:
+    """An archive with one member."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", **options) as archive:
+        archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def npy(x: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, x)
+    return stream.getvalue()
+
+
+def header(shape: str, dtype: str = "<f8") -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def encrypted(content: bytes) -> bytes:
+    """An archive whose member says that it is encrypted."""
+    changed = bytearray(content)
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        changed[changed.index(mark) + place] |= 1
+    return bytes(changed)
+
+
+ARRAY = npy(np.arange(100.0))
+BAD: dict[str, bytes] = {
+    "empty": b"",
+    "neither": b"what it is",
+    "cut": ARRAY[:-8],
+    "cut header": ARRAY[:20],
+    "no numbers": header("(10**18,)"),
+    "more than there are": header("(1000000000, 1000000)") + bytes(80),
+    "fewer than none": header("(-1, 5)") + bytes(80),
+    "fields": header("(1,)", "|O"),
+    "another version": b"\x93NUMPY\x03\x00" + ARRAY[8:],
+    "cut archive": member("x.npy", ARRAY)[:-30],
+    "cut member": member("x.npy", ARRAY[:-8]),
+    "no array in it": member("x.npy", b"what it is"),
+    "more than it has": member("x.npy", header("(1000000000, 1000000)") + bytes(80)),
+    "encrypted": encrypted(member("x.npy", ARRAY)),
+    "packed otherwise": member("x.npy", ARRAY, compression=zipfile.ZIP_LZMA),
+    "flipped": member("x.npy", ARRAY).replace(ARRAY[-16:], b"?" * 16, 1),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_arrays_are_refused_in_a_line_before_memory_is_taken(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(BAD[name])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        read_arrays(path)
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_nobody_asks_for_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "UNPACKED", 2**20)
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros(10_000_000), y=np.arange(100))
+    assert array_names(path) == ("x", "y")
+    tracemalloc.start()
+    assert read_arrays(path, ["y"])["y"].tolist() == list(range(100))
+    for names in (None, ["x"]):
+        with pytest.raises(ValueError, match=r"which unpack to 80,00\d,\d+: none of it is read; if that is meant"):
+            read_arrays(path, names)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@given(data=st.data())
+def test_a_damaged_archive_is_one_line_or_what_it_was(file: Path, data: st.DataObject) -> None:
+    content = bytearray(member("x.npy", ARRAY, compression=zipfile.ZIP_DEFLATED))
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = file.with_suffix(".npz")
+    path.write_bytes(content)
+    try:
+        found = read_arrays(path)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = ""
+        assert all(x.tolist() == list(range(100)) for x in found.values())
+    assert "\n" not in said
+
+
+def test_a_gzip_without_end_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "UNPACKED", 2**20)
+    file.write_bytes(gzip.compress(idx(np.zeros((4000, 1000), np.uint8))))
+    with pytest.raises(ValueError, match=r"bytes, which unpack to 1,048,577: none of it is read"):
+        read_idx(file)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".csv", ".parquet", ".gz"])
+def test_pipes_devices_and_sockets_are_no_files(ending: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    (tmp_path / f"device{ending}").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / f"socket{ending}"))
+        for kind in ("pipe", "device", "socket"):
+            path = tmp_path / f"{kind}{ending}"
+            with pytest.raises(ValueError, match=f"{re.escape(str(path))} is a {kind}, not a file"):
+                read_bytes(path) if ending == ".gz" else read_path(path, None)

@@ -9,8 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
+from typing import IO
+
+from ..disk import lock
 
 ATTEMPTS = 3  # per mirror
 PAUSE = 0.5  # seconds before the second attempt, doubled before the third
@@ -20,11 +23,13 @@ CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class File:
-    """A public file: its name, its SHA-256 and the folders (URLs that end in a slash) that hold it."""
+    """A public file: its name, its SHA-256, the folders (URLs that end in a slash) that hold it, and its bytes."""
 
     name: str
     sha256: str
     mirrors: tuple[str, ...]
+    size: int = 2**30
+    """No more than that is received, whatever a server sends."""
 
 
 def cache_folder() -> Path:
@@ -59,12 +64,10 @@ def fetch(dataset: str, file: File) -> Path:
     """
     if found := find(dataset, file.name):
         return found
-    from filelock import FileLock  # only a download needs it
-
     folder = cache_folder() / dataset
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{file.name}.lock"):  # the system frees it if we are killed
+        with lock(folder / f"{file.name}.lock"):  # the system frees it if we are killed
             # Another process may have fetched it while this one waited.
             return find(dataset, file.name) or _download(file, folder)
     except OSError as error:
@@ -83,7 +86,7 @@ def _download(file: File, folder: Path) -> Path:
             if attempt:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
-                fresh = _receive(mirror + file.name, part)
+                fresh = _receive(mirror + file.name, part, file.size)
             except urllib.error.HTTPError as error:
                 failure = ConnectionError(f"{mirror}{file.name} answers {error.code} {error.reason}")
                 error.close()
@@ -91,6 +94,10 @@ def _download(file: File, folder: Path) -> Path:
                     part.unlink(missing_ok=True)
                 elif error.code < 500:
                     break
+            except TooLargeError as error:
+                failure = ConnectionError(f"{mirror}{file.name}: {error}")
+                part.unlink(missing_ok=True)
+                break
             except (OSError, HTTPException) as error:
                 failure = ConnectionError(f"{mirror}{file.name}: {getattr(error, 'reason', error)}")
             else:
@@ -103,14 +110,38 @@ def _download(file: File, folder: Path) -> Path:
     raise failure
 
 
-def _receive(url: str, part: Path) -> bool:
-    """Append what `part` lacks of `url`, or all of it where the server ignores ranges; whether it was all of it."""
+class TooLargeError(ValueError):
+    """What a server sends has more bytes than the file."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to another address, but never from https to what others can read and change on the way."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise ConnectionError(f"it sends from https to {newurl!r}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _receive(url: str, part: Path, most: int) -> bool:
+    """Append what `part` lacks of `url`, or all of it where the server ignores ranges; whether it was all of it.
+
+    Raises `TooLargeError` where that would be more than `most` bytes.
+    """
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+    with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        received = start if resumed else 0
+        if received + (response.length or 0) > most:
+            raise TooLargeError(f"it has {received + response.length:,} bytes; needed: {most:,}")
         with part.open("ab" if resumed else "wb") as out:
             while chunk := response.read(CHUNK):
+                received += len(chunk)
+                if received > most:
+                    raise TooLargeError(f"it has more than {most:,} bytes")
                 out.write(chunk)
             out.flush()
             os.fsync(out.fileno())

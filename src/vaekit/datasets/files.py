@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..disk import check_regular
 from ..mapped import Array, MappedRows
 from ..settings import setting
 from .base import Content, Split, encode_labels, stored
@@ -32,6 +33,8 @@ def read_path(path: Path, label: str | None) -> Content:
         ".parquet": lambda path: read_parquet(path, label),
     }
     ending = path.suffix.lower()
+    if not path.is_dir():
+        check_regular(path)
     if not path.is_dir() and ending not in readers:
         raise ValueError(f"{path} has the ending {ending!r}; accepted: {', '.join(readers)}, or a folder of images")
     if label is not None and (path.is_dir() or ending not in (".csv", ".parquet")):

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import gzip
+import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from ..disk import check_regular
 from ..mapped import MAPPED_BYTES
 
-GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC, NPY_MAGIC = b"\x1f\x8b", b"\x93NUMPY"
+PACKING = (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError)
+"""What is raised for a damaged archive, and for the header of an array."""
 IDX_BYTES = 0x08
+UNPACKED, RATIO = 2**30, 200
+"""A file that unpacks to more bytes than that, and to more than so many times its own, is one to fill a machine."""
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """`ValueError` where `size` bytes are out of all proportion to those of the file that they are packed in."""
+    packed = path.stat().st_size
+    if size > max(UNPACKED, RATIO * packed):
+        what = f"{path} has {packed:,} bytes, which unpack to {size:,}"
+        raise ValueError(f"{what}: none of it is read; if that is meant, save it unpacked")
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if it is gzipped, whatever it is called.
 
-    Raises `ValueError` where the gzip stream is damaged or cut off.
+    Raises `ValueError` where it is no file, where the gzip stream is damaged or cut off, and where it has no end.
     """
-    data = path.read_bytes()
-    if not data.startswith(GZIP_MAGIC):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path} is a damaged or cut-off gzip file; delete it and load again") from error
+    most = max(UNPACKED, check_regular(path))
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) if packed else file as content:
+                data = content.read(most + 1)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged or cut-off gzip file; delete it and load again") from error
+    check_unpacked(path, len(data))
+    return data
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -74,30 +94,72 @@ def array_names(path: Path) -> tuple[str, ...]:
     """The names of the arrays of a `.npz` file; the one of a `.npy` file is called x. Raises as `read_arrays` does."""
     if path.suffix.lower() == ".npy":
         return ("x",)
-    with _damage(path), path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        return ("x",) if isinstance(found, np.ndarray) else tuple(found)
+    with _damage(path):
+        return ("x",) if _is_one_array(path) else tuple(_members(path))
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of a `.npz` file by name, or those of `names`; the one of a `.npy` file is x, and if large, is mapped.
 
-    Raises `ValueError` where the file is damaged, no such file, or an array that is read holds Python objects.
+    No other array is unpacked. Raises `ValueError` where the file is damaged, encrypted or no such file, where an array
+    that is read holds Python objects, and where they are out of all proportion to the file.
     """
     with _damage(path):
-        if path.suffix.lower() == ".npy" and path.stat().st_size > MAPPED_BYTES:
-            return {"x": np.load(path, mmap_mode="c", allow_pickle=False)}  # torch wants writable memory
-        with path.open("rb") as file:  # opened here, since NumPy leaves a damaged archive open
-            found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                return {"x": found}
-            return {name: np.asarray(found[name]) for name in (found if names is None else names)}
+        if _is_one_array(path):
+            with path.open("rb") as file:
+                _check_header(file, size := path.stat().st_size)
+            mapped = path.suffix.lower() == ".npy" and size > MAPPED_BYTES
+            # A copy on write: torch wants writable memory.
+            return {"x": np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)}
+        members = _members(path)
+        wanted = {name: members[name] for name in (members if names is None else names)}
+        check_unpacked(path, sum(member.file_size for member in wanted.values()))
+        with zipfile.ZipFile(path) as archive:
+            return {name: _read_member(archive, member) for name, member in wanted.items()}
+
+
+def _is_one_array(path: Path) -> bool:
+    check_regular(path)
+    with path.open("rb") as file:
+        return file.read(len(NPY_MAGIC)) == NPY_MAGIC
+
+
+def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an archive by name."""
+    with zipfile.ZipFile(path) as archive:
+        return {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is packed as NumPy never does")
+    with archive.open(member) as file:
+        _check_header(file, member.file_size)
+    with archive.open(member) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        file.read(1)  # at its end, so that its sum is checked
+    return np.asarray(array)
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """`ValueError` unless a file of `size` bytes has the numbers that its header promises, before memory is taken."""
+    version = np.lib.format.read_magic(file)
+    if version not in (readers := {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}):
+        raise ValueError(f"the version {version} of its format is for tables of named fields")
+    shape, _, dtype = getattr(np.lib.format, readers[version])(file)
+    if dtype.hasobject:
+        raise ValueError("it has Python objects")
+    promised = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or file.tell() + promised > size:
+        raise ValueError(f"its header says {shape}, {promised:,} bytes, of which there are {size - file.tell():,}")
 
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0]
+    except (ArithmeticError, EOFError, LookupError, RuntimeError, ValueError, *PACKING) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is no whole NumPy file of numbers (Python objects are refused): {reason}") from error

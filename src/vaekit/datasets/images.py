@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..disk import check_regular
 from .base import Content, Split
 from .naming import split_named
 
@@ -180,11 +181,16 @@ def _read_images(files: Sequence[Path], like: Path, first: np.ndarray, mode: str
 def _read_image(file: Path) -> tuple[np.ndarray, str]:
     from PIL import Image, ImageOps
 
+    check_regular(file)
     try:
-        with Image.open(file) as opened:
+        # A file that has more pixels than any camera is one to fill a machine.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(file)
+        with opened:
             image = _without_alpha(ImageOps.exif_transpose(opened))
             pixels = np.asarray(image, dtype=np.uint8) if image.mode in CHANNELS else None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a damaged file makes a decoder stumble over
         raise ValueError(f"{file} cannot be read as an image: {error}") from error  # in Pillow's words
     if pixels is None:
         what = "transparent pixels" if "A" in image.mode or "transparency" in image.info else f"the mode {image.mode}"

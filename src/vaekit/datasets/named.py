@@ -12,7 +12,7 @@ import numpy as np
 from ..domains import Domain
 from .base import SPLITS, Content, Split, encode_labels
 from .download import File, cache_folder, fetch, find
-from .formats import read_amat, read_arrays, read_idx
+from .formats import check_unpacked, read_amat, read_arrays, read_idx
 from .splits import hold_out
 
 
@@ -111,12 +111,13 @@ def _omniglot_zip(path: Path) -> tuple[np.ndarray, np.ndarray]:
     images, names = [], []
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, sum(member.file_size for member in archive.infolist()))
             for member in sorted(name for name in archive.namelist() if name.endswith(".png")):
                 with archive.open(member) as file, Image.open(file) as image:
                     ink = 255 - np.asarray(image.convert("L"))
                 images.append(np.asarray(Image.fromarray(ink).resize((28, 28), Image.Resampling.BOX)))
                 names.append("/".join(member.split("/")[-3:-1]))
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # whatever a damaged file makes a decoder stumble over
         raise ValueError(f"{path} is a damaged zip file ({error}); delete it and load again") from error
     if not images:
         raise ValueError(f"{path} holds no .png images")
@@ -127,9 +128,10 @@ def _frey(paths: tuple[Path, ...]) -> Content:
     return Content({"train": Split(read_arrays(paths[0])["images"][:, None])})
 
 
-def _idx_files(mirrors: tuple[str, ...], *sums: str) -> tuple[File, ...]:
+def _idx_files(mirrors: tuple[str, ...], sizes: tuple[int, ...], *sums: str) -> tuple[File, ...]:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return tuple(File(f"{name}-ubyte.gz", sha256, mirrors) for name, sha256 in zip(names, sums, strict=True))
+    each = zip(names, sums, sizes, strict=True)
+    return tuple(File(f"{name}-ubyte.gz", sha256, mirrors, size) for name, sha256, size in each)
 
 
 _TORONTO = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -161,6 +163,7 @@ DATASETS: dict[str, Named] = {
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",
                 "https://storage.googleapis.com/cvdf-datasets/mnist/",
             ),
+            (9_912_422, 28_881, 1_648_877, 4_542),
             "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
             "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
@@ -180,6 +183,7 @@ DATASETS: dict[str, Named] = {
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
                 "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
             ),
+            (26_421_880, 29_515, 4_422_102, 5_148),
             "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
             "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
             "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
@@ -199,16 +203,19 @@ DATASETS: dict[str, Named] = {
                 "binarized_mnist_train.amat",
                 "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
                 (_TORONTO,),
+                78_400_000,
             ),
             File(
                 "binarized_mnist_valid.amat",
                 "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
                 (_TORONTO,),
+                15_680_000,
             ),
             File(
                 "binarized_mnist_test.amat",
                 "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
                 (_TORONTO,),
+                15_680_000,
             ),
         ),
     ),
@@ -225,11 +232,13 @@ DATASETS: dict[str, Named] = {
                 "images_background.zip",
                 "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
                 _OMNIGLOT,
+                9_464_212,
             ),
             File(
                 "images_evaluation.zip",
                 "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
                 _OMNIGLOT,
+                6_462_886,
             ),
         ),
         archive="omniglot28_boxresize_derived.npz",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..settings import setting
 from .base import Content, Split, encode_labels, stored
+from .formats import check_unpacked
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in lower case
 CHUNK = 20_000  # lines held as Python strings at a time
@@ -42,16 +45,27 @@ def read_parquet(path: Path, label: str | None) -> Content:
     except ImportError as error:
         raise ValueError(f"{path}: Parquet files need pyarrow: pip install 'vaekit[tables]'") from error
     try:
-        table = pyarrow.parquet.read_table(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            names = schema.names
+            _check_names(path, names, label)
+            # Before a row is read: a few bytes may stand for as many equal values as one likes.
+            kinds = {field.name: field.type for field in schema}
+            _refuse_text(path, [name for name in names if name != label and not _is_numeric(pyarrow, kinds[name])])
+            check_unpacked(path, 8 * rows * len(names))
+        # Labels as numbers of their names: one long name may be that of all rows.
+        table = pyarrow.parquet.read_table(path, read_dictionary=None if label is None else [label])
     except pyarrow.ArrowException as error:
         raise ValueError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    names = table.column_names
-    _check_names(path, names, label)
     if holes := [name for name in names if table.column(name).null_count]:
         raise ValueError(f"{path} has missing values in {_quoted(holes)}; fill them or drop those rows")
     arrays = {name: table.column(name).to_numpy() for name in names}
-    _refuse_text(path, [name for name in names if name != label and arrays[name].dtype.kind not in "buif"])
     return _content(path, arrays, label)
+
+
+def _is_numeric(pyarrow: Any, kind: Any) -> bool:
+    types = pyarrow.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 def _parse_csv(path: Path, file: Iterable[str], label: str | None) -> Content:
@@ -131,7 +145,7 @@ def _integers_if_all_are(labels: np.ndarray) -> np.ndarray:
 
 
 def _check_names(path: Path, names: Sequence[str], label: str | None) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise ValueError(f"{path} has more than one column of the name {_quoted(twice)}; rename them")
     if label is not None and label not in names:
         near = get_close_matches(label, names, n=1)

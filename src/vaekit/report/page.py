@@ -13,9 +13,9 @@ from typing import Any
 from torch import nn
 
 from ..datasets import Dataset
-from ..disk import refuse_links, write_atomic
+from ..disk import write_atomic
 from ..evaluation import ACTIVE, Evaluation
-from ..folders import subfolder, written
+from ..folders import check_places, subfolder
 from ..models import SemiSupervisedVAE
 from ..parts import Option, build, options
 from ..pictures import Picture, Subject
@@ -62,7 +62,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     >>> write_report(run).name
     'report.html'
     """
-    refuse_links(written(run.path))
+    check_places(run.path)
     dataset = run.dataset
     if evaluation is None:
         rows = len(dataset.splits[run.held_out])
