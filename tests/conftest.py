@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-from vaekit import priors
+from vaekit import compiling, priors
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
@@ -31,6 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mixtures are fitted by few runs: what hundreds of them find is for real data."""
+    """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time."""
+    monkeypatch.setattr(compiling, "SECONDS", 600)
     monkeypatch.setattr(priors, "SHORT_RUNS", 4)
     monkeypatch.setattr(priors, "LONG_RUNS", 2)

@@ -117,8 +117,8 @@ def _likelihood(spec: Spec, dataset: Dataset) -> str:
     others = [
         each for each, part in LIKELIHOODS.items() if each != name and domain.kind in getattr(part, "domains", ())
     ]
-    instead = f"; others that are: {', '.join(others)}" if others else ""
-    return f"likelihood: {name}, which is one of such data, {domain}{instead}"
+    instead = f" (as are {', '.join(others)})" if others else ""
+    return f"likelihood: {name}, a density of {domain}{instead}"
 
 
 class Bar:

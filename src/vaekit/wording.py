@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 LABELS = {
     "error": ("classification error", "{:.2%}", "the likeliest class is another"),
-    "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1: higher is better"),
-    "ari": ("clusters: adjusted Rand index", "{:.3f}", "with the labels, of 1: higher is better"),
+    "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1; higher is better"),
+    "ari": ("clusters: adjusted Rand index", "{:.3f}", "with the labels, of 1; higher is better"),
     "accuracy": ("clusters: best-match accuracy", "{:.2%}", "higher is better"),
 }
 """What the scores of labels are called, how they are written, and what they mean."""
@@ -29,12 +29,12 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     elbo = f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"
     nll = f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"
     rows = [
-        ("ELBO", elbo, "a lower bound of log p(x), reconstruction - KL: higher is better"),
-        ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z) on average over q(z given x)"),
-        ("KL", f"{scores.kl:.2f}", "what the codes say of the data"),
-        (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated from above: lower is better"),
-        ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions x log 2): lower is better"),
-        ("active units", f"{scores.active_units} of {scores.latent_size}", "dimensions of z whose mean varies with x"),
+        ("ELBO", elbo, "bound below log p(x); higher is better"),
+        ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z), averaged over q"),
+        ("KL", f"{scores.kl:.2f}", "of q(z given x) from p(z)"),
+        (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated; lower is better"),
+        ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
+        ("active units", f"{scores.active_units} of {scores.latent_size}", "dimensions of z that follow x"),
     ]
     known = [(*LABELS[name], value) for name, value in scores.labels.items() if name in LABELS]
     return rows + [(title, text.format(value), what) for title, text, what, value in known]
