@@ -605,3 +605,17 @@ def test_no_two_streams_of_a_run_are_the_same():
     seeds += [stream(seed, name, number) for seed in range(3) for name, number in names]
     assert len({*seeds, *range(3)}) == len(seeds) + 3
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("pixels", [5, 112, 1000])
+def test_bernoulli_of_half_sized_numbers_is_that_of_whole_ones(kind: torch.dtype, pixels: int) -> None:
+    with seeded(0):
+        logits, x = torch.randn(3, pixels).to(kind), (torch.rand(3, pixels) < 0.5).to(kind)
+    logits[0], x[0] = 0.0, 1.0  # 112 factors of 1/2
+    made = [logits.clone().requires_grad_(), logits.double().requires_grad_()]
+    got, want = (IndependentBernoulli(each).log_prob(x.to(each.dtype)) for each in made)
+    assert got.dtype == kind
+    assert torch.allclose(got.double(), want, rtol=torch.finfo(kind).eps)
+    gradients = [torch.autograd.grad(each.sum(), each_of)[0] for each, each_of in zip((got, want), made, strict=True)]
+    assert torch.allclose(gradients[0].double(), gradients[1], atol=2 * torch.finfo(kind).eps)

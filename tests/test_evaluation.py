@@ -20,13 +20,15 @@ from models_for_tests import (
 from scipy import stats
 from torch import Tensor
 
-from vaekit.datasets import Treatment
-from vaekit.datasets.tensors import TensorSplit
+from vaekit.datasets import Dataset, Split, Treatment
+from vaekit.datasets.tensors import TensorSplit, to_device
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate, mean_pass
+from vaekit.fitting import fit
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE
 from vaekit.networks import MLP
+from vaekit.parts import PARTS
 from vaekit.posteriors import DiagonalNormal
 from vaekit.priors import StandardNormal
 
@@ -240,3 +242,74 @@ def test_pass_at_the_mean_is_the_bound_without_the_spread():
     head.bias.data[2:] = -10.0
     narrow = evaluate(model, data, 400)
     assert mean_pass(model, data)["mean_elbo"] == pytest.approx(narrow.elbo, abs=0.01)
+
+
+UNIT = Domain("unit", scale=17.0)
+DEQUANTIZE = Treatment(dequantize=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "treatment", "message"),
+    [
+        (Domain("unit"), UNIT, None, "one of unit interval of shape (4,), but the data are numbers from 0 to 17"),
+        (UNIT, Domain("unit"), None, "one of numbers from 0 to 17 of shape (4,), but the data are unit interval"),
+        (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); give them a treatment"),
+        (UNIT, Domain("grey", levels=256), DEQUANTIZE, "but the data are numbers from 0 to 256"),
+        (UNIT, Domain("unit", location=(0.0,) * 4, scale=(17.0, 17.0, 17.0, 16.0)), None, "ends, for each column"),
+        (Domain("grey", levels=17), Domain("grey", levels=16), None, "but the data are grey levels 0..15"),
+        (Domain("positive"), Domain("real"), None, "but the data are real numbers"),
+        (Domain("count"), Domain("binary"), None, "but the data are binary"),
+    ],
+)
+def test_data_of_another_domain_are_refused_wherever_they_would_be_scored(model, data, treatment, message):
+    one = model_of(likelihood=fitting(model.kind), domain=model)
+    x = data_of(data, (6, 4)).numpy()
+    dataset = Dataset("other", data, {"train": Split(x), "test": Split(x)})
+    split = to_device(dataset, "test", treatment or Treatment())
+    for ask in (
+        lambda: evaluate(one, dataset, samples=2, treatment=treatment),
+        lambda: evaluate(one, split, samples=2),
+        lambda: fit(one, dataset, epochs=1, treatment=treatment),
+        lambda: fit(one, split, epochs=1),
+    ):
+        with refuses(message):
+            ask()
+
+
+def fitting(kind: str) -> str:
+    return next(name for name, part in PARTS.likelihoods.items() if kind in part.domains)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["real", "positive", "count"])
+def test_data_of_another_location_and_scale_are_scored_as_the_models_own(kind: str):
+    model = model_of(likelihood=fitting(kind), domain=Domain(kind, scale=2.0))  # type: ignore[arg-type]
+    x = data_of(model.domain, (6, 4)).numpy()
+    other = Dataset("other", Domain(kind, scale=5.0), {"train": Split(x), "test": Split(x)})  # type: ignore[arg-type]
+    assert evaluate(model, other, samples=3).nll == evaluate(model, x, samples=3).nll
+
+
+@pytest.mark.parametrize("kind", ["binary", "grey", "categorical", "count", "unit", "positive"])
+def test_values_outside_the_domain_are_refused_as_arrays_tensors_and_datasets(kind: str):
+    model = model_of(likelihood=fitting(kind))
+    model.domain.check(x := data_of(model.domain, (6, 4)).numpy())
+    x[3, 2] = -7.5
+    lied = Dataset("lied", model.domain, {"train": Split(x), "test": Split(x)})
+    for data in (x, torch.from_numpy(x), lied):
+        for ask in (lambda data=data: evaluate(model, data, samples=2), lambda data=data: fit(model, data, epochs=1)):
+            with refuses("1 values that are not"):
+                ask()
+    for ask in (model.encode, model.score, model.log_prob, model.reconstruct):
+        with refuses("1 values that are not"):
+            ask(x)
+
+
+def test_whole_numbers_are_no_data_of_a_model_of_dequantised_ones_but_take_its_treatment():
+    model = model_of(likelihood="continuous-bernoulli", domain=UNIT)
+    x = data_of(Domain("grey", levels=17), (6, 4)).numpy()
+    for ask in (lambda: evaluate(model, x, samples=2), lambda: model.log_prob(x), lambda: fit(model, x, epochs=1)):
+        with refuses("has whole numbers alone"):
+            ask()
+    assert evaluate(model, x, samples=2, treatment=DEQUANTIZE).is_likelihood
+    dataset = Dataset("grey", Domain("grey", levels=17), {"train": Split(x), "test": Split(x)})
+    scores = evaluate(model, dataset, samples=2, treatment=DEQUANTIZE)
+    assert scores.nll == evaluate(model, x, samples=2, treatment=DEQUANTIZE).nll

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from models_for_tests import refuses
 from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from safetensors import safe_open
@@ -825,3 +826,21 @@ def test_metrics_that_are_no_file_are_one_line(run: Run, tmp_path: Path) -> None
     (folder / "metrics.jsonl").mkdir()
     with pytest.raises(RunError, match=r"metrics\.jsonl is a folder, not a file"):
         history.read(folder)
+
+
+def test_a_run_of_an_older_version_with_a_normal_of_an_interval_loads_but_is_not_scored(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", "data.dequantize=true", "model.likelihood=continuous-bernoulli")
+    path = run.path / "spec.json"
+    values = json.loads(path.read_text().replace('"continuous-bernoulli"', '"normal-fixed"'))
+    values.pop("sha256")  # which older runs have not
+    path.write_text(json.dumps(values))
+    older = load_run(run.path)
+    assert equal(weights(older.model), weights(run.model))
+    assert older.encode("test")[0].shape == (300, 3)
+    assert older.sample(3, seed=0).shape == (3, 1, 8, 8)
+    x = older.data("test").batch(slice(0, 5))[0]
+    for ask in (lambda: older.evaluate("test", samples=2), lambda: older.model.log_prob(x)):
+        with refuses("FixedNormal is no density of numbers from 0 to 17"):
+            ask()
+    with refuses("likelihood 'normal-fixed' is a density of real data"):
+        train(out=run.path, resume=True, epochs=3)

@@ -11,6 +11,8 @@ from torch.distributions import Bernoulli, Independent
 FACTORS = 112
 """Factors of a product: seven of the widest vectors of a processor, and 1/2 to this power is no denormal number."""
 
+HALVES = {torch.float16, torch.bfloat16}
+
 
 class IndependentBernoulli(Independent):
     """Independent Bernoullis of logits l, the last `dimensions` of them one event; values in [0, 1], as l x -
@@ -40,13 +42,16 @@ class _BernoulliLogProb(torch.autograd.Function):
     """sum of l x - softplus(l) over the last dimension of l and x.
 
     softplus(l) = max(l, 0) - log sigmoid(abs(l)). These sigmoids are at least 1/2, so that the product of `FACTORS` of
-    them is a number in any float type, and a logarithm serves them all.
+    them is a normal number in float32 and float64, and a logarithm serves them all. Types of half the size, which have
+    neither such numbers nor the digits of a sum of so many, compute in float32.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(logits: Tensor, x: Tensor) -> Tensor:
+        if logits.dtype in HALVES:
+            return _BernoulliLogProb.forward(logits.float(), x.float()).to(logits.dtype)
         sigmoids = logits.abs().sigmoid_()
         whole = sigmoids.shape[-1] // FACTORS * FACTORS
         total: Tensor | float = 0.0

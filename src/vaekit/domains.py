@@ -116,9 +116,7 @@ class Domain:
         """
         if (self.kind, self.levels, self.relaxed) != (other.kind, other.levels, other.relaxed):
             return False
-        mine, theirs = (np.broadcast_arrays(each.location, each.scale) for each in (self, other))
-        shapes = {each.shape for each in (mine[0], theirs[0]) if each.ndim}
-        return self.kind != "unit" or (len(shapes) < 2 and np.allclose(mine, theirs, rtol=1e-6, atol=0))
+        return self.kind != "unit" or (_close(self.location, other.location) and _close(self.scale, other.scale))
 
     def check(self, x: Array, what: str = "data") -> None:
         """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first."""
@@ -152,6 +150,11 @@ class Domain:
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(float)
         low, high = np.asarray(self.location), np.asarray(self.location) + np.asarray(self.scale)
         return (x < low.astype(kind)) | (x > high.astype(kind))
+
+
+def _close(one: float | tuple[float, ...], other: float | tuple[float, ...]) -> bool:
+    fit = np.ndim(one) + np.ndim(other) < 2 or np.shape(one) == np.shape(other)
+    return fit and np.allclose(one, other, rtol=1e-6, atol=0)
 
 
 def _blocks(x: Array) -> Iterator[tuple[int, np.ndarray]]:
