@@ -95,8 +95,9 @@ def model_of(
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] = SMALL,
     parts: Parts = PARTS,
+    by: float = 0.3,
 ) -> VAE:
-    """A small model of named parts, built as a run builds it, its weights moved off any special values.
+    """A small model of named parts, built as a run builds it, its weights moved `by` so much off any special values.
 
     Of a posterior and a prior, one that is not named is the usual one that fits the other.
     """
@@ -121,7 +122,7 @@ def model_of(
     schema = Schema(event_shape=event_shape, domain=domain, condition=condition, **of_y)
     with float64():
         model = build_model(parse({"model": values}, parts).model, schema, seed, parts)
-    return moved(model, seed)
+    return moved(model, seed, by) if by else model
 
 
 def moved(model: VAE, seed: int = 0, by: float = 0.3) -> VAE:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models_for_tests import refuses
 from rounding_for_tests import close_in_ulps
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vaekit.distributions import seeded
 from vaekit.networks import (
@@ -60,6 +61,45 @@ def test_without_hidden_layers_an_mlp_is_linear_or_nothing():
     assert torch.equal(MLP((2, 2), hidden=())(x), x.flatten(1))
     linear = MLP((2, 2), (5,), hidden=())
     assert torch.allclose(linear(2 * x) - linear(x), linear(x) - linear(0 * x), atol=1e-6)
+
+
+@pytest.mark.parametrize("lead", [(), (4,)])
+def test_without_hidden_layers_features_are_x_beside_its_condition(lead: tuple[int, ...]):
+    x, y = torch.rand(3, 2, 2), torch.rand(*lead, 3, 5)
+    network = MLP((2, 2), condition=5, hidden=())
+    assert network.out_shape == (9,)
+    assert torch.equal(network(x, y), torch.cat([x.flatten(1).expand(*lead, 3, 4), y], -1))
+    with refuses("condition=5: it needs y"):
+        network(x)
+
+
+class Convolved(TorchDispatchMode):
+    """The type of each convolution's images and gradients, and how narrow the images are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[int, torch.dtype]] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "convolution" in str(function):
+            backward = "backward" in str(function)
+            images = args[1] if backward else args[0]
+            self.seen |= {(min(images.shape[-2:]), each.dtype) for each in args[: 2 + backward]}
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("image", [(2, 8, 8), (2, 9, 2), (2, 1, 1)])
+def test_convolutions_of_narrow_images_are_never_of_bfloat16(image: tuple[int, int, int]):
+    encoder = ConvEncoder(image, channels=(2, 3, 2, 3), dense=4)
+    decoder = ConvDecoder(encoder.out_shape, (2, *image), channels=(2, 3, 2, 3), dense=4)
+    with Convolved() as convolved:
+        with torch.autocast("cpu", torch.bfloat16):
+            made = decoder(encoder(torch.rand(3, *image)))
+        made.float().square().mean().backward()
+    assert {dtype for side, dtype in convolved.seen if side < 3} == {torch.float32}
+    if min(image) >= 3:
+        assert (8, torch.bfloat16) in convolved.seen
+    assert all(parameter.grad.dtype == torch.float32 for parameter in [*encoder.parameters(), *decoder.parameters()])
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

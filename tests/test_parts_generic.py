@@ -204,6 +204,19 @@ def test_saved_and_loaded_it_is_the_same(case: str, condition: int, tmp_path: Pa
 
 
 @CONDITIONS
+@pytest.mark.parametrize("case", [case for case in CASES if "my-" not in case])
+def test_without_memory_it_has_the_same_tensors(case: str, condition: int):
+    # Such a model is what weights of a run are compared with before memory is taken for them.
+    model, _, _ = made(case, condition)
+    with torch.device("meta"):
+        outline, _, _ = made(case, condition, by=0.0)
+    tensors, outlines = model_tensors(model), model_tensors(outline)
+    assert all(tensor.is_meta for tensor in outlines.values())
+    wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in outlines.items()} == wanted
+
+
+@CONDITIONS
 @pytest.mark.parametrize("case", CASES)
 def test_a_deep_copy_is_the_same_and_apart(case: str, condition: int):
     model, x, y = made(case, condition)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from vaekit.errors import RunError
 from vaekit.evaluation import Evaluation
 from vaekit.folders import CONTENTS, claim
 from vaekit.looking import Look
+from vaekit.networks import MLP
 from vaekit.objectives import ELBO
+from vaekit.parts import PARTS
 from vaekit.recipes import RECIPES
 from vaekit.report import write_report
 from vaekit.runs import Run, _class_of, fingerprint, load_run, train
@@ -337,15 +340,63 @@ def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: R
     assert train(None, tmp_path / "run", resume=True).spec == train("digits", tmp_path / "run", resume=True).spec
 
 
-def test_a_spec_of_absurd_sizes_is_found_out_before_memory_is_taken(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("parts", [("flow", "vamp"), ("diagonal-normal", "flow"), ("flow", "flow")])
+def test_flows_of_any_size_are_loaded(parts: tuple[str, str], size: int, tmp_path: Path) -> None:
+    latent = (f"model.latents.z.{what}={name}" for what, name in zip(("posterior", "prior"), parts, strict=True))
+    made = small_run(tmp_path / "run", f"model.latents.z.size={size}", *latent, "training.epochs=1")
+    assert equal(weights(load_run(made.path).model), weights(made.model))
+
+
+class Chance(MLP):
+    """An encoder of somebody else's that is never of the same size again."""
+
+    sizes = count(5)
+
+    def __init__(self, in_shape: tuple[int, ...], wide: bool = True) -> None:
+        super().__init__(in_shape, hidden=(next(self.sizes),))
+
+
+class Lookup(MLP):
+    """One that reads its tensors back when it is made, which only tensors with memory allow."""
+
+    def __init__(self, in_shape: tuple[int, ...]) -> None:
+        super().__init__(in_shape, hidden=(5,))
+        self.mean = float(self.layers[0].weight.detach().mean())
+
+
+def test_what_could_not_be_loaded_is_not_trained(tmp_path: Path) -> None:
+    parts = PARTS.extended(encoders={"chance": Chance, "lookup": Lookup})
+    with pytest.raises(
+        ValueError, match=r"the weights have 'encoder.layers.0.weight' of shape \(5, 64\), the model of"
+    ):
+        small_run(tmp_path / "run", "model.encoder={name='chance'}", parts=parts)
+    assert not (tmp_path / "run").exists()
+    made = small_run(tmp_path / "run", "model.encoder={name='lookup'}", parts=parts)
+    assert equal(weights(load_run(made.path, parts=parts).model), weights(made.model))
+
+
+ABSURD: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "encoder": (("encoder",), {"name": "mlp", "hidden": [60_000] * 4}),  # 40 GB
+    "priors": (("latents", "z", "prior"), {"name": "flow", "hidden": [60_000] * 3}),
+    "posteriors": (("latents", "z", "posterior"), {"name": "flow", "hidden": [60_000] * 3}),
+}
+
+
+@pytest.mark.parametrize("where", ABSURD)
+def test_a_spec_of_absurd_sizes_is_found_out_before_memory_is_taken(where: str, run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     path = tmp_path / "run" / "spec.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     del values["sha256"]
-    values["spec"]["model"]["encoder"]["hidden"] = [60_000] * 4  # 40 GB
+    keys, part = ABSURD[where]
+    place = values["spec"]["model"]
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = part
     path.write_text(json.dumps(values), encoding="utf-8")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(RunError, match=r"weights.safetensors (have|lack) 'encoder"):
+    with pytest.raises(RunError, match=rf"weights.safetensors (have|lack) '{where}"):
         load_run(tmp_path / "run")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000  # KiB on Linux, bytes on macOS
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from models_for_tests import CLUSTERING
 from runs_for_tests import Pieces, equal, metrics, pieces, small_run, spied, untimed, weights
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Laplace
 
 from vaekit import history
 from vaekit.checkpoint import load_tensors
@@ -363,6 +364,29 @@ def test_a_learning_rate_that_is_far_too_large_is_named_and_leaves_finite_states
         small_run(tmp_path / "run", "training.learning_rate=1e38", "training.optimizer=sgd")
     for path in (tmp_path / "run").rglob("*.safetensors"):
         assert all(tensor.isfinite().all() for tensor in load_tensors(path).values()), path
+
+
+class Checked(nn.Module):
+    """A prior of somebody else's, whose distribution refuses what is no number."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(latent))
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        return Independent(Laplace(self.loc, torch.ones_like(self.loc)), 1)
+
+
+@pytest.mark.parametrize("prior", ["flow", "checked"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_model_that_runs_away_is_told_so_whatever_its_distributions_check(prior: str, size: int, tmp_path: Path):
+    sets = [f"model.latents.z.size={size}", f"model.latents.z.prior={prior}", "training.optimizer=sgd"]
+    with pytest.raises(NonFiniteError, match=r"epoch \d, step \d+: .*lower the learning rate") as caught:
+        small_run(
+            tmp_path / "run", *sets, "training.learning_rate=1e30", parts=PARTS.extended(priors={"checked": Checked})
+        )
+    assert "\n" not in str(caught.value)
+    assert Distribution._validate_args
 
 
 def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,15 @@ import torch
 from models_for_tests import data_of, float64, linear_gaussian, model_of, one_hot, refuses, standard_errors_apart
 from rounding_for_tests import close_in_ulps
 from scipy import stats
+from torch import nn
 
 from vaekit.distributions import seeded
 from vaekit.domains import Domain
-from vaekit.models import VAE
+from vaekit.likelihoods import Bernoulli
+from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
+from vaekit.networks import MLP
+from vaekit.posteriors import DiagonalNormal, flow
+from vaekit.priors import Mixture, StandardNormal
 
 
 @pytest.fixture(autouse=True)
@@ -193,6 +199,83 @@ def test_latents_need_names_that_they_share(names: tuple[str, str]):
     posteriors, priors = {names[0]: made.posteriors["z"]}, {names[1]: made.priors["z"]}
     with refuses("latent"):
         VAE(made.encoder, posteriors, priors, made.decoder, made.likelihood)
+
+
+def parts_of(condition: int = 0, **others: nn.Module) -> VAE:
+    """A VAE of four numbers, two latent ones and three features, with other parts than those."""
+    parts: dict[str, Any] = {
+        "encoder": MLP((4,), (3,), condition, hidden=()),
+        "posterior": DiagonalNormal(3, 2),
+        "prior": StandardNormal(2),
+        "decoder": MLP((2,), (1, 4), condition, hidden=()),
+        "likelihood": Bernoulli((4,), Domain("binary")),
+    } | others
+    latents = {"posteriors": {"z": parts.pop("posterior")}, "priors": {"z": parts.pop("prior")}}
+    return VAE(**parts, **latents, condition=condition)
+
+
+MISFITS = {
+    "latent 'z': its posterior is of 2 dimensions, but its prior of 3": lambda: parts_of(prior=StandardNormal(3)),
+    "latent 'z': its posterior is of 5 dimensions, but its prior of 2": lambda: parts_of(
+        posterior=DiagonalNormal(3, 5)
+    ),
+    "its posterior is of 1 dimensions": lambda: parts_of(posterior=flow(3, 1, 1, (4,))),
+    "the posterior of 'z' does not take what it is given, of shape (3,), its first layer 7": lambda: parts_of(
+        posterior=DiagonalNormal(7, 2)
+    ),
+    "the encoder was built for inputs of shape (5,), but is given (4,)": lambda: parts_of(encoder=MLP((5,))),
+    "the encoder does not take what it is given, of shape (4,), its first layer 9": lambda: parts_of(
+        encoder=nn.Linear(9, 3)
+    ),
+    "the encoder was built for condition 2, but is given 3": lambda: parts_of(3, encoder=MLP((4,), (3,), 2)),
+    "the decoder was built for condition 2, but is given 0": lambda: parts_of(decoder=MLP((2,), (1, 4), 2)),
+    "the decoder was built for inputs of shape (5,), but is given (2,)": lambda: parts_of(decoder=MLP((5,), (1, 4))),
+    "the decoder gives (1, 3), but the likelihood wants (1, 4)": lambda: parts_of(decoder=MLP((2,), (1, 3))),
+    "the prior of 'z' does not take what it is given, of shape (3,)": lambda: parts_of(3, prior=Mixture(2, 5)),
+    "the classifier gives 3 logits, but the model has 4 classes": lambda: labelled(classifier=MLP((4,), (3,))),
+    "the encoder was built for condition 4, but is given 5": lambda: labelled(a=1),
+    "the auxiliary latent: its posterior is of 1 dimensions, but its prior of 2": lambda: labelled(a=1, other=2),
+}
+
+
+def labelled(classifier: nn.Module | None = None, a: int = 0, other: int = 0) -> SemiSupervisedVAE:
+    """A model of four numbers of four classes, with an auxiliary latent of `a` numbers, `other` in its prior."""
+    base = parts_of(4)
+    auxiliary = None
+    if a:
+        above = MLP((4,), (3,), 6, hidden=())
+        auxiliary = Auxiliary(MLP((4,), (3,)), DiagonalNormal(3, a), above, DiagonalNormal(3, other or a))
+    parts = (base.encoder, base.posteriors, base.priors, base.decoder, base.likelihood)
+    return SemiSupervisedVAE(*parts, 4, classifier or MLP((4,), (4,), a), auxiliary)
+
+
+@pytest.mark.parametrize("message", MISFITS)
+def test_parts_that_do_not_fit_are_found_when_the_model_is_made(message: str):
+    with refuses(message):
+        MISFITS[message]()
+
+
+def test_parts_that_fit_are_made_without_a_draw_or_a_change():
+    torch.manual_seed(0)
+    before, mode = torch.get_rng_state(), nn.BatchNorm1d(3)
+    model = parts_of(encoder=nn.Sequential(MLP((4,), (3,), hidden=()), mode))
+    assert mode.training
+    assert mode.num_batches_tracked == 0
+    assert model.sizes == {"z": 2}
+    torch.manual_seed(0)
+    MLP((4,), (3,), hidden=())
+    parts_of()  # draws its own weights, and nothing else
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    for made in (
+        MLP((4,), (3,), hidden=()),
+        MLP((4,), (3,), hidden=()),
+        DiagonalNormal(3, 2),
+        MLP((2,), (1, 4), hidden=()),
+    ):
+        assert made
+    assert torch.equal(torch.get_rng_state(), after)
+    assert not torch.equal(before, after)
 
 
 @pytest.mark.parametrize("case", [{}, {"condition": 2, "prior": "vamp"}])

@@ -48,7 +48,7 @@ def capture(function: Callable[..., Any], inputs: Sequence[Tensor], objects: Seq
             raise NotCapturableError("it has forward hooks")
     before = _elsewhere(), python_state(objects)
     try:
-        with seeded(0), _unvalidated():
+        with seeded(0), unvalidated():
             recorded = make_fx(function)(*inputs)
     except NotCapturableError:
         raise
@@ -189,7 +189,7 @@ def _elsewhere() -> object:
 
 
 @contextmanager
-def _unvalidated() -> Iterator[None]:
+def unvalidated() -> Iterator[None]:
     """Inside, distributions made by others don't read their arguments back to check them."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)

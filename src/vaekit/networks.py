@@ -9,6 +9,7 @@ with `condition=C`, to (…, *out_shape), for any number of leading dimensions (
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -135,13 +136,41 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         flat = x.flatten(x.dim() - len(self.in_shape))
-        if not self.condition:
-            return self.layers(flat).unflatten(-1, self.out_shape)
+        if not self.condition or not self.layers:
+            return self.layers(join(flat, y, self.condition)).unflatten(-1, self.out_shape)
         # The first layer of (x, y) in two: where y has more leading dimensions, x is not multiplied for each of them.
         weight, bias = self.layers[0].weight, self.layers[0].bias
         of_x, of_y = weight.split([flat.shape[-1], self.condition], -1)  # type: ignore[operator]
         hidden = linear(flat, of_x, bias) + linear(_required(y, self.condition).to(flat.dtype), of_y)  # type: ignore[arg-type]
         return self.layers[1:](hidden).unflatten(-1, self.out_shape)
+
+
+def _in_full_if_narrow(convolve: Callable[[Tensor], Tensor], weight: Tensor, images: Tensor) -> Tensor:
+    """`convolve` of images (…, H, W), in the type of its weight where they are narrower than the kernel.
+
+    On processors with products in bfloat16 torch 2.13 makes the gradient of such a layer's weight from memory that was
+    never written. They are the smallest of layers: nothing is lost.
+    """
+    kind = images.device.type
+    narrow = any(map(operator.lt, images.shape[-2:], weight.shape[-2:]))
+    if not narrow or kind == "meta" or not torch.is_autocast_enabled(kind):
+        return convolve(images)
+    with torch.autocast(kind, enabled=False):
+        return convolve(images.to(weight.dtype))
+
+
+class Conv(nn.Conv2d):
+    """As torch's, but in full precision where images are narrower than the kernel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return _in_full_if_narrow(super().forward, self.weight, images)
+
+
+class TransposedConv(nn.ConvTranspose2d):
+    """As torch's, but in full precision where images are narrower than the kernel."""
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        return _in_full_if_narrow(super().forward, self.weight, images)
 
 
 class ConvEncoder(nn.Module):
@@ -167,7 +196,7 @@ class ConvEncoder(nn.Module):
         sizes = [in_shape[0] + condition, *channels]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
+            layers += [Conv(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
         height, width = _halvings(in_shape[1:], len(channels))[-1]
         layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, dense), activation_named(activation)]
         if out_shape is not None:
@@ -220,7 +249,7 @@ class ConvDecoder(nn.Module):
             (small, target) = (sizes[-1 - i], sizes[-2 - i])
             # A stride of 2 maps n to 2n - 1; output padding makes up the one missing row or column of an even size.
             extra = (target[0] - (2 * small[0] - 1), target[1] - (2 * small[1] - 1))
-            layers.append(nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=extra))
+            layers.append(TransposedConv(fan_in, fan_out, 3, stride=2, padding=1, output_padding=extra))
             if i < len(channels) - 1:
                 layers.append(activation_named(activation))
         self.layers = nn.Sequential(*layers)

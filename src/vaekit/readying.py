@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .checkpoint import State
+from .checkpoint import Kind, State, model_tensors
 from .datasets import Dataset
 from .datasets.tensors import TensorSplit, partly_labelled, to_device
 from .devices import resolve_device
 from .models import VAE, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import Parts
+from .restoring import check_outline, rebuilt
 from .settings import unset
-from .spec import Schema, Spec, TrainingSpec, build_model, build_objective, with_likelihood
+from .spec import (
+    Schema,
+    Spec,
+    TrainingSpec,
+    build_model,
+    build_objective,
+    from_json,
+    to_json,
+    with_likelihood,
+)
 from .training import BATCH_SIZE, optimize
 
 
@@ -61,6 +71,7 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     """All that a training of `spec` takes; `ValueError` where its parts or its labels do not fit together."""
     device = resolve_device(spec.training.device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
+    _check_loads(model, spec, schema, parts)
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
     train_data = to_device(dataset, "train", spec.data.treatment, device)
     labelled = to_device(dataset, split, spec.data.treatment, device) if split in dataset.splits else None
@@ -83,3 +94,16 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
         if classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
     return Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
+
+
+def _check_loads(model: VAE, spec: Spec, schema: Schema, parts: Parts) -> None:
+    """`ValueError` unless what will be saved of `model` can be loaded: its spec once it is read again, and its weights
+    in the model that is made of that.
+    """
+    text = to_json(spec, schema)
+    read = from_json(text, parts)
+    if to_json(*read) != text:
+        raise ValueError("the spec is another once it is saved and read; give its options as numbers, texts and lists")
+    kinds = {name: Kind.of(tensor) for name, tensor in model_tensors(model).items()}
+    if not check_outline(*read, kinds, "the weights", parts):
+        rebuilt(*read, kinds, "the weights", "the spec", parts)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from .checkpoint import Kind, check_finite, check_kinds, load_tensors, metadata, set_model_tensors, tensor_kinds
 from .errors import RunError, shown
 from .models import VAE
-from .parts import Parts
+from .parts import PARTS, Parts
 from .spec import Schema, Spec, build_model
 
 ROOM = 2**24
@@ -33,21 +33,7 @@ def restored(folder: Path, spec: Spec, schema: Schema, weights: Path, prefix: st
     """
     if not prefix and metadata(weights).keys() & {"epoch", "state"}:
         raise RunError(f"{weights} holds a state of the training, not what came of it; restore it")
-    kinds = tensor_kinds(weights, prefix)
-    # First without memory. Some parts, as flows, look at numbers when they are made, and can't be built so.
-    with _within(kinds, weights, numbers=False), torch.device("meta"):
-        try:
-            without: VAE | None = build_model(spec.model, schema, parts=parts, older=True)
-        except (ArithmeticError, RuntimeError, TypeError):
-            without = None
-    if without is not None:
-        check_kinds(without, kinds, weights)
-    with _within(kinds, weights, numbers=without is None):
-        try:
-            model = build_model(spec.model, schema, spec.training.seed, parts, older=True)
-        except (ArithmeticError, MemoryError, RecursionError, RuntimeError, TypeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RunError(f"{folder / 'spec.json'} says what can't be built: {shown(reason)}") from error
+    model = rebuilt(spec, schema, tensor_kinds(weights, prefix), weights, folder / "spec.json", parts)
     try:
         tensors = load_tensors(weights, prefix)
     except RunError as error:
@@ -57,8 +43,39 @@ def restored(folder: Path, spec: Spec, schema: Schema, weights: Path, prefix: st
     return model
 
 
+def rebuilt(
+    spec: Spec, schema: Schema, kinds: Mapping[str, Kind], weights: object, saved: object, parts: Parts = PARTS
+) -> VAE:
+    """The model of a spec that is `saved`, made for the tensors of `kinds`, which `weights` have; `RunError`, one line,
+    where they do not fit it, before a spec of absurd sizes has taken memory.
+    """
+    outlined = check_outline(spec, schema, kinds, weights, parts)
+    with _within(kinds, weights, numbers=not outlined):
+        try:
+            model = build_model(spec.model, schema, spec.training.seed, parts, older=True)
+        except (ArithmeticError, MemoryError, RecursionError, RuntimeError, TypeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise RunError(f"{saved} says what can't be built: {shown(reason)}") from error
+    check_kinds(model, kinds, weights)
+    return model
+
+
+def check_outline(spec: Spec, schema: Schema, kinds: Mapping[str, Kind], weights: object, parts: Parts = PARTS) -> bool:
+    """`RunError` where the model of a spec, made without memory, has other tensors than `kinds`, which `weights` have.
+
+    False where it can't be made so: some parts of others look at numbers when they are made.
+    """
+    with _within(kinds, weights, numbers=False), torch.device("meta"):
+        try:
+            model = build_model(spec.model, schema, parts=parts, older=True)
+        except (ArithmeticError, RuntimeError, TypeError):
+            return False
+    check_kinds(model, kinds, weights)
+    return True
+
+
 @contextmanager
-def _within(kinds: Mapping[str, Kind], source: Path, numbers: bool) -> Iterator[None]:
+def _within(kinds: Mapping[str, Kind], source: object, numbers: bool) -> Iterator[None]:
     """Inside, `RunError` where a model gets many more tensors than `kinds`, or if `numbers`, numbers than these."""
     total = sum(math.prod(kind.shape) for kind in kinds.values())
     made, held = 0, 0
@@ -85,7 +102,7 @@ def _within(kinds: Mapping[str, Kind], source: Path, numbers: bool) -> Iterator[
 class _Bounded(TorchDispatchMode):
     """Inside, no operation gives more than `most` numbers: found out on tensors without memory before it is done."""
 
-    def __init__(self, most: int, source: Path) -> None:
+    def __init__(self, most: int, source: object) -> None:
         super().__init__()
         self.most, self.source = most, source
 

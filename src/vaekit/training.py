@@ -17,6 +17,7 @@ from torch import nn
 from torch.backends import cudnn
 
 from . import looking
+from .capture import unvalidated
 from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
 from .devices import say_if_threads_wait_busily, threads, worthwhile_threads
@@ -163,7 +164,9 @@ def optimize(
     with _computing(models, options.precision):
         while state.epoch < options.epochs and not stale():
             started, polled = time.perf_counter(), time.perf_counter()
-            with threads(number), cudnn.flags(deterministic=True), seeded(stream(options.seed, state.epoch)):
+            # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
+            streams = seeded(stream(options.seed, state.epoch))
+            with threads(number), cudnn.flags(deterministic=True), streams, unvalidated():
                 _fit_priors(models, train, state.epoch, options.epochs, options.seed)
                 meter = Meter(device)
                 take.refresh()

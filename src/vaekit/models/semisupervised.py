@@ -13,6 +13,7 @@ from ..distributions import Point, RelaxedOneHot, mean, seeded
 from ..networks import evaluating
 from ..scoring import MEMORY
 from ..trace import JoinedTrace, Latent, Trace
+from .fit import check_labelled_parts
 from .vae import VAE, beside
 
 LABEL, AUXILIARY = "y", "a"
@@ -68,6 +69,7 @@ class SemiSupervisedVAE(VAE):
         super().__init__(encoder, posteriors, priors, decoder, likelihood, classes)
         self.classifier, self.auxiliary = classifier, auxiliary
         self.register_buffer("label_logits", torch.zeros(classes, dtype=self.scale.dtype), persistent=False)
+        check_labelled_parts(self)
 
     def trace(  # type: ignore[override]
         self, x: Tensor, y: Tensor | None = None, samples: int = 1, sum_classes: bool = True

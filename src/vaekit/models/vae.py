@@ -18,6 +18,7 @@ from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
 from ..scoring import MEMORY, Scorer, Scores
 from ..trace import Latent, Trace, cluster_probabilities
+from .fit import check_parts, prior_sizes
 
 ROWS = 1000
 """Data drawn at a time."""
@@ -102,11 +103,11 @@ class VAE(nn.Module):
         self.scaled_condition = condition_location is not None or condition_scale is not None
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
-        with torch.no_grad(), evaluating(self):
-            any_y = torch.zeros(1, condition) if condition else None
-            self.sizes: dict[str, int] = {name: prior(any_y).event_shape[-1] for name, prior in self.priors.items()}
-        for name in self.sizes:
+        self.sizes = prior_sizes(self)
+        for name in self.priors:
             _check_pair(name, self.posteriors[name], self.priors[name])
+        if type(self).__init__ is VAE.__init__:  # others have more parts, without which these need not work yet
+            check_parts(self)
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 
