@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from vaekit import scoring
 from vaekit.capture import capture, once_and_again
 from vaekit.distributions import DRAWS, seeded
 from vaekit.models import VAE
-from vaekit.scoring import Scores, joined, plan
+from vaekit.scoring import Scorer, Scores, plan
 from vaekit.trace import Trace
 
 
@@ -36,18 +37,21 @@ def test_no_samples_are_refused(samples: int):
         scored(lambda draws: pytest.fail("nothing is to be drawn"), samples, 4)
 
 
-def test_joined_scores_are_those_of_all():
-    model = model_of(latents={"a": 1, "b": 2})
+def test_scores_of_rows_some_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch):
+    model = model_of(latents={"a": 1, "b": 2}).eval()
     x = data_of(model.likelihood.domain, (5, 4))
-    parts = []
-    for rows in x.split(2):
-        with seeded(0):
-            parts.append(scored(lambda draws, rows=rows: model.trace(rows, samples=draws), 3, 3))
-    whole = joined(parts)
-    assert torch.equal(whole.elbo, torch.cat([part.elbo for part in parts]))
-    assert torch.equal(whole.kl, torch.cat([part.kl for part in parts]))
-    assert torch.equal(whole.log_prob, torch.cat([part.log_prob for part in parts]))
-    assert torch.equal(whole.log_prob_variance, torch.cat([part.log_prob_variance for part in parts]))
+    monkeypatch.setattr(scoring, "plan", lambda *given: (1, 3))
+    scorer = Scorer(model.trace, model, 3)
+    with seeded(0):
+        parts = [scorer(row, None) for row in x.split(1)]
+    with seeded(0):
+        whole = scorer(x, None)
+    for field in fields(whole):
+        found = [getattr(each, field.name) for each in (whole, *parts)]
+        if field.name == "kl_terms":
+            found = [torch.cat(list(terms.values()), -1) for terms in found]
+        assert len(found[0]) == 5
+        assert torch.equal(found[0], torch.cat(found[1:])) or found[0].isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ def both(model: VAE, monkeypatch: pytest.MonkeyPatch, n: int = 7, memory: int = 
 
 
 def assert_alike(one: Scores, other: Scores, tolerance: float = 1e-10) -> None:
-    for name in ("reconstruction", "log_prob", "log_prob_variance", "latent_mean", "elbo", "kl"):
+    for name in ("reconstruction", "log_prob", "log_prob_variance", "effective_samples", "latent_mean", "elbo", "kl"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance)
     assert list(one.kl_terms) == list(other.kl_terms)
 

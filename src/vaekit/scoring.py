@@ -7,6 +7,7 @@ that does not grow with either: see benchmarks/report.md.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .capture import NotCapturableError, capture, check_replay, once_and_again
 from .compiling import CompilerError
 from .devices import keep_freed_memory
 from .distributions import DRAWS
+from .importance import kept_size, log_mean_variance, pareto_shape
 from .trace import Trace
 
 MEMORY = 48 * 2**20
@@ -47,8 +49,11 @@ class Scores:
     log_prob: Tensor
     """log of the mean of K weights: in expectation a lower bound of log p(x), tight as K grows (Burda et al. 2016)."""
     log_prob_variance: Tensor
-    """Monte Carlo variance of `log_prob` by the delta method, var(w) / (K mean(w)²); NaN for K = 1."""
-
+    """Monte Carlo variance of `log_prob` by the jackknife (see `importance`); NaN for K = 1."""
+    effective_samples: Tensor
+    """1 / sum of the squares of the weights divided by their sum: from 1, where one is all that counts, to K."""
+    pareto_k: Tensor
+    """The shape of the weights' tail (see `importance`): above 0.7 neither `log_prob` nor its variance is reliable."""
     latent_mean: Tensor
     """The means of the posteriors, (B, D)."""
 
@@ -76,6 +81,8 @@ class Sums:
     """w / exp(peak), (B,)."""
     square: Tensor
     """(w / exp(peak))², (B,)."""
+    largest: Tensor
+    """The largest log w of all, not an average, (M, B) from the largest on; all of them where there are few."""
     log_px: Tensor
     """log p(x given z), (B,)."""
     kl_terms: dict[str, Tensor]
@@ -85,18 +92,27 @@ class Sums:
 
     def tensors(self) -> list[Tensor]:
         """All of them."""
-        return [self.peak, self.weight, self.square, self.log_px, *self.kl_terms.values(), *self.mean.values()]
+        return [
+            self.peak,
+            self.weight,
+            self.square,
+            self.largest,
+            self.log_px,
+            *self.kl_terms.values(),
+            *self.mean.values(),
+        ]
 
     def of_names(self, tensors: Sequence[Tensor]) -> Sums:
         """Others, given as `tensors` gives them, of the same names."""
-        peak, weight, square, log_px, *others = tensors
+        peak, weight, square, largest, log_px, *others = tensors
         kl_terms = dict(zip(self.kl_terms, others[: len(self.kl_terms)], strict=True))
         mean = dict(zip(self.mean, others[len(self.kl_terms) :], strict=True))
-        return Sums(peak, weight, square, log_px, kl_terms, mean)
+        return Sums(peak, weight, square, largest, log_px, kl_terms, mean)
 
 
-def sums(trace: Trace, constants: bool = True) -> Sums:
-    """The sums of a trace's draws; without `constants`, only what is not the same for all of them.
+def sums(trace: Trace, constants: bool = True, kept: int | None = None) -> Sums:
+    """The sums of a trace's draws, and the `kept` largest weights, or all; without `constants`, only what is not the
+    same for all draws.
 
     Where all that is discrete is summed out, one sample stands for all draws: hence averages.
     """
@@ -111,10 +127,16 @@ def sums(trace: Trace, constants: bool = True) -> Sums:
         peak,
         scaled.mean(0),
         scaled.square().mean(0),
+        _largest(weights, kept),
         trace.log_px.to(kind).mean(0),
         {name: terms.mean(0) if terms.dim() == 3 else terms for name, terms in kl_terms.items()},
         {latent.name: latent.mean.to(kind) for latent in trace.latents if constants or latent.per_draw},
     )
+
+
+def _largest(weights: Tensor, kept: int | None) -> Tensor:
+    """The `kept` largest of weights (S, B) in each column, or all, from the largest on."""
+    return weights.topk(min(kept or len(weights), len(weights)), 0).values
 
 
 def chunks(samples: int, chunk: int) -> list[int]:
@@ -129,29 +151,42 @@ def score(parts: Iterable[tuple[int, Sums]]) -> Scores:
 
     Weights are relative to the largest so far, so that none overflows; the value does not depend on the parts.
     """
-    waiting: list[tuple[int, Sums]] = []
-    for part in parts:
-        waiting.append(part)
-        if len(waiting) == MERGED:
-            waiting = [_merged(waiting)]
-    samples, total = _merged(waiting)
-    ratio = total.square / total.weight.square()  # at least 1
+    return scores_of(*_merged_in_turn(parts, None))
+
+
+def scores_of(samples: int, total: Sums) -> Scores:
+    """The scores that the sums of K = `samples` draws give."""
+    log_sum = total.peak + total.weight.log() + math.log(samples)
+    squares = total.square / total.weight.square() / samples  # of the weights divided by their sum
     return Scores(
         reconstruction=total.log_px,
         kl_terms=total.kl_terms,
         log_prob=total.peak + total.weight.log(),
-        log_prob_variance=(ratio - 1).clamp(min=0) / (samples - 1),
+        log_prob_variance=log_mean_variance(total.largest, log_sum, squares, samples),
+        effective_samples=1 / squares,
+        pareto_k=pareto_shape(total.largest, samples),
         latent_mean=torch.cat(list(total.mean.values()), -1),
     )
 
 
-def _merged(parts: Sequence[tuple[int, Sums]]) -> tuple[int, Sums]:
-    """All of their draws, and the sums of them."""
+def _merged_in_turn(parts: Iterable[tuple[int, Sums]], kept: int | None) -> tuple[int, Sums]:
+    """Those of all draws, few of them at a time."""
+    waiting: list[tuple[int, Sums]] = []
+    for part in parts:
+        waiting.append(part)
+        if len(waiting) == MERGED:
+            waiting = [_merged(waiting, kept)]
+    return _merged(waiting, kept)
+
+
+def _merged(parts: Sequence[tuple[int, Sums]], kept: int | None) -> tuple[int, Sums]:
+    """All of their draws, and the sums of them with the `kept` largest weights, or all."""
     if len(parts) == 1:
         return parts[0]
     draws, each = [many for many, _ in parts], [part for _, part in parts]
+    samples = sum(draws)
     peaks = torch.stack([part.peak for part in each])
-    share = (torch.tensor(draws, dtype=peaks.dtype) / sum(draws)).to(peaks.device)
+    share = (torch.tensor(draws, dtype=peaks.dtype) / samples).to(peaks.device)
     peak = peaks.amax(0)
     own = (peaks - peak).exp()
 
@@ -162,14 +197,21 @@ def _merged(parts: Sequence[tuple[int, Sums]]) -> tuple[int, Sums]:
         """Of what the last has; what it leaves out is the same in all."""
         return found[0] | {name: average([one[name] for one in found]) for name in found[-1]}
 
-    return sum(draws), Sums(
+    return samples, Sums(
         peak,
         average([part.weight for part in each], own),
         average([part.square for part in each], own.square()),
+        _largest(torch.cat([part.largest for part in each]), kept),
         average([part.log_px for part in each]),
         averages([part.kl_terms for part in each]),
         averages([part.mean for part in each]),
     )
+
+
+def _of_all_data(parts: Sequence[Sums]) -> Sums:
+    """The sums of several batches as those of one."""
+    tensors = zip(*(part.tensors() for part in parts), strict=True)
+    return parts[0].of_names([torch.cat(each, -1 if i < 5 else 0) for i, each in enumerate(tensors)])
 
 
 class Scorer:
@@ -185,6 +227,7 @@ class Scorer:
         self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, rows: int = 0
     ) -> None:
         self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
+        self.kept = kept_size(samples)
         self.looped_after = LOOPED_CHUNKS
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
@@ -199,15 +242,17 @@ class Scorer:
         draws = chunks(self.samples, chunk)
         if self.rows // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS:
             self.looped_after = PYTHON_CHUNKS
-        return joined(
-            [score((many, self._summed(block, many, not i)) for i, many in enumerate(draws)) for block in blocks]
-        )
+        found = [
+            _merged_in_turn(((many, self._summed(block, many, not i)) for i, many in enumerate(draws)), self.kept)
+            for block in blocks
+        ]
+        return scores_of(self.samples, _of_all_data([total for _, total in found]))
 
     def _summed(self, given: Sequence[Tensor], draws: int, constants: bool) -> Sums:
         """The sums of a chunk of the data `given`, x and perhaps y."""
 
         def made(*given: Tensor) -> Sums:
-            return sums(self.trace(given[0], given[1] if len(given) > 1 else None, draws), constants)
+            return sums(self.trace(given[0], given[1] if len(given) > 1 else None, draws), constants, self.kept)
 
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
@@ -294,14 +339,3 @@ def plan(
     left = memory - (one - row - draw)
     rows = min(n, max(1, left // max(1, row + max(min(samples, ENCODES), DRAWS) * draw)))
     return rows, max(1, (left // rows - row) // draw) if draw else samples
-
-
-def joined(scores: Sequence[Scores]) -> Scores:
-    """Scores of several batches as those of one."""
-    return Scores(
-        reconstruction=torch.cat([each.reconstruction for each in scores]),
-        kl_terms={name: torch.cat([each.kl_terms[name] for each in scores]) for name in scores[0].kl_terms},
-        log_prob=torch.cat([each.log_prob for each in scores]),
-        log_prob_variance=torch.cat([each.log_prob_variance for each in scores]),
-        latent_mean=torch.cat([each.latent_mean for each in scores]),
-    )
