@@ -260,7 +260,7 @@ def labelled(model: VAE, given: Given, x: Tensor, samples: int, closed: bool = T
     code = torch.cat([z, classes.expand(*z.shape[:-1], -1)], -1)
     latents = (
         Latent("z", z, q, p if closed else Hidden(p), log_class),
-        Latent("c", classes[None], q_c, model.priors["c"](), log_class),
+        Latent("c", classes[None], q_c, model.priors["c"](), log_class, enumerated=True),
     )
     return Trace(x, model.likelihood(model.decoder(code)), latents)
 

@@ -18,10 +18,12 @@ from models_for_tests import (
     refuses,
 )
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
 
 from vaekit.datasets import Dataset, Split, Treatment
 from vaekit.datasets.tensors import TensorSplit, to_device
+from vaekit.distributions import independent
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate, mean_pass
 from vaekit.fitting import fit
@@ -68,6 +70,35 @@ def test_at_the_true_posterior_every_number_is_known():
     assert got.elbo == pytest.approx(got.reconstruction - got.kl, rel=1e-12)
     assert got.elbo == pytest.approx(-got.nll, abs=5 * got.elbo_stderr)
     assert got.active_units == 2
+    assert (got.effective_samples, got.untrusted, got.caution) == (pytest.approx(30), 0, "")
+    assert got.pareto_k == -math.inf
+
+
+class Always(nn.Module):
+    """A posterior of a fraction of another's spread."""
+
+    def __init__(self, posterior: nn.Module, spread: float) -> None:
+        super().__init__()
+        self.posterior, self.spread = posterior, spread
+
+    def forward(self, features: Tensor) -> Distribution:
+        q = self.posterior(features)
+        return independent(Normal(q.mean, self.spread * q.stddev))
+
+
+def test_weights_that_are_not_to_be_trusted_are_said_to_be_so():
+    truth = linear_gaussian(size=4, latent=2)
+    model, data = truth.model(), of(truth, 60)
+    posterior = model.posteriors["z"]
+    model.posteriors["z"] = Always(posterior, 0.02)  # far too narrow: weights without a mean
+    got = evaluate(model, data, samples=200)
+    assert got.untrusted > 30
+    assert got.effective_samples < 20
+    assert got.pareto_k > 0.7
+    assert f"for {got.untrusted / 60:.0%} of the data" in got.caution
+    assert got.caution in repr(got)
+    for samples in (1, 24):
+        assert evaluate(model, data, samples=samples).caution == ""  # too few to tell
 
 
 def test_nothing_but_the_draws_depends_on_the_memory():

@@ -29,7 +29,7 @@ def variance(weights: Tensor, kept: int | None = None) -> Tensor:
 
 def jackknife(weights: Tensor) -> Tensor:
     without = [torch.cat([weights[:i], weights[i + 1 :]]).logsumexp(0) for i in range(len(weights))]
-    return (len(weights) - 1) * torch.stack(without).var(0, correction=0)
+    return len(weights) * torch.stack(without).var(0, correction=0)
 
 
 @pytest.mark.parametrize("samples", [25, 100, 1000])
@@ -74,6 +74,14 @@ def test_the_variance_is_that_of_the_jackknife(samples: int, spread: float) -> N
     wanted = jackknife(weights)
     torch.testing.assert_close(variance(weights), wanted, rtol=2e-2, atol=0)
     torch.testing.assert_close(variance(weights, samples), wanted, rtol=1e-6, atol=0)
+
+
+def test_one_weight_may_be_all_there_is() -> None:
+    weights = torch.tensor([0.1, -1000.0, -1003.0], dtype=torch.float64).repeat(40, 1).T.contiguous()
+    weights += torch.linspace(0, 1, 40)
+    wanted = torch.tensor([0.1, -1000 + math.log1p(math.exp(-3)), 0.1]).double()
+    without = torch.stack([torch.full((40,), float(wanted[1])), *[torch.full((40,), 0.1)] * 2])
+    torch.testing.assert_close(variance(weights), 3 * without.double().var(0, correction=0))
 
 
 def test_one_weight_says_nothing_of_its_variance() -> None:

@@ -14,6 +14,7 @@ from .datasets import Dataset, Treatment
 from .datasets.tensors import TensorSplit, as_split
 from .devices import say_if_threads_wait_busily
 from .distributions import seeded, stream
+from .importance import UNTRUSTED
 from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
 from .models.vae import beside
@@ -21,6 +22,8 @@ from .networks import evaluating
 from .scoring import MEMORY, Scores
 from .wording import scores_in_lines
 
+FEW = 0.01
+"""The fraction of data whose weights may be no good before the mean over all is said not to be."""
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
 
@@ -31,7 +34,10 @@ class Evaluation:
 
     elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
     weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
-    kind would move it, `nll_mc_stderr` how far another seed would. `bits_per_dim` is nll / (dimensions · log 2).
+    kind would move it, `nll_mc_stderr` how far another seed would. Of the importance weights of each datum,
+    `effective_samples` and `pareto_k` are medians over the data of `Scores`' quantities of these names, and
+    `untrusted` is of how many data Pareto k is above 0.7: there nll may be too high by more than its errors say, see
+    `caution`. `bits_per_dim` is nll / (dimensions · log 2).
     `kl_per_dimension` has a latent's KL per dimension where it splits so, else one number. `labels` is what
     `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli probabilities.
     """
@@ -46,6 +52,9 @@ class Evaluation:
     nll: float
     nll_stderr: float
     nll_mc_stderr: float
+    effective_samples: float
+    pareto_k: float
+    untrusted: int
     bits_per_dim: float
     active_units: int
     latent_size: int
@@ -55,6 +64,18 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
+
+    @property
+    def caution(self) -> str:
+        """A sentence where the importance weights of more than one datum in a hundred are not to be trusted, else
+        "".
+        """
+        if self.untrusted <= FEW * self.n:
+            return ""
+        return (
+            f"NLL is loose from above: for {self.untrusted / self.n:.0%} of the data a few samples outweigh all others "
+            f"(Pareto k above {UNTRUSTED}); more samples lower it, and its Monte Carlo error is not reliable"
+        )
 
 
 def evaluate(
@@ -81,6 +102,7 @@ def evaluate(
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, done, totals = len(data), 0, _Totals()
+    trust: list[Tensor] = []
     with seeded(stream(seed, "evaluation")), evaluating(model):
         scorer = model.scorer(samples, memory, n)
         for x, y in data.blocks():
@@ -89,12 +111,14 @@ def evaluate(
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
+            trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
             if on_scores:
                 on_scores(scores)
             done += len(x)
             if on_progress:
                 on_progress(done, n)
     nll = totals.mean("nll")
+    effective, shapes = torch.cat(trust, 1)
     return Evaluation(
         split=split,
         n=n,
@@ -106,6 +130,9 @@ def evaluate(
         nll=float(nll),
         nll_stderr=float((totals.variance("nll") / n).sqrt()),
         nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
+        effective_samples=float(effective.quantile(0.5)),
+        pareto_k=float(shapes.median()),
+        untrusted=int((shapes > UNTRUSTED).sum()),
         bits_per_dim=float(nll) / (math.prod(model.event_shape) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,

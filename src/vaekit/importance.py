@@ -14,6 +14,8 @@ UNTRUSTED = 0.7
 """A Pareto k above which a mean of weights is not to be trusted, nor its error (Vehtari et al. 2024, section 3.2.4)."""
 LEAST_TAIL = 5
 """Weights in a tail from which its shape can be told."""
+SAME = 1e-3
+"""Nats by which a whole tail of weights may differ and count as all the same: what is fitted would be rounding."""
 LEAST_KEPT = 64
 ELEMENTS = 1 << 18
 """Numbers of a tail fit at a time: they stay in the cache."""
@@ -32,15 +34,17 @@ def kept_size(samples: int) -> int:
 def log_mean_variance(largest: Tensor, log_sum: Tensor, squares: Tensor, samples: int) -> Tensor:
     """The variance of the log of the mean of K = `samples` weights, by the jackknife: (B,); NaN for K = 1.
 
-    (K - 1) / K sum_i (t_i - mean of t)², where t_i is the logarithm without the i-th weight. In expectation the sum is
-    no less than the variance with K - 1 weights, however heavy their tail (Efron & Stein 1981). The usual var(w) / (K
-    mean(w)²) is at most 1, also where one weight is all that counts, and another seed would move the logarithm by tens.
+    sum_i (t_i - mean of t)², where t_i is the logarithm without the i-th weight. In expectation it is no less than the
+    variance with K - 1 weights, however heavy their tail (Efron & Stein 1981). The usual var(w) / (K mean(w)²) is at
+    most 1, also where one weight is all that counts, and another seed would move the logarithm by tens.
 
-    largest    the largest log-weights of each datum, largest first, (M, B); where fewer than K, a tail of them at least
+    largest    the `kept_size` largest log-weights of each datum, or more, from the largest on, (M, B)
     log_sum    the log of the sum of all, (B,)
     squares    the sum of squares of all weights divided by their sum, (B,)
     """
-    share = (largest - log_sum).exp()
+    if len(largest) < kept_size(samples):  # all that is random is summed out: one weight stands for all
+        return torch.zeros_like(log_sum)
+    share = (largest - log_sum).exp().clamp(max=1.0)
     left = torch.log1p(-share)
     # What is left without the largest weight, also where that is so little that 1 - share is 0.
     if len(largest) > 1:
@@ -49,22 +53,22 @@ def log_mean_variance(largest: Tensor, log_sum: Tensor, squares: Tensor, samples
     total = left.sum(0) - (1 - share.sum(0)).clamp(min=0)
     square = left.square().sum(0) + (squares - share.square().sum(0)).clamp(min=0)
     spread = (square - total.square() / samples).clamp(min=0)
-    return spread * (samples - 1) / samples if samples > 1 else torch.full_like(spread, torch.nan)
+    return spread if samples > 1 else torch.full_like(spread, torch.nan)
 
 
 def pareto_shape(largest: Tensor, samples: int) -> Tensor:
     """Pareto k of each datum's weights, (B,): the shape of a generalised Pareto distribution fitted to their tail.
 
     A distribution of weights with k has finite moments below 1 / k: above 1/2 no variance, above 1 no mean. Up to
-    `UNTRUSTED` a mean of weights converges as its error says. -inf where weights are bounded because all are the same,
+    `UNTRUSTED` a mean of weights converges as its error says. -inf where the tail's weights are all the same,
     inf where the largest leave the others nothing, NaN where there are too few to tell (K below 25).
 
-    largest    the largest log-weights of each datum, largest first, (M, B); all, or the tail and one more at least
+    largest    as of `log_mean_variance`
 
     Source: Vehtari et al. 2024, with the estimator of Zhang & Stephens 2009 and its prior.
     """
     size, unknown = tail_size(samples), largest.new_full(largest.shape[1:], torch.nan)
-    if len(largest) <= size:  # all that is random is summed out: one weight stands for all
+    if len(largest) < kept_size(samples):
         return torch.full_like(unknown, -torch.inf)
     if size < LEAST_TAIL:
         return unknown
@@ -74,7 +78,7 @@ def pareto_shape(largest: Tensor, samples: int) -> Tensor:
     shapes = torch.cat([_generalised_pareto_shape(each.flip(0)) for each in above.split(rows, 1)])
     # No fit where most of the tail is ties with its threshold, or is zero beside the largest weight.
     none = torch.where(depth > -math.log(torch.finfo(largest.dtype).tiny), torch.inf, torch.nan)
-    return torch.where(depth == 0, -torch.inf, torch.where(shapes.isnan(), none, shapes))
+    return torch.where(depth < SAME, -torch.inf, torch.where(shapes.isnan(), none, shapes))
 
 
 def _grid(size: int) -> int:

@@ -83,29 +83,29 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON, in which NaN, which it does not have, is null: an error that one sample or one datum can't tell."""
-    print(json.dumps(_without_nan(value), indent=2, allow_nan=False))
+    """Print JSON, in which what is no finite number is null: an error, say, that one sample can't tell."""
+    print(json.dumps(_of_numbers(value), indent=2, allow_nan=False))
 
 
-def _without_nan(value: Any) -> Any:
+def _of_numbers(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: _of_numbers(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_of_numbers(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_scores(scores: Evaluation) -> None:
     """Print the scores of one evaluation, with what each means."""
-    from .wording import NO_LIKELIHOOD, heading, score_rows
+    from .wording import heading, notes, score_rows
 
     say(heading(scores))
     table = Table(box=None, show_header=False)
     for name, value, what in score_rows(scores):
         table.add_row(name, value, what)
     _print_lines(table)
-    if not scores.is_likelihood:
-        say(NO_LIKELIHOOD)
+    for note in notes(scores):
+        say(note)
 
 
 def _likelihood(spec: Spec, dataset: Dataset) -> str:

@@ -33,6 +33,7 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z), averaged over q"),
         ("KL", f"{scores.kl:.2f}", "of q(z given x) from p(z)"),
         (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated; lower is better"),
+        ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", "dimensions of z that follow x"),
     ]
@@ -49,8 +50,12 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 def scores_in_lines(scores: Evaluation) -> str:
     """The repr of an evaluation: its heading, and a line for each score."""
-    note = [] if scores.is_likelihood else [NO_LIKELIHOOD]
-    return "\n".join([f"Evaluation of {heading(scores)}", aligned(score_rows(scores)), *note])
+    return "\n".join([f"Evaluation of {heading(scores)}", aligned(score_rows(scores)), *notes(scores)])
+
+
+def notes(scores: Evaluation) -> list[str]:
+    """What has to be known of scores before they are used, a sentence each."""
+    return [*([] if scores.is_likelihood else [NO_LIKELIHOOD]), *([scores.caution] if scores.caution else [])]
 
 
 def run_in_lines(run: Run) -> str:

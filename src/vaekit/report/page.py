@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..datasets import Dataset
 from ..disk import write_atomic
 from ..evaluation import ACTIVE, Evaluation
 from ..folders import check_places, subfolder
+from ..importance import UNTRUSTED
 from ..models import SemiSupervisedVAE
 from ..parts import Option, build, options
 from ..pictures import Picture, Subject
@@ -143,6 +145,7 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
             f"{e.nll_mc_stderr:.1g} nats" if e.samples > 1 else "unknown",
             "How far another seed would move the number above.",
         ),
+        Row("Effective samples", f"{number(e.effective_samples, 1)} of {e.samples:,}", _trust(e)),
         Row("Bits per dimension", f"{number(e.bits_per_dim, 3)} bits", f"{name} to base 2, per value of a datum."),
         Row(
             "Active units",
@@ -151,6 +154,17 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         ),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
+
+
+def _trust(e: Evaluation) -> str:
+    text = "How many samples of a datum count beside the others."
+    if math.isnan(e.pareto_k):
+        return f"{text} Too few to tell how far the number above can be trusted."
+    shape = "none" if math.isinf(e.pareto_k) else number(e.pareto_k, 2)
+    return (
+        f"{text} Pareto k of their weights is {shape}; above {UNTRUSTED}, as for {e.untrusted / e.n:.0%} of the data, "
+        "neither the number above nor its Monte Carlo error is reliable."
+    )
 
 
 def _label_score(key: str, value: float) -> tuple[str, str, str]:
