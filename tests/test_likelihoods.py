@@ -6,9 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, model_of, refuses, standard_errors_apart
+from models_for_tests import data_of, float64, model_of, one_hot, refuses, standard_errors_apart
 from scipy import special, stats
 
+from vaekit.datasets import Dataset, Split, Treatment
+from vaekit.datasets.tensors import to_device
 from vaekit.distributions import seeded, typical
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate
@@ -24,7 +26,11 @@ from vaekit.likelihoods import (
     ZeroInflatedPoisson,
     check_domain,
 )
+from vaekit.models import VAE
+from vaekit.networks import MLP
 from vaekit.parts import PARTS
+from vaekit.posteriors import DiagonalNormal
+from vaekit.priors import StandardNormal
 
 COUNTS = Domain("count", scale=(0.5, 20.0))
 X = torch.arange(60, dtype=torch.float64)[:, None].expand(60, 2)
@@ -282,3 +288,98 @@ def test_student_t_has_heavy_tails_and_learns_how_heavy():
     for least in (0.5, 10.0):
         with refuses("must be at least 1"):
             StudentT((1,), Domain("real"), least=least)
+
+
+# -- exposures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", COUNTING)
+def test_means_are_proportional_to_the_exposure(part: type):
+    plain, exposed = (part((3,), Domain("count", scale=4.0), exposure=each) for each in (False, True))
+    with seeded(0):
+        raw, exposure = torch.randn(2, 5, *plain.parameter_shape), 10 ** torch.randn(5, 1)
+    shifted = raw.clone()
+    shifted[:, :, 0] += exposure.log()
+    x = data_of(Domain("count"), (5, 3))
+    with torch.no_grad():
+        one, other = exposed(raw, exposure), plain(shifted)
+        assert torch.allclose(one.log_prob(x), other.log_prob(x))
+        assert torch.allclose(one.mean, plain(raw).mean * exposure)
+
+
+def exposed_model(name: str, condition: int = 1) -> VAE:
+    """A model of three counts with an exposure, the last of its condition, which networks do not see."""
+    likelihood = PARTS.likelihoods[name](event_shape=(3,), domain=Domain("count", scale=4.0), exposure=True)
+    encoder = MLP((3,), hidden=(6,), condition=condition - 1)
+    decoder = MLP((2,), likelihood.parameter_shape, hidden=(6,), condition=condition - 1)
+    return VAE(
+        encoder,
+        {"z": DiagonalNormal(6, 2)},
+        {"z": StandardNormal(2)},
+        decoder,
+        likelihood,
+        condition,
+        (0.0,) * condition,
+        (*(1.0,) * (condition - 1), 50.0),
+    )
+
+
+@pytest.mark.parametrize("condition", [1, 3])
+def test_the_exposure_of_a_row_reaches_scores_and_samples_but_no_network(condition: int):
+    model = exposed_model("poisson", condition)
+    x = data_of(Domain("count"), (6, 3))
+    y = torch.cat([one_hot(6, condition - 1), 10 ** torch.linspace(-1, 3, 6)[:, None]], 1) if condition > 1 else None
+    y = 10 ** torch.linspace(-1, 3, 6)[:, None] if y is None else y
+    twice = y.clone()
+    twice[:, -1] *= 2
+    with torch.no_grad():
+        with seeded(0):
+            one = model.trace(x, y, samples=4)
+        with seeded(0):
+            two = model.trace(x, twice, samples=4)
+        seen = model._seen(y)
+        want = (
+            stats.poisson(
+                4
+                * model.decoder(*[each for each in (one.latents[0].z, seen) if each is not None]).exp()[:, :, 0]
+                * y[:, -1:]
+                / 50
+            )
+            .logpmf(x)
+            .sum(-1)
+        )
+    assert np.allclose(one.log_px, want)
+    assert torch.equal(one.latents[0].z, two.latents[0].z)
+    z = torch.zeros(6, 2)
+    assert torch.allclose(model.decode(z, twice), 2 * model.decode(z, y))
+    assert torch.equal(model.encode(x, y), model.encode(x, twice))
+    assert (
+        standard_errors_apart(model.sample(4000, y[5:], seed=0) / 3, model.sample(4000, y[5:], seed=1) / 3).max() < 4.5
+    )
+    assert model.sample(4000, y[5:], seed=0).mean() > 50 * model.sample(4000, y[2:3], seed=0).mean()
+    assert (
+        evaluate(
+            model,
+            to_device(
+                Dataset("counts", model.domain, {"train": Split(x.numpy(), y.float().numpy())}), "train", Treatment()
+            ),
+            samples=4,
+        ).n
+        == 6
+    )
+    for wrong in (None, y[:, :-1], torch.zeros_like(y)):
+        with refuses("exposure of a row"):
+            model.score(x, wrong)
+
+
+def test_more_of_a_poisson_is_known_where_its_exposure_is():
+    """The scores of a model whose decoder ignores z are those of the closed form."""
+    model = exposed_model("poisson")
+    with torch.no_grad():
+        for parameter in [*model.decoder.parameters(), *model.posteriors.parameters()]:
+            parameter.zero_()
+    rng = np.random.default_rng(0)
+    exposure = 10 ** rng.uniform(0, 4, (200, 1))
+    x = rng.poisson(4 * exposure / 50, (200, 3)).astype(float)
+    scores = model.score(x, exposure, samples=3)
+    assert np.allclose(scores.log_prob, stats.poisson(4 * exposure / 50).logpmf(x).sum(-1))

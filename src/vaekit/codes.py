@@ -24,7 +24,7 @@ from .spec import DataSpec, Schema, Spec
 if TYPE_CHECKING:
     from .runs import Run
 
-READING = ("label", "domain", "levels", "train", "validation", "test")
+READING = ("label", "domain", "levels", "exposure", "train", "validation", "test")
 """The options of data that say how they are read: of codes, those of the run that gives them."""
 
 

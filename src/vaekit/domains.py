@@ -128,8 +128,10 @@ class Domain:
             _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers")
         if self.kind != "real":
             _refuse(x, self._outside, what, str(self))
-        # Of a wide interval, and no number between two whole ones: what dequantisation was forgotten for.
-        if self.kind == "unit" and np.min(self.scale) >= 2 and all((b == np.floor(b)).all() for _, b in _blocks(x)):
+        # Of levels that are dequantised, and no number between two of them: that was forgotten.
+        levels = self.scale if self.kind == "unit" and self.location == 0 else 1.0
+        dequantised = isinstance(levels, float) and levels > 1 and levels % 1 == 0
+        if dequantised and all((block == np.floor(block)).all() for _, block in _blocks(x)):
             raise ValueError(
                 f"{what} has whole numbers alone, which a density of {self} does not take; add uniform noise to "
                 "them (dequantize)"

@@ -47,7 +47,7 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     "posteriors": frozenset(["features", "latent", *_DATA]),
     "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
     # `parameters` is what a subclass tells `Likelihood`.
-    "likelihoods": frozenset(["event_shape", "domain", "parameters"]),
+    "likelihoods": frozenset(["event_shape", "domain", "parameters", "exposure"]),
     "objectives": frozenset(),
     "schedules": frozenset(),
     # What the training sets, and what is of no use in its loop.

@@ -104,7 +104,7 @@ class Program:
             rows = len(x)
         condition = self.vae._given(condition)
         with self._plate(rows):
-            z = [pyro.sample(name, Wrapped(prior(condition))) for name, prior in self.vae.priors.items()]
+            z = [pyro.sample(name, Wrapped(self.vae._prior(name, condition))) for name in self.vae.priors]
             return pyro.sample("x", Wrapped(self.vae._likelihood(torch.cat(z, -1), condition)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:

@@ -81,6 +81,7 @@ class DataSpec(_Strict):
     label: str | None = None
     domain: str | None = None
     levels: Annotated[int, Field(ge=2)] | None = None
+    exposure: str | None = None
     train: Annotated[int, Field(ge=1)] | None = None
     validation: Annotated[int, Field(ge=0)] | None = None
     test: Annotated[int, Field(ge=0)] | None = None
@@ -222,6 +223,7 @@ class Schema(_Strict):
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     fingerprint: str = ""
+    exposed: bool = False
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Schema:
@@ -309,6 +311,9 @@ def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> 
     y = dataset.splits["train"].y
     condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
     location, scale = ((), ()) if y is None or y.ndim == 1 else covariate_units(y)
+    if dataset.exposed and y is not None:
+        # The last covariate is not moved: means are proportional to it.
+        location, scale = (*location[:-1], 0.0), (*scale[:-1], float(y[:, -1].mean(dtype=float)))
     return Schema(
         event_shape=dataset.event_shape,
         domain=treatment.domain(dataset.domain),
@@ -318,6 +323,7 @@ def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> 
         classes=dataset.classes,
         columns=dataset.columns,
         fingerprint=fingerprint,
+        exposed=dataset.exposed,
     )
 
 
@@ -357,21 +363,31 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
     if spec.classifier and not schema.classes:
         raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
     modelled = spec.classifier is not None
-    condition = schema.condition if spec.condition or modelled else 0
+    if schema.exposed and modelled:
+        raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
+    condition = schema.condition if spec.condition or modelled or schema.exposed else 0
+    seen = condition - schema.exposed  # by networks and priors
+    takes = inspect.signature(parts.likelihoods[spec.likelihood.name]).parameters
+    if schema.exposed and "exposure" not in takes:
+        fits = [name for name, part in parts.likelihoods.items() if "exposure" in inspect.signature(part).parameters]
+        raise ValueError(
+            f"likelihood {spec.likelihood.name!r} has no exposure; choose one of {', '.join(fits)}, "
+            f"or {unset('data.exposure')}"
+        )
     auxiliary = spec.auxiliary.size if spec.auxiliary else 0
 
     def part(family: str, given: PartSpec, **context: Any) -> Any:
-        shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": condition}
+        shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": seen}
         return build(parts, family, given.name, given.options, **shared | context)
 
     def network(given: PartSpec, condition: int, **shapes: Any) -> Any:
         return part("encoders", given, condition=condition, **({"in_shape": schema.event_shape} | shapes))
 
     with seeded(seed):
-        likelihood = part("likelihoods", spec.likelihood)
+        likelihood = part("likelihoods", spec.likelihood, exposure=schema.exposed)
         if not is_density:
             likelihood.is_density = False
-        encoder = network(spec.encoder, 0 if spec.condition == "decoder" else condition + auxiliary)
+        encoder = network(spec.encoder, 0 if spec.condition == "decoder" else seen + auxiliary)
         features = math.prod(encoder.out_shape)
         posteriors, priors = {}, {}
         for name, latent in spec.latents.items():
@@ -380,7 +396,7 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
             priors[name] = part("priors", latent.prior, latent=latent.size, **own)
         size = sum(latent.size for latent in spec.latents.values())
         skipping = auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
-        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": condition + skipping}
+        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": seen + skipping}
         decoder = part("decoders", spec.decoder, **shapes)
         if spec.classifier is None:
             units = (schema.condition_location or None, schema.condition_scale or None) if condition else ()

@@ -66,6 +66,8 @@ class Dataset:
     source: str = ""
     license: str = ""
     notes: tuple[str, ...] = ()
+    exposed: bool = False
+    """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
 
     def __post_init__(self) -> None:
         if "train" not in self.splits or not set(self.splits) <= set(SPLITS):

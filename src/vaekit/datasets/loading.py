@@ -14,6 +14,7 @@ from ..errors import LeftOutWarning, unknown
 from ..mapped import Array, blocks
 from ..settings import setting
 from .base import Content, Dataset, Split
+from .exposure import exposed
 from .files import read_path
 from .named import DATASETS, read_named
 from .pixels import understand
@@ -28,6 +29,7 @@ def load(
     label: str | None = None,
     domain: str | None = None,
     levels: int | None = None,
+    exposure: str | None = None,
     train: int | None = None,
     validation: int | None = None,
     test: int | None = None,
@@ -39,7 +41,8 @@ def load(
     binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1,
     or -1 and 1, are numbers of that interval; all else is real, with the mean and standard deviation of the training
     rows as location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256,
-    or of categories, else as many as the greatest value tells. `validation` and `test` rows are drawn by `seed`, by
+    or of categories, else as many as the greatest value tells. `exposure` names the column that the means of counts
+    are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by
     class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
     else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for
     all. What the files were taken for is in the dataset's `notes`.
@@ -53,6 +56,8 @@ def load(
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     content, name, source, licence = read(name_or_path, label)
+    if exposure is not None:
+        content = exposed(content, exposure)
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
     splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
@@ -68,8 +73,12 @@ def load(
     values = values or infer_domain(splits, domain, content.columns, levels)
     for split, rows in splits.items():
         values.check(rows.x, f"{name}, split {split},")
+    if exposure is not None and values.kind != "count":
+        counts = setting("data.domain", "count")
+        raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; or {counts}")
     notes += content.left_out
-    return Dataset(name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
+    own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
+    return Dataset(*own, exposed=exposure is not None)
 
 
 def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, str, str, str]:

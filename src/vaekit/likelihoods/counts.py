@@ -28,25 +28,31 @@ class _AnyCount(Likelihood):
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
         parameters: int = 1,
+        exposure: bool = False,
     ) -> None:
         super().__init__(event_shape, domain, parameters)
-        self.clamp = checked_clamp("log_mean_clamp", log_mean_clamp)
+        self.clamp, self.exposure = checked_clamp("log_mean_clamp", log_mean_clamp), exposure
 
-    def log_mean(self, relative: Tensor) -> Tensor:
-        """The log of the mean of each element, in the data's units, from that in units of the domain's scale."""
-        return wide(bounded(relative, *self.clamp)) + wide(self.scale).log()
+    def log_mean(self, relative: Tensor, exposure: Tensor | None) -> Tensor:
+        """The log of the mean of each element, in the data's units, from that in units of the domain's scale and of
+        the exposure.
+        """
+        log_mean = wide(bounded(relative, *self.clamp)) + wide(self.scale).log()
+        return log_mean if exposure is None else log_mean + wide(exposure).log()
 
 
 class Poisson(_AnyCount):
     """x_i ~ Poisson(m_i), the mean m_i = exp(l_i) times the domain's scale, l the decoder's output.
 
+    With an `exposure`, which each row has of its own (B, 1, …), means are proportional to it, as of all counts here.
+
     >>> Poisson((2,), Domain("count", scale=3.0))(torch.zeros(1, 1, 2)).mean
     tensor([[3., 3.]])
     """
 
-    def forward(self, parameters: Tensor) -> Distribution:
+    def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         (relative,) = self.split(parameters)
-        return self.event(PoissonCounts(self.log_mean(relative), relative.dtype))
+        return self.event(PoissonCounts(self.log_mean(relative, exposure), relative.dtype))
 
 
 class NegativeBinomial(_AnyCount):
@@ -61,30 +67,37 @@ class NegativeBinomial(_AnyCount):
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
         parameters: int = 1,
+        exposure: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, parameters)
+        super().__init__(event_shape, domain, log_mean_clamp, parameters, exposure)
         self.log_theta = nn.Parameter(torch.zeros(self.event_shape))
 
-    def counts(self, relative: Tensor) -> NegativeBinomialCounts:
-        """Those of log-means in units of the domain's scale."""
-        return NegativeBinomialCounts(self.log_mean(relative), bounded(self.log_theta, *LOG_THETA), relative.dtype)
+    def counts(self, relative: Tensor, exposure: Tensor | None) -> NegativeBinomialCounts:
+        """Those of log-means in units of the domain's scale and of the exposure."""
+        log_mean = self.log_mean(relative, exposure)
+        return NegativeBinomialCounts(log_mean, bounded(self.log_theta, *LOG_THETA), relative.dtype)
 
-    def forward(self, parameters: Tensor) -> Distribution:
+    def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         (relative,) = self.split(parameters)
-        return self.event(self.counts(relative))
+        return self.event(self.counts(relative, exposure))
 
 
 class ZeroInflatedPoisson(_AnyCount):
     """x_i is 0 with probability sigmoid(k_i - 2), else ~ `Poisson`, k_i and l_i from the decoder (Lambert 1992)."""
 
     def __init__(
-        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
+        exposure: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, parameters=2)
+        super().__init__(event_shape, domain, log_mean_clamp, 2, exposure)
 
-    def forward(self, parameters: Tensor) -> Distribution:
+    def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
-        return self.event(ZeroInflated(PoissonCounts(self.log_mean(relative), relative.dtype), zero - RARE))
+        counts = PoissonCounts(self.log_mean(relative, exposure), relative.dtype)
+        return self.event(ZeroInflated(counts, zero - RARE))
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
@@ -93,10 +106,14 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     """
 
     def __init__(
-        self, event_shape: Sequence[int], domain: Domain, log_mean_clamp: tuple[float, float] = (-12.0, 12.0)
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
+        exposure: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, parameters=2)
+        super().__init__(event_shape, domain, log_mean_clamp, 2, exposure)
 
-    def forward(self, parameters: Tensor) -> Distribution:
+    def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
-        return self.event(ZeroInflated(self.counts(relative), zero - RARE))
+        return self.event(ZeroInflated(self.counts(relative, exposure), zero - RARE))

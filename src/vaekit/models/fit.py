@@ -20,7 +20,7 @@ def prior_sizes(model: VAE) -> dict[str, int]:
     """D of each named latent, as its prior says; nothing on the meta device, where parts of others need not work."""
     if model.scale.is_meta:
         return {}
-    y = _zeros(model.condition)
+    y = _zeros(model.condition - model.exposed)
     with torch.no_grad(), evaluating(model):
         return {
             name: called(f"the prior of {name!r}", prior, y).event_shape[-1] for name, prior in model.priors.items()
@@ -32,7 +32,7 @@ def check_parts(model: VAE) -> None:
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
-        x, y = torch.zeros(1, *model.event_shape), _zeros(model.condition)
+        x, y = torch.zeros(1, *model.event_shape), _zeros(model.condition - model.exposed)
         _check_latents(model, _given("the encoder", model.encoder, x, y), y)
         _check_decoder(model, y)
 

@@ -101,7 +101,7 @@ class SemiSupervisedVAE(VAE):
         latents, conditions = [], beside(y, *drawn)
         for name, q in self._posteriors(inputs, conditions).items():
             z = q.rsample(torch.Size() if drawn else shape)
-            latents.append(Latent(name, z, q, self.priors[name](y), log_class))
+            latents.append(Latent(name, z, q, self._prior(name, y), log_class))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         if self.auxiliary and q_a:

@@ -39,7 +39,8 @@ class VAE(nn.Module):
                  itself, which class labels are for
 
     Letters: S samples, B batch, D all latents' sizes together, C condition. y is (B, C), or (B,) whole numbers below C,
-    which stand for their one-hot vectors. Densities are nats in the data's own units.
+    which stand for their one-hot vectors. Where the likelihood has an `exposure`, it is the last of the C, and the
+    likelihood alone sees it. Densities are nats in the data's own units.
 
     >>> from vaekit import domains, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((1, 8, 8), domains.Domain("binary"))
@@ -83,7 +84,9 @@ class VAE(nn.Module):
             self.posteriors, self.priors = nn.ModuleDict(posteriors), nn.ModuleDict(priors)
         except KeyError as error:  # a dot in it, or an attribute of modules, such as "type"
             raise ValueError(f"no name for a latent: {error.args[0]}") from None
-        self.condition = condition
+        self.condition, self.exposed = condition, bool(getattr(likelihood, "exposure", False))
+        if self.exposed and not condition:
+            raise ValueError("the likelihood has an exposure, but the condition is 0; accepted: 1 or more, it is one")
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
         domains = getattr(likelihood, "domains", ())
@@ -128,7 +131,7 @@ class VAE(nn.Module):
             log_class = posteriors[summed].log_prob(classes)
             z = {name: drawn.unsqueeze(1) for name, drawn in z.items()} | {summed: classes.unsqueeze(0)}
         latents = tuple(
-            Latent(name, z[name], q, self.priors[name](y), log_class, enumerated=name == summed)
+            Latent(name, z[name], q, self._prior(name, y), log_class, enumerated=name == summed)
             for name, q in posteriors.items()
         )
         return Trace(x, self._likelihood(beside(*(latent.z for latent in latents)), y), latents)
@@ -141,7 +144,7 @@ class VAE(nn.Module):
         """One draw of each latent of x (B, *event), without what the decoder makes of it."""
         y = self._given(y)
         posteriors = self._posterior(x.to(self.scale.dtype), y)
-        return tuple(Latent(name, q.rsample((1,)), q, self.priors[name](y)) for name, q in posteriors.items())
+        return tuple(Latent(name, q.rsample((1,)), q, self._prior(name, y)) for name, q in posteriors.items())
 
     def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
         return [q.sample(torch.Size((samples,))) for q in self._posterior(x, y).values()]
@@ -154,17 +157,31 @@ class VAE(nn.Module):
         wanted = getattr(self.likelihood, "parameter_shape", None)
         if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
-        return self.likelihood(parameters)
+        if not self.exposed or y is None:
+            return self.likelihood(parameters)
+        exposure = y[..., -1]
+        return self.likelihood(parameters, exposure.reshape(*exposure.shape, *[1] * len(self.event_shape)))
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         return self._likelihood(z, y)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+        y = self._seen(y)
         given = (x,) if y is None else (x, y)  # so that any module of one argument will do where there is no condition
         if self.precision is None:
             return network(*given)
         with torch.autocast(x.device.type, self.precision):
             return network(*given).to(x.dtype)
+
+    def _seen(self, y: Tensor | None) -> Tensor | None:
+        """What networks and priors see of what is given: all but the exposure."""
+        if not self.exposed or y is None:
+            return y
+        return y[..., :-1] if self.condition > 1 else None
+
+    def _prior(self, name: str, y: Tensor | None) -> Distribution:
+        prior: Distribution = self.priors[name](self._seen(y))
+        return prior
 
     def _one_hot(self, y: Tensor | None) -> Tensor | None:
         if not self.condition:
@@ -255,9 +272,9 @@ class VAE(nn.Module):
             for start in range(0, n, ROWS):
                 rows = min(ROWS, n - start)
                 given = None if condition is None else condition[start : start + rows]
-                shape = torch.Size((rows,) if given is None else ())
-                prior_y = self._given(given)
-                z = torch.cat([prior(prior_y).sample(shape) for prior in self.priors.values()], -1)
+                seen = self._seen(self._given(given))
+                shape = torch.Size((rows,) if seen is None else ())
+                z = torch.cat([prior(seen).sample(shape) for prior in self.priors.values()], -1)
                 drawn[start : start + rows] = self.decode(z, given, draw)
         return drawn
 
@@ -312,7 +329,7 @@ class VAE(nn.Module):
         y = self._given(y)
         with evaluating(self):
             posteriors = self._posterior(x, y)
-            latents = [Latent(name, mean(q)[None], q, self.priors[name](y)) for name, q in posteriors.items()]
+            latents = [Latent(name, mean(q)[None], q, self._prior(name, y)) for name, q in posteriors.items()]
             found = cluster_probabilities(latents)
         if found is not None:
             return found.argmax(-1)
@@ -390,9 +407,13 @@ class VAE(nn.Module):
                 raise ValueError("y was given to a model without a condition; leave it out, or train with a condition")
             return None
         accepted = f"({n}, {self.condition}) or ({n},) whole numbers below {self.condition}"
+        if self.exposed:
+            accepted = f"({n}, {self.condition}), the last of them the exposure of a row"
         if y is None:
             raise ValueError(f"this model is conditional: it needs y, {accepted}")
         given = torch.as_tensor(y, device=self.scale.device)
+        if self.exposed and self.condition == 1 and given.dim() == 1:
+            given = given[:, None]
         if given.dim() == 1 and not given.is_floating_point():
             if len(given) and (int(given.min()) < 0 or int(given.max()) >= self.condition):
                 raise ValueError(
@@ -403,6 +424,8 @@ class VAE(nn.Module):
             raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
         if given.is_floating_point() and not given.isfinite().all():
             raise ValueError("y has values that are no finite numbers")
+        if self.exposed and not (given[:, -1] > 0).all():
+            raise ValueError("the last of y is the exposure of a row, which must be above 0")
         return given.to(self.scale.dtype).expand(n, -1)
 
 

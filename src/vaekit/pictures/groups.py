@@ -111,8 +111,8 @@ def _samples(subject: Subject, clustered: str, shown: np.ndarray, n: int) -> lis
     for k in shown.tolist():
         with seeded(subject.seed), evaluating(model):
             z = []
-            for name, prior in model.priors.items():
-                p = prior(given)
+            for name in model.priors:
+                p = model._prior(name, given)
                 if name == clustered and isinstance(p, Mixture):
                     drawn = p.component_distribution.sample(torch.Size((n,) if y is None else ()))[:, k]
                 else:
