@@ -18,7 +18,7 @@ from runs_for_tests import small_run
 
 from vaekit import compare, load_run, train, write_comparison
 from vaekit.comparison import Comparison, differences
-from vaekit.distributions import seeded
+from vaekit.distributions import seeded, stream
 from vaekit.report import comparison as page
 from vaekit.report import tables
 from vaekit.runs import Run
@@ -48,7 +48,7 @@ def found(runs: tuple[Run, Run, Run]) -> Comparison:
 def nll(run: Run, samples: int, seed: int) -> np.ndarray:
     """-log p(x) of each datum, by the model's own method."""
     values = []
-    with seeded(seed):
+    with seeded(stream(seed, "evaluation")):
         for x, y in run.data("test").blocks():
             values.append(-run.model.score(x, y if run.model.conditional else None, samples).log_prob)
     return np.concatenate(values)

@@ -14,7 +14,9 @@ from sklearn import metrics as oracle
 from vaekit.metrics import (
     adjusted_rand_index,
     best_match_accuracy,
+    carriers,
     clustering_scores,
+    is_collapsed,
     normalized_mutual_information,
 )
 
@@ -99,3 +101,24 @@ def test_random_clusters_score_near_nothing():
 def test_arrays_of_other_shapes_are_refused(metric, clusters, labels, message):
     with refuses(message):
         metric(clusters, labels)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=8))
+def test_carriers_are_the_fewest_dimensions_that_hold_the_share(kl: list[float]):
+    few = carriers(kl)
+    if not sum(kl):
+        assert few == 0
+        return
+    sums = [max(sum(some) for some in itertools.combinations(kl, n)) for n in range(len(kl) + 1)]
+    assert sums[few] >= 0.9 * sum(kl) * (1 - 1e-9)
+    assert sums[few - 1] < 0.9 * sum(kl)
+
+
+def test_carriers_take_a_negative_estimate_for_none():
+    assert carriers([3.0, -0.2]) == carriers([3.0, 0.0]) == 1
+    assert carriers([-0.2, 0.0]) == 0
+
+
+@pytest.mark.parametrize(("kl", "active", "collapsed"), [(0.02, 3, True), (5.0, 0, True), (0.2, 1, False)])
+def test_a_posterior_that_says_nothing_has_collapsed(kl: float, active: int, collapsed: bool):
+    assert is_collapsed(kl, active) is collapsed

@@ -5,10 +5,12 @@ import torch
 from models_for_tests import SMALL, data_of, float64, model_of, refuses
 from torch import Tensor, nn
 
+from vaekit.checkpoint import model_tensors, set_model_tensors
 from vaekit.distributions import seeded
 from vaekit.divergences import kl
+from vaekit.errors import RunError
 from vaekit.parts import PARTS
-from vaekit.posteriors import DiagonalNormal, FullRankNormal
+from vaekit.posteriors import SLOWLY, DiagonalNormal, FullRankNormal
 from vaekit.priors import Mixture, StandardNormal
 
 NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
@@ -21,34 +23,42 @@ def groups(posterior: nn.Module, features: Tensor) -> dict[str, Tensor]:
     if isinstance(posterior, DiagonalNormal):
         return {"loc": q.mean, "diagonal": q.stddev}
     rows, columns = posterior.rows_columns
-    return {"loc": q.loc, "diagonal": q.scale_tril.diagonal(0, -2, -1), "below": q.scale_tril[..., rows, columns]}
+    diagonal = q.scale_tril.diagonal(0, -2, -1)
+    return {"loc": q.loc, "diagonal": diagonal, "below": q.scale_tril[..., rows, columns] / diagonal[..., rows]}
 
 
 def towers(posterior: nn.Module) -> list[nn.Module]:
-    heads = [posterior.head, *([posterior.off_diagonal] if isinstance(posterior, FullRankNormal) else [])]
+    heads = [posterior.head, *([posterior.relative] if isinstance(posterior, FullRankNormal) else [])]
     return [tower for head in heads for tower in head.towers]
+
+
+def moved(posterior: nn.Module) -> nn.Module:
+    """Off the diagonal, where a full-rank posterior starts."""
+    for parameter in posterior.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return posterior
 
 
 @pytest.mark.parametrize("name", NORMALS)
 def test_a_parameter_is_a_number_of_its_own_tower_alone(name: str):
     with float64(), seeded(0):
-        posterior = NORMALS[name](5, 3, hidden=(7, 4), activation="tanh")
+        posterior = moved(NORMALS[name](5, 3, hidden=(7, 4), activation="tanh"))
         features = torch.randn(6, 5)
     found = groups(posterior, features)
     assert list(found) == GROUPS[name]
     for group, own in zip(found.values(), towers(posterior), strict=True):
         posterior.zero_grad(set_to_none=True)
         group.square().sum().backward(retain_graph=True)
-        touched = {id(p) for p in posterior.parameters() if p.grad is not None and p.grad.any()}
+        touched = {id(p) for p in posterior.parameters() if p.grad is not None and p.grad.abs().max() > 1e-12}
         assert touched == {id(p) for p in own.parameters()}
 
 
 @pytest.mark.parametrize("name", NORMALS)
 def test_a_tower_is_hidden_layers_and_a_linear_one(name: str):
     with float64(), seeded(0):
-        posterior = NORMALS[name](5, 3, hidden=(7,), activation="elu")
+        posterior = moved(NORMALS[name](5, 3, hidden=(7,), activation="elu"))
         features = torch.randn(6, 5)
-    links = {"loc": lambda v: v, "diagonal": lambda v: (0.5 * v).exp(), "below": lambda v: v}
+    links = {"loc": lambda v: v, "diagonal": lambda v: (0.5 * v).exp(), "below": lambda v: SLOWLY * v}
     for (group, value), tower in zip(groups(posterior, features).items(), towers(posterior), strict=True):
         first, second = (layer for layer in tower.modules() if isinstance(layer, nn.Linear))
         hidden = torch.nn.functional.elu(features @ first.weight.T + first.bias)
@@ -57,7 +67,7 @@ def test_a_tower_is_hidden_layers_and_a_linear_one(name: str):
 
 @pytest.mark.parametrize("name", NORMALS)
 def test_without_hidden_layers_the_heads_are_linear(name: str):
-    names = [f"{head}.{what}" for head in ("head", "off_diagonal") for what in ("weight", "bias")]
+    names = [f"{head}.{what}" for head in ("head", "relative") for what in ("weight", "bias")]
     assert list(NORMALS[name](5, 3).state_dict()) == names[: 2 if name == "diagonal-normal" else 4]
 
 
@@ -81,6 +91,49 @@ def test_layers_that_cannot_be_are_refused(name: str):
         PARTS.posteriors[name](5, 3, hidden=(3, 0))
     with refuses("unknown activation 'tan' (did you mean 'tanh'?)"):
         PARTS.posteriors[name](5, 3, hidden=(3,), activation="tan")
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_full_rank_posterior_starts_as_the_diagonal_one_and_leaves_it(hidden: tuple[int, ...]):
+    with float64():
+        with seeded(0):
+            diagonal = DiagonalNormal(5, 3, hidden=hidden)
+        with seeded(0):
+            full = FullRankNormal(5, 3, hidden=hidden)
+        features = torch.randn(6, 5)
+    q, wanted = full(features), diagonal(features)
+    assert torch.equal(q.mean, wanted.mean)
+    assert torch.allclose(q.covariance_matrix, torch.diag_embed(wanted.variance))
+    q.log_prob(torch.randn(6, 3, dtype=torch.float64)).sum().backward()
+    assert all(p.grad is not None for p in full.relative.parameters())
+    assert [*full.relative.parameters()][-1].grad.all()
+
+
+def test_correlations_do_not_depend_on_the_scale_of_the_codes():
+    factors = torch.tensor([0.1, 2.0, 3.0], dtype=torch.float64)
+    with float64(), seeded(0):
+        posterior, features = moved(FullRankNormal(5, 3)), torch.randn(6, 5)
+    before = posterior(features).scale_tril
+    posterior.head.bias.data[3:] += 2 * factors.log()
+    assert torch.allclose(posterior(features).scale_tril, factors[:, None] * before)
+    assert before.tril(-1).any()
+
+
+def test_weights_from_before_are_read_as_what_they_were_of():
+    """What is below L's diagonal was then a head of its own, called off_diagonal."""
+    with float64(), seeded(0):
+        model, other = (model_of(posterior="full-rank-normal", latents={"z": 3}) for _ in range(2))
+    tensors = {name.replace(".relative.", ".off_diagonal."): t.clone() for name, t in model_tensors(model).items()}
+    assert tensors.keys() != model_tensors(model).keys()
+    set_model_tensors(other, tensors)
+    assert model_tensors(other).keys() == tensors.keys()
+    x = data_of(model.domain, (5, 4))
+    q, posterior = other._posterior(x, None)["z"], model.posteriors["z"]
+    below = posterior.relative(model.encoder(x))
+    rows, columns = posterior.rows_columns
+    assert torch.allclose(q.scale_tril[..., rows, columns], below)
+    with pytest.raises(RunError, match="lack"):
+        set_model_tensors(model, {name: t for name, t in tensors.items() if "off_diagonal" not in name})
 
 
 @pytest.mark.parametrize("raw", [-1e3, -10.1, 10.1, 1e3])

@@ -15,6 +15,7 @@ from torch.distributions import Distribution, Independent, Laplace
 
 from vaekit import history
 from vaekit.checkpoint import load_tensors
+from vaekit.course import Course, course_of
 from vaekit.errors import NonFiniteError
 from vaekit.evaluation import evaluate
 from vaekit.looking import Look
@@ -485,3 +486,104 @@ def test_nothing_is_written_before_the_start_and_the_start_is_after_all_checks(t
     assert not events
     assert not (tmp_path / "run").exists()
     assert history.read(tmp_path) == []
+
+
+# -- a training that goes wrong ----------------------------------------------------------------------------------------
+
+
+def looked(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
+    """Let looks find these losses, an epoch each."""
+    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": losses[epoch - 1]})
+
+
+WRONG = {
+    "it explodes": ([80.0, 40.0, 37.0, 1.2e6, 9e5], 4, 3),
+    "it explodes, and is negative": ([-3.0, -40.0, -41.0, -42.0, 30.0], 5, 4),
+    "it is no number": ([80.0, 40.0, 37.0, float("nan"), float("nan")], 4, 3),
+    "it never falls": ([1e9, 2e9, 3e9, 4e9, 5e9], 1, 1),
+}
+
+
+@pytest.mark.parametrize("in_a_folder", [True, False])
+@pytest.mark.parametrize("what", WRONG)
+def test_a_training_that_goes_wrong_says_so_and_ends_with_its_best_weights(
+    what: str, in_a_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses, said, best = WRONG[what]
+    looked(monkeypatch, losses)
+    p, of_epoch = pieces("training.epochs=5", rows=100), {}
+    folder = tmp_path if in_a_folder else None
+    optimize(
+        *(p.model, p.train, p.valid, p.objective, p.options),
+        folder=folder,
+        on_epoch=lambda records: of_epoch.update({records[0].epoch: weights(p.model)}),
+    )
+    assert equal(weights(p.model), of_epoch[best])
+    warned = [record.getMessage() for record in caplog.records if record.name == "vaekit.training"]
+    assert len(warned) == 2, warned
+    assert f"epoch {said}: the loss is " in warned[0]
+    assert f"in epoch {best}: the training goes wrong; lower the learning rate" in warned[0]
+    assert f"those after epoch {best}" in warned[1]
+    if folder:
+        assert equal(load_tensors(folder / "weights.safetensors"), of_epoch[best])
+
+
+@pytest.mark.parametrize(
+    "losses", [[80.0, 40.0, 37.0, 39.0, 60.0], [37.0, 37.1, 37.0, 37.2, 37.3], [-3.0, -9.0, -9.5, -9.4, -4.0]]
+)
+def test_a_training_that_overfits_a_little_ends_with_its_last_weights(
+    losses: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked(monkeypatch, losses)
+    p, last = pieces("training.epochs=5", rows=100), {}
+    optimize(
+        *(p.model, p.train, p.valid, p.objective, p.options), on_epoch=lambda records: last.update(weights(p.model))
+    )
+    assert equal(weights(p.model), last)
+    assert not caplog.records
+
+
+def test_a_loss_that_only_a_schedule_raises_is_not_wrong(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked(monkeypatch, [100.0, 900.0, 5000.0, 300.0, 90.0, 80.0])
+    fitted(pieces("training.epochs=6", "objective.beta={name='linear', until=0.5}", rows=100))
+    assert not caplog.records
+
+
+def test_by_test_rows_no_weights_are_chosen(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    looked(monkeypatch, [80.0, 40.0, 1e6])
+    p, last = pieces("training.epochs=3", rows=100), {}
+    optimize(
+        *(p.model, p.train, p.valid, p.objective, p.options),
+        split="test",
+        on_epoch=lambda records: last.update(weights(p.model)),
+    )
+    assert equal(weights(p.model), last)
+    assert "the training goes wrong" in caplog.text
+
+
+def test_a_lost_training_that_is_resumed_ends_as_one_that_was_not_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked(monkeypatch, [80.0, 40.0, 37.0, 1e6, 38.0, 9e5])
+    wrong = ("training.epochs=6", "training.checkpoint_every=2")
+    whole = small_run(tmp_path / "whole", *wrong)
+    assert equal(weights(whole.model), load_tensors(tmp_path / "whole/checkpoints/best.safetensors"))
+    small_run(tmp_path / "parts", *wrong, "training.epochs=4")  # which is lost, too
+    again = train("digits", tmp_path / "parts", resume=True, epochs=6)
+    assert equal(weights(whole.model), weights(again.model))
+    assert course_of(whole) == course_of(again)
+    assert equal(weights(train("digits", tmp_path / "parts", resume=True).model), weights(again.model))
+
+
+def test_the_course_of_a_run_names_its_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked(monkeypatch, [80.0, 40.0, 1e6])
+    course = course_of(small_run(tmp_path / "run", "training.epochs=3"))
+    assert course == Course("valid", epochs=3, best_epoch=2, best=40.0, last=1e6, lost=True, kept=2)
+    assert "validation loss 40.00 after epoch 2, the best, 1,000,000.00 after epoch 3, the last" in course.said()
+    assert "these weights are those of epoch 2" in course.said()
+    looked(monkeypatch, [80.0, 40.0, 39.0])
+    good = course_of(small_run(tmp_path / "good", "training.epochs=3"))
+    assert good is not None
+    assert not good.said()

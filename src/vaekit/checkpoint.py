@@ -176,7 +176,13 @@ _TYPES = {
 
 
 def check_kinds(model: nn.Module, kinds: Mapping[str, Kind], source: object) -> None:
-    """`RunError`, one line, where names, shapes or types in `source` differ from the model's."""
+    """`RunError`, one line, where names, shapes or types in `source` differ from the model's.
+
+    A part that has changed since runs were made with it has `adopt(names)`, and becomes what the tensors are of.
+    """
+    for path, module in model.named_modules():
+        if hasattr(module, "adopt"):
+            module.adopt(_below(kinds, path, ".").keys() if path else kinds.keys())
     own = {name: Kind.of(tensor) for name, tensor in model_tensors(model).items()}
     if missing := [name for name in own if name not in kinds]:
         raise RunError(f"{source} lack {missing[0]!r}, which the model of the spec has ({len(missing)} missing in all)")
@@ -206,13 +212,23 @@ def set_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: o
 
 @dataclass
 class State:
-    """What the training loop knows beside its tensors. `epoch` epochs and `step` steps are done."""
+    """What the training loop knows beside its tensors. `epoch` epochs and `step` steps are done.
+
+    `best_loss` and `best_epoch` are those of rows held out for validation. Of the loss that is watched, theirs or else
+    that of test or training rows: that of the untrained weights, of the first epoch that counts, the lowest with its
+    epoch, and the last; None what there isn't, or is no finite number.
+    """
 
     epoch: int = 0
     step: int = 0
     best_loss: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
+    untrained_loss: float | None = None
+    first_loss: float | None = None
+    lowest_loss: float | None = None
+    lowest_epoch: int = 0
+    last_loss: float | None = None
 
 
 class Checkpoints:
@@ -361,5 +377,6 @@ def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Kind]]:
     ]
 
 
-def _below(values: Mapping[str, _T], prefix: str) -> dict[str, _T]:
-    return {name.removeprefix(f"{prefix}/"): value for name, value in values.items() if name.startswith(f"{prefix}/")}
+def _below(values: Mapping[str, _T], prefix: str, by: str = "/") -> dict[str, _T]:
+    lead = prefix + by
+    return {name.removeprefix(lead): value for name, value in values.items() if name.startswith(lead)}

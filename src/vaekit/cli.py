@@ -23,7 +23,19 @@ import typer
 
 from .errors import LeftOutWarning
 from .settings import standing
-from .terminal import Bar, cell, err, plain, print_json, print_rows, print_scores, print_table, say, settings_cell
+from .terminal import (
+    Bar,
+    cell,
+    err,
+    plain,
+    print_course,
+    print_json,
+    print_rows,
+    print_scores,
+    print_table,
+    say,
+    settings_cell,
+)
 
 if TYPE_CHECKING:
     from .parts import Parts
@@ -80,6 +92,7 @@ def train(
         )
     scores = run.evaluate(run.held_out, samples)
     print_scores(scores)
+    print_course(run)
     say(f"report: {report.write_report(run, scores)}")
 
 
@@ -100,6 +113,7 @@ def evaluate(
         print_json(asdict(scores))
     else:
         print_scores(scores)
+        print_course(loaded)
 
 
 @app.command()

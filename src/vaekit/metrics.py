@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+COLLAPSED = 0.1
+"""The KL, nats per datum, below which codes are taken to say nothing."""
+
 
 def clustering_scores(clusters: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """How well clusters (N,) are the classes of labels (N,), as "nmi", "ari" and "accuracy".
@@ -66,6 +69,24 @@ def best_match_accuracy(clusters: ArrayLike, labels: ArrayLike) -> float:
     together = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.int64)
     np.add.at(together, (rows, columns), 1)
     return float(together[linear_sum_assignment(together, maximize=True)].sum() / len(rows))
+
+
+def carriers(kl: ArrayLike, share: float = 0.9) -> int:
+    """The fewest dimensions that hold a `share` of the KL, of its terms (D,); 0 where it is none.
+
+    >>> carriers([0.01, 5.0, 0.02, 4.0])
+    2
+    """
+    terms = np.sort(np.clip(np.asarray(kl, dtype=np.float64), 0, None))[::-1]
+    return int(np.searchsorted(np.cumsum(terms), share * terms.sum() * (1 - 1e-12)) + 1) if terms.sum() > 0 else 0
+
+
+def is_collapsed(kl: float, active_units: int) -> bool:
+    """Whether a posterior is the prior, whatever the data: a KL below 0.1 nats, or no dimension whose mean varies.
+
+    The codes then say nothing of the data, and the decoder ignores them (Bowman et al. 2016).
+    """
+    return active_units == 0 or kl < COLLAPSED
 
 
 def _numbered(clusters: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

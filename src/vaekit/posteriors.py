@@ -7,7 +7,7 @@ the same contract and is a posterior as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from .distributions import RelaxedOneHot, TriangularNormal, bounded, checked_cla
 from .flows import coupling_flow
 from .networks import MLP
 from .schedules import Constant, Schedule
+
+SLOWLY = 0.01
+"""How much less a full-rank posterior's correlations move in a step than its other parameters."""
 
 
 class Towers(nn.Module):
@@ -69,11 +72,12 @@ class DiagonalNormal(nn.Module):
 
 
 class FullRankNormal(nn.Module):
-    """q(z given x) = N(z; mu, L Lᵀ), mu and the lower triangular L linear in the features, log of L's diagonal clamped.
-
-    The diagonal is exp of half a clamped log-variance, as in `DiagonalNormal`, to which it reduces without the rest of
-    L. With `hidden` layers, mu, the diagonal's logarithm and the rest of L each have an MLP of those sizes on the
+    """q(z given x) = N(z; mu, L Lᵀ), L = diag(sigma) (I + R) lower triangular: mu, log sigma² and R linear in the
     features.
+
+    log sigma² is kept in its bounds as in `DiagonalNormal`, which it is without R. There it starts, R being zero, and R
+    learns slowly: its many gradients are mostly noise at first, which would come into every code. With `hidden` layers,
+    mu, log sigma² and R each have an MLP of those sizes on the features.
 
     >>> FullRankNormal(features=5, latent=2)(torch.zeros(4, 5)).covariance_matrix.shape
     torch.Size([4, 2, 2])
@@ -94,13 +98,28 @@ class FullRankNormal(nn.Module):
         self.latent = latent
         self.head = _head(features, (latent, latent), hidden, activation)
         below = latent * (latent - 1) // 2
-        self.off_diagonal = _head(features, (below,), hidden, activation) if below else None
+        self.relative = _head(features, (below,), hidden, activation) if below else None
+        self.off_diagonal: nn.Module | None = None
+        """What `relative` is in runs from before: what of L is below its diagonal, as it is."""
+        if self.relative:
+            last = [layer for layer in self.relative.modules() if isinstance(layer, nn.Linear)][-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.register_buffer("rows_columns", torch.tril_indices(latent, latent, -1), persistent=False)
+
+    def adopt(self, names: Collection[str]) -> None:
+        """Be what the tensors of these names are the weights of: a version of this module that had them."""
+        if self.relative and any(name.startswith("off_diagonal.") for name in names):
+            self.relative, self.off_diagonal = None, self.relative
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
         diagonal = (0.5 * bounded(log_variance, *self.clamp)).exp()
-        below = self.off_diagonal(features) if self.off_diagonal else diagonal[..., :0]
+        below = diagonal[..., :0]
+        if self.relative:
+            below = SLOWLY * self.relative(features) * diagonal.index_select(-1, self.rows_columns[0])
+        elif self.off_diagonal:
+            below = self.off_diagonal(features)
         return TriangularNormal(loc, diagonal, below, self.rows_columns)
 
 

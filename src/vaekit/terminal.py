@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .datasets import Dataset
     from .evaluation import Evaluation
+    from .runs import Run
     from .spec import Spec
     from .training import Epoch, Progress
 
@@ -106,6 +107,15 @@ def print_scores(scores: Evaluation) -> None:
     _print_lines(table)
     for note in notes(scores):
         say(note)
+
+
+def print_course(run: Run) -> None:
+    """Print how the training of a run went, if there is anything to say of it."""
+    from .course import course_of
+
+    course = course_of(run)
+    if course and (said := course.said()):
+        say(said)
 
 
 def _likelihood(spec: Spec, dataset: Dataset) -> str:

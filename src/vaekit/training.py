@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.backends import cudnn
 
-from . import looking
+from . import course, looking
 from .capture import unvalidated
-from .checkpoint import Checkpoints, State, model_tensors, save_tensors, set_model_tensors
+from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
 from .devices import say_if_threads_wait_busily, threads, worthwhile_threads
 from .distributions import seeded, stream
@@ -31,7 +31,7 @@ from .parts import PARTS, Parts, build
 from .schedules import Switch, settled
 from .settings import in_a_call, setting
 from .spec import TrainingSpec, build_schedule
-from .steps import Step, rehearse, schedules_of
+from .steps import Step, Terms, rehearse, schedules_of
 from .updating import Update
 
 BATCH_SIZE = 128
@@ -94,6 +94,9 @@ def optimize(
     run's schedules are stretched over all of them, and it may compile loops that the shorter one did without. The bits
     are those of one device, one number of threads and one C compiler.
 
+    A training that is lost by its end, as `course.is_lost` says, ends with the weights that were best on rows held out
+    for validation, if there are such; so does every one with `early_stopping`.
+
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
     n, device = len(train), train.x.device
@@ -132,7 +135,7 @@ def optimize(
     for field, schedule in schedules_of(objective).items():
         if isinstance(schedule, Switch) and schedule.at > (total - 1) / total:
             raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {total} steps")
-    begins = _settled(model, objective, options.epochs) if options.early_stopping else 0
+    begins = _settled(model, objective, options.epochs)
     if options.early_stopping and 0 < begins >= options.epochs - options.early_stopping:
         log.warning(
             "early_stopping=%s can't end this run before its %s epochs are over: it counts from epoch %s on, where all "
@@ -159,6 +162,9 @@ def optimize(
     take = Step(model, objective, train, batch_size, total)
     update = Update(optimizer, take.long)
     scored, look = average or model, None
+    kept: dict[str, torch.Tensor] = {}
+    untrained: Terms | None = None
+    lost = course.is_lost(state)
     if held_out is not None:
         look = Look(scored, held_out, objective, batch_size, seed=options.seed, epochs=options.epochs)
     with _computing(models, options.precision):
@@ -183,6 +189,8 @@ def optimize(
                         # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
                         _update_average(average, model, min(options.ema or 0.0, (1 + state.step) / (10 + state.step)))
                     meter.add(terms, len(index))
+                    if state.step == 0:
+                        untrained = terms
                     state.step += 1
                     if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                         polled = time.perf_counter()
@@ -190,6 +198,8 @@ def optimize(
                         speed = done / (polled - started)
                         on_progress(Progress(state.epoch, options.epochs, i + 1, steps, meter.averages(state), speed))
                 averages = meter.averages(state)
+                if untrained and not begins:
+                    state.untrained_loss = float(untrained.values[0])
                 # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
                 if not bool(torch.stack([p.isfinite().all() for p in parameters]).all()):
                     lower = steadier()
@@ -212,6 +222,16 @@ def optimize(
                 state.best_loss, state.best_epoch = averages["loss"], state.epoch
                 if best:
                     set_model_tensors(best, model_tensors(scored))
+                elif not checkpoints:
+                    kept = {name: tensor.clone() for name, tensor in model_tensors(scored).items()}
+            course.note(state, averages["loss"], first=state.epoch == begins + 1)
+            if not lost and state.epoch > begins and course.is_lost(state):
+                lost = True
+                log.warning(
+                    "epoch %s: the loss is %s, after %s in epoch %s: the training goes wrong; %s",
+                    *(state.epoch, f"{averages['loss']:,.2f}"),
+                    *(f"{state.lowest_loss or 0.0:,.2f}", state.lowest_epoch, steadier()),
+                )
             # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer
             # than the state, and makes it again.
             if checkpoints and better:
@@ -223,8 +243,12 @@ def optimize(
 
     if average:
         set_model_tensors(model, model_tensors(average))
+    ends_with = course.kept_epoch(state, bool(options.early_stopping))
     if best and state.best_epoch:
         set_model_tensors(model, model_tensors(best))
+    elif ends_with < state.epoch:
+        set_model_tensors(model, load_tensors(checkpoints.best) if checkpoints else kept)
+        log.warning("the training went wrong, and ends with its best weights, those after epoch %s", ends_with)
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
     return state

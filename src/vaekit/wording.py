@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .metrics import carriers, is_collapsed
+from .settings import setting
+
 if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .runs import Run
@@ -35,10 +38,40 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated; lower is better"),
         ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
-        ("active units", f"{scores.active_units} of {scores.latent_size}", "dimensions of z that follow x"),
+        ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
     ]
     known = [(*LABELS[name], value) for name, value in scores.labels.items() if name in LABELS]
     return rows + [(title, text.format(value), what) for title, text, what, value in known]
+
+
+def active_units(scores: Evaluation) -> str:
+    """What active units are, and how few of them hold the KL where it is unevenly spread."""
+    text, terms = (
+        "dimensions of z whose mean varies with x",
+        [kl for own in scores.kl_per_dimension.values() for kl in own],
+    )
+    few = carriers(terms) if len(terms) > 1 else 0
+    if not 0 < 2 * few <= scores.active_units:
+        return text
+    return f"{text}; 90% of KL: {few}"
+
+
+def collapse(scores: Evaluation) -> str:
+    """That the posterior has collapsed, and what to try; nothing where it has not."""
+    if scores.n < 2 or not is_collapsed(scores.kl, scores.active_units):
+        return ""
+    found = f"KL {scores.kl:.2f} nats, {scores.active_units} of {scores.latent_size} units active"
+    lower, free = setting("objective.beta", "…"), setting("objective.free_bits", 0.1)
+    warm = "a warm-up, such as objective.beta={name='linear', until=0.5}"
+    return (
+        f"the posterior has collapsed ({found}): codes say next to nothing of the data, and what is decoded ignores "
+        f"them. Try: a lower weight of the KL ({lower}), {warm}, or free bits ({free})"
+    )
+
+
+def notes(scores: Evaluation) -> list[str]:
+    """What has to be known of scores before they are used, a sentence each."""
+    return [*([] if scores.is_likelihood else [NO_LIKELIHOOD]), *filter(None, [scores.caution, collapse(scores)])]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> str:
@@ -51,11 +84,6 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
 def scores_in_lines(scores: Evaluation) -> str:
     """The repr of an evaluation: its heading, and a line for each score."""
     return "\n".join([f"Evaluation of {heading(scores)}", aligned(score_rows(scores)), *notes(scores)])
-
-
-def notes(scores: Evaluation) -> list[str]:
-    """What has to be known of scores before they are used, a sentence each."""
-    return [*([] if scores.is_likelihood else [NO_LIKELIHOOD]), *([scores.caution] if scores.caution else [])]
 
 
 def run_in_lines(run: Run) -> str:

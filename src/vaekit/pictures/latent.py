@@ -49,6 +49,10 @@ class Latents(Picture):
             text += " distances and axes mean nothing."
         else:
             text += "."
+        title = "Latent space"
+        if total > 1 and not (means.var(0, ddof=1, dtype=np.float64) > ACTIVE).any():
+            title += " of a collapsed posterior: noise alone"
+            text += " No mean varies with the data: what is seen here, clusters too, is noise."
         labels = y[chosen] if y is not None and y.ndim == 1 else None
         if labels is not None:
             many = len(np.unique(labels)) > plots.CLASSES
@@ -57,7 +61,7 @@ class Latents(Picture):
         axes = (names[0], names[1] if size == 2 else "") if size <= 2 else ("", "")
         at = plots.embed(means[chosen], seed=seed)
         draw = partial(plots.latent_map, at, labels, subject.run.schema.classes, axes_names=axes)
-        return Prepared("Latent space", text, draw, chart=False)
+        return Prepared(title, text, draw, chart=False)
 
 
 @dataclass(frozen=True)

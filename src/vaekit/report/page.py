@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from ..course import course_of
 from ..datasets import Dataset
 from ..disk import write_atomic
 from ..evaluation import ACTIVE, Evaluation
@@ -27,8 +28,10 @@ from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
 from ..runs import Run
+from ..settings import standing
 from ..spec import PartSpec
 from ..training import Epoch
+from ..wording import active_units, collapse
 from .frame import LABEL_SCORES, Drawn, drawn, duration, number, render, with_error
 
 DRAWS = 100_000
@@ -72,12 +75,17 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     history, subject = run.history(), Subject(run, evaluation.split, evaluation=evaluation)
     shown = {name: drawn(picture(subject)) for name, picture in _pictures(run, bool(history)).items()}
     _write_pictures(subfolder(run.path, "pictures"), shown)
+    with standing("command"):
+        course = course_of(run)
+        collapsed, went = collapse(evaluation), course.said() if course else ""
     text = render(
         "page.html.jinja",
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
         source=run.spec.source,
         summary=_summary(run, dataset, history),
         evaluation=evaluation,
+        collapse=collapsed,
+        course=went,
         scores=_scores(evaluation, run.model.conditional),
         pictures=list(shown.values()),
         facts={
@@ -150,7 +158,7 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         Row(
             "Active units",
             f"{e.active_units} of {e.latent_size}",
-            f"Latent dimensions whose posterior mean varies with the data (variance above {ACTIVE}).",
+            f"{active_units(e)[:1].upper()}{active_units(e)[1:]} (variance above {ACTIVE}).",
         ),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
