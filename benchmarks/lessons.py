@@ -36,7 +36,7 @@ from plain_lessons import PIXELS, SETTINGS, Rows, test_loss, train
 
 import vaekit
 from vaekit.datasets.tensors import to_device
-from vaekit.runs import load_data
+from vaekit.given import load_data
 from vaekit.targets import resolve
 
 PASSES = 10

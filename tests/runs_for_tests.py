@@ -12,10 +12,11 @@ from torch import Tensor
 from vaekit import history
 from vaekit.checkpoint import load_tensors, model_tensors
 from vaekit.datasets.tensors import TensorSplit, to_device
+from vaekit.given import load_data
 from vaekit.models import VAE
 from vaekit.objectives import Loss, Objective
 from vaekit.parts import PARTS, Parts
-from vaekit.runs import Run, load_data, train
+from vaekit.runs import Run, train
 from vaekit.spec import TrainingSpec, build_model, build_objective, schema_of, with_likelihood
 from vaekit.targets import resolve
 from vaekit.trace import Trace

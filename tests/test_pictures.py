@@ -151,9 +151,11 @@ def test_samples_are_those_of_the_model_in_a_square(digits: Run) -> None:
 
 def test_conditional_samples_are_given_the_labels_of_data(two: Run) -> None:
     (images,) = given(prepare(Subject(two), "samples", {"n": 310}))
+    chosen = Subject(two).chosen(310)
+    assert sorted(chosen) == list(range(300))
     y = two.data("test").y
     assert y is not None
-    expected = two.model.sample(y=torch.cat([y, y[:10]]), draw=False, seed=0)
+    expected = two.model.sample(y=y[np.concatenate([chosen, chosen[:10]])], draw=False, seed=0)
     assert close_in_ulps(images, expected)
 
 
@@ -174,12 +176,25 @@ def test_all_data_of_a_small_split(table: Run) -> None:
     assert sorted(rows.tolist()) == sorted(table.data("test").x.numpy().tolist())
 
 
-def test_reconstructions_are_those_of_the_first_data(digits: Run) -> None:
-    x = digits.data("test").batch(slice(0, 8))[0]
+def test_reconstructions_are_those_of_data_chosen_at_random(digits: Run) -> None:
+    x = digits.data("test").rows(Subject(digits).chosen(8))[0]
     originals, made = given(prepare(Subject(digits), "reconstructions", {}))
     assert (originals == x.numpy()).all()
     assert close_in_ulps(made, digits.model.reconstruct(x))
     assert pixels(draw(digits, "reconstructions")).shape[0] == 2 * 120 + 10
+
+
+def test_data_sorted_by_class_show_several_classes(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(5), 40)
+    np.savez(tmp_path / "sorted.npz", x=np.tile(labels[:, None, None], (1, 4, 4)).astype(np.uint8), y=labels)
+    sets = [*SMALL, "training.epochs=1", "data.levels=5", "model.condition=true"]
+    run = train(tmp_path / "sorted.npz", tmp_path / "run", sets=sets)
+    for name in ("data", "reconstructions", "pairs"):
+        images = given(prepare(Subject(run), name, {"n": 12}))[0]
+        assert len(np.unique(images)) > 2, name
+    y = Subject(run).conditions(12)
+    assert y is not None
+    assert len(y.unique()) > 2
 
 
 def test_pairs_stand_beside_each_other(digits: Run) -> None:

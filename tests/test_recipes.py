@@ -13,8 +13,9 @@ from runs_for_tests import small_run
 from vaekit.datasets import Dataset, Split
 from vaekit.datasets.tensors import to_device
 from vaekit.domains import Domain
+from vaekit.given import load_data
 from vaekit.recipes import RECIPES
-from vaekit.runs import RunError, load_data, load_run, train
+from vaekit.runs import RunError, load_run, train
 from vaekit.spec import DataSpec, Schema, Spec, build_model, build_objective, build_schedule
 from vaekit.targets import resolve
 

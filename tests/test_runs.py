@@ -27,13 +27,14 @@ from vaekit.datasets import load
 from vaekit.errors import RunError
 from vaekit.evaluation import Evaluation
 from vaekit.folders import CONTENTS, claim
+from vaekit.given import fingerprint
 from vaekit.looking import Look
 from vaekit.networks import MLP
 from vaekit.objectives import ELBO
 from vaekit.parts import PARTS
 from vaekit.recipes import RECIPES
 from vaekit.report import write_report
-from vaekit.runs import Run, _class_of, fingerprint, load_run, train
+from vaekit.runs import Run, _class_of, load_run, train
 from vaekit.spec import Spec, parse_toml
 from vaekit.targets import resolve
 from vaekit.training import Epoch

@@ -38,7 +38,9 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
+    from .given import Asked
     from .parts import Parts
+    from .rows import Rows
     from .runs import Run
 
 app = typer.Typer(
@@ -52,9 +54,15 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a ru
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of whatever is drawn.")]
 Split = Annotated[str, typer.Option(help="train, valid or test.")]
+AnySplit = Annotated[
+    str | None, typer.Option("--split", help="train, valid, test or all (default: test; of new data all).")
+]
+Given = Annotated[
+    str | None, typer.Option("--data", help="Where the run's data lie now, or new data of the kind, by name or path.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
-    Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .csv, .parquet.")
+    Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")
 ]
 
 
@@ -62,7 +70,9 @@ Out = Annotated[
 def train(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
-    data: Annotated[str | None, typer.Option(help="Other data for it, a dataset by name or path.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Other data for it, by name or path; with --resume where its own lie now.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
@@ -101,17 +111,35 @@ def evaluate(
     context: typer.Context,
     run: RunPath,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
-    split: Split = "test",
+    data: Given = None,
+    split: AnySplit = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="Write the scores of each datum too: .csv, .parquet, .npz or .npy.")
+    ] = None,
     as_json: Json = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors."""
-    loaded = _load(run, device, context)
-    scores = loaded.evaluate(split, samples, seed=seed)
+    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run."""
+    from . import rows
+    from .given import NEW
+    from .outputs import TABLES, check_ending
+
+    if path is not None:
+        check_ending(path, (*TABLES, ".npy"))
+    asked = _asked(run, device, context, data, split)
+    every: list[list[Any]] = [[] for _ in asked.splits]
+    found = []
+    for (name, each), parts in zip(asked.splits.items(), every, strict=True):
+        told = each if name == NEW else name
+        found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
+    if path is not None:
+        _write(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json)
     if as_json:
-        print_json(asdict(scores))
-    else:
+        values = [asdict(scores) for scores in found]
+        print_json(values[0] if len(values) == 1 else values)
+        return
+    for scores in found:
         print_scores(scores)
         print_course(loaded)
 
@@ -124,15 +152,17 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     label: Annotated[str | None, typer.Option(help="The class to draw, by name or number (conditional runs).")] = None,
     mean: Annotated[bool, typer.Option("--mean", help="Means of p(x given z), not draws from it.")] = False,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now, whose covariates it takes.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw from the model: z from its prior, then x."""
+    """Draw from the model: z from its prior, then x; of a conditional one a table has the class of each."""
+    from . import rows
     from .outputs import check_ending
 
     check_ending(path)
-    loaded = _load(run, device, context)
-    _write(path, loaded, loaded.sample(n, label, draw=not mean, seed=seed))
+    loaded = _load(run, device, context, data)
+    _write(path, loaded, rows.samples(loaded, n, label, not mean, seed))
 
 
 @app.command()
@@ -143,17 +173,22 @@ def reconstruct(
     n: Annotated[int, typer.Option("-n", min=1, help="How many of the split's data, from its start.")] = 16,
     samples: Annotated[int | None, typer.Option(min=1, help="Draws of z for each datum; default: its mean.")] = None,
     draw: Annotated[bool, typer.Option("--draw", help="Draws from p(x given z), not its means.")] = False,
-    split: Split = "test",
+    data: Given = None,
+    split: AnySplit = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Write data and their reconstructions: for each datum itself, then what it is decoded to."""
+    from . import rows
     from .outputs import check_ending
 
     check_ending(path)
-    loaded = _load(run, device, context)
-    pairs = loaded.reconstructions(split, n, samples=samples, draw=draw, seed=seed)
-    _write(path, loaded, pairs.flatten(0, 1), columns=pairs.shape[1])
+    asked = _asked(run, device, context, data, split)
+    made = rows.pairs(asked.run, asked.splits, n, samples, draw, seed)
+    _write(path, asked.run, made, per_row=2 if samples is None else 1 + samples)
+    for name, each in asked.splits.items():
+        if len(each) < n:
+            say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
 
 
 @app.command()
@@ -161,28 +196,21 @@ def encode(
     context: typer.Context,
     run: RunPath,
     path: Out,
-    split: Split = "test",
+    data: Given = None,
+    split: AnySplit = None,
     draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Write the latent codes of a split: posterior means, or draws; a table has the labels beside them."""
-    import numpy as np
-
-    from .outputs import check_ending, write_array
+    """Write latent codes: posterior means, or draws; a table has beside them where each datum is from in its file, its
+    class, and the one that a model which classifies or clusters takes it for.
+    """
+    from . import rows
+    from .outputs import check_ending
 
     check_ending(path)
-    loaded = _load(run, device, context)
-    codes, labels = loaded.encode(split, draw=draw, seed=seed)
-    # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
-    names = [f"{name}.{i}" for name, size in loaded.model.sizes.items() for i in range(size)]
-    beside = {}
-    if labels is not None and labels.ndim == 1:
-        beside["label"] = np.array(loaded.dataset.classes)[labels]
-    elif labels is not None:
-        beside = {f"y{i}": y for i, y in enumerate(labels.T)}
-    write_array(path, codes, names, beside)
-    say(f"{path}: {' x '.join(map(str, codes.shape))}")
+    asked = _asked(run, device, context, data, split)
+    _write(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed))
 
 
 @app.command()
@@ -198,6 +226,7 @@ def plot(
         list[str] | None, typer.Option("--set", metavar="A=B", help="Change an option of the picture; repeatable.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
     seed: Seed = 0,
     dark: Annotated[bool, typer.Option("--dark", help="For dark pages.")] = False,
     device: Device = "auto",
@@ -209,7 +238,7 @@ def plot(
     from .plots import DARK, LIGHT
     from .spec import options_from
 
-    loaded = _load(run, device, context)
+    loaded = _load(run, device, context, data)
     if what is None:
         rows = [(o.name, o.summary, "no, it needs " + o.lacks if o.lacks else "yes") for o in offers(loaded)]
         print_table(("picture", "what", "of this run"), rows)
@@ -234,7 +263,7 @@ def compare(
     path: Annotated[
         Path | None, typer.Option("--out", help="Write a page, .html, or the curves: .png, .svg or .pdf.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Other data for recipes, a dataset by name or path.")] = None,
+    data: Annotated[str | None, typer.Option(help="Other data for recipes; of runs where theirs lie now.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of recipes.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
     split: Split = "test",
@@ -474,20 +503,41 @@ def _load_or_train(name: str, data: str | None, epochs: int | None, device: str,
     from .runs import ensure
 
     if name not in RECIPES or Path(name).exists():
-        return _load(Path(name), device, context)
+        return _load(Path(name), device, context, data)
     with _training() as bar:
         path = ensure(name, Path("runs") / name, data=data, epochs=epochs, parts=_parts(context), **bar.told).path
     return _load(path, device, context)
 
 
-def _load(path: Path, device: str, context: typer.Context) -> Run:
+def _load(path: Path, device: str, context: typer.Context, data: str | None = None) -> Run:
     from .runs import load_run
 
-    return load_run(path, device, _parts(context))
+    run = load_run(path, device, _parts(context), data=data)
+    if run.unfinished:
+        _note(run.unfinished)
+    return run
 
 
-def _write(path: Path, run: Run, x: Any, columns: int = 8) -> None:
+def _asked(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
+    from .given import asked
+
+    found = asked(_load(path, device, context), data, split)
+    for note in found.notes:
+        _note(note)
+    return found
+
+
+def _note(text: str) -> None:
+    """Say something beside what was asked for, which may be JSON."""
+    err.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def _write(path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False) -> None:
     from .outputs import write_array
 
-    write_array(path, x.cpu().numpy(), run.schema.columns, limits=run.schema.domain.limits, per_row=columns)
-    say(f"{path}: {' x '.join(map(str, x.shape))}")
+    beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row}
+    write_array(path, rows.array, rows.columns, rows.after, **beside)  # type: ignore[arg-type]
+    if not quiet:
+        left = [*rows.before, *rows.after] if path.suffix.lower() in (".npy", ".png") else []
+        without = f", without {', '.join(left)}: a .csv, .parquet or .npz has them" if left else ""
+        say(f"{path}: {' x '.join(map(str, rows.array.shape))}{without}")

@@ -53,7 +53,7 @@ def codes_of(run: Run) -> Dataset:
                 raise ValueError(
                     f"{run.path} has a posterior without standard deviations; data.codes needs them"
                 ) from None
-            splits[name] = Split(means, split.y, noise)
+            splits[name] = Split(means, split.y, noise, split.origin)
     train = splits["train"]
     means = np.asarray(train.x, np.float64)
     location, variance = means.mean(0), means.var(0)

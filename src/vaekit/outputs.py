@@ -1,6 +1,6 @@
 """Arrays and figures to files of the kind that a name's ending says.
 
-`.npy`, `.csv`, `.parquet`, and `.png` for images; `.png`, `.svg` and `.pdf` for figures.
+`.npy`, `.npz`, `.csv`, `.parquet`, and `.png` for images; `.png`, `.svg` and `.pdf` for figures.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from .errors import unknown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ENDINGS = (".npy", ".csv", ".parquet", ".png")
+ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
+TABLES = (".csv", ".parquet", ".npz")
 FIGURES = (".png", ".svg", ".pdf")
 PAGES = (".html", *FIGURES)
+ROWS = 100_000
+"""Rows of a table that are texts at a time."""
 
 
 def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
@@ -40,33 +43,42 @@ def write_array(
     columns: Sequence[str] = (),
     extra: Mapping[str, np.ndarray] | None = None,
     *,
+    before: Mapping[str, np.ndarray] | None = None,
     limits: tuple[float, float] | None = None,
     per_row: int = 8,
 ) -> None:
     """Write `array` (N, …) to `path`, whole or not at all.
 
-    A table has a row for each of N and a column for each element, called as in `columns` (or x0, x1, …), then the
-    columns of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits` are
-    black and white. `.npy` has the array alone, in its shape. Raises `ValueError` for two columns of one name.
+    A table has a row for each of N: the columns `before` (N,), one for each element, called as in `columns` (or x0, x1,
+    …), and those of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits`
+    are black and white. `.npy` has the array alone, in its shape; `.npz` has it as x, beside what a table has beside
+    it. Raises `ValueError` for two columns of one name.
     """
     check_ending(path)
     ending = path.suffix.lower()
+    before, extra = dict(before or {}), dict(extra or {})
     if ending == ".npy":
         write_atomic(path, lambda temporary: _save_npy(temporary, array))
     elif ending == ".png":
         if array.ndim != 4:
             raise ValueError(
-                f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .csv, .parquet"
+                f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .npz, .csv, .parquet"
             )
         figure = plots.image_grid(array, columns=per_row, limits=limits)
         write_atomic(path, lambda temporary: plots.save(figure, temporary))
     else:
         flat = array.reshape(len(array), -1)
         names = list(columns) if len(columns) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]
-        names += extra or {}
-        if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        beside = [*before, *extra]
+        if repeated := [name for name, times in Counter([*before, *names, *extra]).items() if times > 1]:
             raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
-        table = dict(zip(names, [*flat.T, *(extra or {}).values()], strict=True))
+        if ending == ".npz":
+            if "x" in beside:
+                raise ValueError("a .npz has the array as x, and another column is called so; rename it")
+            arrays = {name: _without_objects(column) for name, column in (before | extra).items()}
+            write_atomic(path, lambda temporary: _save_npz(temporary, {"x": array, **arrays}))
+            return
+        table = before | dict(zip(names, flat.T, strict=True)) | extra
         write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
 
 
@@ -81,14 +93,34 @@ def _save_npy(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def _save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _without_objects(column: np.ndarray) -> np.ndarray:
+    return column.astype(str) if column.dtype == object else column
+
+
 def _save_csv(path: Path, table: Mapping[str, np.ndarray]) -> None:
     import csv
 
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table)
-        # tolist: Python numbers, whose repr is the shortest text that reads back as the same value
-        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+        for start in range(0, len(next(iter(table.values()), ())), ROWS):
+            some = (_texts(column[start : start + ROWS]) for column in table.values())
+            writer.writerows(zip(*some, strict=True))
+
+
+def _texts(column: np.ndarray) -> list[Any]:
+    """What a CSV has of a column: the shortest text that reads back as the same value, 7.4 for the float32 next to it,
+    and 7 for a whole number of any type.
+    """
+    if column.dtype.kind != "f":
+        return column.tolist()
+    # Of float32, Python's own numbers would have the digits of the float64 that is nearest to them.
+    return [text.removesuffix(".0") for text in column.astype(str).tolist()]
 
 
 def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:

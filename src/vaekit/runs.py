@@ -7,10 +7,10 @@ writes report.html.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,11 +31,10 @@ from .codes import (
     check_same_spec,
     codes_of,
     error_of_codes,
-    fingerprint_of_codes,
     read_as_below,
     runs_below,
 )
-from .datasets import Dataset, load
+from .datasets import Dataset
 from .datasets.tensors import TensorSplit, to_device
 from .devices import resolve_device
 from .disk import drop_temporaries, write_atomic
@@ -43,7 +42,7 @@ from .distributions import seeded
 from .errors import NotBegunError, RunError, unknown
 from .evaluation import Evaluation, evaluate, label_scores, mean_pass
 from .folders import check_free, check_places, claim, clear, is_run, locked, read_spec
-from .mapped import blocks
+from .given import NEW, fingerprint_of, load_data, new_data, own_data, treated
 from .models import VAE, SemiSupervisedVAE
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
@@ -64,6 +63,9 @@ from .targets import ACCEPTED, name_of, resolve
 from .training import Epoch, Progress
 from .wording import run_in_lines
 
+Data = Path | Dataset | np.ndarray | Tensor | TensorSplit
+"""New data, in place of the name of a split."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -76,6 +78,10 @@ class Run:
     parts: Parts = field(default=PARTS, repr=False)
     loaded: Dataset | None = field(default=None, repr=False, compare=False)
     """The data, where they are known to be those of the run."""
+    place: str | None = field(default=None, repr=False, compare=False)
+    """Where the data lie, if not where they were."""
+    done: int | None = field(default=None, repr=False)
+    """The epochs that are done, of a run that has not finished."""
 
     def __repr__(self) -> str:
         return run_in_lines(self)
@@ -83,16 +89,25 @@ class Run:
     @cached_property
     def dataset(self) -> Dataset:
         """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
-        return self.loaded or _same_data(self.path, self.spec, self.schema, self.parts)
+        return self.loaded or own_data(self.path, self.spec, self.schema, self.parts, self.place)
 
-    def data(self, split: str = "test") -> TensorSplit:
-        """A split of the run's data as its model sees it, on the model's device."""
-        return to_device(self.dataset, split, self.spec.data.treatment, self.model.scale.device)
+    def data(self, split: str | Data = "test") -> TensorSplit:
+        """A split of the run's data as its model sees it, on the model's device; or new data of the same kind.
+
+        Those are an array (N, *event), a dataset, or the path of a file of them: all rows, in the run's units, by the
+        names of its columns and classes. Raises `ValueError` where they are not of the run's kind.
+        """
+        if isinstance(split, TensorSplit):
+            return split
+        if isinstance(split, str):
+            return to_device(self.dataset, split, self.spec.data.treatment, self.model.scale.device)
+        return treated(self, new_data(self, split))
 
     def encode(
-        self, split: str = "test", *, draw: bool = False, seed: int | None = None
+        self, split: str | Data = "test", *, draw: bool = False, seed: int | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Latent codes of a split, (N, D): posterior means, or with `draw` a draw each; and its y if it has any.
+        """Latent codes of a split, or of new data, (N, D): posterior means, or with `draw` a draw each; and its y if it
+        has any.
 
         They are those of the data that `evaluate` scores, the same ones each time, also where a treatment is random.
         """
@@ -106,34 +121,39 @@ class Run:
 
     def evaluate(
         self,
-        split: str = "test",
+        split: str | Data = "test",
         samples: int = 1000,
         *,
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
         on_scores: Callable[[Scores], None] | None = None,
     ) -> Evaluation:
-        """The scores of a split; of a run without a classifier for whose codes `data.labels` are seen, with their error
-        under a classifier on the codes. `on_scores` gets those of each datum, some data at a time, `on_progress`
-        how many of how many are done.
+        """The scores of a split, or of new data; of a run without a classifier for whose codes `data.labels` are seen,
+        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time,
+        `on_progress` how many of how many are done.
         """
+        name = split if isinstance(split, str) else NEW
+        data = self.data(split)
         scores = evaluate(
-            self.model, self.data(split), samples, split=split, seed=seed, on_progress=on_progress, on_scores=on_scores
+            self.model, data, samples, split=name, seed=seed, on_progress=on_progress, on_scores=on_scores
         )
-        if self.spec.data.labels is not None and not isinstance(self.model, SemiSupervisedVAE):
-            scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, split)})
+        labelled = self.spec.data.labels is not None and isinstance(split, str)
+        if labelled and not isinstance(self.model, SemiSupervisedVAE):
+            scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, name)})
         return scores
 
     def reconstructions(
         self,
-        split: str = "test",
+        split: str | Data = "test",
         n: int = 16,
         *,
         samples: int | None = None,
         draw: bool = False,
         seed: int | None = None,
     ) -> Tensor:
-        """The first n data of a split, each before its S reconstructions (or the mean's one): (n, 1 + S, *event)."""
+        """The first n of a split, or of new data, each before its S reconstructions (or the mean's one): (n, 1 + S,
+        *event).
+        """
         data = self.data(split)
         with seeded(seed):
             x, y = data.rows(np.arange(min(n, len(data))))
@@ -142,31 +162,37 @@ class Run:
 
     @standing("spec")
     def sample(self, n: int, label: str | int | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:
-        """n draws of the model, (n, *event); of a conditional one of class `label` (name or number), else of the
-        classes in turn.
+        """n draws of the model, (n, *event); of a conditional one at the `conditions` of `label`."""
+        return self.model.sample(n, self.conditions(n, label), draw=draw, seed=seed)
 
-        One that is conditioned on covariates takes those of its training data in turn.
+    def conditions(self, n: int, label: str | int | None = None) -> Tensor | None:
+        """The y of n samples, None of a model without: of class `label` (name or number), else the classes in turn.
+
+        A model that is conditioned on covariates takes those of its training data in turn.
         """
-        if not self.model.condition:
-            if label is not None:
-                raise ValueError(
-                    f"label {label!r} was given, but {self.path} is not conditional; "
-                    f"train with {setting('model.condition', True)}"
-                )
-            return self.model.sample(n, draw=draw, seed=seed)
         names = self.schema.classes
+        if label is not None and not (self.model.condition and names):
+            conditional = "is conditioned on covariates, which have no classes"
+            what = (
+                conditional
+                if self.model.condition
+                else f"is not conditional; train with {setting('model.condition', True)}"
+            )
+            raise ValueError(f"label {label!r} was given, but {self.path} {what}")
+        if not self.model.condition:
+            return None
         if not names:
-            if label is not None:
-                raise ValueError(
-                    f"label {label!r} was given, but {self.path} is conditioned on covariates, which have no classes"
-                )
             given = self.data("train").y
-            y = given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
-        elif label is None:
-            y = torch.arange(n) % len(names)
-        else:
-            y = torch.full((n,), _class_of(label, names))
-        return self.model.sample(n, y, draw=draw, seed=seed)
+            return given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
+        return torch.arange(n) % len(names) if label is None else torch.full((n,), _class_of(label, names))
+
+    @property
+    def unfinished(self) -> str:
+        """That it has not finished, how far it is and how it goes on, in a line; nothing of one that has."""
+        if self.done is None:
+            return ""
+        go_on = f"it goes on with: vaekit train --resume --out {shlex.quote(str(self.path))}"
+        return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
 
     def _condition(self, y: Tensor | None) -> Tensor | None:
         return y if self.model.conditional else None
@@ -206,8 +232,9 @@ def train(
     `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1").
     With `data`, a dataset by name or path, it is run on these: their treatment is that of `target`, numbers of rows and
     the like are forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was,
-    by its own spec, `epochs` excepted, and `target` may be left out. Raises `ValueError`, one line, for what can't be
-    run, before anything is written; `NonFiniteError` when the loss stops being finite.
+    by its own spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. Raises
+    `ValueError`, one line, for what can't be run, before anything is written; `NonFiniteError` when the loss stops
+    being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -234,15 +261,17 @@ def train(
         if resume:
             spec, schema = read_spec(folder, parts)
             check_places(folder)
-            _check_same(folder, spec, target, data, sets, parts)
-            spec = changed(spec, sets, parts)
-            dataset = _same_data(folder, spec, schema, parts)
+            place = _place(folder, spec, target, data, parts)
+            spec = changed(spec, _changes(sets), parts)
+            dataset = own_data(folder, spec, schema, parts, place)
+            if place is not None and spec.data.codes is None:
+                spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
         else:
             spec = resolve(target or "", sets, parts, data)
             told = {"on_start": on_start, "on_epoch": on_epoch, "on_progress": on_progress}
             spec = _stacked(spec, folder, capped=data is not None, overwrite=overwrite, parts=parts, **told)
             dataset = load_data(spec, parts)
-            schema = schema_of(dataset, spec.data.treatment, _fingerprint(spec, dataset, parts))
+            schema = schema_of(dataset, spec.data.treatment, fingerprint_of(spec, dataset, parts))
             spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped=data is not None)
         ready = make_ready(spec, schema, dataset, parts)
         states = Checkpoints(folder / "checkpoints")
@@ -373,19 +402,29 @@ class _RehearsedError(Exception):
     """All has been checked that is checked before a training begins."""
 
 
-def _check_same(
-    folder: Path,
-    spec: Spec,
-    target: str | Path | Spec | None,
-    data: str | Path | None,
-    sets: list[str],
-    parts: Parts,
-) -> None:
-    if target is not None and (asked := resolve(target, (), parts, data)).data.name != spec.data.name:
-        raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked.data.name!r}; leave out the target")
+def _place(
+    folder: Path, spec: Spec, target: str | Path | Spec | None, data: str | Path | None, parts: Parts
+) -> str | None:
+    """Where the data of the run in `folder` that is gone on with lie, if `data` say that it is elsewhere."""
+    if target is None:
+        return None
+    asked = resolve(target, (), parts, data).data.name
+    if asked == spec.data.name:
+        return None
+    if data is None:
+        elsewhere = f"leave out the target, or, where the same data lie there now, give {option('data', asked)}"
+        raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked!r}; {elsewhere}")
+    return asked
+
+
+def _changes(sets: Sequence[str]) -> Sequence[str]:
+    """What of a run that goes on may be changed; `RunError` for anything else."""
     if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
         can = "only the number of epochs and the device can change"
-        raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}")
+        place = others[0].removeprefix("data.name=")
+        where = f"; where its data lie now is said by {option('data', place)}" if place != others[0] else ""
+        raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}{where}")
+    return sets
 
 
 def _class_of(label: str | int, names: tuple[str, ...]) -> int:
@@ -399,51 +438,22 @@ def _class_of(label: str | int, names: tuple[str, ...]) -> int:
 
 
 @standing("spec")
-def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS) -> Run:
+def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, data: str | Path | None = None) -> Run:
     """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
     folder.
 
-    Of a run that has not finished it gives the newest saved state. Parts of one's own are found in `parts`. Raises
-    `RunError`, one line, for a folder that holds no whole run.
+    Its data are not read before they are needed; `data` is where they lie now, if not where they were. Of a run that
+    has not finished it gives the newest saved state, and `unfinished` says so. Parts of one's own are found in `parts`.
+    Raises `RunError`, one line, for a folder that holds no whole run.
     """
     folder = Path(path)
     spec, schema = read_spec(folder, parts)
-    weights, prefix = folder / "weights.safetensors", ""
+    weights, prefix, done = folder / "weights.safetensors", "", None
     if not weights.exists():
-        weights, prefix = Checkpoints(folder / "checkpoints").weights()
+        checkpoints = Checkpoints(folder / "checkpoints")
+        weights, prefix = checkpoints.weights()
+        newest = checkpoints.newest()
+        done = newest[1].epoch if newest else 0
     model = restored(folder, spec, schema, weights, prefix, parts)
-    return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts)
-
-
-@standing("spec")
-def load_data(spec: Spec, parts: Parts = PARTS) -> Dataset:
-    """The dataset that `spec` names, or the codes that a run gives it."""
-    data = spec.data
-    if data.codes is not None:
-        runs_below(data.codes, parts)
-        return codes_of(load_run(data.codes, parts=parts))
-    options = {key: getattr(data, key) for key in (*READING, "seed")}
-    return load(data.name, **{key: value for key, value in options.items() if value is not None})
-
-
-def _same_data(folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS) -> Dataset:
-    dataset = load_data(spec, parts)
-    if _fingerprint(spec, dataset, parts) != schema.fingerprint:
-        raise RunError(f"dataset {spec.data.name!r} is not what {folder} was trained on: its values have changed")
-    return dataset
-
-
-def _fingerprint(spec: Spec, dataset: Dataset, parts: Parts) -> str:
-    return fingerprint(dataset) if spec.data.codes is None else fingerprint_of_codes(spec.data.codes, parts)
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
-    digest = hashlib.sha256()
-    for name, split in dataset.splits.items():
-        for array in (split.x, split.y):
-            if array is not None:
-                digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-                for _, block in blocks(array):
-                    digest.update(np.ascontiguousarray(block).data.cast("B"))
-    return digest.hexdigest()
+    place = None if data is None else str(data)
+    return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts, place=place, done=done)

@@ -212,11 +212,13 @@ class Schema(_Strict):
     """What a model must know of its data, saved with the run so that it loads without them.
 
     `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x; without them they
-    are taken as they are.
+    are taken as they are. `stored` is the domain of the data before their treatment, None in runs from before it was
+    kept.
     """
 
     event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     domain: Domain
+    stored: Domain | None = None
     condition: Annotated[int, Field(ge=0)] = 0
     condition_location: tuple[float, ...] = ()
     condition_scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
@@ -317,6 +319,7 @@ def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> 
     return Schema(
         event_shape=dataset.event_shape,
         domain=treatment.domain(dataset.domain),
+        stored=dataset.domain,
         condition=condition,
         condition_location=location,
         condition_scale=scale,

@@ -207,7 +207,7 @@ def test_usual_names_need_no_words(tmp_path: Path) -> None:
 PIXEL_VALUES = {
     "integers": (np.int64([0, 7, 255]), Domain("grey", levels=256), [0, 7, 255], "whole numbers 0..255"),
     "floats that are whole": (np.float64([3, 200]), Domain("grey", levels=256), [3, 200], "whole numbers 3..200"),
-    "few levels": (np.uint8([0, 3, 16]), Domain("grey", levels=256), [0, 3, 16], "data.levels = 17 if"),
+    "few levels": (np.uint8([0, 3, 16]), Domain("grey", levels=256), [0, 3, 16], "levels=17 if"),
     "bytes": (np.uint8([0, 3, 250]), Domain("grey", levels=256), [0, 3, 250], ""),
     "masks": (np.uint8([0, 255, 255]), Domain("binary"), [0, 1, 1], "taken as 0 and 1"),
     "masks of floats": (np.float32([0, 255]), Domain("binary"), [0, 1], "taken as 0 and 1"),
@@ -234,7 +234,7 @@ def test_pixels_by_their_values(
 
 def test_pixels_beyond_bytes_are_asked_about(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.tile(np.uint16([0, 700, 4095]), (8, 2, 1)))
-    with pytest.raises(ValueError, match=r"whole numbers 0\.\.4095: set data.levels to 4096 or more"):
+    with pytest.raises(ValueError, match=r"whole numbers 0\.\.4095: give levels=4096, or more"):
         load(tmp_path / "x.npy")
     assert load(tmp_path / "x.npy", levels=4096).domain == Domain("grey", levels=4096)
     assert load(tmp_path / "x.npy", domain="real").domain.kind == "real"

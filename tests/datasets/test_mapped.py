@@ -14,8 +14,8 @@ from vaekit import mapped
 from vaekit.datasets import Dataset, Treatment, formats, load
 from vaekit.datasets.tensors import MappedTensor, to_device
 from vaekit.domains import Domain
+from vaekit.given import fingerprint
 from vaekit.mapped import MappedRows, blocks
-from vaekit.runs import fingerprint
 
 N = 60
 RNG = np.random.default_rng(0)

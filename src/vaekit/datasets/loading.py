@@ -34,6 +34,7 @@ def load(
     validation: int | None = None,
     test: int | None = None,
     seed: int = 0,
+    pixels: bool = True,
 ) -> Dataset:
     """A named dataset, or the user's own: `.npy`, `.npz`, `.csv`, `.parquet` or a folder of images.
 
@@ -45,7 +46,8 @@ def load(
     are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by
     class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
     else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for
-    all. What the files were taken for is in the dataset's `notes`.
+    all. What the files were taken for is in the dataset's `notes`. Without `pixels`, the
+    values of images do not say what they are.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -65,7 +67,7 @@ def load(
     images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
     if row and levels is None and domain in (None, row.domain.kind):
         values = row.domain
-    elif images and not row and domain in (None, "binary"):
+    elif pixels and images and not row and domain in (None, "binary"):
         found = understand(splits, levels)
         if domain is None or (found.domain and found.domain.kind == "binary"):
             splits, values = found.splits, found.domain

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domains import Domain
 from ..mapped import MappedRows, blocks
+from ..settings import setting
 from .base import Split
 
 BYTES = 256
@@ -49,7 +50,7 @@ def understand(splits: Mapping[str, Split], levels: int | None = None) -> Pixels
         return Pixels(splits)  # 0 and 1
     if found.ends and levels is None:
         if any(isinstance(split.x, MappedRows) for split in splits.values()):
-            note = "pixels are 0 and 255 alone; data.binarize = 'threshold' makes masks of them"
+            note = f"pixels are 0 and 255 alone; {setting('data.binarize', 'threshold')} makes masks of them"
             return Pixels(splits, Domain("grey", levels=BYTES), note)
         masks = {name: replace(split, x=(np.asarray(split.x) > 0).view(np.uint8)) for name, split in splits.items()}
         return Pixels(masks, Domain("binary"), "pixels are 0 and 255 alone: masks, taken as 0 and 1")
@@ -64,7 +65,11 @@ def understand(splits: Mapping[str, Split], levels: int | None = None) -> Pixels
         return Pixels(splits, Domain("unit"), note)
     if found.low < 0 and found.low >= -1 and found.high <= 1 and found.high - found.low > 1.5:
         note = f"pixels are between -1 and 1 ({found.low:.3g}..{found.high:.3g}): taken as numbers of that interval"
-        return Pixels(splits, Domain("unit", location=-1.0, scale=2.0), note + "; data.domain = 'real' if they are not")
+        return Pixels(
+            splits,
+            Domain("unit", location=-1.0, scale=2.0),
+            note + f"; {setting('data.domain', 'real')} if they are not",
+        )
     return Pixels(splits)
 
 
@@ -72,16 +77,16 @@ def _grey(splits: Mapping[str, Split], found: _Values, levels: int | None) -> Pi
     high, stored = int(found.high), all(split.x.dtype == np.uint8 for split in splits.values())
     if levels is None and high >= BYTES:
         raise ValueError(
-            f"pixels are whole numbers {int(found.low)}..{high}: set data.levels to {high + 1} or more (levels=) where "
-            "they are grey levels, or data.domain to 'real' (domain=)"
+            f"pixels are whole numbers {int(found.low)}..{high}: give {setting('data.levels', high + 1)}, or more, "
+            f"where they are grey levels, or {setting('data.domain', 'real')}"
         )
     domain = Domain("grey", levels=BYTES if levels is None else levels)
     few = levels is None and high < BYTES // 2
     note = f"pixels are whole numbers {int(found.low)}..{high}: taken as {domain}" if few or not stored else ""
     if few:
-        note += f"; data.levels = {high + 1} if there can be no more"
+        note += f"; {setting('data.levels', high + 1)} if there can be no more"
     elif note:
-        note += "; data.domain = 'real' if they are not"
+        note += f"; {setting('data.domain', 'real')} if they are not"
     if not stored and high < BYTES and not any(isinstance(split.x, MappedRows) for split in splits.values()):
         splits = {name: replace(split, x=np.asarray(split.x).astype(np.uint8)) for name, split in splits.items()}
     return Pixels(splits, domain, note)

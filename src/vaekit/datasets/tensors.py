@@ -55,6 +55,8 @@ class TensorSplit:
     treatment: Treatment
     noise: Tensor | None = None
     """Standard deviations (N, *event) of normal noise that is added afresh each time a row is shown."""
+    origin: np.ndarray | None = None
+    """Where each row (N,) comes from: its number in the file, from 0, or the name of its image."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -207,7 +209,7 @@ def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.
     given = dataset.splits[split]
     x = _tensor(treatment.once(given.x, dataset.domain, split), device)
     y, noise = (None if each is None else _tensor(each, device) for each in (given.y, given.noise))
-    return TensorSplit(x, y, dataset.domain, treatment, noise)
+    return TensorSplit(x, y, dataset.domain, treatment, noise, given.origin)
 
 
 def as_split(

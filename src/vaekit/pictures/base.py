@@ -30,13 +30,19 @@ ROWS = 36
 class Subject:
     """What a picture is of: a run, one of its splits, and the seed of whatever is drawn; what pictures share is kept.
 
-    `evaluation` are the split's scores, if they are known already.
+    `asked` names the split, None for the one that is held out; `evaluation` are its scores, if they are known already.
+    What needs no data does not read them.
     """
 
     run: Run
-    split: str = "test"
+    asked: str | None = "test"
     seed: int = 0
     evaluation: Evaluation | None = None
+
+    @cached_property
+    def split(self) -> str:
+        """The name of the split."""
+        return self.asked or self.run.held_out
 
     @cached_property
     def data(self) -> TensorSplit:
@@ -60,9 +66,16 @@ class Subject:
         x, y = self.data.rows(index)
         return x, y if self.run.model.conditional else None
 
-    def first(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """The first n rows of the split, or all where there are fewer, as `rows`."""
-        return self.rows(np.arange(min(n, len(self.data))))
+    def chosen(self, n: int) -> np.ndarray:
+        """The numbers of n rows of the split, chosen at random, or of all where there are fewer.
+
+        Not the first ones: files are often sorted by class.
+        """
+        return np.random.default_rng(self.seed).permutation(len(self.data))[:n]
+
+    def some(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """The `chosen` n rows of the split, as `rows`."""
+        return self.rows(self.chosen(n))
 
     def one(self, datum: int) -> tuple[Tensor, Tensor | None]:
         """The row numbered `datum`, from 0, as `rows`; `ValueError` where there is none."""
@@ -71,9 +84,10 @@ class Subject:
         return self.rows(np.array([datum]))
 
     def conditions(self, n: int) -> Tensor | None:
-        """The y of the split's first n data, from its start again where there are fewer; None of a model without."""
-        y = self.data.y
-        return None if y is None or not self.run.model.conditional else y[torch.arange(n, device=y.device) % len(y)]
+        """The y of the `chosen` n data, from their start again where there are fewer; None of a model without."""
+        if not self.run.model.conditional or (y := self.data.y) is None:
+            return None
+        return y[torch.as_tensor(np.resize(self.chosen(n), n), device=y.device)]
 
     def samples(self, n: int, model: VAE | None = None, *, draw: bool = False) -> np.ndarray:
         """n samples (n, *event) of the run's model, or of another with the same noise: means of p(x | z), or draws."""
@@ -82,13 +96,13 @@ class Subject:
 
     @cached_property
     def limits(self) -> tuple[float, float]:
-        """What is black and what is white: the ends of a bounded domain, else of nearly all of the first data."""
+        """What is black and what is white: the ends of a bounded domain, else of nearly all of some data."""
         domain = self.run.schema.domain
         if domain.levels is not None:
             return 0.0, domain.levels - 1.0
         if domain.limits is not None:
             return domain.limits
-        low, high = np.percentile(array(self.first(ROWS)[0]), [1, 99])
+        low, high = np.percentile(array(self.some(ROWS)[0]), [1, 99])
         return float(low), float(high)
 
 

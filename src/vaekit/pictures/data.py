@@ -27,8 +27,7 @@ class Data(Picture):
 
     def __call__(self, subject: Subject) -> Prepared:
         n = _count(subject.run, self.n, 100)
-        chosen = np.random.default_rng(subject.seed).permutation(len(subject.data))[:n]
-        x = array(subject.rows(chosen)[0])
+        x = array(subject.some(n)[0])
         text = f"{len(x):,} of the {len(subject.data):,} data of the {subject.split} split, chosen at random."
         if is_image(subject.run.model.event_shape):
             draw = partial(plots.image_grid, x, columns=self.columns, limits=subject.limits)
@@ -51,7 +50,7 @@ class Samples(Picture):
             text = f"Means of p(x | z) at codes z from the prior{given}: {what}."
             draw = partial(plots.image_grid, subject.samples(n), columns=self.columns, limits=subject.limits)
             return Prepared(title, text, draw, chart=False)
-        data, samples = _flat(array(subject.first(n)[0])), _flat(subject.samples(n, draw=True))
+        data, samples = _flat(array(subject.some(n)[0])), _flat(subject.samples(n, draw=True))
         where = f"the {subject.split} split, and of draws from the model{given}"
         text = f"{_which(data)} of {where}: z from the prior, then x from p(x | z)."
         return Prepared(title, text, partial(plots.marginals, data, samples, run.schema.columns))
@@ -59,7 +58,7 @@ class Samples(Picture):
 
 @dataclass(frozen=True)
 class Reconstructions(Picture):
-    """The first data of the split above their reconstructions; of a table, one against the other."""
+    """Data of the split, chosen at random, above their reconstructions; of a table, one against the other."""
 
     n: int | None = None
     columns: int | None = None
@@ -68,9 +67,10 @@ class Reconstructions(Picture):
         run, n = subject.run, _count(subject.run, self.n, 8)
         x, made = _reconstructed(subject, n)
         if is_image(run.model.event_shape):
-            text = "and, beneath each, the mean of p(x | z) at its posterior mean."
+            text = f"Data of the {subject.split} split, chosen at random, and beneath each the mean of p(x | z) at its"
+            text += " posterior mean."
             draw = partial(plots.pairs_grid, x, made, columns=self.columns or min(n, 12), limits=subject.limits)
-            return Prepared("Reconstructions", f"The first data of the {subject.split} split {text}", draw, chart=False)
+            return Prepared("Reconstructions", text, draw, chart=False)
         text = f"{_which(_flat(x))} of the {subject.split} split, against the mean of p(x | z) at the posterior mean"
         draw = partial(plots.agreement, _flat(x), _flat(made), run.schema.columns)
         return Prepared("Reconstructions", f"{text}: exact on the line.", draw)
@@ -78,7 +78,7 @@ class Reconstructions(Picture):
 
 @dataclass(frozen=True)
 class Pairs(Picture):
-    """The first data of the split, each with its reconstruction to the right of it."""
+    """Data of the split, chosen at random, each with its reconstruction to the right of it."""
 
     n: int = 32
     columns: int = 4
@@ -89,7 +89,8 @@ class Pairs(Picture):
     def __call__(self, subject: Subject) -> Prepared:
         x, made = _reconstructed(subject, self.n)
         text = (
-            f"Data of the {subject.split} split, and at the right of each the mean of p(x | z) at its posterior mean."
+            f"Data of the {subject.split} split, chosen at random, and at the right of each the mean of p(x | z) at "
+            "its posterior mean."
         )
         draw = partial(plots.pairs_grid, x, made, columns=self.columns, limits=subject.limits, beside=True)
         return Prepared("Pairs of data and reconstructions", text, draw, chart=False)
@@ -139,7 +140,7 @@ def _count(run: Run, n: int | None, images: int) -> int:
 
 
 def _reconstructed(subject: Subject, n: int) -> tuple[np.ndarray, np.ndarray]:
-    x, y = subject.first(n)
+    x, y = subject.some(n)
     return array(x), array(subject.run.model.reconstruct(x, y, seed=subject.seed))
 
 

@@ -70,7 +70,7 @@ def draw(
     >>> figure.savefig(run.path / "samples.pdf")
     """
     theme = theme or plots.LIGHT
-    prepared = prepare(Subject(run, split or run.held_out, seed), name, options)
+    prepared = prepare(Subject(run, split, seed), name, options)
     figure = prepared.draw(theme=theme)
     plots.add_title(figure, prepared.title, theme)
     return figure

@@ -99,7 +99,7 @@ class Correlations(Picture):
     def __call__(self, subject: Subject) -> Prepared:
         run = subject.run
         one = _correlations(subject, *subject.one(self.datum))[0]
-        x, y = subject.first(self.n)
+        x, y = subject.some(self.n)
         average = np.zeros_like(one)
         for i in range(0, len(x), ROWS):
             some = _correlations(subject, x[i : i + ROWS], None if y is None else y[i : i + ROWS])
