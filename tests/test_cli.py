@@ -245,9 +245,9 @@ def test_encode_writes_codes_with_their_labels(conditional: Run, tmp_path: Path)
     codes, labels = conditional.encode("train")
     done("encode", conditional.path, "--out", tmp_path / "a.csv", "--split=train")
     header, rows = read_csv(tmp_path / "a.csv")
-    assert header == ["z.0", "z.1", "z.2", "label"]
-    np.testing.assert_array_equal(rows[:, :3], codes)
-    np.testing.assert_array_equal(rows[:, 3], labels)
+    assert header == ["row", "z.0", "z.1", "z.2", "label"]
+    np.testing.assert_array_equal(rows[:, 1:4].astype(np.float32), codes)
+    np.testing.assert_array_equal(rows[:, 4], labels)
     done("encode", conditional.path, "--out", tmp_path / "a.npy", "--draw", "--seed=4")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), conditional.encode(draw=True, seed=4)[0])
 
@@ -264,10 +264,11 @@ def test_encode_keeps_every_code_and_names_classes(tmp_path: Path) -> None:
     done("encode", tmp_path / "run", "--out", tmp_path / "codes.csv", "--split=train")
     with (tmp_path / "codes.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    assert header == [f"{name}.{i}" for name, size in sizes.items() for i in range(size)] + ["label"]
+    assert header == ["row", *(f"{name}.{i}" for name, size in sizes.items() for i in range(size)), "label"]
     codes, y = load_run(tmp_path / "run").encode("train")
-    np.testing.assert_array_equal(np.array([row[:-1] for row in rows], np.float32), codes)
+    np.testing.assert_array_equal(np.array([row[1:-1] for row in rows], np.float32), codes)
     assert [row[-1] for row in rows] == [("ant", "cat")[each] for each in y]
+    assert [labels[int(row[0])] for row in rows] == [row[-1] for row in rows], "by their rows in the file"
 
 
 def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
@@ -288,8 +289,8 @@ def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
         )
     done("encode", tmp_path / "npz", "--out", tmp_path / "codes.csv")
     header, rows = read_csv(tmp_path / "codes.csv")
-    assert header == ["z.0", "z.1", "z.2", "y0", "y1"]
-    np.testing.assert_array_equal(rows[:, 3:], load_run(tmp_path / "npz").encode()[1])
+    assert header == ["row", "z.0", "z.1", "z.2", "y0", "y1"]
+    np.testing.assert_array_equal(rows[:, 4:].astype(np.float32), load_run(tmp_path / "npz").encode()[1])
     done("sample", tmp_path / "csv", "--out", tmp_path / "drawn.csv", "-n3")
     assert read_csv(tmp_path / "drawn.csv")[0] == ["a", "b c"]
 

@@ -53,6 +53,21 @@ def test_parquet_reads_back_as_the_same_numbers_and_types(tmp_path: Path) -> Non
     np.testing.assert_array_equal(np.stack([table["a"].to_numpy(), table["b"].to_numpy()], 1), ARRAY)
 
 
+def test_npz_has_the_array_and_what_is_beside_it(tmp_path: Path) -> None:
+    files = np.array(["a/1.png", "b.png", "c"], dtype=object)
+    write_array(tmp_path / "a.npz", IMAGES, (), {"y": np.array([2, 0, 1])}, before={"file": files})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["x"], IMAGES)
+        assert found["y"].tolist() == [2, 0, 1]
+        assert found["file"].tolist() == files.tolist()
+
+
+def test_numbers_of_a_csv_are_the_shortest_that_read_back(tmp_path: Path) -> None:
+    values = np.array([[7.4, 3.0], [1e-8, -2.0], [0.1, 1e20]], np.float32)
+    write_array(tmp_path / "a.csv", values, ["a", "b"], before={"row": np.array([4, 5, 6])})
+    assert read_csv(tmp_path / "a.csv")[1:] == [["4", "7.4", "3"], ["5", "1e-08", "-2"], ["6", "0.1", "1e+20"]]
+
+
 @pytest.mark.parametrize("columns", [(), ("one",), ("a", "b", "c")])
 def test_columns_whose_number_does_not_fit_are_numbered(columns: tuple[str, ...], tmp_path: Path) -> None:
     write_array(tmp_path / "a.csv", ARRAY, columns)
@@ -94,7 +109,7 @@ def test_png_has_as_many_images_side_by_side_as_asked(tmp_path: Path) -> None:
 
 
 def test_png_of_a_table_is_refused_with_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a \.png is of images .*\(3, 2\); accepted for it: \.npy, \.csv, \.parquet"):
+    with pytest.raises(ValueError, match=r"a \.png is of .*\(3, 2\); accepted for it: \.npy, \.npz, \.csv"):
         write_array(tmp_path / "a.png", ARRAY)
     assert not os.listdir(tmp_path)
 
@@ -109,7 +124,7 @@ def test_endings_in_capitals_are_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.pgn", "unknown ending of --out '.pgn' (did you mean '.png'?); accepted: .npy, .csv, .parquet, .png"),
+        ("a.pgn", "unknown ending of --out '.pgn' (did you mean '.png'?); accepted: .npy, .npz, .csv, .parquet, .png"),
         ("a", "unknown ending of --out ''"),
         ("none/a.csv", "none, is not there"),
     ],

@@ -162,7 +162,8 @@ def sample(
 
     check_ending(path)
     loaded = _load(run, device, context, data)
-    _write(path, loaded, rows.samples(loaded, n, label, not mean, seed))
+    name = "y" if path.suffix.lower() == ".npz" else None  # as they are read again
+    _write(path, loaded, rows.samples(loaded, n, label, not mean, seed, name))
 
 
 @app.command()

@@ -68,7 +68,7 @@ def own_data(
     except FileNotFoundError as error:
         if place is not None:
             raise
-        where = f"if they are elsewhere now, say where: {option('data', '…')}"
+        where = f"if they are elsewhere now, say where: {option('data', 'PATH')}"
         raise RunError(f"the data of {folder} are not where they were: {error}; {where}") from None
     raise RunError(f"dataset {str(name)!r} is not what {folder} was trained on: its values have changed")
 
@@ -176,7 +176,7 @@ def _one_split(name: str, content: Content, split: str | None) -> Split:
     splits: Mapping[str, Split] = content.splits
     if split is None and len(splits) > 1:
         raise ValueError(
-            f"{name} has the splits {', '.join(splits)}; say which: {option('split', '…')}, one of them or all"
+            f"{name} has the splits {', '.join(splits)}; say which: {option('split', 'SPLIT')}, one of them or all"
         )
     if split not in (None, ALL) and split not in splits:
         raise ValueError(f"{name}, new data to the run, has no split {split!r}; accepted: {', '.join(splits)}, all")

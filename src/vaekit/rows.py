@@ -100,10 +100,10 @@ def pairs(run: Run, splits: Mapping[str, TensorSplit], n: int, samples: int | No
     return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {})
 
 
-def samples(run: Run, n: int, label: str | None, draw: bool, seed: int) -> Rows:
-    """n samples of the model of `run`, with the classes or covariates that they are of."""
+def samples(run: Run, n: int, label: str | None, draw: bool, seed: int, name: str | None = None) -> Rows:
+    """n samples of the model of `run`, with the classes that they are of, called `name`, or their covariates."""
     x = run.sample(n, label, draw=draw, seed=seed).cpu().numpy()
-    return Rows(x, run.schema.columns, {}, classes_of(run, run.conditions(n, label), label_column(run)))
+    return Rows(x, run.schema.columns, {}, classes_of(run, run.conditions(n, label), name or label_column(run)))
 
 
 @torch.no_grad()
