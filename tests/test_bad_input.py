@@ -259,7 +259,7 @@ ASK: list[tuple[str, str]] = [
     ("evaluate {run} --device tpu", "unknown device on this machine 'tpu'"),
     ("evaluate {run} --josn", "No such option: --josn"),
     ("sample {run}", "Missing option '--out'"),
-    ("sample {run} --out a.gif", "unknown ending of --out '.gif'; accepted: .npy, .csv, .parquet, .png"),
+    ("sample {run} --out a.gif", "unknown ending of --out '.gif'; accepted: .npy, .npz, .csv, .parquet, .png"),
     ("sample {run} --out a", "unknown ending of --out ''"),
     ("sample {run} --out none/a.npy", "the folder of --out, none, is not there"),
     ("sample {run} --out {folder.npy}", "folder.npy: Is a directory"),
@@ -268,7 +268,7 @@ ASK: list[tuple[str, str]] = [
     ("sample {run} --out a.npy --label 3", "label '3' was given, but {run} is not conditional"),
     (
         "sample {table} --out a.png",
-        "a .png is of images (N, C, H, W), this is (64, 2); accepted for it: .npy, .csv, .parquet",
+        "a .png is of images (N, C, H, W), this is (64, 2); accepted for it: .npy, .npz, .csv, .parquet",
     ),
     ("sample {conditional} --out a.npy --label 10", "unknown label '10' (did you mean '1'?); accepted: 0, 1, 2"),
     ("sample {conditional} --out a.npy --label ''", "unknown label ''"),
