@@ -141,7 +141,7 @@ def evaluate(
         return
     for scores in found:
         print_scores(scores)
-        print_course(loaded)
+    print_course(asked.run)
 
 
 @app.command()
