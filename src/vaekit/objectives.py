@@ -158,7 +158,10 @@ class SemiSupervised(InvariantClusters):
 
 @dataclass(frozen=True)
 class IWAE:
-    """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8)."""
+    """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8).
+
+    Raises `ValueError` for a model that classifies: no weight has q(y given x) in it, whether y is seen or summed out.
+    """
 
     samples: int = 5
 
@@ -166,6 +169,9 @@ class IWAE:
         _check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        if any(latent.label for latent in trace.latents):
+            what = "IWAE gives the classifier no gradient, since its weights have no q of a label in them"
+            raise ValueError(f"{what}; accepted: elbo, semi-supervised")
         bound = trace.average(log_mean_exp(trace.log_weight))
         return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach()})
 
