@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from .checkpoint import Kind, State, model_tensors
 from .datasets import Dataset
 from .datasets.tensors import TensorSplit, partly_labelled, to_device
 from .devices import resolve_device
+from .memory import check_memory
 from .models import VAE, SemiSupervisedVAE
 from .objectives import Objective
 from .parts import Parts
 from .restoring import check_outline, rebuilt
-from .settings import unset
+from .settings import setting, unset
 from .spec import (
     Schema,
     Spec,
@@ -70,6 +74,7 @@ class Ready:
 def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Ready:
     """All that a training of `spec` takes; `ValueError` where its parts or its labels do not fit together."""
     device = resolve_device(spec.training.device)
+    _check_memory(spec, schema, parts, device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
     _check_loads(model, spec, schema, parts)
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
@@ -94,6 +99,20 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
         if classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
     return Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
+
+
+def _check_memory(spec: Spec, schema: Schema, parts: Parts, device: torch.device) -> None:
+    """`ValueError` where the weights of `spec` and what an optimiser keeps of them take more memory than there is."""
+    with suppress(ArithmeticError, RuntimeError, TypeError), torch.device("meta"):  # some parts can't be made so
+        weights = sum(each.numel() for each in build_model(spec.model, schema, parts=parts).parameters())
+        # Themselves, their gradients and the two averages of Adam; and averaged ones, and the best.
+        copies = 4 + bool(spec.training.ema) + bool(spec.training.early_stopping)
+        advice = "take smaller layers"
+        if len(schema.event_shape) == 3:
+            conv = f"{setting('model.encoder', 'conv')} {setting('model.decoder', 'conv')}"
+            advice += f" or images, or networks of fewer weights: {conv}"
+        what = f"{weights:,} weights, their gradients and what the optimiser keeps of them"
+        check_memory(4 * weights * copies, what, advice, device)
 
 
 def _check_loads(model: VAE, spec: Spec, schema: Schema, parts: Parts) -> None:

@@ -44,6 +44,7 @@ from .evaluation import Evaluation, evaluate, label_scores, mean_pass
 from .folders import check_free, check_places, claim, clear, is_run, locked, read_spec
 from .given import NEW, fingerprint_of, load_data, new_data, own_data, treated
 from .models import VAE, SemiSupervisedVAE
+from .models.vae import refuse_too_many
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
 from .readying import completed, make_ready
@@ -155,8 +156,10 @@ class Run:
         *event).
         """
         data = self.data(split)
+        n = min(n, len(data))
+        refuse_too_many(n * (1 + (samples or 1)), self.model.event_shape, self.model.scale)
         with seeded(seed):
-            x, y = data.rows(np.arange(min(n, len(data))))
+            x, y = data.rows(np.arange(n))
             made = self.model.reconstruct(x, self._condition(y), samples, draw)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
@@ -165,11 +168,13 @@ class Run:
         """n draws of the model, (n, *event); of a conditional one at the `conditions` of `label`."""
         return self.model.sample(n, self.conditions(n, label), draw=draw, seed=seed)
 
+    @standing("spec")
     def conditions(self, n: int, label: str | int | None = None) -> Tensor | None:
         """The y of n samples, None of a model without: of class `label` (name or number), else the classes in turn.
 
         A model that is conditioned on covariates takes those of its training data in turn.
         """
+        refuse_too_many(n, self.model.event_shape, self.model.scale)
         names = self.schema.classes
         if label is not None and not (self.model.condition and names):
             conditional = "is conditioned on covariates, which have no classes"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..disk import check_regular
+from ..memory import check_memory
 from .base import Content, Split
 from .naming import split_named
 
@@ -168,6 +169,8 @@ def _read_split(own: _Classes, classes: Sequence[str], root: Path, first: Path, 
 
 
 def _read_images(files: Sequence[Path], like: Path, first: np.ndarray, mode: str) -> np.ndarray:
+    what = f"{len(files):,} images of {first.shape[2]}×{first.shape[1]}"
+    check_memory(len(files) * first.size, what, "make them smaller, or take fewer")
     x = np.empty((len(files), *first.shape), np.uint8)
     for i, file in enumerate(files):
         image, found = _read_image(file)

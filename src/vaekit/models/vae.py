@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,9 +15,11 @@ from torch.distributions import Distribution
 from ..distributions import mean, seeded, typical
 from ..domains import Domain
 from ..errors import shown
+from ..memory import check_memory
 from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
 from ..scoring import MEMORY, Scorer, Scores
+from ..settings import option
 from ..trace import Latent, Trace, cluster_probabilities
 from .fit import check_parts, prior_sizes
 
@@ -266,6 +269,7 @@ class VAE(nn.Module):
         if n < 1:
             raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
         condition = self._checked_condition(y, n)
+        refuse_too_many(n, self.event_shape, self.scale)
         # All of it at once, so that too many are refused before the first is drawn.
         drawn = torch.empty(n, *self.event_shape, dtype=self.scale.dtype, device=self.scale.device)
         with seeded(seed), evaluating(self):
@@ -435,6 +439,13 @@ def beside(*values: Tensor) -> Tensor:
         return values[0]
     lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
     return torch.cat([each.expand(*lead, -1) for each in values], -1)
+
+
+def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
+    """`ValueError` where n data of a shape, of the type and on the device of a tensor, are more than memory takes."""
+    # Twice, since what is made is also written.
+    needed = 2 * n * math.prod(event_shape) * like.element_size()
+    check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
 
 
 def _check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:

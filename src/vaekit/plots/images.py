@@ -14,11 +14,16 @@ from matplotlib.image import AxesImage
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import ArrayLike
 
+from ..memory import check_memory
 from .style import DPI, LIGHT, WIDTH, Drawing, Theme, short
 
 TILE = 0.6
 """The longer side of an image, in inches, where a row of them is no wider than a page."""
 GAP = 0.05
+MOST = 2**16
+"""Pixels that a picture may be high or wide, for matplotlib."""
+COPIES = 16
+"""Bytes for each pixel, in all that drawing makes of it."""
 
 
 def image_grid(
@@ -174,6 +179,17 @@ class _Pixels(AxesImage):
         return np.concatenate([pixels, opaque], 2)[::-1], round(place.x0), round(place.y0), IdentityTransform()
 
 
+def _check_size(rows: Sequence[np.ndarray], widest: int, zoom: int, gap: int, shrunk: float) -> None:
+    """`ValueError` where a picture would be larger than pictures can be, or than memory takes."""
+    height, width = rows[0].shape[1:3]
+    high, wide = len(rows) * (height * zoom + gap), widest * (width * zoom + gap)
+    count = sum(map(len, rows))
+    if max(high, wide) * shrunk >= MOST:
+        size = f"{round(wide * shrunk):,} x {round(high * shrunk):,} pixels"
+        raise ValueError(f"a picture of {count:,} images would be of {size}; accepted: below {MOST:,}, so show fewer")
+    check_memory(COPIES * high * wide, f"{count:,} images in one picture", "show fewer")
+
+
 def _mosaic(
     rows: Sequence[np.ndarray],
     theme: Theme,
@@ -195,6 +211,7 @@ def _mosaic(
     zoom = max(1, int(tile * DPI) // side)
     inch = max(DPI, side / tile)  # pixels per inch: matplotlib scales images down that are larger than a tile
     gap = round(GAP * inch)
+    _check_size(rows, widest, zoom, gap, DPI / inch)
     empty = [np.isnan(row).any((1, 2, 3)) for row in rows]
     rows = [_bytes(row).repeat(zoom, 1).repeat(zoom, 2) for row in rows]
     _, tile_height, tile_width, _ = rows[0].shape
