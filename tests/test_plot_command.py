@@ -29,7 +29,7 @@ def test_without_a_name_all_pictures_are_listed(run: Run) -> None:
     assert [line.split()[0] for line in lines] == list(PARTS.pictures)
     said = {line.split()[0]: line.rstrip() for line in lines}
     assert said["samples"].endswith(" yes")
-    assert said["conditional-grid"].endswith("no, it needs a condition (train with model.condition=true)")
+    assert said["conditional-grid"].endswith("no, it needs a condition (train with --set model.condition=true)")
 
 
 def test_by_default_a_picture_lies_in_the_run(run: Run, tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import LeftOutWarning
+from .progress import shown
 from .settings import standing
 from .terminal import (
     Bar,
+    Works,
     cell,
     err,
     plain,
@@ -364,7 +366,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     _calm_threads()
-    with _termination() as ends, standing("command"), warnings.catch_warnings():
+    with _termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts, ends)
 

@@ -18,6 +18,7 @@ from .folders import is_run, read_spec
 from .models import SemiSupervisedVAE
 from .networks import evaluating
 from .parts import PARTS, Parts
+from .progress import working
 from .settings import option
 from .spec import DataSpec, Schema, Spec
 
@@ -81,9 +82,10 @@ def error_of_codes(run: Run, split: str = "test") -> float:
     if labels is not None:
         rows = partly_labelled(run.data("train"), labels, 1, len(run.schema.classes), data.seed).labelled.cpu().numpy()
     # Codes are not standardised: dimensions that tell nothing of the data have next to no variance, and are to keep it.
-    classifier = SVC(C=10.0).fit(train[rows], y[rows])  # type: ignore[index]
     codes, truth = run.encode(split)
-    return float((classifier.predict(codes) != truth).mean())
+    with working("classifying codes"):
+        classifier = SVC(C=10.0).fit(train[rows], y[rows])  # type: ignore[index]
+        return float((classifier.predict(codes) != truth).mean())
 
 
 def runs_below(codes: str | Path, parts: Parts = PARTS) -> list[Path]:

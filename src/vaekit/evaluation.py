@@ -19,6 +19,7 @@ from .metrics import clustering_scores
 from .models import VAE, SemiSupervisedVAE
 from .models.vae import beside
 from .networks import evaluating
+from .progress import working
 from .scoring import MEMORY, Scores
 from .wording import scores_in_lines
 
@@ -103,8 +104,9 @@ def evaluate(
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, done, totals = len(data), 0, _Totals()
     trust: list[Tensor] = []
-    with seeded(stream(seed, "evaluation")), evaluating(model):
+    with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
+        scorer.on_rows = step
         for x, y in data.blocks():
             model.refuse_ends(x)
             scores = scorer(x, y if model.conditional else None)

@@ -15,8 +15,9 @@ from .datasets.tensors import TensorSplit, as_split
 from .devices import resolve_device
 from .models import VAE
 from .objectives import ELBO, Objective
+from .progress import following
 from .spec import training_options
-from .training import Epoch, Progress, optimize
+from .training import BATCH_SIZE, Epoch, Progress, optimize
 
 
 def fit(
@@ -56,5 +57,7 @@ def fit(
     held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
     path = Path(folder) if folder is not None else None
     objective = objective or ELBO()
-    told: dict[str, Any] = {"on_progress": on_progress} | ({"on_epoch": on_epoch} if on_epoch else {})
-    return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, **told)
+    told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
+    steps = train.steps(chosen.batch_size or min(BATCH_SIZE, len(train))) * chosen.epochs
+    with following(on_progress, steps) as told["on_progress"]:
+        return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, **told)

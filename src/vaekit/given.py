@@ -20,6 +20,7 @@ from .domains import Domain
 from .errors import RunError, shown
 from .mapped import MappedRows, blocks
 from .parts import PARTS, Parts
+from .progress import working
 from .settings import option, standing
 from .spec import Schema, Spec
 
@@ -152,8 +153,10 @@ def fingerprint(dataset: Dataset) -> str:
         for array in (split.x, split.y):
             if array is not None:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-                for _, block in blocks(array):
-                    digest.update(np.ascontiguousarray(block).data.cast("B"))
+                with working(f"checking {name} data", len(array)) as step:
+                    for start, block in blocks(array):
+                        digest.update(np.ascontiguousarray(block).data.cast("B"))
+                        step(start + len(block))
     return digest.hexdigest()
 
 

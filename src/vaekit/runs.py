@@ -47,6 +47,7 @@ from .models import VAE, SemiSupervisedVAE
 from .models.vae import refuse_too_many
 from .parts import PARTS, Parts
 from .pictures.drawing import watch
+from .progress import following, working
 from .readying import completed, make_ready
 from .recipes import RECIPES
 from .restoring import restored
@@ -113,11 +114,12 @@ class Run:
         They are those of the data that `evaluate` scores, the same ones each time, also where a treatment is random.
         """
         data = self.data(split)
-        codes = []
-        with seeded(seed):
+        codes, done = [], 0
+        with seeded(seed), working(f"encoding {split}", len(data)) as step:
             for x, y in data.blocks():
                 z = self.model.encode(x, self._condition(y), 1 if draw else None)
                 codes.append(z[0] if draw else z)
+                step(done := done + len(x))
         return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
 
     def evaluate(
@@ -324,6 +326,8 @@ def train(
                     on_epoch(records)
                 still_there()
 
+            steps = ready.train.steps(spec.training.batch_size or 1) * spec.training.epochs
+            on_progress = held.enter_context(following(on_progress, steps))
             ready.optimize(
                 folder=folder,
                 resume=newest is not None,

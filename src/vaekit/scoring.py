@@ -232,6 +232,9 @@ class Scorer:
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
         self.said = False
+        self.scored = 0
+        self.on_rows: Callable[[int], None] = lambda rows: None
+        """Told how many data have been scored so far."""
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor | None) -> Scores:
@@ -242,10 +245,12 @@ class Scorer:
         draws = chunks(self.samples, chunk)
         if self.rows // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS:
             self.looped_after = PYTHON_CHUNKS
-        found = [
-            _merged_in_turn(((many, self._summed(block, many, not i)) for i, many in enumerate(draws)), self.kept)
-            for block in blocks
-        ]
+        found = []
+        for block in blocks:
+            of_each = ((many, self._summed(block, many, not i)) for i, many in enumerate(draws))
+            found.append(_merged_in_turn(of_each, self.kept))
+            self.scored += len(block[0])
+            self.on_rows(self.scored)
         return scores_of(self.samples, _of_all_data([total for _, total in found]))
 
     def _summed(self, given: Sequence[Tensor], draws: int, constants: bool) -> Sums:

@@ -55,6 +55,11 @@ def setting(key: str, value: object) -> str:
     return _assignment(f"{key}={_written(value)}")
 
 
+def named(key: str, value: object) -> str:
+    """How what has been given, there or by a recipe, is called where the user stands: a fact, no advice."""
+    return setting(key, value) if in_a_call() else f"{key}={_written(value)}"
+
+
 def unset(key: str) -> str:
     """How the user, where they stand, takes back the option `key` of a spec."""
     return f"leave out {key.rpartition('.')[2]}" if in_a_call() else _assignment(f"{key}=none")

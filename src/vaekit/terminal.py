@@ -6,16 +6,22 @@ import json
 import math
 import os
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .progress import DELAY, amount, shown
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.progress import Progress as Live
 
     from .datasets import Dataset
     from .evaluation import Evaluation
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from .training import Epoch, Progress
 
 LINE_SECONDS = 5.0
+WORK_SECONDS = 30.0
+"""Seconds between lines of a training, and of other work, where there is no terminal."""
 WIDEST = 100_000
 out = Console()
 err = Console(stderr=True)
@@ -131,23 +139,79 @@ def _likelihood(spec: Spec, dataset: Dataset) -> str:
     return f"likelihood: {name}, a density of {domain}{instead}"
 
 
+class Works:
+    """Shows work that takes a while: a bar on a terminal while it lasts, else a line now and then; both on stderr.
+
+    `bar` is one that is shown already, which it then joins.
+    """
+
+    def __init__(self, bar: Live | None = None) -> None:
+        self.bar, self.joins, self.lock, self.shown = bar, bar is not None, threading.RLock(), 0
+        self.live = (bar is not None and not bar.disable) or err.is_terminal
+
+    @contextmanager
+    def __call__(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        began = said = time.monotonic()
+        done, task = 0, None
+        bar = self.bar or _bar(err, transient=True)
+
+        def show() -> None:
+            nonlocal task
+            with self.lock:
+                if task is None:
+                    if not self.joins and not self.shown:
+                        bar.start()
+                    self.shown += 1
+                    task = bar.add_task(what, total=total, completed=done, terms="")
+
+        def step(number: int) -> None:
+            nonlocal done, said
+            done = number
+            if task is not None:
+                bar.update(task, completed=done)
+            elif not self.live and time.monotonic() - said > WORK_SECONDS:
+                said = time.monotonic()
+                err.print(f"{what}: {amount(done, total, said - began)}", highlight=False, markup=False, soft_wrap=True)
+
+        timer = threading.Timer(DELAY, show)
+        timer.daemon = True
+        outer, self.bar = self.bar, bar  # what is done within joins it
+        if self.live:
+            timer.start()
+        try:
+            yield step
+        finally:
+            timer.cancel()
+            with self.lock:
+                self.bar = outer
+                if task is not None:
+                    self.shown -= 1
+                    bar.remove_task(task)
+                    if not self.joins and not self.shown:
+                        bar.stop()
+
+
+def _bar(console: Console, transient: bool = False) -> Live:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=10),
+        TextColumn("{task.fields[terms]}"),
+        TimeRemainingColumn(),  # all of it within 80 columns
+        console=console,
+        transient=transient,
+        disable=not console.is_terminal,
+    )
+
+
 class Bar:
     """Progress of a training: a live bar on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Live
-
-        self.bar = Live(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(),  # all of it within 80 columns
-            console=out,
-            disable=not out.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=None, terms="")
+        self.bar = _bar(out)
+        self.task = self.bar.add_task("epoch", total=None, terms="")
         self.rate = 0.0
         self.printed = time.monotonic()
         self.folders: list[Path] = []
@@ -159,11 +223,13 @@ class Bar:
         """What a training is to call."""
 
     def __enter__(self) -> Bar:
-        self.bar.__enter__()
+        self.open = ExitStack()
+        self.open.enter_context(self.bar)
+        self.open.enter_context(shown(Works(self.bar)))
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.bar.__exit__(*error)
+        self.open.__exit__(*error)
 
     def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
         self.folders.append(path)

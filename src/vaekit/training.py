@@ -28,6 +28,7 @@ from .meter import Meter, steadier
 from .models import VAE
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
+from .progress import working
 from .schedules import Switch, settled
 from .settings import in_a_call, setting
 from .spec import TrainingSpec, build_schedule
@@ -269,7 +270,8 @@ def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int,
         for index in rows.split(looking.ROWS):
             x, y = train.batch(index)
             codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
-        prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
+        with working(f"fitting the prior of {name}"):
+            prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
         if "average" in models:
             average: Any = models["average"]
             set_model_tensors(average.priors[name], model_tensors(prior))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..disk import check_regular
 from ..mapped import Array, MappedRows
-from ..settings import setting
+from ..settings import named
 from .base import Content, Split, encode_labels, stored
 from .formats import array_names, read_arrays
 from .images import read_folder
@@ -38,7 +38,7 @@ def read_path(path: Path, label: str | None) -> Content:
     if not path.is_dir() and ending not in readers:
         raise ValueError(f"{path} has the ending {ending!r}; accepted: {', '.join(readers)}, or a folder of images")
     if label is not None and (path.is_dir() or ending not in (".csv", ".parquet")):
-        raise ValueError(f"{setting('data.label', label)} names a column of a .csv or .parquet table; {path} is none")
+        raise ValueError(f"{named('data.label', label)} names a column of a .csv or .parquet table; {path} is none")
     return read_folder(path) if path.is_dir() else readers[ending](path)
 
 

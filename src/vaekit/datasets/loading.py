@@ -12,7 +12,8 @@ import numpy as np
 from ..domains import KINDS, Domain, Kind
 from ..errors import LeftOutWarning, unknown
 from ..mapped import Array, blocks
-from ..settings import setting
+from ..progress import working
+from ..settings import named, setting
 from .base import Content, Dataset, Split
 from .exposure import exposed
 from .files import read_path
@@ -57,7 +58,8 @@ def load(
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
-    content, name, source, licence = read(name_or_path, label)
+    with working(f"reading {name_or_path}"):
+        content, name, source, licence = read(name_or_path, label)
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
@@ -89,7 +91,7 @@ def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, s
     if row:
         if label is not None:
             raise ValueError(
-                f"{setting('data.label', label)} names a column of a .csv or .parquet table; {name_or_path!r} is none"
+                f"{named('data.label', label)} names a column of a .csv or .parquet table; {name_or_path!r} is none"
             )
         name, source, licence = str(name_or_path), row.source, row.license
     else:
@@ -120,7 +122,7 @@ def infer_domain(
     kind = cast(Kind, kind)
     if levels is not None and kind not in ("grey", "categorical"):
         raise ValueError(
-            f"{setting('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"
+            f"{named('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"
         )
     if kind in ("binary", "unit"):
         return Domain(kind)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..mapped import MappedRows
-from ..settings import setting
+from ..settings import named
 from .base import SPLITS, Split
 
 
@@ -43,7 +43,7 @@ def hold_out(
         _check_number("train", train)
         if not 1 <= train <= len(left):
             raise ValueError(
-                f"{setting('data.train', train)}, but {len(left)} training rows are left; accepted: 1..{len(left)}"
+                f"{named('data.train', train)}, but {len(left)} training rows are left; accepted: 1..{len(left)}"
             )
         left = _rows(left, _sample(left, train, np.random.default_rng([seed, len(sizes)])))
     result["train"] = left
@@ -58,14 +58,14 @@ def _size(argument: str, rows: int | None, splits: Mapping[str, Split]) -> int:
     if own is not None and rows > len(own):
         found = f"the dataset has {len(own)} {argument} rows of its own"
         raise ValueError(
-            f"{setting(f'data.{argument}', rows)}, but {found}; accepted: 0..{len(own)}, or leave it out for all"
+            f"{named(f'data.{argument}', rows)}, but {found}; accepted: 0..{len(own)}, or leave it out for all"
         )
     return rows
 
 
 def _check_number(argument: str, rows: int) -> None:
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
-        raise ValueError(f"{setting(f'data.{argument}', rows)}: a number of rows is needed, 0 for none")
+        raise ValueError(f"{named(f'data.{argument}', rows)}: a number of rows is needed, 0 for none")
 
 
 def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:

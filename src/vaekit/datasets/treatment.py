@@ -9,7 +9,7 @@ import numpy as np
 
 from ..domains import Domain
 from ..mapped import Array, blocks
-from ..settings import setting
+from ..settings import named
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +59,12 @@ class Treatment:
         """The domain of the treated data; raises `ValueError` where the treatment makes no sense for the stored one."""
         if self.dequantize:
             if domain.kind != "grey" or domain.levels is None:
-                raise ValueError(f"{setting('data.dequantize', True)} is for grey levels; the data are {domain}")
+                raise ValueError(f"{named('data.dequantize', True)} is for grey levels; the data are {domain}")
             return Domain("unit", scale=float(domain.levels))
         if self.binarize is None or domain == BINARY:
             return domain
         if domain.kind not in ("grey", "unit"):
-            given = setting("data.binarize", self.binarize)
+            given = named("data.binarize", self.binarize)
             raise ValueError(f"{given} is for grey levels or a unit interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey")
 

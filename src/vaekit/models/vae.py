@@ -18,6 +18,7 @@ from ..errors import shown
 from ..memory import check_memory
 from ..networks import evaluating
 from ..priors import Mixture as MixturePrior
+from ..progress import working
 from ..scoring import MEMORY, Scorer, Scores
 from ..settings import option
 from ..trace import Latent, Trace, cluster_probabilities
@@ -272,7 +273,7 @@ class VAE(nn.Module):
         refuse_too_many(n, self.event_shape, self.scale)
         # All of it at once, so that too many are refused before the first is drawn.
         drawn = torch.empty(n, *self.event_shape, dtype=self.scale.dtype, device=self.scale.device)
-        with seeded(seed), evaluating(self):
+        with seeded(seed), evaluating(self), working("sampling", n) as step:
             for start in range(0, n, ROWS):
                 rows = min(ROWS, n - start)
                 given = None if condition is None else condition[start : start + rows]
@@ -280,6 +281,7 @@ class VAE(nn.Module):
                 shape = torch.Size((rows,) if seen is None else ())
                 z = torch.cat([prior(seen).sample(shape) for prior in self.priors.values()], -1)
                 drawn[start : start + rows] = self.decode(z, given, draw)
+                step(start + rows)
         return drawn
 
     def score(

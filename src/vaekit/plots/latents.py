@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
+from ..progress import working
 from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure, short
 
 CLASSES = 20
@@ -45,7 +46,8 @@ def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
 
     # Few points keep their neighbours as well after fewer steps than are usual, and with coarser sums of far ones.
     quick: dict[str, Any] = {"max_iter": 400, "angle": 0.8} if n <= FEW else {"max_iter": 1000}
-    return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed, **quick).fit_transform(z)
+    with working(f"t-SNE of {n:,} codes"):
+        return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed, **quick).fit_transform(z)
 
 
 def latent_map(

@@ -27,6 +27,7 @@ from ..pictures.data import Reconstructions, Samples
 from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
+from ..progress import working
 from ..runs import Run
 from ..settings import standing
 from ..spec import PartSpec
@@ -73,7 +74,12 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
         rows = len(dataset.splits[run.held_out])
         evaluation = run.evaluate(run.held_out, max(1, min(500, DRAWS // rows)))
     history, subject = run.history(), Subject(run, evaluation.split, evaluation=evaluation)
-    shown = {name: drawn(picture(subject)) for name, picture in _pictures(run, bool(history)).items()}
+    pictures = _pictures(run, bool(history))
+    shown: dict[str, Drawn] = {}
+    with working("drawing pictures", len(pictures)) as step:
+        for name, picture in pictures.items():
+            shown[name] = drawn(picture(subject))
+            step(len(shown))
     _write_pictures(subfolder(run.path, "pictures"), shown)
     with standing("command"):
         course = course_of(run)
