@@ -119,6 +119,8 @@ def test_carriers_take_a_negative_estimate_for_none():
     assert carriers([-0.2, 0.0]) == 0
 
 
-@pytest.mark.parametrize(("kl", "active", "collapsed"), [(0.02, 3, True), (5.0, 0, True), (0.2, 1, False)])
+@pytest.mark.parametrize(
+    ("kl", "active", "collapsed"), [(0.02, 3, True), (0.5, 0, True), (0.2, 1, False), (90.0, 0, False)]
+)
 def test_a_posterior_that_says_nothing_has_collapsed(kl: float, active: int, collapsed: bool):
     assert is_collapsed(kl, active) is collapsed

@@ -470,3 +470,15 @@ def test_an_averaged_model_is_what_is_watched(folder: Path) -> None:
     run = small_run(folder / "averaged", 'pictures.every_epoch=["samples"]', "training.ema=0.9", "training.epochs=1")
     shown = imread(io.BytesIO(files(run)["sample_1.png"]), format="png")[..., :3]
     assert (shown == pixels(draw(load_run(run.path), "samples"))).all()
+
+
+def test_the_map_of_a_collapsed_posterior_says_so(tmp_path: Path) -> None:
+    """Its means are constant but for noise, of which t-SNE makes clusters."""
+    run = small_run(tmp_path / "run", "training.epochs=1")
+    run.model.posteriors["z"].head.weight.data[:3] *= 10
+    seen = prepare(Subject(run, "test"), "latents", {})
+    assert seen.title == "Latent space"
+    run.model.posteriors["z"].head.weight.data[:3] *= 1e-4
+    collapsed = prepare(Subject(run, "test"), "latents", {})
+    assert collapsed.title == "Latent space of a collapsed posterior: noise alone"
+    assert "No mean varies with the data" in collapsed.text

@@ -19,11 +19,13 @@ from runs_for_tests import small_run
 
 from vaekit import plots, report
 from vaekit.evaluation import Evaluation, evaluate
+from vaekit.looking import Look
 from vaekit.parts import PARTS
 from vaekit.pictures import Subject
 from vaekit.pictures.groups import ConditionalGrid
 from vaekit.report import frame, page
 from vaekit.runs import Run, load_run, train
+from vaekit.wording import active_units, notes
 
 HOSTILE = "</pre><script>alert('x')</script><img src=http://a.b/c>&amp;\"'"
 VOID = {"meta", "img", "source"}
@@ -220,6 +222,35 @@ def test_grey_levels_as_probabilities_are_no_likelihood(
     assert "Score" in found.table
     assert "NLL, −log p(x)" not in found.table
     assert shown.all("strong") == []
+
+
+def test_what_must_be_known_of_a_run_is_said_over_its_scores(
+    digits: Run, scores: Evaluation, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(found: Page) -> list[str]:
+        text = " ".join(found.all("p"))
+        return [each for each in ("The posterior has collapsed", "This training went wrong") if each in text]
+
+    assert warned(read(digits, replace(scores, kl=5.0, active_units=2))) == []
+    found = read(digits, replace(scores, kl=0.01, active_units=0))
+    assert warned(found) == ["The posterior has collapsed"]
+    assert "--set objective.free_bits=0.1" in " ".join(found.all("p"))
+    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": 10.0**epoch})
+    assert "This training went wrong" in warned(read(small_run(tmp_path / "run", "training.epochs=3")))
+
+
+def test_scores_say_where_codes_say_nothing_or_few_of_them_do(scores: Evaluation) -> None:
+    fine = replace(scores, kl=5.0, active_units=1)
+    others = notes(fine)
+    (said,) = (each for each in notes(replace(scores, kl=0.02, active_units=0)) if each not in others)
+    assert said.startswith("the posterior has collapsed (KL 0.02 nats, 0 of 3 units active)")
+    assert "beta=Linear()" in said
+    assert "collapsed" in repr(replace(scores, kl=0.02, active_units=0))
+    uneven = replace(scores, kl_per_dimension={"z": [9.0, 0.4, 0.3]}, active_units=3)
+    assert active_units(uneven) == "dimensions of z that follow x; 90% of KL: 1"
+    even = replace(scores, kl_per_dimension={"z": [3.0, 3.4, 3.3]}, active_units=3)
+    assert active_units(even) == "dimensions of z that follow x"
+    assert notes(replace(scores, n=1, kl=0.02, active_units=0)) == others  # of one datum no mean varies
 
 
 def test_the_final_value_of_a_schedule(tmp_path: Path, undrawn: None) -> None:

@@ -522,7 +522,8 @@ def test_a_training_that_goes_wrong_says_so_and_ends_with_its_best_weights(
     warned = [record.getMessage() for record in caplog.records if record.name == "vaekit.training"]
     assert len(warned) == 2, warned
     assert f"epoch {said}: the loss is " in warned[0]
-    assert f"in epoch {best}: the training goes wrong; lower the learning rate" in warned[0]
+    assert f"after epoch {best}: the training goes wrong; lower" in warned[0] or what == "it never falls"
+    assert "before the first step: the training goes wrong; lower" in warned[0] or what != "it never falls"
     assert f"those after epoch {best}" in warned[1]
     if folder:
         assert equal(load_tensors(folder / "weights.safetensors"), of_epoch[best])
@@ -580,7 +581,8 @@ def test_a_lost_training_that_is_resumed_ends_as_one_that_was_not_interrupted(
 def test_the_course_of_a_run_names_its_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked(monkeypatch, [80.0, 40.0, 1e6])
     course = course_of(small_run(tmp_path / "run", "training.epochs=3"))
-    assert course == Course("valid", epochs=3, best_epoch=2, best=40.0, last=1e6, lost=True, kept=2)
+    assert course is not None
+    assert replace(course, untrained=None) == Course("valid", 3, best_epoch=2, best=40.0, last=1e6, lost=True, kept=2)
     assert "validation loss 40.00 after epoch 2, the best, 1,000,000.00 after epoch 3, the last" in course.said()
     assert "these weights are those of epoch 2" in course.said()
     looked(monkeypatch, [80.0, 40.0, 39.0])

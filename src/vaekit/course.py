@@ -59,7 +59,9 @@ def kept_epoch(state: State, early_stopping: bool) -> int:
 
 @dataclass(frozen=True)
 class Course:
-    """How the training of a run went, by the loss of the rows of `split`. It ended with the weights of epoch `kept`."""
+    """How the training of a run went, by the loss of the rows of `split`: the best, the last, that of the untrained
+    weights (None where it can't be compared). It ended with the weights of epoch `kept`.
+    """
 
     split: str
     epochs: int
@@ -68,23 +70,35 @@ class Course:
     last: float
     lost: bool
     kept: int
+    untrained: float | None = None
 
     def said(self) -> str:
         """A sentence or two; none where the last epoch was the best, and a good one."""
         if not self.lost and self.best_epoch == self.epochs:
             return ""
-        best, last = (
-            f"{value:,.2f}" if math.isfinite(value) else "no finite number" for value in (self.best, self.last)
-        )
         name = {"valid": "validation", "train": "training"}.get(self.split, self.split)
-        found = (
-            f"{name} loss {best} after epoch {self.best_epoch}, the best, {last} after epoch {self.epochs}, the last"
-        )
+        found = f"{name} loss {_written(self.best)} after epoch {self.best_epoch}, the best"
+        if self.best_epoch < self.epochs:
+            found += f", {_written(self.last)} after epoch {self.epochs}, the last"
+        if self.untrained is not None and self.best > self.untrained:
+            found += f", where the untrained weights had {_written(self.untrained)}"
         which = f"these weights are those of epoch {self.kept}"
         if not self.lost:
             return f"{found}; {which}"
         why = "" if self.kept < self.epochs or self.split == "valid" else ": no rows were held out for validation"
         return f"this training went wrong: {found}; {which}{why}. Try: {steadier()}"
+
+
+def _written(loss: float) -> str:
+    return f"{loss:,.2f}" if math.isfinite(loss) else "no finite number"
+
+
+def alarm(state: State, loss: float) -> str:
+    """What is said of the epoch by whose end a training is lost."""
+    before = f"{_written(state.lowest_loss or 0.0)} after epoch {state.lowest_epoch}"
+    if state.lowest_epoch == state.epoch and state.untrained_loss is not None:
+        before = f"{_written(state.untrained_loss)} before the first step"
+    return f"epoch {state.epoch}: the loss is {_written(loss)}, and was {before}: the training goes wrong; {steadier()}"
 
 
 def course_of(run: Run) -> Course | None:
@@ -98,4 +112,6 @@ def course_of(run: Run) -> Course | None:
     split = next((each.split for each in reversed(run.history())), "train")
     last = math.nan if state.last_loss is None else state.last_loss
     kept = kept_epoch(state, run.spec.training.early_stopping is not None)
-    return Course(split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept)
+    return Course(
+        split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept, state.untrained_loss
+    )

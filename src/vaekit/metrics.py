@@ -82,11 +82,12 @@ def carriers(kl: ArrayLike, share: float = 0.9) -> int:
 
 
 def is_collapsed(kl: float, active_units: int) -> bool:
-    """Whether a posterior is the prior, whatever the data: a KL below 0.1 nats, or no dimension whose mean varies.
+    """Whether a posterior is nearly the prior, whatever the data.
 
-    The codes then say nothing of the data, and the decoder ignores them (Bowman et al. 2016).
+    That is a KL below 0.1 nats, or below one nat where no dimension's mean varies over the data. The codes then
+    say nothing of the data, and the decoder ignores them (Bowman et al. 2016).
     """
-    return active_units == 0 or kl < COLLAPSED
+    return kl < COLLAPSED or (active_units == 0 and kl < 1)
 
 
 def _numbered(clusters: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

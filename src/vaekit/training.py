@@ -228,11 +228,7 @@ def optimize(
             course.note(state, averages["loss"], first=state.epoch == begins + 1)
             if not lost and state.epoch > begins and course.is_lost(state):
                 lost = True
-                log.warning(
-                    "epoch %s: the loss is %s, after %s in epoch %s: the training goes wrong; %s",
-                    *(state.epoch, f"{averages['loss']:,.2f}"),
-                    *(f"{state.lowest_loss or 0.0:,.2f}", state.lowest_epoch, steadier()),
-                )
+                log.warning(course.alarm(state, averages["loss"]))
             # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer
             # than the state, and makes it again.
             if checkpoints and better:

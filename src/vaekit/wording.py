@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .metrics import carriers, is_collapsed
-from .settings import setting
+from .settings import in_a_call, setting
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
@@ -62,10 +62,10 @@ def collapse(scores: Evaluation) -> str:
         return ""
     found = f"KL {scores.kl:.2f} nats, {scores.active_units} of {scores.latent_size} units active"
     lower, free = setting("objective.beta", "…"), setting("objective.free_bits", 0.1)
-    warm = "a warm-up, such as objective.beta={name='linear', until=0.5}"
+    warm = "beta=Linear()" if in_a_call() else setting("objective.beta.name", "linear")
     return (
         f"the posterior has collapsed ({found}): codes say next to nothing of the data, and what is decoded ignores "
-        f"them. Try: a lower weight of the KL ({lower}), {warm}, or free bits ({free})"
+        f"them. Try: a lower weight of the KL ({lower}), a warm-up of it ({warm}), or free bits ({free})"
     )
 
 
