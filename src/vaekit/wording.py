@@ -47,7 +47,7 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
 def active_units(scores: Evaluation) -> str:
     """What active units are, and how few of them hold the KL where it is unevenly spread."""
     text, terms = (
-        "dimensions of z whose mean varies with x",
+        "dimensions of z that follow x",
         [kl for own in scores.kl_per_dimension.values() for kl in own],
     )
     few = carriers(terms) if len(terms) > 1 else 0
