@@ -90,11 +90,11 @@ VALUES: tuple[Any, ...] = (
 
 @dataclass
 class Reference:
-    """What an undamaged run is: its weights, those of its newest state, its records, and the same resumed."""
+    """What an undamaged run is: its weights, those of its newest states, its records, and the same resumed."""
 
     folder: Path
     weights: dict[str, torch.Tensor]
-    state: dict[str, torch.Tensor]
+    states: list[dict[str, torch.Tensor]]
     described: Any
     records: list[Any]
     resumed: dict[str, torch.Tensor]
@@ -137,11 +137,11 @@ def prepared(folder: Path) -> list[Reference]:
         more = train(out=folder / f"{path.name}-more", resume=True, epochs=MORE)
         described = (run.spec, run.schema)
         records = [untimed(run.history()), untimed(more.history())]
-        references.append(
-            Reference(
-                path, weights_of(load_run(path)), weights_of(cut), described, records[0], weights_of(more), records[1]
-            )
-        )
+        states = [weights_of(cut)]
+        sorted((cut.path / "checkpoints").glob("epoch-*"))[-1].unlink()
+        states.append(weights_of(load_run(cut.path)))
+        weights = weights_of(load_run(path))
+        references.append(Reference(path, weights, states, described, records[0], weights_of(more), records[1]))
     return references
 
 
@@ -273,7 +273,7 @@ def change_tensors(path: Path, chance: random.Random, others: list[Path]) -> boo
             "integer": lambda: x.to(torch.int32),
             "double": lambda: x.double(),
             "nan": lambda: torch.full_like(x, float("nan")),
-            "huge": lambda: torch.full_like(x, 3e38),
+            "huge": lambda: torch.full_like(x, 3e38 if x.is_floating_point() else 2**30),
         }
         tensors[name] = made[how]()
     save_file(tensors, path, said) if chance.random() < 0.5 else save_tensors(path, tensors, said)
@@ -326,7 +326,9 @@ def examined(folder: Path, reference: Reference, signed: bool, resume: bool, sai
     wrong += [bad] if bad else []
     found.append("error" if line else "warning" if said.lines else "same")
     if run is not None and not signed and not said.lines:
-        if not equal(weights_of(run), reference.state if cut else reference.weights):
+        # Without its newest state a run is one that was cut off before.
+        newest = reference.states[0 if (folder / "checkpoints" / "epoch-000003.safetensors").exists() else 1]
+        if not equal(weights_of(run), newest if cut else reference.weights):
             wrong.append("silent: other weights")
         if (run.spec, run.schema) != reference.described:
             wrong.append("silent: another spec")
@@ -401,6 +403,32 @@ def block(numbers: list[int], seed: int, references: list[Reference], work: Path
     return results
 
 
+def shared(count: int, seed: int, references: list[Reference], folder: Path, jobs: int) -> list[dict[str, Any]]:
+    """The results of `count` damages, made by some processes at a time."""
+    children = []
+    for job in range(jobs):
+        if not (child := os.fork()):
+            try:
+                work = folder / f"job-{job}"
+                work.mkdir()
+                with open(folder / f"job-{job}.jsonl", "w", encoding="utf-8") as out:
+                    for start in range(job * BLOCK, count, jobs * BLOCK):
+                        for each in block(list(range(start, min(start + BLOCK, count))), seed, references, work):
+                            out.write(json.dumps(each) + "\n")
+                            out.flush()
+                            if each["wrong"]:
+                                print(json.dumps(each), flush=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(statuses):
+        raise SystemExit("a job has failed")
+    lines = [line for job in range(jobs) for line in (folder / f"job-{job}.jsonl").read_text().splitlines()]
+    return sorted(map(json.loads, lines), key=lambda each: each["number"])
+
+
 def table(results: list[dict[str, Any]]) -> list[str]:
     lines = ["| damage | made | refused | warned of | nothing that is read changed | accepted edits | wrong |"]
     lines.append("|---|---|---|---|---|---|---|")
@@ -424,6 +452,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", type=int)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--report", type=Path)
@@ -435,13 +464,7 @@ def main() -> None:
     if asked.only is not None:
         print(json.dumps(one(asked.only, asked.seed, references, asked.folder), indent=2))
         return
-    results: list[dict[str, Any]] = []
-    for start in range(0, asked.count, BLOCK):
-        numbers = list(range(start, min(start + BLOCK, asked.count)))
-        results += block(numbers, asked.seed, references, asked.folder)
-        for each in results[start:]:
-            if each["wrong"]:
-                print(json.dumps(each), flush=True)
+    results = shared(asked.count, asked.seed, references, asked.folder, asked.jobs)
     resumed = Counter(found for each in results for found in each["found"] if "resumed" in found)
     wrong = Counter(reason.split(":")[0] for each in results for reason in each["wrong"])
     text = [heading("Damaged runs"), f"{len(results):,} damages of {len(RUNS)} kinds of runs, seed {asked.seed}: "]

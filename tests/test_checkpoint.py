@@ -20,7 +20,7 @@ from runs_for_tests import equal, metrics, pieces, small_run, weights
 from safetensors.torch import save_file
 from torch import nn
 
-from vaekit import checkpoint
+from vaekit import checkpoint, disk
 from vaekit.checkpoint import (
     Checkpoints,
     State,
@@ -29,7 +29,7 @@ from vaekit.checkpoint import (
     save_tensors,
     set_model_tensors,
 )
-from vaekit.disk import drop_temporaries, is_temporary, write_atomic
+from vaekit.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
 from vaekit.errors import RunError
 from vaekit.runs import load_run, train
 
@@ -427,3 +427,91 @@ def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w")
     with pytest.raises(RunError, match="w is a pipe, not a file"):
         load_tensors(tmp_path / "w")
+
+
+# -- file systems that can less ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_said", set())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs flock")
+@pytest.mark.usefixtures("untold")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EIO])
+def test_where_there_are_no_locks_one_trains_and_is_told_once(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import fcntl
+
+    def refused(*args: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    small_run(tmp_path / "run", "training.epochs=1")
+    train(out=tmp_path / "run", resume=True, epochs=2)
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'run'}: the file system has no locks ({os.strerror(code)}): let no other process write there"
+    ]
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs flock")
+def test_a_lock_that_another_has_is_no_lack_of_locks(tmp_path: Path) -> None:
+    with lock(tmp_path / "a"), pytest.raises(TimeoutError), lock(tmp_path / "a", timeout=0):
+        pass
+    with lock(tmp_path / "a", timeout=0):
+        pass
+
+
+@pytest.mark.usefixtures("untold")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_where_nothing_can_be_flushed_one_trains_and_is_told_once(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    small_run(tmp_path / "run", "training.epochs=1")
+    (said,) = [record.message for record in caplog.records]
+    assert said == f"{tmp_path / 'run'}: the file system cannot flush ({os.strerror(code)}): " + (
+        "a crash may lose what was written"
+    )
+
+
+def test_lines_that_can_not_be_added_name_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        append(tmp_path / "a", "line\n")
+    assert caught.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_lines_are_not_added_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("years of work")
+    (tmp_path / "a").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OSError, match="symbolic links"):
+        append(tmp_path / "a", "line\n")
+    assert (tmp_path / "theirs").read_text() == "years of work"
+
+
+def test_writing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("years of work")
+    (tmp_path / "a").symlink_to(tmp_path / "theirs")
+    write_atomic(tmp_path / "a", "new")
+    assert (tmp_path / "theirs").read_text() == "years of work"
+    assert (tmp_path / "a").read_text() == "new"
+
+
+@pytest.mark.parametrize("content", [b"a" * 101, b"\xff"])
+def test_texts_of_a_bounded_size_in_utf_8(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a has 101 bytes; accepted: at most 100|is not a text file in UTF-8"):
+        read_text(tmp_path / "a", 100)
+    (tmp_path / "a").write_bytes(content[:-1])
+    assert read_text(tmp_path / "a", 100) == content[:-1].decode()

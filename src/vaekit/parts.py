@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -103,12 +103,17 @@ class Option:
     default: Any
 
 
-def options(factory: Factory, family: str) -> dict[str, Option]:
+def options(factory: Factory, family: str) -> Mapping[str, Option]:
     """What a user may set of a part of `family`, by name.
 
     >>> list(options(PARTS.priors["vamp"], "priors"))
     ['components']
     """
+    return _options(factory, family)
+
+
+@lru_cache(maxsize=1000)  # a spec may name one part thousands of times
+def _options(factory: Any, family: str) -> Mapping[str, Option]:
     made = factory
     while isinstance(made, partial):
         made = made.func
