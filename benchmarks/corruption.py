@@ -361,7 +361,8 @@ def one(number: int, seed: int, references: list[Reference], work: Path) -> dict
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.lines.append(record.getMessage())
+            if str(folder) in record.getMessage():  # others are of the training
+                said.lines.append(record.getMessage())
 
     log, listener = logging.getLogger("vaekit"), Listener(logging.WARNING)
     log.addHandler(listener)
