@@ -224,10 +224,11 @@ def test_far_from_zero_nothing_is_lost_but_what_is_stored(name: str):
         assert torch.allclose(far(raw).log_prob(x + 1e6), near(raw).log_prob(x), rtol=1e-6, atol=1e-5)
 
 
-def test_values_of_more_digits_than_the_parameters_keep_them():
+@pytest.mark.parametrize("location", [1e9, 1e9 + 7.0])
+def test_values_of_more_digits_than_the_parameters_keep_them(location: float):
     torch.set_default_dtype(torch.float32)
-    px = Normal((1,), Domain("real", location=1e9, scale=1e-3))(torch.zeros(1, 2, 1))
-    x = torch.tensor([[1e9 + 5e-4]], dtype=torch.float64)
+    px = Normal((1,), Domain("real", location=location, scale=1e-3))(torch.zeros(1, 2, 1))
+    x = torch.tensor([[location + 5e-4]], dtype=torch.float64)
     assert px.log_prob(x).item() == pytest.approx(stats.norm(0, 1e-3).logpdf(5e-4), abs=1e-3)
     assert px.log_prob(x).dtype == torch.float32
 

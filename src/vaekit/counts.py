@@ -2,7 +2,7 @@
 
 What of a log-mass depends on the data alone is large and nearly cancels what depends on the parameters: at a count of
 1e6 float32 is off by a nat. So they compute in float64 (where the device has it) and give their results in the type of
-the values.
+the parameters.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Counts(Distribution):
         raise NotImplementedError
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.wide_log_prob(wide(value)).to(value.dtype)
+        return self.wide_log_prob(wide(value)).to(self.kind)
 
 
 class PoissonCounts(_Counts):

@@ -134,7 +134,7 @@ class Scaled(Distribution):
         if self.event_shape:
             log_scale = log_scale.expand(self.batch_shape + self.event_shape).flatten(-len(self.event_shape)).sum(-1)
         # In the type of the values as far as their difference, which may have more digits than the base needs.
-        u = ((value - self.location) / self.scale).to(self.location.dtype)
+        u = ((value - self.location) / self.scale).to(self.scale.dtype)
         return self.base.log_prob(u) - log_scale
 
 

@@ -107,6 +107,18 @@ class Domain:
             return None
         return self.location, self.location + self.scale
 
+    @property
+    def location_parts(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """`location` as float32 has it, and what that lacks where it is more than a thousandth of the scale, else None.
+
+        >>> Domain("real", location=1e9 + 7.0, scale=2.0).location_parts
+        (array(1.e+09), array(7.))
+        """
+        location = np.asarray(self.location, float)
+        near = location.astype(np.float32).astype(float)
+        rest = location - near
+        return (near, rest) if np.any(np.abs(rest) > 1e-3 * np.asarray(self.scale)) else (location, None)
+
     def same_values(self, other: Domain) -> bool:
         """Whether both are of the same values, so that a density of one is one of the other: of an interval its ends
         are compared, of other kinds location and scale are only a map.

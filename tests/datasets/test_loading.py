@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vaekit.datasets import Split, load
 from vaekit.datasets.loading import infer_domain
 from vaekit.domains import Domain
+from vaekit.runs import train
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([5.0, -3.0], [2.0, 0.1], (100, 2))
@@ -122,7 +124,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "beyond float32": (npy([[1.0, 2.0], [1e300, 4.0]]), {}, ValueError, r"1e\+300 at index \(1, 0\)"),
     "constant column": (npy(TABLE * [1, 0]), {}, ValueError, "constant to six digits .*: 1; drop it"),
     "constant images": (npy(np.full((9, 4, 4), 0.5)), {}, ValueError, "constant .*: all values"),
-    "lost in float32": (npy(TABLE * [50, 1] + np.array([1e9, 0])), {}, ValueError, "constant to six digits .*: 0;"),
+    "lost in float32": (
+        npy((TABLE * [50, 1] + [1e9, 0]).astype("f4")),
+        {},
+        ValueError,
+        "constant to six digits .*: 0;",
+    ),
     "other names": (npz(a=X3, b=X3), {}, ValueError, "holds a, b; needed: x"),
     "no train": (npz(x_test=X3, y_test=X3), {}, ValueError, "holds x_test, y_test; needed: x"),
     "y of some": (
@@ -289,3 +296,32 @@ def test_the_domain_of_a_named_set_can_be_another() -> None:
     assert digits.domain.kind == "real"
     assert digits.domain.scale == pytest.approx(x.std())
     assert load("digits", domain="grey").domain == Domain("grey", levels=17)
+
+
+@pytest.mark.parametrize(("offset", "spread", "kept"), [(0.0, 1.0, "f4"), (1e3, 1.0, "f4"), (1.7e9, 5.0, "f8")])
+def test_what_float32_would_lose_is_kept_in_float64(tmp_path: Path, offset: float, spread: float, kept: str) -> None:
+    x = np.round(offset + spread * np.random.default_rng(0).normal(size=(200, 2)), 6) * [1.0, 1e-30]
+    np.save(tmp_path / "far.npy", x)
+    (tmp_path / "far.csv").write_text("a,b\n" + "\n".join(f"{a!r},{b!r}" for a, b in x.tolist()) + "\n")
+    for name in ("far.npy", "far.csv"):
+        dataset = load(tmp_path / name, validation=0, test=0)
+        found = dataset.splits["train"].x
+        assert found.dtype == np.dtype(kept)
+        assert np.allclose((found - x.mean(0)) / x.std(0), (x - x.mean(0)) / x.std(0), atol=1e-3)
+        assert np.allclose(dataset.domain.scale, x.std(0), rtol=1e-3)
+
+
+def test_a_run_far_from_zero_is_that_of_the_same_data_moved(tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(300, 2))
+    x = np.round(z @ np.random.default_rng(1).normal(size=(2, 4)) * 1024) / 1024  # exact wherever it is moved
+    scores, draws = [], []
+    for offset in (0.0, 1.7e9 + 3):
+        np.save(tmp_path / "x.npy", x + offset)
+        run = train(tmp_path / "x.npy", tmp_path / "run", epochs=20, overwrite=True)
+        scores.append(run.evaluate("test", samples=20).nll)
+        draws.append(run.sample(50, seed=0).double() - offset)
+        assert np.allclose(
+            run.reconstructions("test", 5)[:, 0].double() - offset, run.dataset.splits["test"].x[:5] - offset
+        )
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+    assert torch.allclose(*draws, atol=1e-3)

@@ -136,7 +136,7 @@ def infer_domain(
     if kind == "real":
         location = _mean(x, axis)
         scale = np.sqrt(_mean(x, axis, location))
-        constant = np.flatnonzero(scale <= CONSTANT * np.abs(location))
+        constant = np.flatnonzero(scale <= (CONSTANT if x.dtype.itemsize <= 4 else CONSTANT**2) * np.abs(location))
         if constant.size:
             which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
             other = f"drop it, or give another domain: {setting('data.domain', '…')}"

@@ -127,9 +127,8 @@ def _content(path: Path, arrays: Mapping[str, np.ndarray], label: str | None) ->
     names = tuple(name for name in arrays if name != label)
     if not names:
         raise ValueError(f"{path} has no columns besides the label {label!r}")
-    x = np.empty((len(arrays[names[0]]), len(names)), np.float32)
-    for i, name in enumerate(names):
-        x[:, i] = stored(arrays[name], f"{path}, column {name!r},")
+    columns = [stored(arrays[name], f"{path}, column {name!r},") for name in names]
+    x = np.stack(columns, 1).astype(np.result_type(np.float32, *{each.dtype for each in columns}), copy=False)
     if label is None:
         return Content({"train": Split(x)}, columns=names)
     y, classes = encode_labels(_integers_if_all_are(arrays[label]))

@@ -239,5 +239,7 @@ def as_split(
 def _tensor(array: Array, device: torch.device | str) -> Any:
     if isinstance(array, MappedRows):
         return MappedTensor(array, device)
+    if array.dtype == np.float64 and torch.device(device).type == "mps":  # which has no such numbers
+        array = array.astype(np.float32)
     # Shares the array's memory on the CPU; a read-only array is copied, since torch has no read-only tensors.
     return _moved(torch.from_numpy(np.require(array, requirements=["C", "W"])), torch.device(device))

@@ -94,7 +94,7 @@ class Treatment:
         return result
 
     def batch(self, x: torch.Tensor, domain: Domain) -> torch.Tensor:
-        """What a model sees of a stored batch x (B, *event_shape): float32 on the same device.
+        """What a model sees of a stored batch x (B, *event_shape): float32 on the same device, or float64 as stored.
 
         Random treatments draw from torch's generator of that device.
         """
@@ -105,7 +105,7 @@ class Treatment:
             shifted = x if domain.location == 0 else x - _tensor(domain.location, x)
             p = shifted / _tensor(domain.scale, x)
             return p if self.binarize == "grey" else (torch.rand_like(p) < p).to(torch.float32)
-        x = x.to(torch.float32)
+        x = x if x.dtype == torch.float64 else x.to(torch.float32)
         if self.dequantize and domain.levels is not None:
             # Exactly 0 or the number of levels, which rounding reaches, would make a logit infinite.
             return (x + torch.rand_like(x)).clamp(2.0**-25, domain.levels * (1 - 2.0**-24))

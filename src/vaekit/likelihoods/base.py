@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..counts import wide
 from ..distributions import Scaled, independent
 from ..domains import Domain
 
@@ -31,6 +32,7 @@ class Likelihood(nn.Module):
     open: ClassVar[bool] = False
     """Whether it is a density of what lies between the ends of a unit interval, and of neither end."""
     location: Tensor
+    location_rest: Tensor | None
     scale: Tensor
     least: Tensor
     greatest: Tensor
@@ -40,8 +42,10 @@ class Likelihood(nn.Module):
         self.event_shape, self.domain = tuple(event_shape), domain
         self.parameter_shape = (parameters, *self.event_shape)
         low, high = _limits(domain, self.open)
-        for name, value in {"location": domain.location, "scale": domain.scale, "least": low, "greatest": high}.items():
-            values = torch.as_tensor(value, dtype=torch.get_default_dtype())
+        location, rest = domain.location_parts
+        own = {"location": location, "location_rest": rest, "scale": domain.scale, "least": low, "greatest": high}
+        for name, value in own.items():
+            values = None if value is None else torch.as_tensor(value, dtype=torch.get_default_dtype())
             self.register_buffer(name, values, persistent=False)
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
@@ -57,10 +61,11 @@ class Likelihood(nn.Module):
     def scaled(self, elements: Distribution) -> Distribution:
         """Independent `elements` of scaled data as one distribution over a datum, in the data's units and their domain.
 
-        Positive data are scaled alone, since what is moved is not positive.
+        Positive data are scaled alone, since what is moved is not positive. Real ones far from 0 are moved in float64.
         """
-        if self.domain.kind == "real":
-            return self.event(Scaled(elements, self.location, self.scale))
+        if self.domain.kind not in ("positive", "unit") or not self.is_density:
+            location = self.location if self.location_rest is None else wide(self.location) + wide(self.location_rest)
+            return self.event(Scaled(elements, location, self.scale))
         location = self.location if self.domain.kind == "unit" else torch.zeros_like(self.scale)
         return self.event(Scaled(elements, location, self.scale, (self.least, self.greatest)))
 

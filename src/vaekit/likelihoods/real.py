@@ -10,7 +10,7 @@ from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
 from ..densities import HeavyTailed
-from ..distributions import Scaled, bounded, checked_clamp
+from ..distributions import bounded, checked_clamp
 from ..domains import Domain
 from .base import Likelihood
 
@@ -21,8 +21,7 @@ class _AnyNormal(Likelihood):
 
     def normal(self, loc: Tensor, scale: Tensor) -> Distribution:
         """A normal given in scaled units, as one in the data's units."""
-        normal = distributions.Normal(loc, scale.expand_as(loc), validate_args=False)
-        return self.event(Scaled(normal, self.location, self.scale))
+        return self.scaled(distributions.Normal(loc, scale.expand_as(loc), validate_args=False))
 
 
 class FixedNormal(_AnyNormal):

@@ -77,7 +77,7 @@ class SemiSupervisedVAE(VAE):
         """The trace of x (B, *event), the first L <= B of them with their labels y (L,) or (L, K), summed out for the
         others, whatever `sum_classes` says.
         """
-        x, y = x.to(self.scale.dtype), self._one_hot(y)
+        x, y = self._typed(x), self._one_hot(y)
         seen = 0 if y is None else len(y)
         parts = [self._traced(x[:seen], y, samples)] if seen else []
         parts += [self._traced(x[seen:], None, samples)] if seen < len(x) else []
@@ -113,7 +113,7 @@ class SemiSupervisedVAE(VAE):
 
     def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
         """A draw of the label of x (B, *event), where y is not seen."""
-        q_y, _, _ = self._label(self._inputs(x.to(self.scale.dtype)), torch.Size((1,)))
+        q_y, _, _ = self._label(self._inputs(self._typed(x)), torch.Size((1,)))
         return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
 
     def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Distribution | None, list[Tensor]]:

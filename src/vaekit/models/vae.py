@@ -63,6 +63,7 @@ class VAE(nn.Module):
     """
 
     location: Tensor
+    location_rest: Tensor | None
     scale: Tensor
     condition_location: Tensor
     condition_scale: Tensor
@@ -98,7 +99,10 @@ class VAE(nn.Module):
             what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
             raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {self.domain}")
         kind = torch.get_default_dtype()
-        self.register_buffer("location", torch.as_tensor(self.domain.location, dtype=kind), persistent=False)
+        location, rest = self.domain.location_parts
+        self.register_buffer("location", torch.as_tensor(location, dtype=kind), persistent=False)
+        rest_of_it = None if rest is None else torch.as_tensor(rest, dtype=kind)
+        self.register_buffer("location_rest", rest_of_it, persistent=False)
         self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
         self.scaled = bool(np.any(np.not_equal(self.domain.location, 0)) or np.any(np.not_equal(self.domain.scale, 1)))
         for name, values, usual in (("location", condition_location, 0.0), ("scale", condition_scale, 1.0)):
@@ -124,7 +128,7 @@ class VAE(nn.Module):
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
         """
-        x, y = x.to(self.scale.dtype), self._given(y)
+        x, y = self._typed(x), self._given(y)
         posteriors = self._posterior(x, y)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
         summed = few[0] if few and sum_classes else None
@@ -147,14 +151,25 @@ class VAE(nn.Module):
     def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
         """One draw of each latent of x (B, *event), without what the decoder makes of it."""
         y = self._given(y)
-        posteriors = self._posterior(x.to(self.scale.dtype), y)
+        posteriors = self._posterior(self._typed(x), y)
         return tuple(Latent(name, q.rsample((1,)), q, self._prior(name, y)) for name, q in posteriors.items())
 
     def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
         return [q.sample(torch.Size((samples,))) for q in self._posterior(x, y).values()]
 
     def _inputs(self, x: Tensor) -> Tensor:
-        return (x - self.location) / self.scale if self.scaled else x
+        if not self.scaled:
+            return x.to(self.scale.dtype)
+        moved = x - self.location
+        return ((moved if self.location_rest is None else moved.double() - self.location_rest) / self.scale).to(
+            self.scale.dtype
+        )
+
+    def _typed(self, x: Tensor) -> Tensor:
+        """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
+        them.
+        """
+        return x if x.dtype == torch.float64 and self.domain.kind in ("real", "count") else x.to(self.scale.dtype)
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         parameters = self._network(self.decoder, z, y)
@@ -272,7 +287,8 @@ class VAE(nn.Module):
         condition = self._checked_condition(y, n)
         refuse_too_many(n, self.event_shape, self.scale)
         # All of it at once, so that too many are refused before the first is drawn.
-        drawn = torch.empty(n, *self.event_shape, dtype=self.scale.dtype, device=self.scale.device)
+        kind = self.scale.dtype if self.location_rest is None else torch.float64
+        drawn = torch.empty(n, *self.event_shape, dtype=kind, device=self.scale.device)
         with seeded(seed), evaluating(self), working("sampling", n) as step:
             for start in range(0, n, ROWS):
                 rows = min(ROWS, n - start)
@@ -405,7 +421,8 @@ class VAE(nn.Module):
         self.domain.check(given.detach().cpu().numpy(), "x")
         self.refuse_ends(given)
         condition = self._checked_condition(y, len(given)) if self.conditional or y is not None else None
-        return given.to(self.scale.device, self.scale.dtype), condition
+        given = given.cpu() if self.scale.device.type == "mps" else given  # which has no float64
+        return self._typed(given).to(self.scale.device), condition
 
     def _checked_condition(self, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
         if not self.condition:
