@@ -289,9 +289,17 @@ def _computing(models: Mapping[str, nn.Module], precision: str) -> Iterator[None
 
 @torch.no_grad()
 def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Also of what networks keep of data: the running averages of averaged weights are about the averages of theirs."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        mine.copy_(theirs)
+    for mine, theirs in zip(average.modules(), model.modules(), strict=True):
+        for name, buffer in mine._buffers.items():
+            now = theirs._buffers[name]
+            if buffer is None or now is None:
+                continue
+            if name not in mine._non_persistent_buffers_set and buffer.is_floating_point():
+                buffer.lerp_(now, 1 - decay)
+            else:
+                buffer.copy_(now)
 
 
 def _settled(model: nn.Module, objective: Objective, epochs: int) -> int:

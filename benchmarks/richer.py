@@ -1,0 +1,74 @@
+"""Is a richer posterior or prior behind the poorer one that it contains, after a training of the usual length?
+
+Each variant is trained with the same seeds, and its test NLL is compared with that of the plain one: a difference of
+means with the standard error that the spread over seeds gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vaekit import train
+
+VARIANTS = {
+    "plain": (),
+    "full-rank posterior": ("model.latents.z.posterior=full-rank-normal",),
+    "flow posterior": ("model.latents.z.posterior=flow",),
+    "mixture prior": ("model.latents.z.prior=mixture",),
+    "VampPrior": ("model.latents.z.prior={name='vamp', components=50}",),
+    "flow prior": ("model.latents.z.prior=flow",),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """The test NLLs of a variant, a seed each."""
+
+    name: str
+    nll: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.nll)
+
+    @property
+    def stderr(self) -> float:
+        return statistics.stdev(self.nll) / math.sqrt(len(self.nll)) if len(self.nll) > 1 else math.nan
+
+
+def measured(recipe: str, name: str, seeds: int, epochs: int, samples: int) -> Line:
+    found = []
+    for seed in range(seeds):
+        with TemporaryDirectory() as folder:
+            sets = [*VARIANTS[name], f"training.seed={seed}"]
+            run = train(recipe, Path(folder) / "run", epochs=epochs, sets=sets)
+            found.append(run.evaluate(run.held_out, samples).nll)
+    return Line(name, tuple(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="digits")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--samples", type=int, default=100)
+    given = parser.parse_args()
+    plain: Line | None = None
+    print(f"| {given.recipe}, {given.epochs} epochs | NLL, {given.samples} samples | behind | of each seed |")
+    print("|---|---|---|---|")
+    for name in given.variants:
+        line = measured(given.recipe, name, given.seeds, given.epochs, given.samples)
+        plain = plain or line
+        behind = f"{line.mean - plain.mean:+.2f} ± {math.hypot(line.stderr, plain.stderr):.2f}"
+        each = ", ".join(f"{value:.2f}" for value in line.nll)
+        print(f"| {name} | {line.mean:.2f} ± {line.stderr:.2f} | {behind} | {each} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
