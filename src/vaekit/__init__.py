@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .runs import Run, load_run, train
     from .spec import Schema, Spec, build_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Comparison": "comparison",
