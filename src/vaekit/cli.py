@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .ending import (
+    InterruptedTrainingError,
+    calm_threads,
+    fail,
+    is_out_of_memory,
+    message,
+    out_of_memory,
+    termination,
+)
 from .errors import LeftOutWarning
 from .progress import shown
 from .settings import standing
@@ -365,8 +371,8 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     (kill), which a training takes as it takes Ctrl-C. With VAEKIT_DEBUG set, errors keep their traceback.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    _calm_threads()
-    with _termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
+    calm_threads()
+    with termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts, ends)
 
@@ -376,12 +382,12 @@ def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) 
         status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
         # typer makes an interrupt a status, and leaves it to us to say so.
-        return _fail(*ends[-1]) if status == 130 else status or 0
-    except _InterruptedError as error:
+        return fail(*ends[-1]) if status == 130 else status or 0
+    except InterruptedTrainingError as error:
         word, status = ends[-1]
-        return _fail(f"{word}; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", status)
+        return fail(f"{word}; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", status)
     except KeyboardInterrupt:
-        return _fail(*ends[-1])
+        return fail(*ends[-1])
     except (SystemExit, BrokenPipeError):
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -389,94 +395,17 @@ def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) 
     except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
-        return _fail(_message(error, given), 2)
+        return fail(message(error, _help(given)), 2)
     except (MemoryError, RuntimeError, TypeError) as error:
-        if os.environ.get("VAEKIT_DEBUG") or not _is_out_of_memory(error):
+        if os.environ.get("VAEKIT_DEBUG") or not is_out_of_memory(error):
             raise
-        return _fail(_out_of_memory(given), 2)
-
-
-def _calm_threads() -> None:
-    """Have the threads of torch's OpenMP on Linux wait for each other asleep, but for a moment, unless the user chose.
-
-    On a busy machine two threads that wait busily take three times as long; on a quiet one it makes no difference.
-    """
-    if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"
-
-
-@contextmanager
-def _termination() -> Iterator[list[tuple[str, int]]]:
-    """Inside, SIGTERM interrupts as Ctrl-C does; gives how a command that is interrupted ends, the last being true."""
-    ends = [("interrupted", 130)]
-
-    def terminate(*given: object) -> None:
-        ends.append(("terminated", 143))
-        raise KeyboardInterrupt
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield ends
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-class _InterruptedError(Exception):
-    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops."""
-
-    def __init__(self, go_on: list[str] | None) -> None:
-        super().__init__()
-        self.go_on = go_on
-        """The command to go on with, None for the same again."""
-
-
-def _fail(message: str, status: int) -> int:
-    err.print(f"vaekit: {plain(' '.join(message.split()))}", highlight=False, markup=False, soft_wrap=True)
-    return status
-
-
-def _message(error: Exception, given: Sequence[str]) -> str:
-    if isinstance(error, typer.TyperException):
-        return f"{error.format_message().rstrip('.')}; see {_help(given)}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+        return fail(out_of_memory(given), 2)
 
 
 def _help(given: Sequence[str]) -> str:
     """The help of the command that was given, if one was."""
     commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
     return f"vaekit {given[0]} --help" if given and given[0] in commands else "vaekit --help"
-
-
-def _out_of_memory(given: Sequence[str]) -> str:
-    """What to lower, of the command that was given."""
-    lower = {
-        "sample": "so many samples; lower -n",
-        "reconstruct": "so many data; lower -n or --samples",
-        "plot": "this picture; lower -n, or what is set of it",
-        "train": "this model and batch; lower training.batch_size or the sizes of its layers",
-        "compare": "these models and their data",
-    }
-    rest = "this model and its data"
-    return f"not enough memory for {lower.get(given[0] if given else '', rest)}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    from torch import OutOfMemoryError
-
-    # Where torch has no type for it: the allocators of CPU, MPS and a CUDA device that is full at the start, and sizes
-    # beyond any memory.
-    words = (
-        "DefaultCPUAllocator: |MPS backend out of memory|CUDA error: out of memory|"
-        "Storage size calculation overflowed|Overflow when unpacking long"
-    )
-    return isinstance(error, OutOfMemoryError) or re.search(words, str(error)) is not None
 
 
 def _parts(context: typer.Context) -> Parts:
@@ -498,7 +427,7 @@ def _training() -> Iterator[Bar]:
         if not bar.folders:
             raise
         resume = ["vaekit", "train", "--resume", "--out", str(bar.folders[-1])]
-        raise _InterruptedError(None if isinstance(error, NotBegunError) else resume) from None
+        raise InterruptedTrainingError(None if isinstance(error, NotBegunError) else resume) from None
 
 
 def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:

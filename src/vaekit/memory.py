@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 SMALL = 2**28
 """Bytes that are not asked about."""
@@ -34,8 +36,9 @@ def check_memory(needed: int, what: str, advice: str, device: torch.device | str
 
 def available(device: torch.device | str = "cpu") -> int | None:
     """Bytes that are free on a device, of the machine or of the container; None where the system does not say."""
-    device = torch.device(device)
-    if device.type == "cuda":
+    if str(device).startswith("cuda"):
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     return min(_limits(), default=None)
 

@@ -1,0 +1,95 @@
+"""How a command ends: done, interrupted, out of memory, or with an error of the user's in a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+from .terminal import err, plain
+
+
+def calm_threads() -> None:
+    """Have the threads of torch's OpenMP on Linux wait for each other asleep, but for a moment, unless the user chose.
+
+    On a busy machine two threads that wait busily take three times as long; on a quiet one it makes no difference.
+    """
+    if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+@contextmanager
+def termination() -> Iterator[list[tuple[str, int]]]:
+    """Inside, SIGTERM interrupts as Ctrl-C does; gives how a command that is interrupted ends, the last being true."""
+    ends = [("interrupted", 130)]
+
+    def terminate(*given: object) -> None:
+        ends.append(("terminated", 143))
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield ends
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class InterruptedTrainingError(Exception):
+    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops."""
+
+    def __init__(self, go_on: list[str] | None) -> None:
+        super().__init__()
+        self.go_on = go_on
+        """The command to go on with, None for the same again."""
+
+
+def fail(text: str, status: int) -> int:
+    """Say in a line on standard error why a command ends, and give the status back."""
+    err.print(f"vaekit: {plain(' '.join(text.split()))}", highlight=False, markup=False, soft_wrap=True)
+    return status
+
+
+def message(error: Exception, help_of: str) -> str:
+    """What is said of an error of the user's; `help_of` is the command whose help tells more."""
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message().rstrip('.')}; see {help_of}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def out_of_memory(given: Sequence[str]) -> str:
+    """What to lower, of the command that was given."""
+    lower = {
+        "sample": "so many samples; lower -n",
+        "reconstruct": "so many data; lower -n or --samples",
+        "plot": "this picture; lower -n, or what is set of it",
+        "train": "this model and batch; lower training.batch_size or the sizes of its layers",
+        "compare": "these models and their data",
+    }
+    rest = "this model and its data"
+    return f"not enough memory for {lower.get(given[0] if given else '', rest)}"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is that there is no memory left."""
+    if isinstance(error, MemoryError):
+        return True
+    from torch import OutOfMemoryError
+
+    # Where torch has no type for it: the allocators of CPU, MPS and a CUDA device that is full at the start, and sizes
+    # beyond any memory.
+    words = (
+        "DefaultCPUAllocator: |MPS backend out of memory|CUDA error: out of memory|"
+        "Storage size calculation overflowed|Overflow when unpacking long"
+    )
+    return isinstance(error, OutOfMemoryError) or re.search(words, str(error)) is not None
