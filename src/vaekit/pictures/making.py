@@ -107,7 +107,7 @@ class _Blocks:
 
 def _named(layer: nn.Module) -> str:
     """A layer's type; of a convolution its kernel and stride too."""
-    name = type(layer).__name__
+    name = "Conv2d" if isinstance(layer, nn.Conv2d) else type(layer).__name__  # also of a class of our own
     kernel, stride = (getattr(layer, key, None) for key in ("kernel_size", "stride"))
     if isinstance(kernel, tuple) and isinstance(stride, tuple):
         name += " " + "×".join(map(str, kernel)) + (f", stride {stride[0]}" if set(stride) != {1} else "")
