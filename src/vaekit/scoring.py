@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,11 +247,17 @@ class Scorer:
             self.looped_after = PYTHON_CHUNKS
         found = []
         for block in blocks:
-            of_each = ((many, self._summed(block, many, not i)) for i, many in enumerate(draws))
-            found.append(_merged_in_turn(of_each, self.kept))
+            found.append(_merged_in_turn(self._chunks(block, draws), self.kept))
             self.scored += len(block[0])
-            self.on_rows(self.scored)
         return scores_of(self.samples, _of_all_data([total for _, total in found]))
+
+    def _chunks(self, block: Sequence[Tensor], draws: Sequence[int]) -> Iterator[tuple[int, Sums]]:
+        """Each chunk's number of draws and their sums, for the data of a block."""
+        drawn = 0
+        for i, many in enumerate(draws):
+            yield many, self._summed(block, many, not i)
+            drawn += many
+            self.on_rows(self.scored + len(block[0]) * drawn // self.samples)
 
     def _summed(self, given: Sequence[Tensor], draws: int, constants: bool) -> Sums:
         """The sums of a chunk of the data `given`, x and perhaps y."""
