@@ -284,7 +284,9 @@ def train(
         states = Checkpoints(folder / "checkpoints")
         newest = states.newest() if resume else None
         if resume and newest is None and (states.all() or (folder / "weights.safetensors").exists()):
-            raise RunError(f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}")
+            raise RunError(
+                f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}"
+            )
         done = newest[1].epoch if newest else 0
         if done > spec.training.epochs:
             asked = f"training.epochs is {spec.training.epochs}"
