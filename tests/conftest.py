@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-from vaekit import compiling, priors
+from vaekit import compiling, priors, terminal
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
@@ -33,5 +33,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time."""
     monkeypatch.setattr(compiling, "SECONDS", 600)
+    monkeypatch.setattr(terminal, "WORK_SECONDS", 1e9)
     monkeypatch.setattr(priors, "SHORT_RUNS", 4)
     monkeypatch.setattr(priors, "LONG_RUNS", 2)

@@ -10,25 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.backends import cudnn
 
-from . import course, looking
+from . import course
 from .capture import unvalidated
 from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
 from .datasets.tensors import TensorSplit
 from .devices import say_if_threads_wait_busily, threads, worthwhile_threads
 from .distributions import seeded, stream
 from .errors import NonFiniteError
+from .fitted import fit_priors
 from .looking import Look
 from .meter import Meter, steadier
 from .models import VAE
 from .objectives import Objective, samples_of
 from .parts import PARTS, Parts, build
-from .progress import working
 from .schedules import Switch, settled
 from .settings import in_a_call, setting
 from .spec import TrainingSpec, build_schedule
@@ -39,8 +38,6 @@ BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 POLL_SECONDS = 0.25
 log = logging.getLogger(__name__)
-FITTED_ROWS = 20_000
-"""Training data, at most, whose codes a part is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +171,7 @@ def optimize(
             # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
             streams = seeded(stream(options.seed, state.epoch))
             with threads(number), cudnn.flags(deterministic=True), streams, unvalidated():
-                _fit_priors(models, train, state.epoch, options.epochs, options.seed)
+                fit_priors(models, train, state.epoch, options.epochs, options.seed)
                 meter = Meter(device)
                 take.refresh()
                 update.refresh()
@@ -249,28 +246,6 @@ def optimize(
     if folder:
         save_tensors(folder / "weights.safetensors", model_tensors(model))
     return state
-
-
-def _fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int, epochs: int, seed: int) -> None:
-    """Fit priors to the codes of training data, before the first epoch after each time of their `fit_after`.
-
-    The codes are draws of the posteriors, whose average a prior is to be. An average of weights gets the same prior.
-    """
-    model: Any = models["model"]
-    for name, prior in model.priors.items():
-        times = getattr(prior, "fit_after", ())
-        before, passed = (sum(after <= done / epochs for after in times) for done in (epoch - 1, epoch))
-        if before == passed:
-            continue
-        rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
-        for index in rows.split(looking.ROWS):
-            x, y = train.batch(index)
-            codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
-        with working(f"fitting the prior of {name}"):
-            prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
-        if "average" in models:
-            average: Any = models["average"]
-            set_model_tensors(average.priors[name], model_tensors(prior))
 
 
 @contextmanager
