@@ -220,7 +220,7 @@ class Drawn:
 
     def training(self) -> dict[str, Any]:
         rate = self.random.choice([1e-3, 1e-2]) if self.chance(0.6) else self.schedule(1e-2, 1e-3)
-        size = self.random.choice([None, None, 1, 7, 7, 13, 16])
+        size = self.random.choice([None, None, None, 1, 7, 7, 7, 13, 13, 16])
         if self.semi:
             size = self.random.choice([None, 8, 13])
         values: dict[str, Any] = {"epochs": 2, "seed": self.random.choice([0, 3]), "device": "cpu"}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .distributions import RelaxedOneHot
 from .schedules import Constant, Schedule
+from .settings import setting
 from .trace import Trace, cluster_probabilities
 from .views import moved, swapped
 
@@ -120,6 +121,9 @@ class InvariantClusters(ELBO):
         bound = super().__call__(trace, progress)
         if self._plain:
             return bound
+        if trace.log_q_label is not None and not hasattr(trace, "parts"):  # where some are not seen, it has parts
+            off = f"{setting('objective.invariance', 0)}, or show fewer by {setting('data.labels', '…')}"
+            raise ValueError(f"invariance is of labels that are not seen, but all of the data's are; {off}")
         own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_view)
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"

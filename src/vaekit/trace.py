@@ -93,17 +93,22 @@ class Latent:
     @cached_property
     def log_q(self) -> Tensor:
         """log q(z given x), (S, B) nats."""
-        return self.q.log_prob(self.z)
+        return self.q.log_prob(self._beside(self.q))
 
     @cached_property
     def log_q_stopped(self) -> Tensor:
         """log q(z given x) with the gradient through z alone, (S, B) nats."""
-        return log_prob_stopped(self.q, self.z)
+        return log_prob_stopped(self.q, self._beside(self.q))
 
     @cached_property
     def log_p(self) -> Tensor:
         """log p(z), (S, B) nats."""
-        return self.p.log_prob(self.z)
+        return self.p.log_prob(self._beside(self.p))
+
+    def _beside(self, distribution: Distribution) -> Tensor:
+        """z, one for each of a batch that has more of them: flows of `zuko` don't broadcast what they score."""
+        lead = torch.broadcast_shapes(self.z.shape[:-1], distribution.batch_shape)
+        return self.z if lead == self.z.shape[:-1] else self.z.expand(*lead, -1)
 
 
 def clustered(latents: Sequence[Latent]) -> Latent | None:
