@@ -38,9 +38,13 @@ SMALL = {"name": "mlp", "hidden": [6], "activation": "tanh"}
 
 
 def model_of(
-    kind: str = "plain", seed: int = 0, by: float = 0.15, posterior: Any = "diagonal-normal"
+    kind: str = "plain",
+    seed: int = 0,
+    by: float = 0.15,
+    posterior: Any = "diagonal-normal",
+    above: Any = "diagonal-normal",
 ) -> SemiSupervisedVAE:
-    auxiliary = {"size": 2, "encoder": SMALL, "generator": SMALL, "skip": kind == "skip"}
+    auxiliary = {"size": 2, "encoder": SMALL, "generator": SMALL, "skip": kind == "skip", "prior": above}
     values = {
         "encoder": SMALL,
         "decoder": SMALL,
@@ -323,6 +327,23 @@ def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
         return
     with refuses("draws others from 'a'; accepted: semi"):
         DReG()(trace)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["auxiliary", "skip"])
+def test_a_flow_scores_an_auxiliary_draw_for_each_class(kind: str) -> None:
+    model = model_of(kind, above={"name": "flow", "transforms": 1, "hidden": [4]})
+    with seeded(0), torch.no_grad():
+        trace: Any = model.trace(X[:5], samples=2)
+    a = trace.latents[-1]
+    assert a.log_p.shape == (2, CLASSES, 5)
+    for k in range(CLASSES):
+        assert torch.allclose(a.log_p[:, k], a.p.log_prob(a.z.expand(2, CLASSES, 5, 2))[:, k])
+
+
+def test_invariance_of_labels_that_are_all_seen_is_refused() -> None:
+    model, objective = model_of(), SemiSupervised(invariance=1.0)
+    with refuses("invariance is of labels that are not seen"):
+        objective(traced(model, objective, X, LABELS))  # type: ignore[arg-type]
 
 
 def test_memory_is_bounded_where_means_are_drawn_for_each_draw() -> None:
