@@ -9,12 +9,14 @@ import torch
 from models_for_tests import data_of, float64, model_of, one_hot, refuses, standard_errors_apart
 from scipy import special, stats
 
+from vaekit.capture import capture
 from vaekit.datasets import Dataset, Split, Treatment
 from vaekit.datasets.tensors import to_device
 from vaekit.distributions import seeded, typical
 from vaekit.domains import Domain
 from vaekit.evaluation import evaluate
 from vaekit.fitting import fit
+from vaekit.fusing import fused
 from vaekit.likelihoods import (
     Binomial,
     GlobalNormal,
@@ -384,3 +386,25 @@ def test_more_of_a_poisson_is_known_where_its_exposure_is():
     x = rng.poisson(4 * exposure / 50, (200, 3)).astype(float)
     scores = model.score(x, exposure, samples=3)
     assert np.allclose(scores.log_prob, stats.poisson(4 * exposure / 50).logpmf(x).sum(-1))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_recorded_and_compiled_steps_have_the_same_digits(compiled: bool):
+    torch.set_default_dtype(torch.float32)
+    likelihood = NegativeBinomial((40,), Domain("count", scale=1e8))
+    with torch.no_grad():
+        likelihood.log_theta.fill_(12.0)
+    rng = np.random.default_rng(0)
+    raw = torch.from_numpy(rng.normal(size=(64, 1, 40)).astype("f4")).requires_grad_()
+    x = torch.from_numpy(rng.normal(1e8 * np.exp(raw.detach().numpy()[:, 0]), 3e5).round().astype("f4"))
+
+    def step(x: torch.Tensor) -> list[torch.Tensor]:
+        log_mass = likelihood(raw).log_prob(x)
+        return [log_mass, *torch.autograd.grad(log_mass.sum(), [raw, likelihood.log_theta])]
+
+    recorded = capture(step, [x], [likelihood])
+    got, want = (fused(recorded) if compiled else recorded)(x), step(x)
+    for one, other in zip(got, want, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-3)
+    exactly = exact(likelihood, raw.detach().numpy(), x.double().numpy(), likelihood.domain).sum(-1)
+    assert np.allclose(got[0].detach().numpy(), exactly, rtol=1e-6, atol=0.04)
