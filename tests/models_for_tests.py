@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
 from vaekit.networks import MLP
 from vaekit.parts import PARTS, Parts
-from vaekit.posteriors import FullRankNormal
+from vaekit.posteriors import SLOWLY, FullRankNormal
 from vaekit.priors import StandardNormal
 from vaekit.scoring import Scores, chunks, score, sums
 from vaekit.spec import Schema, build_model, parse
@@ -204,9 +205,10 @@ class LinearGaussian:
             posterior.head.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
             log_variance = 2 * (factor.diagonal().log() + wrong)
             posterior.head.bias.copy_(torch.cat([-gain @ self.bias + wrong, log_variance]))
-            if posterior.off_diagonal is not None:
-                posterior.off_diagonal.weight.zero_()
-                posterior.off_diagonal.bias.copy_(factor[rows, columns])
+            if posterior.relative is not None:
+                posterior.relative.weight.zero_()
+                own = factor.diagonal() * math.exp(wrong)
+                posterior.relative.bias.copy_(factor[rows, columns] / own[rows] / SLOWLY)
         return model
 
 
