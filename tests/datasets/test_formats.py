@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from vaekit import memory
 from vaekit.datasets import formats
 from vaekit.datasets.files import read_path
 from vaekit.datasets.formats import array_names, read_amat, read_arrays, read_bytes, read_idx
@@ -197,6 +198,15 @@ def test_arrays_that_nobody_asks_for_are_not_read(tmp_path: Path, monkeypatch: p
             read_arrays(path, names)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
+
+
+def test_arrays_that_memory_does_not_hold_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "UNPACKED", 2**10)
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available", lambda device="cpu": 2**20)
+    np.savez(tmp_path / "x.npz", x=np.zeros(2**18))
+    with pytest.raises(ValueError, match=r"not enough memory: what is read of .*x\.npz"):
+        read_arrays(tmp_path / "x.npz")
 
 
 @given(data=st.data())

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..disk import check_regular
 from ..mapped import MAPPED_BYTES
+from ..memory import check_memory
 
 GZIP_MAGIC, NPY_MAGIC = b"\x1f\x8b", b"\x93NUMPY"
 PACKING = (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError)
@@ -26,11 +27,13 @@ UNPACKED, RATIO = 2**30, 200
 
 
 def check_unpacked(path: Path, size: int) -> None:
-    """`ValueError` where `size` bytes are out of all proportion to those of the file that they are packed in."""
+    """`ValueError` where `size` bytes are out of all proportion to those of the file, or more than there is memory."""
     packed = path.stat().st_size
     if size > max(UNPACKED, RATIO * packed):
         what = f"{path} has {packed:,} bytes, which unpack to {size:,}"
         raise ValueError(f"{what}: none of it is read; if that is meant, save it unpacked")
+    if size > UNPACKED:
+        check_memory(size, f"what is read of {path}", "give less of it")
 
 
 def read_bytes(path: Path) -> bytes:
