@@ -625,7 +625,7 @@ def test_a_resumed_run_keeps_its_spec(options: dict[str, Any], words: str, run: 
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"none is no run: it has no spec\.json"):
+    with pytest.raises(RunError, match=r"none is no run: it is not there"):
         train("digits", tmp_path / "none", resume=True)
     assert not os.listdir(tmp_path)
 

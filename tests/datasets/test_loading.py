@@ -231,7 +231,7 @@ def test_a_file_that_may_not_be_read(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", denied)  # the mode of the file would not stop a superuser
-    monkeypatch.setattr("pyarrow.parquet.read_table", denied)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", denied)
     with pytest.raises(ValueError, match=f"cannot read {path}: Permission denied"):
         load(path)
 
