@@ -237,7 +237,7 @@ HOSTILE = {
     '{"format": 1, "spec": []}': "spec is []",
     '{"format": 1, "spec": "digits"}': "spec is 'digits'",
     '{"format": 1}': "schema event_shape is missing",
-    '{"format": 1, "spec": {"training": {"epochs": ' + "9" * 5000 + "}}}": "Exceeds the limit",
+    '{"format": 1, "spec": {"training": {"epochs": ' + "9" * 5000 + "}}}": "a number is too long",
     '{"format": 1, "spec": {"training": {"epochs": 1e999}}}': "spec training.epochs is inf",
     '{"format": 1, "spec": {"training": {"clip": NaN}}}': "spec training.clip is nan",
     '{"format": 1, "spec": {"title": "' + "x" * 10**6 + '", "b": 1}}': "unknown spec key 'b'",

@@ -129,7 +129,8 @@ def optimize(
     if best:
         models["best"] = best  # in the state, so that it is always of the same past as the rest of it
 
-    total = -(-n // batch_size) * options.epochs
+    steps = train.steps(batch_size)
+    total = steps * options.epochs
     for field, schedule in schedules_of(objective).items():
         if isinstance(schedule, Switch) and schedule.at > (total - 1) / total:
             raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {total} steps")
@@ -153,8 +154,6 @@ def optimize(
     elif checkpoints:
         checkpoints.save(state, models, optimizer)
 
-    steps = train.steps(batch_size)
-    total = steps * options.epochs
     number = worthwhile_threads(model, train, samples_of(objective), batch_size)
     say_if_threads_wait_busily(number if device.type == "cpu" else 1)
     take = Step(model, objective, train, batch_size, total)
