@@ -118,9 +118,12 @@ def _learned(found: Found, run: Run) -> None:
         changed[part] = changed.get(part, False) or not torch.equal(value, before[name])
     objective = run.spec.objective.options
     held = ("free_bits", "beta") if run.spec.training.early_stopping is None else objective
+    latents = run.spec.model.latents.items()
+    # What pseudo-inputs learn comes through encoder and posterior.
+    behind = {"encoder", *(f"priors.{name}" for name, latent in latents if latent.prior.name == "vamp")}
     for part, any_changed in changed.items():
         free = part.startswith("priors.") and any(key in objective for key in held)
-        found.need(any_changed or free or part == "encoder", f"not trained: {part}")
+        found.need(any_changed or free or part in behind, f"not trained: {part}")
 
 
 def _scored(found: Found, run: Run, loaded: Run) -> None:
