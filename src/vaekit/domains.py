@@ -116,7 +116,7 @@ class Domain:
         """
         location = np.asarray(self.location, float)
         near = location.astype(np.float32).astype(float)
-        rest = location - near
+        rest = np.asarray(location - near)
         return (near, rest) if np.any(np.abs(rest) > 1e-3 * np.asarray(self.scale)) else (location, None)
 
     def same_values(self, other: Domain) -> bool:
