@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from vaekit.capture import capture
 from vaekit.datasets import Dataset, Split, Treatment
+from vaekit.datasets.base import stored
 from vaekit.datasets.tensors import to_device
 from vaekit.distributions import seeded, typical
 from vaekit.domains import Domain
@@ -408,3 +409,16 @@ def test_recorded_and_compiled_steps_have_the_same_digits(compiled: bool):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-3)
     exactly = exact(likelihood, raw.detach().numpy(), x.double().numpy(), likelihood.domain).sum(-1)
     assert np.allclose(got[0].detach().numpy(), exactly, rtol=1e-6, atol=0.04)
+
+
+def test_large_counts_are_read_and_drawn_to_the_last_digit():
+    x = np.array([[1_000_100_031, 5], [1_000_100_033, 7]])
+    assert (stored(x, "x") == x).all()
+    assert stored(x.astype(np.float64), "x").dtype == np.float64
+    assert stored(x[:, 1:], "x").dtype == stored(np.array([[16_777_216.0]]), "x").dtype == np.float32
+    for name in ("poisson", "negative-binomial", "zero-inflated-poisson"):
+        model = model_of(likelihood=name, domain=Domain("count", scale=1e9)).float()
+        drawn = model.sample(200, seed=0)
+        large = drawn[drawn > 2**25]
+        assert 0.3 < float((large % 2).mean()) < 0.7, name
+        assert model_of(likelihood=name, domain=Domain("count", scale=10.0)).float().sample(2).dtype == torch.float32

@@ -98,7 +98,7 @@ def test_the_split_that_is_asked_for(run: Run, tmp_path: Path) -> None:
             "unknown ending of --out '.jpg' (did you mean '.png'?); accepted: .png",
         ),
         (["--what", "samples", "--out", "no/a.png"], "the folder of --out, no, is not there"),
-        (["--what", "samples", "--split", "tset"], "has no split 'tset'"),
+        (["--what", "data", "--split", "tset"], "has no split 'tset'"),
         (["--what", "../samples"], "unknown picture '../samples'"),
     ],
 )

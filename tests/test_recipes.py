@@ -192,8 +192,8 @@ def test_a_run_on_other_data_is_resumed_on_them_alone(tmp_path: Path) -> None:
     folder = small_run(tmp_path / "run").path
     for options in ({"data": "digits"}, {"target": "beta-mnist", "data": "digits"}):
         assert train(**options, out=folder, resume=True, epochs=3).history()[-1].epoch == 3
-    with pytest.raises(RunError, match="is a run on 'digits', not on 'frey'"):
-        train("digits", folder, data="frey", resume=True)
+    with pytest.raises(RunError, match=r"is not what .* was trained on"):
+        train("digits", folder, data=npy(tmp_path / "x.npy"), resume=True)
 
 
 def test_the_command_takes_a_recipe_to_other_data(tmp_path: Path) -> None:

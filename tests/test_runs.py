@@ -369,7 +369,7 @@ class Lookup(MLP):
 def test_what_could_not_be_loaded_is_not_trained(tmp_path: Path) -> None:
     parts = PARTS.extended(encoders={"chance": Chance, "lookup": Lookup})
     with pytest.raises(
-        ValueError, match=r"the weights have 'encoder.layers.0.weight' of shape \(5, 64\), the model of"
+        ValueError, match=r"the weights have 'encoder.layers.0.weight' of shape \(\d, 64\), the model of"
     ):
         small_run(tmp_path / "run", "model.encoder={name='chance'}", parts=parts)
     assert not (tmp_path / "run").exists()
@@ -834,7 +834,7 @@ def test_checkpoints_that_go_away_are_made_anew(tmp_path: Path) -> None:
         (lambda line: line.replace(b'"split"', b'"spl\xffit"'), "it is not UTF-8"),
         (lambda line: line.replace(b'"split"', b'"crc33"', 1), "sum|split"),
         (lambda line: line.replace(b'"crc32"', b'"crc33"', 1), "a term of it is no number"),
-        (lambda line: bytes(len(line) - 1) + b"\n", "it is not JSON"),
+        (lambda line: bytes(len(line) - 1) + b"\n", "it is not (JSON|UTF-8)"),
         (lambda line: b"[" * 100_000 + b"\n", "recursion"),
         (lambda line: b'{"epoch": ' + b"9" * 5000 + b"}\n", "it is not JSON"),
         (lambda line: b'{"epoch": 1, "step": 1, "split": "train", "rows": 1, "seconds": 1, "a": 1e999}\n', "term"),

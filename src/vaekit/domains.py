@@ -119,6 +119,16 @@ class Domain:
         rest = np.asarray(location - near)
         return (near, rest) if np.any(np.abs(rest) > 1e-3 * np.asarray(self.scale)) else (location, None)
 
+    @property
+    def in_float64(self) -> bool:
+        """Whether draws need more digits than float32 has: numbers far from 0 and close together, large counts.
+
+        >>> [Domain("count", scale=scale).in_float64 for scale in (100.0, 1e9)]
+        [False, True]
+        """
+        large = self.kind == "count" and float(np.max(self.scale)) >= 2**20  # a count may be 16 times its scale
+        return large or self.location_parts[1] is not None
+
     def same_values(self, other: Domain) -> bool:
         """Whether both are of the same values, so that a density of one is one of the other: of an interval its ends
         are compared, of other kinds location and scale are only a map.

@@ -36,11 +36,12 @@ class Evaluation:
     elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
     weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
     kind would move it, `nll_mc_stderr` how far another seed would. Of the importance weights of each datum,
-    `effective_samples` and `pareto_k` are medians over the data of `Scores`' quantities of these names, and
-    `untrusted` is of how many data Pareto k is above 0.7: there nll may be too high by more than its errors say, see
-    `caution`. `bits_per_dim` is nll / (dimensions · log 2).
-    `kl_per_dimension` has a latent's KL per dimension where it splits so, else one number. `labels` is what
-    `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli probabilities.
+    `effective_samples` and `pareto_k` (None where there are too few samples to tell) are medians over the data of
+    `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7 and more than half of
+    the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
+    is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
+    number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
+    probabilities.
     """
 
     split: str
@@ -54,7 +55,7 @@ class Evaluation:
     nll_stderr: float
     nll_mc_stderr: float
     effective_samples: float
-    pareto_k: float
+    pareto_k: float | None
     untrusted: int
     bits_per_dim: float
     active_units: int
@@ -68,13 +69,11 @@ class Evaluation:
 
     @property
     def caution(self) -> str:
-        """A sentence where the importance weights of more than one datum in a hundred are not to be trusted, else
-        "".
-        """
-        if self.untrusted <= FEW * self.n:
+        """A sentence where the importance weights of more than a few data are not to be trusted, else ""."""
+        if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
             return ""
         return (
-            f"NLL is loose from above: for {self.untrusted / self.n:.0%} of the data a few samples outweigh all others "
+            f"NLL is loose from above: for {self.untrusted:,} of {self.n:,} data a few samples outweigh all others "
             f"(Pareto k above {UNTRUSTED}); more samples lower it, and its Monte Carlo error is not reliable"
         )
 
@@ -133,8 +132,8 @@ def evaluate(
         nll_stderr=float((totals.variance("nll") / n).sqrt()),
         nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
         effective_samples=float(effective.quantile(0.5)),
-        pareto_k=float(shapes.median()),
-        untrusted=int((shapes > UNTRUSTED).sum()),
+        pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
+        untrusted=int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum()),
         bits_per_dim=float(nll) / (math.prod(model.event_shape) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,

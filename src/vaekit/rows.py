@@ -79,8 +79,10 @@ def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, se
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:
-    """The scores of each datum of `splits`, nats, from what `Run.evaluate` gave for each of them."""
-    names = ("log_prob", "elbo", "reconstruction", "kl")
+    """The scores of each datum of `splits`, nats, and how far its log p(x) is to be trusted, from what `Run.evaluate`
+    gave for each of them.
+    """
+    names = ("log_prob", "elbo", "reconstruction", "kl", "effective_samples", "pareto_k")
     every = [each for own in parts for each in own]
     found = [torch.cat([getattr(each, name) for each in every]).cpu().numpy() for name in names]
     labels = [each.y for each in splits.values() if each.y is not None]

@@ -107,7 +107,8 @@ def stored(x: np.ndarray, what: str) -> np.ndarray:
     """The array as it is kept: bytes and booleans as uint8, every other number as float32, which is what a batch is.
 
     Numbers far from 0 and close together, of whose spread (per column) float32 would lose more than a thousandth, are
-    kept in float64. Raises `ValueError` where it is empty, not of numbers, or a value is not finite in float32.
+    kept in float64, and so are whole numbers that it does not have. Raises `ValueError` where it is empty, not of
+    numbers, or a value is not finite in float32.
     """
     if x.dtype.kind not in "buif":
         raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
@@ -129,19 +130,22 @@ def stored(x: np.ndarray, what: str) -> np.ndarray:
 
 
 def _loses(x: np.ndarray, kept: np.ndarray) -> bool:
-    """Whether `kept` has lost more of x than a thousandth of its spread, in any column of a table."""
+    """Whether `kept` has lost more of x than a thousandth of its spread, or any of a whole number, in any column of a
+    table.
+    """
     if x.dtype.kind == "f" and x.dtype.itemsize <= 4:
         return False
     x, kept = np.atleast_1d(x), np.atleast_1d(kept)
     axis = 0 if x.ndim <= 2 else None
     center = np.mean(x, axis, dtype=np.float64)
-    lost, spread = 0.0, 0.0
+    lost, spread, whole = 0.0, 0.0, np.True_
     for start, block in blocks(x):
         values = block.astype(np.float64)
         lost = lost + np.square(values - kept[start : start + len(block)]).sum(axis)
         spread = spread + np.square(values - center).sum(axis)
+        whole = whole & ((values == np.floor(values)) & (np.abs(values) < 2**53)).all(axis)
     varies = spread > 1e-24 * len(x) * np.square(center)
-    return bool(np.any(varies & (lost > 1e-6 * spread)))
+    return bool(np.any((varies & (lost > 1e-6 * spread)) | (whole & (lost > 0))))
 
 
 def encode_labels(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -287,7 +287,7 @@ class VAE(nn.Module):
         condition = self._checked_condition(y, n)
         refuse_too_many(n, self.event_shape, self.scale)
         # All of it at once, so that too many are refused before the first is drawn.
-        kind = self.scale.dtype if self.location_rest is None else torch.float64
+        kind = torch.float64 if self.domain.in_float64 and self.scale.device.type != "mps" else self.scale.dtype
         drawn = torch.empty(n, *self.event_shape, dtype=kind, device=self.scale.device)
         with seeded(seed), evaluating(self), working("sampling", n) as step:
             for start in range(0, n, ROWS):

@@ -172,7 +172,7 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
 
 def _trust(e: Evaluation) -> str:
     text = "How many samples of a datum count beside the others."
-    if math.isnan(e.pareto_k):
+    if e.pareto_k is None:
         return f"{text} Too few to tell how far the number above can be trusted."
     shape = "none" if math.isinf(e.pareto_k) else number(e.pareto_k, 2)
     return (
