@@ -42,13 +42,15 @@ def log_factorial_rest(t: Tensor) -> Tensor:
 
 
 class _Counts(Distribution):
-    """What distributions of counts share: `kind`, the type of what they draw and of their moments."""
+    """What distributions of counts share: `kind`, the type of their log-probabilities, and `drawn`, that of their draws
+    and moments, which may need more digits.
+    """
 
     arg_constraints = {}
     support = constraints.nonnegative_integer
 
-    def __init__(self, batch_shape: torch.Size, kind: torch.dtype) -> None:
-        self.kind = kind
+    def __init__(self, batch_shape: torch.Size, kind: torch.dtype, drawn: torch.dtype | None = None) -> None:
+        self.kind, self.drawn = kind, drawn or kind
         super().__init__(batch_shape, validate_args=False)
 
     def wide_log_prob(self, value: Tensor) -> Tensor:
@@ -68,16 +70,16 @@ class PoissonCounts(_Counts):
     tensor(-8.9780)
     """
 
-    def __init__(self, log_mean: Tensor, kind: torch.dtype | None = None) -> None:
+    def __init__(self, log_mean: Tensor, kind: torch.dtype | None = None, drawn: torch.dtype | None = None) -> None:
         self.log_mean = wide(log_mean)
-        super().__init__(log_mean.shape, kind or log_mean.dtype)
+        super().__init__(log_mean.shape, kind or log_mean.dtype, drawn)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> PoissonCounts:
-        return PoissonCounts(self.log_mean.expand(batch_shape), self.kind)
+        return PoissonCounts(self.log_mean.expand(batch_shape), self.kind, self.drawn)
 
     @property
     def mean(self) -> Tensor:
-        return self.log_mean.exp().to(self.kind)
+        return self.log_mean.exp().to(self.drawn)
 
     @property
     def variance(self) -> Tensor:
@@ -86,7 +88,7 @@ class PoissonCounts(_Counts):
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
-            return torch.poisson(self.log_mean.exp().expand(shape)).to(self.kind)
+            return torch.poisson(self.log_mean.exp().expand(shape)).to(self.drawn)
 
     def wide_log_prob(self, value: Tensor) -> Tensor:
         return value * self.log_mean - self.log_mean.exp() - torch.lgamma(value + 1)
@@ -103,20 +105,27 @@ class NegativeBinomialCounts(_Counts):
     tensor(-16.8402)
     """
 
-    def __init__(self, log_mean: Tensor, log_theta: Tensor, kind: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        log_mean: Tensor,
+        log_theta: Tensor,
+        kind: torch.dtype | None = None,
+        drawn: torch.dtype | None = None,
+    ) -> None:
         self.log_mean, self.log_theta = wide(log_mean), wide(log_theta)
-        super().__init__(torch.broadcast_shapes(log_mean.shape, log_theta.shape), kind or log_mean.dtype)
+        super().__init__(torch.broadcast_shapes(log_mean.shape, log_theta.shape), kind or log_mean.dtype, drawn)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> NegativeBinomialCounts:
-        return NegativeBinomialCounts(self.log_mean.expand(batch_shape), self.log_theta.expand(batch_shape), self.kind)
+        log_mean, log_theta = self.log_mean.expand(batch_shape), self.log_theta.expand(batch_shape)
+        return NegativeBinomialCounts(log_mean, log_theta, self.kind, self.drawn)
 
     @property
     def mean(self) -> Tensor:
-        return self.log_mean.exp().expand(self.batch_shape).to(self.kind)
+        return self.log_mean.exp().expand(self.batch_shape).to(self.drawn)
 
     @property
     def variance(self) -> Tensor:
-        return (self.log_mean.exp() + (2 * self.log_mean - self.log_theta).exp()).to(self.kind)
+        return (self.log_mean.exp() + (2 * self.log_mean - self.log_theta).exp()).to(self.drawn)
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
         with torch.no_grad():
@@ -124,7 +133,7 @@ class NegativeBinomialCounts(_Counts):
             theta = self.log_theta.exp().expand(shape)
             # A Poisson whose mean is a gamma of mean m.
             rate = torch._standard_gamma(theta) * (self.log_mean - self.log_theta).exp()
-            return torch.poisson(rate).to(self.kind)
+            return torch.poisson(rate).to(self.drawn)
 
     def wide_log_prob(self, value: Tensor) -> Tensor:
         theta = self.log_theta.exp()
@@ -203,18 +212,18 @@ class ZeroInflated(_Counts):
         shape = torch.broadcast_shapes(base.batch_shape, logits.shape)
         self.base = base if base.batch_shape == shape else base.expand(shape)
         self.logits = wide(logits)
-        super().__init__(shape, base.kind)
+        super().__init__(shape, base.kind, base.drawn)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> ZeroInflated:
         return ZeroInflated(self.base.expand(batch_shape), self.logits.expand(batch_shape))
 
     @property
     def mean(self) -> Tensor:
-        return (-self.logits).sigmoid().to(self.kind) * self.base.mean
+        return (-self.logits).sigmoid().to(self.drawn) * self.base.mean
 
     @property
     def variance(self) -> Tensor:
-        zero, other = (sign * self.logits.to(self.kind) for sign in (1, -1))
+        zero, other = (sign * self.logits.to(self.drawn) for sign in (1, -1))
         return other.sigmoid() * (self.base.variance + zero.sigmoid() * self.base.mean.square())
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:

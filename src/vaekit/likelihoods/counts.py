@@ -33,7 +33,7 @@ class _AnyCount(Likelihood):
         super().__init__(event_shape, domain, parameters)
         self.clamp, self.exposure = checked_clamp("log_mean_clamp", log_mean_clamp), exposure
 
-    def kind(self, relative: Tensor) -> torch.dtype:
+    def drawn(self, relative: Tensor) -> torch.dtype:
         """The type of draws and means."""
         return wide(relative).dtype if self.domain.in_float64 else relative.dtype
 
@@ -56,7 +56,7 @@ class Poisson(_AnyCount):
 
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         (relative,) = self.split(parameters)
-        return self.event(PoissonCounts(self.log_mean(relative, exposure), self.kind(relative)))
+        return self.event(PoissonCounts(self.log_mean(relative, exposure), relative.dtype, self.drawn(relative)))
 
 
 class NegativeBinomial(_AnyCount):
@@ -79,7 +79,9 @@ class NegativeBinomial(_AnyCount):
     def counts(self, relative: Tensor, exposure: Tensor | None) -> NegativeBinomialCounts:
         """Those of log-means in units of the domain's scale and of the exposure."""
         log_mean = self.log_mean(relative, exposure)
-        return NegativeBinomialCounts(log_mean, bounded(self.log_theta, *LOG_THETA), self.kind(relative))
+        return NegativeBinomialCounts(
+            log_mean, bounded(self.log_theta, *LOG_THETA), relative.dtype, self.drawn(relative)
+        )
 
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         (relative,) = self.split(parameters)
@@ -100,7 +102,7 @@ class ZeroInflatedPoisson(_AnyCount):
 
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
-        counts = PoissonCounts(self.log_mean(relative, exposure), self.kind(relative))
+        counts = PoissonCounts(self.log_mean(relative, exposure), relative.dtype, self.drawn(relative))
         return self.event(ZeroInflated(counts, zero - RARE))
 
 
