@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +22,17 @@ RARE = 2.0
 
 class _AnyCount(Likelihood):
     domains = ("count",)
+    outputs: ClassVar[int] = 1
+    """Parameters of each element that the decoder gives."""
 
     def __init__(
         self,
         event_shape: Sequence[int],
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        parameters: int = 1,
         exposure: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, parameters)
+        super().__init__(event_shape, domain, self.outputs)
         self.clamp, self.exposure = checked_clamp("log_mean_clamp", log_mean_clamp), exposure
 
     def drawn(self, relative: Tensor) -> torch.dtype:
@@ -70,10 +72,9 @@ class NegativeBinomial(_AnyCount):
         event_shape: Sequence[int],
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        parameters: int = 1,
         exposure: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, parameters, exposure)
+        super().__init__(event_shape, domain, log_mean_clamp, exposure)
         self.log_theta = nn.Parameter(torch.zeros(self.event_shape))
 
     def counts(self, relative: Tensor, exposure: Tensor | None) -> NegativeBinomialCounts:
@@ -91,14 +92,7 @@ class NegativeBinomial(_AnyCount):
 class ZeroInflatedPoisson(_AnyCount):
     """x_i is 0 with probability sigmoid(k_i - 2), else ~ `Poisson`, k_i and l_i from the decoder (Lambert 1992)."""
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        domain: Domain,
-        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        exposure: bool = False,
-    ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, 2, exposure)
+    outputs = 2
 
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
@@ -111,14 +105,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     2018).
     """
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        domain: Domain,
-        log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        exposure: bool = False,
-    ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, 2, exposure)
+    outputs = 2
 
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
