@@ -259,8 +259,8 @@ def test_mistakes_are_one_line(runs: tuple[Run, Run, Run], tmp_path: Path) -> No
     for argv, words in (
         ([first], "there are 1 runs to compare"),
         ([first, tmp_path], "is no run"),
-        ([first, second, "--out", tmp_path / "c.jpg"], "unknown ending of --out '.jpg'"),
-        ([first, second, "--out", tmp_path / "no" / "c.html"], "the folder of --out"),
+        ([first, second, "--out", tmp_path / "c.jpg"], "unknown ending '.jpg'"),
+        ([first, second, "--out", tmp_path / "no" / "c.html"], "there is no folder"),
         ([first, second, "--split", "tset"], "has no split 'tset'"),
     ):
         result = command("compare", *argv)

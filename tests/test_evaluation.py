@@ -285,8 +285,18 @@ DEQUANTIZE = Treatment(dequantize=True)
 @pytest.mark.parametrize(
     ("model", "data", "treatment", "message"),
     [
-        (Domain("unit"), UNIT, None, "one of unit interval of shape (4,), but the data are numbers from 0 to 17"),
-        (UNIT, Domain("unit"), None, "one of numbers from 0 to 17 of shape (4,), but the data are unit interval"),
+        (
+            Domain("unit"),
+            UNIT,
+            None,
+            "one of numbers of the unit interval of shape (4,), but the data are numbers from 0 to 17",
+        ),
+        (
+            UNIT,
+            Domain("unit"),
+            None,
+            "one of numbers from 0 to 17 of shape (4,), but the data are numbers of the unit interval",
+        ),
         (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); give them a treatment"),
         (UNIT, Domain("grey", levels=256), DEQUANTIZE, "but the data are numbers from 0 to 256"),
         (UNIT, Domain("unit", location=(0.0,) * 4, scale=(17.0, 17.0, 17.0, 16.0)), None, "ends, for each column"),
@@ -330,10 +340,10 @@ def test_values_outside_the_domain_are_refused_as_arrays_tensors_and_datasets(ki
     lied = Dataset("lied", model.domain, {"train": Split(x), "test": Split(x)})
     for data in (x, torch.from_numpy(x), lied):
         for ask in (lambda data=data: evaluate(model, data, samples=2), lambda data=data: fit(model, data, epochs=1)):
-            with refuses("1 values that are not"):
+            with refuses("1 value other than"):
                 ask()
     for ask in (model.encode, model.score, model.log_prob, model.reconstruct):
-        with refuses("1 values that are not"):
+        with refuses("1 value other than"):
             ask(x)
 
 

@@ -139,7 +139,7 @@ def test_data_of_another_domain_or_shape_are_refused(digits: Dataset) -> None:
     small = Dataset("small", GREY, {"train": Split(np.zeros((5, 1, 4, 4), np.uint8))})
     with refuses("of shape (1, 8, 8), but the data are grey levels 0..16 of shape (1, 4, 4)"):
         fit(vae(), small, epochs=1)
-    with refuses("data has 64 values that are not grey levels 0..16"):
+    with refuses("data has 64 values other than grey levels 0..16"):
         fit(vae(), np.full((1, 1, 8, 8), 99), epochs=1)
     with refuses("unknown training key 'epoch' (did you mean 'epochs'?)"):
         fit(vae(), digits, epoch=1)

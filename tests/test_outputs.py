@@ -124,9 +124,9 @@ def test_endings_in_capitals_are_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.pgn", "unknown ending of --out '.pgn' (did you mean '.png'?); accepted: .npy, .npz, .csv, .parquet, .png"),
-        ("a", "unknown ending of --out ''"),
-        ("none/a.csv", "none, is not there"),
+        ("a.pgn", "unknown ending '.pgn' (did you mean '.png'?); accepted: .npy, .npz, .csv, .parquet, .png"),
+        ("a", "unknown ending ''"),
+        ("none/a.csv", "none; make it, or name another"),
     ],
 )
 def test_paths_that_cannot_be_written_are_refused_before_the_work(name: str, words: str, tmp_path: Path) -> None:

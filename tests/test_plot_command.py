@@ -95,9 +95,9 @@ def test_the_split_that_is_asked_for(run: Run, tmp_path: Path) -> None:
         (["--what", "cluster-grid", "--set", "show=all"], "option 'show' of picture 'cluster-grid' is 'all'"),
         (
             ["--what", "samples", "--out", "a.jpg"],
-            "unknown ending of --out '.jpg' (did you mean '.png'?); accepted: .png",
+            "unknown ending '.jpg' (did you mean '.png'?); accepted: .png",
         ),
-        (["--what", "samples", "--out", "no/a.png"], "the folder of --out, no, is not there"),
+        (["--what", "samples", "--out", "no/a.png"], "there is no folder no; make it"),
         (["--what", "data", "--split", "tset"], "has no split 'tset'"),
         (["--what", "../samples"], "unknown picture '../samples'"),
     ],

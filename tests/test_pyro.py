@@ -309,7 +309,7 @@ def test_what_is_not_of_the_model_is_refused():
     for site in (program.model, program.guide):
         with refuses("x has shape (5, 3); accepted: (B, 4)"):
             site(x[:, :3], y)
-        with refuses("x has 20 values that are not binary 0/1"):
+        with refuses("x has 20 values other than binary 0/1"):
             site(x + 2, y)
         with refuses("this model is conditional: it needs y"):
             site(x)

@@ -175,7 +175,7 @@ def test_a_recipe_says_what_it_lacks_of_other_data(tmp_path: Path) -> None:
         with pytest.raises((ValueError, FileNotFoundError), match=message.replace("(", r"\(").replace("?)", r"\?\)")):
             train("conditional-mnist", tmp_path / "run", data=data)
     np.save(tmp_path / "real.npy", np.random.default_rng(0).normal(size=(40, 3)))
-    with refuses("data.binarize=grey is for grey levels or a unit interval; the data are real numbers"):
+    with refuses("data.binarize=grey is for grey levels or numbers of an interval; the data are real numbers"):
         train("grey-mnist", tmp_path / "run", data=tmp_path / "real.npy")
     assert not (tmp_path / "run").exists()
 

@@ -168,6 +168,8 @@ BAD_VALUES = [
     ("training.learning_rate", {"start": 1}, "spec training.learning_rate"),
     ("training.ema", 1.0, "spec training.ema is 1.0"),
     ("training.precision", "float16", "input should be 'float32' or 'bfloat16'"),
+    ("training.learning_rate", -1, "spec training.learning_rate is -1: input should be greater than 0"),
+    ("training.learning_rate", [1], "spec training.learning_rate is [1]: input should be a valid number"),
     ("training.optimizer", "adan", "unknown optimizer 'adan' (did you mean 'adam'?)"),
     ("training.optimizer", {"name": "sgd", "momentun": 1}, "'momentun' (did you mean 'momentum'?)"),
     ("data.binarize", "static ", "spec data.binarize is 'static '"),

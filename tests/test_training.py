@@ -606,6 +606,8 @@ def test_the_course_of_a_run_names_its_best_epoch(tmp_path: Path, monkeypatch: p
     assert replace(course, untrained=None) == Course("valid", 3, best_epoch=2, best=40.0, last=1e6, lost=True, kept=2)
     assert "validation loss 40.00 after epoch 2, the best, 1,000,000.00 after epoch 3, the last" in course.said()
     assert "these weights are those of epoch 2" in course.said()
+    close = replace(course, last=40.000021, lost=False)
+    assert "loss 40.00000 after epoch 2, the best, 40.00002 after epoch 3, the last" in close.said()
     looked(monkeypatch, [80.0, 40.0, 39.0])
     good = course_of(small_run(tmp_path / "good", "training.epochs=3"))
     assert good is not None

@@ -77,9 +77,10 @@ class Course:
         if not self.lost and self.best_epoch == self.epochs:
             return ""
         name = {"valid": "validation", "train": "training"}.get(self.split, self.split)
-        found = f"{name} loss {_written(self.best)} after epoch {self.best_epoch}, the best"
+        digits = next((n for n in range(2, 8) if _written(self.best, n) != _written(self.last, n)), 2)
+        found = f"{name} loss {_written(self.best, digits)} after epoch {self.best_epoch}, the best"
         if self.best_epoch < self.epochs:
-            found += f", {_written(self.last)} after epoch {self.epochs}, the last"
+            found += f", {_written(self.last, digits)} after epoch {self.epochs}, the last"
         if self.untrained is not None and self.best > self.untrained:
             found += f", where the untrained weights had {_written(self.untrained)}"
         which = f"these weights are those of epoch {self.kept}"
@@ -89,8 +90,8 @@ class Course:
         return f"this training went wrong: {found}; {which}{why}. Try: {steadier()}"
 
 
-def _written(loss: float) -> str:
-    return f"{loss:,.2f}" if math.isfinite(loss) else "no finite number"
+def _written(loss: float, digits: int = 2) -> str:
+    return f"{loss:,.{digits}f}" if math.isfinite(loss) else "no finite number"
 
 
 def alarm(state: State, loss: float) -> str:

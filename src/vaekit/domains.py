@@ -88,7 +88,7 @@ class Domain:
             return f"numbers from {self.location:g} to {self.location + self.scale:g}"
         return {
             "binary": "binary 0/1",
-            "unit": "unit interval",
+            "unit": "numbers of the unit interval",
             "real": "real numbers",
             "positive": "positive numbers",
             "count": "counts 0, 1, 2, …",
@@ -195,4 +195,5 @@ def _refuse(x: Array, outside: Callable[[np.ndarray], np.ndarray], what: str, ac
             first = first or f"{block[(row, *rest)]} at index {(start + row, *rest)[: x.ndim]}"
             count += int(bad.sum())
     if count:
-        raise ValueError(f"{what} has {count} values that are not {accepted}; the first is {first}")
+        values = "value" if count == 1 else "values"
+        raise ValueError(f"{what} has {count:,} {values} other than {accepted}; the first is {first}")

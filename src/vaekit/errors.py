@@ -61,6 +61,11 @@ def several(names: Iterable[object], most: int = 12) -> str:
     return ", ".join(every) if rest <= 1 else f"{', '.join(every[:most])} and {rest} more"
 
 
+def nearest(name: object, accepted: Iterable[str]) -> str | None:
+    """The accepted name that `name` is likely meant to be."""
+    return next(iter(difflib.get_close_matches(str(name), list(accepted), 1)), None)
+
+
 def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     """The message for a name that isn't among those accepted, with the nearest.
 
@@ -68,6 +73,6 @@ def unknown(what: str, name: object, accepted: Iterable[str]) -> str:
     "unknown prior 'vmap' (did you mean 'vamp'?); accepted: vamp, flow"
     """
     names = [str(each) for each in accepted]
-    near = difflib.get_close_matches(str(name), names, 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(name, names)
+    hint = f" (did you mean {near!r}?)" if near else ""
     return f"unknown {what} {shown(str(name))}{hint}; accepted: {several(names, MOST) or 'none'}"

@@ -31,9 +31,9 @@ ROWS = 100_000
 def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """Raise `ValueError` for a path that could not be written as one of `endings`, before any work is done for it."""
     if path.suffix.lower() not in endings:
-        raise ValueError(unknown("ending of --out", path.suffix, endings))
+        raise ValueError(f"{path}: {unknown('ending', path.suffix, endings)}")
     if not path.parent.is_dir():
-        raise ValueError(f"the folder of --out, {path.parent}, is not there")
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 

@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .errors import said, shown, unknown
+from .errors import nearest, said, shown, unknown
 from .likelihoods import LIKELIHOODS
 from .networks import DECODERS, ENCODERS
 from .objectives import OBJECTIVES
@@ -26,7 +26,7 @@ from .pictures import PICTURES
 from .posteriors import POSTERIORS
 from .priors import PRIORS
 from .schedules import SCHEDULES
-from .settings import UNSET
+from .settings import UNSET, setting
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
@@ -156,20 +156,22 @@ def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
     return entries
 
 
-def check(parts: Parts, family: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     """The given options of the part called `name`, each validated against the type that its constructor states.
 
     Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a
-    missing one. Where an option may be a schedule, a table with a `name` is one.
+    missing one. Where an option may be a schedule, a table with a `name` is one. `place` is the part's key in a spec.
     """
     table: Table = getattr(parts, family)
     what = family.removesuffix("s")
     if not isinstance(name, str) or name not in table:
         raise ValueError(unknown(what, name, table))
     accepted = options(table[name], family)
-    for key in given:
-        if key not in accepted:
-            raise ValueError(unknown(f"option of {what} {name!r}:", key, accepted))
+    if others := [option for option in given if option not in accepted]:
+        # Where the part was named anew, they may be those of the part that was there, such as a recipe's.
+        other = place and not nearest(others[0], accepted)
+        alone = f"; {setting(place, name)} drops all that were given before" if other else ""
+        raise ValueError(unknown(f"option of {what} {name!r}:", others[0], accepted) + alone)
     values = {}
     for key, option in accepted.items():
         if given.get(key, UNSET) is UNSET:

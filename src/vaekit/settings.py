@@ -51,7 +51,7 @@ def setting(key: str, value: object) -> str:
     "--set 'data.label=kind of it'"
     """
     if in_a_call():
-        return f"{key.rpartition('.')[2]}={value!r}"
+        return f"{key.rpartition('.')[2]}={'…' if value == '…' else repr(value)}"  # "…" is a place to fill in
     return _assignment(f"{key}={_written(value)}")
 
 

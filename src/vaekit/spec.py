@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -136,6 +136,9 @@ class AuxiliarySpec(_Strict):
     skip: bool = False
 
 
+AUXILIARY_FAMILIES = {"encoder": "encoders", "generator": "encoders", "posterior": "posteriors", "prior": "posteriors"}
+
+
 class ModelSpec(_Strict):
     """The parts of a VAE. `condition` conditions them on the data's labels or covariates: true all of them, "decoder"
     all but the encoder.
@@ -241,8 +244,8 @@ class Schema(_Strict):
 def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
     """A spec from nested tables, as TOML gives them; `ValueError`, one line, for what in them is not understood."""
     spec = _validated(Spec, values, "spec")
-    for part, families in _named(spec):
-        check(parts, families, part.name, part.options)
+    for key, part, family in _named(spec):
+        check(parts, family, part.name, part.options, key)
     known = without_unset(values)
     return spec if known == values else _validated(Spec, known, "spec")
 
@@ -290,22 +293,25 @@ def options_from(sets: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _named(spec: Spec) -> Iterable[tuple[PartSpec, str]]:
+def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
+    """Every part that is named: its key in the spec ("" of one in a list), itself, and its family."""
     model = spec.model
-    yield from [(model.encoder, "encoders"), (model.decoder, "decoders")]
+    yield from [("model.encoder", model.encoder, "encoders"), ("model.decoder", model.decoder, "decoders")]
     if model.likelihood:
-        yield model.likelihood, "likelihoods"
+        yield "model.likelihood", model.likelihood, "likelihoods"
     if model.classifier:
-        yield model.classifier, "encoders"
+        yield "model.classifier", model.classifier, "encoders"
     if model.auxiliary:
-        yield from [(model.auxiliary.encoder, "encoders"), (model.auxiliary.generator, "encoders")]
-        yield from [(model.auxiliary.posterior, "posteriors"), (model.auxiliary.prior, "posteriors")]
-    for latent in model.latents.values():
-        yield from [(latent.posterior, "posteriors"), (latent.prior, "priors")]
-    yield from [(spec.objective, "objectives"), (spec.training.optimizer, "optimizers")]
+        for name, family in AUXILIARY_FAMILIES.items():
+            yield f"model.auxiliary.{name}", getattr(model.auxiliary, name), family
+    for name, latent in model.latents.items():
+        yield f"model.latents.{name}.posterior", latent.posterior, "posteriors"
+        yield f"model.latents.{name}.prior", latent.prior, "priors"
+    yield "objective", spec.objective, "objectives"
+    yield "training.optimizer", spec.training.optimizer, "optimizers"
     if isinstance(spec.training.learning_rate, PartSpec):
-        yield spec.training.learning_rate, "schedules"
-    yield from ((picture, "pictures") for picture in (*spec.pictures.report, *spec.pictures.every_epoch))
+        yield "training.learning_rate", spec.training.learning_rate, "schedules"
+    yield from (("", picture, "pictures") for picture in (*spec.pictures.report, *spec.pictures.every_epoch))
 
 
 def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
@@ -336,7 +342,7 @@ def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
         fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
         if not fitting:
             other = f"give another domain, {setting('data.domain', '…')}, or bring a likelihood"
-            raise ValueError(f"no named likelihood is a density of {domain} data; {other}")
+            raise ValueError(f"no named likelihood is a density of {domain}; {other}")
         model = spec.model.model_copy(update={"likelihood": PartSpec(name=fitting[0])})
         return spec.model_copy(update={"model": model})
     check_domain(parts.likelihoods, spec.model.likelihood.name, domain)
@@ -469,7 +475,7 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [str(key) for key in first["loc"]]
+        path = _given(first["loc"], values)
         if first["type"] == "extra_forbidden":
             *above, key = path
             table = f"key of {_where(what, above)}:" if above else f"{what} key"
@@ -478,6 +484,19 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
         if first["type"] == "missing":
             raise ValueError(f"{where} is missing") from None
         raise ValueError(f"{where} is {shown(first['input'])}: {said(first)}") from None
+
+
+def _given(location: Iterable[str | int], values: Any) -> list[str]:
+    """Those steps of a location that are in what was given, or lack there: not the name of one of the types that would
+    do, which pydantic puts among them.
+    """
+    path = []
+    for key in location:
+        if not isinstance(values, Mapping if isinstance(key, str) else list | tuple):
+            break
+        path.append(str(key))
+        values = values.get(key) if isinstance(values, Mapping) else values[key]
+    return path
 
 
 def _where(what: str, path: list[str]) -> str:

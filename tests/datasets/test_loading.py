@@ -102,8 +102,8 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     ),
     "levels of reals": (npy(TABLE), {"levels": 3}, ValueError, "levels=3 .* the domain is 'real'; accepted: 'grey'"),
     "one level": (npy(X3), {"domain": "grey", "levels": 1}, ValueError, "at least 2 levels"),
-    "too few levels": (lambda folder: "digits", {"levels": 5}, ValueError, "digits.* not grey levels 0..4"),
-    "named outside a domain": (lambda folder: "digits", {"domain": "binary"}, ValueError, "digits.* not binary 0/1"),
+    "too few levels": (lambda folder: "digits", {"levels": 5}, ValueError, "digits.* other than grey levels 0..4"),
+    "named outside a domain": (lambda folder: "digits", {"domain": "binary"}, ValueError, "digits.* other than binary 0/1"),
     "too few rows": (npy(TABLE), {"validation": 60, "test": 40}, ValueError, "none of the 100 training rows"),
     "object array": (npy([{}, None]), {}, ValueError, "Python objects are refused"),
     "object in archive": (npz(x=np.array([{}, None])), {}, ValueError, "Python objects are refused"),
@@ -208,6 +208,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "black and white among grey": (images(a=picture("1"), b=picture()), {}, ValueError, r"b\.png is 4×3 L, but"),
     "alpha": (images(a=picture("RGBA")), {}, ValueError, r"a\.png has transparent pixels; convert"),
     "cut-off image": (images(a=cut_off_picture()), {}, ValueError, r"a\.png cannot be read as an image"),
+    "images that won't do": (
+        images(a=picture(), b=cut_off_picture(), c=picture("RGB"), d=picture(), e=b"no image"),
+        {},
+        ValueError,
+        r"b\.png cannot be read as an image \(.*\); mend it, or move it elsewhere; 2 more that won't do: c.png, e.png$",
+    ),
 }
 
 

@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_mapped_file_is_said(tmp_path: Path) -> None:
     with refuses("x.npy: x has a value that is no finite 32-bit number: nan at index (47, 1)"):
         load(path)
     np.save(path, ARRAYS["bytes"])
-    with refuses("values that are not binary 0/1; the first is"):
+    with refuses("values other than binary 0/1; the first is"):
         load(path, domain="binary")
     path.write_bytes(path.read_bytes()[:-40])
     with refuses("x.npy is no whole NumPy file of numbers"):
@@ -121,7 +121,7 @@ def test_values_outside_a_domain_are_counted_over_all_blocks(kind: str) -> None:
     x = np.ones((40, 7), np.float32)
     x[23, 4], x[31, 2] = -1.5, -2.5
     domain = Domain(kind, levels=4 if kind == "grey" else None)  # type: ignore[arg-type]
-    with refuses(f"data has 2 values that are not {domain}; the first is -1.5 at index (23, 4)"):
+    with refuses(f"data has 2 values other than {domain}; the first is -1.5 at index (23, 4)"):
         domain.check(x)
 
 

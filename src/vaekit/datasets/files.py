@@ -52,7 +52,8 @@ def _read_arrays(path: Path) -> Content:
     holds = ", ".join(names) or "no arrays"
     if "train" not in found.x:
         raise ValueError(
-            f"{path} holds {holds}; needed: x (and y), x_train (and y_train, x_valid, …) or a single array"
+            f"{path} holds {holds}; needed: x (and y), x_train (and y_train, x_valid, …) or a single array; save it "
+            "again with such names"
         )
     notes = () if found.usual else (f"arrays of {path.name}: {_taken(found)}",)
     left_out = (f"arrays of {path.name} that are not used: {', '.join(found.unused)}",) if found.unused else ()

@@ -172,12 +172,20 @@ def _read_images(files: Sequence[Path], like: Path, first: np.ndarray, mode: str
     what = f"{len(files):,} images of {first.shape[2]}×{first.shape[1]}"
     check_memory(len(files) * first.size, what, "make them smaller, or take fewer")
     x = np.empty((len(files), *first.shape), np.uint8)
+    failed: dict[Path, ValueError] = {}
     for i, file in enumerate(files):
-        image, found = _read_image(file)
-        if (image.shape, found) != (first.shape, mode):
-            odd = f"{file} is {_size(image, found)}, but {like} is {_size(first, mode)}"
-            raise ValueError(f"{odd}; all images must have one size and mode")
-        x[i] = image
+        try:
+            image, found = _read_image(file)
+            if (image.shape, found) != (first.shape, mode):
+                odd = f"{file} is {_size(image, found)}, but {like} is {_size(first, mode)}"
+                raise ValueError(f"{odd}; all images must have one size and mode")
+            x[i] = image
+        except ValueError as error:
+            failed[file] = error
+    if failed:
+        reason, *others = failed.values()
+        more = f"; {len(others):,} more that won't do: {_some(list(failed)[1:])}" if others else ""
+        raise ValueError(f"{reason}{more}")
     return x
 
 
@@ -194,7 +202,8 @@ def _read_image(file: Path) -> tuple[np.ndarray, str]:
             image = _without_alpha(ImageOps.exif_transpose(opened))
             pixels = np.asarray(image, dtype=np.uint8) if image.mode in CHANNELS else None
     except Exception as error:  # whatever a damaged file makes a decoder stumble over
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error  # in Pillow's words
+        reason = str(error).replace(f" {str(file)!r}", "")  # in Pillow's words
+        raise ValueError(f"{file} cannot be read as an image ({reason}); mend it, or move it elsewhere") from error
     if pixels is None:
         what = "transparent pixels" if "A" in image.mode or "transparency" in image.info else f"the mode {image.mode}"
         raise ValueError(f"{file} has {what}; convert it to grey (L) or RGB")

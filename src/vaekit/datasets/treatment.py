@@ -65,7 +65,7 @@ class Treatment:
             return domain
         if domain.kind not in ("grey", "unit"):
             given = named("data.binarize", self.binarize)
-            raise ValueError(f"{given} is for grey levels or a unit interval; the data are {domain}")
+            raise ValueError(f"{given} is for grey levels or numbers of an interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey")
 
     def untreated(self, domain: Domain) -> Domain:
