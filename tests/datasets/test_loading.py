@@ -103,7 +103,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "levels of reals": (npy(TABLE), {"levels": 3}, ValueError, "levels=3 .* the domain is 'real'; accepted: 'grey'"),
     "one level": (npy(X3), {"domain": "grey", "levels": 1}, ValueError, "at least 2 levels"),
     "too few levels": (lambda folder: "digits", {"levels": 5}, ValueError, "digits.* other than grey levels 0..4"),
-    "named outside a domain": (lambda folder: "digits", {"domain": "binary"}, ValueError, "digits.* other than binary 0/1"),
+    "named outside a domain": (lambda folder: "digits", {"domain": "binary"}, ValueError, "digits.* than binary 0/1"),
     "too few rows": (npy(TABLE), {"validation": 60, "test": 40}, ValueError, "none of the 100 training rows"),
     "object array": (npy([{}, None]), {}, ValueError, "Python objects are refused"),
     "object in archive": (npz(x=np.array([{}, None])), {}, ValueError, "Python objects are refused"),
