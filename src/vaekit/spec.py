@@ -492,10 +492,13 @@ def _given(location: Iterable[str | int], values: Any) -> list[str]:
     """
     path = []
     for key in location:
-        if not isinstance(values, Mapping if isinstance(key, str) else list | tuple):
+        if isinstance(key, int) and isinstance(values, list | tuple):
+            values = values[key]
+        elif isinstance(key, str) and isinstance(values, Mapping):
+            values = values.get(key)
+        else:
             break
         path.append(str(key))
-        values = values.get(key) if isinstance(values, Mapping) else values[key]
     return path
 
 
