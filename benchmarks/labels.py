@@ -28,9 +28,9 @@ from pathlib import Path
 from machine import heading
 
 import vaekit
-from vaekit.codes import error_of_codes
-from vaekit.folders import is_run
-from vaekit.runs import Run, load_run
+from vaekit.runs.codes import error_of_codes
+from vaekit.runs.folder import is_run
+from vaekit.runs.run import Run, load_run
 
 RECIPES = ("cluster-mnist", "m1", "m2", "m1-m2", "cluster-wide", "cluster-m2", "adgm", "adgm-invariant", "sdgm")
 STACKED = {"m1-m2": "m1", "cluster-m2": "cluster-wide"}

@@ -35,9 +35,9 @@ from machine import heading
 from plain_lessons import PIXELS, SETTINGS, Rows, test_loss, train
 
 import vaekit
-from vaekit.datasets.tensors import to_device
-from vaekit.given import load_data
-from vaekit.targets import resolve
+from vaekit.data.tensors import to_device
+from vaekit.runs.given import load_data
+from vaekit.spec.targets import resolve
 
 PASSES = 10
 SIDES = ("plain", "vaekit")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from measuring import APART, Panel, Round, Section, Target, apart, compared, values
 
-from vaekit.plots.style import LIGHT, WIDTH, new_axes, new_figure, save
+from vaekit.show.plots.style import LIGHT, WIDTH, new_axes, new_figure, save
 
 
 def spread(found: Sequence[float], digits: int) -> str:

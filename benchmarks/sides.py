@@ -78,9 +78,9 @@ def plain(pair: Pair, sets: Sequence[str], epochs: int, seed: int) -> None:
     from plain_models import FewLabels, products_share
     from plain_models import train as train_plainly
 
-    from vaekit.datasets.tensors import to_device
-    from vaekit.runs import load_data
-    from vaekit.targets import resolve
+    from vaekit.data.tensors import to_device
+    from vaekit.runs.run import load_data
+    from vaekit.spec.targets import resolve
 
     spec = resolve(pair.recipe, [*pair.sets, *sets], data=pair.data)
     options = spec.training
@@ -129,7 +129,7 @@ def stream(data: str, steps: int, warm_up: int) -> None:
     is looked at twenty times a second. "ready" is the seconds until the first step.
     """
     import vaekit
-    from vaekit.training import Progress
+    from vaekit.training.loop import Progress
 
     reports: list[tuple[int, int, float]] = []
     ready: list[float] = []

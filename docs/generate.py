@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vaekit.parts import PARTS, catalogue
+from vaekit.spec.parts import PARTS, catalogue
 
 TARGET = Path(__file__).with_name("parts.md")
 

@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaekit import plots
+from vaekit.show import plots
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "examples"

@@ -17,7 +17,7 @@
 from pathlib import Path
 
 import vaekit
-from vaekit import plots
+from vaekit.show import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = {"conditional": 15, "gumbel": 15, "cluster": 50}  # those of the lesson, and of the recipe

@@ -14,7 +14,7 @@
 from pathlib import Path
 
 import vaekit
-from vaekit import plots
+from vaekit.show import plots
 
 DATA = None  # the recipe's own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = 10  # as in the lesson

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import vaekit
-from vaekit import plots
+from vaekit.show import plots
 
 DATA = None  # the recipe's own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = 10  # as in the lesson

@@ -22,7 +22,7 @@
 from pathlib import Path
 
 import vaekit
-from vaekit import plots
+from vaekit.show import plots
 
 DATA = None  # the recipe's own data, MNIST in black and white; "digits" is built in and takes seconds
 EPOCHS = 5  # the lesson: 20

@@ -15,7 +15,7 @@
 # $$\mathbb{E}_{q(z \mid x)}[\log p(x, z) - \log q(z \mid x)],$$
 #
 # the ELBO again, for any two programs with the same hidden variables. The programming language here is Pyro (Bingham
-# et al. 2019; `pip install 'vaekit[pyro]'`), and `vaekit.pyro.Program` makes both programs of any vaekit model.
+# et al. 2019; `pip install 'vaekit[pyro]'`), and `vaekit.interop.pyro.Program` makes both programs of any vaekit model.
 
 # %%
 from pathlib import Path
@@ -26,13 +26,13 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 
 import vaekit
-from vaekit import plots
-from vaekit.datasets.tensors import to_device
+from vaekit.data.tensors import to_device
+from vaekit.interop.pyro import Program
 from vaekit.likelihoods import Bernoulli
-from vaekit.networks import MLP
+from vaekit.networks.mlp import MLP
 from vaekit.posteriors import DiagonalNormal
-from vaekit.priors import StandardNormal
-from vaekit.pyro import Program
+from vaekit.priors.normal import StandardNormal
+from vaekit.show import plots
 
 DATA = "mnist"  # or "digits", which is built in and takes seconds
 EPOCHS = 5  # the lesson: 100

@@ -31,7 +31,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 import vaekit
-from vaekit import plots
+from vaekit.show import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
 EPOCHS = {"m1": 20, "m2": 3, "m1-m2": 20, "cluster": 50}  # the recipes: 40, 100, 40 and 50

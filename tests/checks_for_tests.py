@@ -20,12 +20,12 @@ import torch
 from runs_for_tests import equal, untimed, weights
 
 from vaekit import cli
-from vaekit.checkpoint import Checkpoints
 from vaekit.errors import NonFiniteError
-from vaekit.evaluation import Evaluation
-from vaekit.runs import Run, load_run, train
-from vaekit.scoring import Scores
-from vaekit.spec import parse
+from vaekit.evaluation.evaluation import Evaluation
+from vaekit.models.scoring import Scores
+from vaekit.runs.run import Run, load_run, train
+from vaekit.spec.parsing import parse
+from vaekit.training.checkpoint import Checkpoints
 
 _T = TypeVar("_T")
 LONGEST = 600
@@ -198,7 +198,7 @@ def _resumed(found: Found, run: Run, folder: Path) -> None:
 
 def _written(found: Found, run: Run, folder: Path) -> None:
     """The commands' files."""
-    from vaekit.report import write_report
+    from vaekit.show.report import write_report
 
     commands: dict[str, tuple[str, ...]] = {
         "evaluate": ("--samples", "3", "--split", run.held_out, "--json"),

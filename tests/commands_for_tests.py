@@ -16,7 +16,7 @@ from typing import Any
 
 import vaekit
 from vaekit.cli import main
-from vaekit.parts import Parts
+from vaekit.spec.parts import Parts
 
 QUICK = (
     "--set=model.encoder={name='mlp', hidden=[16]}",

@@ -13,7 +13,9 @@ import hypothesis
 import pytest
 import torch
 
-from vaekit import compiling, priors, terminal
+from vaekit import priors
+from vaekit.engine import compiling
+from vaekit.show import terminal
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(

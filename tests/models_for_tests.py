@@ -15,17 +15,19 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from vaekit.distributions import seeded
-from vaekit.domains import Domain
+from vaekit.data.domains import Domain
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
-from vaekit.networks import MLP
-from vaekit.parts import PARTS, Parts
+from vaekit.models.scoring import Scores, chunks, score, sums
+from vaekit.models.trace import Latent, Trace
+from vaekit.networks.mlp import MLP
 from vaekit.posteriors import SLOWLY, FullRankNormal
-from vaekit.priors import StandardNormal
-from vaekit.scoring import Scores, chunks, score, sums
-from vaekit.spec import Schema, build_model, parse
-from vaekit.trace import Latent, Trace
+from vaekit.priors.normal import StandardNormal
+from vaekit.seeding import seeded
+from vaekit.spec.building import build_model
+from vaekit.spec.keys import Schema
+from vaekit.spec.parsing import parse
+from vaekit.spec.parts import PARTS, Parts
 
 DOMAINS: dict[str, Domain] = {
     "binary": Domain("binary"),

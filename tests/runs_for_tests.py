@@ -10,19 +10,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit import history
-from vaekit.checkpoint import load_tensors, model_tensors
-from vaekit.datasets.tensors import TensorSplit, to_device
-from vaekit.given import load_data
+from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.models import VAE
-from vaekit.objectives import Loss, Objective
-from vaekit.parts import PARTS, Parts
-from vaekit.runs import Run, train
-from vaekit.spec import TrainingSpec, build_model, build_objective, schema_of, with_likelihood
-from vaekit.steps import rehearse
-from vaekit.targets import resolve
-from vaekit.trace import Trace
-from vaekit.training import Epoch
+from vaekit.models.trace import Trace
+from vaekit.objectives.base import Loss, Objective
+from vaekit.runs import history
+from vaekit.runs.given import load_data
+from vaekit.runs.run import Run, train
+from vaekit.spec.building import build_model, build_objective, schema_of, with_likelihood
+from vaekit.spec.keys import TrainingSpec
+from vaekit.spec.parts import PARTS, Parts
+from vaekit.spec.targets import resolve
+from vaekit.training.checkpoint import load_tensors, model_tensors
+from vaekit.training.loop import Epoch
+from vaekit.training.step import rehearse
 
 SMALL = (
     "model.encoder={name='mlp', hidden=[16]}",

@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vaekit.networks import ACTIVATIONS, NORMALIZATIONS
-from vaekit.parts import PARTS, may_be_schedule, options
+from vaekit.networks.base import ACTIVATIONS, NORMALIZATIONS
+from vaekit.spec.parts import PARTS, may_be_schedule, options
 
 N, CLASSES = 24, 4
 DISCRETE = "categorical"

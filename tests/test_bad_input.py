@@ -19,7 +19,7 @@ import pytest
 import torch
 from commands_for_tests import QUICK, Result, command
 
-from vaekit.checkpoint import load_tensors, save_tensors
+from vaekit.training.checkpoint import load_tensors, save_tensors
 
 TABLE = "a,b\n" + "".join(f"{i},{i % 7}.5\n" for i in range(60))
 
@@ -406,7 +406,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             (paths["data"] / dataset / f"{name}-ubyte.gz").write_bytes(whole[:-9] if dataset == "mnist" else whole)
     extra = {"run": (), "conditional": ("--set=model.condition=true",), "table": ("--set=training.batch_size=20",)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaekit.report.write_report", lambda run, scores: run.path)
+        patch.setattr("vaekit.show.report.write_report", lambda run, scores: run.path)
         for name, sets in extra.items():
             paths[name] = place / name
             target = paths["good.csv"] if name == "table" else "digits"
@@ -472,7 +472,7 @@ def test_a_run_that_only_looks_odd_is_accepted(
     world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copies above are refused for what was changed in them, not for being copies."""
-    monkeypatch.setattr("vaekit.report.write_report", lambda run, scores: run.path)
+    monkeypatch.setattr("vaekit.show.report.write_report", lambda run, scores: run.path)
     shutil.copytree(world["run"], tmp_path / "hostile")
     value("spec", "title", to="<script>\x1b[31m\n")(tmp_path / "hostile")
     assert command("evaluate", tmp_path / "hostile", "--samples=1").status == 0
@@ -514,7 +514,7 @@ def test_no_memory(error: Exception, world: dict[str, Path], monkeypatch: pytest
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr("vaekit.runs.evaluate", fail)
+    monkeypatch.setattr("vaekit.runs.run.evaluate", fail)
     assert_refused(command("evaluate", world["run"]), "not enough memory for this model and its data")
 
 
@@ -527,7 +527,7 @@ def test_other_faults_are_not_called_a_want_of_memory(
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError(words)
 
-    monkeypatch.setattr("vaekit.runs.evaluate", fail)
+    monkeypatch.setattr("vaekit.runs.run.evaluate", fail)
     with pytest.raises(RuntimeError, match=words):
         command("evaluate", world["run"])
 

@@ -34,15 +34,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli, history, report, terminal
-from vaekit.datasets import DATASETS
-from vaekit.distributions import independent
-from vaekit.evaluation import evaluate
-from vaekit.levels import Levels
+from vaekit import cli
+from vaekit.data import DATASETS
+from vaekit.distributions.levels import Levels
+from vaekit.distributions.shapes import independent
+from vaekit.evaluation.evaluation import evaluate
 from vaekit.likelihoods import Likelihood
-from vaekit.parts import PARTS
-from vaekit.recipes import RECIPES
-from vaekit.runs import Run, load_run
+from vaekit.runs import history
+from vaekit.runs.run import Run, load_run
+from vaekit.show import report, terminal
+from vaekit.spec.parts import PARTS
+from vaekit.spec.recipes import RECIPES
 
 REPORT = report.write_report
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -533,7 +535,7 @@ def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyP
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vaekit.runs.evaluate", interrupt)
+    monkeypatch.setattr("vaekit.runs.run.evaluate", interrupt)
     result = command("evaluate", run.path)
     assert (result.status, result.out, result.err) == (130, "", "vaekit: interrupted\n")
 
@@ -548,7 +550,7 @@ def test_a_fault_of_the_programs_own_is_not_disguised(run: Run, monkeypatch: pyt
     def broken(*args: object, **kwargs: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("vaekit.runs.evaluate", broken)
+    monkeypatch.setattr("vaekit.runs.run.evaluate", broken)
     with pytest.raises(KeyError):
         command("evaluate", run.path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vaekit.recipes import RECIPES
+from vaekit.spec.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "examples"

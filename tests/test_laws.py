@@ -21,11 +21,13 @@ from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import Tensor
 
-from vaekit.distributions import seeded
 from vaekit.models import VAE
-from vaekit.objectives import ELBO, IWAE, STL, DReG, Objective, log_mean_exp
-from vaekit.parts import PARTS
-from vaekit.trace import Trace
+from vaekit.models.trace import Trace
+from vaekit.objectives.base import Objective, log_mean_exp
+from vaekit.objectives.elbo import ELBO
+from vaekit.objectives.weighted import IWAE, STL, DReG
+from vaekit.seeding import seeded
+from vaekit.spec.parts import PARTS
 
 ERRORS = 4.0
 """Standard errors that an estimate may be off; of many numbers at once, the worst may be a little more."""

@@ -11,8 +11,8 @@ from commands_for_tests import QUICK, command, done
 from runs_for_tests import small_run
 
 import vaekit
-from vaekit.runs import Run, _class_of
-from vaekit.spec import parse_toml
+from vaekit.runs.run import Run, _class_of
+from vaekit.spec.parsing import parse_toml
 
 
 @pytest.fixture(scope="module")

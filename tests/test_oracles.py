@@ -15,12 +15,13 @@ from scipy import special, stats
 from torch import Tensor
 from torch import distributions as td
 
-from vaekit.distributions import seeded
-from vaekit.domains import Domain
+from vaekit.data.domains import Domain
 from vaekit.models import VAE
-from vaekit.objectives import ELBO, IWAE
-from vaekit.parts import PARTS
-from vaekit.trace import Latent, Trace
+from vaekit.models.trace import Latent, Trace
+from vaekit.objectives.elbo import ELBO
+from vaekit.objectives.weighted import IWAE
+from vaekit.seeding import seeded
+from vaekit.spec.parts import PARTS
 
 
 @pytest.fixture(autouse=True)

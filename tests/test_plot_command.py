@@ -11,10 +11,10 @@ from commands_for_tests import command, done
 from matplotlib.image import imread
 from runs_for_tests import small_run
 
-from vaekit.parts import PARTS
-from vaekit.pictures.drawing import draw
-from vaekit.plots import save
-from vaekit.runs import Run
+from vaekit.runs.run import Run
+from vaekit.show.pictures.drawing import draw
+from vaekit.show.plots import save
+from vaekit.spec.parts import PARTS
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".PDF": b"%PDF"}
 

@@ -5,13 +5,14 @@ import torch
 from models_for_tests import SMALL, data_of, float64, model_of, refuses
 from torch import Tensor, nn
 
-from vaekit.checkpoint import model_tensors, set_model_tensors
-from vaekit.distributions import seeded
-from vaekit.divergences import kl
+from vaekit.distributions.divergences import kl
 from vaekit.errors import RunError
-from vaekit.parts import PARTS
 from vaekit.posteriors import SLOWLY, DiagonalNormal, FullRankNormal
-from vaekit.priors import Mixture, StandardNormal
+from vaekit.priors.mixtures import Mixture
+from vaekit.priors.normal import StandardNormal
+from vaekit.seeding import seeded
+from vaekit.spec.parts import PARTS
+from vaekit.training.checkpoint import model_tensors, set_model_tensors
 
 NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
 GROUPS = {"diagonal-normal": ["loc", "diagonal"], "full-rank-normal": ["loc", "diagonal", "below"]}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
 
-from vaekit.parts import PARTS, build
 from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Linear, Schedule, Switch, settled
+from vaekit.spec.parts import PARTS, build
 
 FRACTION = st.floats(0, 1)
 ENDS = {"constant": {}, "linear": {"start": 0.2, "end": 3.0}, "cosine": {"start": 0.2, "end": 3.0}}

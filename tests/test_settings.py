@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
 
-from vaekit.datasets import load
-from vaekit.runs import Run, load_run, train
+from vaekit.data import load
+from vaekit.runs.run import Run, load_run, train
 from vaekit.settings import assign, option, setting, standing, unset
-from vaekit.spec import parse_toml
-from vaekit.targets import resolve
+from vaekit.spec.parsing import parse_toml
+from vaekit.spec.targets import resolve
 
 TINY = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "training.batch_size=20")
 

@@ -10,18 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .comparison import Comparison, compare
-    from .datasets import Dataset, Split, Treatment
-    from .datasets import load as load_dataset
-    from .domains import Domain
-    from .evaluation import Evaluation, evaluate
-    from .fitting import fit
+    from .data import Dataset, Split, Treatment
+    from .data import load as load_dataset
+    from .data.domains import Domain
+    from .evaluation.evaluation import Evaluation, evaluate
     from .models import VAE
-    from .parts import PARTS, Parts
-    from .pictures.drawing import draw
-    from .report import write_comparison, write_report
-    from .runs import Run, load_run, train
-    from .spec import Schema, Spec, build_model
+    from .runs.comparison import Comparison, compare
+    from .runs.run import Run, load_run, train
+    from .show.pictures.drawing import draw
+    from .show.report import write_comparison, write_report
+    from .spec.building import build_model
+    from .spec.keys import Schema, Spec
+    from .spec.parts import PARTS, Parts
+    from .training.fitting import fit
 
 __version__ = "0.2.0"
 

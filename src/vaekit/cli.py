@@ -18,19 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .ending import (
-    InterruptedTrainingError,
-    calm_threads,
-    fail,
-    is_out_of_memory,
-    message,
-    out_of_memory,
-    termination,
-)
+from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
 from .errors import LeftOutWarning
-from .progress import shown
 from .settings import standing
-from .terminal import (
+from .show.terminal import (
     Bar,
     Works,
     cell,
@@ -44,12 +35,13 @@ from .terminal import (
     say,
     settings_cell,
 )
+from .system.progress import shown
 
 if TYPE_CHECKING:
-    from .given import Asked
-    from .parts import Parts
-    from .rows import Rows
-    from .runs import Run
+    from .runs.given import Asked
+    from .runs.rows import Rows
+    from .runs.run import Run
+    from .spec.parts import Parts
 
 app = typer.Typer(
     name="vaekit",
@@ -94,7 +86,8 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
-    from . import report, runs
+    from .runs import run as runs
+    from .show import report
 
     with _training() as bar:
         run = runs.train(
@@ -129,9 +122,9 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run."""
-    from . import rows
-    from .given import NEW
-    from .outputs import TABLES, check_ending
+    from .runs import rows
+    from .runs.given import NEW
+    from .show.outputs import TABLES, check_ending
 
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
@@ -165,8 +158,8 @@ def sample(
     device: Device = "auto",
 ) -> None:
     """Draw from the model: z from its prior, then x; of a conditional one a table has the class of each."""
-    from . import rows
-    from .outputs import check_ending
+    from .runs import rows
+    from .show.outputs import check_ending
 
     check_ending(path)
     loaded = _load(run, device, context, data)
@@ -188,8 +181,8 @@ def reconstruct(
     device: Device = "auto",
 ) -> None:
     """Write data and their reconstructions: for each datum itself, then what it is decoded to."""
-    from . import rows
-    from .outputs import check_ending
+    from .runs import rows
+    from .show.outputs import check_ending
 
     check_ending(path)
     asked = _asked(run, device, context, data, split)
@@ -214,8 +207,8 @@ def encode(
     """Write latent codes: posterior means, or draws; a table has beside them where each datum is from in its file, its
     class, and the one that a model which classifies or clusters takes it for.
     """
-    from . import rows
-    from .outputs import check_ending
+    from .runs import rows
+    from .show.outputs import check_ending
 
     check_ending(path)
     asked = _asked(run, device, context, data, split)
@@ -241,11 +234,11 @@ def plot(
     device: Device = "auto",
 ) -> None:
     """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
-    from .folders import subfolder
-    from .outputs import FIGURES, check_ending, write_figure
-    from .pictures.drawing import FOLDER, draw, offers
-    from .plots import DARK, LIGHT
-    from .spec import options_from
+    from .runs.folder import subfolder
+    from .show.outputs import FIGURES, check_ending, write_figure
+    from .show.pictures.drawing import FOLDER, draw, offers
+    from .show.plots import DARK, LIGHT
+    from .spec.parsing import options_from
 
     loaded = _load(run, device, context, data)
     if what is None:
@@ -284,8 +277,9 @@ def compare(
 
     A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
     """
-    from . import comparison, report
-    from .outputs import PAGES, check_ending
+    from .runs import comparison
+    from .show import report
+    from .show.outputs import PAGES, check_ending
 
     if path is not None:
         check_ending(path, PAGES)
@@ -314,7 +308,7 @@ def recipes(
     import tomllib
 
     from .errors import unknown
-    from .recipes import RECIPES
+    from .spec.recipes import RECIPES
 
     if show is not None and show not in RECIPES:
         raise ValueError(unknown("recipe", show, RECIPES))
@@ -336,7 +330,7 @@ def datasets(
     as_json: Json = False,
 ) -> None:
     """List the named datasets: shape, sizes, values, licence, and whether they are on this machine."""
-    from .datasets import catalogue
+    from .data import catalogue
 
     rows = [asdict(row) for row in catalogue(show)]
     if as_json:
@@ -354,7 +348,7 @@ def parts(
     as_json: Json = False,
 ) -> None:
     """List the parts that models are made of, with their options and defaults."""
-    from .parts import catalogue
+    from .spec.parts import catalogue
 
     rows = [asdict(row) for row in catalogue(_parts(context), show)]
     if as_json:
@@ -409,7 +403,7 @@ def _help(given: Sequence[str]) -> str:
 
 
 def _parts(context: typer.Context) -> Parts:
-    from .parts import PARTS
+    from .spec.parts import PARTS
 
     return context.obj or PARTS
 
@@ -431,8 +425,8 @@ def _training() -> Iterator[Bar]:
 
 
 def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:
-    from .recipes import RECIPES
-    from .runs import ensure
+    from .runs.run import ensure
+    from .spec.recipes import RECIPES
 
     if name not in RECIPES or Path(name).exists():
         return _load(Path(name), device, context, data)
@@ -442,7 +436,7 @@ def _load_or_train(name: str, data: str | None, epochs: int | None, device: str,
 
 
 def _load(path: Path, device: str, context: typer.Context, data: str | None = None) -> Run:
-    from .runs import load_run
+    from .runs.run import load_run
 
     run = load_run(path, device, _parts(context), data=data)
     if run.unfinished:
@@ -451,7 +445,7 @@ def _load(path: Path, device: str, context: typer.Context, data: str | None = No
 
 
 def _asked(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
-    from .given import asked
+    from .runs.given import asked
 
     found = asked(_load(path, device, context), data, split)
     for note in found.notes:
@@ -465,7 +459,7 @@ def _note(text: str) -> None:
 
 
 def _write(path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False) -> None:
-    from .outputs import write_array
+    from .show.outputs import write_array
 
     beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row}
     write_array(path, rows.array, rows.columns, rows.after, **beside)  # type: ignore[arg-type]

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from .distributions import RelaxedOneHot, TriangularNormal, bounded, checked_clamp, checked_groups, independent
-from .flows import coupling_flow
-from .networks import MLP
+from .distributions.bounds import bounded, checked_clamp
+from .distributions.discrete import RelaxedOneHot, checked_groups
+from .distributions.flows import coupling_flow
+from .distributions.normals import TriangularNormal
+from .distributions.shapes import independent
+from .networks.mlp import MLP
 from .schedules import Constant, Schedule
 
 SLOWLY = 0.01

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from ..domains import Domain
+from ..data.domains import Domain
 from ..errors import unknown
 from ..settings import setting
 from .base import Likelihood

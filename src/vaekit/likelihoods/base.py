@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..counts import wide
-from ..distributions import Scaled, independent
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.counts import wide
+from ..distributions.shapes import Scaled, independent
 
 
 class Likelihood(nn.Module):

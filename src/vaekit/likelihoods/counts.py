@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..counts import NegativeBinomialCounts, PoissonCounts, ZeroInflated, wide
-from ..distributions import bounded, checked_clamp
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.counts import NegativeBinomialCounts, PoissonCounts, ZeroInflated, wide
 from .base import Likelihood
 
 LOG_THETA = (-20.0, 30.0)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..bernoulli import IndependentBernoulli
-from ..counts import SINGLE, BinomialCounts, log_choices
-from ..distributions import bounded, checked_clamp
-from ..domains import Domain
-from ..levels import Categories, DiscretizedLogistic, Levels
+from ..data.domains import Domain
+from ..distributions.bernoulli import IndependentBernoulli
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.counts import SINGLE, BinomialCounts, log_choices
+from ..distributions.levels import Categories, DiscretizedLogistic, Levels
 from .base import Likelihood
 
 

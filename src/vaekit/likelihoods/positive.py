@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, distributions
 from torch.distributions import Distribution
 
-from ..densities import GammaOfMean, SteepWeibull
-from ..distributions import bounded, checked_clamp
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.densities import GammaOfMean, SteepWeibull
 from .base import Likelihood
 
 LOG_MEAN = (-40.0, 40.0)

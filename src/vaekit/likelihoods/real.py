@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
-from ..densities import HeavyTailed
-from ..distributions import bounded, checked_clamp
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.densities import HeavyTailed
 from .base import Likelihood
 
 

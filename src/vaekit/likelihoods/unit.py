@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..densities import NormalWithin, OpenBeta
-from ..distributions import TiltedUniform, bounded, checked_clamp
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.densities import NormalWithin, OpenBeta
+from ..distributions.tilted import TiltedUniform
 from .base import Likelihood
 
 FAR_TAIL = 12.0

@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import Point, RelaxedOneHot, mean, seeded
-from ..networks import evaluating
-from ..scoring import MEMORY
-from ..trace import JoinedTrace, Latent, Trace
-from .fit import check_labelled_parts
+from ..distributions.discrete import Point, RelaxedOneHot
+from ..distributions.moments import mean
+from ..modules import evaluating
+from ..seeding import seeded
+from .compatibility import check_labelled_parts
+from .scoring import MEMORY
+from .trace import JoinedTrace, Latent, Trace
 from .vae import VAE, beside
 
 LABEL, AUXILIARY = "y", "a"

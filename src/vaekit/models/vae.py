@@ -12,17 +12,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import mean, seeded, typical
-from ..domains import Domain
+from ..data.domains import Domain
+from ..distributions.moments import mean, typical
 from ..errors import shown
-from ..memory import check_memory
-from ..networks import evaluating
-from ..priors import Mixture as MixturePrior
-from ..progress import working
-from ..scoring import MEMORY, Scorer, Scores
+from ..modules import evaluating
+from ..priors.mixtures import Mixture as MixturePrior
+from ..seeding import seeded
 from ..settings import option
-from ..trace import Latent, Trace, cluster_probabilities
-from .fit import check_parts, prior_sizes
+from ..system.memory import check_memory
+from ..system.progress import working
+from .compatibility import check_parts, prior_sizes
+from .scoring import MEMORY, Scorer, Scores
+from .trace import Latent, Trace, cluster_probabilities
 
 ROWS = 1000
 """Data drawn at a time."""
@@ -46,7 +47,8 @@ class VAE(nn.Module):
     which stand for their one-hot vectors. Where the likelihood has an `exposure`, it is the last of the C, and the
     likelihood alone sees it. Densities are nats in the data's own units.
 
-    >>> from vaekit import domains, likelihoods, networks, posteriors, priors
+    >>> from vaekit.data import domains
+    >>> from vaekit import likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((1, 8, 8), domains.Domain("binary"))
     >>> encoder = networks.MLP(p.event_shape, hidden=(32,))
     >>> vae = VAE(

@@ -1,0 +1,158 @@
+"""What a dataset is: arrays in their stored type, and what is known about them. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .domains import Domain
+from .memmap import Array, blocks
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
+
+    With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
+    `origin` (N,) is where each row comes from: its number in the file, from 0, or the name of its image.
+    Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
+
+    >>> len(Split(np.zeros((3, 1, 8, 8), np.uint8)))
+    3
+    """
+
+    x: Array
+    y: np.ndarray | None = None
+    noise: np.ndarray | None = None
+    origin: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.noise is not None and self.noise.shape != self.x.shape:
+            raise ValueError(f"x has shape {self.x.shape} but noise {self.noise.shape}")
+        if self.origin is not None and self.origin.shape != (len(self.x),):
+            raise ValueError(f"x has {len(self.x)} rows but origin the shape {self.origin.shape}")
+        if self.y is None:
+            return
+        labels = self.y.dtype == np.int64 and self.y.ndim == 1
+        covariates = self.y.dtype == np.float32 and self.y.ndim == 2
+        if not (labels or covariates):
+            found = f"y has type {self.y.dtype} and shape {self.y.shape}"
+            raise ValueError(f"{found}; accepted: int64 labels (N,) or float32 covariates (N, C)")
+        if len(self.y) != len(self.x):
+            raise ValueError(f"x has {len(self.x)} rows but y has {len(self.y)}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset: its splits ("train" always, "valid" and "test" where there are any) and the domain of its values.
+
+    `classes[label]` is the name of a class, `columns` are the names of a table's columns. `notes` say, a line each,
+    what its files were taken for where they do not say so themselves, and what of them is not used. Raises `ValueError`
+    where the splits do not fit together, or a label has no class.
+    """
+
+    name: str
+    domain: Domain
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    source: str = ""
+    license: str = ""
+    notes: tuple[str, ...] = ()
+    exposed: bool = False
+    """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
+
+    def __post_init__(self) -> None:
+        if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
+            found = ", ".join(self.splits) or "none"
+            raise ValueError(f"{self.name} has the splits {found}; needed: train; accepted: valid, test")
+        for name, split in self.splits.items():
+            if split.x.shape[1:] != self.event_shape:
+                found = f"a datum of {name} has shape {split.x.shape[1:]}"
+                raise ValueError(f"{self.name}: {found}, one of train {self.event_shape}")
+            if split.y is not None and split.y.ndim == 1 and len(split):
+                low, high = int(split.y.min()), int(split.y.max())
+                if low < 0 or high >= len(self.classes):
+                    found = f"labels of {name} are {low}..{high}"
+                    raise ValueError(f"{self.name}: {found}, but there are {len(self.classes)} classes")
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one datum: (C, H, W) for images, (columns,) for tables."""
+        return self.splits["train"].x.shape[1:]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a reader finds in files, before rows are held out and the domain is known.
+
+    `notes` say what was taken for what, `left_out` what is not used.
+    """
+
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def stored(x: np.ndarray, what: str) -> np.ndarray:
+    """The array as it is kept: bytes and booleans as uint8, every other number as float32, which is what a batch is.
+
+    Numbers far from 0 and close together, of whose spread (per column) float32 would lose more than a thousandth, are
+    kept in float64, and so are whole numbers that it does not have. Raises `ValueError` where it is empty, not of
+    numbers, or a value is not finite in float32.
+    """
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
+    if x.size == 0:
+        raise ValueError(f"{what} is empty: its shape is {x.shape}")
+    if x.dtype == np.bool_ and x.flags.c_contiguous:
+        return x.view(np.uint8)
+    if x.dtype in (np.bool_, np.uint8):
+        return np.asarray(x, np.uint8, order="C")
+    with np.errstate(over="ignore"):  # found by the next check, and named
+        kept = np.asarray(x, np.float32, order="C")
+    for start, block in blocks(np.atleast_1d(kept)):
+        finite = np.isfinite(block)
+        if not finite.all():
+            first, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            where = (start + first, *rest)[: x.ndim]
+            raise ValueError(f"{what} has a value that is no finite 32-bit number: {x[where]} at index {where}")
+    return np.asarray(x, np.float64, order="C") if _loses(x, kept) else kept
+
+
+def _loses(x: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether `kept` has lost more of x than a thousandth of its spread, or any of a whole number, in any column of a
+    table.
+    """
+    if x.dtype.kind == "f" and x.dtype.itemsize <= 4:
+        return False
+    x, kept = np.atleast_1d(x), np.atleast_1d(kept)
+    axis = 0 if x.ndim <= 2 else None
+    center = np.mean(x, axis, dtype=np.float64)
+    lost, spread, whole = 0.0, 0.0, np.True_
+    for start, block in blocks(x):
+        values = block.astype(np.float64)
+        lost = lost + np.square(values - kept[start : start + len(block)]).sum(axis)
+        spread = spread + np.square(values - center).sum(axis)
+        whole = whole & ((values == np.floor(values)) & (np.abs(values) < 2**53)).all(axis)
+    varies = spread > 1e-24 * len(x) * np.square(center)
+    return bool(np.any((varies & (lost > 1e-6 * spread)) | (whole & (lost > 0))))
+
+
+def encode_labels(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels 0..C-1 (N,) in the sorted order of the distinct values, and the C names.
+
+    >>> encode_labels(np.array(["cat", "ant", "cat"]))
+    (array([1, 0, 1]), ('ant', 'cat'))
+    """
+    names, y = np.unique(values, return_inverse=True)
+    return y.astype(np.int64), tuple(str(name) for name in names)

@@ -1,0 +1,48 @@
+"""The exposure of each row of counts: what its means are proportional to, as a depth or a time watched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import unknown
+from ..settings import setting
+from .base import Content, Split
+from .memmap import blocks
+
+TOTAL = "total"
+"""The exposure that is each row's own total: scores are then those of how it is divided, given that."""
+
+
+def exposed(content: Content, exposure: str) -> Content:
+    """`content` with y (N, 1) the exposure of each row: the column of that name, which is then no data, or the total.
+
+    Raises `ValueError` where there is no such column, where an exposure is not above 0, and beside labels.
+    """
+    key = setting("data.exposure", exposure)
+    if any(split.y is not None for split in content.splits.values()):
+        raise ValueError(f"{key} is given beside labels or covariates; leave one out")
+    if exposure != TOTAL and exposure not in content.columns:
+        raise ValueError(unknown("column of exposures", exposure, [TOTAL, *content.columns]))
+    column = None if exposure == TOTAL else content.columns.index(exposure)
+    if column is not None and len(content.columns) < 2:
+        raise ValueError(f"{key} is the only column; counts are needed beside it")
+    splits = {name: _exposed(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
+    if column is not None:
+        return replace(content, splits=splits, columns=tuple(name for name in content.columns if name != exposure))
+    note = "the exposure of a row is its own total: scores are those of the row given its total"
+    return replace(content, splits=splits, notes=(*content.notes, note))
+
+
+def _exposed(split: Split, column: int | None, what: str) -> Split:
+    if column is None:
+        sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
+        x, y = split.x, np.concatenate(sums)
+    else:
+        whole = np.asarray(split.x)
+        x, y = np.delete(whole, column, 1), whole[:, column]
+    if not (y > 0).all():
+        row = int(np.argmin(y > 0))
+        raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
+    return replace(split, x=x, y=y.astype(np.float32)[:, None])

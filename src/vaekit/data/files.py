@@ -1,0 +1,117 @@
+"""The user's own data: NumPy arrays, tables and folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..settings import named
+from ..system.disk import check_regular
+from .base import Content, Split, encode_labels, stored
+from .formats import array_names, read_arrays
+from .images import read_folder
+from .memmap import Array, MappedRows
+from .naming import Arrays, arrange
+from .tables import read_csv, read_parquet
+
+CHANNELS = range(1, 5)
+
+
+def read_path(path: Path, label: str | None) -> Content:
+    """The content of a file or a folder of images; `label` names a table's column of classes.
+
+    Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    readers: dict[str, Callable[[Path], Content]] = {
+        ".npy": _read_arrays,
+        ".npz": _read_arrays,
+        ".csv": lambda path: read_csv(path, label),
+        ".parquet": lambda path: read_parquet(path, label),
+    }
+    ending = path.suffix.lower()
+    if not path.is_dir():
+        check_regular(path)
+    if not path.is_dir() and ending not in readers:
+        raise ValueError(f"{path} has the ending {ending!r}; accepted: {', '.join(readers)}, or a folder of images")
+    if label is not None and (path.is_dir() or ending not in (".csv", ".parquet")):
+        raise ValueError(f"{named('data.label', label)} names a column of a .csv or .parquet table; {path} is none")
+    return read_folder(path) if path.is_dir() else readers[ending](path)
+
+
+def _read_arrays(path: Path) -> Content:
+    """Arrays by what their names say: x and y, or x_train, y_train, x_valid, …, and what else these are called."""
+    names = array_names(path)
+    try:
+        found = arrange(names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    holds = ", ".join(names) or "no arrays"
+    if "train" not in found.x:
+        raise ValueError(
+            f"{path} holds {holds}; needed: x (and y), x_train (and y_train, x_valid, …) or a single array; save it "
+            "again with such names"
+        )
+    notes = () if found.usual else (f"arrays of {path.name}: {_taken(found)}",)
+    left_out = (f"arrays of {path.name} that are not used: {', '.join(found.unused)}",) if found.unused else ()
+    arrays = read_arrays(path, (*found.x.values(), *found.y.values()))
+    data = found.x
+    xs = {split: _events(arrays[name], f"{path}: {name}") for split, name in data.items()}
+    ys = {split: arrays[name] for split, name in found.y.items()}
+    if not ys:
+        return Content({split: Split(x) for split, x in xs.items()}, notes=notes, left_out=left_out)
+    # A label for every row or for none.
+    if len(ys) < len(xs):
+        raise ValueError(f"{path} holds {holds}; y is needed for every x or for none")
+    for split, y in ys.items():
+        if y.ndim == 0 or len(y) != len(xs[split]):
+            raise ValueError(f"{path}: {data[split]} has {len(xs[split])} rows, but its y has the shape {y.shape}")
+    targets, classes = _targets(ys, path)
+    splits = {split: Split(x, targets[split]) for split, x in xs.items()}
+    return Content(splits, classes, notes=notes, left_out=left_out)
+
+
+def _taken(found: Arrays) -> str:
+    """Which arrays are what, of each split."""
+    return "; ".join(
+        f"{name} is {split}" + (f", {found.y[split]} its labels" if split in found.y else "")
+        for split, name in found.x.items()
+    )
+
+
+def _events(given: np.ndarray, what: str) -> Array:
+    """Tables (N, D) as they are, images as (N, C, H, W); of a mapped file its rows, unless they have to be changed."""
+    x = _images(stored(given, what), what)
+    return MappedRows(x) if isinstance(given, np.memmap) and np.may_share_memory(x, given) else x
+
+
+def _images(x: np.ndarray, what: str) -> np.ndarray:
+    if x.ndim == 2:
+        return x
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[1] in CHANNELS:
+        return x
+    if x.ndim == 4 and x.shape[3] in CHANNELS:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise ValueError(
+        f"{what} has the shape {x.shape}; accepted: a table (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C) "
+        f"of 1 to {CHANNELS[-1]} channels"
+    )
+
+
+def _targets(ys: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Text and integers (N,) are class labels; floats, and tables (N, C), are covariates."""
+    ys = {split: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for split, y in ys.items()}
+    train = ys["train"]
+    if any(y.shape[1:] != train.shape[1:] or y.dtype.kind != train.dtype.kind for y in ys.values()) or train.ndim > 2:
+        raise ValueError(f"{path}: y must be labels (N,) or covariates (N, C), of one type in all splits")
+    if train.ndim == 1 and train.dtype.kind in "buiUS":
+        labels, classes = encode_labels(np.concatenate(list(ys.values())))
+        ends = np.cumsum([len(y) for y in ys.values()])[:-1]
+        return dict(zip(ys, np.split(labels, ends), strict=True)), classes
+    covariates = {split: stored(y, f"{path}: y of {split}").astype(np.float32) for split, y in ys.items()}
+    return {split: y.reshape(len(y), -1) for split, y in covariates.items()}, ()

@@ -1,0 +1,182 @@
+"""`load`: a dataset by its name or by the path of the user's own data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from ..errors import LeftOutWarning, unknown
+from ..settings import named, setting
+from ..system.progress import working
+from .base import Content, Dataset, Split
+from .domains import KINDS, Domain, Kind
+from .exposure import exposed
+from .files import read_path
+from .memmap import Array, blocks
+from .named import DATASETS, read_named
+from .pixels import understand
+from .splits import hold_out
+
+CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    label: str | None = None,
+    domain: str | None = None,
+    levels: int | None = None,
+    exposure: str | None = None,
+    train: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    pixels: bool = True,
+) -> Dataset:
+    """A named dataset, or the user's own: `.npy`, `.npz`, `.csv`, `.parquet` or a folder of images.
+
+    `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
+    binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1,
+    or -1 and 1, are numbers of that interval; all else is real, with the mean and standard deviation of the training
+    rows as location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256,
+    or of categories, else as many as the greatest value tells. `exposure` names the column that the means of counts
+    are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by
+    class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
+    else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for
+    all. What the files were taken for is in the dataset's `notes`. Without `pixels`, the
+    values of images do not say what they are.
+
+    Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
+    a line, for what is unknown, missing, damaged or outside its domain.
+
+    >>> digits = load("digits")
+    >>> digits.event_shape, str(digits.domain), {name: len(split) for name, split in digits.splits.items()}
+    ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
+    """
+    row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
+    with working(f"reading {name_or_path}"):
+        content, name, source, licence = read(name_or_path, label)
+    if exposure is not None:
+        content = exposed(content, exposure)
+    if content.left_out:
+        warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
+    splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    notes, values = list(content.notes), None
+    images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
+    if row and levels is None and domain in (None, row.domain.kind):
+        values = row.domain
+    elif pixels and images and not row and domain in (None, "binary"):
+        found = understand(splits, levels)
+        if domain is None or (found.domain and found.domain.kind == "binary"):
+            splits, values = found.splits, found.domain
+            notes += [found.note] if found.note else []
+    values = values or infer_domain(splits, domain, content.columns, levels)
+    for split, rows in splits.items():
+        values.check(rows.x, f"{name}, split {split},")
+    if exposure is not None and values.kind != "count":
+        counts = setting("data.domain", "count")
+        raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; or {counts}")
+    notes += content.left_out
+    own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
+    return Dataset(*own, exposed=exposure is not None)
+
+
+def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, str, str, str]:
+    """What there is by this name or path before rows are held out, and its name, source and licence."""
+    row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
+    if row:
+        if label is not None:
+            raise ValueError(
+                f"{named('data.label', label)} names a column of a .csv or .parquet table; {name_or_path!r} is none"
+            )
+        name, source, licence = str(name_or_path), row.source, row.license
+    else:
+        path = _path(name_or_path)
+        name, source, licence = path.resolve().stem, str(path), ""
+    try:
+        content = read_named(name) if row else read_path(Path(source), label)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+    return content, name, source, licence
+
+
+def infer_domain(
+    splits: Mapping[str, Split], kind: str | None = None, columns: Sequence[str] = (), levels: int | None = None
+) -> Domain:
+    """The domain of the data, or of the given kind (and levels) with the location and scale of its training rows.
+
+    Raises `ValueError` where the kind is unknown or has no levels, or a column of real numbers is constant.
+    """
+    x = splits["train"].x
+    if kind is None:
+        binary = all(((x == 0) | (x == 1)).all() for split in splits.values() for _, x in blocks(split.x))
+        kind = "binary" if binary else "grey" if x.dtype == np.uint8 else "real"
+    if kind not in KINDS:
+        raise ValueError(unknown("domain", kind, KINDS))
+    kind = cast(Kind, kind)
+    if levels is not None and kind not in ("grey", "categorical"):
+        raise ValueError(
+            f"{named('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"
+        )
+    if kind in ("binary", "unit"):
+        return Domain(kind)
+    if kind == "grey":
+        return Domain("grey", levels=256 if levels is None else levels)
+    if kind == "categorical":
+        if levels is None:
+            levels = max(2, 1 + max(int(x.max()) for split in splits.values() for _, x in blocks(split.x)))
+        return Domain("categorical", levels=levels, scale=levels - 1)
+    axis = 0 if x.ndim == 2 else None
+    if kind == "real":
+        location = _mean(x, axis)
+        scale = np.sqrt(_mean(x, axis, location))
+        constant = np.flatnonzero(scale <= (CONSTANT if x.dtype.itemsize <= 4 else CONSTANT**2) * np.abs(location))
+        if constant.size:
+            which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
+            other = f"drop it, or give another domain: {setting('data.domain', '…')}"
+            raise ValueError(f"constant to six digits in the training rows: {which}; {other}")
+        return Domain("real", location=_numbers(location), scale=_numbers(scale))
+    # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
+    scale = np.sqrt(_mean(x, axis, 0.0))
+    return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
+
+
+def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Location and scale of each column of covariates (N, C): mean and standard deviation, so that networks get numbers
+    of order one; 0 and 1 of a column of zeros and ones, which stays as it is.
+
+    >>> covariate_units(np.array([[1990.0, 1.0], [2010.0, 0.0]]))
+    ((2000.0, 0.0), (10.0, 1.0))
+    """
+    y = y.astype(np.float64)
+    location, scale = y.mean(0), y.std(0)
+    as_it_is = ((y == 0) | (y == 1)).all(0)
+    # A constant one tells nothing: all that is to be seen of it is a zero.
+    scale = np.where(as_it_is | (scale <= CONSTANT * np.abs(location)), 1.0, scale)
+    return tuple(np.where(as_it_is, 0.0, location).tolist()), tuple(scale.tolist())
+
+
+def _mean(x: Array, axis: int | None, center: np.ndarray | float | None = None) -> np.ndarray:
+    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it."""
+    total: np.ndarray | float = 0.0
+    for _, block in blocks(x):
+        values = block.astype(np.float64)
+        total = total + (values if center is None else np.square(values - center)).sum(axis)
+    return np.asarray(total / (len(x) if axis == 0 else x.size))
+
+
+def _numbers(values: np.ndarray) -> float | tuple[float, ...]:
+    return tuple(values.tolist()) if np.ndim(values) else float(values)
+
+
+def _path(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or (name_or_path and path.exists()):
+        return path
+    raise ValueError(f"{unknown('dataset', name_or_path, DATASETS)}, or the path of your own data")

@@ -1,0 +1,245 @@
+"""A split of a dataset on a device: stored values as they are, turned into what a model sees a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..seeding import seeded, stream
+from ..settings import setting
+from .base import Dataset, Split, stored
+from .domains import Domain
+from .memmap import Array, MappedRows
+from .treatment import Treatment
+
+ROWS, ELEMENTS = 1000, 1 << 22
+"""A block of a split has at most so many rows, and numbers: whoever reads it, the same rows are drawn together."""
+
+
+class MappedTensor:
+    """Rows (N, *event) of a file on the CPU, read when they are asked for and then on a device, as a tensor there."""
+
+    def __init__(self, rows: MappedRows, device: torch.device | str) -> None:
+        self.rows, self.index = torch.from_numpy(rows.array), torch.from_numpy(rows.index)
+        self.device, self.dtype = torch.device(device), self.rows.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, *event)."""
+        return torch.Size((len(self.index), *self.rows.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        return _moved(self.rows.index_select(0, self.index[rows]), self.device)
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """The rows at `index` (B,), dimension 0."""
+        return _moved(self.rows.index_select(dim, self.index[index.cpu()]), self.device)
+
+
+@dataclass(frozen=True)
+class TensorSplit:
+    """x (N, *event) as stored and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
+
+    x: Tensor | MappedTensor
+    y: Tensor | None
+    domain: Domain
+    treatment: Treatment
+    noise: Tensor | None = None
+    """Standard deviations (N, *event) of normal noise that is added afresh each time a row is shown."""
+    origin: np.ndarray | None = None
+    """Where each row (N,) comes from: its number in the file, from 0, or the name of its image."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def seen(self) -> Domain:
+        """The domain of what a model sees: that of the stored values, treated."""
+        return self.treatment.domain(self.domain)
+
+    @property
+    def block_rows(self) -> int:
+        """The rows of a block, but for the last."""
+        return max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """All rows in order, some at a time, x (B, *event) as a model sees them and their y.
+
+        What is random in a treatment is drawn from its own seed, the same for whoever reads it and however often: two
+        models are scored on the same data.
+        """
+        for start in range(0, len(self), self.block_rows):
+            yield self._block(start)
+
+    def rows(self, index: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The rows numbered `index` (B,), x (B, *event) as `blocks` gives them, and their y.
+
+        Raises `ValueError` where there is no such row.
+        """
+        index = np.asarray(index, np.int64)
+        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
+            raise ValueError(f"rows {index.min()}..{index.max()} were asked for; accepted: 0..{len(self) - 1}")
+        where = torch.as_tensor(index, device=self._picked_on)
+        if self.noise is None and not self.treatment.random:
+            return self.batch(where)
+        # What is random belongs to a row's place among those that are drawn with it.
+        x = torch.empty(0)
+        for start in np.unique(index // self.block_rows) * self.block_rows:
+            block, _ = self._block(int(start))
+            if not len(x):
+                x = block.new_empty(len(index), *block.shape[1:])
+            mine = (start <= index) & (index < start + self.block_rows)
+            x[mine] = block[torch.as_tensor(index[mine] - start, device=block.device)]
+        return x, None if self.y is None else _rows(self.y, where)
+
+    def _block(self, start: int) -> tuple[Tensor, Tensor | None]:
+        with seeded(stream(self.treatment.seed, "treatment", start)):
+            return self.batch(slice(start, start + self.block_rows))
+
+    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
+        x = self.treatment.batch(_rows(self.x, index), self.domain)
+        if self.noise is not None:
+            x = x + torch.randn_like(x) * _rows(self.noise, index)
+        return x, None if self.y is None else _rows(self.y, index)
+
+    @property
+    def _picked_on(self) -> torch.device:
+        """Where rows are picked: rows of a file before they go to the device."""
+        return self.x.rows.device if isinstance(self.x, MappedTensor) else self.x.device
+
+    def steps(self, batch_size: int) -> int:
+        """The batches of an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def order(self, batch_size: int) -> Sequence[Tensor]:
+        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU."""
+        return _moved(torch.randperm(len(self)), self._picked_on).split(batch_size)
+
+    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rows at `index`, one of `order`, as a model sees them in training."""
+        return self.batch(index)
+
+    @property
+    def share(self) -> float | None:
+        """The fraction of the data whose label is seen in training, where it is some of them; else None."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartlyLabelled(TensorSplit):
+    """A split of whose rows only some show their label in training: `first` of each batch, from its start."""
+
+    labelled: Tensor
+    """The rows (L,) whose label is seen."""
+    first: int
+
+    @property
+    def share(self) -> float:
+        return len(self.labelled) / len(self)
+
+    def steps(self, batch_size: int) -> int:
+        return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
+
+    def order(self, batch_size: int) -> Sequence[Tensor]:
+        """Every row whose label is not seen once, and before those of each batch `first` labelled ones, as often as it
+        takes.
+        """
+        unseen = torch.ones(len(self), dtype=torch.bool)
+        unseen[self.labelled.cpu()] = False
+        unseen = unseen.nonzero().squeeze(1)
+        others = unseen[torch.randperm(len(unseen))].split(batch_size - self.first)
+        passes = math.ceil(len(others) * self.first / len(self.labelled))
+        shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
+        labelled = self.labelled.cpu()[shuffled].split(self.first)
+        batches = [torch.cat(pair) for pair in zip(labelled, others, strict=False)]
+        return _moved(torch.cat(batches), self._picked_on).split([len(batch) for batch in batches])
+
+    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, y = self.batch(index)
+        return x, None if y is None else y[: self.first]
+
+
+def partly_labelled(split: TensorSplit, labels: int, first: int, classes: int, seed: int = 0) -> PartlyLabelled:
+    """`split` with `labels` labels seen, as many of each class as of any other (or one more), drawn from `seed`.
+
+    Raises `ValueError` for data without class labels, and for more or fewer labels than there can be.
+    """
+    if split.y is None or split.y.dim() != 1 or not classes:
+        column = f"name a table's column of them: {setting('data.label', '…')}"
+        raise ValueError(f"data.labels is set, but the data have no classes; {column}")
+    if not classes <= labels <= len(split):
+        raise ValueError(f"data.labels is {labels}; accepted: {classes} (one of each class) to {len(split)}")
+    generator, y = torch.Generator().manual_seed(seed), split.y.cpu()
+    shuffled = torch.randperm(len(y), generator=generator)
+    # Rows by their rank within their class: the first of each class, then the second of each, and so on.
+    ranks = torch.empty_like(shuffled)
+    for each in range(classes):
+        rows = shuffled[y[shuffled] == each]
+        ranks[rows] = torch.arange(len(rows))
+    chosen = shuffled[ranks[shuffled].argsort(stable=True)][:labels].sort().values
+    named = {field.name: getattr(split, field.name) for field in fields(split)}
+    return PartlyLabelled(**named, labelled=chosen.to(split.x.device), first=min(first, labels))
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _rows(tensor: Tensor | MappedTensor, index: Tensor | slice) -> Tensor:
+    # Indexing by a tensor takes five times as long.
+    if isinstance(index, slice):
+        return tensor[index]
+    return tensor.index_select(0, index if isinstance(tensor, MappedTensor) else index.to(tensor.device))
+
+
+def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.device | str = "cpu") -> TensorSplit:
+    """The named split of `dataset` on `device`; what the treatment does once to all data has been done."""
+    if split not in dataset.splits:
+        raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
+    given = dataset.splits[split]
+    x = _tensor(treatment.once(given.x, dataset.domain, split), device)
+    y, noise = (None if each is None else _tensor(each, device) for each in (given.y, given.noise))
+    return TensorSplit(x, y, dataset.domain, treatment, noise, given.origin)
+
+
+def as_split(
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    split: str,
+    domain: Domain,
+    treatment: Treatment | None = None,
+    device: torch.device | str = "cpu",
+) -> TensorSplit:
+    """`data` as a split on `device`: one that it is already, one of a dataset, or an array (N, *event) that is treated
+    to be of `domain`.
+
+    Raises `ValueError` where a value is outside the domain that it is said to be of.
+    """
+    if isinstance(data, TensorSplit):
+        return data
+    treatment = treatment or Treatment()
+    if not isinstance(data, Dataset):
+        array = stored(data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data), "data")
+        data = Dataset("array", treatment.untreated(domain), {"train": Split(array)})
+        split = "train"
+    if split in data.splits:
+        data.domain.check(data.splits[split].x, "data")
+    return to_device(data, split, treatment, device)
+
+
+def _tensor(array: Array, device: torch.device | str) -> Any:
+    if isinstance(array, MappedRows):
+        return MappedTensor(array, device)
+    if array.dtype == np.float64 and torch.device(device).type == "mps":  # which has no such numbers
+        array = array.astype(np.float32)
+    # Shares the array's memory on the CPU; a read-only array is copied, since torch has no read-only tensors.
+    return _moved(torch.from_numpy(np.require(array, requirements=["C", "W"])), torch.device(device))

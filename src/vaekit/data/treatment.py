@@ -1,0 +1,118 @@
+"""How pixels are binarised or dequantised: once for the whole set, or fresh each time a datum is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from ..settings import named
+from .domains import Domain
+from .memmap import Array, blocks
+
+if TYPE_CHECKING:
+    import torch
+
+Binarize = Literal["static", "stochastic", "threshold", "grey"]
+BINARY = Domain("binary")
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to data of grey levels, or of the unit interval, before a model sees them.
+
+    With p = (x - location) / scale in [0, 1], `binarize` is
+
+    - `static`: 1 with probability p, drawn once by `seed`
+    - `stochastic`: 1 with probability p, drawn each time a datum is shown
+    - `threshold`: 1 where p > 0.5
+    - `grey`: p itself, scored as a Bernoulli probability: that number is no likelihood
+
+    All of these leave binary data as they are, whose Bernoulli probability is a likelihood.
+
+    `dequantize` adds uniform noise in (0, 1) to grey levels, fresh each time, which gives them a density (Theis, van
+    den Oord and Bethge 2016, "A note on the evaluation of generative models", section 3.1).
+
+    Raises `ValueError` for an unknown `binarize`, or both at once.
+
+    >>> Treatment(binarize="threshold").domain(Domain("grey", levels=17))
+    Domain(kind='binary', levels=None, location=0.0, scale=1.0, relaxed=False)
+    """
+
+    binarize: Binarize | None = None
+    dequantize: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.binarize is not None and self.binarize not in get_args(Binarize):
+            raise ValueError(f"unknown binarize={self.binarize!r}; accepted: {', '.join(get_args(Binarize))} or None")
+        if self.binarize and self.dequantize:
+            raise ValueError(f"binarize={self.binarize!r} and dequantize=True exclude each other; choose one")
+
+    @property
+    def random(self) -> bool:
+        """Whether a datum differs each time it is shown."""
+        return self.dequantize or self.binarize == "stochastic"
+
+    def domain(self, domain: Domain) -> Domain:
+        """The domain of the treated data; raises `ValueError` where the treatment makes no sense for the stored one."""
+        if self.dequantize:
+            if domain.kind != "grey" or domain.levels is None:
+                raise ValueError(f"{named('data.dequantize', True)} is for grey levels; the data are {domain}")
+            return Domain("unit", scale=float(domain.levels))
+        if self.binarize is None or domain == BINARY:
+            return domain
+        if domain.kind not in ("grey", "unit"):
+            given = named("data.binarize", self.binarize)
+            raise ValueError(f"{given} is for grey levels or numbers of an interval; the data are {domain}")
+        return Domain("binary", relaxed=self.binarize == "grey")
+
+    def untreated(self, domain: Domain) -> Domain:
+        """The domain of what is treated to be of `domain`, where that tells."""
+        levels = domain.scale
+        if self.dequantize and domain.kind == "unit" and domain.location == 0 and isinstance(levels, float):
+            return Domain("grey", levels=int(levels)) if levels == int(levels) >= 2 else domain
+        return domain
+
+    def once(self, x: Array, domain: Domain, split: str) -> Array:
+        """What is computed once for the rows x (N, *event_shape) of a split: 0/1 bytes, or x as it is.
+
+        The draws depend on `seed`, the name of the split and the place of a row only. Raises as `domain` does.
+        """
+        self.domain(domain)
+        if self.binarize not in ("static", "threshold") or domain == BINARY:
+            return x
+        location, scale = np.asarray(domain.location, np.float32), np.asarray(domain.scale, np.float32)
+        rng = np.random.default_rng([self.seed, *split.encode()])
+        result = np.empty(x.shape, np.uint8)
+        for start, block in blocks(x):
+            p = (block.astype(np.float32) - location) / scale
+            result[start : start + len(block)] = p > (
+                rng.random(p.shape, dtype=np.float32) if self.binarize == "static" else 0.5
+            )
+        return result
+
+    def batch(self, x: torch.Tensor, domain: Domain) -> torch.Tensor:
+        """What a model sees of a stored batch x (B, *event_shape): float32 on the same device, or float64 as stored.
+
+        Random treatments draw from torch's generator of that device.
+        """
+        import torch
+
+        if self.binarize in ("stochastic", "grey") and domain.kind != "binary":
+            x = x.to(torch.float32)
+            shifted = x if domain.location == 0 else x - _tensor(domain.location, x)
+            p = shifted / _tensor(domain.scale, x)
+            return p if self.binarize == "grey" else (torch.rand_like(p) < p).to(torch.float32)
+        x = x if x.dtype == torch.float64 else x.to(torch.float32)
+        if self.dequantize and domain.levels is not None:
+            # Exactly 0 or the number of levels, which rounding reaches, would make a logit infinite.
+            return (x + torch.rand_like(x)).clamp(2.0**-25, domain.levels * (1 - 2.0**-24))
+        return x
+
+
+def _tensor(value: float | tuple[float, ...], like: torch.Tensor) -> torch.Tensor | float:
+    import torch
+
+    return value if isinstance(value, float) else torch.tensor(value, device=like.device)

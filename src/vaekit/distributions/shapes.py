@@ -1,0 +1,72 @@
+"""Distributions of vectors from those of numbers, and moved and scaled ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+)
+
+_Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+class Scaled(Distribution):
+    """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
+
+    log p(x) = log base((x - location) / scale) - sum log scale, the sum over the elements of an event. location and
+    scale are of any shape that broadcasts with the batch and event shape of `base`; they may widen its batch. Draws and
+    means are kept within `limits`, which rounding might else pass.
+
+    >>> from torch.distributions import Uniform
+    >>> p = Scaled(Uniform(0.0, 1.0), torch.tensor(0.0), torch.tensor(256.0))
+    >>> bool(torch.isclose(p.log_prob(torch.tensor(100.0)), -torch.tensor(256.0).log()))
+    True
+    """
+
+    arg_constraints = {}
+
+    def __init__(
+        self, base: Distribution, location: Tensor, scale: Tensor, limits: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        whole = torch.broadcast_shapes(base.batch_shape + base.event_shape, location.shape, scale.shape)
+        batch = whole[: len(whole) - len(base.event_shape)]
+        self.base = base if base.batch_shape == batch else base.expand(batch)
+        self.location, self.scale, self.limits = location, scale, limits
+        super().__init__(batch, base.event_shape, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> Scaled:
+        return Scaled(self.base.expand(batch_shape), self.location, self.scale, self.limits)
+
+    def _outwards(self, u: Tensor) -> Tensor:
+        x = self.location + self.scale * u
+        return x if self.limits is None else torch.minimum(torch.maximum(x, self.limits[0]), self.limits[1])
+
+    @property
+    def mean(self) -> Tensor:
+        return self._outwards(self.base.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale.square() * self.base.variance
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.scale * self.base.stddev
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        return self._outwards(self.base.sample(torch.Size(sample_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_scale = self.scale.log()
+        if self.event_shape:
+            log_scale = log_scale.expand(self.batch_shape + self.event_shape).flatten(-len(self.event_shape)).sum(-1)
+        # In the type of the values as far as their difference, which may have more digits than the base needs.
+        u = ((value - self.location) / self.scale).to(self.scale.dtype)
+        return self.base.log_prob(u) - log_scale
+
+
+def independent(base: Distribution, dimensions: int = 1) -> Independent:
+    """`base` with its last `dimensions` batch dimensions made one event, unvalidated."""
+    return Independent(base, dimensions, validate_args=False)

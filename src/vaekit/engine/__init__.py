@@ -1,0 +1,1 @@
+"""Tensor programs recorded as their operations, and run fast."""

@@ -1,0 +1,223 @@
+"""Scores of a model on a split: the ELBO and its parts, and the importance-weighted likelihood with its errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Dataset, Treatment
+from ..data.tensors import TensorSplit, as_split
+from ..models import VAE, SemiSupervisedVAE
+from ..models.importance import UNTRUSTED
+from ..models.scoring import MEMORY, Scores
+from ..models.vae import beside
+from ..modules import evaluating
+from ..seeding import seeded, stream
+from ..system.devices import say_if_threads_wait_busily
+from ..system.progress import working
+from .metrics import clustering_scores
+from .wording import scores_in_lines
+
+FEW = 0.01
+"""The fraction of data whose weights may be no good before the mean over all is said not to be."""
+ACTIVE = 0.01
+"""The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model describes `n` data of a split; nats per datum in the data's own units.
+
+    elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
+    weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
+    kind would move it, `nll_mc_stderr` how far another seed would. Of the importance weights of each datum,
+    `effective_samples` and `pareto_k` (None where there are too few samples to tell) are medians over the data of
+    `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7 and more than half of
+    the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
+    is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
+    number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
+    probabilities.
+    """
+
+    split: str
+    n: int
+    samples: int
+    elbo: float
+    elbo_stderr: float
+    reconstruction: float
+    kl: float
+    nll: float
+    nll_stderr: float
+    nll_mc_stderr: float
+    effective_samples: float
+    pareto_k: float | None
+    untrusted: int
+    bits_per_dim: float
+    active_units: int
+    latent_size: int
+    kl_per_dimension: dict[str, list[float]]
+    is_likelihood: bool
+    labels: dict[str, float]
+
+    def __repr__(self) -> str:
+        return scores_in_lines(self)
+
+    @property
+    def caution(self) -> str:
+        """A sentence where the importance weights of more than a few data are not to be trusted, else ""."""
+        if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
+            return ""
+        return (
+            f"NLL is loose from above: for {self.untrusted:,} of {self.n:,} data a few samples outweigh all others "
+            f"(Pareto k above {UNTRUSTED}); more samples lower it, and its Monte Carlo error is not reliable"
+        )
+
+
+def evaluate(
+    model: VAE,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    samples: int = 1000,
+    *,
+    split: str = "test",
+    treatment: Treatment | None = None,
+    seed: int = 0,
+    memory: int = MEMORY,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_scores: Callable[[Scores], None] | None = None,
+) -> Evaluation:
+    """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
+
+    Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
+    less than one sample of one datum takes). `on_scores` gets those of each datum, a block of data at a time and in
+    their order, `on_progress` after each how many of how many are done. Raises `ValueError` for samples below 1.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
+    n, done, totals = len(data), 0, _Totals()
+    trust: list[Tensor] = []
+    with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
+        scorer = model.scorer(samples, memory, n)
+        scorer.on_rows = step
+        for x, y in data.blocks():
+            model.refuse_ends(x)
+            scores = scorer(x, y if model.conditional else None)
+            totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
+            totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
+            totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
+            trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
+            if on_scores:
+                on_scores(scores)
+            done += len(x)
+            if on_progress:
+                on_progress(done, n)
+    nll = totals.mean("nll")
+    effective, shapes = torch.cat(trust, 1)
+    return Evaluation(
+        split=split,
+        n=n,
+        samples=samples,
+        elbo=float(totals.mean("elbo")),
+        elbo_stderr=float((totals.variance("elbo") / n).sqrt()),
+        reconstruction=float(totals.mean("reconstruction")),
+        kl=float(totals.mean("kl")),
+        nll=float(nll),
+        nll_stderr=float((totals.variance("nll") / n).sqrt()),
+        nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
+        effective_samples=float(effective.quantile(0.5)),
+        pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
+        untrusted=int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum()),
+        bits_per_dim=float(nll) / (math.prod(model.event_shape) * math.log(2)),
+        active_units=int((totals.variance("means") > ACTIVE).sum()),
+        latent_size=model.latent_size,
+        kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
+        is_likelihood=not model.domain.relaxed,
+        labels=label_scores(model, data),
+    )
+
+
+@torch.no_grad()
+def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
+    """What `model` gives with the posterior's mean in place of draws, averages over `data` in nats per datum.
+
+    "mean_reconstruction" is log p(x given z) there, "mean_elbo" that less the KL: a deterministic pass, which is often
+    taken for the bound but, since it leaves the spread of z out, is none of log p(x).
+    """
+    totals = _Totals()
+    with evaluating(model):
+        for x, y in data.blocks():
+            y = y if model.condition else None
+            latents = model.latents(x, y)
+            z = beside(*(latent.mean for latent in latents))
+            reconstruction = model._likelihood(z, model._given(y)).log_prob(model._typed(x))
+            kl = torch.stack([latent.kl.expand(1, len(x))[0] for latent in latents]).sum(0)
+            totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)
+    return {name: float(totals.mean(name)) for name in ("mean_elbo", "mean_reconstruction")}
+
+
+@torch.no_grad()
+def label_scores(model: VAE, data: TensorSplit) -> dict[str, float]:
+    """How well `model` knows the class labels of `data`, where it has anything to say of them; else nothing.
+
+    Of a model that classifies "error", the fraction whose likeliest class is another; of one with clusters "nmi", "ari"
+    and "accuracy", as in `metrics`.
+    """
+    if data.y is None or data.y.dim() != 1 or model.conditional:
+        return {}
+    if isinstance(model, SemiSupervisedVAE):
+        found = torch.cat([model.classify(x).argmax(-1) for x, _ in data.blocks()])
+        return {"error": float((found != data.y).double().mean())}
+    if not model.has_clusters:
+        return {}
+    return clustering_scores(clusters(model, data), data.y.cpu().numpy())
+
+
+def clusters(
+    model: VAE,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    *,
+    split: str = "test",
+    treatment: Treatment | None = None,
+) -> np.ndarray:
+    """The cluster of each datum of `data`, (N,) whole numbers from 0, in its order; see `VAE.clusters`.
+
+    Raises `ValueError` for a model with neither a discrete latent nor a mixture prior. `metrics.clustering_scores`
+    compares them with labels.
+    """
+    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    found = [model.clusters(x, y if model.conditional else None) for x, y in data.blocks()]
+    return torch.cat(found).cpu().numpy()
+
+
+class _Totals:
+    """Running means and variances over data of named quantities (B, …), merged batch by batch (Chan et al. 1979)."""
+
+    def __init__(self) -> None:
+        self.moments: dict[str, tuple[int, Tensor, Tensor]] = {}
+
+    def add(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            n, center = len(value), value.mean(0)
+            spread = (value - center).square().sum(0)
+            if name in self.moments:
+                before, mean_before, spread_before = self.moments[name]
+                shift, n = center - mean_before, n + before
+                spread = spread_before + spread + shift.square() * before * len(value) / n
+                center = mean_before + shift * len(value) / n
+            self.moments[name] = (n, center, spread)
+
+    def mean(self, name: str) -> Tensor:
+        return self.moments[name][1]
+
+    def variance(self, name: str) -> Tensor:
+        """The unbiased variance; NaN for a single datum, which has none."""
+        n, _, spread = self.moments[name]
+        return spread / (n - 1)

@@ -1,0 +1,1 @@
+"""Doors to other libraries, each a file, each library optional."""

@@ -1,0 +1,112 @@
+"""Whether the parts of a model fit together: found out when it is made, by one datum of zeros, and said in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import shown
+from ..modules import evaluating
+from ..seeding import seeded
+
+if TYPE_CHECKING:
+    from .semisupervised import SemiSupervisedVAE
+    from .vae import VAE
+
+
+def prior_sizes(model: VAE) -> dict[str, int]:
+    """D of each named latent, as its prior says; nothing on the meta device, where parts of others need not work."""
+    if model.scale.is_meta:
+        return {}
+    y = _zeros(model.condition - model.exposed)
+    with torch.no_grad(), evaluating(model):
+        return {
+            name: called(f"the prior of {name!r}", prior, y).event_shape[-1] for name, prior in model.priors.items()
+        }
+
+
+def check_parts(model: VAE) -> None:
+    """`ValueError` where a part of `model` does not take what another gives it, or two are of different sizes."""
+    if model.scale.is_meta:
+        return
+    with torch.no_grad(), seeded(0), evaluating(model):
+        x, y = torch.zeros(1, *model.event_shape), _zeros(model.condition - model.exposed)
+        _check_latents(model, _given("the encoder", model.encoder, x, y), y)
+        _check_decoder(model, y)
+
+
+def check_labelled_parts(model: SemiSupervisedVAE) -> None:
+    """As `check_parts`, of a model with a classifier, and with an auxiliary latent if it has one."""
+    if model.scale.is_meta:
+        return
+    with torch.no_grad(), seeded(0), evaluating(model):
+        x, y, a = torch.zeros(1, *model.event_shape), _zeros(model.condition), None
+        auxiliary, skips = model.auxiliary, False
+        if auxiliary:
+            name, skips = "the auxiliary latent", auxiliary.skip
+            q = _given(f"the posterior of {name}", auxiliary.posterior, _given("its encoder", auxiliary.encoder, x))
+            a = torch.zeros(1, *q.event_shape)
+            z, n = torch.zeros(1, model.latent_size), model.latent_size + model.condition
+            given = (z, y) if skips else (x, torch.zeros(1, n))
+            p = _given(f"the prior of {name}", auxiliary.prior, _given("its generator", auxiliary.generator, *given))
+            _check_sizes(name, q.event_shape[-1], p.event_shape[-1])
+        logits = _given("the classifier", model.classifier, x, a)
+        if logits.shape[-1] != model.condition:
+            raise ValueError(
+                f"the classifier gives {logits.shape[-1]} logits, but the model has {model.condition} classes"
+            )
+        both = y if a is None or y is None else torch.cat([y, a], -1)
+        _check_latents(model, _given("the encoder", model.encoder, x, both), y)
+        _check_decoder(model, both if skips else y)
+
+
+def _check_latents(model: VAE, features: Tensor, y: Tensor | None) -> None:
+    for name, posterior in model.posteriors.items():
+        q = _given(f"the posterior of {name!r}", posterior, features)
+        _check_sizes(f"latent {name!r}", q.event_shape[-1], model.sizes[name])
+
+
+def _check_sizes(latent: str, posterior: int, prior: int) -> None:
+    if posterior != prior:
+        sizes = f"its posterior is of {posterior} dimensions, but its prior of {prior}"
+        raise ValueError(f"{latent}: {sizes}; accepted: two of one size")
+
+
+def _check_decoder(model: VAE, y: Tensor | None) -> None:
+    parameters = _given("the decoder", model.decoder, torch.zeros(1, model.latent_size), y)
+    wanted = getattr(model.likelihood, "parameter_shape", None)
+    if wanted is not None and tuple(parameters.shape[1:]) != tuple(wanted):
+        raise ValueError(f"the decoder gives {tuple(parameters.shape[1:])}, but the likelihood wants {tuple(wanted)}")
+    event = _given("the likelihood", model.likelihood, parameters).event_shape
+    if tuple(event) != model.event_shape:
+        raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
+
+
+def _zeros(size: int) -> Tensor | None:
+    return torch.zeros(1, size) if size else None
+
+
+def _given(name: str, part: nn.Module, x: Tensor, y: Tensor | None = None) -> Any:
+    """What a part makes of x (1, …), with its condition y (1, C) if there is one."""
+    shape, condition = tuple(x.shape[1:]), 0 if y is None else y.shape[-1]
+    for what, own, given in (("inputs of shape", "in_shape", shape), ("condition", "condition", condition)):
+        built = getattr(part, own, None)
+        # One that takes no condition ignores it.
+        if built not in (None, 0, given):
+            raise ValueError(f"{name} was built for {what} {built}, but is given {given}")
+    return called(name, part, x, y)
+
+
+def called(name: str, part: nn.Module, *inputs: Tensor | None) -> Any:
+    """What `part` gives for `inputs`, those that are there; `ValueError`, one line, where it raises any error."""
+    given, own = [each for each in inputs if each is not None], next(part.parameters(), None)
+    try:
+        return part(*(each if own is None else each.to(own) for each in given))
+    except Exception as error:  # whatever modules of others raise of shapes that are not theirs
+        layers = (each.in_features for each in part.modules() if isinstance(each, nn.Linear))
+        first = next((f", its first layer {size}" for size in layers), "")
+        shapes = " and ".join(str(tuple(each.shape[1:])) for each in given)
+        said = shown(next(iter(str(error).splitlines()), type(error).__name__))
+        raise ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {said}") from error

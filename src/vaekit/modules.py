@@ -1,0 +1,36 @@
+"""Modules in evaluation for a while, and passes that leave no trace in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside, `module` and all its submodules are in evaluation mode; afterwards each is in the mode that it was in."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
+
+
+@contextmanager
+def apart(module: nn.Module) -> Iterator[None]:
+    """Inside, what passes through `module` leaves no trace in what it keeps: it has copies of its saved buffers.
+
+    For passes of what is no data, such as pseudo-inputs: a network's running averages are those of data alone.
+    """
+    before = [(each._buffers, dict(each._buffers), each._non_persistent_buffers_set) for each in module.modules()]
+    for table, kept, derived in before:
+        table.update({name: kept[name].clone() for name in kept.keys() - derived if kept[name] is not None})  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for table, kept, _ in before:
+            table.update(kept)

@@ -1,0 +1,18 @@
+"""Networks: modules without probability in them, `forward(x, y=None)` from (…, *in_shape) to (…, *out_shape).
+
+`ENCODERS` and `DECODERS` are the tables of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from .convolutional import ConvDecoder, ConvEncoder
+from .mlp import MLP
+
+__all__ = ["DECODERS", "ENCODERS", "MLP", "ConvDecoder", "ConvEncoder"]
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvEncoder}
+DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder}

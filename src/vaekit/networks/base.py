@@ -1,0 +1,73 @@
+"""What networks are made of: activations, normalisation, conditions beside inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+
+from ..errors import unknown
+
+Shape = Sequence[int]
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "selu": nn.SELU,
+    "leaky-relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Each feature of x (…, F) standardised over all that is before it (Ioffe & Szegedy 2015).
+
+    Over the batch in training, by running averages in evaluation, and wherever there is one row alone.
+
+    >>> BatchNorm(3)(torch.randn(4, 5, 3)).mean((0, 1)).abs().max() < 1e-6
+    tensor(True)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, -2)
+        if self.training and len(rows) == 1:
+            return batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias).view_as(x)
+        return super().forward(rows).view_as(x)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
+
+
+def activation_named(name: str) -> nn.Module:
+    """The activation of that name; `ValueError` with the nearest name otherwise.
+
+    >>> activation_named("tanh")
+    Tanh()
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(unknown("activation", name, ACTIVATIONS))
+    return ACTIVATIONS[name]()
+
+
+def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
+    """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
+    return _cat(x, _required(y, condition), -1) if condition else x
+
+
+def _required(y: Tensor | None, condition: int) -> Tensor:
+    if y is None:
+        raise ValueError(f"this network was built with condition={condition}: it needs y of shape (…, {condition})")
+    return y
+
+
+def _cat(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    lead = torch.broadcast_shapes(x.shape[:dim], y.shape[:dim])
+    return torch.cat([x.expand(*lead, *x.shape[dim:]), y.to(x.dtype).expand(*lead, *y.shape[dim:])], dim)

@@ -1,0 +1,63 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ..errors import unknown
+from .base import NORMALIZATIONS, BatchNorm, Shape, _required, activation_named, join
+
+
+class MLP(nn.Module):
+    """Fully connected layers with an activation after each hidden one, before it a `normalization`: batch or layer.
+
+    x (…, *in_shape), y (…, condition) to (…, *out_shape); without `out_shape`, to the last hidden layer's features.
+    Normalised over the batch, what a row gives depends in training on the rows beside it, and a bound with it; scores
+    are made in evaluation mode, where it does not.
+
+    >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
+    torch.Size([5, 3, 2, 10])
+    >>> MLP((4,), hidden=(32, 16), condition=3).out_shape
+    (16,)
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape | None = None,
+        condition: int = 0,
+        hidden: tuple[int, ...] = (512,),
+        activation: str = "relu",
+        normalization: str | None = None,
+    ) -> None:
+        super().__init__()
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
+        if normalization is not None and normalization not in NORMALIZATIONS:
+            raise ValueError(unknown("normalization", normalization, NORMALIZATIONS))
+        self.in_shape, self.condition = tuple(in_shape), condition
+        sizes = [math.prod(in_shape) + condition, *hidden]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            normalized = [NORMALIZATIONS[normalization](fan_out)] if normalization else []
+            # The average over the batch takes a bias away.
+            bias = not any(isinstance(each, BatchNorm) for each in normalized)
+            layers += [nn.Linear(fan_in, fan_out, bias), *normalized, activation_named(activation)]
+        if out_shape is not None:
+            layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
+        self.out_shape = (sizes[-1],) if out_shape is None else tuple(out_shape)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        flat = x.flatten(x.dim() - len(self.in_shape))
+        if not self.condition or not self.layers:
+            return self.layers(join(flat, y, self.condition)).unflatten(-1, self.out_shape)
+        # The first layer of (x, y) in two: where y has more leading dimensions, x is not multiplied for each of them.
+        weight, bias = self.layers[0].weight, self.layers[0].bias
+        of_x, of_y = weight.split([flat.shape[-1], self.condition], -1)  # type: ignore[operator]
+        hidden = linear(flat, of_x, bias) + linear(_required(y, self.condition).to(flat.dtype), of_y)  # type: ignore[arg-type]
+        return self.layers[1:](hidden).unflatten(-1, self.out_shape)

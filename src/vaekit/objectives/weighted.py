@@ -1,0 +1,73 @@
+"""Bounds and gradients from importance weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..models.trace import Trace
+from .base import Loss, _check_drawn, _check_samples, bound_terms, log_mean_exp
+
+
+@dataclass(frozen=True)
+class IWAE:
+    """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8).
+
+    Raises `ValueError` for a model that classifies: no weight has q(y given x) in it, whether y is seen or summed out.
+    """
+
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        if any(latent.label for latent in trace.latents):
+            what = "IWAE gives the classifier no gradient, since its weights have no q of a label in them"
+            raise ValueError(f"{what}; accepted: elbo, semi-supervised")
+        bound = trace.average(log_mean_exp(trace.log_weight))
+        return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach()})
+
+
+@dataclass(frozen=True)
+class DReG:
+    """The IWAE bound with the doubly reparameterised gradient of the encoder (Tucker et al. 2019).
+
+    The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own
+    parameters stopped; likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its
+    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z. Raises `ValueError`
+    where a latent is drawn from another (an auxiliary one), since its gradient would be weighted twice.
+    """
+
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        _check_drawn(self, trace)
+        if chained := [latent.name for latent in trace.latents if not latent.exact]:
+            what = f"DReG is for models whose latents are drawn apart, this one draws others from {chained[0]!r}"
+            raise ValueError(f"{what}; accepted: semi-supervised")
+        log_weight = trace.log_weight_stopped
+        weight = log_weight.detach().softmax(0)
+        for latent in trace.latents:
+            if latent.z.requires_grad:
+                latent.z.register_hook(lambda gradient: gradient * weight[..., None])
+        # The loss has IWAE's value and the gradient of sum of weight * log_weight, weights held constant.
+        surrogate = trace.average((weight * log_weight).sum(0))
+        bound = trace.average(log_mean_exp(log_weight.detach()))
+        return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
+
+
+@dataclass(frozen=True)
+class STL:
+    """The negative ELBO without the score of q in its gradient, zero where q is exact (Roeder et al. 2017)."""
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        _check_samples(self.samples)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        _check_drawn(self, trace)
+        return Loss(-trace.average(trace.log_weight_stopped), bound_terms(trace))

@@ -1,0 +1,26 @@
+"""Priors p(z), p(z given y): modules whose `forward(y=None)` returns a distribution over z.
+
+Without a condition its batch shape is (), with y (…, C) it is that of y, (…). A `zuko` flow keeps the same contract.
+`PRIORS` is the table of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from .categorical import Categorical, UniformCategorical
+from .mixtures import Mixture, VampPrior
+from .normal import StandardNormal, flow
+
+__all__ = ["PRIORS", "Categorical", "Mixture", "StandardNormal", "UniformCategorical", "VampPrior", "flow"]
+
+PRIORS: dict[str, Callable[..., nn.Module]] = {
+    "standard-normal": StandardNormal,
+    "mixture": Mixture,
+    "vamp": VampPrior,
+    "flow": flow,
+    "uniform-categorical": UniformCategorical,
+    "categorical": Categorical,
+}

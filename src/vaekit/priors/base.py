@@ -1,0 +1,11 @@
+"""What priors share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def _required(y: Tensor | None, shift: nn.Linear) -> Tensor:
+    if y is None:
+        raise ValueError(f"this prior was built with condition={shift.in_features}: it needs y")
+    return y

@@ -1,0 +1,174 @@
+"""Mixtures: of normals, and of posteriors of pseudo-inputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+
+from ..data.domains import Domain
+from ..distributions import mixtures
+from ..distributions.bounds import bounded
+from ..distributions.shapes import independent
+from ..modules import apart, evaluating
+from .base import _required
+
+NO_WEIGHT = -1e4
+"""The logarithm of a weight that is none, and has no gradient."""
+
+
+SHORT_RUNS, SHORT_CODES, SHORT_STEPS, LONG_RUNS = 200, 5000, 20, 10
+"""How a mixture is fitted to codes: short runs, for more than ten components fewer, codes and steps of each, and the
+likeliest of them that are gone on with."""
+
+
+class Mixture(nn.Module):
+    """p(z) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), all learned; given y, all linear in y.
+
+    The components start spread out as draws from N(0, I), so that they do not all learn the same. With `fit_after`, one
+    or more fractions of the run, they start as one N(0, I), and at these times are fitted to codes drawn for the
+    training data by expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
+    `fit_components` says how many of them at each time; the others get no weight. Many at first, few at last find
+    clusters that chance would else join or split.
+
+    >>> Mixture(latent=2, components=3)().sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        condition: int = 0,
+        components: int = 10,
+        fit_after: float | tuple[float, ...] = (),
+        fit_components: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        _check_components(components)
+        self.fit_after = (fit_after,) if isinstance(fit_after, (int, float)) else tuple(fit_after)
+        if self.fit_after and (condition or not all(0 < each < 1 for each in self.fit_after)):
+            given = f"{fit_after}{', of a conditional prior' if condition else ''}"
+            raise ValueError(f"fit_after is fractions of the run of an unconditional prior, in (0, 1); got {given}")
+        self.fit_components = tuple(fit_components)
+        if self.fit_components and len(self.fit_components) != len(self.fit_after):
+            raise ValueError(
+                f"fit_components has {len(fit_components)} numbers for {len(self.fit_after)} times of fit_after"
+            )
+        if not all(1 <= each <= components for each in self.fit_components):
+            raise ValueError(f"fit_components must be from 1 to components={components}, got {list(fit_components)}")
+        self.components, self.shape = components, (components, 2 * latent + 1)
+        start = torch.zeros(self.shape)
+        if not self.fit_after:
+            start[:, :latent] = torch.randn(components, latent)
+        self.start = nn.Parameter(start)
+        self.shift = nn.Linear(condition, start.numel(), bias=False) if condition else None
+
+    @torch.no_grad()
+    def fit(self, codes: Tensor, seed: int, time: int = 0) -> None:
+        """Set the components to those of a mixture fitted to `codes` (N, D), the likeliest of many starts, for the fit
+        number `time`.
+
+        It has a covariance matrix for each component, since the clusters of codes that no prior has pressed into shape
+        are long in some directions; the diagonals are what is taken. Of many short runs of expectation
+        maximisation on some of the codes the likeliest are gone on with on all (Biernacki et al. 2003): of ten
+        components one start in forty can be the one that leads to the clusters. Starts are at codes drawn at random;
+        k-means, whose clusters are round, starts most often where two clusters are one and another is two.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
+        count = self.fit_components[time] if self.fit_components else self.components
+        rows = codes.cpu().double().numpy()
+        streams = np.random.SeedSequence(seed).spawn(max(LONG_RUNS, SHORT_RUNS * 10 // max(10, count)))
+        # No component is to shrink to one code.
+        same = {"n_components": count, "reg_covar": max(1e-6, 1e-3 * float(rows.var(0).mean()))}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            runs = [
+                GaussianMixture(
+                    **same,
+                    init_params="random_from_data",
+                    max_iter=SHORT_STEPS,
+                    random_state=int(stream.generate_state(1)[0]),
+                ).fit(rows[:SHORT_CODES])
+                for stream in streams
+            ]
+            runs.sort(key=lambda run: -run.lower_bound_)
+            runs = [
+                GaussianMixture(
+                    **same,
+                    weights_init=run.weights_ / run.weights_.sum(),
+                    means_init=run.means_,
+                    precisions_init=run.precisions_,
+                ).fit(rows)
+                for run in runs[:LONG_RUNS]
+            ]
+        found = max(runs, key=lambda run: run.lower_bound_)
+        variances = np.diagonal(found.covariances_, axis1=1, axis2=2)
+        start = np.zeros(self.shape, np.float32)
+        start[:, -1] = NO_WEIGHT
+        start[:count] = np.concatenate([found.means_, np.log(variances), np.log(found.weights_)[:, None]], -1)
+        self.start.copy_(torch.from_numpy(start))
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        parameters = self.start
+        if self.shift is not None:
+            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
+            parameters = parameters + shift.unflatten(-1, self.shape)
+        latent = (self.shape[1] - 1) // 2
+        loc, log_variance, logits = parameters.split([latent, latent, 1], -1)
+        scale = (0.5 * bounded(log_variance, -10.0, 10.0)).exp()
+        return mixtures.Mixture(logits.squeeze(-1), independent(Normal(loc, scale, validate_args=False)))
+
+
+class VampPrior(nn.Module):
+    """p(z) = 1/K sum_k q(z given u_k), a mixture of posteriors at K learned pseudo-inputs u (Tomczak & Welling 2018,
+    eq. 9).
+
+    Takes the model's own encoder and posterior, always as they are in evaluation mode: a batch normalisation goes by
+    its running averages, which are those of data. Pseudo-inputs live in the encoder's input space (order one), in
+    [0, 1] where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
+    """
+
+    logits: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        posterior: nn.Module,
+        event_shape: Sequence[int],
+        domain: Domain,
+        condition: int = 0,
+        components: int = 500,
+    ) -> None:
+        super().__init__()
+        _check_components(components)
+        self.encoder, self.posterior, self.condition = encoder, posterior, condition
+        self.groups: int | None = getattr(posterior, "groups", None)
+        self.bounded = domain.kind in ("binary", "grey", "unit")
+        noise = torch.rand if self.bounded else torch.randn
+        self.pseudo_inputs = nn.Parameter(noise(components, *event_shape))
+        self.register_buffer("logits", torch.zeros(components), persistent=False)
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        inputs = bounded(self.pseudo_inputs, 0.0, 1.0) if self.bounded else self.pseudo_inputs
+        if self.condition and y is not None:
+            y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
+            inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])
+        with ExitStack() as stack:
+            if self.training:  # the same function of pseudo-inputs as in evaluation: of running averages, those of data
+                for part in (self.encoder, self.posterior):
+                    stack.enter_context(evaluating(part))
+                    stack.enter_context(apart(part))
+            q = self.posterior(self.encoder(inputs, y if self.condition else None))
+        return mixtures.Mixture(self.logits.expand(q.batch_shape), q)
+
+
+def _check_components(components: int) -> None:
+    if components < 1:
+        raise ValueError(f"components must be at least 1, got {components}")

@@ -1,0 +1,237 @@
+"""The data that a run is asked about: its own, wherever they lie now, or new ones of the same kind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from ..data import Dataset, Split, load
+from ..data.base import Content, stored
+from ..data.domains import Domain
+from ..data.loading import read
+from ..data.memmap import MappedRows, blocks
+from ..data.tensors import TensorSplit, to_device
+from ..errors import RunError, shown
+from ..settings import option, standing
+from ..spec.keys import Schema, Spec
+from ..spec.parts import PARTS, Parts
+from ..system.progress import working
+from .codes import READING, codes_of, fingerprint_of_codes, runs_below
+
+if TYPE_CHECKING:
+    from .run import Run
+
+NEW = "new data"
+"""What data are called that a run was not trained on, where a split would be named."""
+ALL = "all"
+"""Every split there is, in place of the name of one."""
+
+
+@standing("spec")
+def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None, *, pixels: bool = True) -> Dataset:
+    """The dataset that `spec` names, or the codes that a run gives it; `place` is where the data lie, if elsewhere.
+
+    Without `pixels`, the values of images do not say what they are, as for runs from before they did.
+    """
+    data = spec.data
+    if data.codes is not None:
+        from .run import load_run
+
+        runs_below(data.codes, parts)
+        return codes_of(load_run(data.codes, parts=parts, data=place))
+    options = {key: getattr(data, key) for key in (*READING, "seed")}
+    given = {key: value for key, value in options.items() if value is not None}
+    return load(data.name if place is None else place, **given, pixels=pixels)
+
+
+def own_data(
+    folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS, place: str | Path | None = None
+) -> Dataset:
+    """The data that the run in `folder` was trained on, from where they were or from `place`.
+
+    Raises `RunError` where they are not there, or their values are others.
+    """
+    name = spec.data.name if place is None else place
+    try:
+        dataset = load_data(spec, parts, place)
+        if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+            return dataset
+        if schema.stored is None and spec.data.codes is None:
+            dataset = load_data(spec, parts, place, pixels=False)
+            if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+                return dataset
+    except FileNotFoundError as error:
+        if place is not None:
+            raise
+        where = f"if they are elsewhere now, say where: {option('data', 'PATH')}"
+        raise RunError(f"the data of {folder} are not where they were: {error}; {where}") from None
+    raise RunError(f"dataset {str(name)!r} is not what {folder} was trained on: its values have changed")
+
+
+def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
+    """Data that `run` was not trained on, as its split "train": all rows of what `given` names or is, or of a `split`
+    of it.
+
+    Columns are found by name, classes too, and numbers are in the units of the run. Raises `ValueError` where they are
+    not of the run's kind, or the run is conditional and they have no y of it.
+    """
+    spec, schema = run.spec, run.schema
+    if spec.data.codes is not None:
+        from .run import load_run
+
+        below = load_run(spec.data.codes, str(run.model.scale.device), run.parts)
+        codes = codes_of(replace(below, loaded=new_data(below, given, split)))
+        return replace(codes, domain=schema.domain)
+    name, content = _content(given, spec.data.label)
+    rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
+    x, left = _columns(name, rows.x, content.columns, schema.columns)
+    notes += [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
+    if x.shape[1:] != schema.event_shape:
+        own = f"{run.path} is of data of shape {schema.event_shape}"
+        raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}")
+    domain = _stored_domain(run, x)
+    if domain == Domain("binary") and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
+        x = (np.asarray(x) > 0).view(np.uint8)  # masks
+    domain.check(x, name)
+    y, said = _y(run, name, rows.y, content.classes)
+    origin = np.arange(len(x)) if rows.origin is None else rows.origin
+    return Dataset(
+        name, domain, {"train": Split(x, y, origin=origin)}, schema.classes, schema.columns, notes=(*notes, *said)
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command is about: a run whose data are found, the splits by name that are meant, and what is to be said of
+    data that are new to it.
+    """
+
+    run: Run
+    splits: dict[str, TensorSplit]
+    notes: tuple[str, ...] = ()
+
+
+def asked(run: Run, data: str | Path | None = None, split: str | None = None) -> Asked:
+    """The splits of `run`, or new data, that `data` and `split` mean.
+
+    Without `data`, or where these are the run's own, lying elsewhere, `split` is one of these (by default "test"), or
+    "all"; else they are new data, all of them or a `split` that they bring.
+    """
+    if data is not None:
+        moved = replace(run, place=str(data), loaded=None)
+        try:
+            run = replace(moved, loaded=moved.dataset)
+        except ValueError:  # others, or such that no rows can be held out of them: new ones
+            dataset = new_data(run, data, split)
+            return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
+    names = list(run.dataset.splits) if split == ALL else [split or "test"]
+    return Asked(run, {name: run.data(name) for name in names})
+
+
+def treated(run: Run, dataset: Dataset) -> TensorSplit:
+    """New data as the model of `run` sees them, on its device."""
+    found = to_device(dataset, "train", run.spec.data.treatment, run.model.scale.device)
+    run.model.refuse_other_data(tuple(found.x.shape[1:]), found.seen)
+    return found
+
+
+def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:
+    """What tells whether the data of a run of `spec` have changed."""
+    return fingerprint(dataset) if spec.data.codes is None else fingerprint_of_codes(spec.data.codes, parts)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
+    digest = hashlib.sha256()
+    for name, split in dataset.splits.items():
+        for array in (split.x, split.y):
+            if array is not None:
+                digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+                with working(f"checking {name} data", len(array)) as step:
+                    for start, block in blocks(array):
+                        digest.update(np.ascontiguousarray(block).data.cast("B"))
+                        step(start + len(block))
+    return digest.hexdigest()
+
+
+def _content(given: str | Path | Dataset | np.ndarray | Tensor, label: str | None) -> tuple[str, Content]:
+    if isinstance(given, Dataset):
+        return given.name, Content(given.splits, given.classes, given.columns)
+    if not isinstance(given, (str, Path)):
+        array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        return "data", Content({"train": Split(stored(array, "data"))})
+    try:
+        content, name, _, _ = read(given, label)
+    except ValueError:
+        if label is None:
+            raise
+        content, name, _, _ = read(given)  # new data may come without labels
+    return name, content
+
+
+def _one_split(name: str, content: Content, split: str | None) -> Split:
+    splits: Mapping[str, Split] = content.splits
+    if split is None and len(splits) > 1:
+        raise ValueError(
+            f"{name} has the splits {', '.join(splits)}; say which: {option('split', 'SPLIT')}, one of them or all"
+        )
+    if split not in (None, ALL) and split not in splits:
+        raise ValueError(f"{name}, new data to the run, has no split {split!r}; accepted: {', '.join(splits)}, all")
+    chosen = list(splits.values()) if split in (None, ALL) else [splits[str(split)]]
+    if len(chosen) == 1:
+        return chosen[0]
+    x = np.concatenate([np.asarray(each.x) for each in chosen])
+    y = None if any(each.y is None for each in chosen) else np.concatenate([each.y for each in chosen])
+    origins = [np.arange(len(each)) if each.origin is None else each.origin for each in chosen]
+    return Split(x, y, origin=np.concatenate(origins))
+
+
+def _columns(
+    name: str, x: np.ndarray | MappedRows, theirs: tuple[str, ...], ours: tuple[str, ...]
+) -> tuple[np.ndarray | MappedRows, list[str]]:
+    """The columns that a run knows, in its order, and the names of the others."""
+    if not ours or not theirs or theirs == ours:
+        return x, []
+    if missing := [column for column in ours if column not in theirs]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"{name} has no column {missing[0]!r}{more}, which the run was trained on")
+    return np.asarray(x)[:, [theirs.index(column) for column in ours]], [each for each in theirs if each not in ours]
+
+
+def _stored_domain(run: Run, x: np.ndarray | MappedRows) -> Domain:
+    """The domain of the run's data before their treatment."""
+    schema, treatment = run.schema, run.spec.data.treatment
+    if schema.stored is not None:
+        return schema.stored
+    if treatment.dequantize:
+        return Domain("grey", levels=int(np.asarray(schema.domain.scale)))
+    if treatment.binarize is None or all(((b == 0) | (b == 1)).all() for _, b in blocks(x)):
+        return schema.domain
+    # A run from before this was kept.
+    return Domain("grey", levels=256) if x.dtype == np.uint8 else Domain("unit")
+
+
+def _y(
+    run: Run, name: str, y: np.ndarray | None, classes: tuple[str, ...]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels by the numbers that the run has for their classes, or covariates as they are; and what is to be said."""
+    own = run.schema.classes
+    needed = f"{run.path} is conditional: {name}"
+    if y is not None and y.ndim == 1 and own:
+        numbers = {each: number for number, each in enumerate(own)}
+        unknown = [each for each in classes if each not in numbers]
+        if not unknown:
+            return np.array([numbers[each] for each in classes], np.int64)[y], ()
+        if run.model.conditional:
+            raise ValueError(f"{needed} has the class {shown(unknown[0])}, which it was not trained on")
+        return None, (f"labels of {name} are not used: the run knows no class {shown(unknown[0])}",)
+    if run.model.conditional and (y is None or y.ndim == 1 or own or y.shape[1] != run.model.condition):
+        wanted = f"labels ({run.spec.data.label or 'y'})" if own else f"{run.model.condition} covariates of each row"
+        raise ValueError(f"{needed} needs {wanted}")
+    return (y if run.model.conditional else None), ()

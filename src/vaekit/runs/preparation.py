@@ -1,0 +1,121 @@
+"""What a training takes, made from a spec and its data, and checked before anything is written."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ..data import Dataset
+from ..data.tensors import TensorSplit, partly_labelled, to_device
+from ..models import VAE, SemiSupervisedVAE
+from ..objectives.base import Objective
+from ..settings import setting, unset
+from ..spec.building import build_model, build_objective, with_likelihood
+from ..spec.keys import Schema, Spec, TrainingSpec
+from ..spec.parts import Parts
+from ..spec.saving import from_json, to_json
+from ..system.devices import resolve_device
+from ..system.memory import check_memory
+from ..training.checkpoint import Kind, State, model_tensors
+from ..training.loop import BATCH_SIZE, optimize
+from .restoring import check_outline, rebuilt
+
+
+def completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:
+    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is, also its own if
+    `capped`.
+    """
+    spec = with_likelihood(spec, schema.domain, parts)
+    asked = spec.training.batch_size
+    if asked is None or capped:
+        training = spec.training.model_copy(update={"batch_size": min(asked or BATCH_SIZE, rows)})
+        spec = spec.model_copy(update={"training": training})
+    return spec
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is trained: the model, what it is trained on, and the data called `split` that are held out, if any."""
+
+    model: VAE
+    objective: Objective
+    options: TrainingSpec
+    parts: Parts
+    train: TensorSplit
+    split: str
+    held_out: TensorSplit | None
+    labelled: TensorSplit | None
+    """The held-out data with their labels, which the model may not see."""
+
+    def optimize(self, **told: Any) -> State:
+        """Train the model, `told` what else `vaekit.training.loop.optimize` takes."""
+        return optimize(
+            self.model,
+            self.train,
+            self.held_out,
+            self.objective,
+            self.options,
+            split=self.split,
+            parts=self.parts,
+            **told,
+        )
+
+
+def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Ready:
+    """All that a training of `spec` takes; `ValueError` where its parts or its labels do not fit together."""
+    device = resolve_device(spec.training.device)
+    _check_memory(spec, schema, parts, device)
+    model = build_model(spec.model, schema, spec.training.seed, parts)
+    _check_loads(model, spec, schema, parts)
+    split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
+    train_data = to_device(dataset, "train", spec.data.treatment, device)
+    labelled = to_device(dataset, split, spec.data.treatment, device) if split in dataset.splits else None
+    held_out = labelled
+    if spec.data.labels is not None and spec.model.condition:
+        one = f"{unset('data.labels')} or {unset('model.condition')}"
+        raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; {one}")
+    classifies = isinstance(model, SemiSupervisedVAE)
+    if classifies and spec.training.mean_pass:
+        what = "training.mean_pass is for models without a classifier, whose posteriors are of x"
+        raise ValueError(f"{what}; {unset('training.mean_pass')}")
+    if classifies or spec.data.labels is not None:
+        labels = len(train_data) if spec.data.labels is None else spec.data.labels
+        first = min(spec.training.labelled, labels)
+        partly = partly_labelled(train_data, labels, first, len(schema.classes), spec.data.seed)
+        if classifies and labels < len(train_data):
+            if first >= (spec.training.batch_size or 0):
+                raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
+            train_data = partly
+        if classifies:
+            held_out = replace(labelled, y=None) if labelled is not None else None
+    return Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
+
+
+def _check_memory(spec: Spec, schema: Schema, parts: Parts, device: torch.device) -> None:
+    """`ValueError` where the weights of `spec` and what an optimiser keeps of them take more memory than there is."""
+    with suppress(ArithmeticError, RuntimeError, TypeError), torch.device("meta"):  # some parts can't be made so
+        weights = sum(each.numel() for each in build_model(spec.model, schema, parts=parts).parameters())
+        # Themselves, their gradients and the two averages of Adam; and averaged ones, and the best.
+        copies = 4 + bool(spec.training.ema) + bool(spec.training.early_stopping)
+        advice = "take smaller layers"
+        if len(schema.event_shape) == 3:
+            conv = f"{setting('model.encoder', 'conv')} {setting('model.decoder', 'conv')}"
+            advice += f" or images, or networks of fewer weights: {conv}"
+        what = f"{weights:,} weights, their gradients and what the optimiser keeps of them"
+        check_memory(4 * weights * copies, what, advice, device)
+
+
+def _check_loads(model: VAE, spec: Spec, schema: Schema, parts: Parts) -> None:
+    """`ValueError` unless what will be saved of `model` can be loaded: its spec once it is read again, and its weights
+    in the model that is made of that.
+    """
+    text = to_json(spec, schema)
+    read = from_json(text, parts)
+    if to_json(*read) != text:
+        raise ValueError("the spec is another once it is saved and read; give its options as numbers, texts and lists")
+    kinds = {name: Kind.of(tensor) for name, tensor in model_tensors(model).items()}
+    if not check_outline(*read, kinds, "the weights", parts):
+        rebuilt(*read, kinds, "the weights", "the spec", parts)

@@ -1,0 +1,122 @@
+"""Tables of a run: codes, scores, reconstructions or samples, and beside each where it is from and its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..evaluation.evaluation import clusters
+from ..models import SemiSupervisedVAE
+from ..seeding import seeded
+
+if TYPE_CHECKING:
+    from ..data.tensors import TensorSplit
+    from ..models.scoring import Scores
+    from .run import Run
+
+Table = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row for each of N: an array (N, …), the names of its elements, and the columns (N,) before and after them."""
+
+    array: np.ndarray
+    columns: tuple[str, ...]
+    before: Table
+    after: Table
+
+
+def places(splits: Mapping[str, TensorSplit], n: int | None = None) -> Table:
+    """Where the first n data, or all, of each of `splits` come from: "row", its number in the user's file from 0, or
+    "file", the name of an image; and of several splits "split".
+    """
+    found: Table = {}
+    if len(splits) > 1:
+        sizes = [len(each) if n is None else min(n, len(each)) for each in splits.values()]
+        found["split"] = np.repeat(list(splits), sizes)
+    origins = [np.arange(len(each)) if each.origin is None else each.origin for each in splits.values()]
+    origin = np.concatenate([each[:n] for each in origins])
+    return found | {"file" if origin.dtype == object else "row": origin}
+
+
+def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") -> Table:
+    """The names of the classes of labels y (N,), as column `label`, or covariates (N, C) as y0, y1, …; nothing for
+    None.
+    """
+    if y is None:
+        return {}
+    y = y.cpu().numpy() if isinstance(y, Tensor) else y
+    if y.ndim == 1:
+        return {label: np.array(run.schema.classes)[y]}
+    return {f"y{i}": column for i, column in enumerate(y.T)}
+
+
+def label_column(run: Run) -> str:
+    """What the column of classes is called in the user's table, or "label"."""
+    name = run.spec.data.label
+    return name if name and name not in run.schema.columns else "label"
+
+
+def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, seed: int = 0) -> Rows:
+    """The latent codes of `splits`: where each datum is from, its posterior mean (or a draw), its class and what the
+    model takes it for.
+    """
+    with seeded(seed):
+        found = [run.encode(each, draw=draw) for each in splits.values()]
+    # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
+    names = tuple(f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size))
+    labels = [y for _, y in found if y is not None]
+    beside = classes_of(run, np.concatenate(labels)) if len(labels) == len(found) else {}
+    return Rows(
+        np.concatenate([z for z, _ in found]), names, places(splits), beside | predicted(run, list(splits.values()))
+    )
+
+
+def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:
+    """The scores of each datum of `splits`, nats, and how far its log p(x) is to be trusted, from what `Run.evaluate`
+    gave for each of them.
+    """
+    names = ("log_prob", "elbo", "reconstruction", "kl", "effective_samples", "pareto_k")
+    every = [each for own in parts for each in own]
+    found = [torch.cat([getattr(each, name) for each in every]).cpu().numpy() for name in names]
+    labels = [each.y for each in splits.values() if each.y is not None]
+    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
+    return Rows(np.stack(found, 1), names, places(splits), beside)
+
+
+def pairs(run: Run, splits: Mapping[str, TensorSplit], n: int, samples: int | None, draw: bool, seed: int) -> Rows:
+    """The first n data of each of `splits`, each before its reconstructions, and which of both a row is."""
+    with seeded(seed):
+        found = [run.reconstructions(each, n, samples=samples, draw=draw) for each in splits.values()]
+    made = torch.cat(found)
+    times = made.shape[1]
+    of = ["reconstruction"] if samples is None else [f"reconstruction {i + 1}" for i in range(samples)]
+    before = {name: np.repeat(column, times) for name, column in places(splits, n).items()}
+    before["which"] = np.tile(["data", *of], len(made))
+    return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {})
+
+
+def samples(run: Run, n: int, label: str | None, draw: bool, seed: int, name: str | None = None) -> Rows:
+    """n samples of the model of `run`, with the classes that they are of, called `name`, or their covariates."""
+    x = run.sample(n, label, draw=draw, seed=seed).cpu().numpy()
+    return Rows(x, run.schema.columns, {}, classes_of(run, run.conditions(n, label), name or label_column(run)))
+
+
+@torch.no_grad()
+def predicted(run: Run, splits: Sequence[TensorSplit]) -> Table:
+    """What a model says of each datum: "predicted", its likeliest class, of one that classifies; "cluster", its number,
+    of one that is made to cluster; nothing of others.
+    """
+    model = run.model
+    if isinstance(model, SemiSupervisedVAE):
+        found = torch.cat([model.classify(x).argmax(-1) for each in splits for x, _ in each.blocks()])
+        return classes_of(run, found, "predicted")
+    if model.has_clusters:
+        return {"cluster": np.concatenate([clusters(model, each) for each in splits])}
+    return {}

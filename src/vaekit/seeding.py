@@ -1,0 +1,31 @@
+"""Random streams: derived from a seed, and put back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def stream(seed: int, of: int | str, number: int = 0) -> int:
+    """The seed of one random stream: of an epoch (-1: that of the looks), or of what is called `of`, by its number.
+
+    Unrelated between epochs, names, numbers and seeds: what has the same seed by default is not to draw the same.
+    """
+    key = [of + 1] if isinstance(of, int) else [*of.encode(), number + 1]
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Inside, torch's random streams start at `seed` (None: go on); after it they are as if nothing was drawn."""
+    if seed is None:
+        yield
+        return
+    accelerator = torch.accelerator.current_accelerator()  # CUDA, MPS, …: each has its own streams
+    kind = "cuda" if accelerator is None else accelerator.type
+    with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,1 @@
+"""Looking at runs: figures, pictures by name, reports, files, the terminal."""

@@ -1,0 +1,140 @@
+"""Arrays and figures to files of the kind that a name's ending says.
+
+`.npy`, `.npz`, `.csv`, `.parquet`, and `.png` for images; `.png`, `.svg` and `.pdf` for figures.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import unknown
+from ..system.disk import write_atomic
+from . import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
+TABLES = (".csv", ".parquet", ".npz")
+FIGURES = (".png", ".svg", ".pdf")
+PAGES = (".html", *FIGURES)
+ROWS = 100_000
+"""Rows of a table that are texts at a time."""
+
+
+def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise `ValueError` for a path that could not be written as one of `endings`, before any work is done for it."""
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{path}: {unknown('ending', path.suffix, endings)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_array(
+    path: Path,
+    array: np.ndarray,
+    columns: Sequence[str] = (),
+    extra: Mapping[str, np.ndarray] | None = None,
+    *,
+    before: Mapping[str, np.ndarray] | None = None,
+    limits: tuple[float, float] | None = None,
+    per_row: int = 8,
+) -> None:
+    """Write `array` (N, …) to `path`, whole or not at all.
+
+    A table has a row for each of N: the columns `before` (N,), one for each element, called as in `columns` (or x0, x1,
+    …), and those of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits`
+    are black and white. `.npy` has the array alone, in its shape; `.npz` has it as x, beside what a table has beside
+    it. Raises `ValueError` for two columns of one name.
+    """
+    check_ending(path)
+    ending = path.suffix.lower()
+    before, extra = dict(before or {}), dict(extra or {})
+    if ending == ".npy":
+        write_atomic(path, lambda temporary: _save_npy(temporary, array))
+    elif ending == ".png":
+        if array.ndim != 4:
+            raise ValueError(
+                f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .npz, .csv, .parquet"
+            )
+        figure = plots.image_grid(array, columns=per_row, limits=limits)
+        write_atomic(path, lambda temporary: plots.save(figure, temporary))
+    else:
+        flat = array.reshape(len(array), -1)
+        names = list(columns) if len(columns) == flat.shape[1] else [f"x{i}" for i in range(flat.shape[1])]
+        beside = [*before, *extra]
+        if repeated := [name for name, times in Counter([*before, *names, *extra]).items() if times > 1]:
+            raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
+        if ending == ".npz":
+            if "x" in beside:
+                raise ValueError("a .npz has the array as x, and another column is called so; rename it")
+            arrays = {name: _without_objects(column) for name, column in (before | extra).items()}
+            write_atomic(path, lambda temporary: _save_npz(temporary, {"x": array, **arrays}))
+            return
+        table = before | dict(zip(names, flat.T, strict=True)) | extra
+        write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure to `path`, whole or not at all; `ValueError` unless its ending is .png, .svg or .pdf."""
+    check_ending(path, FIGURES)
+    write_atomic(path, lambda temporary: plots.save(figure, temporary, path.suffix.lower().removeprefix(".")))
+
+
+def _save_npy(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:  # given a path, NumPy would add its own ending
+        np.save(file, array, allow_pickle=False)
+
+
+def _save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # `savez` takes no array that is called file
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def _without_objects(column: np.ndarray) -> np.ndarray:
+    return column.astype(str) if column.dtype == object else column
+
+
+def _save_csv(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        for start in range(0, len(next(iter(table.values()), ())), ROWS):
+            some = (_texts(column[start : start + ROWS]) for column in table.values())
+            writer.writerows(zip(*some, strict=True))
+
+
+def _texts(column: np.ndarray) -> list[Any]:
+    """What a CSV has of a column: the shortest text that reads back as the same value, 7.4 for the float32 next to it,
+    and 7 for a whole number of any type.
+    """
+    if column.dtype.kind != "f":
+        return column.tolist()
+    # Of float32, Python's own numbers would have the digits of the float64 that is nearest to them.
+    return [text.removesuffix(".0") for text in column.astype(str).tolist()]
+
+
+def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
+    pyarrow, parquet = _pyarrow()
+    parquet.write_table(pyarrow.table({name: np.ascontiguousarray(column) for name, column in table.items()}), path)
+
+
+def _pyarrow():  # type: ignore[no-untyped-def]
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError("a .parquet file needs pyarrow: pip install 'vaekit[tables]'; or write .csv or .npy") from None
+    return pyarrow, parquet

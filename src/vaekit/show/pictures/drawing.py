@@ -1,0 +1,114 @@
+"""Drawing pictures of a run by their names: one when asked, or some after each epoch of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import shown
+from ...runs.folder import subfolder
+from ...settings import setting
+from ...spec.parts import build, catalogue
+from .. import plots
+from ..outputs import write_figure
+from .base import Picture, Prepared, Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...models import VAE
+    from ...runs.run import Run
+    from ...spec.keys import PartSpec
+    from ..plots import Theme
+
+FOLDER = "pictures"
+"""Where a run has its pictures."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A picture by name: what it shows, and what a run lacks that it could be drawn of it, if anything."""
+
+    name: str
+    summary: str
+    lacks: str
+
+
+def offers(run: Run) -> list[Offer]:
+    """All named pictures, and whether each can be drawn of `run`."""
+    return [
+        Offer(entry.name, entry.summary, build(run.parts, "pictures", entry.name, {}).lacks(run))
+        for entry in catalogue(run.parts, "pictures")
+    ]
+
+
+def prepare(subject: Subject, name: str, options: Mapping[str, Any]) -> Prepared:
+    """The picture of that name with its options, computed; `ValueError` where the run lacks what it needs."""
+    return _made(subject.run, name, options)(subject)
+
+
+def draw(
+    run: Run,
+    name: str,
+    *,
+    split: str | None = None,
+    seed: int = 0,
+    theme: Theme | None = None,
+    **options: Any,
+) -> Figure:
+    """The picture `name` of `run` as a matplotlib figure, of a split (by default the one held out), with its options.
+
+    `vaekit parts pictures` lists the names and their options. Raises `ValueError`, one line, for those that there are
+    not, and where the run lacks what the picture needs.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vaekit.runs.run import train
+    >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
+    >>> figure = draw(run, "samples", n=100)
+    >>> figure.savefig(run.path / "samples.pdf")
+    """
+    theme = theme or plots.LIGHT
+    prepared = prepare(Subject(run, split, seed), name, options)
+    figure = prepared.draw(theme=theme)
+    plots.add_title(figure, prepared.title, theme)
+    return figure
+
+
+def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
+    """What is called after each epoch with the model and the epoch's number, and draws what the run's spec asks for.
+
+    The files are pictures/NAME_EPOCH.png, their name in the singular: sample_3.png. Data and noise are the same each
+    time, so that epochs can be compared. Raises `ValueError` at once for a picture that could not be drawn.
+    """
+    wanted = _wanted(run, run.spec.pictures.every_epoch)
+    for name, picture in wanted.items():
+        if not picture.per_epoch:
+            can = [key for key in run.parts.pictures if build(run.parts, "pictures", key, {}).per_epoch]
+            raise ValueError(f"picture {name!r} shows no single epoch; accepted: {', '.join(can)}")
+    if wanted and split not in run.dataset.splits:
+        rows = f"give a number of them, {setting('data.validation', '…')}"
+        raise ValueError(f"pictures.every_epoch needs rows that are held out; {rows}")
+    _wanted(run, run.spec.pictures.report)
+
+    def look(model: VAE, epoch: int) -> None:
+        if wanted and epoch % run.spec.pictures.every == 0:
+            folder = subfolder(run.path, FOLDER)
+            subject = Subject(replace(run, model=model), split)
+            for name, picture in wanted.items():
+                figure = picture(subject).draw(theme=plots.LIGHT)
+                write_figure(folder / f"{name.removesuffix('s')}_{epoch}.png", figure)
+
+    return look
+
+
+def _wanted(run: Run, specs: Sequence[PartSpec]) -> dict[str, Picture]:
+    return {spec.name: _made(run, spec.name, spec.options) for spec in specs}
+
+
+def _made(run: Run, name: str, options: Mapping[str, Any]) -> Picture:
+    picture: Picture = build(run.parts, "pictures", name, options)
+    if missing := picture.lacks(run):
+        raise ValueError(f"picture {shown(name)} needs {missing}; {run.path} has none")
+    return picture

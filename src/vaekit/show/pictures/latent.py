@@ -1,0 +1,138 @@
+"""Pictures of the latent space: where data lie in it, which dimensions are used, how they hang together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from ...evaluation.evaluation import ACTIVE
+from ...modules import evaluating
+from ...seeding import seeded
+from .. import plots
+from .base import Picture, Prepared, Subject, array, outline
+
+if TYPE_CHECKING:
+    from ...runs.run import Run
+
+DRAWS = 1000
+"""Draws that a covariance without a closed form is estimated from."""
+ROWS = 100
+"""Posteriors at a time whose covariances are computed."""
+
+
+@dataclass(frozen=True)
+class Latents(Picture):
+    """Posterior means in the plane, coloured by class: as they are for two dimensions, by t-SNE above.
+
+    At most n data of the split, chosen at random. 10,000 take about a minute.
+    """
+
+    n: int = 2000
+
+    def __call__(self, subject: Subject) -> Prepared:
+        (means, y), sizes, seed = subject.codes, subject.run.model.sizes, subject.seed
+        total, size = means.shape
+        chosen = np.sort(np.random.default_rng(seed).permutation(total)[: self.n])
+        some = f"{total:,}" if total == len(chosen) else f"{len(chosen):,} of the {total:,}"
+        text = f"Posterior means of {some} {subject.split} data, "
+        text += "all latents together" if len(sizes) > 1 else f"latent {next(iter(sizes))}"
+        if size == 1:
+            text += ": one dimension, spread out into a strip."
+        elif size > 2:
+            text += f": {size} dimensions laid out by t-SNE, which keeps neighbours together;"
+            text += " distances and axes mean nothing."
+        else:
+            text += "."
+        title = "Latent space"
+        if total > 1 and not (means.var(0, ddof=1, dtype=np.float64) > ACTIVE).any():
+            title += " of a collapsed posterior: noise alone"
+            text += " No mean varies with the data: what is seen here, clusters too, is noise."
+        labels = y[chosen] if y is not None and y.ndim == 1 else None
+        if labels is not None:
+            many = len(np.unique(labels)) > plots.CLASSES
+            text += " Colours are classes" + (", too many to name: they repeat." if many else ".")
+        names = [f"{name}{i}" for name, own in sizes.items() for i in range(own)]
+        axes = (names[0], names[1] if size == 2 else "") if size <= 2 else ("", "")
+        at = plots.embed(means[chosen], seed=seed)
+        draw = partial(plots.latent_map, at, labels, subject.run.schema.classes, axes_names=axes)
+        return Prepared(title, text, draw, chart=False)
+
+
+@dataclass(frozen=True)
+class KL(Picture):
+    """The KL of each latent dimension, the largest first, inactive dimensions in grey."""
+
+    def lacks(self, run: Run) -> str:
+        latents, sizes = outline(run.model).latents, run.model.sizes
+        sums = any(latent.kl_terms.shape[-1] == sizes.get(latent.name) for latent in latents)
+        return "" if sums else "a latent whose KL is a sum over dimensions"
+
+    def __call__(self, subject: Subject) -> Prepared:
+        terms, sizes = subject.scores.kl_per_dimension, subject.run.model.sizes
+        kl = {name: own for name, own in terms.items() if len(own) == sizes[name]}
+        if not kl:
+            raise ValueError(f"no KL of {subject.run.path} is a sum over dimensions")
+        means = subject.codes[0]
+        variances = means.var(0, ddof=min(1, len(means) - 1), dtype=np.float64)
+        ends = np.cumsum(list(sizes.values()))
+        active = {name: own > ACTIVE for name, own in zip(sizes, np.split(variances, ends[:-1]), strict=True)}
+        text = "How much each dimension tells of a datum. "
+        text += "A grey bar is an inactive one: its mean hardly varies over the data."
+        if whole := [name for name in sizes if name not in kl]:
+            text += f" Not shown: {', '.join(whole)}, whose KL is no sum over dimensions."
+        return Prepared("KL per latent dimension", text, partial(plots.kl_bars, kl, active))
+
+
+@dataclass(frozen=True)
+class Correlations(Picture):
+    """The correlations between latent dimensions in the posterior of one datum, and their absolute average over n."""
+
+    n: int = 200
+    datum: int = 0
+
+    def __call__(self, subject: Subject) -> Prepared:
+        run = subject.run
+        one = _correlations(subject, *subject.one(self.datum))[0]
+        x, y = subject.some(self.n)
+        average = np.zeros_like(one)
+        for i in range(0, len(x), ROWS):
+            some = _correlations(subject, x[i : i + ROWS], None if y is None else y[i : i + ROWS])
+            average += np.abs(some).sum(0) / len(x)
+        off = average[~np.eye(len(average), dtype=bool)]
+        text = (
+            f"Correlations between latent dimensions in q(z | x): of datum {self.datum} of the {subject.split} split,"
+        )
+        text += f" and their absolute values averaged over {len(x):,} data"
+        text += f" (off the diagonal {off.mean():.2f} on average)." if len(off) else "."
+        text += " A diagonal posterior has none by its construction; a full-rank one learns them."
+        if len(run.model.sizes) > 1:
+            text += f" Dimensions are those of {', '.join(run.model.sizes)}, in this order."
+        return Prepared("Correlations in the posterior", text, partial(plots.correlations, one, average))
+
+
+@torch.no_grad()
+def _correlations(subject: Subject, x: Tensor, y: Tensor | None) -> np.ndarray:
+    """Those of q(z | x) for each of x (B, *event): (B, D, D), zero between latents, which are independent given x."""
+    model = subject.run.model
+    with seeded(subject.seed), evaluating(model):
+        covariances = [_covariance(q) for q in model._posterior(x, model._given(y)).values()]
+    whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
+    scale = whole.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(whole.dtype).tiny).sqrt()
+    return array(whole / scale[:, :, None] / scale[:, None, :])
+
+
+def _covariance(q: Distribution) -> Tensor:
+    """The covariance matrices (B, D, D) of q over z (B, D): in closed form, else from draws."""
+    if hasattr(q, "covariance_matrix"):
+        return q.covariance_matrix
+    if isinstance(q, Independent) and not q.base_dist.event_shape:
+        return torch.diag_embed(q.variance)
+    z = q.sample(torch.Size((DRAWS,)))
+    off = (z - z.mean(0)).movedim(0, -1)
+    return off @ off.mT / (DRAWS - 1)

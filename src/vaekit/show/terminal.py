@@ -1,0 +1,265 @@
+"""What the command line prints: lines, tables, scores, and the progress of a training."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..system.progress import DELAY, amount, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.progress import Progress as Live
+
+    from ..data import Dataset
+    from ..evaluation.evaluation import Evaluation
+    from ..runs.run import Run
+    from ..spec.keys import Spec
+    from ..training.loop import Epoch, Progress
+
+LINE_SECONDS = 5.0
+WORK_SECONDS = 30.0
+"""Seconds between lines of a training, and of other work, where there is no terminal."""
+WIDEST = 100_000
+out = Console()
+err = Console(stderr=True)
+
+
+def plain(text: str) -> str:
+    """`text` in which a name from a file or a run, whatever it is, can't steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def say(text: str) -> None:
+    """Print a line of text as it is."""
+    out.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def cell(value: Any) -> str:
+    """A value as a cell of a table shows it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return "×".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def settings_cell(values: dict[str, Any]) -> str:
+    """Options with their defaults as a cell of a table shows them: in the form in which they are set."""
+    return ", ".join(f"{name}={_as_set(value)}" for name, value in values.items())
+
+
+def _as_set(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_as_set, value))}]"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their header."""
+    table = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _print_lines(table)
+
+
+def _print_lines(table: Table) -> None:
+    """Print a table, wrapped to a terminal; elsewhere each row is one line, for what reads lines."""
+    (out if out.is_terminal else Console(width=WIDEST)).print(table, highlight=False)
+
+
+def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print the given columns of rows that are tables of names and values."""
+    print_table(columns, [[cell(row[column]) for column in columns] for row in rows])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON, in which what is no finite number is null: an error, say, that one sample can't tell."""
+    print(json.dumps(_of_numbers(value), indent=2, allow_nan=False))
+
+
+def _of_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _of_numbers(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_of_numbers(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_scores(scores: Evaluation) -> None:
+    """Print the scores of one evaluation, with what each means."""
+    from ..evaluation.wording import heading, notes, score_rows
+
+    say(heading(scores))
+    table = Table(box=None, show_header=False)
+    for name, value, what in score_rows(scores):
+        table.add_row(name, value, what)
+    _print_lines(table)
+    for note in notes(scores):
+        say(note)
+
+
+def print_course(run: Run) -> None:
+    """Print how the training of a run went, if there is anything to say of it."""
+    from ..training.course import course_of
+
+    course = course_of(run)
+    if course and (said := course.said()):
+        say(said)
+
+
+def _likelihood(spec: Spec, dataset: Dataset) -> str:
+    """Which likelihood a run has, why, and which it could have instead."""
+    from ..likelihoods import LIKELIHOODS
+
+    name = spec.model.likelihood.name if spec.model.likelihood else ""
+    domain = spec.data.treatment.domain(dataset.domain)
+    others = [
+        each for each, part in LIKELIHOODS.items() if each != name and domain.kind in getattr(part, "domains", ())
+    ]
+    instead = f" (as are {', '.join(others)})" if others else ""
+    return f"likelihood: {name}, a density of {domain}{instead}"
+
+
+class Works:
+    """Shows work that takes a while: a bar on a terminal while it lasts, else a line now and then; both on stderr.
+
+    `bar` is one that is shown already, which it then joins.
+    """
+
+    def __init__(self, bar: Live | None = None) -> None:
+        self.bar, self.joins, self.lock, self.shown = bar, bar is not None, threading.RLock(), 0
+        self.live = (bar is not None and not bar.disable) or err.is_terminal
+
+    @contextmanager
+    def __call__(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        began = said = time.monotonic()
+        done, task = 0, None
+        bar = self.bar or _bar(err, transient=True)
+
+        def show() -> None:
+            nonlocal task
+            with self.lock:
+                if task is None:
+                    if not self.joins and not self.shown:
+                        bar.start()
+                    self.shown += 1
+                    task = bar.add_task(what, total=total, completed=done, terms="")
+
+        def step(number: int) -> None:
+            nonlocal done, said
+            done = number
+            if task is not None:
+                bar.update(task, completed=done)
+            elif not self.live and time.monotonic() - said > WORK_SECONDS:
+                said = time.monotonic()
+                err.print(f"{what}: {amount(done, total, said - began)}", highlight=False, markup=False, soft_wrap=True)
+
+        timer = threading.Timer(DELAY, show)
+        timer.daemon = True
+        outer, self.bar = self.bar, bar  # what is done within joins it
+        if self.live:
+            timer.start()
+        try:
+            yield step
+        finally:
+            timer.cancel()
+            with self.lock:
+                self.bar = outer
+                if task is not None:
+                    self.shown -= 1
+                    bar.remove_task(task)
+                    if not self.joins and not self.shown:
+                        bar.stop()
+
+
+def _bar(console: Console, transient: bool = False) -> Live:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=10),
+        TextColumn("{task.fields[terms]}"),
+        TimeRemainingColumn(),  # all of it within 80 columns
+        console=console,
+        transient=transient,
+        disable=not console.is_terminal,
+    )
+
+
+class Bar:
+    """Progress of a training: a live bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self.bar = _bar(out)
+        self.task = self.bar.add_task("epoch", total=None, terms="")
+        self.rate = 0.0
+        self.printed = time.monotonic()
+        self.folders: list[Path] = []
+        self.told: dict[str, Any] = {
+            "on_start": self._started,
+            "on_epoch": self._epoch,
+            "on_progress": self._progress,
+        }
+        """What a training is to call."""
+
+    def __enter__(self) -> Bar:
+        self.open = ExitStack()
+        self.open.enter_context(self.bar)
+        self.open.enter_context(shown(Works(self.bar)))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.open.__exit__(*error)
+
+    def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
+        self.folders.append(path)
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
+        what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
+        say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
+        for note in dataset.notes:
+            say(f"  {note}")
+        say(f"run folder: {path}")
+        say(_likelihood(spec, dataset))
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
+            # As a shell starts the jobs that a script puts into the background.
+            say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
+        self.bar.update(self.task, total=spec.training.epochs)
+
+    def _progress(self, progress: Progress) -> None:
+        self.rate = progress.rows_per_second
+        done = progress.epoch + progress.step / progress.steps
+        self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
+
+    def _epoch(self, records: list[Epoch]) -> None:
+        train = records[0]
+        self.rate = train.rows / max(train.seconds, 1e-9)
+        terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
+        self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))
+        if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
+            self.printed = time.monotonic()
+            say(f"epoch {train.epoch}: {terms}")
+
+    def _terms(self, terms: dict[str, float]) -> str:
+        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
+        parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
+        return f"{' '.join(parts)} {self.rate / 1000:.1f}k rows/s"

@@ -1,0 +1,141 @@
+"""A model, an objective, a schedule from a spec."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from ..data import Dataset, Treatment
+from ..data.domains import Domain
+from ..data.loading import covariate_units
+from ..likelihoods import check_domain
+from ..models import VAE, Auxiliary, SemiSupervisedVAE
+from ..objectives.base import Objective
+from ..schedules import Constant, Schedule
+from ..seeding import seeded
+from ..settings import setting, unset
+from .keys import ModelSpec, PartSpec, Schema, Spec
+from .parts import PARTS, Parts, build
+
+
+def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
+    """What a model must know of `dataset` under `treatment`."""
+    y = dataset.splits["train"].y
+    condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
+    location, scale = ((), ()) if y is None or y.ndim == 1 else covariate_units(y)
+    if dataset.exposed and y is not None:
+        # The last covariate is not moved: means are proportional to it.
+        location, scale = (*location[:-1], 0.0), (*scale[:-1], float(y[:, -1].mean(dtype=float)))
+    return Schema(
+        event_shape=dataset.event_shape,
+        domain=treatment.domain(dataset.domain),
+        stored=dataset.domain,
+        condition=condition,
+        condition_location=location,
+        condition_scale=scale,
+        classes=dataset.classes,
+        columns=dataset.columns,
+        fingerprint=fingerprint,
+        exposed=dataset.exposed,
+    )
+
+
+def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
+    """`spec` with a likelihood that fits `domain`: its own if it is one, else by default the first that does."""
+    if spec.model.likelihood is None:
+        fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
+        if not fitting:
+            other = f"give another domain, {setting('data.domain', '…')}, or bring a likelihood"
+            raise ValueError(f"no named likelihood is a density of {domain}; {other}")
+        model = spec.model.model_copy(update={"likelihood": PartSpec(name=fitting[0])})
+        return spec.model_copy(update={"model": model})
+    check_domain(parts.likelihoods, spec.model.likelihood.name, domain)
+    return spec
+
+
+def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = PARTS, *, older: bool = False) -> VAE:
+    """The model that `spec` describes for data of `schema`, its weights drawn from `seed`.
+
+    With `older`, a likelihood that older versions took for a density of such data will do, to be looked at.
+    """
+    if spec.likelihood is None:
+        raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
+    formerly = getattr(parts.likelihoods.get(spec.likelihood.name), "formerly", ())
+    is_density = not (older and schema.domain.kind in formerly)
+    if is_density:
+        check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
+    for key in ("condition", "classifier"):
+        if getattr(spec, key) and not schema.condition:
+            column = f"name a table's column of them by {setting('data.label', '…')}"
+            raise ValueError(f"model.{key} is set, but the data have no labels; {column}, or {unset(f'model.{key}')}")
+    for name, latent in spec.latents.items() if spec.auxiliary else ():
+        prior = parts.priors.get(latent.prior.name)
+        if prior and "encoder" in inspect.signature(prior).parameters:
+            needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
+            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or {unset('model.auxiliary')}")
+    if spec.classifier and not schema.classes:
+        raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
+    modelled = spec.classifier is not None
+    if schema.exposed and modelled:
+        raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
+    condition = schema.condition if spec.condition or modelled or schema.exposed else 0
+    seen = condition - schema.exposed  # by networks and priors
+    takes = inspect.signature(parts.likelihoods[spec.likelihood.name]).parameters
+    if schema.exposed and "exposure" not in takes:
+        fits = [name for name, part in parts.likelihoods.items() if "exposure" in inspect.signature(part).parameters]
+        raise ValueError(
+            f"likelihood {spec.likelihood.name!r} has no exposure; choose one of {', '.join(fits)}, "
+            f"or {unset('data.exposure')}"
+        )
+    auxiliary = spec.auxiliary.size if spec.auxiliary else 0
+
+    def part(family: str, given: PartSpec, **context: Any) -> Any:
+        shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": seen}
+        return build(parts, family, given.name, given.options, **shared | context)
+
+    def network(given: PartSpec, condition: int, **shapes: Any) -> Any:
+        return part("encoders", given, condition=condition, **({"in_shape": schema.event_shape} | shapes))
+
+    with seeded(seed):
+        likelihood = part("likelihoods", spec.likelihood, exposure=schema.exposed)
+        if not is_density:
+            likelihood.is_density = False
+        encoder = network(spec.encoder, 0 if spec.condition == "decoder" else seen + auxiliary)
+        features = math.prod(encoder.out_shape)
+        posteriors, priors = {}, {}
+        for name, latent in spec.latents.items():
+            posteriors[name] = part("posteriors", latent.posterior, features=features, latent=latent.size)
+            own = {"encoder": encoder, "posterior": posteriors[name]}
+            priors[name] = part("priors", latent.prior, latent=latent.size, **own)
+        size = sum(latent.size for latent in spec.latents.values())
+        skipping = auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
+        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": seen + skipping}
+        decoder = part("decoders", spec.decoder, **shapes)
+        if spec.classifier is None:
+            units = (schema.condition_location or None, schema.condition_scale or None) if condition else ()
+            return VAE(encoder, posteriors, priors, decoder, likelihood, condition, *units)
+        classifier = network(spec.classifier, auxiliary, out_shape=(condition,))
+        extra = None
+        if spec.auxiliary:
+            a = spec.auxiliary
+            below = network(a.encoder, 0)
+            # With the skip p(a) is one of y and z alone: x comes from a.
+            given = {"condition": condition, "in_shape": (size,)} if a.skip else {"condition": condition + size}
+            above = network(a.generator, **given)
+            posterior, prior = (
+                part("posteriors", each, features=math.prod(net.out_shape), latent=auxiliary)
+                for each, net in ((a.posterior, below), (a.prior, above))
+            )
+            extra = Auxiliary(below, posterior, above, prior, a.skip)
+        return SemiSupervisedVAE(encoder, posteriors, priors, decoder, likelihood, condition, classifier, extra)
+
+
+def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:
+    """The objective that `spec` names."""
+    return build(parts, "objectives", spec.objective.name, spec.objective.options)
+
+
+def build_schedule(rate: float | PartSpec, parts: Parts = PARTS) -> Schedule:
+    """The schedule of a learning rate that is a number or a schedule by name."""
+    return build(parts, "schedules", rate.name, rate.options) if isinstance(rate, PartSpec) else Constant(rate)

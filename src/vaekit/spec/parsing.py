@@ -1,0 +1,136 @@
+"""Specs from tables, TOML and settings, checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import said, shown, unknown
+from ..settings import assign, without_unset
+from .keys import AUXILIARY_FAMILIES, LatentSpec, PartSpec, Spec, TrainingSpec, _Strict
+from .parts import PARTS, Parts, check
+
+_Model = TypeVar("_Model", bound=_Strict)
+
+
+def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
+    """A spec from nested tables, as TOML gives them; `ValueError`, one line, for what in them is not understood."""
+    spec = _validated(Spec, values, "spec")
+    for key, part, family in _named(spec):
+        check(parts, family, part.name, part.options, key)
+    known = without_unset(values)
+    return spec if known == values else _validated(Spec, known, "spec")
+
+
+def training_options(values: Mapping[str, Any]) -> TrainingSpec:
+    """The options of a training from their names and values; `ValueError`, one line, for what is not understood."""
+    return _validated(TrainingSpec, values, "training")
+
+
+def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
+    """A spec from TOML, changed by `sets` of the form "a.b=c", where c is a TOML value, numbers with commas between, or
+    else a string; none takes back what was set.
+
+    >>> parse_toml("[training]\\nepochs = 3", ["training.seed=7", "model.latents.z.prior=vamp"]).training.seed
+    7
+    """
+    values = tables(text)
+    for each in sets:
+        assign(values, each)
+    return parse(values, parts)
+
+
+def tables(text: str) -> dict[str, Any]:
+    """What TOML says, as nested tables; `ValueError`, one line, where it is none."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"not valid TOML: {error}") from None
+
+
+def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
+    """`spec` with the changes of `sets`, as in `parse_toml`."""
+    values = spec.model_dump()
+    values["data"] = spec.data.model_dump(exclude_unset=True)  # what is not said may be that of the run of data.codes
+    for each in sets:
+        assign(values, each)
+    return parse(values, parts)
+
+
+def options_from(sets: Iterable[str]) -> dict[str, Any]:
+    """The options of a part from `sets` of the form "n=100", as in `parse_toml`."""
+    values: dict[str, Any] = {}
+    for each in sets:
+        assign(values, each)
+    return values
+
+
+def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
+    """Every part that is named: its key in the spec ("" of one in a list), itself, and its family."""
+    model = spec.model
+    yield from [("model.encoder", model.encoder, "encoders"), ("model.decoder", model.decoder, "decoders")]
+    if model.likelihood:
+        yield "model.likelihood", model.likelihood, "likelihoods"
+    if model.classifier:
+        yield "model.classifier", model.classifier, "encoders"
+    if model.auxiliary:
+        for name, family in AUXILIARY_FAMILIES.items():
+            yield f"model.auxiliary.{name}", getattr(model.auxiliary, name), family
+    for name, latent in model.latents.items():
+        yield f"model.latents.{name}.posterior", latent.posterior, "posteriors"
+        yield f"model.latents.{name}.prior", latent.prior, "priors"
+    yield "objective", spec.objective, "objectives"
+    yield "training.optimizer", spec.training.optimizer, "optimizers"
+    if isinstance(spec.training.learning_rate, PartSpec):
+        yield "training.learning_rate", spec.training.learning_rate, "schedules"
+    yield from (("", picture, "pictures") for picture in (*spec.pictures.report, *spec.pictures.every_epoch))
+
+
+def _validated(model: type[_Model], values: Any, what: str) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = _given(first["loc"], values)
+        if first["type"] == "extra_forbidden":
+            *above, key = path
+            table = f"key of {_where(what, above)}:" if above else f"{what} key"
+            raise ValueError(unknown(table, key, _keys(model, above))) from None
+        where = _where(what, path)
+        if first["type"] == "missing":
+            raise ValueError(f"{where} is missing") from None
+        raise ValueError(f"{where} is {shown(first['input'])}: {said(first)}") from None
+
+
+def _given(location: Iterable[str | int], values: Any) -> list[str]:
+    """Those steps of a location that are in what was given, or lack there: not the name of one of the types that would
+    do, which pydantic puts among them.
+    """
+    path = []
+    for key in location:
+        if isinstance(key, int) and isinstance(values, list | tuple):
+            values = values[key]
+        elif isinstance(key, str) and isinstance(values, Mapping):
+            values = values.get(key)
+        else:
+            break
+        path.append(str(key))
+    return path
+
+
+def _where(what: str, path: list[str]) -> str:
+    joined = ".".join(path)
+    return f"{what} {joined if joined.isprintable() else shown(joined)}" if path else what
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys that `model` accepts at `path`; none where that leads into a table of free names."""
+    for key in path:
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return list(LatentSpec.model_fields) if "latents" in path else []
+        model = inner
+    return list(model.model_fields)

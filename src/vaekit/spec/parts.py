@@ -1,0 +1,206 @@
+"""The table of every named part, and the one way to build a part from a name and options.
+
+A part's constructor states by its argument names what it needs: those that the model being built supplies (its
+*context*, such as `latent` or `event_shape`), and those that a user may set, which have defaults. So a row in a table
+is all that a new part takes, and one that needs something unusual of the model (the VampPrior its encoder) just asks
+for it by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ..errors import nearest, said, shown, unknown
+from ..likelihoods import LIKELIHOODS
+from ..networks import DECODERS, ENCODERS
+from ..objectives import OBJECTIVES
+from ..posteriors import POSTERIORS
+from ..priors import PRIORS
+from ..schedules import SCHEDULES
+from ..settings import UNSET, setting
+from ..show.pictures import PICTURES
+
+Factory = Callable[..., Any]
+Table = Mapping[str, Factory]
+
+_OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+
+OPTIMIZERS: dict[str, Factory] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+}
+
+_DATA = ("condition", "event_shape", "domain")
+CONTEXT: Mapping[str, frozenset[str]] = {
+    "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
+    "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
+    "posteriors": frozenset(["features", "latent", *_DATA]),
+    "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
+    # `parameters` is what a subclass tells `Likelihood`.
+    "likelihoods": frozenset(["event_shape", "domain", "parameters", "exposure"]),
+    "objectives": frozenset(),
+    "schedules": frozenset(),
+    # What the training sets, and what is of no use in its loop.
+    "optimizers": frozenset(["params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]),
+    "pictures": frozenset(),
+}
+"""By family, the argument names that the model or the training supplies; all others are a user's options."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The named parts of each family. `PARTS` has the built-in ones; `extended` adds one's own.
+
+    >>> mine = PARTS.extended(priors={"mine": PARTS.priors["standard-normal"]})
+    >>> "mine" in mine.priors, "mine" in PARTS.priors
+    (True, False)
+    """
+
+    encoders: Table = field(default_factory=lambda: ENCODERS)
+    decoders: Table = field(default_factory=lambda: DECODERS)
+    posteriors: Table = field(default_factory=lambda: POSTERIORS)
+    priors: Table = field(default_factory=lambda: PRIORS)
+    likelihoods: Table = field(default_factory=lambda: LIKELIHOODS)
+    objectives: Table = field(default_factory=lambda: OBJECTIVES)
+    schedules: Table = field(default_factory=lambda: SCHEDULES)
+    optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
+    pictures: Table = field(default_factory=lambda: PICTURES)
+
+    def __repr__(self) -> str:
+        if self is globals().get("PARTS"):
+            return "PARTS"
+        return f"Parts({', '.join(f'{len(getattr(self, f.name))} {f.name}' for f in fields(self))})"
+
+    def extended(self, **families: Table) -> Parts:
+        """These parts and those given, family by family; a name that is there already is replaced."""
+        known = [f.name for f in fields(self)]
+        for family in families:
+            if family not in known:
+                raise ValueError(unknown("family of parts", family, known))
+        return replace(
+            self, **{family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()}
+        )
+
+
+PARTS = Parts()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part: its type, and its default (`inspect.Parameter.empty` where it must be given)."""
+
+    type: Any
+    default: Any
+
+
+def options(factory: Factory, family: str) -> Mapping[str, Option]:
+    """What a user may set of a part of `family`, by name.
+
+    >>> list(options(PARTS.priors["vamp"], "priors"))
+    ['components']
+    """
+    return _options(factory, family)
+
+
+@lru_cache(maxsize=1000)  # a spec may name one part thousands of times
+def _options(factory: Any, family: str) -> Mapping[str, Option]:
+    made = factory
+    while isinstance(made, partial):
+        made = made.func
+    hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    return {
+        name: Option(hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if name not in CONTEXT[family]
+        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue: a part, the first paragraph of its description, and its options with their defaults.
+
+    An option that must be given has None.
+    """
+
+    family: str
+    name: str
+    summary: str
+    options: dict[str, Any]
+
+
+def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
+    """All named parts, or those of one family; `ValueError` for an unknown family."""
+    families = [f.name for f in fields(parts)]
+    if family is not None and family not in families:
+        raise ValueError(unknown("family of parts", family, families))
+    entries = []
+    for each in [family] if family else families:
+        for name, factory in getattr(parts, each).items():
+            summary = " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+            defaults = {
+                key: None if option.default is inspect.Parameter.empty else option.default
+                for key, option in options(factory, each).items()
+            }
+            entries.append(Entry(each, name, summary, defaults))
+    return entries
+
+
+def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The given options of the part called `name`, each validated against the type that its constructor states.
+
+    Raises `ValueError`, one line, for an unknown name or option (with the nearest one), a value of another type, and a
+    missing one. Where an option may be a schedule, a table with a `name` is one. `place` is the part's key in a spec.
+    """
+    table: Table = getattr(parts, family)
+    what = family.removesuffix("s")
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(unknown(what, name, table))
+    accepted = options(table[name], family)
+    if others := [option for option in given if option not in accepted]:
+        # Where the part was named anew, they may be those of the part that was there, such as a recipe's.
+        other = place and not nearest(others[0], accepted)
+        alone = f"; {setting(place, name)} drops all that were given before" if other else ""
+        raise ValueError(unknown(f"option of {what} {name!r}:", others[0], accepted) + alone)
+    values = {}
+    for key, option in accepted.items():
+        if given.get(key, UNSET) is UNSET:
+            if option.default is inspect.Parameter.empty:
+                raise ValueError(f"{what} {name!r} needs the option {key!r}")
+            continue
+        value = given[key]
+        if isinstance(value, Mapping) and "name" in value and may_be_schedule(option.type):
+            rest = {k: v for k, v in value.items() if k != "name"}
+            value = build(parts, "schedules", value["name"], rest)
+        try:
+            values[key] = TypeAdapter(option.type, config=_OPTIONS).validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"option {key!r} of {what} {name!r} is {shown(value)}: {said(first)}") from None
+    return values
+
+
+def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **context: Any) -> Any:
+    """The part called `name`, made with the given options and with what of `context` its constructor asks for.
+
+    Raises as `check` does: what `CONTEXT` does not give to a family is an option, which must be given.
+    """
+    values = check(parts, family, name, given)
+    factory = getattr(parts, family)[name]
+    wanted = CONTEXT[family] & inspect.signature(factory).parameters.keys()
+    return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
+
+
+def may_be_schedule(hint: Any) -> bool:
+    """Whether an option of that type takes a schedule."""
+    return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))

@@ -1,0 +1,121 @@
+"""What a run is asked to be: a recipe, a dataset, a file or a spec, found and made a spec."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..data import DATASETS
+from ..errors import shown
+from ..runs.codes import read_as_below
+from ..settings import assign, standing
+from ..system.disk import read_text
+from .keys import Spec
+from .parsing import changed, parse, tables
+from .parts import PARTS, Parts
+from .recipes import RECIPES
+
+
+@standing("spec")
+def resolve(
+    target: str | Path | Spec, sets: Iterable[str] = (), parts: Parts = PARTS, data: str | Path | None = None
+) -> Spec:
+    """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a
+    spec itself; with `data`, that spec on other data.
+
+    A path to data, or to a run whose codes are the data, becomes absolute, so that the run finds them from any folder;
+    in a .toml file it is relative to that file's folder.
+    """
+    if data is not None:
+        target = _on(resolve(target, (), parts), str(data))
+    if isinstance(target, Spec):
+        spec = changed(target, sets, parts)
+    else:
+        values = _values(str(target))
+        for each in sets:
+            assign(values, each)
+        spec = parse(values, parts)
+    path = Path(spec.data.name).expanduser()
+    found = spec.data
+    if found.name not in DATASETS and path.exists():
+        found = found.model_copy(update={"name": str(path.resolve())})
+    if found.codes is not None and found.codes not in RECIPES:
+        found = read_as_below(found, parts)
+    return spec.model_copy(update={"data": found})
+
+
+def _on(spec: Spec, data: str) -> Spec:
+    if data == spec.data.name:
+        return spec
+    if spec.data.codes is not None and spec.data.codes not in RECIPES:
+        which = f"data.codes, the run {spec.data.codes}, which is on {spec.data.name!r}"
+        raise ValueError(f"the data are given twice: {data!r}, and {which}; leave one out")
+    title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
+    return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
+
+
+def _values(name: str) -> dict[str, Any]:
+    """The spec that a target says, as nested tables."""
+    if name in RECIPES:
+        return tables(RECIPES[name])
+    if name.endswith(".toml"):
+        return _from_file(Path(name).expanduser())
+    if name not in DATASETS and not (name and Path(name).expanduser().exists()):
+        if looks_like_a_path(name):
+            raise ValueError(nothing_there(Path(name)))
+        known = [*RECIPES, *DATASETS]
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown target {shown(name)}{hint}; {ACCEPTED}")
+    return {"data": {"name": name}}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """What a .toml file says, its paths as they are from here."""
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        raise ValueError(nothing_there(path)) from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        values = tables(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from None
+    data = values["data"] if isinstance(values.get("data"), dict) else {}
+    for key, names in (("name", DATASETS), ("codes", RECIPES)):
+        given = data.get(key)
+        if isinstance(given, str) and given and given not in names:
+            # Of a path that is absolute, or of the home folder, nothing goes before it.
+            beside = path.parent / Path(given).expanduser()
+            if looks_like_a_path(given) or beside.exists():
+                data[key] = str(beside)
+    return values
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Whether nobody would call a recipe or a dataset so."""
+    return bool(Path(name).suffix) or len(Path(name).parts) > 1
+
+
+def nothing_there(path: Path) -> str:
+    """The message for a path at which there is nothing, with the nearest name that is there."""
+    path = path.expanduser()
+    try:
+        near = difflib.get_close_matches(path.name, islice((each.name for each in path.parent.iterdir()), 10_000), 1)
+    except OSError:
+        near = []
+    return f"there is no file or folder {path}" + (f" (did you mean {str(path.with_name(near[0]))!r}?)" if near else "")
+
+
+ACCEPTED = "accepted: a recipe (vaekit recipes lists them), a dataset (vaekit datasets), a .toml file, a path to data"
+"""What a target may be, to be told to who asked for something else."""
+
+
+def name_of(target: str | Path | Spec) -> str:
+    """What a run of `target` is called where nobody says: the last part of a path, without its ending."""
+    # Resolved, since "." and ".." have no stem that would do as a name.
+    return Path(target.data.name if isinstance(target, Spec) else target).resolve().stem or "run"

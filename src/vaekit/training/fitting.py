@@ -1,0 +1,64 @@
+"""Training a model that was put together in Python, without a run folder or a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..data import Dataset, Treatment
+from ..data.tensors import TensorSplit, as_split
+from ..models import VAE
+from ..objectives.base import Objective
+from ..objectives.elbo import ELBO
+from ..spec.parsing import training_options
+from ..system.devices import resolve_device
+from ..system.progress import following
+from .checkpoint import State
+from .loop import BATCH_SIZE, Epoch, Progress, optimize
+
+
+def fit(
+    model: VAE,
+    data: TensorSplit | Dataset | np.ndarray | Tensor,
+    objective: Objective | None = None,
+    *,
+    treatment: Treatment | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[list[Epoch]], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> State:
+    """Train `model` in place on `data` by `objective` (default: the ELBO); `options` are those of `TrainingSpec`.
+
+    Of a dataset it takes the split "train", and looks at "valid" after each epoch, if there is one; an array
+    (N, *event) is all training data. With a `folder`, states and weights are saved there, and with `resume` training
+    goes on from them. Raises `ValueError` if the model is not one of such data, or an option is not understood.
+
+    >>> from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
+    >>> p = likelihoods.FixedNormal((3,), Domain("real"))
+    >>> vae = VAE(
+    ...     encoder=networks.MLP((3,), hidden=(8,)),
+    ...     posteriors={"z": posteriors.DiagonalNormal(8, 2)},
+    ...     priors={"z": priors.StandardNormal(2)},
+    ...     decoder=networks.MLP((2,), p.parameter_shape, hidden=(8,)),
+    ...     likelihood=p,
+    ... )
+    >>> fit(vae, np.random.default_rng(0).normal(size=(50, 3)), epochs=2).epoch
+    2
+    """
+    chosen = training_options(options)
+    device = resolve_device(chosen.device)
+    splits = data.splits if isinstance(data, Dataset) else {}
+    train = as_split(data, "train", model.domain, treatment, device)
+    held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
+    path = Path(folder) if folder is not None else None
+    objective = objective or ELBO()
+    told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
+    steps = train.steps(chosen.batch_size or min(BATCH_SIZE, len(train))) * chosen.epochs
+    with following(on_progress, steps) as told["on_progress"]:
+        return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, **told)

@@ -1,0 +1,39 @@
+"""Priors that are fitted to the codes of a model while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.tensors import TensorSplit
+from ..system.progress import working
+from . import validation as looking
+from .checkpoint import model_tensors, set_model_tensors
+
+FITTED_ROWS = 20_000
+"""Training data, at most, whose codes a part is fitted to."""
+
+
+def fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int, epochs: int, seed: int) -> None:
+    """Fit priors to the codes of training data, before the first epoch after each time of their `fit_after`.
+
+    The codes are draws of the posteriors, whose average a prior is to be. An average of weights gets the same prior.
+    """
+    model: Any = models["model"]
+    for name, prior in model.priors.items():
+        times = getattr(prior, "fit_after", ())
+        before, passed = (sum(after <= done / epochs for after in times) for done in (epoch - 1, epoch))
+        if before == passed:
+            continue
+        rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
+        for index in rows.split(looking.ROWS):
+            x, y = train.batch(index)
+            codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
+        with working(f"fitting the prior of {name}"):
+            prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
+        if "average" in models:
+            average: Any = models["average"]
+            set_model_tensors(average.priors[name], model_tensors(prior))

@@ -1,0 +1,100 @@
+"""Looks at data that are held out: an objective's terms after each epoch of a training."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from ..data.tensors import TensorSplit
+from ..engine.capture import NotCapturableError, capture, check_replay, python_state
+from ..engine.rewriting import ready
+from ..models import VAE
+from ..modules import evaluating
+from ..objectives.base import Objective
+from ..seeding import seeded, stream
+from .meter import Meter
+from .step import Terms, terms_of, traced
+
+ROWS = 500
+"""Rows at a time where no gradient is needed, if that is no more than four training batches take."""
+WORTHWHILE = 40
+"""Times that so many rows are looked at before a recording pays, which takes as long as Python for twenty."""
+
+log = logging.getLogger(__name__)
+
+
+class Look:
+    """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time.
+
+    From the second of so many `epochs` on, blocks of rows, but for what is left of the data, are looked at by a
+    recording, if that pays and gives what Python gives. By the number of the epoch, so that a resumed run takes the
+    same path.
+    """
+
+    def __init__(
+        self,
+        model: VAE,
+        data: TensorSplit,
+        objective: Objective,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epochs: int = 1,
+    ) -> None:
+        self.model, self.data, self.objective, self.seed = model, data, objective, seed
+        block = min(data.block_rows, len(data))
+        most = min(max(batch_size, min(ROWS, 4 * batch_size)), block)
+        # All of a block in parts that are alike, where they then need not be much smaller.
+        self.rows = next((rows for rows in range(most, most // 2, -1) if block % rows == 0), most)
+        self.recordable = len(data) // block * (block // self.rows) * (epochs - 1) >= WORTHWHILE
+        self.recording: GraphModule | None = None
+
+    @torch.no_grad()
+    def __call__(self, epoch: int = 1) -> dict[str, float]:
+        """The averages after an epoch, the first being 1."""
+        meter = Meter(self.data.x.device)
+        with evaluating(self.model), seeded(stream(self.seed, -1)):
+            if self.recording and self._constants() != self.state:
+                self.recording = None
+            for block, labels in self.data.blocks():
+                for start in range(0, len(block), self.rows):
+                    rows = slice(start, start + self.rows)
+                    given = [block[rows], *([] if labels is None else [labels[rows]])]
+                    whole = len(given[0]) == self.rows
+                    terms = self._recorded(given) if whole and epoch > 1 else None
+                    meter.add(terms or self._terms(*given), len(given[0]))
+        return meter.averages()
+
+    def _constants(self) -> list[object]:
+        return python_state([self.model, self.objective])
+
+    def _terms(self, x: Tensor, y: Tensor | None = None) -> Terms:
+        return terms_of(self.objective(traced(self.model, self.objective, x, y), 1.0))
+
+    def _recorded(self, given: list[Tensor]) -> Terms | None:
+        """What a recording gives, or None where there can't be one."""
+        if not self.recordable:
+            return None
+        if self.recording is None:
+            try:
+                self._record(given)
+            except NotCapturableError as error:
+                log.debug("looks at held-out data run as Python, which is slower: %s", error)
+                self.recordable = False
+                return None
+        values = self.recording(*given)[0]  # type: ignore[misc]
+        return Terms(self.names, values, self.numbers)
+
+    def _record(self, given: list[Tensor]) -> None:
+        def values(*given: Tensor) -> list[Tensor]:
+            terms = self._terms(*given)
+            self.names, self.numbers = terms.names, terms.numbers
+            return [terms.values]
+
+        self.state = self._constants()
+        recording = ready(capture(values, given, [self.model, self.objective]))
+        check_replay(values, recording, given, 0.1 if self.model.precision == torch.bfloat16 else 1e-3)
+        self.recording = recording

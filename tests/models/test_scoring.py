@@ -1,0 +1,217 @@
+"""Scores: the same from a recording and by Python, how their draws are made, and how much memory they take.
+
+Numbers are in test_oracles.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from models_for_tests import data_of, float64, model_of, scored
+from torch import Tensor
+
+from vaekit.distributions.moments import DRAWS
+from vaekit.engine.capture import capture, once_and_again
+from vaekit.models import VAE, scoring
+from vaekit.models.scoring import Scorer, Scores, plan
+from vaekit.models.trace import Trace
+from vaekit.seeding import seeded
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with float64():
+        yield
+
+
+@pytest.mark.parametrize("samples", [0, -3])
+def test_no_samples_are_refused(samples: int):
+    with pytest.raises(ValueError, match=f"samples must be at least 1, got {samples}"):
+        scored(lambda draws: pytest.fail("nothing is to be drawn"), samples, 4)
+
+
+def test_scores_of_rows_some_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch):
+    model = model_of(latents={"a": 1, "b": 2}).eval()
+    x = data_of(model.likelihood.domain, (5, 4))
+    monkeypatch.setattr(scoring, "plan", lambda *given: (1, 3))
+    scorer = Scorer(model.trace, model, 3)
+    with seeded(0):
+        parts = [scorer(row, None) for row in x.split(1)]
+    with seeded(0):
+        whole = scorer(x, None)
+    for field in fields(whole):
+        found = [getattr(each, field.name) for each in (whole, *parts)]
+        if field.name == "kl_terms":
+            found = [torch.cat(list(terms.values()), -1) for terms in found]
+        assert len(found[0]) == 5
+        assert torch.equal(found[0], torch.cat(found[1:])) or found[0].isnan().all()
+
+
+@pytest.mark.parametrize(
+    "case", [{}, {"posterior": "flow", "prior": "vamp"}, {"encoder": "conv", "event_shape": (1, 9, 9)}]
+)
+@pytest.mark.parametrize("samples", [1, 40, 5000])
+def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
+    model = model_of(**case)
+    x = data_of(model.likelihood.domain, (3, *model.event_shape))
+    for memory in (0, 10_000, 10**6, 10**8):
+        rows, chunk = plan(model.trace, x, None, 10_000, samples, memory)
+        assert 1 <= rows <= 10_000
+        assert chunk >= 1
+        if memory == 0:
+            assert (rows, chunk) == (1, 1)
+    # More memory is never used worse, and a great deal of it fits everything.
+    plans = [plan(model.trace, x, None, 10_000, samples, m) for m in (10**5, 10**6, 10**7, 10**13)]
+    assert [rows for rows, _ in plans] == sorted(rows for rows, _ in plans)
+    assert plans[-1][0] == 10_000
+    assert plans[-1][1] >= samples
+
+
+@pytest.mark.parametrize("samples", [1, 16, 100, 10_000])
+@pytest.mark.parametrize(("row", "draw"), [(50, 50), (5_000, 10), (0, 500)])
+def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, draw: int):
+    def trace(x: torch.Tensor, y: None, draws: int) -> SimpleNamespace:
+        made = torch.empty(1_000), torch.empty(len(x), row), torch.empty(draws, len(x), draw)
+        return SimpleNamespace(log_weight=made, kl=made, latents=())
+
+    memory, n = 4 * 2**20, 100
+    rows, chunk = plan(trace, torch.zeros(1, 1), None, n, samples, memory)
+    # A draw of a row is of `draw` float64; a row's encoding is there once for all its draws.
+    used = 8 * (1_000 + rows * (row + min(chunk, samples) * draw))
+    assert used <= memory
+    assert rows == n or chunk < samples or 8 * (1_000 + (rows + 1) * (row + max(samples, DRAWS) * draw)) > 0.9 * memory
+    assert chunk >= min(samples, DRAWS)
+
+
+# -- recordings ------------------------------------------------------------------------------------------------------
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "normal": {"latents": {"a": 1, "b": 2}},
+    "full rank": {"posterior": "full-rank-normal"},
+    "flows": {"posterior": "flow", "prior": "flow"},
+    "vamp": {"prior": "vamp"},
+    "given y": {"condition": 3, "prior": "mixture"},
+    "discrete": {"latents": {"c": 3, "d": 4}, "posterior": "relaxed-categorical"},
+    "images": {"encoder": "conv", "decoder": "conv", "event_shape": (1, 9, 9)},
+}
+
+
+def both(model: VAE, monkeypatch: pytest.MonkeyPatch, n: int = 7, memory: int = 60_000) -> list[Scores]:
+    """Scores by Python, and from recordings, from the first chunk that is alike another, at last with loops in C."""
+    x = data_of(model.likelihood.domain, (n, *model.event_shape)).to(model.scale.dtype)
+    y = torch.arange(n) % model.condition if model.condition else None
+    found = []
+    for first, looped in ((10**9, 10**9), (1, 10**9), (1, 2)):
+        monkeypatch.setattr(scoring, "PYTHON_CHUNKS", first)
+        monkeypatch.setattr(scoring, "LOOPED_CHUNKS", looped)
+        found.append(model.score(x, y, samples=50, seed=0, memory=memory))
+    return found
+
+
+def assert_alike(one: Scores, other: Scores, tolerance: float = 1e-10) -> None:
+    for name in ("reconstruction", "log_prob", "log_prob_variance", "effective_samples", "latent_mean", "elbo", "kl"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance)
+    assert list(one.kl_terms) == list(other.kl_terms)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scores_of_recordings_are_those_of_python(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay, replayed = scoring._Recording.__call__, []
+
+    def counted(self: Any, *given: Tensor) -> Any:
+        replayed.append(self)
+        return replay(self, *given)
+
+    monkeypatch.setattr(scoring._Recording, "__call__", counted)
+    one, other, looped = both(model_of(**CASES[case]), monkeypatch)
+    assert len(replayed) > 1
+    assert_alike(one, other)
+    assert_alike(one, looped)
+    if shutil.which("cc"):
+        assert any("loops" in node.name for each in replayed for node in each.again.graph.nodes)
+
+
+def test_in_float32_scores_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(event_shape=(40,), latents={"z": 5}, options={"mlp": {"hidden": [60, 30]}}).float()
+    one, *others = both(model, monkeypatch)
+    for other in others:
+        assert_alike(one, other, tolerance=1e-4)
+
+
+def test_what_can_not_be_recorded_is_scored_by_python_and_said_once_each_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of()
+    trace = model.trace
+
+    def reading(*args: Any, **options: Any) -> Trace:
+        made = trace(*args, **options)
+        assert float(made.log_px.sum()) < 0
+        return made
+
+    model.trace = reading  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO):
+        one, other, _ = both(model, monkeypatch)
+    assert_alike(one, other, 0.0)
+    assert [record.message[:40] for record in caplog.records] == ["chunks of scores are made by Python, whi"] * 2
+
+
+def test_a_recording_is_taken_apart_into_what_is_the_same_and_the_rest() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        normal = torch.randn(4, 3)
+        return [x.exp() * normal, torch.rand(3) + normal.exp().sum(0) * x.sin().square()]
+
+    x = torch.ones(3)
+    once, again = once_and_again(capture(function, [x]))
+    with seeded(1):
+        wanted = function(x)
+    with seeded(1):
+        state = torch.get_rng_state()
+        known = once(x)
+        assert torch.equal(torch.get_rng_state(), state)
+        found = again(x, *known)
+    for one, other in zip(wanted, found, strict=True):
+        torch.testing.assert_close(one, other)
+    names = [[str(node.target).replace("_.", ".") for node in part.graph.nodes] for part in (once, again)]
+    assert ["aten.exp.default" in each for each in names] == [True, True]
+    assert ["aten.sin.default" in each for each in names] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: [torch.bernoulli(x)],
+        lambda x: [x.exp().mul_(torch.rand(3))],
+        lambda x: [x.exp()[:1].add_(torch.rand(1))],
+        lambda x: [torch.empty(3).uniform_() + x.exp().add_(1.0)],
+    ],
+    ids=["drawn from the inputs", "changed in place", "a view changed in place", "changed before"],
+)
+def test_what_is_changed_in_place_is_made_again(function: Callable[[Tensor], list[Tensor]]) -> None:
+    x = torch.full((3,), 0.5)
+    once, again = once_and_again(capture(function, [x]))
+    known = once(x)
+    for _ in range(2):
+        with seeded(1):
+            (wanted,) = function(x)
+        with seeded(1):
+            (found,) = again(x, *known)
+        torch.testing.assert_close(wanted, found)
+
+
+def test_an_encoding_is_made_once_for_all_chunks_of_a_datum(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 1)
+    scorer = model.eval().scorer(50, 20_000)
+    scorer(data_of(model.likelihood.domain, (7, 4)), None)
+    recording = next(each for each in scorer.recordings.values() if each and not each.names.mean)
+    parts = recording.once, recording.again
+    assert [sum("mm" in str(node.target) for node in each.graph.nodes) for each in parts] == [2, 2]

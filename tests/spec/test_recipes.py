@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands_for_tests import command, done
+from models_for_tests import refuses
+from runs_for_tests import small_run
+
+from vaekit.data import Dataset, Split
+from vaekit.data.domains import Domain
+from vaekit.data.tensors import to_device
+from vaekit.runs.given import load_data
+from vaekit.runs.run import RunError, load_run, train
+from vaekit.spec.building import build_model, build_objective, build_schedule
+from vaekit.spec.keys import DataSpec, Schema, Spec
+from vaekit.spec.recipes import RECIPES
+from vaekit.spec.targets import resolve
+
+QUICK = ("training.epochs=1", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2")
+BINARISED = [name for name in RECIPES if resolve(name).data.binarize]
+MNIST = Schema(event_shape=(1, 28, 28), domain=Domain("binary"), condition=10)
+
+
+def npy(path: Path, n: int = 40, levels: int = 2) -> Path:
+    """A file of n images of so many grey levels."""
+    np.save(path, np.random.default_rng(0).integers(0, levels, (n, 1, 4, 4), dtype=np.uint8))
+    return path
+
+
+def dense(*sizes: int) -> int:
+    """The weights and biases of fully connected layers."""
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+
+
+# -- what the recipes are ----------------------------------------------------------------------------------------------
+
+D = 200
+DECODED = dense(D, 200, 500, 784)
+SETTINGS = {
+    "binary-mnist-diagonal": (dense(784, 500) + 2 * dense(500, 200, D) + DECODED, "adam", 3e-4, 200, 20),
+    "binary-mnist-full-rank": (
+        dense(784, 500) + 2 * dense(500, 200, D) + dense(500, 200, D * (D - 1) // 2) + DECODED,
+        "adam",
+        3e-4,
+        200,
+        20,
+    ),
+    "grey-mnist": (dense(784, 400, 40) + dense(20, 400, 784), "adam", 1e-3, 128, 10),
+    "grey-mnist-sigmoid-adagrad": (dense(784, 400, 40) + dense(20, 400, 784), "adagrad", 0.01, 128, 10),
+    "softplus-mnist": (dense(784, 400, 100) + dense(50, 400, 784), "adam", 1e-3, 128, 100),
+    "elu-mnist": (dense(784, 256, 256, 128) + dense(64, 256, 256, 784), "adam", 1e-3, 64, 10),
+    "conditional-mnist": (dense(784, 400, 40) + dense(30, 400, 784), "adam", 1e-3, 128, 15),
+    "beta-mnist": (dense(784, 400, 40) + dense(20, 400, 784), "adam", 1e-3, 128, 15),
+}
+ACTIVATIONS = {"binary-mnist-diagonal": "Tanh", "binary-mnist-full-rank": "Tanh", "grey-mnist": "ReLU"} | {
+    "grey-mnist-sigmoid-adagrad": "Sigmoid",
+    "softplus-mnist": "Softplus",
+    "elu-mnist": "ELU",
+    "conditional-mnist": "ReLU",
+    "beta-mnist": "ReLU",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_recipe_of_a_lesson_has_its_networks_and_its_training(name: str) -> None:
+    spec = resolve(name)
+    model, training = build_model(spec.model, MNIST), spec.training
+    rate = build_schedule(training.learning_rate)(0.5)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    assert (weights, training.optimizer.name, rate, training.batch_size, training.epochs) == SETTINGS[name]
+    kinds = {type(module).__name__ for module in model.modules() if type(module).__module__.endswith("activation")}
+    assert kinds == {ACTIVATIONS[name]}
+    beta = build_objective(spec).beta(0.0)  # type: ignore[attr-defined]
+    assert beta == (10.0 if name in ("conditional-mnist", "beta-mnist") else 1.0)
+    treatment = "grey" if name in ("softplus-mnist", "conditional-mnist", "beta-mnist") or "grey" in name else "static"
+    assert spec.data.binarize == treatment
+
+
+@pytest.mark.public_data
+@pytest.mark.skipif("VAEKIT_DATA" not in os.environ, reason="needs the public datasets")
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("binary-mnist-diagonal", {"train": 50_000, "valid": 10_000, "test": 10_000}),
+        ("grey-mnist", {"train": 60_000, "test": 10_000}),
+        ("elu-mnist", {"train": 50_000, "valid": 500, "test": 500}),
+    ],
+)
+def test_a_recipe_has_the_rows_of_its_source(name: str, sizes: dict[str, int]) -> None:
+    dataset = load_data(resolve(name))
+    assert {split: len(rows) for split, rows in dataset.splits.items()} == sizes
+    labels = dataset.splits["test"].y
+    if name == "elu-mnist" and labels is not None:
+        assert np.bincount(labels).min() > 40
+
+
+# -- on other data -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path) -> None:
+    run = train(name, tmp_path / "run", data="digits", epochs=1)
+    own = resolve(name)
+    kept = {key: getattr(own.data, key) for key in ("labels", "binarize", "dequantize", "seed")}
+    # A recipe whose data are the codes of another names it; its run names that one's folder.
+    assert run.spec.data.model_copy(update={"codes": None}) == DataSpec(name="digits", **kept)
+    assert (run.spec.data.codes is None) == (own.data.codes is None)
+    assert (run.spec.model, run.spec.objective, run.spec.source) == (own.model, own.objective, own.source)
+    assert run.spec.title == own.title + ("" if own.data.name == "digits" else "; here on digits")
+    assert {split: len(rows) for split, rows in run.dataset.splits.items()} == {
+        "train": 1297,
+        "valid": 200,
+        "test": 300,
+    }
+    assert run.spec.training.batch_size == own.training.batch_size
+    assert np.isfinite(run.history()[-1].terms["loss"])
+    assert np.isfinite(load_run(tmp_path / "run").encode("test")[0]).all()
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+@pytest.mark.parametrize("name", BINARISED)
+def test_what_a_recipe_binarises_may_have_any_number_of_levels(name: str, levels: int) -> None:
+    treatment = resolve(name).data.treatment
+    x = np.arange(levels, dtype=np.uint8).repeat(8).reshape(-1, 1, 2, 2)
+    domain = Domain("binary") if levels == 2 else Domain("grey", levels=levels)
+    seen, _ = to_device(Dataset("mine", domain, {"train": Split(x)}), "train", treatment).batch(slice(None))
+    assert treatment.domain(domain).kind == "binary"
+    assert seen.min() == 0
+    assert seen.max() == 1
+    if levels == 2:
+        np.testing.assert_array_equal(seen.numpy(), x)
+
+
+def test_binary_data_of_a_recipe_that_takes_grey_are_scored_as_a_likelihood(tmp_path: Path) -> None:
+    run = train("grey-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy"), sets=QUICK)
+    assert not run.model.domain.relaxed
+    given = run.dataset.splits["test"].x
+    np.testing.assert_array_equal(next(run.data("test").blocks())[0].numpy(), given)
+
+
+def test_numbers_of_rows_and_kinds_of_values_belong_to_the_data_that_are_left(tmp_path: Path) -> None:
+    run = train("elu-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy", 50), sets=QUICK)
+    assert {split: len(rows) for split, rows in run.dataset.splits.items()} == {"train": 40, "valid": 5, "test": 5}
+    table = Spec(
+        data=DataSpec(name="t.csv", label="kind", domain="grey", levels=9, train=3, validation=1, test=1, seed=5)
+    )
+    assert resolve(table, data="digits").data == DataSpec(name="digits", seed=5)
+
+
+def test_sets_come_after_the_data(tmp_path: Path) -> None:
+    sets = [*QUICK, "data.levels=17", "data.validation=7", "data.binarize=threshold"]
+    run = train("elu-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy", 50, levels=17), sets=sets)
+    assert len(run.dataset.splits["valid"]) == 7
+    assert run.dataset.domain == Domain("grey", levels=17)
+    assert run.spec.data.binarize == "threshold"
+
+
+def test_a_batch_is_no_more_than_there_is(tmp_path: Path) -> None:
+    path = npy(tmp_path / "x.npy")
+    run = train("binary-mnist-diagonal", tmp_path / "run", data=path, sets=QUICK)
+    assert run.spec.training.batch_size == len(run.dataset.splits["train"]) == 32
+    with refuses("batch_size is 200, but there are 32 training rows"):
+        train("binary-mnist-diagonal", tmp_path / "other", sets=[*QUICK, f"data.name={path}"])
+
+
+def test_a_recipe_says_what_it_lacks_of_other_data(tmp_path: Path) -> None:
+    for data, message in [
+        (npy(tmp_path / "x.npy"), "model.condition is set, but the data have no labels"),
+        ("digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
+        (tmp_path / "none.npy", "there is no file or folder"),
+    ]:
+        with pytest.raises((ValueError, FileNotFoundError), match=message.replace("(", r"\(").replace("?)", r"\?\)")):
+            train("conditional-mnist", tmp_path / "run", data=data)
+    np.save(tmp_path / "real.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    with refuses("data.binarize=grey is for grey levels or numbers of an interval; the data are real numbers"):
+        train("grey-mnist", tmp_path / "run", data=tmp_path / "real.npy")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_path_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = npy(tmp_path / "x.npy")
+    monkeypatch.chdir(tmp_path)
+    train("elu-mnist", tmp_path / "run", data="x.npy", sets=QUICK)
+    monkeypatch.chdir("/")
+    assert load_run(tmp_path / "run").spec.data.name == str(path)
+
+
+def test_a_run_on_other_data_is_resumed_on_them_alone(tmp_path: Path) -> None:
+    folder = small_run(tmp_path / "run").path
+    for options in ({"data": "digits"}, {"target": "beta-mnist", "data": "digits"}):
+        assert train(**options, out=folder, resume=True, epochs=3).history()[-1].epoch == 3
+    with pytest.raises(RunError, match=r"is not what .* was trained on"):
+        train("digits", folder, data=npy(tmp_path / "x.npy"), resume=True)
+
+
+def test_the_command_takes_a_recipe_to_other_data(tmp_path: Path) -> None:
+    quick = ("--epochs=1", "--samples=1", "--set=model.encoder={name='mlp', hidden=[8]}")
+    out = done("train", "conditional-mnist", "--data", "digits", "--out", tmp_path / "a", *quick)
+    assert "here on digits" in out
+    done("train", "--data", npy(tmp_path / "x.npy"), "--out", tmp_path / "b", *quick)
+    assert load_run(tmp_path / "b").spec.model.likelihood.name == "bernoulli"  # type: ignore[union-attr]
+    result = command("train", "beta-mnist", "--data", "digist", "--out", tmp_path / "c")
+    assert (result.status, result.out) == (2, "")
+    assert "unknown dataset 'digist' (did you mean 'digits'?)" in result.err
+
+
+def test_elu_mnist_has_the_deterministic_pass_of_both_splits(tmp_path: Path) -> None:
+    run = train("elu-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy", 50), sets=QUICK)
+    records = run.history()
+    assert {record.split for record in records} == {"train", "valid"}
+    for terms in (record.terms for record in records):
+        assert terms["mean_reconstruction"] > terms["mean_elbo"]
+    # Of the rows that are held out both passes are after the same epoch, and a closed form of the KL is of both.
+    for terms in (record.terms for record in records if record.split == "valid"):
+        assert terms["mean_elbo"] == pytest.approx(terms["mean_reconstruction"] - terms["kl"], rel=1e-5)

@@ -1,0 +1,639 @@
+"""A recorded training step is the step as Python: same loss, terms, gradients, random draws; or it is not recorded."""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import CLUSTERING, OBJECTIVES, data_of, model_of
+from models_for_tests import SMALL as SMALL_PARTS
+from runs_for_tests import SMALL, assert_same_run
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from vaekit.data import Treatment
+from vaekit.data.domains import Domain
+from vaekit.data.tensors import TensorSplit
+from vaekit.engine import compiling, rewriting
+from vaekit.engine.capture import NotCapturableError, OneLaunch, capture, python_state
+from vaekit.models import VAE
+from vaekit.models.trace import Trace
+from vaekit.modules import evaluating
+from vaekit.networks.base import NORMALIZATIONS
+from vaekit.networks.mlp import MLP
+from vaekit.objectives.base import Loss, Objective
+from vaekit.objectives.elbo import ELBO
+from vaekit.runs.run import train
+from vaekit.schedules import Linear
+from vaekit.seeding import seeded
+from vaekit.spec.parts import PARTS
+from vaekit.training import step as steps
+from vaekit.training.step import Step, Terms
+
+ROWS = 6
+
+
+def data_for(model: VAE, n: int = 20, treatment: Treatment | None = None) -> TensorSplit:
+    domain = model.domain
+    x = data_of(domain, (n, *model.event_shape)).float()
+    y = torch.arange(n) % model.condition if model.condition else None
+    return TensorSplit(x, y, domain, treatment or Treatment())
+
+
+COMPILER = shutil.which("cc") is not None
+PATHS = pytest.mark.parametrize("total", [0, steps.LONG][: 1 + COMPILER], ids=["operations", "loops"][: 1 + COMPILER])
+"""The steps of a run: whether recordings are torch's operations or have loops in C."""
+
+
+def both(
+    model: VAE, objective: Objective, data: TensorSplit, progress: float = 0.3, total: int = 0
+) -> list[tuple[Terms, list[Tensor]]]:
+    """Terms and gradients of one step as Python, and of a recorded one, of the same random draws."""
+    step, index, results = Step(model, objective, data, ROWS, total), torch.arange(3, 3 + ROWS), []
+    for number in (0, steps.EAGER_STEPS):
+        with seeded(5):
+            terms = step(index, progress, number)
+            drawn = torch.rand(())
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+        results.append((terms, [*gradients, drawn]))
+    assert step.recording is not None, "the step was not recorded"
+    assert has_loops(step) == bool(total)
+    return results
+
+
+def has_loops(step: Step) -> bool:
+    return isinstance(step.recording, GraphModule) and any("loops" in n.name for n in step.recording.graph.nodes)
+
+
+def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> None:
+    (terms, gradients), (recorded_terms, recorded_gradients) = results
+    assert recorded_terms.names == terms.names
+    assert recorded_terms.numbers == pytest.approx(terms.numbers)
+    torch.testing.assert_close(recorded_terms.values, terms.values, rtol=tolerance, atol=tolerance)
+    for mine, theirs in zip(recorded_gradients, gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+CASES = [
+    *({"objective": objective} for objective in OBJECTIVES),
+    {"objective": CLUSTERING, "prior": "mixture"},
+    {"objective": CLUSTERING, "posterior": "relaxed-categorical"},
+    {"objective": CLUSTERING, "prior": "mixture", "event_shape": (1, 4, 5)},
+    *({"posterior": name} for name in PARTS.posteriors),
+    *({"prior": name} for name in PARTS.priors),
+    *({"likelihood": name} for name in PARTS.likelihoods),
+    *(
+        {"encoder": name, "decoder": name, "event_shape": (1, 4, 5)}
+        for name in PARTS.encoders
+        if name in PARTS.decoders
+    ),
+    {"latents": {"a": 2, "b": 3}},
+    *({"options": SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": name}}} for name in NORMALIZATIONS),
+]
+
+
+@PATHS
+@pytest.mark.parametrize("condition", [0, 3])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(value) for value in case.values()))
+def test_a_recorded_step_is_the_step(case: dict[str, str], condition: int, total: int) -> None:
+    options = dict(case)
+    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    model = model_of(condition=condition, **options)  # type: ignore[arg-type]
+    model.train()
+    assert_same(both(model, objective, data_for(model), total=total), 1e-10)
+
+
+BATCH_NORM = SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}}
+
+
+@PATHS
+@pytest.mark.parametrize("condition", [0, 3])
+@pytest.mark.parametrize(
+    "case", [{"prior": "vamp"}, {"objective": CLUSTERING, "prior": "mixture"}], ids=["pseudo-inputs", "views"]
+)
+def test_running_averages_are_those_of_the_data(case: dict[str, str], condition: int, total: int) -> None:
+    """A momentum of 1 makes them those of the last batch."""
+    options: dict[str, Any] = dict(case)
+    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    model = model_of(condition=condition, options=BATCH_NORM, **options)
+    if "prior" in case and case["prior"] == "vamp":
+        model.priors["z"].pseudo_inputs.data += 5
+    data, norms = data_for(model), [each for each in model.encoder.modules() if isinstance(each, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    seen: list[Tensor] = []
+    model.train()
+    step, index = Step(model, objective, data, ROWS, total), torch.arange(ROWS)
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):
+        with seeded(3):
+            step(index, 0.5, number)
+        x, y = data.batch(index)
+        given = (x.to(model.scale), model._one_hot(y)) if condition else (x.to(model.scale),)
+        hook = norms[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        with torch.no_grad(), evaluating(model):
+            model.encoder(*given)
+        hook.remove()
+        torch.testing.assert_close(norms[0].running_mean, seen[-1].mean(0))
+        torch.testing.assert_close(norms[0].running_var, seen[-1].var(0))
+    assert step.recording is not None
+    assert {int(norm.num_batches_tracked) for norm in norms} == {3}
+
+
+@pytest.mark.parametrize("condition", [0, 3])
+def test_a_prior_of_pseudo_inputs_is_the_same_in_training_and_in_evaluation(condition: int) -> None:
+    model = model_of(prior="vamp", condition=condition, options=BATCH_NORM)
+    z, y = torch.randn(3, ROWS, 2, dtype=torch.float64), torch.eye(3, dtype=torch.float64)[torch.arange(ROWS) % 3]
+    given = y if condition else None
+    wanted = model.eval().priors["z"](given).log_prob(z)
+    found = model.train().priors["z"](given).log_prob(z)
+    torch.testing.assert_close(found, wanted)
+    assert all(module.training for module in model.modules())
+
+
+@PATHS
+@pytest.mark.parametrize("condition", [0, 3])
+def test_in_float32_products_by_another_library_agree(
+    condition: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewriting, "ROWS", ROWS)
+    monkeypatch.setattr(rewriting, "NARROW", 1)
+    options = {"mlp": {"hidden": [60, 30]}}
+    model = model_of(event_shape=(40,), latents={"z": 5}, condition=condition, options=options).float()
+    assert_same(both(model, ELBO(), data_for(model), total=total), 1e-4)
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        step = Step(model, ELBO(), data_for(model), ROWS)
+        step(torch.arange(ROWS), 0.3, steps.EAGER_STEPS)
+        assert step.recording is not None
+        left = [str(node.target) for node in step.recording.graph.nodes if "mm." in str(node.target)]
+        assert left == []  # slices of a matrix too
+
+
+@PATHS
+@pytest.mark.parametrize("binarize", ["stochastic", "grey"])
+def test_treatments_are_recorded(binarize: str, total: int) -> None:
+    model = model_of()
+    x = torch.randint(0, 17, (20, 4), dtype=torch.uint8)
+    data = TensorSplit(x, None, Domain("grey", levels=17), Treatment(binarize))  # type: ignore[arg-type]
+    assert_same(both(model, ELBO(), data, total=total), 1e-10)
+
+
+@PATHS
+def test_schedules_go_on_in_a_recording(total: int) -> None:
+    model, objective = model_of(), ELBO(beta=Linear(0.0, 2.0, until=1.0))
+    step, index = Step(model, objective, data_for(model), ROWS, total), torch.arange(ROWS)
+    for progress in (0.1, 0.5, 0.9):
+        found = []
+        for number in (0, steps.EAGER_STEPS):
+            with seeded(1):
+                found.append(step(index, progress, number))
+        assert found[1].numbers == {"beta": pytest.approx(2 * progress)}
+        torch.testing.assert_close(found[0].values, found[1].values)
+
+
+def test_an_objective_of_ones_own_may_use_the_progress() -> None:
+    def objective(trace: Trace, progress: float) -> Loss:
+        return Loss((1 + progress) * -trace.log_weight.mean(), {})
+
+    model = model_of()
+    step, index = Step(model, objective, data_for(model), ROWS), torch.arange(ROWS)
+    for progress in (0.25, 0.75):
+        losses = []
+        for number in (0, steps.EAGER_STEPS):
+            with seeded(1):
+                losses.append(step(index, progress, number).values[0])
+        torch.testing.assert_close(*losses)
+    assert step.recording is not None
+
+
+class Normalised(nn.Module):
+    """An encoder with running statistics, changed in place by each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm, self.out_shape = MLP((4,), hidden=(6,)), nn.BatchNorm1d(6), (6,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.inner(x))
+
+
+class Counting(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(x, y) / self.calls
+
+
+class Branching(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        out = super().forward(x, y)
+        return out if out.sum() > 0 else 2 * out
+
+
+class Rolling(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * random.random()
+
+
+class Numpying(MLP):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * np.random.random()  # noqa: NPY002
+
+
+class Assigning(MLP):
+    """Puts a new tensor in place of a buffer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_buffer("own", torch.ones(()))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        out = super().forward(x, y)
+        self.own = 0.5 * self.own + out.detach().mean()
+        return out * self.own
+
+
+class Listing(MLP):
+    """Has its weights in a list as well, and uses these."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.kept = [self.layers[0].weight, self.layers[0].bias]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return torch.nn.functional.linear(x, *self.kept).tanh()  # type: ignore[arg-type]
+
+
+class Generating(MLP):
+    """Draws from a generator of its own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.generator = np.random.default_rng(0)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * self.generator.random()
+
+
+class Telling(MLP):
+    """Keeps the progress as a number."""
+
+    factor = 1.0
+
+    def advance(self, progress: float) -> None:
+        self.factor = 1 + progress
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x, y) * self.factor
+
+
+class Hooked(MLP):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.layers[0].weight.register_hook(lambda gradient: 0 * gradient)  # type: ignore[operator]
+
+
+class Watched(MLP):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register_forward_hook(lambda module, given, out: None)
+
+
+def with_encoder(encoder: nn.Module) -> VAE:
+    model = model_of().float()
+    return VAE(encoder, dict(model.posteriors), dict(model.priors), model.decoder, model.likelihood)  # type: ignore[arg-type]
+
+
+def test_buffers_change_as_often_as_steps_are_taken() -> None:
+    found = []
+    for number in (0, steps.EAGER_STEPS):
+        torch.manual_seed(0)
+        model = with_encoder(Normalised())
+        step = Step(model.train(), ELBO(), data_for(model), ROWS)
+        for _ in range(3):
+            step(torch.arange(ROWS), 0.5, number)
+        found.append({name: buffer.clone() for name, buffer in model.named_buffers()})
+    assert found[0]["encoder.norm.num_batches_tracked"] == found[1]["encoder.norm.num_batches_tracked"] == 3
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value)
+
+
+CHANGING = [Counting, Branching, Rolling, Numpying, Assigning, Listing, Generating, Telling, Hooked, Watched]
+
+
+@pytest.mark.parametrize("encoder", CHANGING)
+def test_what_is_not_the_same_each_time_runs_as_python_and_says_so_once(
+    encoder: Callable[..., MLP], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = with_encoder(encoder((4,), hidden=(6,)))
+    step = Step(model.train(), ELBO(), data_for(model), ROWS)
+    with caplog.at_level(logging.WARNING, "vaekit"):
+        for number in range(steps.EAGER_STEPS, steps.EAGER_STEPS + 3):
+            step(torch.arange(ROWS), number / 1000, number)
+    assert step.recording is None
+    assert len(caplog.records) == 1
+    assert "can't be recorded" in caplog.text
+    assert all(p.grad is not None for p in model.parameters())
+
+
+class Mixing(nn.Module):
+    """An encoder whose gradients autograd leaves transposed, expanded, and shared between two parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 4))
+        self.spread, self.first, self.second = (nn.Parameter(torch.randn(6)) for _ in range(3))
+        self.out_shape = (6,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bi,oi->bo", x, self.weight).tanh() + self.spread.sum() + self.first + self.second
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.Adagrad])
+def test_optimizers_get_gradients_as_they_read_them(optimizer: Callable[..., torch.optim.Optimizer]) -> None:
+    weights = []
+    for number in (0, steps.EAGER_STEPS):
+        torch.manual_seed(0)
+        model = with_encoder(Mixing())
+        step, update = Step(model.train(), ELBO(), data_for(model), ROWS), optimizer(model.parameters(), fused=True)
+        for _ in range(3):
+            with seeded(1):
+                step(torch.arange(ROWS), 0.5, number)
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            update.step()
+        assert (step.recording is not None) == (number > 0)
+        weights.append([p.detach().clone() for p in model.parameters()])
+    for eager, recorded in zip(*weights, strict=True):
+        torch.testing.assert_close(recorded, eager, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_that_an_objective_computes_run_as_python() -> None:
+    step = Step(model_of(), lambda trace, t: Loss(-trace.log_px.mean(), {"twice": 2 * t}), data_for(model_of()), ROWS)
+    assert step(torch.arange(ROWS), 0.25, steps.EAGER_STEPS).numbers == {"twice": 0.5}
+    assert not step.recordable
+
+
+def test_an_objective_with_a_counter_runs_as_python() -> None:
+    @dataclass
+    class Counted:
+        calls: int = 0
+
+        def __call__(self, trace: Trace, progress: float) -> Loss:
+            self.calls += 1
+            return Loss(-trace.log_weight.mean() * self.calls, {})
+
+    model = model_of()
+    step = Step(model, Counted(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    assert not step.recordable
+
+
+def test_fields_that_are_functions_but_no_schedules_stay_what_they_are() -> None:
+    @dataclass(frozen=True)
+    class Penalised:
+        penalty: Any = torch.square
+
+        def __call__(self, trace: Trace, progress: float) -> Loss:
+            return Loss(-trace.log_px.mean() + self.penalty(trace.kl["z"]).mean(), {})
+
+    assert_same(both(model_of(), Penalised(), data_for(model_of())), 1e-10)
+
+
+def test_freezing_between_epochs_is_recorded_again() -> None:
+    model = model_of()
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    model.decoder.requires_grad_(False)
+    step.refresh()
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_a_changed_attribute_is_recorded_again() -> None:
+    model = model_of()
+    step, index = Step(model, ELBO(), data_for(model), ROWS), torch.arange(ROWS)
+    step(index, 0.5, steps.EAGER_STEPS)
+    before = step.recording
+    step.refresh()
+    assert step.recording is before
+    model.posteriors["z"].clamp = (-0.5, -0.4)
+    step.refresh()
+    losses = []
+    for number in (0, steps.EAGER_STEPS):
+        with seeded(3):
+            losses.append(step(index, 0.5, number).values)
+    torch.testing.assert_close(*losses)
+    assert step.recording is not before
+
+
+def test_batches_of_another_size_and_first_steps_run_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS - 1)
+    step(torch.arange(ROWS - 1), 0.5, steps.EAGER_STEPS)
+    assert step.recording is None
+    step(torch.arange(ROWS), 0.5, steps.EAGER_STEPS)
+    monkeypatch.setattr(step, "_replay", None)
+    terms = step(torch.arange(ROWS - 1), 0.5, steps.EAGER_STEPS)
+    assert terms.values.isfinite().all()
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    model = model_of()
+    model.decoder.requires_grad_(False)
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    for number in (0, steps.EAGER_STEPS):
+        step(torch.arange(ROWS), 0.5, number)
+        assert all(p.grad is None for p in model.decoder.parameters())
+        assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_a_part_with_advance_is_told_the_progress() -> None:
+    class Told(MLP):
+        def advance(self, progress: float) -> None:
+            told.append(progress)
+
+    told: list[float] = []
+    model = with_encoder(Told((4,), hidden=(6,)))
+    step = Step(model, ELBO(), data_for(model), ROWS)
+    for number in (0, steps.EAGER_STEPS):
+        step(torch.arange(ROWS), number / 1000, number)
+    assert told == [0.0, steps.EAGER_STEPS / 1000]
+
+
+@pytest.mark.parametrize("long", [1, 10**9])
+def test_recorded_runs_resume_exactly(long: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "SOON", 5)
+    monkeypatch.setattr(steps, "LONG", long)
+    sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9"]
+    train("digits", tmp_path / "whole", sets=sets, epochs=4)
+    train("digits", tmp_path / "parts", sets=sets, epochs=2)
+    train("digits", tmp_path / "parts", epochs=4, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_long_run_without_a_compiler_says_so_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(steps, "EAGER_STEPS", 5)
+    monkeypatch.setattr(steps, "SOON", 5)
+    monkeypatch.setattr(steps, "LONG", 1)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    compiling._libraries.clear()
+    history = train("digits", tmp_path / "run", sets=SMALL, epochs=3).history()
+    assert len(history) == 6
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == (
+        "training steps are torch's operations, not loops in C, which are faster: "
+        "there is no C compiler no-such-compiler; install one, or set CC"
+    )
+
+
+RELAXED = "{name='relaxed-categorical', temperature={name='linear', start=1.0, end=0.5}}"
+SEMI_SUPERVISED = (
+    "model.classifier={name='mlp', hidden=[16]}",
+    "objective.name=semi-supervised",
+    "data.labels=40",
+    "training.labelled=10",
+)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"),
+        SEMI_SUPERVISED,
+        (*SEMI_SUPERVISED, "model.auxiliary={size=4, skip=true}"),
+        (f"model.latents.z={{size=4, posterior={RELAXED}, prior='uniform-categorical'}}",),
+        ("model.latents.z.prior={name='mixture', components=3, fit_after=0.5}",),
+    ],
+    ids=["plain", "conditional", "semi-supervised", "auxiliary", "relaxed", "fitted"],
+)
+def test_a_recorded_run_has_the_losses_of_one_as_python(
+    sets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses = []
+    for eager, long in ((10**9, 10**9), (0, 10**9), (0, 1))[: 2 + COMPILER]:
+        monkeypatch.setattr(steps, "EAGER_STEPS", eager)
+        monkeypatch.setattr(steps, "SOON", eager)
+        monkeypatch.setattr(steps, "LONG", long)
+        history = train("digits", tmp_path / f"{eager}-{long}", sets=[*SMALL, *sets], epochs=3).history()
+        losses.append([record.terms["loss"] for record in history])
+    for found in losses[1:]:
+        np.testing.assert_allclose(found, losses[0], rtol=2e-4)
+    assert not caplog.records, "the run was to be recorded"
+
+
+def test_a_capture_leaves_nothing_changed() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    weight = torch.ones(3)
+    recorded = capture(lambda w, x: [w.mul_(2) @ x + torch.rand(())], [weight.clone(), torch.ones(3)])
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded(1):
+        first = recorded(weight, torch.ones(3))
+    with seeded(1):
+        assert torch.equal(first[0], 6 + torch.rand(()))
+    assert torch.equal(weight, torch.full((3,), 2.0))
+
+
+def test_a_capture_says_why_it_can_not() -> None:
+    with pytest.raises(NotCapturableError):
+        capture(lambda x: [x * float(x.sum())], [torch.ones(2)])
+
+
+def test_python_state_sees_attributes_tensors_and_modes() -> None:
+    module = MLP((4,), hidden=(6,))
+    module.kept = torch.zeros(2)
+    for change in (
+        lambda: module.kept.add_(1),
+        lambda: setattr(module, "kept", torch.ones(2)),
+        lambda: setattr(module, "in_shape", (5,)),
+        lambda: module.eval(),
+    ):
+        before = python_state([module])
+        assert python_state([module]) == before
+        change()
+        assert python_state([module]) != before
+
+
+# -- CUDA graphs, as far as a CPU shows them -------------------------------------------------------------------------
+
+
+class Launch:
+    """What a CUDA graph does: results in the same memory at each call, from inputs where they were."""
+
+    def __init__(self, recorded: GraphModule, first: Tensor, others: Sequence[Tensor]) -> None:
+        self.recorded, self.first, self.others = recorded, first.clone(), others
+        self.results = recorded(self.first, *others)
+
+    def __call__(self, first: Tensor, *others: Tensor) -> list[Tensor]:
+        assert all(one is other for one, other in zip(self.others, others, strict=True))
+        self.first.copy_(first)
+        for result, value in zip(self.results, self.recorded(self.first, *self.others), strict=True):
+            result.copy_(value)
+        return self.results
+
+
+class Wrong(Launch):
+    def __call__(self, first: Tensor, *others: Tensor) -> list[Tensor]:
+        return [2 * result for result in super().__call__(first, *others)]
+
+
+class Impossible:
+    def __init__(self, *given: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+@pytest.mark.parametrize("launch", [Launch, Wrong, Impossible])
+def test_a_step_is_launched_at_once_where_that_gives_the_same(
+    launch: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of(options=SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}})
+    model.train()
+    step, index = Step(model, ELBO(), data_for(model), ROWS), torch.arange(ROWS)
+    step(index, 0.1, steps.EAGER_STEPS)
+    recording, buffers = step.recording, [buffer.clone() for buffer in model.buffers()]
+    monkeypatch.setattr(steps, "OneLaunch", launch)
+    step._launch_at_once(index, 0.1)
+    assert all(torch.equal(one, other) for one, other in zip(model.buffers(), buffers, strict=True))
+    if launch is Launch:
+        assert type(step.recording) is Launch
+        assert not caplog.records
+    else:
+        assert step.recording is recording
+        assert "launched kernel by kernel, which is slower: " in caplog.text
+    found = []
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):  # by Python, and again and again
+        with seeded(3):
+            terms = step(index.flip(0), 0.5, number)
+        found.append([terms.values.clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    for again in found[1:]:
+        for one, other in zip(found[0], again, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("posterior", ["diagonal-normal", "flow"])
+def test_on_cuda_a_step_is_one_launch(posterior: str) -> None:
+    model = model_of(posterior=posterior).to("cuda")
+    model.train()
+    data = data_for(model)
+    step, index = Step(model, ELBO(), replace(data, x=data.x[:].to("cuda")), ROWS), torch.arange(ROWS, device="cuda")
+    found = []
+    for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):
+        with seeded(3):
+            terms = step(index, 0.5, number)
+        found.append([terms.values.clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert isinstance(step.recording, OneLaunch)
+    for again in found[1:]:
+        for one, other in zip(found[0], again, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)

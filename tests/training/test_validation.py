@@ -1,0 +1,137 @@
+"""Looks at held-out data from a recording are those of Python, and see what a training has changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs_for_tests import SMALL, Pieces, assert_same_run, pieces
+from torch import Tensor
+
+from vaekit.runs.run import train
+from vaekit.training import validation as looking
+from vaekit.training.validation import Look
+
+RELAXED = "{name='relaxed-categorical', temperature={name='linear', start=1.0, end=0.5}}"
+CASES: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "conditional": ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"),
+    "several samples": ("objective={name='iwae', samples=3}",),
+    "schedules": ("objective.beta={name='linear', start=0.0, end=2.0}",),
+    "batch norm": ("model.encoder={name='mlp', hidden=[16], normalization='batch'}",),
+    "relaxed": (f"model.latents.z={{size=4, posterior={RELAXED}, prior='uniform-categorical'}}",),
+}
+
+
+@pytest.fixture(autouse=True)
+def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings of small blocks, for they would not pay on so few data."""
+    monkeypatch.setattr(looking, "WORTHWHILE", 1)
+    monkeypatch.setattr(looking, "ROWS", 50)
+
+
+def looked(p: Pieces) -> Look:
+    return Look(p.model, p.valid, p.objective, 20, epochs=5)
+
+
+def by_python(p: Pieces) -> dict[str, float]:
+    return Look(p.model, p.valid, p.objective, 20)(1)
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+@pytest.mark.parametrize("case", CASES)
+def test_a_recorded_look_is_that_of_python(case: str, precision: torch.dtype | None) -> None:
+    p = pieces(*CASES[case])
+    p.model.precision = precision  # type: ignore[assignment]
+    look, wanted = looked(p), by_python(p)
+    assert look(1) == pytest.approx(wanted, rel=1e-5)
+    assert look.recording is None, "the first is Python's"
+    found = look(2)
+    assert look.recording is not None
+    assert list(found) == list(wanted)
+    assert found == pytest.approx(wanted, rel=1e-5 if precision is None else 1e-2)
+    assert look(3) == found, "the same draws each time"
+
+
+def test_it_sees_weights_that_were_changed_in_place() -> None:
+    p = pieces()
+    look = looked(p)
+    before, recording = look(2), look.recording
+    with torch.no_grad():
+        for weight in p.model.parameters():
+            weight.mul_(1.5)
+    after = look(3)
+    assert look.recording is recording
+    assert after != pytest.approx(before, rel=1e-2)
+    assert after == pytest.approx(by_python(p), rel=1e-5)
+
+
+def test_it_is_recorded_again_where_an_attribute_was_changed() -> None:
+    p = pieces()
+    look = looked(p)
+    look(2)
+    recording = look.recording
+    p.objective = look.objective = type(p.objective)(beta=3.0)  # type: ignore[call-arg]
+    assert look(3) == pytest.approx(by_python(p), rel=1e-5)
+    assert look.recording is not recording
+
+
+def test_numbers_that_are_not_finite_are_no_reason_against_a_recording() -> None:
+    p = pieces()
+    look, (weight, *_) = looked(p), p.model.parameters()
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.fill_(torch.inf)
+        look(2)
+        weight.copy_(before)
+    assert look.recording is not None
+    assert look(3) == pytest.approx(by_python(p), rel=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [lambda terms: terms * 1.01, lambda terms: terms.flip(0)])
+def test_a_recording_that_gives_other_numbers_is_not_used(
+    wrong: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "vaekit.training.validation")
+    captured = looking.ready
+
+    def other(recorded: Any) -> Any:
+        made = captured(recorded)
+        return lambda *given: [wrong(made(*given)[0])]
+
+    monkeypatch.setattr(looking, "ready", other)
+    p = pieces()
+    look = looked(p)
+    assert look(2) == by_python(p)
+    assert [record.getMessage() for record in caplog.records] == [
+        "looks at held-out data run as Python, which is slower: made again, they are other numbers"
+    ]
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(100, 250), (128, 500), (600, 500), (7, 25)])
+def test_blocks_are_looked_at_in_equal_parts(batch: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "ROWS", 500)
+    p = pieces()
+    big = type(p.valid)(p.train.x.repeat(2, 1, 1, 1)[:2300], None, p.valid.domain, p.valid.treatment)
+    assert Look(p.model, big, p.objective, batch).rows == rows
+
+
+def test_few_looks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "WORTHWHILE", 40)
+    p = pieces()
+    look = Look(p.model, p.valid, p.objective, 100, epochs=5)
+    assert look(2) == look(1)
+    assert look.recording is None
+
+
+@pytest.mark.parametrize("more", [(), ("training.ema=0.9", "training.early_stopping=3"), ("data.labels=200",)])
+def test_a_run_with_recorded_looks_resumes_exactly(more: tuple[str, ...], tmp_path: Path) -> None:
+    sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.batch_size=20", *more]
+    train("digits", tmp_path / "whole", sets=sets, epochs=5)
+    train("digits", tmp_path / "parts", sets=sets, epochs=3)
+    train("digits", tmp_path / "parts", epochs=5, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
