@@ -39,8 +39,8 @@ import torch
 from machine import heading
 from safetensors.torch import save_file
 
+from vaekit import load_run, train
 from vaekit.runs import history
-from vaekit.runs.run import load_run, train
 from vaekit.training.checkpoint import load_tensors, metadata, model_tensors, save_tensors
 
 SMALL = (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.parts import PARTS, catalogue
 
 TARGET = Path(__file__).with_name("parts.md")
@@ -21,7 +22,7 @@ def parts_page() -> str:
     lines = ["# Parts", "", "Written by `python docs/generate.py` from the tables that the command line uses.", ""]
     for family in fields(PARTS):
         lines += [f"## {family.name}", "", "| name | what | options and defaults |", "|---|---|---|"]
-        for entry in catalogue(PARTS, family.name):
+        for entry in catalogue(with_pictures(PARTS), family.name):
             options = ", ".join(f"`{key}={value!r}`" for key, value in entry.options.items())
             lines.append(f"| `{entry.name}` | {entry.summary.replace('|', chr(92) + '|')} | {options} |")
         lines.append("")

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from runs_for_tests import equal, untimed, weights
 
-from vaekit import cli
+from vaekit import cli, train
 from vaekit.errors import NonFiniteError
 from vaekit.evaluation.evaluation import Evaluation
 from vaekit.models.scoring import Scores
-from vaekit.runs.run import Run, load_run, train
+from vaekit.runs.run import Run, load_run
 from vaekit.spec.parsing import parse
 from vaekit.training.checkpoint import Checkpoints
 

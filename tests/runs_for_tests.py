@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit import train
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.models import VAE
 from vaekit.models.trace import Trace
 from vaekit.objectives.base import Loss, Objective
 from vaekit.runs import history
 from vaekit.runs.given import load_data
-from vaekit.runs.run import Run, train
+from vaekit.runs.run import Run
 from vaekit.spec.building import build_model, build_objective, schema_of, with_likelihood
 from vaekit.spec.keys import TrainingSpec
 from vaekit.spec.parts import PARTS, Parts

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
 
+from vaekit import train
 from vaekit.data import load
-from vaekit.runs.run import Run, load_run, train
+from vaekit.runs.run import Run, load_run
 from vaekit.settings import assign, option, setting, standing, unset
 from vaekit.spec.parsing import parse_toml
 from vaekit.spec.targets import resolve

@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .composed import train
     from .data import Dataset, Split, Treatment
     from .data import load as load_dataset
     from .data.domains import Domain
     from .evaluation.evaluation import Evaluation, evaluate
     from .models import VAE
     from .runs.comparison import Comparison, compare
-    from .runs.run import Run, load_run, train
+    from .runs.run import Run, load_run
     from .show.pictures.drawing import draw
     from .show.report import write_comparison, write_report
     from .spec.building import build_model
@@ -27,28 +28,28 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOME = {
-    "Comparison": "comparison",
-    "compare": "comparison",
-    "draw": "pictures.drawing",
-    "Dataset": "datasets",
-    "Split": "datasets",
-    "Treatment": "datasets",
-    "load_dataset": "datasets:load",
-    "Domain": "domains",
+    "Comparison": "runs.comparison",
+    "compare": "runs.comparison",
+    "draw": "show.pictures.drawing",
+    "Dataset": "data",
+    "Split": "data",
+    "Treatment": "data",
+    "load_dataset": "data:load",
+    "Domain": "data.domains",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "VAE": "models",
-    "PARTS": "parts",
-    "Parts": "parts",
+    "PARTS": "spec.parts",
+    "Parts": "spec.parts",
     "Run": "runs",
     "load_run": "runs",
-    "train": "runs",
+    "train": "composed",
     "Schema": "spec",
     "Spec": "spec",
     "build_model": "spec",
-    "fit": "fitting",
-    "write_comparison": "report",
-    "write_report": "report",
+    "fit": "training.fitting",
+    "write_comparison": "show.report",
+    "write_report": "show.report",
 }
 
 __all__ = [  # noqa: RUF022

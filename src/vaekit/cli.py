@@ -86,11 +86,11 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
-    from .runs import run as runs
+    from . import composed
     from .show import report
 
     with _training() as bar:
-        run = runs.train(
+        run = composed.train(
             "digits" if target is None and data is None and not resume else target,
             folder,
             data=data,
@@ -348,9 +348,10 @@ def parts(
     as_json: Json = False,
 ) -> None:
     """List the parts that models are made of, with their options and defaults."""
+    from .show.pictures.drawing import with_pictures
     from .spec.parts import catalogue
 
-    rows = [asdict(row) for row in catalogue(_parts(context), show)]
+    rows = [asdict(row) for row in catalogue(with_pictures(_parts(context)), show)]
     if as_json:
         print(json.dumps(rows, indent=2, default=str))  # a default may be any object
     else:
@@ -425,7 +426,7 @@ def _training() -> Iterator[Bar]:
 
 
 def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:
-    from .runs.run import ensure
+    from .composed import ensure
     from .spec.recipes import RECIPES
 
     if name not in RECIPES or Path(name).exists():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from models_for_tests import refuses
 
+from vaekit import train
 from vaekit.data import load
-from vaekit.runs.run import load_run, train
+from vaekit.runs.run import load_run
 
 RNG = np.random.default_rng(0)
 DEPTH = 10 ** RNG.uniform(0, 2, (300, 1))

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit import train
 from vaekit.data import Split, load
 from vaekit.data.domains import Domain
 from vaekit.data.loading import infer_domain
-from vaekit.runs.run import train
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([5.0, -3.0], [2.0, 0.1], (100, 2))

@@ -24,6 +24,7 @@ from rounding_for_tests import close_in_ulps
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, OneHotCategorical, OneHotCategoricalStraightThrough
 
+from vaekit import train
 from vaekit.data import Treatment, load
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, as_split
@@ -42,7 +43,7 @@ from vaekit.objectives.weighted import IWAE, STL, DReG
 from vaekit.posteriors import DiagonalNormal, RelaxedCategorical
 from vaekit.priors.categorical import Categorical, UniformCategorical
 from vaekit.priors.normal import StandardNormal
-from vaekit.runs.run import load_run, train
+from vaekit.runs.run import load_run
 from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.training.fitting import fit

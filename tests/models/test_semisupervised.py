@@ -15,6 +15,7 @@ from models_for_tests import model_of as plain_model_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vaekit import train
 from vaekit.data import Treatment
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, partly_labelled
@@ -25,7 +26,7 @@ from vaekit.models import VAE, SemiSupervisedVAE
 from vaekit.models.trace import JoinedTrace, Trace
 from vaekit.objectives.elbo import ELBO, SemiSupervised
 from vaekit.objectives.weighted import STL, DReG
-from vaekit.runs.run import load_run, train
+from vaekit.runs.run import load_run
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema

@@ -12,8 +12,9 @@ from models_for_tests import refuses
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor
 
+from vaekit import train
 from vaekit.priors.mixtures import Mixture
-from vaekit.runs.run import Run, train
+from vaekit.runs.run import Run
 from vaekit.training import loop as training
 
 PRIOR = "model.latents.z.prior={name='mixture', components=3, fit_after=0.5}"

@@ -15,8 +15,9 @@ import torch
 from commands_for_tests import command, done
 from models_for_tests import refuses
 
+from vaekit import train
 from vaekit.runs.folder import locked, read_spec
-from vaekit.runs.run import Run, load_run, train
+from vaekit.runs.run import Run, load_run
 from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import M1, M1_M2, M2, RECIPES
 

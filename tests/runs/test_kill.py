@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from runs_for_tests import SMALL, assert_same_run, metrics
 
+from vaekit import train
 from vaekit.runs.folder import read_spec
-from vaekit.runs.run import train
 from vaekit.training import step as steps
 from vaekit.training.checkpoint import Checkpoints, load_tensors
 

@@ -21,6 +21,7 @@ from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from vaekit import train
 from vaekit.data import load
 from vaekit.errors import RunError
 from vaekit.evaluation.evaluation import Evaluation
@@ -29,7 +30,7 @@ from vaekit.objectives.elbo import ELBO
 from vaekit.runs import history
 from vaekit.runs.folder import CONTENTS, claim
 from vaekit.runs.given import fingerprint
-from vaekit.runs.run import Run, _class_of, load_run, train
+from vaekit.runs.run import Run, _class_of, load_run
 from vaekit.show.report import write_report
 from vaekit.spec.keys import Spec
 from vaekit.spec.parsing import parse_toml

@@ -19,8 +19,9 @@ from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from torch.distributions import AffineTransform, Independent, MultivariateNormal, Normal, TransformedDistribution
 
+from vaekit import train
 from vaekit.evaluation.evaluation import clusters
-from vaekit.runs.run import Run, load_run, train
+from vaekit.runs.run import Run, load_run
 from vaekit.seeding import seeded
 from vaekit.show import plots
 from vaekit.show.pictures import Picture, Prepared, Subject, groups, latent

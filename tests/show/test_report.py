@@ -17,9 +17,10 @@ from matplotlib.image import imread
 from rounding_for_tests import close_in_ulps
 from runs_for_tests import small_run
 
+from vaekit import train
 from vaekit.evaluation.evaluation import Evaluation, evaluate
 from vaekit.evaluation.wording import active_units, notes
-from vaekit.runs.run import Run, load_run, train
+from vaekit.runs.run import Run, load_run
 from vaekit.show import plots, report
 from vaekit.show.pictures import Subject
 from vaekit.show.pictures.groups import ConditionalGrid

@@ -32,14 +32,14 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, Normal, Poisson
 
-from vaekit import cli
+from vaekit import cli, train
 from vaekit.data.domains import Domain
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.moments import typical
 from vaekit.distributions.shapes import independent
 from vaekit.likelihoods import Likelihood
 from vaekit.models import VAE
-from vaekit.runs.run import load_run, train
+from vaekit.runs.run import load_run
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
 from vaekit.training.checkpoint import load_tensors, model_tensors, save_tensors, set_model_tensors

@@ -10,11 +10,12 @@ from commands_for_tests import command, done
 from models_for_tests import refuses
 from runs_for_tests import small_run
 
+from vaekit import train
 from vaekit.data import Dataset, Split
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
 from vaekit.runs.given import load_data
-from vaekit.runs.run import RunError, load_run, train
+from vaekit.runs.run import RunError, load_run
 from vaekit.spec.building import build_model, build_objective, build_schedule
 from vaekit.spec.keys import DataSpec, Schema, Spec
 from vaekit.spec.recipes import RECIPES

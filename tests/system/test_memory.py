@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from runs_for_tests import SMALL
 
+from vaekit import train
 from vaekit.data import load
-from vaekit.runs.run import Run, train
+from vaekit.runs.run import Run
 from vaekit.show import plots
 from vaekit.system import memory
 

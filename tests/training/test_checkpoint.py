@@ -20,8 +20,9 @@ from runs_for_tests import equal, metrics, pieces, small_run, weights
 from safetensors.torch import save_file
 from torch import nn
 
+from vaekit import train
 from vaekit.errors import RunError
-from vaekit.runs.run import load_run, train
+from vaekit.runs.run import load_run
 from vaekit.system import disk
 from vaekit.system.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
 from vaekit.training import checkpoint

@@ -14,18 +14,20 @@ from runs_for_tests import Pieces, equal, metrics, pieces, small_run, spied, unt
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace
 
+from vaekit import train
 from vaekit.errors import NonFiniteError
 from vaekit.evaluation.evaluation import evaluate
 from vaekit.models.trace import Trace
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.base import Loss
 from vaekit.runs import history
-from vaekit.runs.run import load_run, train
+from vaekit.runs.course import course_of
+from vaekit.runs.run import load_run
 from vaekit.schedules import Cosine
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
 from vaekit.training.checkpoint import load_tensors
-from vaekit.training.course import Course, course_of
+from vaekit.training.course import Course
 from vaekit.training.loop import Epoch, _update_average, optimize
 from vaekit.training.validation import Look
 

@@ -19,6 +19,7 @@ from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from vaekit import train
 from vaekit.data import Treatment
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit
@@ -31,7 +32,6 @@ from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.base import Loss, Objective
 from vaekit.objectives.elbo import ELBO
-from vaekit.runs.run import train
 from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS

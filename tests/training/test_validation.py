@@ -12,7 +12,7 @@ import torch
 from runs_for_tests import SMALL, Pieces, assert_same_run, pieces
 from torch import Tensor
 
-from vaekit.runs.run import train
+from vaekit import train
 from vaekit.training import validation as looking
 from vaekit.training.validation import Look
 

@@ -19,6 +19,7 @@ from ..modules import evaluating
 from ..settings import option
 from ..spec.keys import DataSpec, Schema, Spec
 from ..spec.parts import PARTS, Parts
+from ..spec.recipes import RECIPES
 from ..system.progress import working
 from .folder import is_run, read_spec
 
@@ -113,11 +114,17 @@ def fingerprint_of_codes(codes: str | Path, parts: Parts = PARTS) -> str:
     return made.hexdigest()
 
 
-def read_as_below(data: DataSpec, parts: Parts = PARTS) -> DataSpec:
-    """`data`, whose codes are those of a run in a folder, with what that run's data are and how they are read.
+def on_codes(spec: Spec, parts: Parts = PARTS) -> Spec:
+    """`spec`; where its data are the codes of a run in a folder, with what that run's data are and how they are read.
 
-    Raises `ValueError` where the folder has no finished run, and where `data` say otherwise.
+    Raises `ValueError` where the folder has no finished run, and where the spec says otherwise of its data.
     """
+    if spec.data.codes is None or spec.data.codes in RECIPES:
+        return spec
+    return spec.model_copy(update={"data": _read_as_below(spec.data, parts)})
+
+
+def _read_as_below(data: DataSpec, parts: Parts = PARTS) -> DataSpec:
     folder = Path(data.codes or "").expanduser().resolve()
     if not is_run(folder):
         raise ValueError(f"data.codes is {shown(data.codes)}: neither a run's folder nor a recipe")

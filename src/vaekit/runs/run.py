@@ -31,7 +31,6 @@ from ..models.scoring import Scores
 from ..models.vae import refuse_too_many
 from ..seeding import seeded
 from ..settings import option, setting, standing
-from ..show.pictures.drawing import watch
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
 from ..spec.parsing import changed
@@ -45,13 +44,17 @@ from ..system.progress import following, working
 from ..training.checkpoint import Checkpoints
 from ..training.loop import Epoch, Progress
 from . import history
-from .codes import READING, check_same_spec, codes_of, error_of_codes, read_as_below, runs_below
+from .codes import READING, check_same_spec, codes_of, error_of_codes, on_codes, runs_below
 from .folder import check_free, check_places, claim, clear, is_run, locked, read_spec
 from .given import NEW, fingerprint_of, load_data, new_data, own_data, treated
 from .preparation import completed, make_ready
 from .restoring import restored
 from .wording import run_in_lines
 
+Watch = Callable[["Run", str], Callable[[VAE, int], None]]
+"""Who draws while a run trains: given the run and the split it is watched by, what is called with the model after each
+epoch.
+"""
 Data = Path | Dataset | np.ndarray | Tensor | TensorSplit
 """New data, in place of the name of a split."""
 
@@ -220,6 +223,7 @@ def train(
     on_start: Callable[[Path, Spec, Dataset], None] | None = None,
     on_epoch: Callable[[list[Epoch]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
@@ -228,7 +232,7 @@ def train(
     the like are forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was,
     by its own spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. Raises
     `ValueError`, one line, for what can't be run, before anything is written; `NonFiniteError` when the loss stops
-    being finite.
+    being finite. `watch` is who draws while it trains, in vaekit.train the pictures that the spec asks for.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -261,8 +265,8 @@ def train(
             if place is not None and spec.data.codes is None:
                 spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
         else:
-            spec = resolve(target or "", sets, parts, data)
-            told = {"on_start": on_start, "on_epoch": on_epoch, "on_progress": on_progress}
+            spec = on_codes(resolve(target or "", sets, parts, data), parts)
+            told = {"on_start": on_start, "on_epoch": on_epoch, "on_progress": on_progress, "watch": watch}
             spec = _stacked(spec, folder, capped=data is not None, overwrite=overwrite, parts=parts, **told)
             dataset = load_data(spec, parts)
             schema = schema_of(dataset, spec.data.treatment, fingerprint_of(spec, dataset, parts))
@@ -279,7 +283,7 @@ def train(
             asked = f"training.epochs is {spec.training.epochs}"
             raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
         run = Run(folder, spec, schema, ready.model, parts, dataset)
-        draw = watch(run, ready.split)
+        draw = _watched(run, ready.split, watch)
 
         def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
             still_there()  # before any file is written
@@ -337,6 +341,15 @@ def train(
     return replace(run, loaded=None)
 
 
+def _watched(run: Run, split: str, watch: Watch | None) -> Callable[[VAE, int], None]:
+    """What is called after each epoch; `ValueError` where the run asks for pictures, and nobody draws them."""
+    if watch is not None:
+        return watch(run, split)
+    if run.spec.pictures.every_epoch:
+        raise ValueError("pictures.every_epoch needs who draws them: call vaekit.train, or give watch=")
+    return lambda model, epoch: None
+
+
 def _not_begun() -> None:
     """What is looked at before a folder is a run's."""
 
@@ -371,13 +384,12 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     path = path.with_name(f"{path.name}-{name}")
     if is_run(path) and not overwrite:
         check_same_spec(path, first, parts)
-    _rehearse(spec, first, capped, parts)
+    _rehearse(spec, first, capped, parts, told.get("watch"))
     ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, **told)
-    found = read_as_below(data.model_copy(update={"codes": str(path)}), parts)
-    return spec.model_copy(update={"data": found})
+    return on_codes(spec.model_copy(update={"data": data.model_copy(update={"codes": str(path)})}), parts)
 
 
-def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts) -> None:
+def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
     """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
     dataset = load_data(first, parts)
     schema = schema_of(dataset, first.data.treatment)
@@ -391,7 +403,7 @@ def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts) -> None:
         raise _RehearsedError
 
     ready = make_ready(spec, schema, codes, parts)
-    watch(Run(Path(), spec, schema, ready.model, parts, codes), ready.split)
+    _watched(Run(Path(), spec, schema, ready.model, parts, codes), ready.split, watch)
     with suppress(_RehearsedError):
         ready.optimize(on_start=stop)
 
@@ -406,7 +418,7 @@ def _place(
     """Where the data of the run in `folder` that is gone on with lie, if `data` say that it is elsewhere."""
     if target is None:
         return None
-    asked = resolve(target, (), parts, data).data.name
+    asked = on_codes(resolve(target, (), parts, data), parts).data.name
     if asked == spec.data.name:
         return None
     if data is None:

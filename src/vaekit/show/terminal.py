@@ -119,7 +119,7 @@ def print_scores(scores: Evaluation) -> None:
 
 def print_course(run: Run) -> None:
     """Print how the training of a run went, if there is anything to say of it."""
-    from ..training.course import course_of
+    from ..runs.course import course_of
 
     course = course_of(run)
     if course and (said := course.said()):

@@ -69,7 +69,7 @@ def options_from(sets: Iterable[str]) -> dict[str, Any]:
 
 
 def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
-    """Every part that is named: its key in the spec ("" of one in a list), itself, and its family."""
+    """Every part of the model and the training that is named: its key in the spec, itself, and its family."""
     model = spec.model
     yield from [("model.encoder", model.encoder, "encoders"), ("model.decoder", model.decoder, "decoders")]
     if model.likelihood:
@@ -86,7 +86,6 @@ def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
     yield "training.optimizer", spec.training.optimizer, "optimizers"
     if isinstance(spec.training.learning_rate, PartSpec):
         yield "training.learning_rate", spec.training.learning_rate, "schedules"
-    yield from (("", picture, "pictures") for picture in (*spec.pictures.report, *spec.pictures.every_epoch))
 
 
 def _validated(model: type[_Model], values: Any, what: str) -> _Model:

@@ -26,7 +26,6 @@ from ..posteriors import POSTERIORS
 from ..priors import PRIORS
 from ..schedules import SCHEDULES
 from ..settings import UNSET, setting
-from ..show.pictures import PICTURES
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
@@ -61,6 +60,8 @@ CONTEXT: Mapping[str, frozenset[str]] = {
 class Parts:
     """The named parts of each family. `PARTS` has the built-in ones; `extended` adds one's own.
 
+    Of pictures, which are no part of a model, it has one's own alone: `show.pictures` knows the others.
+
     >>> mine = PARTS.extended(priors={"mine": PARTS.priors["standard-normal"]})
     >>> "mine" in mine.priors, "mine" in PARTS.priors
     (True, False)
@@ -74,7 +75,7 @@ class Parts:
     objectives: Table = field(default_factory=lambda: OBJECTIVES)
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
-    pictures: Table = field(default_factory=lambda: PICTURES)
+    pictures: Table = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if self is globals().get("PARTS"):

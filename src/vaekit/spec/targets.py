@@ -10,7 +10,6 @@ from typing import Any
 
 from ..data import DATASETS
 from ..errors import shown
-from ..runs.codes import read_as_below
 from ..settings import assign, standing
 from ..system.disk import read_text
 from .keys import Spec
@@ -42,17 +41,12 @@ def resolve(
     found = spec.data
     if found.name not in DATASETS and path.exists():
         found = found.model_copy(update={"name": str(path.resolve())})
-    if found.codes is not None and found.codes not in RECIPES:
-        found = read_as_below(found, parts)
     return spec.model_copy(update={"data": found})
 
 
 def _on(spec: Spec, data: str) -> Spec:
     if data == spec.data.name:
         return spec
-    if spec.data.codes is not None and spec.data.codes not in RECIPES:
-        which = f"data.codes, the run {spec.data.codes}, which is on {spec.data.name!r}"
-        raise ValueError(f"the data are given twice: {data!r}, and {which}; leave one out")
     title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
     return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
 

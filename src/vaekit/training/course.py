@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..errors import RunError
-from .checkpoint import Checkpoints, State
+from .checkpoint import State
 from .meter import steadier
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
 
 RELATIVE = 0.1
 """The part of a loss, and one nat in any case, by which it may rise as chance has it."""
@@ -100,19 +95,3 @@ def alarm(state: State, loss: float) -> str:
     if state.lowest_epoch == state.epoch and state.untrained_loss is not None:
         before = f"{_written(state.untrained_loss)} before the first step"
     return f"epoch {state.epoch}: the loss is {_written(loss)}, and was {before}: the training goes wrong; {steadier()}"
-
-
-def course_of(run: Run) -> Course | None:
-    """How the training of a run went; None where that was not kept, as in runs from before."""
-    try:
-        found = Checkpoints(run.path / "checkpoints").newest()
-    except (OSError, RunError):
-        return None
-    if found is None or (state := found[1]).lowest_loss is None:
-        return None
-    split = next((each.split for each in reversed(run.history())), "train")
-    last = math.nan if state.last_loss is None else state.last_loss
-    kept = kept_epoch(state, run.spec.training.early_stopping is not None)
-    return Course(
-        split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept, state.untrained_loss
-    )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...errors import shown
 from ...runs.folder import subfolder
 from ...settings import setting
-from ...spec.parts import build, catalogue
+from ...spec.parts import Parts, build, catalogue
 from .. import plots
 from ..outputs import write_figure
+from . import PICTURES
 from .base import Picture, Prepared, Subject
 
 if TYPE_CHECKING:
@@ -35,11 +36,22 @@ class Offer:
     lacks: str
 
 
+def with_pictures(parts: Parts) -> Parts:
+    """`parts` with the pictures that vaekit has, beside one's own."""
+    return parts.extended(pictures={**PICTURES, **parts.pictures})
+
+
+def named(parts: Parts, name: str, options: Mapping[str, Any]) -> Picture:
+    """The picture of that name with its options; `ValueError`, one line, where there is none, or no such option."""
+    picture: Picture = build(with_pictures(parts), "pictures", name, options)
+    return picture
+
+
 def offers(run: Run) -> list[Offer]:
     """All named pictures, and whether each can be drawn of `run`."""
     return [
-        Offer(entry.name, entry.summary, build(run.parts, "pictures", entry.name, {}).lacks(run))
-        for entry in catalogue(run.parts, "pictures")
+        Offer(entry.name, entry.summary, named(run.parts, entry.name, {}).lacks(run))
+        for entry in catalogue(with_pictures(run.parts), "pictures")
     ]
 
 
@@ -85,7 +97,7 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
     wanted = _wanted(run, run.spec.pictures.every_epoch)
     for name, picture in wanted.items():
         if not picture.per_epoch:
-            can = [key for key in run.parts.pictures if build(run.parts, "pictures", key, {}).per_epoch]
+            can = [key for key in with_pictures(run.parts).pictures if named(run.parts, key, {}).per_epoch]
             raise ValueError(f"picture {name!r} shows no single epoch; accepted: {', '.join(can)}")
     if wanted and split not in run.dataset.splits:
         rows = f"give a number of them, {setting('data.validation', '…')}"
@@ -108,7 +120,7 @@ def _wanted(run: Run, specs: Sequence[PartSpec]) -> dict[str, Picture]:
 
 
 def _made(run: Run, name: str, options: Mapping[str, Any]) -> Picture:
-    picture: Picture = build(run.parts, "pictures", name, options)
+    picture = named(run.parts, name, options)
     if missing := picture.lacks(run):
         raise ValueError(f"picture {shown(name)} needs {missing}; {run.path} has none")
     return picture

@@ -18,18 +18,19 @@ from ...evaluation.evaluation import ACTIVE, Evaluation
 from ...evaluation.wording import active_units, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
+from ...runs.course import course_of
 from ...runs.folder import check_places, subfolder
 from ...runs.run import Run
 from ...settings import standing
 from ...spec.keys import PartSpec
-from ...spec.parts import Option, build, options
+from ...spec.parts import Option, options
 from ...system.disk import write_atomic
 from ...system.progress import working
-from ...training.course import course_of
 from ...training.loop import Epoch
 from ..pictures import Picture, Subject
 from ..pictures.base import is_image
 from ..pictures.data import Reconstructions, Samples
+from ..pictures.drawing import named
 from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
@@ -131,7 +132,7 @@ def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
         pictures["conditional-grid"] = by_class
         pictures["reconstructions"] = Reconstructions(n=COLUMNS * ROWS, columns=COLUMNS)
     pictures |= {"latents": Latents(), "kl": KL(), "model": Model()}
-    asked = {each.name: build(run.parts, "pictures", each.name, each.options) for each in run.spec.pictures.report}
+    asked = {each.name: named(run.parts, each.name, each.options) for each in run.spec.pictures.report}
     return {name: picture for name, picture in (pictures | asked).items() if not picture.lacks(run)}
 
 
