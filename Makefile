@@ -26,6 +26,7 @@ check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
 
 # An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py.

@@ -32,7 +32,7 @@ from checks_for_tests import Found, check
 from machine import heading
 from specs_for_tests import spec_of, write_data
 
-from vaekit import priors
+from vaekit.priors import mixtures
 
 OUTPUTS = 20
 """Of every so many specs one has its files written, too."""
@@ -40,7 +40,7 @@ OUTPUTS = 20
 
 def looked_at(number: int, seed: int, data: Path, work: Path) -> Found:
     torch.set_num_threads(1)
-    priors.SHORT_RUNS = priors.LONG_RUNS = 2  # starts of a mixture that is fitted to codes: hundreds, else
+    mixtures.SHORT_RUNS = mixtures.LONG_RUNS = 2  # starts of a mixture that is fitted to codes: hundreds, else
     folder = work / f"{seed}-{number}"
     try:
         return check(number, spec_of(number, data, seed), folder, outputs=number % OUTPUTS == 0)

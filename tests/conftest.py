@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 import torch
 
-from vaekit import priors
 from vaekit.engine import compiling
+from vaekit.priors import mixtures
 from vaekit.show import terminal
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
@@ -36,5 +36,5 @@ def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time."""
     monkeypatch.setattr(compiling, "SECONDS", 600)
     monkeypatch.setattr(terminal, "WORK_SECONDS", 1e9)
-    monkeypatch.setattr(priors, "SHORT_RUNS", 4)
-    monkeypatch.setattr(priors, "LONG_RUNS", 2)
+    monkeypatch.setattr(mixtures, "SHORT_RUNS", 4)
+    monkeypatch.setattr(mixtures, "LONG_RUNS", 2)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .composed import train
     from .data import Dataset, Split, Treatment
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from .spec.parts import PARTS, Parts
     from .training.fitting import fit
 
-__version__ = "0.2.0"
 
 _HOME = {
     "Comparison": "runs.comparison",

@@ -305,18 +305,15 @@ def recipes(
     as_json: Json = False,
 ) -> None:
     """List the recipes, or print one as TOML to edit and train from."""
-    import tomllib
-
     from .errors import unknown
-    from .spec.recipes import RECIPES
+    from .spec.recipes import RECIPES, recipe
 
     if show is not None and show not in RECIPES:
         raise ValueError(unknown("recipe", show, RECIPES))
     if show is not None:
-        values = tomllib.loads(RECIPES[show])
-        print(json.dumps(values, indent=2) if as_json else RECIPES[show].strip())
+        print(json.dumps(recipe(show), indent=2) if as_json else RECIPES[show].strip())
         return
-    tables = {name: tomllib.loads(text) for name, text in RECIPES.items()}
+    tables = {name: recipe(name) for name in RECIPES}
     if as_json:
         print(json.dumps(tables, indent=2))
     else:

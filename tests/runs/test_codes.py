@@ -19,7 +19,7 @@ from vaekit import train
 from vaekit.runs.folder import locked, read_spec
 from vaekit.runs.run import Run, load_run
 from vaekit.spec.parts import PARTS
-from vaekit.spec.recipes import M1, M1_M2, M2, RECIPES
+from vaekit.spec.recipes import RECIPES
 
 TINY = ["model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2", "training.epochs=1"]
 CLASSIFIER = ["model.classifier={name='mlp', hidden=[8]}", "training.batch_size=128"]
@@ -36,8 +36,8 @@ def tiny(text: str) -> str:
 @pytest.fixture(autouse=True)
 def recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipes on the digits, of small networks and one epoch."""
-    for name, text in (("m1", M1), ("m1-m2", M1_M2)):
-        monkeypatch.setitem(RECIPES, name, tiny(text))
+    for name in ("m1", "m1-m2"):
+        monkeypatch.setitem(RECIPES, name, tiny(RECIPES[name]))
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_trying_the_objective_changes_nothing(tmp_path: Path, monkeypatch: pytes
     assert torch.equal(*weights)
 
 
-@pytest.mark.parametrize("text", [M2, M1_M2])
+@pytest.mark.parametrize("text", [RECIPES["m2"], RECIPES["m1-m2"]])
 def test_the_classification_of_m2_is_that_of_its_paper(text: str) -> None:
     # alpha = 0.1 N / L on a labelled row's cross-entropy, beside a bound of weight 1.
     values = tomllib.loads(text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from vaekit.runs.given import load_data
 from vaekit.runs.run import RunError, load_run
 from vaekit.spec.building import build_model, build_objective, build_schedule
 from vaekit.spec.keys import DataSpec, Schema, Spec
-from vaekit.spec.recipes import RECIPES
+from vaekit.spec.recipes import RECIPES, extended, recipe
 from vaekit.spec.targets import resolve
 
 QUICK = ("training.epochs=1", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2")
@@ -218,3 +219,44 @@ def test_elu_mnist_has_the_deterministic_pass_of_both_splits(tmp_path: Path) -> 
     # Of the rows that are held out both passes are after the same epoch, and a closed form of the KL is of both.
     for terms in (record.terms for record in records if record.split == "valid"):
         assert terms["mean_elbo"] == pytest.approx(terms["mean_reconstruction"] - terms["kl"], rel=1e-5)
+
+
+# -- a recipe that extends another -------------------------------------------------------------------------------------
+
+
+def test_what_extends_a_recipe_is_that_recipe_but_for_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        """
+        extends = "beta-mnist"
+        objective = { name = "iwae", samples = 3 }
+        [data]
+        name = "digits"
+        [model]
+        decoder = { name = "mlp", hidden = [7] }
+        [model.latents.first]
+        size = 3
+        """,
+        encoding="utf-8",
+    )
+    mine, below = resolve(str(tmp_path / "mine.toml")), resolve("beta-mnist")
+    assert mine.objective.options == {"samples": 3}, "a part is another part"
+    assert (mine.data.name, mine.data.binarize) == ("digits", "grey"), "other data, treated alike"
+    assert mine.model.decoder.options == {"hidden": [7]}
+    assert mine.model.encoder == below.model.encoder
+    assert list(mine.model.latents) == ["first", "z"]
+    assert mine.training == below.training
+
+
+def test_what_extends_no_recipe_is_refused() -> None:
+    for extends, words in (("beta-mnits", "did you mean 'beta-mnist'"), (3, "unknown recipe of extends '3'")):
+        with refuses(words):
+            extended({"extends": extends})
+
+
+def test_no_recipe_says_what_the_one_that_it_extends_says() -> None:
+    for name, text in RECIPES.items():
+        own = tomllib.loads(text)
+        if "extends" in own:
+            below = recipe(own["extends"])
+            again = [key for key, value in own.items() if value == below.get(key) and not isinstance(value, dict)]
+            assert not again, f"{name} says again {again}"

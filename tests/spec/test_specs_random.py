@@ -10,7 +10,7 @@ import torch
 from checks_for_tests import check
 from specs_for_tests import spec_of, write_data
 
-from vaekit import priors
+from vaekit.priors import mixtures
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, and few starts of a mixture that is fitted to codes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(priors, "SHORT_RUNS", 2)
-    monkeypatch.setattr(priors, "LONG_RUNS", 2)
+    monkeypatch.setattr(mixtures, "SHORT_RUNS", 2)
+    monkeypatch.setattr(mixtures, "LONG_RUNS", 2)
     yield
     torch.set_num_threads(before)
 

@@ -12,6 +12,7 @@ from ..errors import said, shown, unknown
 from ..settings import assign, without_unset
 from .keys import AUXILIARY_FAMILIES, LatentSpec, PartSpec, Spec, TrainingSpec, _Strict
 from .parts import PARTS, Parts, check
+from .recipes import extended
 
 _Model = TypeVar("_Model", bound=_Strict)
 
@@ -44,11 +45,12 @@ def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spe
 
 
 def tables(text: str) -> dict[str, Any]:
-    """What TOML says, as nested tables; `ValueError`, one line, where it is none."""
+    """What TOML says, with what it extends, as nested tables; `ValueError`, one line, where it is none."""
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not valid TOML: {error}") from None
+    return extended(values)
 
 
 def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:

@@ -15,7 +15,7 @@ from ..system.disk import read_text
 from .keys import Spec
 from .parsing import changed, parse, tables
 from .parts import PARTS, Parts
-from .recipes import RECIPES
+from .recipes import RECIPES, recipe
 
 
 @standing("spec")
@@ -41,6 +41,8 @@ def resolve(
     found = spec.data
     if found.name not in DATASETS and path.exists():
         found = found.model_copy(update={"name": str(path.resolve())})
+    if found.codes is not None and found.codes not in RECIPES:
+        found = found.model_copy(update={"codes": str(Path(found.codes).expanduser().resolve())})
     return spec.model_copy(update={"data": found})
 
 
@@ -54,7 +56,7 @@ def _on(spec: Spec, data: str) -> Spec:
 def _values(name: str) -> dict[str, Any]:
     """The spec that a target says, as nested tables."""
     if name in RECIPES:
-        return tables(RECIPES[name])
+        return recipe(name)
     if name.endswith(".toml"):
         return _from_file(Path(name).expanduser())
     if name not in DATASETS and not (name and Path(name).expanduser().exists()):

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from ... import __version__
+from ...version import __version__
 from ..pictures import Prepared
 from ..plots import DARK, LIGHT, Theme, save
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from models_for_tests import data_of, model_of
 
-from vaekit import devices
 from vaekit.data import Treatment
 from vaekit.data.tensors import TensorSplit
 from vaekit.evaluation.evaluation import evaluate
+from vaekit.system import devices
 from vaekit.system.devices import WAITING, say_if_threads_wait_busily, threads
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch has other threads")
@@ -58,4 +58,4 @@ def test_an_evaluation_by_several_threads_says_so(caplog: pytest.LogCaptureFixtu
     with threads(2):
         evaluate(model, data, 2)
         assert torch.get_num_threads() == 2
-    assert [record.name for record in caplog.records] == ["vaekit.devices"]
+    assert [record.name for record in caplog.records] == ["vaekit.system.devices"]
