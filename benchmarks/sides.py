@@ -129,7 +129,7 @@ def stream(data: str, steps: int, warm_up: int) -> None:
     is looked at twenty times a second. "ready" is the seconds until the first step.
     """
     import vaekit
-    from vaekit.training.loop import Progress
+    from vaekit.training.records import Progress
 
     reports: list[tuple[int, int, float]] = []
     ready: list[float] = []
@@ -160,8 +160,9 @@ def stream(data: str, steps: int, warm_up: int) -> None:
                 data=data,
                 sets=sets,
                 epochs=1_000_000,
-                on_start=lambda *_: ready.append(time.perf_counter() - start),
-                on_progress=note,
+                callbacks=vaekit.Callbacks(
+                    on_start=lambda *_: ready.append(time.perf_counter() - start), on_progress=note
+                ),
             )
     except _EnoughError:
         pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +24,9 @@ from vaekit.spec.keys import TrainingSpec
 from vaekit.spec.parts import PARTS, Parts
 from vaekit.spec.targets import resolve
 from vaekit.training.checkpoint import load_tensors, model_tensors
-from vaekit.training.loop import Epoch
+from vaekit.training.records import Epoch
 from vaekit.training.step import rehearse
+from vaekit.training.task import Task
 
 SMALL = (
     "model.encoder={name='mlp', hidden=[16]}",
@@ -50,6 +52,10 @@ class Pieces:
     valid: TensorSplit
     objective: Objective
     options: TrainingSpec
+
+    def task(self, **changes: Any) -> Task:
+        """What is trained of them."""
+        return replace(Task(self.model, self.train, self.valid, self.objective, self.options), **changes)
 
 
 def pieces(*sets: str, rows: int | None = None, parts: Parts = PARTS) -> Pieces:

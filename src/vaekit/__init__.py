@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .models import VAE
     from .runs.comparison import Comparison, compare
     from .runs.run import Run, load_run
+    from .runs.training import Callbacks
     from .show.pictures.drawing import draw
     from .show.report import write_comparison, write_report
     from .spec.building import build_model
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _HOME = {
+    "Callbacks": "runs.training",
     "Comparison": "runs.comparison",
     "compare": "runs.comparison",
     "draw": "show.pictures.drawing",
@@ -54,6 +56,7 @@ _HOME = {
 }
 
 __all__ = [  # noqa: RUF022
+    "Callbacks",
     "Comparison",
     "Dataset",
     "Domain",

@@ -95,11 +95,11 @@ def train(
             folder,
             data=data,
             sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
-            epochs=epochs,
             resume=resume,
             overwrite=overwrite,
             parts=_parts(context),
-            **bar.told,
+            callbacks=bar.callbacks,
+            epochs=epochs,
         )
     scores = run.evaluate(run.held_out, samples)
     print_scores(scores)
@@ -429,7 +429,8 @@ def _load_or_train(name: str, data: str | None, epochs: int | None, device: str,
     if name not in RECIPES or Path(name).exists():
         return _load(Path(name), device, context, data)
     with _training() as bar:
-        path = ensure(name, Path("runs") / name, data=data, epochs=epochs, parts=_parts(context), **bar.told).path
+        given: dict[str, Any] = {"data": data, "epochs": epochs, "parts": _parts(context), "callbacks": bar.callbacks}
+        path = ensure(name, Path("runs") / name, **given).path
     return _load(path, device, context)
 
 

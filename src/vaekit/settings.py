@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Literal
@@ -52,12 +52,12 @@ def setting(key: str, value: object) -> str:
     """
     if in_a_call():
         return f"{key.rpartition('.')[2]}={'…' if value == '…' else repr(value)}"  # "…" is a place to fill in
-    return _assignment(f"{key}={_written(value)}")
+    return _assignment(f"{key}={written(value)}")
 
 
 def named(key: str, value: object) -> str:
     """How what has been given, there or by a recipe, is called where the user stands: a fact, no advice."""
-    return setting(key, value) if in_a_call() else f"{key}={_written(value)}"
+    return setting(key, value) if in_a_call() else f"{key}={written(value)}"
 
 
 def unset(key: str) -> str:
@@ -75,6 +75,25 @@ def option(name: str, value: object = True) -> str:
         return f"{name}={value!r}"
     flag = FLAGS.get(name, f"--{name}")
     return flag if value is True else f"{flag} {shlex.quote(str(value))}"
+
+
+def written(value: object) -> str:
+    """The shortest text that `assign` reads as `value`.
+
+    >>> written("kind"), written("5"), written({"name": "cosine", "start": 1e-3}), written(True)
+    ('kind', '"5"', '{name = "cosine", start = 0.001}', 'true')
+    """
+    return value if isinstance(value, str) and _read(value) == value else _toml(value)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:
@@ -115,13 +134,6 @@ def _read(text: str) -> Any:
             continue
     text = text.strip()
     return UNSET if text.lower() in ("none", "null") else text
-
-
-def _written(value: object) -> str:
-    """The shortest text that `_read` reads as `value`."""
-    if isinstance(value, str) and _read(value) != value:
-        return json.dumps(value, ensure_ascii=False)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _assignment(text: str) -> str:

@@ -343,7 +343,7 @@ def test_trying_the_objective_changes_nothing(tmp_path: Path, monkeypatch: pytes
     weights = []
     for name in ("tried", "untried"):
         if name == "untried":
-            monkeypatch.setattr("vaekit.training.loop.rehearse", lambda *given: None)
+            monkeypatch.setattr("vaekit.training.task.rehearse", lambda *given: None)
         run = train("digits", tmp_path / name, sets=TINY)
         weights.append(torch.cat([p.flatten() for p in run.model.parameters()]))
     assert torch.equal(*weights)

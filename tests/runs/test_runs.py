@@ -21,7 +21,7 @@ from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vaekit import train
+from vaekit import Callbacks, train
 from vaekit.data import load
 from vaekit.errors import RunError
 from vaekit.evaluation.evaluation import Evaluation
@@ -38,7 +38,7 @@ from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
 from vaekit.training.checkpoint import Checkpoints, load_tensors, save_tensors
-from vaekit.training.loop import Epoch
+from vaekit.training.records import Epoch
 from vaekit.training.validation import Look
 
 UNIT = "model.likelihood=continuous-bernoulli"
@@ -291,7 +291,7 @@ def test_one_folder_is_trained_into_by_one_process(run: Run, tmp_path: Path) -> 
         with pytest.raises(RunError, match="another process is training into"):
             train(out=tmp_path / "run", resume=True, epochs=9)
 
-    train("digits", tmp_path / "run", sets=SMALL, on_epoch=again)
+    train("digits", tmp_path / "run", sets=SMALL, callbacks=Callbacks(on_epoch=again))
     assert not (tmp_path / "run" / ".lock").exists()
 
 
@@ -809,7 +809,7 @@ def test_a_folder_that_goes_away_ends_the_training_in_a_line(what: str, tmp_path
                 other.rename(folder)
 
     with pytest.raises(RunError, match=f"{folder} was deleted, moved or replaced while training into it"):
-        train("digits", folder, sets=SMALL, epochs=4, on_epoch=act)
+        train("digits", folder, sets=SMALL, epochs=4, callbacks=Callbacks(on_epoch=act))
     assert not (folder.exists() and os.listdir(folder))
     if what != "deleted":
         assert train(out=tmp_path / "moved", resume=True).history()[-1].epoch == 4
@@ -820,7 +820,7 @@ def test_checkpoints_that_go_away_are_made_anew(tmp_path: Path) -> None:
         if records[0].epoch == 2:
             shutil.rmtree(tmp_path / "run" / "checkpoints")
 
-    train("digits", tmp_path / "run", sets=SMALL, epochs=4, on_epoch=act)
+    train("digits", tmp_path / "run", sets=SMALL, epochs=4, callbacks=Callbacks(on_epoch=act))
     assert train(out=tmp_path / "run", resume=True, epochs=5).history()[-1].epoch == 5
 
 

@@ -19,7 +19,7 @@ from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from torch.distributions import AffineTransform, Independent, MultivariateNormal, Normal, TransformedDistribution
 
-from vaekit import train
+from vaekit import Callbacks, train
 from vaekit.evaluation.evaluation import clusters
 from vaekit.runs.run import Run, load_run
 from vaekit.seeding import seeded
@@ -427,7 +427,7 @@ def test_a_resumed_run_has_the_pictures_of_an_undisturbed_one(folder: Path, monk
 
     sets = [*SMALL, EACH, "training.epochs=3", "training.checkpoint_every=5"]
     with pytest.raises(KilledError):
-        train("digits", folder / "killed", sets=sets, on_epoch=kill)
+        train("digits", folder / "killed", sets=sets, callbacks=Callbacks(on_epoch=kill))
     torn = folder / "killed" / "pictures" / ".sample_2.png.1-00000000.vaekit.tmp"
     torn.write_bytes(b"half")
     run = train(None, folder / "killed", resume=True)

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from vaekit.show import plots
 from vaekit.show.plots import DARK, LIGHT, Theme
-from vaekit.training.loop import Epoch
+from vaekit.training.records import Epoch
 
 HOSTILE = ("$\\frac{$", "_hidden", "", "two\nlines", "<b>&</b>", "数字", "a name that is longer than any legend")
 

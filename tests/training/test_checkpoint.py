@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import vaekit
-from vaekit import train
+from vaekit import Callbacks, train
 from vaekit.errors import RunError
 from vaekit.runs.run import load_run
 from vaekit.system import disk
@@ -128,7 +128,7 @@ def test_a_training_on_a_disk_that_fills_up_goes_on_when_there_is_room(tiny_disk
             ballast.write_bytes(bytes(100_000))
 
     with pytest.raises(OSError, match="No space left"):
-        train("digits", tiny_disk / "run", **options, on_epoch=fill)  # type: ignore[arg-type]
+        train("digits", tiny_disk / "run", **options, callbacks=Callbacks(on_epoch=fill))  # type: ignore[arg-type]
     ballast.unlink()
     train("digits", tiny_disk / "run", resume=True)
     train("digits", tiny_disk.parent / "reference", **options)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from vaekit.networks.mlp import MLP
 from vaekit.objectives.weighted import DReG
 from vaekit.posteriors import DiagonalNormal
 from vaekit.priors.normal import StandardNormal
-from vaekit.training.loop import Epoch
+from vaekit.training.records import Epoch
 
 GREY = Domain("grey", levels=17)
 

@@ -27,19 +27,20 @@ from vaekit.schedules import Cosine
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
 from vaekit.training.checkpoint import load_tensors
+from vaekit.training.copies import update_average
 from vaekit.training.course import Course
-from vaekit.training.loop import Epoch, _update_average, optimize
+from vaekit.training.loop import optimize
+from vaekit.training.records import Epoch
 from vaekit.training.validation import Look
 
 SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another order
 
 
-def fitted(p: Pieces, **options: Any) -> list[Epoch]:
-    """`fit` on the pieces, and its records."""
+def fitted(p: Pieces, folder: Path | None = None, **given: Any) -> list[Epoch]:
+    """The records of training the pieces; what a `Task` has is changed, all else is told."""
     records: list[Epoch] = []
-    optimize(
-        p.model, p.train, options.pop("valid", p.valid), p.objective, p.options, on_epoch=records.extend, **options
-    )
+    changes = {key: given.pop(key) for key in ("held_out", "split") if key in given}
+    optimize(p.task(**changes), folder, **{"on_epoch": records.extend} | given)
     return records
 
 
@@ -128,7 +129,7 @@ def test_averaged_weights_have_the_running_averages_of_theirs() -> None:
             model.layers[0].weight.data.copy_(start + noise)
             with torch.no_grad():
                 model(x[torch.randperm(4000)[:500]])
-            _update_average(average, model, min(0.99, (1 + step) / (10 + step)))
+            update_average(average, model, min(0.99, (1 + step) / (10 + step)))
         own = x @ average.layers[0].weight.T
     of_data, kept, last = own.mean(0), average.layers[1].running_mean, model.layers[1].running_mean
     assert (kept - of_data).norm() < 0.5 * (last - of_data).norm()
@@ -228,7 +229,7 @@ def test_looking_at_validation_data_does_not_change_the_training() -> None:
     binarized = ("data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9")
     looked, blind = pieces(*binarized), pieces(*binarized)
     fitted(looked)
-    fitted(blind, valid=None)
+    fitted(blind, held_out=None)
     assert equal(weights(looked.model), weights(blind.model))
 
 
@@ -329,7 +330,7 @@ def test_a_switch_after_the_last_step_is_refused() -> None:
 def test_early_stopping_needs_validation_data(held_out: str | None) -> None:
     p = pieces("training.early_stopping=1")
     with pytest.raises(ValueError, match=r"early_stopping needs rows held out for validation; give "):
-        fitted(p, valid=held_out and p.valid, split="test" if held_out else "valid")
+        fitted(p, held_out=held_out and p.valid, split="test" if held_out else "valid")
 
 
 # -- numbers that are not finite ---------------------------------------------------------------------------------------
@@ -443,7 +444,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(tmp_path: Path) 
         return replace(loss, loss=loss.loss * float("nan")) if len(looks) in (1, 3) else loss
 
     p.objective = sometimes_nan
-    state = optimize(p.model, p.train, p.valid, p.objective, p.options, folder=tmp_path)
+    state = optimize(p.task(), folder=tmp_path)
     assert (state.epoch, state.best_epoch) == (4, 4)
 
 
@@ -496,7 +497,7 @@ def test_a_kill_between_any_two_writes_is_made_whole(tmp_path: Path) -> None:
 def test_progress_is_reported_in_order_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", 0.0)
     p, seen = pieces(rows=350), []
-    optimize(p.model, p.train, p.valid, p.objective, p.options, on_progress=seen.append)
+    optimize(p.task(), on_progress=seen.append)
     assert [(s.epoch, s.step, s.steps, s.epochs) for s in seen] == [(e, i, 4, 2) for e in (0, 1) for i in (1, 2, 3, 4)]
     assert all(s.rows_per_second > 0 and {"loss", "elbo", "kl"} <= s.terms.keys() for s in seen)
 
@@ -537,7 +538,7 @@ def test_a_training_that_goes_wrong_says_so_and_ends_with_its_best_weights(
     p, of_epoch = pieces("training.epochs=5", rows=100), {}
     folder = tmp_path if in_a_folder else None
     optimize(
-        *(p.model, p.train, p.valid, p.objective, p.options),
+        p.task(),
         folder=folder,
         on_epoch=lambda records: of_epoch.update({records[0].epoch: weights(p.model)}),
     )
@@ -560,9 +561,7 @@ def test_a_training_that_overfits_a_little_ends_with_its_last_weights(
 ) -> None:
     looked(monkeypatch, losses)
     p, last = pieces("training.epochs=5", rows=100), {}
-    optimize(
-        *(p.model, p.train, p.valid, p.objective, p.options), on_epoch=lambda records: last.update(weights(p.model))
-    )
+    optimize(p.task(), on_epoch=lambda records: last.update(weights(p.model)))
     assert equal(weights(p.model), last)
     assert not caplog.records
 
@@ -579,8 +578,7 @@ def test_by_test_rows_no_weights_are_chosen(monkeypatch: pytest.MonkeyPatch, cap
     looked(monkeypatch, [80.0, 40.0, 1e6])
     p, last = pieces("training.epochs=3", rows=100), {}
     optimize(
-        *(p.model, p.train, p.valid, p.objective, p.options),
-        split="test",
+        p.task(split="test"),
         on_epoch=lambda records: last.update(weights(p.model)),
     )
     assert equal(weights(p.model), last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .run import Run, ensure, load_run, train
+from .run import Run, load_run
+from .training import Callbacks, ensure, train
 
-__all__ = ["Run", "ensure", "load_run", "train"]
+__all__ = ["Callbacks", "Run", "ensure", "load_run", "train"]

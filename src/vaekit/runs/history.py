@@ -14,7 +14,7 @@ from ..data.base import SPLITS
 from ..errors import RunError
 from ..system import disk
 from ..training.checkpoint import Checkpoints
-from ..training.loop import Epoch
+from ..training.records import Epoch
 
 log = logging.getLogger(__name__)
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from ..data import Dataset
 from ..data.tensors import TensorSplit, partly_labelled, to_device
 from ..models import VAE, SemiSupervisedVAE
-from ..objectives.base import Objective
 from ..settings import setting, unset
 from ..spec.building import build_model, build_objective, with_likelihood
-from ..spec.keys import Schema, Spec, TrainingSpec
+from ..spec.keys import Schema, Spec
 from ..spec.parts import Parts
 from ..spec.saving import from_json, to_json
 from ..system.devices import resolve_device
 from ..system.memory import check_memory
-from ..training.checkpoint import Kind, State, model_tensors
-from ..training.loop import BATCH_SIZE, optimize
+from ..training.checkpoint import Kind, model_tensors
+from ..training.task import BATCH_SIZE, Task
 from .restoring import check_outline, rebuilt
 
 
@@ -38,30 +36,10 @@ def completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool)
 
 @dataclass(frozen=True)
 class Ready:
-    """What is trained: the model, what it is trained on, and the data called `split` that are held out, if any."""
+    """What is trained, and the held-out data with their labels, which the model may not see, if there are any."""
 
-    model: VAE
-    objective: Objective
-    options: TrainingSpec
-    parts: Parts
-    train: TensorSplit
-    split: str
-    held_out: TensorSplit | None
+    task: Task
     labelled: TensorSplit | None
-    """The held-out data with their labels, which the model may not see."""
-
-    def optimize(self, **told: Any) -> State:
-        """Train the model, `told` what else `vaekit.training.loop.optimize` takes."""
-        return optimize(
-            self.model,
-            self.train,
-            self.held_out,
-            self.objective,
-            self.options,
-            split=self.split,
-            parts=self.parts,
-            **told,
-        )
 
 
 def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Ready:
@@ -91,7 +69,8 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
             train_data = partly
         if classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
-    return Ready(model, build_objective(spec, parts), spec.training, parts, train_data, split, held_out, labelled)
+    objective = build_objective(spec, parts)
+    return Ready(Task(model, train_data, held_out, objective, spec.training, split, parts), labelled)
 
 
 def _check_memory(spec: Spec, schema: Schema, parts: Parts, device: torch.device) -> None:

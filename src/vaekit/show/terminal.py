@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..evaluation.evaluation import Evaluation
     from ..runs.run import Run
+    from ..runs.training import Callbacks
     from ..spec.keys import Spec
-    from ..training.loop import Epoch, Progress
+    from ..training.records import Epoch, Progress
 
 LINE_SECONDS = 5.0
 WORK_SECONDS = 30.0
@@ -215,12 +216,13 @@ class Bar:
         self.rate = 0.0
         self.printed = time.monotonic()
         self.folders: list[Path] = []
-        self.told: dict[str, Any] = {
-            "on_start": self._started,
-            "on_epoch": self._epoch,
-            "on_progress": self._progress,
-        }
+
+    @property
+    def callbacks(self) -> Callbacks:
         """What a training is to call."""
+        from ..runs.training import Callbacks
+
+        return Callbacks(self._started, self._epoch, self._progress)
 
     def __enter__(self) -> Bar:
         self.open = ExitStack()

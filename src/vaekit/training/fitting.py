@@ -18,7 +18,9 @@ from ..spec.parsing import training_options
 from ..system.devices import resolve_device
 from ..system.progress import following
 from .checkpoint import State
-from .loop import BATCH_SIZE, Epoch, Progress, optimize
+from .loop import optimize
+from .records import Epoch, Progress
+from .task import Task
 
 
 def fit(
@@ -56,9 +58,7 @@ def fit(
     splits = data.splits if isinstance(data, Dataset) else {}
     train = as_split(data, "train", model.domain, treatment, device)
     held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
-    path = Path(folder) if folder is not None else None
-    objective = objective or ELBO()
+    task = Task(model, train, held_out, objective or ELBO(), chosen)
     told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
-    steps = train.steps(chosen.batch_size or min(BATCH_SIZE, len(train))) * chosen.epochs
-    with following(on_progress, steps) as told["on_progress"]:
-        return optimize(model, train, held_out, objective, chosen, folder=path, resume=resume, **told)
+    with following(on_progress, task.total) as told["on_progress"]:
+        return optimize(task, None if folder is None else Path(folder), resume=resume, **told)

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure
 
 if TYPE_CHECKING:
-    from ...training.loop import Epoch
+    from ...training.records import Epoch
 
 TITLES = {"elbo": "ELBO", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL", "iwae": "IWAE bound"}
 TITLES |= {"mean_elbo": "ELBO at mean of q", "mean_reconstruction": "Rec. at mean of q"}
@@ -55,7 +55,7 @@ def curves(records: Sequence[Epoch], *, theme: Theme = LIGHT) -> Figure:
     Left out are a loss that is only the negative of another term, and coefficients that never change. Where the first
     tenth of the epochs would more than double the range, it is cut off. Raises `ValueError` where nothing is left.
 
-    >>> from vaekit.training.loop import Epoch
+    >>> from vaekit.training.records import Epoch
     >>> epoch = Epoch(1, step=10, split="train", terms={"loss": 5.0, "elbo": -5.0, "kl": 2.0}, seconds=0.1, rows=640)
     >>> len(curves([epoch]).axes)
     2
@@ -72,7 +72,7 @@ def compared_curves(histories: Mapping[str, Sequence[Epoch]], *, theme: Theme = 
 
     A run is shown by the data that it held out, or where there are none, that it was trained on. Else as `curves`.
 
-    >>> from vaekit.training.loop import Epoch
+    >>> from vaekit.training.records import Epoch
     >>> epochs = [Epoch(i, step=i, split="train", terms={"loss": 1 / i}, seconds=0.1, rows=9) for i in (1, 2)]
     >>> len(compared_curves({"one": epochs, "two": epochs[:1]}).axes[0].lines)
     2

@@ -26,7 +26,7 @@ from ...spec.keys import PartSpec
 from ...spec.parts import Option, options
 from ...system.disk import write_atomic
 from ...system.progress import working
-from ...training.loop import Epoch
+from ...training.records import Epoch
 from ..pictures import Picture, Subject
 from ..pictures.base import is_image
 from ..pictures.data import Reconstructions, Samples

@@ -1,0 +1,325 @@
+"""From what is asked to a trained run: resolve, load, build, train, each a function of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from ..data import Dataset
+from ..errors import NotBegunError, RunError
+from ..evaluation import label_scores, mean_pass
+from ..models import VAE
+from ..settings import option, standing, written
+from ..spec.building import build_model, schema_of
+from ..spec.keys import Schema, Spec
+from ..spec.parsing import changed
+from ..spec.parts import PARTS, Parts
+from ..spec.recipes import RECIPES
+from ..spec.saving import to_json
+from ..spec.targets import ACCEPTED, name_of, resolve
+from ..system.disk import drop_temporaries, write_atomic
+from ..system.progress import following
+from ..training.checkpoint import Checkpoints
+from ..training.loop import optimize
+from ..training.records import Epoch, Progress
+from . import history
+from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
+from .folder import check_free, check_places, claim, clear, is_run, locked, read_spec
+from .given import fingerprint_of, load_data, own_data
+from .preparation import Ready, completed, make_ready
+from .run import Run
+
+Watch = Callable[[Run, str], Callable[[VAE, int], None]]
+"""Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
+after each epoch.
+"""
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Who is told of a training: `on_start` of its folder, spec and data, before the first step; `on_epoch` of each
+    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains.
+    """
+
+    on_start: Callable[[Path, Spec, Dataset], None] = lambda folder, spec, dataset: None
+    on_epoch: Callable[[list[Epoch]], None] = lambda records: None
+    on_progress: Callable[[Progress], None] | None = None
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to be, with its data: `done` epochs of it are there, where a saved state is gone on with."""
+
+    folder: Path
+    spec: Spec
+    schema: Schema
+    dataset: Dataset
+    parts: Parts
+    resume: bool
+    done: int = 0
+    saved: bool = False
+
+
+@standing("spec")
+def train(
+    target: str | Path | Spec | None = None,
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    sets: Iterable[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    parts: Parts = PARTS,
+    callbacks: Callbacks | None = None,
+    **options: Any,
+) -> Run:
+    """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
+
+    `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
+    and `options` are those of its training (epochs=5). With `data`, a dataset by name or path, it is run on these:
+    their treatment is that of `target`, numbers of rows and the like are forgotten, and a batch is no more than there
+    is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be
+    left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one line,
+    for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
+
+    >>> import tempfile
+    >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
+    >>> run.model.encode(run.data("test").x[:5]).shape
+    torch.Size([5, 16])
+    """
+    callbacks = callbacks or Callbacks()
+    target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
+    sets = [*sets, *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None)]
+    usual = Path("runs") / name_of(target or "")
+    with _claimed(Path(out) if out else usual, free=out is None and not resume) as mine:
+        mine.begun = resume
+        if resume:
+            plan = _resumed(mine.path, target, data, sets, parts)
+        else:
+            spec = on_codes(resolve(target or "", sets, parts, data), parts)
+            spec = _stacked(spec, mine.path, capped=data is not None, overwrite=overwrite, parts=parts, told=callbacks)
+            plan = _new(mine.path, spec, parts, capped=data is not None)
+        ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
+        return _trained(plan, ready, mine, callbacks, overwrite)
+
+
+def _target(
+    target: str | Path | Spec | None, data: str | Path | None, *, out: object, resume: bool, overwrite: bool
+) -> str | Path | Spec | None:
+    """What is trained, None where a folder says it; an error where it is not said, or said twice."""
+    if resume and overwrite:
+        raise RunError(f"{option('resume')} and {option('overwrite')} exclude each other; choose one")
+    given: object = target  # whatever the signature says
+    if not isinstance(given, (str, Path, Spec, NoneType)):
+        known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
+        raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
+    target = data if target is None else target
+    if target is None and not (resume and out):
+        needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
+        raise ValueError(needs if resume else f"there is no target; {ACCEPTED}")
+    return target
+
+
+@dataclass
+class _Claim:
+    """The folder of a run that is to be: whether it has begun, and what raises `RunError` if it is there no more."""
+
+    path: Path
+    begun: bool = False
+    still_there: Callable[[], None] = field(default=lambda: None)
+
+
+@contextmanager
+def _claimed(path: Path, free: bool) -> Iterator[_Claim]:
+    """The place of a run, the next `free` one if that is asked for; a run that can't begin leaves it as it was."""
+    mine = _Claim(claim(path) if free else path)
+    try:
+        yield mine
+    except BaseException as error:
+        if isinstance(error, OSError) and mine.begun:
+            mine.still_there()
+        if free:
+            with suppress(OSError):  # empty only where nothing has been written
+                os.removedirs(mine.path)
+        if isinstance(error, KeyboardInterrupt) and not mine.begun:
+            raise NotBegunError from error
+        raise
+
+
+def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool) -> Plan:
+    """The plan of a new run of `spec`, of which the data say the rest."""
+    dataset = load_data(spec, parts)
+    schema = schema_of(dataset, spec.data.treatment, fingerprint_of(spec, dataset, parts))
+    spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped)
+    return Plan(folder, spec, schema, dataset, parts, resume=False)
+
+
+def _resumed(
+    folder: Path, target: str | Path | Spec | None, data: str | Path | None, sets: Sequence[str], parts: Parts
+) -> Plan:
+    """The plan of the run in `folder`, to go on from its newest saved state; `RunError` where there can't be one."""
+    spec, schema = read_spec(folder, parts)
+    check_places(folder)
+    place = _place(folder, spec, target, data, parts)
+    spec = changed(spec, _changes(sets), parts)
+    dataset = own_data(folder, spec, schema, parts, place)
+    if place is not None and spec.data.codes is None:
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
+    states = Checkpoints(folder / "checkpoints")
+    newest = states.newest()
+    if newest is None and (states.all() or (folder / "weights.safetensors").exists()):
+        raise RunError(
+            f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}"
+        )
+    done = newest[1].epoch if newest else 0
+    if done > spec.training.epochs:
+        asked = f"training.epochs is {spec.training.epochs}"
+        raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
+    return Plan(folder, spec, schema, dataset, parts, resume=True, done=done, saved=newest is not None)
+
+
+def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overwrite: bool) -> Run:
+    """The run of `plan`, its model trained: what is asked of a training's folder while it goes on."""
+    spec, folder = plan.spec, plan.folder
+    run = Run(folder, spec, plan.schema, ready.task.model, plan.parts, plan.dataset)
+    draw = _watched(run, ready.task.split, callbacks.watch)
+
+    def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
+        mine.still_there()  # before any file is written
+        data: Any = ready.task.train if split == "train" else ready.labelled
+        found = mean_pass(scored, data) if spec.training.mean_pass else {}
+        if split == "train":
+            return found
+        draw(scored, epoch)
+        return found | label_scores(scored, data)
+
+    def record(records: list[Epoch]) -> None:
+        mine.still_there()
+        history.append(folder, records)
+        callbacks.on_epoch(records)
+        mine.still_there()
+
+    with ExitStack() as held:
+
+        def start() -> None:
+            mine.still_there = held.enter_context(locked(folder))
+            _empty(plan, overwrite)
+            write_atomic(folder / "spec.json", to_json(spec, plan.schema))
+            mine.begun = True
+            callbacks.on_start(folder, spec, plan.dataset)
+
+        told = {"on_start": start, "on_epoch": record, "on_look": look}
+        on_progress = held.enter_context(following(callbacks.on_progress, ready.task.total))
+        optimize(ready.task, folder, resume=plan.saved, on_progress=on_progress, **told)  # type: ignore[arg-type]
+    return replace(run, loaded=None)
+
+
+def _empty(plan: Plan, overwrite: bool) -> None:
+    """Make the locked folder one that the training can go on from, or begin in."""
+    folder = plan.folder
+    if not plan.resume:
+        clear(folder, overwrite)
+        return
+    drop_temporaries(folder, folder / "checkpoints", folder / "pictures")
+    history.drop_after(folder, plan.done)
+    if plan.done < plan.spec.training.epochs:
+        # From here on the states are newer; without it, they are what a run that is cut off loads as.
+        (folder / "weights.safetensors").unlink(missing_ok=True)
+
+
+def _watched(run: Run, split: str, watch: Watch | None) -> Callable[[VAE, int], None]:
+    """What is called after each epoch; `ValueError` where the run asks for pictures, and nobody draws them."""
+    if watch is not None:
+        return watch(run, split)
+    if run.spec.pictures.every_epoch:
+        raise ValueError("pictures.every_epoch needs who draws them: call vaekit.train, or give callbacks that watch")
+    return lambda model, epoch: None
+
+
+def ensure(target: str | Spec, folder: Path, *, overwrite: bool = False, **options: Any) -> Run:
+    """The run of `target` in `folder`: as it is if it is finished, gone on with if it was begun, else trained.
+
+    `options` are those of `train`; the data of a run that is there must be those asked for.
+    """
+    if overwrite or not is_run(folder):
+        return train(target, folder, overwrite=overwrite, **options)
+    return train(target, folder, resume=True, **options)
+
+
+def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: Parts, told: Callbacks) -> Spec:
+    """`spec` with the folder of the run whose codes it takes; that of a recipe is `ensure`d beside `folder`, once
+    nothing that can be known before speaks against the run on its codes.
+    """
+    data, name = spec.data, spec.data.codes
+    if name is None:
+        return spec
+    if name not in RECIPES:
+        if folder.resolve() in runs_below(name, parts):
+            raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
+        return spec
+    check_free(folder, overwrite)
+    given = {key: getattr(data, key) for key in (*READING, "labels", "seed")}
+    sets = [f"data.{key}={written(value)}" for key, value in given.items() if value is not None]
+    sets += [f"training.{key}={getattr(spec.training, key)}" for key in ("seed", "device")]
+    first = resolve(name, sets, parts, data.name)
+    path = folder.resolve()
+    path = path.with_name(f"{path.name}-{name}")
+    if is_run(path) and not overwrite:
+        check_same_spec(path, first, parts)
+    _rehearse(spec, first, capped, parts, told.watch)
+    ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, callbacks=told)
+    return on_codes(spec.model_copy(update={"data": data.model_copy(update={"codes": str(path)})}), parts)
+
+
+def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
+    """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
+    dataset = load_data(first, parts)
+    schema = schema_of(dataset, first.data.treatment)
+    first = completed(first, schema, len(dataset.splits["train"]), parts, capped=True)
+    model = build_model(first.model, schema, first.training.seed, parts)
+    codes = codes_of(Run(Path(spec.data.codes or ""), first, schema, model, parts, dataset))
+    schema = schema_of(codes, spec.data.treatment)
+    spec = completed(spec, schema, len(codes.splits["train"]), parts, capped)
+
+    def stop() -> None:
+        raise _RehearsedError
+
+    task = make_ready(spec, schema, codes, parts).task
+    _watched(Run(Path(), spec, schema, task.model, parts, codes), task.split, watch)
+    with suppress(_RehearsedError):
+        optimize(task, on_start=stop)
+
+
+class _RehearsedError(Exception):
+    """All has been checked that is checked before a training begins."""
+
+
+def _place(
+    folder: Path, spec: Spec, target: str | Path | Spec | None, data: str | Path | None, parts: Parts
+) -> str | None:
+    """Where the data of the run in `folder` that is gone on with lie, if `data` say that it is elsewhere."""
+    if target is None:
+        return None
+    asked = on_codes(resolve(target, (), parts, data), parts).data.name
+    if asked == spec.data.name:
+        return None
+    if data is None:
+        elsewhere = f"leave out the target, or, where the same data lie there now, give {option('data', asked)}"
+        raise RunError(f"{folder} is a run on {spec.data.name!r}, not on {asked!r}; {elsewhere}")
+    return asked
+
+
+def _changes(sets: Sequence[str]) -> Sequence[str]:
+    """What of a run that goes on may be changed; `RunError` for anything else."""
+    if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
+        can = "only the number of epochs and the device can change"
+        place = others[0].removeprefix("data.name=")
+        where = f"; where its data lie now is said by {option('data', place)}" if place != others[0] else ""
+        raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}{where}")
+    return sets

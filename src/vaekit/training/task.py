@@ -1,0 +1,105 @@
+"""What is trained, checked before anything is written."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from ..data.tensors import TensorSplit
+from ..models import VAE
+from ..objectives.base import Objective
+from ..schedules import Switch, settled
+from ..settings import in_a_call, setting
+from ..spec.keys import TrainingSpec
+from ..spec.parts import PARTS, Parts
+from .step import rehearse, schedules_of
+
+BATCH_SIZE = 128
+"""Rows of a step where none are asked for, or all where there are fewer."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model to be trained on `train` by an objective, looked at on `held_out` (called `split`) after each epoch."""
+
+    model: VAE
+    train: TensorSplit
+    held_out: TensorSplit | None
+    objective: Objective
+    options: TrainingSpec
+    split: str = "valid"
+    parts: Parts = PARTS
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a step."""
+        return self.options.batch_size or min(BATCH_SIZE, len(self.train))
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.train.steps(self.batch_size)
+
+    @property
+    def total(self) -> int:
+        """Steps of all epochs."""
+        return self.steps * self.options.epochs
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there are rows held out for validation, by which weights may be chosen: not by those of a test."""
+        return self.held_out is not None and self.split != "test"
+
+    @cached_property
+    def settled(self) -> int:
+        """The epochs after which no scheduled coefficient of the loss changes any more: those of the objective, what
+        parts make of the progress, and priors that are fitted on the way. The learning rate is none of them.
+        """
+        schedules = schedules_of(self.objective).values()
+        parts = [copy.deepcopy(each) for each in self.model.modules() if hasattr(each, "advance")]
+
+        def coefficients(progress: float) -> list[float]:
+            values = [float(schedule(progress)) for schedule in schedules]
+            for part in parts:
+                part.advance(progress)  # type: ignore[operator]
+                values += [number for buffer in part.buffers() for number in buffer.double().flatten().tolist()]
+            return values
+
+        epochs = self.options.epochs
+        fits = [after for each in self.model.modules() for after in getattr(each, "fit_after", ())]
+        return max([settled(coefficients, epochs), *(math.ceil(after * epochs) for after in fits)])
+
+
+def check(task: Task) -> None:
+    """Raise `ValueError`, one line, for a task that can't be trained; the model is moved to where its data are."""
+    n, model = len(task.train), task.model
+    if task.batch_size > n:
+        raise ValueError(f"batch_size is {task.batch_size}, but there are {n} training rows; accepted: 1..{n}")
+    for data in (task.train, task.held_out):
+        if data is not None:
+            model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+            if getattr(model.likelihood, "open", False):
+                for x, _ in data.blocks():
+                    model.refuse_ends(x)
+    if task.options.early_stopping and not task.chooses:
+        rows = f"{setting('data.validation', '…')}, a number of rows"
+        held = "a Dataset with a split 'valid'" if in_a_call() else rows
+        raise ValueError(f"early_stopping needs rows held out for validation; give {held}")
+    for name, prior in model.priors.items():
+        _check_fitted(name, prior, n)
+    model.to(task.train.x.device)
+    rehearse(model, task.objective, task.train)
+    for field, schedule in schedules_of(task.objective).items():
+        if isinstance(schedule, Switch) and schedule.at > (task.total - 1) / task.total:
+            raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {task.total} steps")
+
+
+def _check_fitted(name: str, prior: nn.Module, rows: int) -> None:
+    count = getattr(prior, "components", 0)
+    if getattr(prior, "fit_after", ()) and count > rows:
+        most = f"accepted: at most {rows}"
+        raise ValueError(f"the prior of {name!r} has {count} components to fit to {rows} rows; {most}")
