@@ -156,7 +156,7 @@ def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
             y = y if model.condition else None
             latents = model.latents(x, y)
             z = beside(*(latent.mean for latent in latents))
-            reconstruction = model._likelihood(z, model._given(y)).log_prob(model._typed(x))
+            reconstruction = model._likelihood(z, model._given(y)).log_prob(model.typed(x))
             kl = torch.stack([latent.kl.expand(1, len(x))[0] for latent in latents]).sum(0)
             totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)
     return {name: float(totals.mean(name)) for name in ("mean_elbo", "mean_reconstruction")}

@@ -12,6 +12,7 @@ from torch.distributions import Distribution, constraints, register_kl
 from ..distributions.divergences import kl
 from ..distributions.shapes import _Shape
 from ..models import VAE, SemiSupervisedVAE
+from ..models.given import checked, checked_condition
 
 _validate = Distribution._validate_args
 try:
@@ -98,9 +99,9 @@ class Program:
     def model(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """p(x, z) at x (B, *event); without x, x is drawn: one for each row of y, or one. Returns x."""
         if x is None:
-            condition = self.vae._checked_condition(y, rows := 1 if y is None else len(y))
+            condition = checked_condition(self.vae, y, rows := 1 if y is None else len(y))
         else:
-            x, condition = self.vae._checked(x, y)
+            x, condition = checked(self.vae, x, y)
             rows = len(x)
         condition = self.vae._given(condition)
         with self._plate(rows):
@@ -109,7 +110,7 @@ class Program:
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """q(z given x) at x (B, *event): a draw of each latent, (B, D) by name."""
-        x, y = self.vae._checked(x, y)
+        x, y = checked(self.vae, x, y)
         with self._plate(len(x)):
             posteriors = self.vae._posterior(x, self.vae._given(y))
             return {name: pyro.sample(name, Wrapped(q)) for name, q in posteriors.items()}

@@ -110,3 +110,14 @@ def called(name: str, part: nn.Module, *inputs: Tensor | None) -> Any:
         shapes = " and ".join(str(tuple(each.shape[1:])) for each in given)
         said = shown(next(iter(str(error).splitlines()), type(error).__name__))
         raise ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {said}") from error
+
+
+def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
+    """`ValueError` where a mass would be compared with a density, or one-hots with other ones."""
+    mine, theirs = (getattr(each, "groups", None) for each in (posterior, prior))
+    if mine != theirs:
+        what = [
+            f"{type(each).__name__} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
+            for each, groups in ((posterior, mine), (prior, theirs))
+        ]
+        raise ValueError(f"latent {name!r}: its posterior {what[0]}, but its prior {what[1]}; accepted: two of a kind")

@@ -14,6 +14,7 @@ from ..distributions.moments import mean
 from ..modules import evaluating
 from ..seeding import seeded
 from .compatibility import check_labelled_parts
+from .given import checked
 from .scoring import MEMORY
 from .trace import JoinedTrace, Latent, Trace
 from .vae import VAE, beside
@@ -79,7 +80,7 @@ class SemiSupervisedVAE(VAE):
         """The trace of x (B, *event), the first L <= B of them with their labels y (L,) or (L, K), summed out for the
         others, whatever `sum_classes` says.
         """
-        x, y = self._typed(x), self._one_hot(y)
+        x, y = self.typed(x), self.one_hot(y)
         seen = 0 if y is None else len(y)
         parts = [self._traced(x[:seen], y, samples)] if seen else []
         parts += [self._traced(x[seen:], None, samples)] if seen < len(x) else []
@@ -115,7 +116,7 @@ class SemiSupervisedVAE(VAE):
 
     def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
         """A draw of the label of x (B, *event), where y is not seen."""
-        q_y, _, _ = self._label(self._inputs(self._typed(x)), torch.Size((1,)))
+        q_y, _, _ = self._label(self._inputs(self.typed(x)), torch.Size((1,)))
         return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
 
     def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Distribution | None, list[Tensor]]:
@@ -140,7 +141,7 @@ class SemiSupervisedVAE(VAE):
     def _posterior(self, x: Tensor, y: Tensor | None, samples: int | None = None) -> dict[str, Distribution]:
         inputs = self._inputs(x)
         if y is None:
-            y = self._one_hot(self.classify(x).argmax(-1))
+            y = self.one_hot(self.classify(x).argmax(-1))
         if self.auxiliary:
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
             a = mean(q) if samples is None else q.sample(torch.Size((samples,)))
@@ -203,7 +204,7 @@ class SemiSupervisedVAE(VAE):
 
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
-        x, _ = self._checked(x, None)
+        x, _ = checked(self, x, None)
         inputs = self._inputs(x)
         with seeded(seed), evaluating(self):
             if self.auxiliary is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -18,10 +17,9 @@ from ..errors import shown
 from ..modules import evaluating
 from ..priors.mixtures import Mixture as MixturePrior
 from ..seeding import seeded
-from ..settings import option
-from ..system.memory import check_memory
 from ..system.progress import working
-from .compatibility import check_parts, prior_sizes
+from .compatibility import check_pair, check_parts, prior_sizes
+from .given import checked, checked_condition, refuse_too_many
 from .scoring import MEMORY, Scorer, Scores
 from .trace import Latent, Trace, cluster_probabilities
 
@@ -118,7 +116,7 @@ class VAE(nn.Module):
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
         self.sizes = prior_sizes(self)
         for name in self.priors:
-            _check_pair(name, self.posteriors[name], self.priors[name])
+            check_pair(name, self.posteriors[name], self.priors[name])
         if type(self).__init__ is VAE.__init__:  # others have more parts, without which these need not work yet
             check_parts(self)
 
@@ -130,7 +128,7 @@ class VAE(nn.Module):
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
         """
-        x, y = self._typed(x), self._given(y)
+        x, y = self.typed(x), self._given(y)
         posteriors = self._posterior(x, y)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
         summed = few[0] if few and sum_classes else None
@@ -153,7 +151,7 @@ class VAE(nn.Module):
     def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
         """One draw of each latent of x (B, *event), without what the decoder makes of it."""
         y = self._given(y)
-        posteriors = self._posterior(self._typed(x), y)
+        posteriors = self._posterior(self.typed(x), y)
         return tuple(Latent(name, q.rsample((1,)), q, self._prior(name, y)) for name, q in posteriors.items())
 
     def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
@@ -167,7 +165,7 @@ class VAE(nn.Module):
             self.scale.dtype
         )
 
-    def _typed(self, x: Tensor) -> Tensor:
+    def typed(self, x: Tensor) -> Tensor:
         """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
         them.
         """
@@ -204,7 +202,7 @@ class VAE(nn.Module):
         prior: Distribution = self.priors[name](self._seen(y))
         return prior
 
-    def _one_hot(self, y: Tensor | None) -> Tensor | None:
+    def one_hot(self, y: Tensor | None) -> Tensor | None:
         if not self.condition:
             return None
         if y is not None and y.dim() == 1:
@@ -214,7 +212,7 @@ class VAE(nn.Module):
 
     def _given(self, y: Tensor | None) -> Tensor | None:
         """What networks and priors get of y: labels as one-hots, covariates scaled to order one."""
-        y = self._one_hot(y)
+        y = self.one_hot(y)
         return (y - self.condition_location) / self.condition_scale if self.scaled_condition and y is not None else y
 
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
@@ -231,7 +229,7 @@ class VAE(nn.Module):
 
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
         """
-        x, y = self._checked(x, y)
+        x, y = checked(self, x, y)
         y = self._given(y)
         with seeded(seed), evaluating(self):
             if samples is None:
@@ -252,7 +250,7 @@ class VAE(nn.Module):
                 f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
             )
         with seeded(seed), evaluating(self):
-            given = self._given(self._checked_condition(y, z.shape[-2] if z.dim() > 1 else 1))
+            given = self._given(checked_condition(self, y, z.shape[-2] if z.dim() > 1 else 1))
             px = self._generated(z, given, draw)
             x = px.sample() if draw else typical(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
@@ -286,7 +284,7 @@ class VAE(nn.Module):
             n = 1 if y is None else len(torch.as_tensor(y))
         if n < 1:
             raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
-        condition = self._checked_condition(y, n)
+        condition = checked_condition(self, y, n)
         refuse_too_many(n, self.event_shape, self.scale)
         # All of it at once, so that too many are refused before the first is drawn.
         kind = torch.float64 if self.domain.in_float64 and self.scale.device.type != "mps" else self.scale.dtype
@@ -315,7 +313,7 @@ class VAE(nn.Module):
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
         self._refuse_no_density()
-        x, y = self._checked(x, y)
+        x, y = checked(self, x, y)
         with seeded(seed), evaluating(self):
             return self.scorer(samples, memory)(x, y)
 
@@ -349,7 +347,7 @@ class VAE(nn.Module):
         be enumerated); without one, the likeliest component of the first prior that is a mixture, given that z is the
         posterior mean. Raises `ValueError` for a model that has neither.
         """
-        x, y = self._checked(x, y)
+        x, y = checked(self, x, y)
         y = self._given(y)
         with evaluating(self):
             posteriors = self._posterior(x, y)
@@ -414,45 +412,6 @@ class VAE(nn.Module):
                 "version, which can be looked at but not scored; train it again with another likelihood"
             )
 
-    def _checked(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
-        given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        if given.dim() != len(self.event_shape) + 1 or tuple(given.shape[1:]) != self.event_shape or not len(given):
-            raise ValueError(
-                f"x has shape {tuple(given.shape)}; accepted: (B, {', '.join(map(str, self.event_shape))}), B > 0"
-            )
-        self.domain.check(given.detach().cpu().numpy(), "x")
-        self.refuse_ends(given)
-        condition = self._checked_condition(y, len(given)) if self.conditional or y is not None else None
-        given = given.cpu() if self.scale.device.type == "mps" else given  # which has no float64
-        return self._typed(given).to(self.scale.device), condition
-
-    def _checked_condition(self, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
-        if not self.condition:
-            if y is not None:
-                raise ValueError("y was given to a model without a condition; leave it out, or train with a condition")
-            return None
-        accepted = f"({n}, {self.condition}) or ({n},) whole numbers below {self.condition}"
-        if self.exposed:
-            accepted = f"({n}, {self.condition}), the last of them the exposure of a row"
-        if y is None:
-            raise ValueError(f"this model is conditional: it needs y, {accepted}")
-        given = torch.as_tensor(y, device=self.scale.device)
-        if self.exposed and self.condition == 1 and given.dim() == 1:
-            given = given[:, None]
-        if given.dim() == 1 and not given.is_floating_point():
-            if len(given) and (int(given.min()) < 0 or int(given.max()) >= self.condition):
-                raise ValueError(
-                    f"y has labels {int(given.min())}..{int(given.max())}; accepted: 0..{self.condition - 1}"
-                )
-            given = self._one_hot(given)  # type: ignore[assignment]
-        if given.dim() != 2 or given.shape[1] != self.condition or len(given) not in (1, n):
-            raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
-        if given.is_floating_point() and not given.isfinite().all():
-            raise ValueError("y has values that are no finite numbers")
-        if self.exposed and not (given[:, -1] > 0).all():
-            raise ValueError("the last of y is the exposure of a row, which must be above 0")
-        return given.to(self.scale.dtype).expand(n, -1)
-
 
 def beside(*values: Tensor) -> Tensor:
     """Values (…, D) side by side in their last dimension, those before it broadcast."""
@@ -460,21 +419,3 @@ def beside(*values: Tensor) -> Tensor:
         return values[0]
     lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
     return torch.cat([each.expand(*lead, -1) for each in values], -1)
-
-
-def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
-    """`ValueError` where n data of a shape, of the type and on the device of a tensor, are more than memory takes."""
-    # Twice, since what is made is also written.
-    needed = 2 * n * math.prod(event_shape) * like.element_size()
-    check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
-
-
-def _check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
-    """`ValueError` where a mass would be compared with a density, or one-hots with other ones."""
-    mine, theirs = (getattr(each, "groups", None) for each in (posterior, prior))
-    if mine != theirs:
-        what = [
-            f"{type(each).__name__} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
-            for each, groups in ((posterior, mine), (prior, theirs))
-        ]
-        raise ValueError(f"latent {name!r}: its posterior {what[0]}, but its prior {what[1]}; accepted: two of a kind")

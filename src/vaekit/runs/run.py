@@ -22,8 +22,8 @@ from ..data.tensors import TensorSplit, to_device
 from ..errors import unknown
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..models import VAE, SemiSupervisedVAE
+from ..models.given import refuse_too_many
 from ..models.scoring import Scores
-from ..models.vae import refuse_too_many
 from ..seeding import seeded
 from ..settings import setting, standing
 from ..spec.building import build_model

@@ -1,0 +1,70 @@
+"""What users give to a model: arrays, checked in one place, as tensors of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ..settings import option
+from ..system.memory import check_memory
+
+if TYPE_CHECKING:
+    from .vae import VAE
+
+
+def checked(model: VAE, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """x (B, *event) and its condition as tensors of `model`; `ValueError` where they are not of its kind."""
+    given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+    if given.dim() != len(model.event_shape) + 1 or tuple(given.shape[1:]) != model.event_shape or not len(given):
+        accepted = f"(B, {', '.join(map(str, model.event_shape))}), B > 0"
+        raise ValueError(f"x has shape {tuple(given.shape)}; accepted: {accepted}")
+    model.domain.check(given.detach().cpu().numpy(), "x")
+    model.refuse_ends(given)
+    condition = checked_condition(model, y, len(given)) if model.conditional or y is not None else None
+    given = given.cpu() if model.scale.device.type == "mps" else given  # which has no float64
+    return model.typed(given).to(model.scale.device), condition
+
+
+def checked_condition(model: VAE, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:
+    """The condition (n, C) of n data, None of a model that takes none; `ValueError` for any other y."""
+    size = model.condition
+    if not size:
+        if y is not None:
+            raise ValueError("y was given to a model without a condition; leave it out, or train with a condition")
+        return None
+    accepted = f"({n}, {size}) or ({n},) whole numbers below {size}"
+    if model.exposed:
+        accepted = f"({n}, {size}), the last of them the exposure of a row"
+    if y is None:
+        raise ValueError(f"this model is conditional: it needs y, {accepted}")
+    given = _numbers(model, torch.as_tensor(y, device=model.scale.device))
+    if given.dim() != 2 or given.shape[1] != size or len(given) not in (1, n):
+        raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
+    if given.is_floating_point() and not given.isfinite().all():
+        raise ValueError("y has values that are no finite numbers")
+    if model.exposed and not (given[:, -1] > 0).all():
+        raise ValueError("the last of y is the exposure of a row, which must be above 0")
+    return given.to(model.scale.dtype).expand(n, -1)
+
+
+def _numbers(model: VAE, y: Tensor) -> Tensor:
+    """Labels as one-hots, an exposure alone as a column."""
+    if model.exposed and model.condition == 1 and y.dim() == 1:
+        return y[:, None]
+    if y.dim() != 1 or y.is_floating_point():
+        return y
+    if len(y) and (int(y.min()) < 0 or int(y.max()) >= model.condition):
+        raise ValueError(f"y has labels {int(y.min())}..{int(y.max())}; accepted: 0..{model.condition - 1}")
+    return model.one_hot(y)  # type: ignore[return-value]
+
+
+def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
+    """`ValueError` where n data of a shape, of the type and on the device of a tensor, are more than memory takes."""
+    # Twice, since what is made is also written.
+    needed = 2 * n * math.prod(event_shape) * like.element_size()
+    check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
