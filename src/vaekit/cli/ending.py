@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from .show.terminal import err, plain
+from ..show.terminal import err, plain
 
 
 def calm_threads() -> None:

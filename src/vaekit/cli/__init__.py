@@ -1,0 +1,92 @@
+"""The command line: each command calls public functions of the library and holds no logic of its own.
+
+Nothing of the library is imported until a command needs it: `vaekit --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import LeftOutWarning
+from ..settings import standing
+from ..show.terminal import Works
+from ..system.progress import shown
+from . import asking, listing, training
+from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
+
+if TYPE_CHECKING:
+    from ..spec.parts import Parts
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="vaekit",
+    help="Variational autoencoders: train, score, sample, encode.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (
+    training.train,
+    asking.evaluate,
+    asking.sample,
+    asking.reconstruct,
+    asking.encode,
+    asking.plot,
+    training.compare,
+    listing.recipes,
+    listing.datasets,
+    listing.parts,
+)
+for _command in COMMANDS:
+    app.command()(_command)
+
+
+def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
+    """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
+
+    0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
+    (kill), which a training takes as it takes Ctrl-C. With VAEKIT_DEBUG set, errors keep their traceback.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    calm_threads()
+    with termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
+        return _status(given, parts, ends)
+
+
+def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) -> int:
+    try:
+        status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
+        sys.stdout.flush()  # a full disk shows here, not at exit
+        # typer makes an interrupt a status, and leaves it to us to say so.
+        return fail(*ends[-1]) if status == 130 else status or 0
+    except InterruptedTrainingError as error:
+        word, status = ends[-1]
+        return fail(f"{word}; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", status)
+    except KeyboardInterrupt:
+        return fail(*ends[-1])
+    except (SystemExit, BrokenPipeError):
+        # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
+        if os.environ.get("VAEKIT_DEBUG"):
+            raise
+        return fail(message(error, _help(given)), 2)
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if os.environ.get("VAEKIT_DEBUG") or not is_out_of_memory(error):
+            raise
+        return fail(out_of_memory(given), 2)
+
+
+def _help(given: Sequence[str]) -> str:
+    """The help of the command that was given, if one was."""
+    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    return f"vaekit {given[0]} --help" if given and given[0] in commands else "vaekit --help"

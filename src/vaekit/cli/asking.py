@@ -1,0 +1,165 @@
+"""The commands that ask something of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..show.terminal import (
+    print_course,
+    print_json,
+    print_scores,
+    print_table,
+    say,
+)
+
+if TYPE_CHECKING:
+    pass
+
+from .options import AnySplit, Device, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
+
+
+def evaluate(
+    context: typer.Context,
+    run: RunPath,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
+    data: Given = None,
+    split: AnySplit = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="Write the scores of each datum too: .csv, .parquet, .npz or .npy.")
+    ] = None,
+    as_json: Json = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run."""
+    from ..runs import rows
+    from ..runs.given import NEW
+    from ..show.outputs import TABLES, check_ending
+
+    if path is not None:
+        check_ending(path, (*TABLES, ".npy"))
+    asked = asked_of(run, device, context, data, split)
+    every: list[list[Any]] = [[] for _ in asked.splits]
+    found = []
+    for (name, each), parts in zip(asked.splits.items(), every, strict=True):
+        told = each if name == NEW else name
+        found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
+    if path is not None:
+        write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json)
+    if as_json:
+        values = [asdict(scores) for scores in found]
+        print_json(values[0] if len(values) == 1 else values)
+        return
+    for scores in found:
+        print_scores(scores)
+    print_course(asked.run)
+
+
+def sample(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    label: Annotated[str | None, typer.Option(help="The class to draw, by name or number (conditional runs).")] = None,
+    mean: Annotated[bool, typer.Option("--mean", help="Means of p(x given z), not draws from it.")] = False,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now, whose covariates it takes.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw from the model: z from its prior, then x; of a conditional one a table has the class of each."""
+    from ..runs import rows
+    from ..show.outputs import check_ending
+
+    check_ending(path)
+    loaded = loaded_run(run, device, context, data)
+    name = "y" if path.suffix.lower() == ".npz" else None  # as they are read again
+    write_rows(path, loaded, rows.samples(loaded, n, label, not mean, seed, name))
+
+
+def reconstruct(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many of the split's data, from its start.")] = 16,
+    samples: Annotated[int | None, typer.Option(min=1, help="Draws of z for each datum; default: its mean.")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draws from p(x given z), not its means.")] = False,
+    data: Given = None,
+    split: AnySplit = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Write data and their reconstructions: for each datum itself, then what it is decoded to."""
+    from ..runs import rows
+    from ..show.outputs import check_ending
+
+    check_ending(path)
+    asked = asked_of(run, device, context, data, split)
+    made = rows.pairs(asked.run, asked.splits, n, samples, draw, seed)
+    write_rows(path, asked.run, made, per_row=2 if samples is None else 1 + samples)
+    for name, each in asked.splits.items():
+        if len(each) < n:
+            say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
+
+
+def encode(
+    context: typer.Context,
+    run: RunPath,
+    path: Out,
+    data: Given = None,
+    split: AnySplit = None,
+    draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Write latent codes: posterior means, or draws; a table has beside them where each datum is from in its file, its
+    class, and the one that a model which classifies or clusters takes it for.
+    """
+    from ..runs import rows
+    from ..show.outputs import check_ending
+
+    check_ending(path)
+    asked = asked_of(run, device, context, data, split)
+    write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed))
+
+
+def plot(
+    context: typer.Context,
+    run: RunPath,
+    what: Annotated[str | None, typer.Option(help="The picture to draw; without it, all are listed.")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="File to write: .png, .svg or .pdf (default: RUN/pictures/WHAT.png).")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="How many it shows; same as --set n=N.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="Change an option of the picture; repeatable.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    seed: Seed = 0,
+    dark: Annotated[bool, typer.Option("--dark", help="For dark pages.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
+    from ..runs.folder import subfolder
+    from ..show.outputs import FIGURES, check_ending, write_figure
+    from ..show.pictures.drawing import FOLDER, draw, offers
+    from ..show.plots import DARK, LIGHT
+    from ..spec.parsing import options_from
+
+    loaded = loaded_run(run, device, context, data)
+    if what is None:
+        rows = [(o.name, o.summary, "no, it needs " + o.lacks if o.lacks else "yes") for o in offers(loaded)]
+        print_table(("picture", "what", "of this run"), rows)
+        return
+    if path is not None:
+        check_ending(path, FIGURES)
+    options = options_from([*(sets or ()), *([f"n={n}"] if n is not None else [])])
+    figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
+    if path is None:
+        path = subfolder(run, FOLDER) / f"{what}.png"
+    write_figure(path, figure)
+    say(f"{path}")

@@ -1,0 +1,80 @@
+"""The options that commands share, and how they find a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..show.terminal import (
+    err,
+    plain,
+    say,
+)
+
+if TYPE_CHECKING:
+    from ..runs.given import Asked
+    from ..runs.rows import Rows
+    from ..runs.run import Run
+    from ..spec.parts import Parts
+
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of whatever is drawn.")]
+Split = Annotated[str, typer.Option(help="train, valid or test.")]
+AnySplit = Annotated[
+    str | None, typer.Option("--split", help="train, valid, test or all (default: test; of new data all).")
+]
+Given = Annotated[
+    str | None, typer.Option("--data", help="Where the run's data lie now, or new data of the kind, by name or path.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")
+]
+
+
+def named_parts(context: typer.Context) -> Parts:
+    """The named parts: those of whoever calls `main`, else vaekit's."""
+    from ..spec.parts import PARTS
+
+    return context.obj or PARTS
+
+
+def loaded_run(path: Path, device: str, context: typer.Context, data: str | None = None) -> Run:
+    """The run in a folder; that it has not finished is said."""
+    from ..runs.run import load_run
+
+    run = load_run(path, device, named_parts(context), data=data)
+    if run.unfinished:
+        note(run.unfinished)
+    return run
+
+
+def asked_of(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
+    """What a command is about, as `runs.given.asked` finds it; what is to be said of new data is said."""
+    from ..runs.given import asked
+
+    found = asked(loaded_run(path, device, context), data, split)
+    for each in found.notes:
+        note(each)
+    return found
+
+
+def note(text: str) -> None:
+    """Say something beside what was asked for, which may be JSON."""
+    err.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def write_rows(path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False) -> None:
+    """Write rows to a file of the kind that its name says, and say what was written."""
+    from ..show.outputs import write_array
+
+    beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row}
+    write_array(path, rows.array, rows.columns, rows.after, **beside)  # type: ignore[arg-type]
+    if not quiet:
+        left = [*rows.before, *rows.after] if path.suffix.lower() in (".npy", ".png") else []
+        without = f", without {', '.join(left)}: a .csv, .parquet or .npz has them" if left else ""
+        say(f"{path}: {' x '.join(map(str, rows.array.shape))}{without}")

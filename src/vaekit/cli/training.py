@@ -1,0 +1,142 @@
+"""The commands that train: train and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..show.terminal import (
+    Bar,
+    print_course,
+    print_json,
+    print_scores,
+    print_table,
+    say,
+)
+from .ending import InterruptedTrainingError
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+from .options import Device, Json, Seed, Split, loaded_run, named_parts
+
+
+def train(
+    context: typer.Context,
+    target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Other data for it, by name or path; with --resume where its own lie now.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
+    labels: Annotated[int | None, typer.Option(min=1, help="Same as --set data.labels=N: how many are seen.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples of the final likelihood.")] = 200,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+) -> None:
+    """Train a model; ends with its scores and the path of report.html."""
+    from .. import composed
+    from ..show import report
+
+    with _training() as bar:
+        run = composed.train(
+            "digits" if target is None and data is None and not resume else target,
+            folder,
+            data=data,
+            sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
+            resume=resume,
+            overwrite=overwrite,
+            parts=named_parts(context),
+            callbacks=bar.callbacks,
+            epochs=epochs,
+        )
+    scores = run.evaluate(run.held_out, samples)
+    print_scores(scores)
+    print_course(run)
+    say(f"report: {report.write_report(run, scores)}")
+
+
+def compare(
+    context: typer.Context,
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="Folders of runs on the same data, or recipes."),
+    ],
+    path: Annotated[
+        Path | None, typer.Option("--out", help="Write a page, .html, or the curves: .png, .svg or .pdf.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Other data for recipes; of runs where theirs lie now.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of recipes.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
+    split: Split = "test",
+    as_json: Json = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score runs on the same data, the first as the baseline; say what differs between them; show them side by side.
+
+    A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
+    """
+    from ..runs import comparison
+    from ..show import report
+    from ..show.outputs import PAGES, check_ending
+
+    if path is not None:
+        check_ending(path, PAGES)
+    loaded = [_load_or_train(each, data, epochs, device, context) for each in runs]
+    found = comparison.compare(loaded, samples, split=split, seed=seed)
+    if path is not None:
+        report.write_comparison(found, path)
+    if as_json:
+        rows = [asdict(row) for row in found.rows]
+        print_json({"dataset": found.dataset, "split": found.split, "runs": rows, "differences": found.differences})
+        return
+    say(report.about(found))
+    for table in report.tables(found):
+        say(f"\n{table.title}")
+        print_table(table.heads, table.rows)
+    if path is not None:
+        say(f"{path}")
+
+
+@contextmanager
+def _training() -> Iterator[Bar]:
+    """Inside, a bar shows the progress of a training, and an interrupt says how to go on."""
+    from ..errors import NotBegunError
+
+    bar = Bar()
+    try:
+        with bar:
+            yield bar
+    except KeyboardInterrupt as error:
+        if not bar.folders:
+            raise
+        resume = ["vaekit", "train", "--resume", "--out", str(bar.folders[-1])]
+        raise InterruptedTrainingError(None if isinstance(error, NotBegunError) else resume) from None
+
+
+def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:
+    from ..composed import ensure
+    from ..spec.recipes import RECIPES
+
+    if name not in RECIPES or Path(name).exists():
+        return loaded_run(Path(name), device, context, data)
+    with _training() as bar:
+        given: dict[str, Any] = {
+            "data": data,
+            "epochs": epochs,
+            "parts": named_parts(context),
+            "callbacks": bar.callbacks,
+        }
+        path = ensure(name, Path("runs") / name, callbacks=bar.callbacks, **given).path
+    return loaded_run(path, device, context)
