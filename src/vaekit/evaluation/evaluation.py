@@ -13,9 +13,10 @@ from torch import Tensor
 from ..data import Dataset, Treatment
 from ..data.tensors import TensorSplit, as_split
 from ..models import VAE, SemiSupervisedVAE
+from ..models.given import refuse_ends
 from ..models.importance import UNTRUSTED
 from ..models.scoring import MEMORY, Scores
-from ..models.vae import beside
+from ..models.trace import beside
 from ..modules import evaluating
 from ..seeding import seeded, stream
 from ..system.devices import say_if_threads_wait_busily
@@ -107,7 +108,7 @@ def evaluate(
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
         for x, y in data.blocks():
-            model.refuse_ends(x)
+            refuse_ends(model, x)
             scores = scorer(x, y if model.conditional else None)
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])

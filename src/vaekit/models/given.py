@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..errors import shown
 from ..settings import option
 from ..system.memory import check_memory
 
@@ -24,7 +26,7 @@ def checked(model: VAE, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> 
         accepted = f"(B, {', '.join(map(str, model.event_shape))}), B > 0"
         raise ValueError(f"x has shape {tuple(given.shape)}; accepted: {accepted}")
     model.domain.check(given.detach().cpu().numpy(), "x")
-    model.refuse_ends(given)
+    refuse_ends(model, given)
     condition = checked_condition(model, y, len(given)) if model.conditional or y is not None else None
     given = given.cpu() if model.scale.device.type == "mps" else given  # which has no float64
     return model.typed(given).to(model.scale.device), condition
@@ -68,3 +70,32 @@ def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     # Twice, since what is made is also written.
     needed = 2 * n * math.prod(event_shape) * like.element_size()
     check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
+
+
+def refuse_ends(model: VAE, x: Tensor) -> None:
+    """`ValueError` where data x (B, *event) of a unit interval are at an end of it, and the likelihood of `model` is a
+    density of what is between.
+    """
+    if not getattr(model.likelihood, "open", False):
+        return
+    u = (x - model.location.to(x.dtype)) / model.scale.to(x.dtype)
+    if ends := int(((u <= 0) | (u >= 1)).sum()):
+        name = type(model.likelihood).__name__
+        raise ValueError(
+            f"{ends} values of the data are exactly at an end of their interval, where the density of {name} is 0 "
+            "or infinite; choose continuous-bernoulli or truncated-normal"
+        )
+
+
+def condition_units(
+    condition: int, location: Sequence[float] | None, scale: Sequence[float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale (C,) of the condition, 0 and 1 where they are not given; `ValueError` for what is none."""
+    found = []
+    for name, values, usual in (("location", location, 0.0), ("scale", scale, 1.0)):
+        own = np.full(condition, usual) if values is None else np.asarray(values, float)
+        if own.shape != (condition,) or not np.isfinite(own).all() or (name == "scale" and not (own > 0).all()):
+            accepted = f"{condition} finite numbers{' above 0' if name == 'scale' else ''}, one for each of y"
+            raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
+        found.append(own)
+    return found[0], found[1]

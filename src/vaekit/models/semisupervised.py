@@ -16,8 +16,8 @@ from ..seeding import seeded
 from .compatibility import check_labelled_parts
 from .given import checked
 from .scoring import MEMORY
-from .trace import JoinedTrace, Latent, Trace
-from .vae import VAE, beside
+from .trace import JoinedTrace, Latent, Trace, beside
+from .vae import VAE
 
 LABEL, AUXILIARY = "y", "a"
 """The names of these latents in a trace."""

@@ -313,3 +313,11 @@ def _expected(values: Tensor, log_class: Tensor | None) -> Tensor:
     if log_class is None or values.dim() == 2:
         return values
     return (log_class.exp().unsqueeze(-1) * values).sum(-3)
+
+
+def beside(*values: Tensor) -> Tensor:
+    """Values (…, D) side by side in their last dimension, those before it broadcast."""
+    if len(values) == 1:
+        return values[0]
+    lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
+    return torch.cat([each.expand(*lead, -1) for each in values], -1)

@@ -13,15 +13,14 @@ from torch.distributions import Distribution
 
 from ..data.domains import Domain
 from ..distributions.moments import mean, typical
-from ..errors import shown
 from ..modules import evaluating
 from ..priors.mixtures import Mixture as MixturePrior
 from ..seeding import seeded
 from ..system.progress import working
 from .compatibility import check_pair, check_parts, prior_sizes
-from .given import checked, checked_condition, refuse_too_many
+from .given import checked, checked_condition, condition_units, refuse_too_many
 from .scoring import MEMORY, Scorer, Scores
-from .trace import Latent, Trace, cluster_probabilities
+from .trace import Latent, Trace, beside, cluster_probabilities
 
 ROWS = 1000
 """Data drawn at a time."""
@@ -105,12 +104,9 @@ class VAE(nn.Module):
         self.register_buffer("location_rest", rest_of_it, persistent=False)
         self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
         self.scaled = bool(np.any(np.not_equal(self.domain.location, 0)) or np.any(np.not_equal(self.domain.scale, 1)))
-        for name, values, usual in (("location", condition_location, 0.0), ("scale", condition_scale, 1.0)):
-            own = np.full(condition, usual) if values is None else np.asarray(values, float)
-            if own.shape != (condition,) or not np.isfinite(own).all() or (name == "scale" and not (own > 0).all()):
-                accepted = f"{condition} finite numbers{' above 0' if name == 'scale' else ''}, one for each of y"
-                raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
-            self.register_buffer(f"condition_{name}", torch.as_tensor(own, dtype=kind), persistent=False)
+        units = condition_units(condition, condition_location, condition_scale)
+        for name, own in zip(("condition_location", "condition_scale"), units, strict=True):
+            self.register_buffer(name, torch.as_tensor(own, dtype=kind), persistent=False)
         self.scaled_condition = condition_location is not None or condition_scale is not None
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
@@ -390,20 +386,6 @@ class VAE(nn.Module):
             raise ValueError(f"the model is one of {own}, but the data are {given}{hint}")
         self._refuse_no_density()
 
-    def refuse_ends(self, x: Tensor) -> None:
-        """Raise `ValueError` where data x (B, *event) of a unit interval are at an end of it, and the likelihood is a
-        density of what is between.
-        """
-        if not getattr(self.likelihood, "open", False):
-            return
-        u = (x - self.location.to(x.dtype)) / self.scale.to(x.dtype)
-        if ends := int(((u <= 0) | (u >= 1)).sum()):
-            name = type(self.likelihood).__name__
-            raise ValueError(
-                f"{ends} values of the data are exactly at an end of their interval, where the density of {name} is 0 "
-                "or infinite; choose continuous-bernoulli or truncated-normal"
-            )
-
     def _refuse_no_density(self) -> None:
         if not getattr(self.likelihood, "is_density", True):
             name = type(self.likelihood).__name__
@@ -411,11 +393,3 @@ class VAE(nn.Module):
                 f"{name} is no density of {self.domain}, since some of its mass is on other numbers: a run of an older "
                 "version, which can be looked at but not scored; train it again with another likelihood"
             )
-
-
-def beside(*values: Tensor) -> Tensor:
-    """Values (…, D) side by side in their last dimension, those before it broadcast."""
-    if len(values) == 1:
-        return values[0]
-    lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
-    return torch.cat([each.expand(*lead, -1) for each in values], -1)

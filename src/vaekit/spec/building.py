@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from ..data import Dataset, Treatment
@@ -15,7 +16,7 @@ from ..objectives.base import Objective
 from ..schedules import Constant, Schedule
 from ..seeding import seeded
 from ..settings import setting, unset
-from .keys import ModelSpec, PartSpec, Schema, Spec
+from .keys import AuxiliarySpec, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
 
 
@@ -59,76 +60,106 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
 
     With `older`, a likelihood that older versions took for a density of such data will do, to be looked at.
     """
+    is_density = _check_likelihood(spec, schema, parts, older)
+    _check_labels(spec, schema)
+    _check_priors(spec, parts)
+    with seeded(seed):
+        return _Building(spec, schema, parts, is_density).model()
+
+
+def _check_likelihood(spec: ModelSpec, schema: Schema, parts: Parts, older: bool) -> bool:
+    """Whether the likelihood is a density of the data; `ValueError` where it is none, or can't have an exposure."""
     if spec.likelihood is None:
         raise ValueError("model.likelihood is not set; name one of " + ", ".join(parts.likelihoods))
-    formerly = getattr(parts.likelihoods.get(spec.likelihood.name), "formerly", ())
-    is_density = not (older and schema.domain.kind in formerly)
+    name = spec.likelihood.name
+    is_density = not (older and schema.domain.kind in getattr(parts.likelihoods.get(name), "formerly", ()))
     if is_density:
-        check_domain(parts.likelihoods, spec.likelihood.name, schema.domain)
+        check_domain(parts.likelihoods, name, schema.domain)
+    if schema.exposed and "exposure" not in inspect.signature(parts.likelihoods[name]).parameters:
+        fits = [each for each, part in parts.likelihoods.items() if "exposure" in inspect.signature(part).parameters]
+        others = f"choose one of {', '.join(fits)}, or {unset('data.exposure')}"
+        raise ValueError(f"likelihood {name!r} has no exposure; {others}")
+    return is_density
+
+
+def _check_labels(spec: ModelSpec, schema: Schema) -> None:
     for key in ("condition", "classifier"):
         if getattr(spec, key) and not schema.condition:
             column = f"name a table's column of them by {setting('data.label', '…')}"
             raise ValueError(f"model.{key} is set, but the data have no labels; {column}, or {unset(f'model.{key}')}")
+    if spec.classifier and not schema.classes:
+        raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
+    if spec.classifier and schema.exposed:
+        raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
+
+
+def _check_priors(spec: ModelSpec, parts: Parts) -> None:
     for name, latent in spec.latents.items() if spec.auxiliary else ():
         prior = parts.priors.get(latent.prior.name)
         if prior and "encoder" in inspect.signature(prior).parameters:
             needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
             raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or {unset('model.auxiliary')}")
-    if spec.classifier and not schema.classes:
-        raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
-    modelled = spec.classifier is not None
-    if schema.exposed and modelled:
-        raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
-    condition = schema.condition if spec.condition or modelled or schema.exposed else 0
-    seen = condition - schema.exposed  # by networks and priors
-    takes = inspect.signature(parts.likelihoods[spec.likelihood.name]).parameters
-    if schema.exposed and "exposure" not in takes:
-        fits = [name for name, part in parts.likelihoods.items() if "exposure" in inspect.signature(part).parameters]
-        raise ValueError(
-            f"likelihood {spec.likelihood.name!r} has no exposure; choose one of {', '.join(fits)}, "
-            f"or {unset('data.exposure')}"
-        )
-    auxiliary = spec.auxiliary.size if spec.auxiliary else 0
 
-    def part(family: str, given: PartSpec, **context: Any) -> Any:
-        shared = {"event_shape": schema.event_shape, "domain": schema.domain, "condition": seen}
-        return build(parts, family, given.name, given.options, **shared | context)
 
-    def network(given: PartSpec, condition: int, **shapes: Any) -> Any:
-        return part("encoders", given, condition=condition, **({"in_shape": schema.event_shape} | shapes))
+@dataclass
+class _Building:
+    """A model in the making: its parts are drawn from torch's stream in one order, which seeds of runs rest on."""
 
-    with seeded(seed):
-        likelihood = part("likelihoods", spec.likelihood, exposure=schema.exposed)
-        if not is_density:
+    spec: ModelSpec
+    schema: Schema
+    parts: Parts
+    is_density: bool
+
+    def __post_init__(self) -> None:
+        spec, schema = self.spec, self.schema
+        self.condition = schema.condition if spec.condition or spec.classifier or schema.exposed else 0
+        self.seen = self.condition - schema.exposed  # by networks and priors
+        self.auxiliary = spec.auxiliary.size if spec.auxiliary else 0
+
+    def part(self, family: str, given: PartSpec, **context: Any) -> Any:
+        """A part by its name, with what the data and the model say."""
+        shared = {"event_shape": self.schema.event_shape, "domain": self.schema.domain, "condition": self.seen}
+        return build(self.parts, family, given.name, given.options, **shared | context)
+
+    def network(self, given: PartSpec, condition: int, **shapes: Any) -> Any:
+        """A network of x, unless its shapes are given."""
+        return self.part("encoders", given, condition=condition, **({"in_shape": self.schema.event_shape} | shapes))
+
+    def model(self) -> VAE:
+        """All parts together."""
+        spec, schema = self.spec, self.schema
+        likelihood = self.part("likelihoods", spec.likelihood, exposure=schema.exposed)  # type: ignore[arg-type]
+        if not self.is_density:
             likelihood.is_density = False
-        encoder = network(spec.encoder, 0 if spec.condition == "decoder" else seen + auxiliary)
+        encoder = self.network(spec.encoder, 0 if spec.condition == "decoder" else self.seen + self.auxiliary)
         features = math.prod(encoder.out_shape)
         posteriors, priors = {}, {}
         for name, latent in spec.latents.items():
-            posteriors[name] = part("posteriors", latent.posterior, features=features, latent=latent.size)
+            posteriors[name] = self.part("posteriors", latent.posterior, features=features, latent=latent.size)
             own = {"encoder": encoder, "posterior": posteriors[name]}
-            priors[name] = part("priors", latent.prior, latent=latent.size, **own)
+            priors[name] = self.part("priors", latent.prior, latent=latent.size, **own)
         size = sum(latent.size for latent in spec.latents.values())
-        skipping = auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
-        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": seen + skipping}
-        decoder = part("decoders", spec.decoder, **shapes)
+        skipping = self.auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
+        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": self.seen + skipping}
+        decoder = self.part("decoders", spec.decoder, **shapes)
+        usual = (encoder, posteriors, priors, decoder, likelihood, self.condition)
         if spec.classifier is None:
-            units = (schema.condition_location or None, schema.condition_scale or None) if condition else ()
-            return VAE(encoder, posteriors, priors, decoder, likelihood, condition, *units)
-        classifier = network(spec.classifier, auxiliary, out_shape=(condition,))
-        extra = None
-        if spec.auxiliary:
-            a = spec.auxiliary
-            below = network(a.encoder, 0)
-            # With the skip p(a) is one of y and z alone: x comes from a.
-            given = {"condition": condition, "in_shape": (size,)} if a.skip else {"condition": condition + size}
-            above = network(a.generator, **given)
-            posterior, prior = (
-                part("posteriors", each, features=math.prod(net.out_shape), latent=auxiliary)
-                for each, net in ((a.posterior, below), (a.prior, above))
-            )
-            extra = Auxiliary(below, posterior, above, prior, a.skip)
-        return SemiSupervisedVAE(encoder, posteriors, priors, decoder, likelihood, condition, classifier, extra)
+            units = (schema.condition_location or None, schema.condition_scale or None) if self.condition else ()
+            return VAE(*usual, *units)
+        classifier = self.network(spec.classifier, self.auxiliary, out_shape=(self.condition,))
+        return SemiSupervisedVAE(*usual, classifier, self._auxiliary(size) if spec.auxiliary else None)
+
+    def _auxiliary(self, size: int) -> Auxiliary:
+        a: AuxiliarySpec = self.spec.auxiliary  # type: ignore[assignment]
+        below = self.network(a.encoder, 0)
+        # With the skip p(a) is one of y and z alone: x comes from a.
+        given = {"condition": self.condition, "in_shape": (size,)} if a.skip else {"condition": self.condition + size}
+        above = self.network(a.generator, **given)
+        posterior, prior = (
+            self.part("posteriors", each, features=math.prod(net.out_shape), latent=a.size)
+            for each, net in ((a.posterior, below), (a.prior, above))
+        )
+        return Auxiliary(below, posterior, above, prior, a.skip)
 
 
 def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..data.tensors import TensorSplit
 from ..models import VAE
+from ..models.given import refuse_ends
 from ..objectives.base import Objective
 from ..schedules import Switch, settled
 from ..settings import in_a_call, setting
@@ -84,7 +85,7 @@ def check(task: Task) -> None:
             model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
             if getattr(model.likelihood, "open", False):
                 for x, _ in data.blocks():
-                    model.refuse_ends(x)
+                    refuse_ends(model, x)
     if task.options.early_stopping and not task.chooses:
         rows = f"{setting('data.validation', '…')}, a number of rows"
         held = "a Dataset with a split 'valid'" if in_a_call() else rows
