@@ -36,7 +36,7 @@ from plain_lessons import PIXELS, SETTINGS, Rows, test_loss, train
 
 import vaekit
 from vaekit.data.tensors import to_device
-from vaekit.runs.given import load_data
+from vaekit.runs.run import load_data
 from vaekit.spec.targets import resolve
 
 PASSES = 10

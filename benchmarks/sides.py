@@ -79,7 +79,7 @@ def plain(pair: Pair, sets: Sequence[str], epochs: int, seed: int) -> None:
     from plain_models import train as train_plainly
 
     from vaekit.data.tensors import to_device
-    from vaekit.runs.given import load_data
+    from vaekit.runs.run import load_data
     from vaekit.spec.targets import resolve
 
     spec = resolve(pair.recipe, [*pair.sets, *sets], data=pair.data)

@@ -17,8 +17,7 @@ from vaekit.models import VAE
 from vaekit.models.trace import Trace
 from vaekit.objectives.base import Loss, Objective
 from vaekit.runs import history
-from vaekit.runs.given import load_data
-from vaekit.runs.run import Run
+from vaekit.runs.run import Run, load_data
 from vaekit.spec.building import build_model, build_objective, schema_of, with_likelihood
 from vaekit.spec.keys import TrainingSpec
 from vaekit.spec.parts import PARTS, Parts

@@ -15,8 +15,7 @@ from vaekit import train
 from vaekit.data import Dataset, Split
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
-from vaekit.runs.given import load_data
-from vaekit.runs.run import RunError, load_run
+from vaekit.runs.run import RunError, load_data, load_run
 from vaekit.spec.building import build_model, build_objective, build_schedule
 from vaekit.spec.keys import DataSpec, Schema, Spec
 from vaekit.spec.recipes import RECIPES, extended, recipe

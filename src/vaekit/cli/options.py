@@ -14,7 +14,7 @@ from ..show.terminal import (
 )
 
 if TYPE_CHECKING:
-    from ..runs.given import Asked
+    from ..runs.asked import Asked
     from ..runs.rows import Rows
     from ..runs.run import Run
     from ..spec.parts import Parts
@@ -55,7 +55,7 @@ def loaded_run(path: Path, device: str, context: typer.Context, data: str | None
 
 def asked_of(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
     """What a command is about, as `runs.given.asked` finds it; what is to be said of new data is said."""
-    from ..runs.given import asked
+    from ..runs.asked import asked
 
     found = asked(loaded_run(path, device, context), data, split)
     for each in found.notes:

@@ -1,28 +1,26 @@
-"""The data that a run is asked about: its own, wherever they lie now, or new ones of the same kind."""
+"""Data that a run is given: whether they are its own, by their values, or new ones of the same kind."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from ..data import Dataset, Split, load
+from ..data import Dataset, Split
 from ..data.base import Content, stored
 from ..data.domains import Domain
 from ..data.loading import read
 from ..data.memmap import MappedRows, blocks
-from ..data.tensors import TensorSplit, to_device
-from ..errors import RunError, shown
-from ..settings import option, standing
-from ..spec.keys import Schema, Spec
+from ..errors import shown
+from ..settings import option
+from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..system.progress import working
-from .codes import READING, codes_of, fingerprint_of_codes, runs_below
+from .codes import fingerprint_of_codes
 
 if TYPE_CHECKING:
     from .run import Run
@@ -33,61 +31,9 @@ ALL = "all"
 """Every split there is, in place of the name of one."""
 
 
-@standing("spec")
-def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None, *, pixels: bool = True) -> Dataset:
-    """The dataset that `spec` names, or the codes that a run gives it; `place` is where the data lie, if elsewhere.
-
-    Without `pixels`, the values of images do not say what they are, as for runs from before they did.
-    """
-    data = spec.data
-    if data.codes is not None:
-        from .run import load_run
-
-        runs_below(data.codes, parts)
-        return codes_of(load_run(data.codes, parts=parts, data=place))
-    options = {key: getattr(data, key) for key in (*READING, "seed")}
-    given = {key: value for key, value in options.items() if value is not None}
-    return load(data.name if place is None else place, **given, pixels=pixels)
-
-
-def own_data(
-    folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS, place: str | Path | None = None
-) -> Dataset:
-    """The data that the run in `folder` was trained on, from where they were or from `place`.
-
-    Raises `RunError` where they are not there, or their values are others.
-    """
-    name = spec.data.name if place is None else place
-    try:
-        dataset = load_data(spec, parts, place)
-        if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
-            return dataset
-        if schema.stored is None and spec.data.codes is None:
-            dataset = load_data(spec, parts, place, pixels=False)
-            if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
-                return dataset
-    except FileNotFoundError as error:
-        if place is not None:
-            raise
-        where = f"if they are elsewhere now, say where: {option('data', 'PATH')}"
-        raise RunError(f"the data of {folder} are not where they were: {error}; {where}") from None
-    raise RunError(f"dataset {str(name)!r} is not what {folder} was trained on: its values have changed")
-
-
-def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
-    """Data that `run` was not trained on, as its split "train": all rows of what `given` names or is, or of a `split`
-    of it.
-
-    Columns are found by name, classes too, and numbers are in the units of the run. Raises `ValueError` where they are
-    not of the run's kind, or the run is conditional and they have no y of it.
-    """
+def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
+    """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     spec, schema = run.spec, run.schema
-    if spec.data.codes is not None:
-        from .run import load_run
-
-        below = load_run(spec.data.codes, str(run.model.scale.device), run.parts)
-        codes = codes_of(replace(below, loaded=new_data(below, given, split)))
-        return replace(codes, domain=schema.domain)
     name, content = _content(given, spec.data.label)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
@@ -104,41 +50,6 @@ def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split:
     return Dataset(
         name, domain, {"train": Split(x, y, origin=origin)}, schema.classes, schema.columns, notes=(*notes, *said)
     )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a command is about: a run whose data are found, the splits by name that are meant, and what is to be said of
-    data that are new to it.
-    """
-
-    run: Run
-    splits: dict[str, TensorSplit]
-    notes: tuple[str, ...] = ()
-
-
-def asked(run: Run, data: str | Path | None = None, split: str | None = None) -> Asked:
-    """The splits of `run`, or new data, that `data` and `split` mean.
-
-    Without `data`, or where these are the run's own, lying elsewhere, `split` is one of these (by default "test"), or
-    "all"; else they are new data, all of them or a `split` that they bring.
-    """
-    if data is not None:
-        moved = replace(run, place=str(data), loaded=None)
-        try:
-            run = replace(moved, loaded=moved.dataset)
-        except ValueError:  # others, or such that no rows can be held out of them: new ones
-            dataset = new_data(run, data, split)
-            return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
-    names = list(run.dataset.splits) if split == ALL else [split or "test"]
-    return Asked(run, {name: run.data(name) for name in names})
-
-
-def treated(run: Run, dataset: Dataset) -> TensorSplit:
-    """New data as the model of `run` sees them, on its device."""
-    found = to_device(dataset, "train", run.spec.data.treatment, run.model.scale.device)
-    run.model.refuse_other_data(tuple(found.x.shape[1:]), found.seen)
-    return found
 
 
 def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:

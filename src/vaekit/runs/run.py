@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Dataset
+from ..data import Dataset, load
 from ..data.tensors import TensorSplit, to_device
-from ..errors import unknown
+from ..errors import RunError, unknown
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_too_many
 from ..models.scoring import Scores
 from ..seeding import seeded
-from ..settings import setting, standing
+from ..settings import option, setting, standing
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
@@ -34,9 +34,9 @@ from ..system.progress import working
 from ..training.checkpoint import Checkpoints
 from ..training.records import Epoch
 from . import history
-from .codes import error_of_codes
+from .codes import READING, codes_of, error_of_codes, runs_below
 from .folder import read_spec
-from .given import NEW, new_data, own_data, treated
+from .given import NEW, fingerprint_of, rows_of
 from .restoring import restored
 from .wording import run_in_lines
 
@@ -224,3 +224,63 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
     model = restored(folder, spec, schema, weights, prefix, parts)
     place = None if data is None else str(data)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts, place=place, done=done)
+
+
+@standing("spec")
+def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None, *, pixels: bool = True) -> Dataset:
+    """The dataset that `spec` names, or the codes that a run gives it; `place` is where the data lie, if elsewhere.
+
+    Without `pixels`, the values of images do not say what they are, as for runs from before they did.
+    """
+    data = spec.data
+    if data.codes is not None:
+        runs_below(data.codes, parts)
+        return codes_of(load_run(data.codes, parts=parts, data=place))
+    options = {key: getattr(data, key) for key in (*READING, "seed")}
+    given = {key: value for key, value in options.items() if value is not None}
+    return load(data.name if place is None else place, **given, pixels=pixels)
+
+
+def own_data(
+    folder: Path, spec: Spec, schema: Schema, parts: Parts = PARTS, place: str | Path | None = None
+) -> Dataset:
+    """The data that the run in `folder` was trained on, from where they were or from `place`.
+
+    Raises `RunError` where they are not there, or their values are others.
+    """
+    name = spec.data.name if place is None else place
+    try:
+        dataset = load_data(spec, parts, place)
+        if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+            return dataset
+        if schema.stored is None and spec.data.codes is None:
+            dataset = load_data(spec, parts, place, pixels=False)
+            if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+                return dataset
+    except FileNotFoundError as error:
+        if place is not None:
+            raise
+        where = f"if they are elsewhere now, say where: {option('data', 'PATH')}"
+        raise RunError(f"the data of {folder} are not where they were: {error}; {where}") from None
+    raise RunError(f"dataset {str(name)!r} is not what {folder} was trained on: its values have changed")
+
+
+def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
+    """Data that `run` was not trained on, as its split "train": all rows of what `given` names or is, or of a `split`
+    of it.
+
+    Columns are found by name, classes too, and numbers are in the units of the run. Raises `ValueError` where they are
+    not of the run's kind, or the run is conditional and they have no y of it.
+    """
+    if run.spec.data.codes is None:
+        return rows_of(run, given, split)
+    below = load_run(run.spec.data.codes, str(run.model.scale.device), run.parts)
+    codes = codes_of(replace(below, loaded=new_data(below, given, split)))
+    return replace(codes, domain=run.schema.domain)
+
+
+def treated(run: Run, dataset: Dataset) -> TensorSplit:
+    """New data as the model of `run` sees them, on its device."""
+    found = to_device(dataset, "train", run.spec.data.treatment, run.model.scale.device)
+    run.model.refuse_other_data(tuple(found.x.shape[1:]), found.seen)
+    return found

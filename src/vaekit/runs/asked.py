@@ -1,0 +1,38 @@
+"""What a command is about: a run, and its own data or new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.tensors import TensorSplit
+from .given import ALL, NEW
+from .run import Run, new_data, treated
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command is about: a run whose data are found, the splits by name that are meant, and what is to be said of
+    data that are new to it.
+    """
+
+    run: Run
+    splits: dict[str, TensorSplit]
+    notes: tuple[str, ...] = ()
+
+
+def asked(run: Run, data: str | Path | None = None, split: str | None = None) -> Asked:
+    """The splits of `run`, or new data, that `data` and `split` mean.
+
+    Without `data`, or where these are the run's own, lying elsewhere, `split` is one of these (by default "test"), or
+    "all"; else they are new data, all of them or a `split` that they bring.
+    """
+    if data is not None:
+        moved = replace(run, place=str(data), loaded=None)
+        try:
+            run = replace(moved, loaded=moved.dataset)
+        except ValueError:  # others, or such that no rows can be held out of them: new ones
+            dataset = new_data(run, data, split)
+            return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
+    names = list(run.dataset.splits) if split == ALL else [split or "test"]
+    return Asked(run, {name: run.data(name) for name in names})
