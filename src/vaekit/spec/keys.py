@@ -31,7 +31,7 @@ class PartSpec(BaseModel):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -47,27 +47,38 @@ class _Strict(BaseModel):
 
 
 class DataSpec(_Strict):
-    """Which data, and what is done to them before they are shown to a model.
-
-    `train`, `validation` and `test` are numbers of rows, as `vaekit.load_dataset` takes them. `labels` is how many of
-    the training labels are seen, by a model that has a classifier. With `codes`, a run's folder, or a recipe that is
-    trained on the data first, the data are the codes that it gives them; other options than `labels` and `seed` then
-    say how the data of that run are read.
-    """
+    """Which data, and what is done to them before they are shown to a model."""
 
     name: str = "digits"
+    """A dataset by name, or the path of a file or folder."""
     label: str | None = None
+    """The column of a table that has the labels."""
     domain: str | None = None
+    """What kind of values the data have, where that is not what they look like."""
     levels: Annotated[int, Field(ge=2)] | None = None
+    """How many levels grey or categorical data have."""
     exposure: str | None = None
+    """The column of a table that counts are proportional to: an exposure, a library size."""
     train: Annotated[int, Field(ge=1)] | None = None
+    """Training rows; all that are left where it is not set."""
     validation: Annotated[int, Field(ge=0)] | None = None
+    """Rows held out for validation, taken from the training rows where the data have none of their own."""
     test: Annotated[int, Field(ge=0)] | None = None
+    """Rows held out for the test, likewise."""
     labels: Annotated[int, Field(ge=1)] | None = None
+    """How many of the training labels are seen, by a model that has a classifier."""
     codes: str | None = None
+    """The folder of a run, or a recipe that is trained on the data first, whose codes of the data are the data; other
+    keys than `labels` and `seed` then say how the data of that run are read.
+    """
     binarize: Literal["static", "stochastic", "threshold", "grey"] | None = None
+    """How grey levels become 0 and 1: drawn once, drawn each time, by one half; or scored as probabilities, which is no
+    likelihood.
+    """
     dequantize: bool = False
+    """Whether uniform noise makes real numbers of grey levels."""
     seed: Seed = 0
+    """Seed of what is held out, of which labels are seen, and of what is drawn of the data."""
 
     @model_validator(mode="after")
     def _codes_are_as_they_are(self) -> DataSpec:
@@ -96,43 +107,52 @@ class LatentSpec(_Strict):
     """One named latent."""
 
     size: Annotated[int, Field(ge=1, le=100_000)] = 16
+    """Its dimensions; of a categorical one its categories, of all groups together."""
     posterior: PartSpec = PartSpec(name="diagonal-normal")
+    """q(z given x)."""
     prior: PartSpec = PartSpec(name="standard-normal")
+    """p(z), p(z given y)."""
 
 
 class AuxiliarySpec(_Strict):
-    """An auxiliary latent a: q(a given x) by `encoder` and `posterior`, p(a given …) by `generator` and `prior`.
-
-    With `skip`, the decoder sees a too, and p(a given y, z) does not see x.
-    """
+    """An auxiliary latent a, which makes the posteriors of z and y mixtures (Maaløe et al. 2016)."""
 
     size: Annotated[int, Field(ge=1, le=100_000)] = 16
+    """Its dimensions."""
     encoder: PartSpec = PartSpec(name="mlp")
+    """The network of q(a given x)."""
     posterior: PartSpec = PartSpec(name="diagonal-normal")
+    """q(a given x)."""
     generator: PartSpec = PartSpec(name="mlp")
+    """The network of p(a given x, y, z), or with `skip` p(a given y, z); named as an encoder."""
     prior: PartSpec = PartSpec(name="diagonal-normal")
+    """p(a given …), named as a posterior."""
     skip: bool = False
+    """Whether the decoder sees a too."""
 
 
 AUXILIARY_FAMILIES = {"encoder": "encoders", "generator": "encoders", "posterior": "posteriors", "prior": "posteriors"}
 
 
 class ModelSpec(_Strict):
-    """The parts of a VAE. `condition` conditions them on the data's labels or covariates: true all of them, "decoder"
-    all but the encoder.
-
-    With a `classifier` (a network, named as an encoder) labels are part of what is modelled, summed out where they are
-    not seen; only then may there be an `auxiliary` latent. Without a likelihood, it is the first one named that is a
-    density of the data.
-    """
+    """The parts of a VAE."""
 
     encoder: PartSpec = PartSpec(name="mlp")
+    """The network from data to the features that posteriors are made of."""
     decoder: PartSpec = PartSpec(name="mlp")
+    """The network from latents to the parameters of the likelihood."""
     likelihood: PartSpec | None = None
+    """p(x given z); where it is not set, the first one named that is a density of the data."""
     latents: Annotated[dict[str, LatentSpec], Field(min_length=1)] = {"z": LatentSpec()}
+    """The latents by name, in their order."""
     condition: bool | Literal["decoder"] = False
+    """Whether the parts are given the data's labels or covariates: true all of them, "decoder" all but the encoder."""
     classifier: PartSpec | None = None
+    """A network, named as an encoder, of q(y given x): labels are then part of what is modelled, summed out where they
+    are not seen.
+    """
     auxiliary: AuxiliarySpec | None = None
+    """An auxiliary latent, of a model with a classifier."""
 
     @model_validator(mode="after")
     def _labels_are_given_or_modelled(self) -> ModelSpec:
@@ -146,45 +166,58 @@ class ModelSpec(_Strict):
 
 
 class TrainingSpec(_Strict):
-    """How to train. `early_stopping`: epochs without a better validation loss; `ema`: decay of averaged weights.
-
-    `labelled`: the rows of a batch that show their label, where `data.labels` of them are seen. `mean_pass`: whether to
-    measure after each epoch also what the posterior's mean in place of draws gives, on training rows and held-out ones.
-    """
+    """How to train."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Rows of a step; 128 where it is not set, or all where there are fewer."""
     labelled: Annotated[int, Field(ge=1)] = 64
+    """The rows of a batch that show their label, where `data.labels` of them are seen."""
     optimizer: PartSpec = PartSpec(name="adam")
+    """What makes steps of gradients."""
     learning_rate: Annotated[float, Field(gt=0)] | PartSpec = 1e-3
+    """A number, or a schedule by name."""
     clip: Annotated[float, Field(gt=0)] | None = None
+    """The norm that all gradients together are cut to, where theirs is more."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The decay of averaged weights, which are then those of the run."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better validation loss after which a training ends, with its best weights."""
     mean_pass: bool = False
+    """Whether to measure after each epoch also what the posterior's mean in place of draws gives."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between saved states."""
     seed: Seed = 0
+    """Seed of the weights, of the order of rows, and of what is drawn."""
     device: str = "auto"
+    """cpu, cuda, cuda:N, mps or auto."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in; distributions always have the type of the weights."""
 
 
 class PicturesSpec(_Strict):
-    """Pictures by name: those that a report has beside its usual ones, and those that are drawn while training, after
-    each `every` epochs.
-    """
+    """Pictures by name."""
 
     report: tuple[PartSpec, ...] = ()
+    """Those that a report has beside its usual ones."""
     every_epoch: tuple[PartSpec, ...] = ()
+    """Those that are drawn while it trains."""
     every: Annotated[int, Field(ge=1)] = 1
+    """After how many epochs each time."""
 
 
 class Spec(_Strict):
-    """A whole run: data, model, objective, training; `title` and `source` say what it is and who published it."""
+    """A whole run: data, model, objective, training, pictures."""
 
     title: str = ""
+    """What it is, in a line."""
     source: str = ""
+    """Who published it."""
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     objective: PartSpec = PartSpec(name="elbo")
+    """What is maximised."""
     training: TrainingSpec = TrainingSpec()
     pictures: PicturesSpec = PicturesSpec()
 
