@@ -331,3 +331,37 @@ def test_a_run_far_from_zero_is_that_of_the_same_data_moved(tmp_path: Path) -> N
         )
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
     assert torch.allclose(*draws, atol=1e-3)
+
+
+# -- what is said of data ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_refused_is_named_by_row_and_column_of_the_file(tmp_path: Path) -> None:
+    lines = ["a,b", *(f"{i + 1}.5,2.25" for i in range(40))]
+    lines[1 + 17] = "18.5,0"
+    (tmp_path / "positive.csv").write_text("\n".join(lines))
+    for seed in range(3):  # whichever split it falls into
+        with pytest.raises(ValueError, match=r"the first is 0\.0 at row 17 \(from 0\), column 'b'$"):
+            load(tmp_path / "positive.csv", domain="positive", seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("x", "said"), [(np.arange(80.0).reshape(40, 2), True), (np.arange(80.0).reshape(40, 2) - 3, False)]
+)
+def test_whole_numbers_that_might_be_counts_are_said_to_be_taken_as_real(
+    x: np.ndarray, said: bool, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", x)
+    found = load(tmp_path / "x.npy")
+    assert found.domain.kind == "real"
+    assert any("taken as real ones; counts are" in note for note in found.notes) == said
+    assert not any("taken as real" in note for note in load(tmp_path / "x.npy", domain="real").notes)
+
+
+def test_labels_that_are_numbers_of_a_float_type_are_said_to_be_covariates(tmp_path: Path) -> None:
+    y = np.arange(40) % 4
+    for kind, said in ((np.float32, True), (np.int16, False)):
+        np.savez(tmp_path / "xy.npz", x=np.linspace(0, 1, 120).reshape(40, 3), y=y.astype(kind))
+        found = load(tmp_path / "xy.npz")
+        assert any("y is taken as 1 covariate of each row" in note for note in found.notes) == said
+        assert bool(found.classes) != said

@@ -112,7 +112,7 @@ def test_other_data_are_refused(folder: Path, runs: tuple[Run, Run, Run]) -> Non
     for first, second in ((runs[0], one), (one, seeded_otherwise), (one, grey), (runs[0], own)):
         with refuses("would be scored on other data than"):
             compare([first, second], samples=1)
-    with refuses("there are 1 runs to compare; accepted: 2 or more"):
+    with refuses("runs to compare: 1; accepted: 2 or more"):
         compare(runs[:1])
     with refuses("samples must be at least 1, got 0"):
         compare(runs, samples=0)
@@ -257,7 +257,7 @@ def test_the_command_writes_what_the_ending_says(runs: tuple[Run, Run, Run], tmp
 def test_mistakes_are_one_line(runs: tuple[Run, Run, Run], tmp_path: Path) -> None:
     first, second = runs[0].path, runs[1].path
     for argv, words in (
-        ([first], "there are 1 runs to compare"),
+        ([first], "runs to compare: 1"),
         ([first, tmp_path], "is no run"),
         ([first, second, "--out", tmp_path / "c.jpg"], "unknown ending '.jpg'"),
         ([first, second, "--out", tmp_path / "no" / "c.html"], "there is no folder"),

@@ -898,3 +898,23 @@ def test_a_run_of_an_older_version_with_a_normal_of_an_interval_loads_but_is_not
             ask()
     with refuses("likelihood 'normal-fixed' is a density of real data"):
         train(out=run.path, resume=True, epochs=3)
+
+
+def test_an_end_of_the_interval_in_any_split_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (60, 3))
+    held_out = x[:10].copy()
+    held_out[4, 1] = 1.0
+    np.savez(tmp_path / "x.npz", x_train=x, x_valid=x[:10], x_test=held_out)
+    with refuses("1 value of x, split test, at an end of the interval"):
+        train(tmp_path / "x.npz", tmp_path / "run", sets=[*SMALL, "data.domain=unit", "model.likelihood=beta"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_setting_may_be_given_by_itself(tmp_path: Path) -> None:
+    run = train(
+        "digits", tmp_path / "run", sets="objective.beta=linear", epochs=1, optimizer={"name": "sgd", "momentum": 0.5}
+    )
+    assert run.spec.objective.options == {"beta": "linear"}
+    assert run.spec.training.optimizer.options == {"momentum": 0.5}
+    with refuses("unknown key of spec training: 'epoch' (did you mean 'epochs'?)"):
+        train("digits", tmp_path / "other", epoch=1)

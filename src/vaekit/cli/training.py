@@ -50,7 +50,7 @@ def train(
 
     with _training() as bar:
         run = composed.train(
-            "digits" if target is None and data is None and not resume else target,
+            target,
             folder,
             data=data,
             sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def place(self, index: tuple[int, ...], columns: Sequence[str] = ()) -> str:
+        """Where the element of x at `index` is from, in the user's words.
+
+        >>> Split(np.zeros((2, 3)), origin=np.array([7, 4])).place((1, 2), ["a", "b", "c"])
+        "row 4 (from 0), column 'c'"
+        """
+        row, *within = index
+        name = row if self.origin is None else self.origin[row]
+        where = name if isinstance(name, str) else f"row {name} (from 0)"
+        if len(within) == 1 and columns:
+            return f"{where}, column {columns[within[0]]!r}"
+        return f"{where}, at index {tuple(within)}" if within else where
 
 
 @dataclass(frozen=True, eq=False)

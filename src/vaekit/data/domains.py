@@ -140,16 +140,19 @@ class Domain:
             return False
         return self.kind != "unit" or (_close(self.location, other.location) and _close(self.scale, other.scale))
 
-    def check(self, x: Array, what: str = "data") -> None:
-        """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first."""
+    def check(self, x: Array, what: str = "data", place: Callable[[tuple[int, ...]], str] | None = None) -> None:
+        """Raise `ValueError` where an element of `x` (any shape) lies outside the domain: a line naming the first, by
+        the `place` of its index.
+        """
+        place = place or "index {}".format
         if x.size == 0:
             raise ValueError(f"{what} is empty")
         if x.dtype.kind not in "biuf":
             raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
         if x.dtype.kind == "f":
-            _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers")
+            _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
         if self.kind != "real":
-            _refuse(x, self._outside, what, str(self))
+            _refuse(x, self._outside, what, str(self), place)
         # Of levels that are dequantised, and no number between two of them: that was forgotten.
         levels = self.scale if self.kind == "unit" and self.location == 0 else 1.0
         dequantised = isinstance(levels, float) and levels > 1 and levels % 1 == 0
@@ -185,14 +188,20 @@ def _blocks(x: Array) -> Iterator[tuple[int, np.ndarray]]:
     return blocks(x if x.ndim else np.asarray(x)[None])
 
 
-def _refuse(x: Array, outside: Callable[[np.ndarray], np.ndarray], what: str, accepted: str) -> None:
+def _refuse(
+    x: Array,
+    outside: Callable[[np.ndarray], np.ndarray],
+    what: str,
+    accepted: str,
+    place: Callable[[tuple[int, ...]], str],
+) -> None:
     """Raise `ValueError` where `outside` is true of elements of x, looked at a block of rows at a time."""
     count, first = 0, ""
     for start, block in _blocks(x):
         bad = outside(block)
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
-            first = first or f"{block[(row, *rest)]} at index {(start + row, *rest)[: x.ndim]}"
+            first = first or f"{block[(row, *rest)]} at {place((start + row, *rest)[: x.ndim])}"
             count += int(bad.sum())
     if count:
         values = "value" if count == 1 else "values"

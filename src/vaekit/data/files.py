@@ -71,6 +71,10 @@ def _read_arrays(path: Path) -> Content:
             raise ValueError(f"{path}: {data[split]} has {len(xs[split])} rows, but its y has the shape {y.shape}")
     targets, classes = _targets(ys, path)
     splits = {split: Split(x, targets[split]) for split, x in xs.items()}
+    if not classes:
+        size = targets["train"].shape[1]
+        what = f"{size} covariate{'s' * (size > 1)} of each row"
+        notes = (*notes, f"y is taken as {what}; labels of classes are whole numbers (N,) of an integer type, or texts")
     return Content(splits, classes, notes=notes, left_out=left_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -75,8 +76,12 @@ def load(
             splits, values = found.splits, found.domain
             notes += [found.note] if found.note else []
     values = values or infer_domain(splits, domain, content.columns, levels)
+    if values.kind == "real" and domain is None and _are_counts(splits):
+        notes.append(
+            f"values are whole numbers from 0 on: taken as real ones; counts are {setting('data.domain', 'count')}"
+        )
     for split, rows in splits.items():
-        values.check(rows.x, f"{name}, split {split},")
+        values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
         counts = setting("data.domain", "count")
         raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; or {counts}")
@@ -145,6 +150,11 @@ def infer_domain(
     # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
     scale = np.sqrt(_mean(x, axis, 0.0))
     return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
+
+
+def _are_counts(splits: Mapping[str, Split]) -> bool:
+    """Whether all values might be counts."""
+    return all(((x >= 0) & (x == np.floor(x))).all() for split in splits.values() for _, x in blocks(split.x))
 
 
 def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import shown
-from ..settings import option
+from ..settings import option, setting
 from ..system.memory import check_memory
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def checked_condition(model: VAE, y: ArrayLike | Tensor | None, n: int) -> Tenso
         accepted = f"({n}, {size}), the last of them the exposure of a row"
     if y is None:
         raise ValueError(f"this model is conditional: it needs y, {accepted}")
-    given = _numbers(model, torch.as_tensor(y, device=model.scale.device))
+    try:
+        given = _numbers(model, torch.as_tensor(y, device=model.scale.device))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y is not of numbers ({error}); accepted: {accepted}") from None
     if given.dim() != 2 or given.shape[1] != size or len(given) not in (1, n):
         raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
     if given.is_floating_point() and not given.isfinite().all():
@@ -72,7 +75,7 @@ def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
 
 
-def refuse_ends(model: VAE, x: Tensor) -> None:
+def refuse_ends(model: VAE, x: Tensor, what: str = "the data") -> None:
     """`ValueError` where data x (B, *event) of a unit interval are at an end of it, and the likelihood of `model` is a
     density of what is between.
     """
@@ -81,9 +84,10 @@ def refuse_ends(model: VAE, x: Tensor) -> None:
     u = (x - model.location.to(x.dtype)) / model.scale.to(x.dtype)
     if ends := int(((u <= 0) | (u >= 1)).sum()):
         name = type(model.likelihood).__name__
+        others = " or ".join(setting("model.likelihood", each) for each in ("continuous-bernoulli", "truncated-normal"))
         raise ValueError(
-            f"{ends} values of the data are exactly at an end of their interval, where the density of {name} is 0 "
-            "or infinite; choose continuous-bernoulli or truncated-normal"
+            f"{ends:,} value{'s' * (ends > 1)} of {what} at an end of the interval, where the density of {name} is 0 "
+            f"or infinite; choose {others}"
         )
 
 

@@ -77,7 +77,7 @@ def compare(
     """
     loaded = tuple(run if isinstance(run, Run) else load_run(run) for run in runs)
     if len(loaded) < 2:
-        raise ValueError(f"there are {len(loaded)} runs to compare; accepted: 2 or more")
+        raise ValueError(f"runs to compare: {len(loaded)}; accepted: 2 or more")
     for run in loaded[1:]:
         _refuse_other_data(loaded[0], run, split)
     rows: list[Compared] = []

@@ -144,5 +144,7 @@ def _y(
         return None, (f"labels of {name} are not used: the run knows no class {shown(unknown[0])}",)
     if run.model.conditional and (y is None or y.ndim == 1 or own or y.shape[1] != run.model.condition):
         wanted = f"labels ({run.spec.data.label or 'y'})" if own else f"{run.model.condition} covariates of each row"
+        if run.schema.exposed:
+            wanted = f"the exposure of each row, as {run.spec.data.exposure!r} was"
         raise ValueError(f"{needed} needs {wanted}")
     return (y if run.model.conditional else None), ()

@@ -10,6 +10,7 @@ import torch
 from ..data import Dataset
 from ..data.tensors import TensorSplit, partly_labelled, to_device
 from ..models import VAE, SemiSupervisedVAE
+from ..models.given import refuse_ends
 from ..settings import setting, unset
 from ..spec.building import build_model, build_objective, with_likelihood
 from ..spec.keys import Schema, Spec
@@ -48,6 +49,9 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     _check_memory(spec, schema, parts, device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
     _check_loads(model, spec, schema, parts)
+    for name in dataset.splits if getattr(model.likelihood, "open", False) else ():
+        for x, _ in to_device(dataset, name, spec.data.treatment, model.scale.device).blocks():
+            refuse_ends(model, x, f"{dataset.name}, split {name},")
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
     train_data = to_device(dataset, "train", spec.data.treatment, device)
     labelled = to_device(dataset, split, spec.data.treatment, device) if split in dataset.splits else None

@@ -95,7 +95,10 @@ def train(
     """
     callbacks = callbacks or Callbacks()
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
-    sets = [*sets, *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None)]
+    sets = [
+        *([sets] if isinstance(sets, str) else sets),
+        *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None),
+    ]
     usual = Path("runs") / name_of(target or "")
     with _claimed(Path(out) if out else usual, free=out is None and not resume) as mine:
         mine.begun = resume

@@ -168,5 +168,11 @@ def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:
 
 
 def build_schedule(rate: float | PartSpec, parts: Parts = PARTS) -> Schedule:
-    """The schedule of a learning rate that is a number or a schedule by name."""
+    """The schedule of a learning rate that is a number or a schedule by name.
+
+    Raises `ValueError` for one without options: those that it has by itself are for weights of the KL, from 0 to 1.
+    """
+    if isinstance(rate, PartSpec) and not rate.options:
+        given = setting("training.learning_rate", {"name": rate.name, "start": 1e-3, "end": 1e-5})
+        raise ValueError(f"the learning rate is {rate.name!r}, but not from where to where; such as {given}")
     return build(parts, "schedules", rate.name, rate.options) if isinstance(rate, PartSpec) else Constant(rate)

@@ -166,7 +166,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
     table: Table = getattr(parts, family)
     what = family.removesuffix("s")
     if not isinstance(name, str) or name not in table:
-        raise ValueError(unknown(what, name, table))
+        raise ValueError(unknown(what, name, ["a number", *table] if family == "schedules" else table))
     accepted = options(table[name], family)
     if others := [option for option in given if option not in accepted]:
         # Where the part was named anew, they may be those of the part that was there, such as a recipe's.
@@ -180,6 +180,8 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
                 raise ValueError(f"{what} {name!r} needs the option {key!r}")
             continue
         value = given[key]
+        if may_be_schedule(option.type) and isinstance(value, str) and value in parts.schedules:
+            value = {"name": value}
         if isinstance(value, Mapping) and "name" in value and may_be_schedule(option.type):
             rest = {k: v for k, v in value.items() if k != "name"}
             value = build(parts, "schedules", value["name"], rest)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data import DATASETS
 from ..errors import shown
-from ..settings import assign, standing
+from ..settings import assign, option, standing
 from ..system.disk import read_text
 from .keys import Spec
 from .parsing import changed, parse, tables
@@ -66,6 +66,10 @@ def _values(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"unknown target {shown(name)}{hint}; {ACCEPTED}")
+    if (Path(name).expanduser() / "spec.json").exists():
+        raise ValueError(
+            f"{name} is a run, not what one is trained on; to go on with it: {option('resume')} {option('out', name)}"
+        )
     return {"data": {"name": name}}
 
 
