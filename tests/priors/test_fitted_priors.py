@@ -12,7 +12,7 @@ from models_for_tests import refuses
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor
 
-from vaekit import train
+from vaekit import Callbacks, train
 from vaekit.priors.mixtures import Mixture
 from vaekit.runs.run import Run
 from vaekit.training import loop as training
@@ -91,13 +91,13 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fitted(tmp_path / str(cut), "training.ema=0.9", epochs=4, on_epoch=stop)
+            fitted(tmp_path / str(cut), "training.ema=0.9", epochs=4, callbacks=Callbacks(on_epoch=stop))
         train(None, tmp_path / str(cut), resume=True)
         assert_same_run(tmp_path / str(cut), tmp_path / "whole")
 
 
 def test_averaged_weights_have_the_fitted_prior(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(training, "_update_average", lambda *args: None)  # so that only the fit moves it
+    monkeypatch.setattr(training, "update_average", lambda *args: None)  # so that only the fit moves it
     run = fitted(tmp_path / "run", "training.ema=0.999", "training.learning_rate=1e-12", epochs=2)
     assert run.model.priors["z"]().component_distribution.mean.abs().sum() > 0
 

@@ -161,7 +161,11 @@ def test_the_data_are_those_of_the_run_where_nobody_says(tmp_path: Path) -> None
     assert again.spec.data == run.spec.data
     assert train(tmp_path / "on.toml", run.path, resume=True, epochs=2).spec.data == run.spec.data
     out = tmp_path / "other"
-    refused("the data are given twice", out, lambda: train(tmp_path / "on.toml", out, data="digits"))
+    refused(
+        "data.name is 'digits', but of the run of data.codes",
+        out,
+        lambda: train(tmp_path / "on.toml", out, data="digits"),
+    )
 
 
 def test_a_home_folder_is_found(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

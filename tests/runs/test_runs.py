@@ -267,7 +267,7 @@ def stop_at(epoch: int) -> Callable[[list[Epoch]], None]:
 def test_a_run_cut_off_while_it_is_extended_is_not_what_it_was_before(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     with pytest.raises(Stop):
-        train(out=run.path, resume=True, epochs=6, on_epoch=stop_at(5))
+        train(out=run.path, resume=True, epochs=6, callbacks=Callbacks(on_epoch=stop_at(5)))
     loaded = load_run(run.path)
     assert not equal(weights(loaded.model), weights(run.model))
     assert max(record.epoch for record in loaded.history()) == 5
@@ -277,7 +277,12 @@ def test_early_stopping_gives_the_best_of_the_past_that_is_kept(tmp_path: Path) 
     sets = ("training.early_stopping=50", "training.checkpoint_every=3", "training.learning_rate=1e-2")
     whole = small_run(tmp_path / "whole", *sets, "training.epochs=4")
     with pytest.raises(Stop):
-        train("digits", tmp_path / "cut", sets=[*SMALL, *sets, "training.epochs=9"], on_epoch=stop_at(6))
+        train(
+            "digits",
+            tmp_path / "cut",
+            sets=[*SMALL, *sets, "training.epochs=9"],
+            callbacks=Callbacks(on_epoch=stop_at(6)),
+        )
     cut = train(out=tmp_path / "cut", resume=True, epochs=4)
     best = min(record.terms["loss"] for record in cut.history() if record.split == "valid")
     data = cut.data("valid")

@@ -39,7 +39,7 @@ SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another or
 def fitted(p: Pieces, folder: Path | None = None, **given: Any) -> list[Epoch]:
     """The records of training the pieces; what a `Task` has is changed, all else is told."""
     records: list[Epoch] = []
-    changes = {key: given.pop(key) for key in ("held_out", "split") if key in given}
+    changes = {key: given.pop(key) for key in ("held_out", "split", "parts") if key in given}
     optimize(p.task(**changes), folder, **{"on_epoch": records.extend} | given)
     return records
 

@@ -47,7 +47,8 @@ def resolve(
 
 
 def _on(spec: Spec, data: str) -> Spec:
-    if data == spec.data.name:
+    of_a_run = spec.data.codes is not None and spec.data.codes not in RECIPES  # which says what its data are
+    if data == spec.data.name and not of_a_run:
         return spec
     title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
     return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
