@@ -1,4 +1,5 @@
-"""Writes docs/parts.md from the tables of parts, and with the folder of a run docs/demo.png from its pictures.
+"""Writes docs/reference.md from the commands, the keys of a spec and the tables of parts, and with the folder of a run
+docs/demo.png from its pictures.
 
 python docs/generate.py [RUN]
 """
@@ -6,27 +7,127 @@ python docs/generate.py [RUN]
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_args
 
+import typer.main
 from PIL import Image
+from pydantic import BaseModel
 
+from vaekit.cli import app
 from vaekit.show.pictures.drawing import with_pictures
+from vaekit.spec.keys import LatentSpec, PartSpec, Spec
 from vaekit.spec.parts import PARTS, catalogue
 
-TARGET = Path(__file__).with_name("parts.md")
+TARGET = Path(__file__).with_name("reference.md")
+PLACES: dict[type[BaseModel], str] = {LatentSpec: "NAME."}
+"""What stands for a name of the user's in a key."""
 
 
-def parts_page() -> str:
-    """The page of all named parts, as `vaekit parts` lists them."""
-    lines = ["# Parts", "", "Written by `python docs/generate.py` from the tables that the command line uses.", ""]
+def reference_page() -> str:
+    """All that can be typed: commands, keys of a spec, parts."""
+    intro = "Written by `python docs/generate.py` from the code that reads what you type."
+    lines = ["# Reference", "", intro, "", "- [Commands](#commands)", "- [Keys of a spec](#keys-of-a-spec)"]
+    lines += ["- [Parts](#parts)", "", "## Commands", "", "`vaekit COMMAND --help` says the same.", ""]
+    for name, command in sorted(typer.main.get_command(app).commands.items()):  # type: ignore[attr-defined]
+        lines += [f"### vaekit {name}", "", _line(command.help), ""]
+        lines += table(("", "what", "default"), map(_parameter, command.params))
+    lines += [
+        "## Keys of a spec",
+        "",
+        'As a `.toml` file has them, `--set KEY=VALUE` and `sets=["KEY=VALUE"]`. A part is',
+        "",
+    ]
+    lines[-2] += ' its name (`"mlp"`), or a table of its name and options (`{ name = "mlp", hidden = [64] }`).'
+    lines += table(("key", "what it takes", "default", "what it means"), keys(Spec))
+    lines += ["## Parts", ""]
     for family in fields(PARTS):
-        lines += [f"## {family.name}", "", "| name | what | options and defaults |", "|---|---|---|"]
+        lines += [f"### {family.name}", ""]
+        rows = []
         for entry in catalogue(with_pictures(PARTS), family.name):
             options = ", ".join(f"`{key}={value!r}`" for key, value in entry.options.items())
-            lines.append(f"| `{entry.name}` | {entry.summary.replace('|', chr(92) + '|')} | {options} |")
-        lines.append("")
+            rows.append((f"`{entry.name}`", entry.summary, options))
+        lines += table(("name", "what", "options and defaults"), rows)
     return "\n".join(lines)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table, and an empty line below it."""
+    cells = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(f"| {row} |" for row in cells), ""]
+
+
+def keys(model: type[BaseModel], above: str = "") -> Iterable[tuple[str, str, str, str]]:
+    """Every key of a table of the spec, and those of the tables in it."""
+    for name, field in model.model_fields.items():
+        key, inner = f"{above}{name}", _inner(field.annotation)
+        if inner is None:
+            yield f"`{key}`", _kind(field), f"`{_shown(field.default)}`", _line(field.description)
+        elif name in ("latents", "auxiliary"):
+            yield f"`{key}`", "a table", "" if name == "latents" else "`none`", _line(field.description)
+        if inner is not None:
+            yield from keys(inner, f"{key}.{PLACES.get(inner, '')}")
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The model of a table of keys, not of a part."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, BaseModel) and each is not PartSpec:
+            return each
+    return None
+
+
+def _kind(field: Any) -> str:
+    """What a key takes, in words."""
+    found = []
+    for each in get_args(field.annotation) or (field.annotation,):
+        plain = get_args(each)[0] if hasattr(each, "__metadata__") else each
+        if plain is PartSpec or PartSpec in get_args(plain):
+            found.append("a part")
+        elif isinstance(plain, str):
+            found.append(f"`{plain}`")
+        elif plain in WORDS:
+            found.append(WORDS[plain])
+        else:
+            found += [f"`{word}`" for word in get_args(plain)]
+    bounds = ((sign, getattr(each, name, None)) for each in _metadata(field) for name, sign in SIGNS.items())
+    limits = " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None and bound < 2**53)
+    many = "a list of parts" if getattr(field.annotation, "__origin__", None) is tuple else ""
+    return (many or " or ".join(dict.fromkeys(found))) + (f", {limits}" if limits else "")
+
+
+WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+SIGNS = {"ge": "≥", "gt": ">", "lt": "<", "le": "≤"}
+
+
+def _metadata(field: Any) -> Iterable[Any]:
+    """The bounds of a key's values."""
+    every = list(field.metadata)
+    for each in get_args(field.annotation):
+        for inner in getattr(each, "__metadata__", ()):
+            every += getattr(inner, "metadata", [inner])
+    return every
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, PartSpec):
+        return default.name
+    if default is None or default == ():
+        return "none" if default is None else "[]"
+    return str(default).lower() if isinstance(default, bool) else str(default) or '""'
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str]:
+    is_option = parameter.param_type_name == "option"
+    name = ", ".join(parameter.opts) if is_option else (parameter.metavar or parameter.name).upper()
+    default = parameter.default if isinstance(parameter.default, (str, int)) else ""
+    return f"`{name}`", _line(getattr(parameter, "help", "")), "" if default in ("", False) else f"`{default}`"
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def picture(run: Path) -> Image.Image:
@@ -47,6 +148,6 @@ def picture(run: Path) -> Image.Image:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(parts_page(), encoding="utf-8")
+    TARGET.write_text(reference_page(), encoding="utf-8")
     if len(sys.argv) > 1:
         picture(Path(sys.argv[1])).save(TARGET.with_name("demo.png"), optimize=True)

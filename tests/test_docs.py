@@ -7,8 +7,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from vaekit.cli import app, main
+from vaekit.spec.keys import (
+    AuxiliarySpec,
+    DataSpec,
+    LatentSpec,
+    ModelSpec,
+    PicturesSpec,
+    Spec,
+    TrainingSpec,
+)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,9 +64,16 @@ def test_links_of_the_documents_lead_somewhere() -> None:
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_parts_page_is_what_the_tables_say() -> None:
-    page = runpy.run_path(str(ROOT / "docs" / "generate.py"))["parts_page"]()
-    assert (ROOT / "docs" / "parts.md").read_text(encoding="utf-8") == page, "run: python docs/generate.py"
+def test_the_reference_is_what_the_code_says() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "generate.py"))["reference_page"]()
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == page, "run: python docs/generate.py"
+
+
+def test_every_key_of_a_spec_says_what_it_means() -> None:
+    for model in (Spec, DataSpec, ModelSpec, LatentSpec, AuxiliarySpec, TrainingSpec, PicturesSpec):
+        for name, field in model.model_fields.items():
+            inner = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            assert field.description or (inner and field.annotation.__doc__), f"{model.__name__}.{name}"
 
 
 def test_files_that_the_guide_to_contributors_names_are_there() -> None:
