@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import pytest
 import vaekit
 
 SOURCE = Path(vaekit.__file__).parent
+PATHS = sorted(SOURCE.rglob("*.py"))
 MODULES = [
-    ".".join(("vaekit", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
-    for path in sorted(SOURCE.rglob("*.py"))
+    ".".join(("vaekit", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__") for path in PATHS
 ]
+DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @pytest.mark.parametrize("name", vaekit.__all__)
@@ -41,10 +43,23 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 def test_modules_stay_short_enough_to_read() -> None:
-    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py"))
-    assert lengths[-1] <= 500
-    assert lengths[len(lengths) // 2] < 200
-    assert len((SOURCE / "training" / "loop.py").read_text(encoding="utf-8").splitlines()) < 300
+    lengths = {path.relative_to(SOURCE): len(path.read_text(encoding="utf-8").splitlines()) for path in PATHS}
+    long = {str(path) for path, length in lengths.items() if length > 400}
+    assert long <= {"engine/fusing.py", "engine/loops.py"}  # which a compiler of torch's is to replace
+    assert sorted(lengths.values())[len(lengths) // 2] < 150
+
+
+def test_imports_stand_at_the_top_of_a_file() -> None:
+    """But for the command line, which imports what a command needs when it is given."""
+    inside = []
+    for path in PATHS:
+        name = str(path.relative_to(SOURCE))
+        if name.startswith("cli/") or name == "show/terminal.py":
+            continue
+        functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, DEFS)]
+        found = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.ImportFrom)]
+        inside += [name for node in found if node.level or (node.module or "").startswith("vaekit")]
+    assert not inside
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -227,11 +227,11 @@ def test_monte_carlo_errors_are_right_where_data_are_drawn():
     assert spread == pytest.approx(np.mean([each.nll_mc_stderr for each in scores]), rel=4 / np.sqrt(2 * 59))
 
 
-def test_progress_ends_at_all_data_and_samples_are_checked():
+def test_scores_come_block_by_block_and_samples_are_checked():
     truth, seen = linear_gaussian(), []
     data = of(truth, 2_500)
-    evaluate(truth.model(), data, samples=2, on_progress=lambda done, n: seen.append((done, n)))
-    assert seen == [(1_000, 2_500), (2_000, 2_500), (2_500, 2_500)]
+    evaluate(truth.model(), data, samples=2, on_scores=lambda scores: seen.append(len(scores.elbo)))
+    assert seen == [1_000, 1_000, 500]
     with refuses("samples must be at least 1, got 0"):
         evaluate(truth.model(), of(truth, 10), samples=0)
 

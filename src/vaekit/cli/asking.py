@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 from .options import AnySplit, Device, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
@@ -59,7 +59,7 @@ def evaluate(
     print_course(asked.run)
 
 
-def sample(
+def sample(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     path: Out,
@@ -80,7 +80,7 @@ def sample(
     write_rows(path, loaded, rows.samples(loaded, n, label, not mean, seed, name))
 
 
-def reconstruct(
+def reconstruct(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     path: Out,
@@ -126,7 +126,7 @@ def encode(
     write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed))
 
 
-def plot(
+def plot(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     what: Annotated[str | None, typer.Option(help="The picture to draw; without it, all are listed.")] = None,

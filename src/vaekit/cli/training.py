@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
 
-def train(
+def train(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(help="A recipe, a dataset by name or path, or a .toml file.")] = None,
     data: Annotated[
@@ -66,7 +66,7 @@ def train(
     say(f"report: {report.write_report(run, scores)}")
 
 
-def compare(
+def compare(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     runs: Annotated[
         list[str],

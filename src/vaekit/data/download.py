@@ -86,28 +86,42 @@ def _download(file: File, folder: Path) -> Path:
             if attempt:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
-                fresh = _receive(mirror + file.name, part, file.size)
-            except urllib.error.HTTPError as error:
-                failure = ConnectionError(f"{mirror}{file.name} answers {error.code} {error.reason}")
-                error.close()
-                if error.code == 416:  # what lies here is not the beginning of what lies there
-                    part.unlink(missing_ok=True)
-                elif error.code < 500:
-                    break
-            except TooLargeError as error:
-                failure = ConnectionError(f"{mirror}{file.name}: {error}")
-                part.unlink(missing_ok=True)
-                break
-            except (OSError, HTTPException) as error:
-                failure = ConnectionError(f"{mirror}{file.name}: {getattr(error, 'reason', error)}")
-            else:
-                if _sha256(part) == file.sha256:
-                    return _move(part, folder / file.name)
-                failure = ConnectionError(f"{mirror}{file.name} has another checksum")
-                part.unlink()
-                if fresh:  # a resumed one may owe it to its old beginning
+                _receive_all(mirror + file.name, part, file)
+                return _move(part, folder / file.name)
+            except _MirrorError as error:
+                failure = error
+                if error.final:
                     break
     raise failure
+
+
+class _MirrorError(ConnectionError):
+    """What a mirror did not give; `final` where asking again would not help."""
+
+    def __init__(self, text: str, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
+
+
+def _receive_all(url: str, part: Path, file: File) -> None:
+    """Receive what `part` lacks of the file at `url`; `_MirrorError` where it is not all of it, or another file."""
+    try:
+        fresh = _receive(url, part, file.size)
+    except urllib.error.HTTPError as error:
+        text = f"{url} answers {error.code} {error.reason}"
+        error.close()
+        if error.code == 416:  # what lies here is not the beginning of what lies there
+            part.unlink(missing_ok=True)
+        raise _MirrorError(text, final=error.code < 500 and error.code != 416) from None
+    except TooLargeError as error:
+        part.unlink(missing_ok=True)
+        raise _MirrorError(f"{url}: {error}", final=True) from None
+    except (OSError, HTTPException) as error:
+        raise _MirrorError(f"{url}: {getattr(error, 'reason', error)}") from None
+    if _sha256(part) != file.sha256:
+        part.unlink()
+        # A resumed one may owe it to its old beginning.
+        raise _MirrorError(f"{url} has another checksum", final=fresh)
 
 
 class TooLargeError(ValueError):

@@ -25,7 +25,7 @@ from .splits import hold_out
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
 
 
-def load(
+def load(  # noqa: PLR0913 - all that a file may need to be told
     name_or_path: str | Path,
     *,
     label: str | None = None,

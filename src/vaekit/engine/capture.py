@@ -107,7 +107,7 @@ class OneLaunch:
         return self.results
 
 
-def once_and_again(recorded: GraphModule, loops: bool = False) -> tuple[GraphModule, GraphModule]:
+def once_and_again(recorded: GraphModule, loops: bool = False) -> tuple[GraphModule, GraphModule]:  # noqa: C901
     """A recording as two: what is the same each time for the same inputs, and the rest, from the inputs and the results
     of the first, if wanted with `loops` in C.
 

@@ -158,7 +158,7 @@ class _Work:
     """For a sum: its dimensions, the last first, by size, and whether they are kept."""
 
 
-def _work(node: Node) -> _Work | None:
+def _work(node: Node) -> _Work | None:  # noqa: C901
     """What of an operation a loop must know; None for one that is none of a loop."""
     value = _described(node)
     kept: tuple[tuple[int, bool], ...] = ()

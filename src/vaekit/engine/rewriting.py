@@ -234,7 +234,7 @@ def _compute_before_reshaping(graph: Graph) -> None:
         owners[back] = owners[node]
 
 
-def _use_onednn(graph: Graph) -> None:
+def _use_onednn(graph: Graph) -> None:  # noqa: C901
     """Replace products of matrices on the CPU: x W = linear(x, W^T). In bfloat16 those with a bias alone, which torch
     gives to oneDNN by itself, but adds the bias apart.
     """

@@ -88,21 +88,20 @@ def evaluate(
     treatment: Treatment | None = None,
     seed: int = 0,
     memory: int = MEMORY,
-    on_progress: Callable[[int, int], None] | None = None,
     on_scores: Callable[[Scores], None] | None = None,
 ) -> Evaluation:
     """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
 
     Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
     less than one sample of one datum takes). `on_scores` gets those of each datum, a block of data at a time and in
-    their order, `on_progress` after each how many of how many are done. Raises `ValueError` for samples below 1.
+    their order. Raises `ValueError` for samples below 1.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     data = as_split(data, split, model.domain, treatment, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
-    n, done, totals = len(data), 0, _Totals()
+    n, totals = len(data), _Totals()
     trust: list[Tensor] = []
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
@@ -116,9 +115,6 @@ def evaluate(
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
             if on_scores:
                 on_scores(scores)
-            done += len(x)
-            if on_progress:
-                on_progress(done, n)
     nll = totals.mean("nll")
     effective, shapes = torch.cat(trust, 1)
     return Evaluation(

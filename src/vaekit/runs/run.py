@@ -103,18 +103,14 @@ class Run:
         samples: int = 1000,
         *,
         seed: int = 0,
-        on_progress: Callable[[int, int], None] | None = None,
         on_scores: Callable[[Scores], None] | None = None,
     ) -> Evaluation:
         """The scores of a split, or of new data; of a run without a classifier for whose codes `data.labels` are seen,
-        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time,
-        `on_progress` how many of how many are done.
+        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
         """
         name = split if isinstance(split, str) else NEW
         data = self.data(split)
-        scores = evaluate(
-            self.model, data, samples, split=name, seed=seed, on_progress=on_progress, on_scores=on_scores
-        )
+        scores = evaluate(self.model, data, samples, split=name, seed=seed, on_scores=on_scores)
         labelled = self.spec.data.labels is not None and isinstance(split, str)
         if labelled and not isinstance(self.model, SemiSupervisedVAE):
             scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, name)})
