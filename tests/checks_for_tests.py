@@ -21,7 +21,7 @@ from runs_for_tests import equal, untimed, weights
 
 from vaekit import cli, train
 from vaekit.errors import NonFiniteError
-from vaekit.evaluation.evaluation import Evaluation
+from vaekit.evaluation.scores import Evaluation
 from vaekit.models.scoring import Scores
 from vaekit.runs.run import Run, load_run
 from vaekit.spec.parsing import parse

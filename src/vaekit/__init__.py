@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .data import Dataset, Split, Treatment
     from .data import load as load_dataset
     from .data.domains import Domain
-    from .evaluation.evaluation import Evaluation, evaluate
+    from .evaluation.evaluation import evaluate
+    from .evaluation.scores import Evaluation
     from .models import VAE
     from .runs.comparison import Comparison, compare
     from .runs.run import Run, load_run

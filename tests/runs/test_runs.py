@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from vaekit import Callbacks, train
 from vaekit.data import load
 from vaekit.errors import RunError
-from vaekit.evaluation.evaluation import Evaluation
+from vaekit.evaluation.scores import Evaluation
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.elbo import ELBO
 from vaekit.runs import history

@@ -18,8 +18,8 @@ from rounding_for_tests import close_in_ulps
 from runs_for_tests import small_run
 
 from vaekit import train
-from vaekit.evaluation.evaluation import Evaluation, evaluate
-from vaekit.evaluation.wording import active_units, notes
+from vaekit.evaluation.evaluation import evaluate
+from vaekit.evaluation.scores import Evaluation, active_units, notes
 from vaekit.runs.run import Run, load_run
 from vaekit.show import plots, report
 from vaekit.show.pictures import Subject

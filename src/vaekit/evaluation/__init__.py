@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .evaluation import Evaluation, clusters, evaluate, label_scores, mean_pass
+from .evaluation import clusters, evaluate, label_scores, mean_pass
+from .scores import Evaluation
 
 __all__ = ["Evaluation", "clusters", "evaluate", "label_scores", "mean_pass"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RunError
-from ..evaluation.evaluation import Evaluation
+from ..evaluation.scores import Evaluation
 from .run import Run, load_run
 
 SAMPLES = 200

@@ -20,7 +20,8 @@ from torch import Tensor
 from ..data import Dataset, load
 from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError, unknown
-from ..evaluation.evaluation import Evaluation, evaluate
+from ..evaluation.evaluation import evaluate
+from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_too_many
 from ..models.scoring import Scores

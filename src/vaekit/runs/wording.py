@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .run import Run
-from ..evaluation.wording import aligned
+from ..evaluation.scores import aligned
 
 
 def run_in_lines(run: Run) -> str:

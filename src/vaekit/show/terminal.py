@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Live
 
     from ..data import Dataset
-    from ..evaluation.evaluation import Evaluation
+    from ..evaluation.scores import Evaluation
     from ..runs.run import Run
     from ..runs.training import Callbacks
     from ..spec.keys import Spec
@@ -107,7 +107,7 @@ def _of_numbers(value: Any) -> Any:
 
 def print_scores(scores: Evaluation) -> None:
     """Print the scores of one evaluation, with what each means."""
-    from ..evaluation.wording import heading, notes, score_rows
+    from ..evaluation.scores import heading, notes, score_rows
 
     say(heading(scores))
     table = Table(box=None, show_header=False)

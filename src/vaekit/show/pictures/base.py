@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ...data.tensors import TensorSplit
-from ...evaluation.evaluation import Evaluation, evaluate
+from ...evaluation.evaluation import evaluate
+from ...evaluation.scores import Evaluation
 from ...models import VAE
 from ...models.trace import Trace
 from ...modules import evaluating

@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 
 from ...data import Dataset
-from ...evaluation.evaluation import ACTIVE, Evaluation
-from ...evaluation.wording import active_units, collapse
+from ...evaluation.evaluation import ACTIVE
+from ...evaluation.scores import Evaluation, active_units, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
 from ...runs.course import course_of

@@ -1,17 +1,16 @@
-"""Scores in words and columns, as a terminal and a notebook show them."""
+"""The scores of a model on a split, and what they are in words and columns, as a terminal and a notebook show them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from ..models.importance import UNTRUSTED
 from ..settings import in_a_call, setting
 from .metrics import carriers, is_collapsed
 
-if TYPE_CHECKING:
-    from .evaluation import Evaluation
-
-
+FEW = 0.01
+"""The fraction of data whose weights may be no good before the mean over all is said not to be."""
 LABELS = {
     "error": ("classification error", "{:.2%}", "the likeliest class is another"),
     "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1; higher is better"),
@@ -22,6 +21,55 @@ LABELS = {
 
 
 NO_LIKELIHOOD = "grey pixels were scored as Bernoulli probabilities: these numbers are no likelihood"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model describes `n` data of a split; nats per datum in the data's own units.
+
+    elbo = reconstruction - kl, with its standard error over the data; nll = -log p(x) from `samples` importance
+    weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
+    kind would move it, `nll_mc_stderr` how far another seed would. Of the importance weights of each datum,
+    `effective_samples` and `pareto_k` (None where there are too few samples to tell) are medians over the data of
+    `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7 and more than half of
+    the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
+    is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
+    number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
+    probabilities.
+    """
+
+    split: str
+    n: int
+    samples: int
+    elbo: float
+    elbo_stderr: float
+    reconstruction: float
+    kl: float
+    nll: float
+    nll_stderr: float
+    nll_mc_stderr: float
+    effective_samples: float
+    pareto_k: float | None
+    untrusted: int
+    bits_per_dim: float
+    active_units: int
+    latent_size: int
+    kl_per_dimension: dict[str, list[float]]
+    is_likelihood: bool
+    labels: dict[str, float]
+
+    def __repr__(self) -> str:
+        return scores_in_lines(self)
+
+    @property
+    def caution(self) -> str:
+        """A sentence where the importance weights of more than a few data are not to be trusted, else ""."""
+        if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
+            return ""
+        return (
+            f"NLL is loose from above: for {self.untrusted:,} of {self.n:,} data a few samples outweigh all others "
+            f"(Pareto k above {UNTRUSTED}); more samples lower it, and its Monte Carlo error is not reliable"
+        )
 
 
 def heading(scores: Evaluation) -> str:
