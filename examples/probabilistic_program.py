@@ -49,7 +49,7 @@ OUT.mkdir(parents=True, exist_ok=True)
 
 # %%
 dataset = vaekit.load_dataset(DATA)
-grey = vaekit.Treatment("grey")
+grey = vaekit.Preprocessing("grey")
 train, test = (to_device(dataset, split, grey) for split in ("train", "test"))
 x_test, labels = test.batch(slice(None))
 

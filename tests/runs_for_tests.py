@@ -61,12 +61,12 @@ def pieces(*sets: str, rows: int | None = None, parts: Parts = PARTS) -> Pieces:
     """What a small run on the first `rows` digits would train."""
     spec = resolve("digits", [*SMALL, *sets], parts)
     dataset = load_data(spec)
-    schema = schema_of(dataset, spec.data.treatment)
+    schema = schema_of(dataset, spec.data.preprocessing)
     spec = with_likelihood(spec, schema.domain, parts)
     model = build_model(spec.model, schema, spec.training.seed, parts)
-    data, valid = (to_device(dataset, split, spec.data.treatment) for split in ("train", "valid"))
+    data, valid = (to_device(dataset, split, spec.data.preprocessing) for split in ("train", "valid"))
     if rows:
-        data = TensorSplit(data.x[:rows], None if data.y is None else data.y[:rows], data.domain, data.treatment)
+        data = TensorSplit(data.x[:rows], None if data.y is None else data.y[:rows], data.domain, data.preprocessing)
     return Pieces(model, data, valid, build_objective(spec, parts), spec.training)
 
 

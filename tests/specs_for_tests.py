@@ -50,11 +50,11 @@ KEPT = {"beta": (0.0, 4.0), "temperature": (0.3, 1.0)}
 
 @dataclass(frozen=True)
 class Kind:
-    """Data of one kind: what is in the file, its options, the treatments that there are, and whether it has classes."""
+    """Data of one kind: what is in the file, its options, the ways of preprocessing, and whether it has classes."""
 
     options: Mapping[str, Any]
     arrays: Callable[[np.random.Generator], Mapping[str, np.ndarray]]
-    treatments: tuple[Mapping[str, Any], ...] = ({},)
+    preprocessing: tuple[Mapping[str, Any], ...] = ({},)
     image: bool = False
     labels: str = "classes"
 
@@ -177,13 +177,13 @@ class Drawn:
         name = self.random.choice(list(KINDS))
         self.kind = KINDS[name]
         values = {"name": str(self.folder / f"{name}.npz"), **self.kind.options, "seed": self.random.choice([0, 1])}
-        values |= self.random.choice(self.kind.treatments)
+        values |= self.random.choice(self.kind.preprocessing)
         if name != "splits" and self.chance(0.25):
             values |= self.random.choice([{"validation": 0}, {"test": 0}, {"validation": 0, "test": 0}])
         return values
 
     def domain(self, data: Mapping[str, Any]) -> str:
-        """The kind of the data's domain, after their treatment."""
+        """The kind of the data's domain, after their preprocessing."""
         file = Path(data["name"]).stem
         stored = data.get("domain") or {"binary": "binary", "binary image": "binary"}.get(
             file, "grey" if file in ("grey image", "colours") else "real"

@@ -13,7 +13,7 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .composed import train
-    from .data import Dataset, Split, Treatment
+    from .data import Dataset, Preprocessing, Split
     from .data import load as load_dataset
     from .data.domains import Domain
     from .evaluation.evaluation import evaluate
@@ -37,7 +37,7 @@ _HOME = {
     "draw": "show.pictures.drawing",
     "Dataset": "data",
     "Split": "data",
-    "Treatment": "data",
+    "Preprocessing": "data",
     "load_dataset": "data:load",
     "Domain": "data.domains",
     "Evaluation": "evaluation",
@@ -68,7 +68,7 @@ __all__ = [  # noqa: RUF022
     "Schema",
     "Spec",
     "Split",
-    "Treatment",
+    "Preprocessing",
     "VAE",
     "build_model",
     "compare",

@@ -10,10 +10,10 @@ import torch
 from models_for_tests import peak_bytes, refuses
 
 import vaekit
-from vaekit.data import Dataset, Treatment, formats, load
+from vaekit.data import Dataset, Preprocessing, formats, load
 from vaekit.data import memmap as mapped
 from vaekit.data.domains import Domain
-from vaekit.data.memmap import MappedRows, blocks
+from vaekit.data.memmap import MemmapRows, blocks
 from vaekit.data.tensors import MappedTensor, to_device
 from vaekit.runs.given import fingerprint
 
@@ -60,11 +60,11 @@ def test_a_mapped_file_is_the_dataset_that_it_is_in_memory(
     assert one.event_shape == other.event_shape
     assert list(one.splits) == list(other.splits)
     for split, rows in one.splits.items():
-        assert isinstance(rows.x, MappedRows) == (name not in COPIED)
+        assert isinstance(rows.x, MemmapRows) == (name not in COPIED)
         assert isinstance(other.splits[split].x, np.ndarray)
         np.testing.assert_array_equal(np.asarray(rows.x), other.splits[split].x)
         assert (rows.x.shape, rows.x.dtype, rows.x.size) == (np.asarray(rows.x).shape, rows.x.dtype, rows.x[:].size)
-        mine, theirs = (to_device(each, split, Treatment()) for each in (one, other))
+        mine, theirs = (to_device(each, split, Preprocessing()) for each in (one, other))
         assert isinstance(mine.x, MappedTensor) == (name not in COPIED)
         assert mine.x.shape == theirs.x.shape
         index = torch.tensor([3, 0, 3])
@@ -94,7 +94,7 @@ def test_rows_of_a_file_take_no_memory_of_their_own(tmp_path: Path, monkeypatch:
     array = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (100_000, 300))
     array[::2, 7] = 1
     array.flush()
-    split = to_device(load(tmp_path / "x.npy"), "train", Treatment())
+    split = to_device(load(tmp_path / "x.npy"), "train", Preprocessing())
     assert peak_bytes(lambda: split.batch(torch.arange(0, 80_000, 800))) < 10**6
 
 

@@ -594,7 +594,7 @@ def test_what_is_no_number_passes_a_bound():
 
 def test_no_two_streams_of_a_run_are_the_same():
     """Seeds are 0 by default, whatever they are of."""
-    names = [("treatment", start) for start in (0, 1, 500, 1000)] + [("evaluation", 0), ("evaluation", 1)]
+    names = [("preprocessing", start) for start in (0, 1, 500, 1000)] + [("evaluation", 0), ("evaluation", 1)]
     seeds = [stream(seed, epoch) for seed in range(3) for epoch in range(-1, 200)]
     seeds += [stream(seed, name, number) for seed in range(3) for name, number in names]
     assert len({*seeds, *range(3)}) == len(seeds) + 3

@@ -21,7 +21,7 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit.data import Dataset, Split, Treatment
+from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.distributions.shapes import independent
@@ -42,7 +42,7 @@ def _float64():
 
 
 def split_of(x: Tensor, domain: Domain, y: Tensor | None = None) -> TensorSplit:
-    return TensorSplit(x.float(), y, domain, Treatment())
+    return TensorSplit(x.float(), y, domain, Preprocessing())
 
 
 def of(truth: LinearGaussian, n: int, seed: int = 0) -> TensorSplit:
@@ -194,7 +194,7 @@ def test_a_split_is_read_the_same_by_all():
     y = torch.arange(2_300)
 
     def read(seed: int) -> Tensor:
-        data = TensorSplit(x, y, Domain("grey", levels=5), Treatment("stochastic", seed=seed))
+        data = TensorSplit(x, y, Domain("grey", levels=5), Preprocessing("stochastic", seed=seed))
         blocks = list(data.blocks())
         assert torch.equal(torch.cat([labels for _, labels in blocks]), y)  # type: ignore[misc]
         return torch.cat([rows for rows, _ in blocks])
@@ -214,7 +214,7 @@ def test_a_split_is_read_the_same_by_all():
 def test_monte_carlo_errors_are_right_where_data_are_drawn():
     torch.manual_seed(0)
     x = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (40, 12)).astype(np.uint8))
-    data = TensorSplit(x, None, Domain("grey", levels=5), Treatment("stochastic"))
+    data = TensorSplit(x, None, Domain("grey", levels=5), Preprocessing("stochastic"))
     model = VAE(
         MLP((12,), hidden=(5,)),
         {"z": DiagonalNormal(5, 2)},
@@ -279,11 +279,11 @@ def test_pass_at_the_mean_is_the_bound_without_the_spread():
 
 
 UNIT = Domain("unit", scale=17.0)
-DEQUANTIZE = Treatment(dequantize=True)
+DEQUANTIZE = Preprocessing(dequantize=True)
 
 
 @pytest.mark.parametrize(
-    ("model", "data", "treatment", "message"),
+    ("model", "data", "preprocessing", "message"),
     [
         (
             Domain("unit"),
@@ -297,7 +297,7 @@ DEQUANTIZE = Treatment(dequantize=True)
             None,
             "one of numbers from 0 to 17 of shape (4,), but the data are numbers of the unit interval",
         ),
-        (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); give them a treatment"),
+        (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); give them a preprocessing"),
         (UNIT, Domain("grey", levels=256), DEQUANTIZE, "but the data are numbers from 0 to 256"),
         (UNIT, Domain("unit", location=(0.0,) * 4, scale=(17.0, 17.0, 17.0, 16.0)), None, "ends, for each column"),
         (Domain("grey", levels=17), Domain("grey", levels=16), None, "but the data are grey levels 0..15"),
@@ -305,15 +305,15 @@ DEQUANTIZE = Treatment(dequantize=True)
         (Domain("count"), Domain("binary"), None, "but the data are binary"),
     ],
 )
-def test_data_of_another_domain_are_refused_wherever_they_would_be_scored(model, data, treatment, message):
+def test_data_of_another_domain_are_refused_wherever_they_would_be_scored(model, data, preprocessing, message):
     one = model_of(likelihood=fitting(model.kind), domain=model)
     x = data_of(data, (6, 4)).numpy()
     dataset = Dataset("other", data, {"train": Split(x), "test": Split(x)})
-    split = to_device(dataset, "test", treatment or Treatment())
+    split = to_device(dataset, "test", preprocessing or Preprocessing())
     for ask in (
-        lambda: evaluate(one, dataset, samples=2, treatment=treatment),
+        lambda: evaluate(one, dataset, samples=2, preprocessing=preprocessing),
         lambda: evaluate(one, split, samples=2),
-        lambda: fit(one, dataset, epochs=1, treatment=treatment),
+        lambda: fit(one, dataset, epochs=1, preprocessing=preprocessing),
         lambda: fit(one, split, epochs=1),
     ):
         with refuses(message):
@@ -347,13 +347,13 @@ def test_values_outside_the_domain_are_refused_as_arrays_tensors_and_datasets(ki
             ask(x)
 
 
-def test_whole_numbers_are_no_data_of_a_model_of_dequantised_ones_but_take_its_treatment():
+def test_whole_numbers_are_no_data_of_a_model_of_dequantised_ones_but_take_its_preprocessing():
     model = model_of(likelihood="continuous-bernoulli", domain=UNIT)
     x = data_of(Domain("grey", levels=17), (6, 4)).numpy().astype(np.float32)
     for ask in (lambda: evaluate(model, x, samples=2), lambda: model.log_prob(x), lambda: fit(model, x, epochs=1)):
         with refuses("has whole numbers alone"):
             ask()
-    assert evaluate(model, x, samples=2, treatment=DEQUANTIZE).is_likelihood
+    assert evaluate(model, x, samples=2, preprocessing=DEQUANTIZE).is_likelihood
     dataset = Dataset("grey", Domain("grey", levels=17), {"train": Split(x), "test": Split(x)})
-    scores = evaluate(model, dataset, samples=2, treatment=DEQUANTIZE)
-    assert scores.nll == evaluate(model, x, samples=2, treatment=DEQUANTIZE).nll
+    scores = evaluate(model, dataset, samples=2, preprocessing=DEQUANTIZE)
+    assert scores.nll == evaluate(model, x, samples=2, preprocessing=DEQUANTIZE).nll

@@ -9,7 +9,7 @@ import torch
 from models_for_tests import data_of, float64, model_of, one_hot, refuses, standard_errors_apart
 from scipy import special, stats
 
-from vaekit.data import Dataset, Split, Treatment
+from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.base import stored
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
@@ -366,7 +366,9 @@ def test_the_exposure_of_a_row_reaches_scores_and_samples_but_no_network(conditi
         evaluate(
             model,
             to_device(
-                Dataset("counts", model.domain, {"train": Split(x.numpy(), y.float().numpy())}), "train", Treatment()
+                Dataset("counts", model.domain, {"train": Split(x.numpy(), y.float().numpy())}),
+                "train",
+                Preprocessing(),
             ),
             samples=4,
         ).n

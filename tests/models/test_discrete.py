@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, OneHotCategorical, OneHotCategoricalStraightThrough
 
 from vaekit import train
-from vaekit.data import Treatment, load
+from vaekit.data import Preprocessing, load
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, as_split
 from vaekit.distributions.discrete import RelaxedOneHot
@@ -457,7 +457,7 @@ def test_classes_of_torch_are_summed_out_too():
 
 
 def split_of(model: VAE, n: int) -> TensorSplit:
-    return TensorSplit(data(model, n), None, model.domain, Treatment())
+    return TensorSplit(data(model, n), None, model.domain, Preprocessing())
 
 
 @pytest.mark.parametrize("latent", [0, 2])
@@ -478,7 +478,7 @@ def test_evaluation_does_not_depend_on_the_memory(latent: int):
 def test_memory_is_bounded_with_a_class_summed_out():
     model = discrete(classes=10, latent=2, size=100, hidden=50).float()
     x, memory = data(model, 200).float(), 4 * 2**20
-    split = TensorSplit(x, None, model.domain, Treatment())
+    split = TensorSplit(x, None, model.domain, Preprocessing())
     peaks = [peak_bytes(lambda k=k: evaluate(model, split, k, memory=memory)) for k in (1, 40)]
     assert memory / 10 < max(peaks) < memory
     assert peak_bytes(lambda: evaluate(model, split, 40, memory=20 * memory)) > memory
@@ -526,7 +526,7 @@ def test_clusters_of_a_mixture_are_its_likeliest_components():
     with torch.no_grad():
         parts = p.component_distribution.log_prob(z[:, None]) + p.mixture_distribution.logits
     assert torch.equal(model.clusters(x, y), parts.argmax(-1))
-    found = clusters(model, TensorSplit(x, torch.arange(30) % 2, model.domain, Treatment()))
+    found = clusters(model, TensorSplit(x, torch.arange(30) % 2, model.domain, Preprocessing()))
     assert np.array_equal(found, parts.argmax(-1).numpy())
     assert len(np.unique(found)) > 1
 

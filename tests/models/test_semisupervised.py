@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaekit import train
-from vaekit.data import Treatment
+from vaekit.data import Preprocessing
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, partly_labelled
 from vaekit.distributions.discrete import Point, RelaxedOneHot
@@ -157,7 +157,7 @@ TRAINED = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_part_is_trained_or_the_objective_is_refused(kind: str, objective: str, labels: str) -> None:
     model, chosen = model_of(kind), PARTS.objectives[objective]()
-    split = TensorSplit(X, None if labels == "none" else LABELS, Domain("binary"), Treatment())
+    split = TensorSplit(X, None if labels == "none" else LABELS, Domain("binary"), Preprocessing())
     if labels == "some":
         split = partly_labelled(split, 6, 4, CLASSES)
     if labels not in TRAINED.get(objective, ()):
@@ -180,7 +180,7 @@ def test_a_rehearsal_leaves_no_trace() -> None:
         model = plain_model_of(encoder="mlp", options=options, event_shape=(PIXELS,)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    rehearse(model, ELBO(), TensorSplit(X, None, Domain("binary"), Treatment()))
+    rehearse(model, ELBO(), TensorSplit(X, None, Domain("binary"), Preprocessing()))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -360,7 +360,7 @@ def test_memory_is_bounded_where_means_are_drawn_for_each_draw() -> None:
 def test_a_step_on_partly_labelled_data_counts_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = model_of()
-    split = TensorSplit(X, LABELS, Domain("binary"), Treatment())
+    split = TensorSplit(X, LABELS, Domain("binary"), Preprocessing())
     partly = partly_labelled(split, 6, 2, CLASSES)
     with FlopCounterMode(display=False) as counter:
         model.trace(X[:1])
@@ -394,7 +394,7 @@ def test_a_seen_label_is_a_point_whose_divergence_is_its_surprise() -> None:
 
 def split_of(n: int = 90) -> TensorSplit:
     x = torch.arange(n).float()[:, None]
-    return TensorSplit(x, torch.arange(n) % CLASSES, Domain("real"), Treatment())
+    return TensorSplit(x, torch.arange(n) % CLASSES, Domain("real"), Preprocessing())
 
 
 def test_labels_are_balanced_and_of_a_seed() -> None:
@@ -429,7 +429,7 @@ def test_a_wrong_number_of_labels_is_refused(labels: int, words: str) -> None:
 
 
 def test_data_without_classes_have_no_labels_to_hide() -> None:
-    split = TensorSplit(torch.zeros(5, 1), None, Domain("real"), Treatment())
+    split = TensorSplit(torch.zeros(5, 1), None, Domain("real"), Preprocessing())
     with refuses("no classes"):
         partly_labelled(split, 3, 2, CLASSES)
 
@@ -521,7 +521,7 @@ def test_information_is_of_the_rows_whose_label_is_not_seen(kind: str) -> None:
     with seeded(0):
         trace = traced(model, objective, X, LABELS[:4])
     assert isinstance(trace, JoinedTrace)
-    assert trace.of_view[0].z.shape[-2:] == (len(X) - 4, CLASSES)
+    assert trace.of_augmented[0].z.shape[-2:] == (len(X) - 4, CLASSES)
     result = objective(trace)
     plain = SemiSupervised()(trace)
     assert result.loss.item() == pytest.approx(plain.loss.item() - 3 * float(result.terms["information"]))

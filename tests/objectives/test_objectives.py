@@ -147,9 +147,11 @@ def test_one_sample_dreg_is_stl():
 def clusters_trace(own: Tensor, changed: Tensor) -> Trace:
     """A trace of data whose clusters have these probabilities (B, K), and those of their views these."""
     prior = RelaxedOneHot(torch.zeros(own.shape[-1]))
-    latent, of_view = (Latent("c", q.sample((1,)), q, prior) for q in (RelaxedOneHot(p.log()) for p in (own, changed)))
+    latent, of_augmented = (
+        Latent("c", q.sample((1,)), q, prior) for q in (RelaxedOneHot(p.log()) for p in (own, changed))
+    )
     px = IndependentBernoulli(torch.zeros(1, len(own), 1))
-    return Trace(torch.zeros(len(own), 1), px, (latent,), of_view=(of_view,))
+    return Trace(torch.zeros(len(own), 1), px, (latent,), of_augmented=(of_augmented,))
 
 
 def test_information_is_that_of_the_clusters_of_data_and_views():

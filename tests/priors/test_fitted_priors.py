@@ -121,7 +121,7 @@ def test_a_broken_training_leaves_the_model_as_users_have_it() -> None:
 
     digits = vaekit.load_dataset("digits")
     spec = parse({"model": {"likelihood": "binomial"}})
-    model = build_model(spec.model, schema_of(digits, spec.data.treatment))
+    model = build_model(spec.model, schema_of(digits, spec.data.preprocessing))
 
     def broken(records: object) -> None:
         raise RuntimeError("a bug")

@@ -39,7 +39,7 @@ from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
 from vaekit.training.checkpoint import Checkpoints, load_tensors, save_tensors
 from vaekit.training.records import Epoch
-from vaekit.training.validation import Look
+from vaekit.training.validation import Validation
 
 UNIT = "model.likelihood=continuous-bernoulli"
 
@@ -286,7 +286,7 @@ def test_early_stopping_gives_the_best_of_the_past_that_is_kept(tmp_path: Path) 
     cut = train(out=tmp_path / "cut", resume=True, epochs=4)
     best = min(record.terms["loss"] for record in cut.history() if record.split == "valid")
     data = cut.data("valid")
-    assert Look(cut.model, data, ELBO(), 100)()["loss"] == pytest.approx(best, rel=1e-6)
+    assert Validation(cut.model, data, ELBO(), 100)()["loss"] == pytest.approx(best, rel=1e-6)
     assert [r.terms["loss"] for r in cut.history()] == [r.terms["loss"] for r in whole.history()]  # by resuming
     assert equal(weights(cut.model), weights(whole.model))
 
@@ -706,7 +706,7 @@ def test_sets_change_a_spec_given_as_such(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sets", [("data.binarize=stochastic", "model.likelihood=bernoulli"), ("data.dequantize=true", UNIT)]
 )
-def test_random_treatments_give_the_same_codes_and_reconstructions_each_time(
+def test_random_preprocessings_give_the_same_codes_and_reconstructions_each_time(
     tmp_path: Path, sets: tuple[str, ...]
 ) -> None:
     run = small_run(tmp_path / "run", *sets)

@@ -26,7 +26,7 @@ from vaekit.show.pictures import Subject
 from vaekit.show.pictures.groups import ConditionalGrid
 from vaekit.show.report import frame, page
 from vaekit.spec.parts import PARTS
-from vaekit.training.validation import Look
+from vaekit.training.validation import Validation
 
 HOSTILE = "</pre><script>alert('x')</script><img src=http://a.b/c>&amp;\"'"
 VOID = {"meta", "img", "source"}
@@ -236,7 +236,7 @@ def test_what_must_be_known_of_a_run_is_said_over_its_scores(
     found = read(digits, replace(scores, kl=0.01, active_units=0))
     assert warned(found) == ["The posterior has collapsed"]
     assert "--set objective.free_bits=0.1" in " ".join(found.all("p"))
-    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": 10.0**epoch})
+    monkeypatch.setattr(Validation, "__call__", lambda self, epoch=1: {"loss": 10.0**epoch})
     assert "This training went wrong" in warned(read(small_run(tmp_path / "run", "training.epochs=3")))
 
 

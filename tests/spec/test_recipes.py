@@ -77,8 +77,10 @@ def test_a_recipe_of_a_lesson_has_its_networks_and_its_training(name: str) -> No
     assert kinds == {ACTIVATIONS[name]}
     beta = build_objective(spec).beta(0.0)  # type: ignore[attr-defined]
     assert beta == (10.0 if name in ("conditional-mnist", "beta-mnist") else 1.0)
-    treatment = "grey" if name in ("softplus-mnist", "conditional-mnist", "beta-mnist") or "grey" in name else "static"
-    assert spec.data.binarize == treatment
+    preprocessing = (
+        "grey" if name in ("softplus-mnist", "conditional-mnist", "beta-mnist") or "grey" in name else "static"
+    )
+    assert spec.data.binarize == preprocessing
 
 
 @pytest.mark.public_data
@@ -125,11 +127,11 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("levels", [2, 5, 256])
 @pytest.mark.parametrize("name", BINARISED)
 def test_what_a_recipe_binarises_may_have_any_number_of_levels(name: str, levels: int) -> None:
-    treatment = resolve(name).data.treatment
+    preprocessing = resolve(name).data.preprocessing
     x = np.arange(levels, dtype=np.uint8).repeat(8).reshape(-1, 1, 2, 2)
     domain = Domain("binary") if levels == 2 else Domain("grey", levels=levels)
-    seen, _ = to_device(Dataset("mine", domain, {"train": Split(x)}), "train", treatment).batch(slice(None))
-    assert treatment.domain(domain).kind == "binary"
+    seen, _ = to_device(Dataset("mine", domain, {"train": Split(x)}), "train", preprocessing).batch(slice(None))
+    assert preprocessing.domain(domain).kind == "binary"
     assert seen.min() == 0
     assert seen.max() == 1
     if levels == 2:

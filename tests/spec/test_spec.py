@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import DOMAINS, refuses
 
-from vaekit.data import Dataset, Split, Treatment
+from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.objectives.elbo import ELBO
@@ -62,7 +62,7 @@ def test_a_full_spec_is_what_it_says_and_survives_being_saved():
     assert spec.model.encoder.options == {"channels": [4, 8], "activation": "gelu"}
     assert list(spec.model.latents) == ["style", "content"]
     assert spec.model.latents["content"].size == 16
-    assert spec.data.treatment == Treatment("stochastic", False, 0)
+    assert spec.data.preprocessing == Preprocessing("stochastic", False, 0)
     assert build_objective(spec) == ELBO(beta=Cyclic(cycles=2))
     assert build_schedule(spec.training.learning_rate) == Cosine(1e-3, 1e-5)
     assert build_schedule(0.5) == Constant(0.5)
@@ -341,7 +341,7 @@ def test_weights_come_from_the_seed_alone():
 def test_schema_of_a_dataset(y: np.ndarray | None, classes: tuple[str, ...], condition: int):
     split = Split(np.zeros((3, 1, 2, 2), np.uint8), y)
     dataset = Dataset("mine", Domain("grey", levels=17), {"train": split}, classes=classes)
-    schema = schema_of(dataset, Treatment("grey"), "f")
+    schema = schema_of(dataset, Preprocessing("grey"), "f")
     assert schema.condition == condition
     assert schema.event_shape == (1, 2, 2)
     assert schema.domain == Domain("binary", relaxed=True)
@@ -368,7 +368,7 @@ def test_a_condition_of_all_is_seen_by_the_encoder():
     assert (codes[0] != codes[1]).any()
 
 
-def test_other_data_keep_the_treatment_and_lose_the_rest():
+def test_other_data_keep_the_preprocessing_and_lose_the_rest():
     own = DataSpec(name="a", label="b", domain="unit", train=9, validation=3, test=1, binarize="static", seed=4)
     assert own.of("c") == DataSpec(name="c", binarize="static", seed=4)
     assert DataSpec(name="a", levels=5, dequantize=True).of("c") == DataSpec(name="c", dequantize=True)

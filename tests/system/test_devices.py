@@ -10,7 +10,7 @@ import pytest
 import torch
 from models_for_tests import data_of, model_of
 
-from vaekit.data import Treatment
+from vaekit.data import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.evaluation.evaluation import evaluate
 from vaekit.system import devices
@@ -54,7 +54,7 @@ def test_nothing_is_said_where_there_is_nothing_to_do(
 
 def test_an_evaluation_by_several_threads_says_so(caplog: pytest.LogCaptureFixture) -> None:
     model = model_of().float()
-    data = TensorSplit(data_of(model.domain, (5, 4)).float(), None, model.domain, Treatment())
+    data = TensorSplit(data_of(model.domain, (5, 4)).float(), None, model.domain, Preprocessing())
     with threads(2):
         evaluate(model, data, 2)
         assert torch.get_num_threads() == 2

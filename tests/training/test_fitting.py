@@ -13,7 +13,7 @@ from runs_for_tests import equal, weights
 from torch import Tensor, nn
 
 from vaekit import VAE, Dataset, Domain, Split, evaluate, fit, load_dataset
-from vaekit.data import Treatment
+from vaekit.data import Preprocessing
 from vaekit.likelihoods import Bernoulli, Binomial, FixedNormal
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.weighted import DReG
@@ -134,8 +134,8 @@ def test_data_of_another_domain_or_shape_are_refused(digits: Dataset) -> None:
     for use in (lambda: fit(binary, digits, epochs=1), lambda: evaluate(binary, digits, 2)):
         with refuses("the model is one of binary 0/1 of shape (1, 8, 8), but the data are grey levels 0..16"):
             use()
-    fit(binary, digits, treatment=Treatment("stochastic"), epochs=1)
-    assert evaluate(binary, digits, 2, treatment=Treatment("stochastic")).is_likelihood
+    fit(binary, digits, preprocessing=Preprocessing("stochastic"), epochs=1)
+    assert evaluate(binary, digits, 2, preprocessing=Preprocessing("stochastic")).is_likelihood
     small = Dataset("small", GREY, {"train": Split(np.zeros((5, 1, 4, 4), np.uint8))})
     with refuses("of shape (1, 8, 8), but the data are grey levels 0..16 of shape (1, 4, 4)"):
         fit(vae(), small, epochs=1)

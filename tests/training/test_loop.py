@@ -31,7 +31,7 @@ from vaekit.training.copies import update_average
 from vaekit.training.course import Course
 from vaekit.training.loop import optimize
 from vaekit.training.records import Epoch
-from vaekit.training.validation import Look
+from vaekit.training.validation import Validation
 
 SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another order
 
@@ -45,7 +45,7 @@ def fitted(p: Pieces, folder: Path | None = None, **given: Any) -> list[Epoch]:
 
 
 def bound(p: Pieces) -> float:
-    return Look(p.model, p.valid, p.objective, 100)()["loss"]
+    return Validation(p.model, p.valid, p.objective, 100)()["loss"]
 
 
 # -- the loop does what it says ----------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_early_stopping_stops_after_its_patience_and_restores_the_best_weights(
     assert len(losses) < 40
     assert int(np.argmin(losses)) == len(losses) - 3
     p = pieces(*STOPPING)
-    assert Look(run.model, p.valid, p.objective, 100)() == pytest.approx(
+    assert Validation(run.model, p.valid, p.objective, 100)() == pytest.approx(
         run.history()[2 * len(losses) - 5].terms, rel=1e-12
     )
     assert equal(weights(run.model), load_tensors(tmp_path / "run/checkpoints/best.safetensors"))
@@ -308,7 +308,7 @@ SCHEDULED = {
 
 @pytest.mark.parametrize("what", SCHEDULED)
 def test_patience_begins_where_the_loss_has_settled(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": float(epoch)})
+    monkeypatch.setattr(Validation, "__call__", lambda self, epoch=1: {"loss": float(epoch)})
     begins, *sets = SCHEDULED[what]
     p = pieces("training.early_stopping=2", "training.epochs=20", *map(str, sets), rows=100)
     looked = [each for each in fitted(p) if each.split == "valid"]
@@ -517,7 +517,7 @@ def test_nothing_is_written_before_the_start_and_the_start_is_after_all_checks(t
 
 def looked(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let looks find these losses, an epoch each."""
-    monkeypatch.setattr(Look, "__call__", lambda self, epoch=1: {"loss": losses[epoch - 1]})
+    monkeypatch.setattr(Validation, "__call__", lambda self, epoch=1: {"loss": losses[epoch - 1]})
 
 
 WRONG = {

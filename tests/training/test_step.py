@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from vaekit import train
-from vaekit.data import Treatment
+from vaekit.data import Preprocessing
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit
 from vaekit.engine import compiling, rewriting
@@ -41,11 +41,11 @@ from vaekit.training.step import Step, Terms
 ROWS = 6
 
 
-def data_for(model: VAE, n: int = 20, treatment: Treatment | None = None) -> TensorSplit:
+def data_for(model: VAE, n: int = 20, preprocessing: Preprocessing | None = None) -> TensorSplit:
     domain = model.domain
     x = data_of(domain, (n, *model.event_shape)).float()
     y = torch.arange(n) % model.condition if model.condition else None
-    return TensorSplit(x, y, domain, treatment or Treatment())
+    return TensorSplit(x, y, domain, preprocessing or Preprocessing())
 
 
 COMPILER = shutil.which("cc") is not None
@@ -178,10 +178,10 @@ def test_in_float32_products_by_another_library_agree(
 
 @PATHS
 @pytest.mark.parametrize("binarize", ["stochastic", "grey"])
-def test_treatments_are_recorded(binarize: str, total: int) -> None:
+def test_preprocessings_are_recorded(binarize: str, total: int) -> None:
     model = model_of()
     x = torch.randint(0, 17, (20, 4), dtype=torch.uint8)
-    data = TensorSplit(x, None, Domain("grey", levels=17), Treatment(binarize))  # type: ignore[arg-type]
+    data = TensorSplit(x, None, Domain("grey", levels=17), Preprocessing(binarize))  # type: ignore[arg-type]
     assert_same(both(model, ELBO(), data, total=total), 1e-10)
 
 

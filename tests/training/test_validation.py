@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaekit import train
 from vaekit.training import validation as looking
-from vaekit.training.validation import Look
+from vaekit.training.validation import Validation
 
 RELAXED = "{name='relaxed-categorical', temperature={name='linear', start=1.0, end=0.5}}"
 CASES: dict[str, tuple[str, ...]] = {
@@ -34,12 +34,12 @@ def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "ROWS", 50)
 
 
-def looked(p: Pieces) -> Look:
-    return Look(p.model, p.valid, p.objective, 20, epochs=5)
+def looked(p: Pieces) -> Validation:
+    return Validation(p.model, p.valid, p.objective, 20, epochs=5)
 
 
 def by_python(p: Pieces) -> dict[str, float]:
-    return Look(p.model, p.valid, p.objective, 20)(1)
+    return Validation(p.model, p.valid, p.objective, 20)(1)
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
@@ -116,14 +116,14 @@ def test_a_recording_that_gives_other_numbers_is_not_used(
 def test_blocks_are_looked_at_in_equal_parts(batch: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "ROWS", 500)
     p = pieces()
-    big = type(p.valid)(p.train.x.repeat(2, 1, 1, 1)[:2300], None, p.valid.domain, p.valid.treatment)
-    assert Look(p.model, big, p.objective, batch).rows == rows
+    big = type(p.valid)(p.train.x.repeat(2, 1, 1, 1)[:2300], None, p.valid.domain, p.valid.preprocessing)
+    assert Validation(p.model, big, p.objective, batch).rows == rows
 
 
 def test_few_looks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "WORTHWHILE", 40)
     p = pieces()
-    look = Look(p.model, p.valid, p.objective, 100, epochs=5)
+    look = Validation(p.model, p.valid, p.objective, 100, epochs=5)
     assert look(2) == look(1)
     assert look.recording is None
 

@@ -6,6 +6,6 @@ from .base import Dataset, Split
 from .catalogue import catalogue
 from .loading import load
 from .named import DATASETS
-from .treatment import Treatment
+from .preprocessing import Preprocessing
 
-__all__ = ["DATASETS", "Dataset", "Split", "Treatment", "catalogue", "load"]
+__all__ = ["DATASETS", "Dataset", "Preprocessing", "Split", "catalogue", "load"]

@@ -12,7 +12,7 @@ from ..system.disk import check_regular
 from .base import Content, Split, encode_labels, stored
 from .formats import array_names, read_arrays
 from .images import read_folder
-from .memmap import Array, MappedRows
+from .memmap import Array, MemmapRows
 from .naming import Arrays, arrange
 from .tables import read_csv, read_parquet
 
@@ -89,7 +89,7 @@ def _taken(found: Arrays) -> str:
 def _events(given: np.ndarray, what: str) -> Array:
     """Tables (N, D) as they are, images as (N, C, H, W); of a mapped file its rows, unless they have to be changed."""
     x = _images(stored(given, what), what)
-    return MappedRows(x) if isinstance(given, np.memmap) and np.may_share_memory(x, given) else x
+    return MemmapRows(x) if isinstance(given, np.memmap) and np.may_share_memory(x, given) else x
 
 
 def _images(x: np.ndarray, what: str) -> np.ndarray:

@@ -13,13 +13,13 @@ BLOCK = 1 << 22
 """Numbers looked at together."""
 
 
-class MappedRows:
+class MemmapRows:
     """Rows (N, …) of an array that is mapped into memory, all of them or those at `index` (N,).
 
     It has an array's `shape`, `dtype`, `ndim` and `size`; slices of it, and `numpy.asarray` of it all, are arrays in
     memory. What is read stays in the system's cache of files, which it takes back when it needs the memory.
 
-    >>> rows = MappedRows(np.arange(8).reshape(4, 2)).where(np.array([False, True, True, False]))
+    >>> rows = MemmapRows(np.arange(8).reshape(4, 2)).where(np.array([False, True, True, False]))
     >>> rows.shape, rows[1:].tolist()
     ((2, 2), [[4, 5]])
     """
@@ -58,12 +58,12 @@ class MappedRows:
             raise ValueError("rows of a file are copied into memory where they are needed as an array")
         return np.asarray(self[:], dtype)
 
-    def where(self, mask: np.ndarray) -> MappedRows:
+    def where(self, mask: np.ndarray) -> MemmapRows:
         """Those of its rows for which `mask` (N,) is true."""
-        return MappedRows(self.array, self.index[mask])
+        return MemmapRows(self.array, self.index[mask])
 
 
-Array = np.ndarray | MappedRows
+Array = np.ndarray | MemmapRows
 """What the rows of a split are in."""
 
 

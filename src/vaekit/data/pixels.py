@@ -10,7 +10,7 @@ import numpy as np
 from ..settings import setting
 from .base import Split
 from .domains import Domain
-from .memmap import MappedRows, blocks
+from .memmap import MemmapRows, blocks
 
 BYTES = 256
 GRID = 1e-3
@@ -49,7 +49,7 @@ def understand(splits: Mapping[str, Split], levels: int | None = None) -> Pixels
     if found.low >= 0 and found.high <= 1 and found.whole:
         return Pixels(splits)  # 0 and 1
     if found.ends and levels is None:
-        if any(isinstance(split.x, MappedRows) for split in splits.values()):
+        if any(isinstance(split.x, MemmapRows) for split in splits.values()):
             note = f"pixels are 0 and 255 alone; {setting('data.binarize', 'threshold')} makes masks of them"
             return Pixels(splits, Domain("grey", levels=BYTES), note)
         masks = {name: replace(split, x=(np.asarray(split.x) > 0).view(np.uint8)) for name, split in splits.items()}
@@ -87,7 +87,7 @@ def _grey(splits: Mapping[str, Split], found: _Values, levels: int | None) -> Pi
         note += f"; {setting('data.levels', high + 1)} if there can be no more"
     elif note:
         note += f"; {setting('data.domain', 'real')} if they are not"
-    if not stored and high < BYTES and not any(isinstance(split.x, MappedRows) for split in splits.values()):
+    if not stored and high < BYTES and not any(isinstance(split.x, MemmapRows) for split in splits.values()):
         splits = {name: replace(split, x=np.asarray(split.x).astype(np.uint8)) for name, split in splits.items()}
     return Pixels(splits, domain, note)
 

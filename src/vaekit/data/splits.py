@@ -9,7 +9,7 @@ import numpy as np
 
 from ..settings import named
 from .base import SPLITS, Split
-from .memmap import MappedRows
+from .memmap import MemmapRows
 
 
 def hold_out(
@@ -87,6 +87,6 @@ def _numbered(split: Split) -> Split:
 def _rows(split: Split, mask: np.ndarray) -> Split:
     if mask.all():
         return split
-    x = split.x.where(mask) if isinstance(split.x, MappedRows) else split.x[mask]
+    x = split.x.where(mask) if isinstance(split.x, MemmapRows) else split.x[mask]
     y, noise, origin = (None if each is None else each[mask] for each in (split.y, split.noise, split.origin))
     return Split(x, y, noise, origin)

@@ -15,8 +15,8 @@ from ..seeding import seeded, stream
 from ..settings import setting
 from .base import Dataset, Split, stored
 from .domains import Domain
-from .memmap import Array, MappedRows
-from .treatment import Treatment
+from .memmap import Array, MemmapRows
+from .preprocessing import Preprocessing
 
 ROWS, ELEMENTS = 1000, 1 << 22
 """A block of a split has at most so many rows, and numbers: whoever reads it, the same rows are drawn together."""
@@ -25,7 +25,7 @@ ROWS, ELEMENTS = 1000, 1 << 22
 class MappedTensor:
     """Rows (N, *event) of a file on the CPU, read when they are asked for and then on a device, as a tensor there."""
 
-    def __init__(self, rows: MappedRows, device: torch.device | str) -> None:
+    def __init__(self, rows: MemmapRows, device: torch.device | str) -> None:
         self.rows, self.index = torch.from_numpy(rows.array), torch.from_numpy(rows.index)
         self.device, self.dtype = torch.device(device), self.rows.dtype
 
@@ -52,7 +52,7 @@ class TensorSplit:
     x: Tensor | MappedTensor
     y: Tensor | None
     domain: Domain
-    treatment: Treatment
+    preprocessing: Preprocessing
     noise: Tensor | None = None
     """Standard deviations (N, *event) of normal noise that is added afresh each time a row is shown."""
     origin: np.ndarray | None = None
@@ -64,7 +64,7 @@ class TensorSplit:
     @property
     def seen(self) -> Domain:
         """The domain of what a model sees: that of the stored values, treated."""
-        return self.treatment.domain(self.domain)
+        return self.preprocessing.domain(self.domain)
 
     @property
     def block_rows(self) -> int:
@@ -74,8 +74,8 @@ class TensorSplit:
     def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows in order, some at a time, x (B, *event) as a model sees them and their y.
 
-        What is random in a treatment is drawn from its own seed, the same for whoever reads it and however often: two
-        models are scored on the same data.
+        Random preprocessing draws from its own seed, the same for whoever reads the data and however often: two models
+        are scored on the same data.
         """
         for start in range(0, len(self), self.block_rows):
             yield self._block(start)
@@ -89,7 +89,7 @@ class TensorSplit:
         if len(index) and not (index.min() >= 0 and index.max() < len(self)):
             raise ValueError(f"rows {index.min()}..{index.max()} were asked for; accepted: 0..{len(self) - 1}")
         where = torch.as_tensor(index, device=self._picked_on)
-        if self.noise is None and not self.treatment.random:
+        if self.noise is None and not self.preprocessing.random:
             return self.batch(where)
         # What is random belongs to a row's place among those that are drawn with it.
         x = torch.empty(0)
@@ -102,12 +102,12 @@ class TensorSplit:
         return x, None if self.y is None else _rows(self.y, where)
 
     def _block(self, start: int) -> tuple[Tensor, Tensor | None]:
-        with seeded(stream(self.treatment.seed, "treatment", start)):
+        with seeded(stream(self.preprocessing.seed, "preprocessing", start)):
             return self.batch(slice(start, start + self.block_rows))
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
-        x = self.treatment.batch(_rows(self.x, index), self.domain)
+        x = self.preprocessing.batch(_rows(self.x, index), self.domain)
         if self.noise is not None:
             x = x + torch.randn_like(x) * _rows(self.noise, index)
         return x, None if self.y is None else _rows(self.y, index)
@@ -202,21 +202,23 @@ def _rows(tensor: Tensor | MappedTensor, index: Tensor | slice) -> Tensor:
     return tensor.index_select(0, index if isinstance(tensor, MappedTensor) else index.to(tensor.device))
 
 
-def to_device(dataset: Dataset, split: str, treatment: Treatment, device: torch.device | str = "cpu") -> TensorSplit:
-    """The named split of `dataset` on `device`; what the treatment does once to all data has been done."""
+def to_device(
+    dataset: Dataset, split: str, preprocessing: Preprocessing, device: torch.device | str = "cpu"
+) -> TensorSplit:
+    """The named split of `dataset` on `device`; what the preprocessing does once to all data has been done."""
     if split not in dataset.splits:
         raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
     given = dataset.splits[split]
-    x = _tensor(treatment.once(given.x, dataset.domain, split), device)
+    x = _tensor(preprocessing.once(given.x, dataset.domain, split), device)
     y, noise = (None if each is None else _tensor(each, device) for each in (given.y, given.noise))
-    return TensorSplit(x, y, dataset.domain, treatment, noise, given.origin)
+    return TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin)
 
 
 def as_split(
     data: TensorSplit | Dataset | np.ndarray | Tensor,
     split: str,
     domain: Domain,
-    treatment: Treatment | None = None,
+    preprocessing: Preprocessing | None = None,
     device: torch.device | str = "cpu",
 ) -> TensorSplit:
     """`data` as a split on `device`: one that it is already, one of a dataset, or an array (N, *event) that is treated
@@ -226,18 +228,18 @@ def as_split(
     """
     if isinstance(data, TensorSplit):
         return data
-    treatment = treatment or Treatment()
+    preprocessing = preprocessing or Preprocessing()
     if not isinstance(data, Dataset):
         array = stored(data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data), "data")
-        data = Dataset("array", treatment.untreated(domain), {"train": Split(array)})
+        data = Dataset("array", preprocessing.untreated(domain), {"train": Split(array)})
         split = "train"
     if split in data.splits:
         data.domain.check(data.splits[split].x, "data")
-    return to_device(data, split, treatment, device)
+    return to_device(data, split, preprocessing, device)
 
 
 def _tensor(array: Array, device: torch.device | str) -> Any:
-    if isinstance(array, MappedRows):
+    if isinstance(array, MemmapRows):
         return MappedTensor(array, device)
     if array.dtype == np.float64 and torch.device(device).type == "mps":  # which has no such numbers
         array = array.astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Dataset, Treatment
+from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_ends
@@ -33,7 +33,7 @@ def evaluate(
     samples: int = 1000,
     *,
     split: str = "test",
-    treatment: Treatment | None = None,
+    preprocessing: Preprocessing | None = None,
     seed: int = 0,
     memory: int = MEMORY,
     on_scores: Callable[[Scores], None] | None = None,
@@ -46,7 +46,7 @@ def evaluate(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    data = as_split(data, split, model.domain, preprocessing, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, totals = len(data), _Totals()
@@ -129,14 +129,14 @@ def clusters(
     data: TensorSplit | Dataset | np.ndarray | Tensor,
     *,
     split: str = "test",
-    treatment: Treatment | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> np.ndarray:
     """The cluster of each datum of `data`, (N,) whole numbers from 0, in its order; see `VAE.clusters`.
 
     Raises `ValueError` for a model with neither a discrete latent nor a mixture prior. `metrics.clustering_scores`
     compares them with labels.
     """
-    data = as_split(data, split, model.domain, treatment, model.scale.device)
+    data = as_split(data, split, model.domain, preprocessing, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
     found = [model.clusters(x, y if model.conditional else None) for x, y in data.blocks()]
     return torch.cat(found).cpu().numpy()

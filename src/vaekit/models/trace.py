@@ -151,8 +151,8 @@ class Trace:
     latents: tuple[Latent, ...]
     log_q_label: Tensor | None = None
     """log q(y given x), (L,) or (S, L) nats, of the labels y that were seen, in a model that classifies."""
-    of_view: tuple[Latent, ...] = ()
-    """The latents of a view of the data, one sample of each, for objectives that have a `view`."""
+    of_augmented: tuple[Latent, ...] = ()
+    """The latents of augmented data, one sample of each, for objectives that have an `augment`."""
 
     @property
     def log_class(self) -> Tensor | None:
@@ -216,7 +216,7 @@ class JoinedTrace:
     """
 
     parts: tuple[Trace, Trace]
-    of_view: tuple[Latent, ...] = ()
+    of_augmented: tuple[Latent, ...] = ()
     share: float | None = None
 
     @property

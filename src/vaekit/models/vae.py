@@ -382,7 +382,7 @@ class VAE(nn.Module):
         if tuple(event_shape) != self.event_shape or not self.domain.same_values(domain):
             own, given = f"{self.domain} of shape {self.event_shape}", f"{domain} of shape {tuple(event_shape)}"
             treat = {"binary": "binarize='static'", "unit": "dequantize=True"}.get(self.domain.kind)
-            hint = f"; give them a treatment, such as Treatment({treat})" if domain.kind == "grey" and treat else ""
+            hint = f"; preprocess them, such as by Preprocessing({treat})" if domain.kind == "grey" and treat else ""
             raise ValueError(f"the model is one of {own}, but the data are {given}{hint}")
         self._refuse_no_density()
 

@@ -56,7 +56,7 @@ class ELBO:
 
 @dataclass(frozen=True)
 class InvariantClusters(ELBO):
-    """The ELBO, and `invariance` times I(c; c'), c a datum's cluster and c' that of a view of it (Ji et al. 2019).
+    """The ELBO, and `invariance` times I(c; c'), c a datum's cluster and c' that of an augmentation of it (Ji et al. 2019).
 
     The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
     from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
@@ -82,15 +82,15 @@ class InvariantClusters(ELBO):
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
 
     @property
-    def view(self) -> Callable[[Tensor], Tensor] | None:
+    def augment(self) -> Callable[[Tensor], Tensor] | None:
         """What changes x (B, *event) at random, images if it has the dimensions (B, C, H, W); None where not wanted."""
-        return None if self._plain else self._view
+        return None if self._plain else self._augmented
 
     @property
     def _plain(self) -> bool:
         return _constant(self.invariance) == 0
 
-    def _view(self, x: Tensor) -> Tensor:
+    def _augmented(self, x: Tensor) -> Tensor:
         return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
@@ -100,7 +100,7 @@ class InvariantClusters(ELBO):
         if trace.log_q_label is not None and not hasattr(trace, "parts"):  # where some are not seen, it has parts
             off = f"{setting('objective.invariance', 0)}, or show fewer by {setting('data.labels', '…')}"
             raise ValueError(f"invariance is of labels that are not seen, but all of the data's are; {off}")
-        own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_view)
+        own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_augmented)
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"
             raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")

@@ -44,7 +44,7 @@ def codes_of(run: Run) -> Dataset:
     splits = {}
     with evaluating(model):
         for name, split in dataset.splits.items():
-            data = to_device(dataset, name, run.spec.data.treatment, model.scale.device)
+            data = to_device(dataset, name, run.spec.data.preprocessing, model.scale.device)
             posteriors = [model._posterior(x, None).values() for x, _ in data.blocks()]
             try:
                 means, noise = (

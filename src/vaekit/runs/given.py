@@ -14,7 +14,7 @@ from ..data import Dataset, Split
 from ..data.base import Content, stored
 from ..data.domains import Domain
 from ..data.loading import read
-from ..data.memmap import MappedRows, blocks
+from ..data.memmap import MemmapRows, blocks
 from ..errors import shown
 from ..settings import option
 from ..spec.keys import Spec
@@ -104,8 +104,8 @@ def _one_split(name: str, content: Content, split: str | None) -> Split:
 
 
 def _columns(
-    name: str, x: np.ndarray | MappedRows, theirs: tuple[str, ...], ours: tuple[str, ...]
-) -> tuple[np.ndarray | MappedRows, list[str]]:
+    name: str, x: np.ndarray | MemmapRows, theirs: tuple[str, ...], ours: tuple[str, ...]
+) -> tuple[np.ndarray | MemmapRows, list[str]]:
     """The columns that a run knows, in its order, and the names of the others."""
     if not ours or not theirs or theirs == ours:
         return x, []
@@ -115,14 +115,14 @@ def _columns(
     return np.asarray(x)[:, [theirs.index(column) for column in ours]], [each for each in theirs if each not in ours]
 
 
-def _stored_domain(run: Run, x: np.ndarray | MappedRows) -> Domain:
-    """The domain of the run's data before their treatment."""
-    schema, treatment = run.schema, run.spec.data.treatment
+def _stored_domain(run: Run, x: np.ndarray | MemmapRows) -> Domain:
+    """The domain of the run's data before their preprocessing."""
+    schema, preprocessing = run.schema, run.spec.data.preprocessing
     if schema.stored is not None:
         return schema.stored
-    if treatment.dequantize:
+    if preprocessing.dequantize:
         return Domain("grey", levels=int(np.asarray(schema.domain.scale)))
-    if treatment.binarize is None or all(((b == 0) | (b == 1)).all() for _, b in blocks(x)):
+    if preprocessing.binarize is None or all(((b == 0) | (b == 1)).all() for _, b in blocks(x)):
         return schema.domain
     # A run from before this was kept.
     return Domain("grey", levels=256) if x.dtype == np.uint8 else Domain("unit")

@@ -78,7 +78,7 @@ class Run:
         if isinstance(split, TensorSplit):
             return split
         if isinstance(split, str):
-            return to_device(self.dataset, split, self.spec.data.treatment, self.model.scale.device)
+            return to_device(self.dataset, split, self.spec.data.preprocessing, self.model.scale.device)
         return treated(self, new_data(self, split))
 
     def encode(
@@ -87,7 +87,7 @@ class Run:
         """Latent codes of a split, or of new data, (N, D): posterior means, or with `draw` a draw each; and its y if it
         has any.
 
-        They are those of the data that `evaluate` scores, the same ones each time, also where a treatment is random.
+        They are those of the data that `evaluate` scores, the same ones each time, also where preprocessing is random.
         """
         data = self.data(split)
         codes, done = [], 0
@@ -280,6 +280,6 @@ def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split:
 
 def treated(run: Run, dataset: Dataset) -> TensorSplit:
     """New data as the model of `run` sees them, on its device."""
-    found = to_device(dataset, "train", run.spec.data.treatment, run.model.scale.device)
+    found = to_device(dataset, "train", run.spec.data.preprocessing, run.model.scale.device)
     run.model.refuse_other_data(tuple(found.x.shape[1:]), found.seen)
     return found

@@ -83,8 +83,8 @@ def train(
 
     `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
     and `options` are those of its training (epochs=5). With `data`, a dataset by name or path, it is run on these:
-    their treatment is that of `target`, numbers of rows and the like are forgotten, and a batch is no more than there
-    is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be
+    they are preprocessed as `target` says, numbers of rows and the like are forgotten, and a batch is no more than
+    there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be
     left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one line,
     for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
 
@@ -158,7 +158,7 @@ def _claimed(path: Path, free: bool) -> Iterator[_Claim]:
 def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool) -> Plan:
     """The plan of a new run of `spec`, of which the data say the rest."""
     dataset = load_data(spec, parts)
-    schema = schema_of(dataset, spec.data.treatment, fingerprint_of(spec, dataset, parts))
+    schema = schema_of(dataset, spec.data.preprocessing, fingerprint_of(spec, dataset, parts))
     spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped)
     return Plan(folder, spec, schema, dataset, parts, resume=False)
 
@@ -283,11 +283,11 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
 def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
     """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
     dataset = load_data(first, parts)
-    schema = schema_of(dataset, first.data.treatment)
+    schema = schema_of(dataset, first.data.preprocessing)
     first = completed(first, schema, len(dataset.splits["train"]), parts, capped=True)
     model = build_model(first.model, schema, first.training.seed, parts)
     codes = codes_of(Run(Path(spec.data.codes or ""), first, schema, model, parts, dataset))
-    schema = schema_of(codes, spec.data.treatment)
+    schema = schema_of(codes, spec.data.preprocessing)
     spec = completed(spec, schema, len(codes.splits["train"]), parts, capped)
 
     def stop() -> None:

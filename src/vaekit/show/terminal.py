@@ -132,7 +132,7 @@ def _likelihood(spec: Spec, dataset: Dataset) -> str:
     from ..likelihoods import LIKELIHOODS
 
     name = spec.model.likelihood.name if spec.model.likelihood else ""
-    domain = spec.data.treatment.domain(dataset.domain)
+    domain = spec.data.preprocessing.domain(dataset.domain)
     others = [
         each for each, part in LIKELIHOODS.items() if each != name and domain.kind in getattr(part, "domains", ())
     ]

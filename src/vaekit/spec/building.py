@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import Dataset, Treatment
+from ..data import Dataset, Preprocessing
 from ..data.domains import Domain
 from ..data.loading import covariate_units
 from ..likelihoods import check_domain
@@ -20,8 +20,8 @@ from .keys import AuxiliarySpec, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
 
 
-def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> Schema:
-    """What a model must know of `dataset` under `treatment`."""
+def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "") -> Schema:
+    """What a model must know of `dataset` under `preprocessing`."""
     y = dataset.splits["train"].y
     condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
     location, scale = ((), ()) if y is None or y.ndim == 1 else covariate_units(y)
@@ -30,7 +30,7 @@ def schema_of(dataset: Dataset, treatment: Treatment, fingerprint: str = "") -> 
         location, scale = (*location[:-1], 0.0), (*scale[:-1], float(y[:, -1].mean(dtype=float)))
     return Schema(
         event_shape=dataset.event_shape,
-        domain=treatment.domain(dataset.domain),
+        domain=preprocessing.domain(dataset.domain),
         stored=dataset.domain,
         condition=condition,
         condition_location=location,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..data import Treatment
+from ..data import Preprocessing
 from ..data.domains import Domain
 from ..settings import UNSET, setting, unset
 
@@ -88,8 +88,8 @@ class DataSpec(_Strict):
         return self
 
     @property
-    def treatment(self) -> Treatment:
-        return Treatment(self.binarize, self.dequantize, self.seed)
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.binarize, self.dequantize, self.seed)
 
     def of(self, name: str) -> DataSpec:
         """Other data, treated in the same way: label, domain and numbers of rows were those of the old."""
@@ -226,8 +226,7 @@ class Schema(_Strict):
     """What a model must know of its data, saved with the run so that it loads without them.
 
     `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x; without them they
-    are taken as they are. `stored` is the domain of the data before their treatment, None in runs from before it was
-    kept.
+    are taken as they are. `stored` is the domain of the data before preprocessing, None in runs from before it was kept.
     """
 
     event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]

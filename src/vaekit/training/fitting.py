@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..data import Dataset, Treatment
+from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
 from ..models import VAE
 from ..objectives.base import Objective
@@ -28,7 +28,7 @@ def fit(
     data: TensorSplit | Dataset | np.ndarray | Tensor,
     objective: Objective | None = None,
     *,
-    treatment: Treatment | None = None,
+    preprocessing: Preprocessing | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     on_epoch: Callable[[list[Epoch]], None] | None = None,
@@ -56,8 +56,8 @@ def fit(
     chosen = training_options(options)
     device = resolve_device(chosen.device)
     splits = data.splits if isinstance(data, Dataset) else {}
-    train = as_split(data, "train", model.domain, treatment, device)
-    held_out = as_split(data, "valid", model.domain, treatment, device) if "valid" in splits else None
+    train = as_split(data, "train", model.domain, preprocessing, device)
+    held_out = as_split(data, "valid", model.domain, preprocessing, device) if "valid" in splits else None
     task = Task(model, train, held_out, objective or ELBO(), chosen)
     told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
     with following(on_progress, task.total) as told["on_progress"]:

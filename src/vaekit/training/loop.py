@@ -30,7 +30,7 @@ from .records import Epoch, Progress
 from .step import Step, Terms
 from .task import Task, check
 from .threads import worthwhile_threads
-from .validation import Look
+from .validation import Validation
 
 POLL_SECONDS = 0.25
 log = logging.getLogger(__name__)
@@ -117,10 +117,10 @@ class _Training:
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)
         self.take = Step(self.model, task.objective, task.train, task.batch_size, task.total)
         self.update = Update(self.optimizer, self.take.long)
-        self.look: Look | None = None
+        self.look: Validation | None = None
         if task.held_out is not None:
             told = {"seed": options.seed, "epochs": options.epochs}
-            self.look = Look(self.scored, task.held_out, task.objective, task.batch_size, **told)
+            self.look = Validation(self.scored, task.held_out, task.objective, task.batch_size, **told)
 
     def goes_on(self) -> bool:
         """Whether there are epochs left to take."""

@@ -243,18 +243,18 @@ def _parts(model: VAE) -> Iterator[tuple[str, nn.Module]]:
 
 
 def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None, share: float | None = None) -> Trace:
-    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `view`, which
-    is of the rows whose label is not seen. `share` is what those of which it is seen are of all the data.
+    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `augment`,
+    which is of the rows whose label is not seen. `share` is what those of which it is seen are of all the data.
     """
     trace: Any = model.trace(x, y, samples_of(objective))  # a JoinedTrace where labels are seen of some
     if isinstance(trace, JoinedTrace):
         trace = replace(trace, share=share)
-    view = getattr(objective, "view", None)
-    if view is None:
+    augment = getattr(objective, "augment", None)
+    if augment is None:
         return trace
     unseen = trace.parts[-1] if isinstance(trace, JoinedTrace) else trace
     with apart(model):  # running averages are of data as they are
-        return replace(trace, of_view=model.latents(view(unseen.x), y))
+        return replace(trace, of_augmented=model.latents(augment(unseen.x), y))
 
 
 def _own_memory(

@@ -26,7 +26,7 @@ WORTHWHILE = 40
 log = logging.getLogger(__name__)
 
 
-class Look:
+class Validation:
     """The objective's terms on `data`, averaged, with its final coefficients and the same draws each time.
 
     From the second of so many `epochs` on, blocks of rows, but for what is left of the data, are looked at by a

@@ -194,9 +194,9 @@ def _data(run: Run, dataset: Dataset) -> list[Row]:
         rows.append(Row("Source", dataset.source + (f" ({dataset.license})" if dataset.license else "")))
     rows.append(Row("Rows", ", ".join(f"{len(own):,} {split}" for split, own in dataset.splits.items())))
     rows.append(Row("A datum", f"{_shape(schema.event_shape)}, {dataset.domain}"))
-    treatment = "dequantised with uniform noise" if spec.dequantize else TREATMENTS.get(spec.binarize or "")
-    if treatment and schema.domain != dataset.domain:
-        rows.append(Row("Treatment", treatment))
+    preprocessing = "dequantised with uniform noise" if spec.dequantize else TREATMENTS.get(spec.binarize or "")
+    if preprocessing and schema.domain != dataset.domain:
+        rows.append(Row("Preprocessing", preprocessing))
     if schema.condition:
         used = "the model is conditioned on them" if run.model.conditional else "not seen by the model"
         if run.spec.model.classifier or spec.labels:

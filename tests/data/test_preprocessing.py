@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.data import Dataset, Split, Treatment, tensors
+from vaekit.data import Dataset, Preprocessing, Split, tensors
 from vaekit.data import memmap as mapped
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
@@ -23,23 +23,23 @@ def grey(n: int, levels: int = 256) -> np.ndarray:
 @pytest.mark.parametrize(
     ("given", "stored", "expected"),
     [
-        (Treatment(), DIGITS, DIGITS),
-        (Treatment("static"), GREY, Domain("binary")),
-        (Treatment("stochastic"), UNIT, Domain("binary")),
-        (Treatment("threshold"), DIGITS, Domain("binary")),
-        (Treatment("grey"), GREY, Domain("binary", relaxed=True)),
-        (Treatment(dequantize=True), DIGITS, Domain("unit", location=0.0, scale=17.0)),
+        (Preprocessing(), DIGITS, DIGITS),
+        (Preprocessing("static"), GREY, Domain("binary")),
+        (Preprocessing("stochastic"), UNIT, Domain("binary")),
+        (Preprocessing("threshold"), DIGITS, Domain("binary")),
+        (Preprocessing("grey"), GREY, Domain("binary", relaxed=True)),
+        (Preprocessing(dequantize=True), DIGITS, Domain("unit", location=0.0, scale=17.0)),
     ],
 )
-def test_domain_after_treatment(given: Treatment, stored: Domain, expected: Domain) -> None:
+def test_domain_after_preprocessing(given: Preprocessing, stored: Domain, expected: Domain) -> None:
     assert given.domain(stored) == expected
 
 
-BINARISED = [Treatment("static"), Treatment("stochastic"), Treatment("threshold"), Treatment("grey")]
+BINARISED = [Preprocessing("static"), Preprocessing("stochastic"), Preprocessing("threshold"), Preprocessing("grey")]
 
 
 @pytest.mark.parametrize("given", BINARISED)
-def test_binary_data_stay_as_they_are_and_are_no_relaxation(given: Treatment) -> None:
+def test_binary_data_stay_as_they_are_and_are_no_relaxation(given: Preprocessing) -> None:
     x, stored = np.array([[0, 1, 1, 0]], np.uint8), Domain("binary")
     assert given.domain(stored) == stored
     assert given.once(x, stored, "train") is x
@@ -52,12 +52,12 @@ def test_binary_data_stay_as_they_are_and_are_no_relaxation(given: Treatment) ->
 NO_SENSE = [
     *((given, stored) for given in BINARISED for stored in (Domain("real"), Domain("categorical", levels=5))),
     *((given, Domain("binary", relaxed=True)) for given in BINARISED),
-    *((Treatment(dequantize=True), Domain(kind)) for kind in ("binary", "real", "count")),
+    *((Preprocessing(dequantize=True), Domain(kind)) for kind in ("binary", "real", "count")),
 ]
 
 
 @pytest.mark.parametrize(("given", "stored"), NO_SENSE)
-def test_domains_that_make_no_sense(given: Treatment, stored: Domain) -> None:
+def test_domains_that_make_no_sense(given: Preprocessing, stored: Domain) -> None:
     with pytest.raises(ValueError, match=re.escape(str(stored))):
         given.domain(stored)
     with pytest.raises(ValueError, match=re.escape(str(stored))):
@@ -66,22 +66,22 @@ def test_domains_that_make_no_sense(given: Treatment, stored: Domain) -> None:
 
 def test_wrong_options() -> None:
     with pytest.raises(ValueError, match="unknown binarize='random'; accepted: static"):
-        Treatment("random")  # type: ignore[arg-type]
+        Preprocessing("random")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="exclude each other"):
-        Treatment("static", dequantize=True)
+        Preprocessing("static", dequantize=True)
 
 
 def test_static_draws_have_the_probability_of_the_pixel() -> None:
     p = np.array([0.0, 0.2, 0.7, 1.0])
     x = np.tile((p * 255).astype(np.uint8), (20_000, 1))
-    mean = Treatment("static").once(x, GREY, "train").mean(0)
+    mean = Preprocessing("static").once(x, GREY, "train").mean(0)
     error = np.sqrt(p * (1 - p) / len(x))
     assert (np.abs(mean - x[0] / 255) <= 4 * error).all()
 
 
 def test_static_uses_location_and_scale() -> None:
     x = np.repeat([[-1.0, 0.0, 1.0]], 10_000, axis=0)
-    mean = Treatment("static").once(x, UNIT, "train").mean(0)
+    mean = Preprocessing("static").once(x, UNIT, "train").mean(0)
     assert mean[0] == 0
     assert mean[1] == pytest.approx(0.5, abs=4 * 0.5 / 100)
     assert mean[2] == 1
@@ -89,30 +89,32 @@ def test_static_uses_location_and_scale() -> None:
 
 def test_static_draws_depend_on_seed_split_and_row_only(monkeypatch: pytest.MonkeyPatch) -> None:
     x = grey(50)
-    drawn = Treatment("static").once(x, GREY, "train")
+    drawn = Preprocessing("static").once(x, GREY, "train")
     assert drawn.dtype == np.uint8
-    np.testing.assert_array_equal(drawn[:20], Treatment("static").once(x[:20], GREY, "train"))
-    assert not np.array_equal(drawn, Treatment("static").once(x, GREY, "test"))
-    assert not np.array_equal(drawn, Treatment("static", seed=1).once(x, GREY, "train"))
+    np.testing.assert_array_equal(drawn[:20], Preprocessing("static").once(x[:20], GREY, "train"))
+    assert not np.array_equal(drawn, Preprocessing("static").once(x, GREY, "test"))
+    assert not np.array_equal(drawn, Preprocessing("static", seed=1).once(x, GREY, "train"))
     monkeypatch.setattr(mapped, "BLOCK", 7 * 16)
-    np.testing.assert_array_equal(drawn, Treatment("static").once(x, GREY, "train"))
+    np.testing.assert_array_equal(drawn, Preprocessing("static").once(x, GREY, "train"))
 
 
 def test_threshold() -> None:
     x = np.array([[0, 127, 128, 255]], np.uint8)
-    assert Treatment("threshold").once(x, GREY, "train").tolist() == [[0, 0, 1, 1]]
-    assert Treatment("threshold").once(np.array([[8, 9]], np.uint8), DIGITS, "train").tolist() == [[0, 1]]
+    assert Preprocessing("threshold").once(x, GREY, "train").tolist() == [[0, 0, 1, 1]]
+    assert Preprocessing("threshold").once(np.array([[8, 9]], np.uint8), DIGITS, "train").tolist() == [[0, 1]]
 
 
-@pytest.mark.parametrize("given", [Treatment(), Treatment("grey"), Treatment("stochastic"), Treatment(dequantize=True)])
-def test_nothing_is_copied_where_nothing_is_done_once(given: Treatment) -> None:
+@pytest.mark.parametrize(
+    "given", [Preprocessing(), Preprocessing("grey"), Preprocessing("stochastic"), Preprocessing(dequantize=True)]
+)
+def test_nothing_is_copied_where_nothing_is_done_once(given: Preprocessing) -> None:
     x = grey(5)
     assert given.once(x, GREY, "train") is x
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.int64])
-@pytest.mark.parametrize("given", [Treatment(), Treatment("static"), Treatment("threshold")])
-def test_a_batch_is_floats_of_the_stored_values(given: Treatment, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("given", [Preprocessing(), Preprocessing("static"), Preprocessing("threshold")])
+def test_a_batch_is_floats_of_the_stored_values(given: Preprocessing, dtype: torch.dtype) -> None:
     x = torch.tensor([[0, 1, 1]]).to(dtype)
     batch = given.batch(x, GREY)
     # What is stored in float64 is so because float32 would lose its digits.
@@ -122,10 +124,10 @@ def test_a_batch_is_floats_of_the_stored_values(given: Treatment, dtype: torch.d
 
 def test_a_grey_batch_is_the_probability() -> None:
     x = torch.tensor([[0, 51, 255]], dtype=torch.uint8)
-    torch.testing.assert_close(Treatment("grey").batch(x, GREY), torch.tensor([[0.0, 0.2, 1.0]]))
+    torch.testing.assert_close(Preprocessing("grey").batch(x, GREY), torch.tensor([[0.0, 0.2, 1.0]]))
     columns = Domain("unit", location=(0.0, -1.0), scale=(4.0, 2.0))
     torch.testing.assert_close(
-        Treatment("grey").batch(torch.tensor([[1.0, 0.0]]), columns), torch.tensor([[0.25, 0.5]])
+        Preprocessing("grey").batch(torch.tensor([[1.0, 0.0]]), columns), torch.tensor([[0.25, 0.5]])
     )
 
 
@@ -133,12 +135,12 @@ def test_a_stochastic_batch_is_fresh_and_has_the_probability_of_the_pixel() -> N
     torch.manual_seed(0)
     p = torch.tensor([0.0, 0.2, 0.6, 1.0])
     x = (p * 255).round().to(torch.uint8).expand(20_000, 4)
-    first, second = (Treatment("stochastic").batch(x, GREY) for _ in range(2))
+    first, second = (Preprocessing("stochastic").batch(x, GREY) for _ in range(2))
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     assert ((first.mean(0) - p).abs() <= 4 * (p * (1 - p) / len(x)).sqrt()).all()
     torch.manual_seed(0)
-    assert torch.equal(first, Treatment("stochastic").batch(x, GREY))
+    assert torch.equal(first, Preprocessing("stochastic").batch(x, GREY))
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256, 1000])
@@ -148,7 +150,7 @@ def test_dequantised_levels_stay_in_their_bin_and_inside_the_interval(
     torch.manual_seed(0)
     domain = Domain("grey", levels=levels)
     x = torch.arange(levels).repeat(2_000, 1)
-    y = Treatment(dequantize=True).batch(x, domain)
+    y = Preprocessing(dequantize=True).batch(x, domain)
     noise = y - x
     assert noise.min() >= 0
     assert noise.max() <= 1
@@ -156,7 +158,7 @@ def test_dequantised_levels_stay_in_their_bin_and_inside_the_interval(
     # The draws that rounding takes to the ends of the interval: a logit of them must be finite.
     for extreme in (0.0, 1 - 2.0**-24):
         monkeypatch.setattr(torch, "rand_like", lambda x, extreme=extreme: torch.full_like(x, extreme))
-        unit = Treatment(dequantize=True).batch(x, domain) / levels
+        unit = Preprocessing(dequantize=True).batch(x, domain) / levels
         assert torch.logit(unit).isfinite().all()
 
 
@@ -165,21 +167,21 @@ def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
     x = grey(6)
     x.flags.writeable = False
     data = Dataset("mine", GREY, {"train": Split(x, y), "test": Split(grey(3))}, classes=tuple("abcdef"))
-    train = to_device(data, "train", Treatment("threshold"))
+    train = to_device(data, "train", Preprocessing("threshold"))
     assert train.x.dtype == torch.uint8
     seen, labels = train.batch(slice(1, 4))
     np.testing.assert_array_equal(seen.numpy(), x[1:4] > 127)
     assert labels is not None
     np.testing.assert_array_equal(labels.numpy(), y[1:4])
-    assert to_device(data, "test", Treatment()).batch(torch.tensor([0]))[1] is None
+    assert to_device(data, "test", Preprocessing()).batch(torch.tensor([0]))[1] is None
     with pytest.raises(ValueError, match="has no split 'valid'; it has train, test"):
-        to_device(data, "valid", Treatment())
+        to_device(data, "valid", Preprocessing())
 
 
 @pytest.mark.parametrize(
-    "given", [Treatment("stochastic"), Treatment(dequantize=True), Treatment("static"), Treatment()]
+    "given", [Preprocessing("stochastic"), Preprocessing(dequantize=True), Preprocessing("static"), Preprocessing()]
 )
-def test_a_row_is_the_same_whoever_reads_it(given: Treatment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_the_same_whoever_reads_it(given: Preprocessing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "ROWS", 4)
     data = to_device(Dataset("d", GREY, {"train": Split(grey(11))}), "train", given)
     whole = torch.cat([x for x, _ in data.blocks()])
@@ -190,7 +192,7 @@ def test_a_row_is_the_same_whoever_reads_it(given: Treatment, monkeypatch: pytes
 
 def test_rows_added_with_noise_are_the_same_whoever_reads_them() -> None:
     x = np.zeros((5, 2), np.float32)
-    data = to_device(Dataset("d", Domain("real"), {"train": Split(x, None, np.ones_like(x))}), "train", Treatment())
+    data = to_device(Dataset("d", Domain("real"), {"train": Split(x, None, np.ones_like(x))}), "train", Preprocessing())
     first, again = data.rows(np.array([3, 1]))[0], data.rows(np.array([1, 3]))[0]
     assert torch.equal(first, again.flip(0))
     assert first.abs().max() > 0
@@ -198,6 +200,8 @@ def test_rows_added_with_noise_are_the_same_whoever_reads_them() -> None:
 
 @pytest.mark.parametrize("index", [[-1], [0, 5]])
 def test_rows_that_are_not_there(index: list[int]) -> None:
-    data = to_device(Dataset("d", Domain("binary"), {"train": Split(np.zeros((5, 2), np.uint8))}), "train", Treatment())
+    data = to_device(
+        Dataset("d", Domain("binary"), {"train": Split(np.zeros((5, 2), np.uint8))}), "train", Preprocessing()
+    )
     with pytest.raises(ValueError, match=r"accepted: 0\.\.4"):
         data.rows(np.array(index))

@@ -19,7 +19,7 @@ BINARY = Domain("binary")
 
 
 @dataclass(frozen=True)
-class Treatment:
+class Preprocessing:
     """What is done to data of grey levels, or of the unit interval, before a model sees them.
 
     With p = (x - location) / scale in [0, 1], `binarize` is
@@ -36,7 +36,7 @@ class Treatment:
 
     Raises `ValueError` for an unknown `binarize`, or both at once.
 
-    >>> Treatment(binarize="threshold").domain(Domain("grey", levels=17))
+    >>> Preprocessing(binarize="threshold").domain(Domain("grey", levels=17))
     Domain(kind='binary', levels=None, location=0.0, scale=1.0, relaxed=False)
     """
 
@@ -56,7 +56,7 @@ class Treatment:
         return self.dequantize or self.binarize == "stochastic"
 
     def domain(self, domain: Domain) -> Domain:
-        """The domain of the treated data; raises `ValueError` where the treatment makes no sense for the stored one."""
+        """The domain of what is shown; raises `ValueError` where this makes no sense for the stored one."""
         if self.dequantize:
             if domain.kind != "grey" or domain.levels is None:
                 raise ValueError(f"{named('data.dequantize', True)} is for grey levels; the data are {domain}")
@@ -96,7 +96,7 @@ class Treatment:
     def batch(self, x: torch.Tensor, domain: Domain) -> torch.Tensor:
         """What a model sees of a stored batch x (B, *event_shape): float32 on the same device, or float64 as stored.
 
-        Random treatments draw from torch's generator of that device.
+        Random preprocessing draw from torch's generator of that device.
         """
         import torch
 
