@@ -56,7 +56,7 @@ class ELBO:
 
 @dataclass(frozen=True)
 class InvariantClusters(ELBO):
-    """The ELBO, and `invariance` times I(c; c'), c a datum's cluster and c' that of an augmentation of it (Ji et al. 2019).
+    """The ELBO, and `invariance` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
 
     The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
     from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and

@@ -84,8 +84,8 @@ def train(
     `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
     and `options` are those of its training (epochs=5). With `data`, a dataset by name or path, it is run on these:
     they are preprocessed as `target` says, numbers of rows and the like are forgotten, and a batch is no more than
-    there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be
-    left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one line,
+    there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target`
+    may be left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one line,
     for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile

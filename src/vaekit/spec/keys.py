@@ -226,7 +226,7 @@ class Schema(_Strict):
     """What a model must know of its data, saved with the run so that it loads without them.
 
     `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x; without them they
-    are taken as they are. `stored` is the domain of the data before preprocessing, None in runs from before it was kept.
+    are taken as they are. `stored` is the domain of the data before preprocessing, None in runs before it was kept.
     """
 
     event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
