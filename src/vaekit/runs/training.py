@@ -85,8 +85,8 @@ def train(
     and `options` are those of its training (epochs=5). With `data`, a dataset by name or path, it is run on these:
     they are preprocessed as `target` says, numbers of rows and the like are forgotten, and a batch is no more than
     there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target`
-    may be left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one line,
-    for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
+    may be left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one
+    line, for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
