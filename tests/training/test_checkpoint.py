@@ -187,6 +187,17 @@ def test_two_states_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     assert model.bias.tolist() == [2.0, 2.0]
 
 
+def test_a_state_too_many_that_a_killed_training_left_is_dropped_when_it_goes_on(tmp_path: Path) -> None:
+    checkpoints = states(tmp_path)
+    kept = checkpoints.all()
+    shutil.copy(kept[0], kept[0].with_name("epoch-000000.safetensors"))
+    torn = kept[1].with_name("epoch-000003.safetensors")
+    torn.write_bytes(b"half")
+    _, model, optimizer = model_of(tmp_path)
+    assert checkpoints.load({"model": model}, optimizer).epoch == 2
+    assert checkpoints.all() == [*kept, torn]
+
+
 def test_states_are_in_the_order_of_their_epochs_beyond_a_million(tmp_path: Path) -> None:
     checkpoints, model, optimizer = model_of(tmp_path)
     for epoch in (999_999, 1_000_000, 1_000_001):

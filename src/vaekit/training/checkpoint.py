@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -275,7 +275,10 @@ class Checkpoints:
         save_tensors(
             self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))}
         )
-        for old in self.all()[:-KEEP]:
+        self._drop_old(self.all())
+
+    def _drop_old(self, states: Sequence[Path]) -> None:
+        for old in states[:-KEEP]:
             if not old.is_dir():
                 old.unlink()
 
@@ -307,6 +310,8 @@ class Checkpoints:
             check_finite(model, f"{path}: the tensors of {prefix!r}")
         values = _checked(_below(tensors, "optimizer"), optimizer, path)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+        states = self.all()
+        self._drop_old(states[: states.index(path) + 1])  # who is killed when the last one has its name drops none
         return state
 
 
