@@ -102,7 +102,7 @@ def untimed(records: Sequence[Epoch]) -> list[tuple[object, ...]]:
 def assert_same_run(folder: Path, reference: Path) -> None:
     """Two run folders hold the same, bit for bit, but for the times taken."""
     names = [sorted(str(path.relative_to(each)) for path in each.rglob("*")) for each in (folder, reference)]
-    assert names[0] == names[1]
+    assert names[0] == names[1], set(names[0]) ^ set(names[1])
     for name in ("weights.safetensors", "checkpoints/best.safetensors"):
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
     for path in sorted((reference / "checkpoints").glob("epoch-*")):
