@@ -130,7 +130,7 @@ def test_few_looks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("more", [(), ("training.ema=0.9", "training.early_stopping=3"), ("data.labels=200",)])
 def test_a_run_with_recorded_looks_resumes_exactly(more: tuple[str, ...], tmp_path: Path) -> None:
-    sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.batch_size=20", *more]
+    sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", *more]
     train("digits", tmp_path / "whole", sets=sets, epochs=5)
     train("digits", tmp_path / "parts", sets=sets, epochs=3)
     train("digits", tmp_path / "parts", epochs=5, resume=True)
