@@ -447,7 +447,8 @@ MODEL = [
 
 @pytest.mark.parametrize("auxiliary", [[], ["model.auxiliary={size=8}"], ["model.auxiliary={size=8, skip=true}"]])
 def test_a_run_learns_the_classes_from_few_labels(auxiliary: list[str], tmp_path: Path) -> None:
-    run = train("digits", tmp_path / "run", sets=[*MODEL, *auxiliary, "data.labels=100"], epochs=25)
+    sets = [*MODEL, *auxiliary, "data.labels=100", "training.learning_rate=6e-3"]
+    run = train("digits", tmp_path / "run", sets=sets, epochs=9)  # errors here are 0.10 to 0.13, and fall to 0.05
     last = [record for record in run.history() if record.split == "valid"][-1]
     assert last.terms["error"] < 0.2
     loaded = load_run(run.path)
