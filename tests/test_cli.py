@@ -471,14 +471,14 @@ def test_a_command_as_a_process_keeps_results_and_errors_apart(run: Run) -> None
     good = process("evaluate", run.path, "--json", "--samples=1")
     assert (good.returncode, good.stderr) == (0, "")
     assert json.loads(good.stdout)["n"] == 300
-    bad = process("evaluate", run.path, "--split=tets")
+    bad = process("recipes", "digist")
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.startswith("vaekit: ")
     assert bad.stderr.count("\n") == 1
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
-    with started(*PROGRAM, "parts", "--json", text=False) as child:
+    with started(*PROGRAM, "recipes", "--json", text=False) as child:
         assert child.stdout is not None
         child.stdout.close()
         _, err = child.communicate(timeout=SECONDS)

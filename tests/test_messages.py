@@ -13,6 +13,7 @@ from runs_for_tests import small_run
 import vaekit
 from vaekit.runs.run import Run, _class_of
 from vaekit.spec.parsing import parse_toml
+from vaekit.show import report
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,10 @@ def test_the_help_of_functions_is_readable() -> None:
         assert inspect.getdoc(function)
 
 
-def test_what_a_training_begins_with_names_the_likelihood_and_what_it_is_a_density_of(tmp_path: Path) -> None:
+def test_what_a_training_begins_with_names_the_likelihood_and_what_it_is_a_density_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "write_report", lambda run, scores: run.path / "report.html")
     out = done("train", "digits", "--out", tmp_path / "run", *QUICK, "--samples=1", "--epochs=1")
     assert "likelihood: binomial, a density of grey levels 0..16 (as are " in out
     binary = ("--set=data.binarize=static", "--set=model.likelihood=none", "--samples=1", "--epochs=1")

@@ -113,16 +113,16 @@ def given(prepared: Prepared) -> tuple[Any, ...]:
 def test_each_picture_is_drawn_or_refused_in_one_line(kind: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(kind)
     assert {offer.name for offer in offers(run) if offer.lacks} == LACKING[kind]
-    for name in NAMES:
+    for i, name in enumerate(NAMES):
         if name in LACKING[kind]:
             with refuses(f"picture '{name}' needs "):
                 draw(run, name)
             continue
-        for theme in (plots.LIGHT, plots.DARK):
-            figure = draw(run, name, theme=theme, **FEW.get(name, {}))
-            assert np.ptp(pixels(figure)) > 0.2, name
-            if figure.get_layout_engine() is not None:
-                assert figure.get_suptitle(), name
+        # Each picture in both themes, though not of each run: they differ in their colours alone.
+        figure = draw(run, name, theme=(plots.LIGHT, plots.DARK)[(RUNS.index(kind) + i) % 2], **FEW.get(name, {}))
+        assert np.ptp(pixels(figure)) > 0.2, name
+        if figure.get_layout_engine() is not None:
+            assert figure.get_suptitle(), name
 
 
 def test_names_and_options_that_there_are_not(digits: Run) -> None:
