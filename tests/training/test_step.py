@@ -53,14 +53,11 @@ TOTALS = [0, steps.LONG][: 1 + COMPILER]
 """The steps of a run: whether recordings are torch's operations or have loops in C."""
 
 
-def name_of(value: Any) -> str:
-    """Of a parameter, in the name of a test."""
-    if isinstance(value, dict):
-        return "-".join(str(each) for each in value.values())
-    return {0: "operations", steps.LONG: "loops"}.get(value, str(value))
+def path_of(total: int) -> str:
+    return "loops" if total else "operations"
 
 
-PATHS = pytest.mark.parametrize("total", TOTALS, ids=name_of)
+PATHS = pytest.mark.parametrize("total", TOTALS, ids=path_of)
 
 
 def both(
@@ -110,11 +107,15 @@ CASES = [
 ]
 
 
-CONDITIONAL = [(case, 3 * ((i + j) % 2), total) for i, case in enumerate(CASES) for j, total in enumerate(TOTALS)]
+CHOSEN = [(case, 3 * ((i + j) % 2), total) for i, case in enumerate(CASES) for j, total in enumerate(TOTALS)]
 """Each case by each path and with each condition, and each path with each condition: a recording takes seconds."""
 
 
-@pytest.mark.parametrize(("case", "condition", "total"), CONDITIONAL, ids=name_of)
+@pytest.mark.parametrize(
+    ("case", "condition", "total"),
+    CHOSEN,
+    ids=["-".join(map(str, (*case.values(), condition, path_of(total)))) for case, condition, total in CHOSEN],
+)
 def test_a_recorded_step_is_the_step(case: dict[str, Any], condition: int, total: int) -> None:
     options = dict(case)
     objective = PARTS.objectives[options.pop("objective", "elbo")]()
