@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from vaekit.cli import app, main
+from vaekit.show.report.frame import Drawn
 from vaekit.spec.keys import (
     AuxiliarySpec,
     DataSpec,
@@ -19,7 +20,6 @@ from vaekit.spec.keys import (
     Spec,
     TrainingSpec,
 )
-from vaekit.show.report.frame import Drawn
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytes
 def test_commands_of_the_readme_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if line != DIGITS[0]:  # drawing takes seconds, and pictures of all kinds of runs are drawn elsewhere
-        monkeypatch.setattr("vaekit.report.page.drawn", lambda prepared: Drawn(prepared, b"", b"", 0, 0))
+        monkeypatch.setattr("vaekit.show.report.page.drawn", lambda prepared: Drawn(prepared, b"", b"", 0, 0))
     assert main([*shlex.split(line)[1:], "--epochs", "1", "--samples", "2"]) == 0
     assert (tmp_path / "runs" / "digits" / "report.html").exists()
 

@@ -12,8 +12,8 @@ from runs_for_tests import small_run
 
 import vaekit
 from vaekit.runs.run import Run, _class_of
-from vaekit.spec.parsing import parse_toml
 from vaekit.show import report
+from vaekit.spec.parsing import parse_toml
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,8 @@ from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.distributions.shapes import independent
 from vaekit.evaluation.evaluation import evaluate, mean_pass
-from vaekit.models import scoring
 from vaekit.likelihoods import Bernoulli
-from vaekit.models import VAE
+from vaekit.models import VAE, scoring
 from vaekit.networks.mlp import MLP
 from vaekit.posteriors import DiagonalNormal
 from vaekit.priors.normal import StandardNormal

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-import tomllib
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -204,7 +204,7 @@ def test_a_run_on_other_data_is_resumed_on_them_alone(tmp_path: Path) -> None:
 
 
 def test_the_command_takes_a_recipe_to_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.report.write_report", lambda run, scores: run.path / "report.html")
+    monkeypatch.setattr("vaekit.show.report.write_report", lambda run, scores: run.path / "report.html")
     quick = ("--epochs=1", "--samples=1", "--set=model.encoder={name='mlp', hidden=[8]}")
     out = done("train", "conditional-mnist", "--data", "digits", "--out", tmp_path / "a", *quick)
     assert "here on digits" in out
