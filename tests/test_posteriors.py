@@ -6,8 +6,9 @@ from models_for_tests import SMALL, data_of, float64, model_of, refuses
 from torch import Tensor, nn
 
 from vaekit.distributions.divergences import kl
+from vaekit.distributions.flows import coupling_flow
 from vaekit.errors import RunError
-from vaekit.posteriors import SLOWLY, DiagonalNormal, FullRankNormal
+from vaekit.posteriors import SLOWLY, DiagonalNormal, Flow, FullRankNormal
 from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
@@ -169,3 +170,27 @@ def test_pseudo_inputs_outside_the_data_are_led_back_by_what_wants_them_inside()
         log_weight = model.trace(data_of(model.domain, (20, 4))).log_weight.mean()
     down, up = (torch.autograd.grad(sign * log_weight, inputs, retain_graph=True)[0] != 0 for sign in (1, -1))
     assert torch.equal(down != up, torch.tensor([True, False, True, False]).expand_as(down))
+
+
+# -- a flow ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("latent", [1, 3])
+def test_a_flow_starts_as_the_diagonal_normal(latent: int):
+    with float64(), seeded(0):
+        flow, plain = Flow(5, latent, transforms=2, hidden=(6,)), DiagonalNormal(5, latent)
+        plain.head.load_state_dict(flow.head.state_dict())
+        features, z = torch.randn(6, 5), torch.randn(4, 6, latent)
+        assert torch.allclose(flow(features).log_prob(z), plain(features).log_prob(z), rtol=1e-12)
+        before = flow(features).log_prob(z)
+        moved(flow.transform)
+    assert not torch.allclose(flow(features).log_prob(z), before, rtol=1e-3)
+
+
+def test_a_flow_that_was_saved_without_a_diagonal_is_what_it_was():
+    with float64(), seeded(0):
+        older = moved(coupling_flow(3, 5, 2, (6,)))
+        flow = Flow(5, 3, transforms=2, hidden=(6,))
+        set_model_tensors(flow, model_tensors(older))
+        features, z = torch.randn(6, 5), torch.randn(4, 6, 3)
+    assert torch.equal(flow(features).log_prob(z), older(features).log_prob(z))

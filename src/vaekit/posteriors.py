@@ -15,9 +15,9 @@ from torch.distributions import Distribution, Normal
 
 from .distributions.bounds import bounded, checked_clamp
 from .distributions.discrete import RelaxedOneHot, checked_groups
-from .distributions.flows import coupling_flow
+from .distributions.flows import coupling_flow, flowing, start_as_identity
 from .distributions.normals import TriangularNormal
-from .distributions.shapes import independent
+from .distributions.shapes import Scaled, independent
 from .networks.mlp import MLP
 from .schedules import Constant, Schedule
 
@@ -172,14 +172,48 @@ class RelaxedCategorical(nn.Module):
         return RelaxedOneHot(self.head(features), temperature, self.straight_through, self.groups)
 
 
-def flow(features: int, latent: int, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
-    """A real-valued non-volume-preserving flow conditioned on the features (Dinh et al. 2017), from `zuko`."""
-    return coupling_flow(latent, features, transforms, hidden)
+class Flow(nn.Module):
+    """q(z given x): z = mu + sigma n, the noise n of a flow of real-valued non-volume-preserving layers given the
+    features (Dinh et al. 2017), from `zuko`; mu and log sigma² are linear in them.
+
+    It starts as the diagonal normal, its flow as the identity.
+
+    >>> Flow(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
+    torch.Size([3, 4, 2])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        transforms: int = 4,
+        hidden: tuple[int, ...] = (128,),
+        log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
+    ) -> None:
+        super().__init__()
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+        self.head: nn.Module | None = nn.Linear(features, 2 * latent)
+        made = coupling_flow(latent, features, transforms, hidden)
+        self.transform: nn.Module = made.transform  # type: ignore[assignment]
+        self.base: nn.Module = made.base  # type: ignore[assignment]
+        start_as_identity(self.transform)
+
+    def adopt(self, names: Collection[str]) -> None:
+        """Be what the tensors of these names are the weights of: a version of this module without a diagonal."""
+        if not any(name.startswith("head.") for name in names):
+            self.head = None
+
+    def forward(self, features: Tensor) -> Distribution:
+        flow = flowing(self.transform, self.base, features)
+        if self.head is None:
+            return flow
+        loc, log_variance = self.head(features).chunk(2, -1)
+        return Scaled(flow, loc, (0.5 * bounded(log_variance, *self.clamp)).exp())
 
 
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
-    "flow": flow,
+    "flow": Flow,
     "relaxed-categorical": RelaxedCategorical,
 }

@@ -33,7 +33,7 @@ from vaekit.distributions.moments import log_prob_stopped, mean
 from vaekit.distributions.normals import TriangularNormal
 from vaekit.distributions.shapes import Scaled, independent
 from vaekit.distributions.tilted import TiltedUniform
-from vaekit.posteriors import FullRankNormal, flow
+from vaekit.posteriors import Flow, FullRankNormal
 from vaekit.seeding import seeded, stream
 
 ERRORS = 4.0
@@ -413,7 +413,7 @@ def test_float32_samplers_stay_inside_their_support():
 def posterior_of(name: str, features: Tensor) -> tuple[Distribution, list[Tensor]]:
     with seeded(1):
         if name == "flow":
-            module = flow(3, 2, transforms=2, hidden=(5,))
+            module = Flow(3, 2, transforms=2, hidden=(5,))
         elif name == "full-rank-normal":
             module = FullRankNormal(3, 2)
         else:
@@ -477,7 +477,7 @@ def test_mean_is_the_closed_form_or_an_average_that_does_not_depend_on_the_seed(
     q = diagonal(torch.randn(3, 2), torch.rand(3, 2) + 0.2)
     assert torch.equal(mean(q), q.mean)
     with seeded(3):
-        transformed = flow(3, 2, transforms=2, hidden=(5,))(torch.randn(4, 3))
+        transformed = Flow(3, 2, transforms=2, hidden=(5,))(torch.randn(4, 3))
     torch.manual_seed(1)
     first = mean(transformed)
     assert torch.equal(first, mean(transformed))
@@ -526,7 +526,7 @@ def test_seeded_leaves_the_stream_of_any_accelerator_as_it_was(monkeypatch: pyte
 
 
 def test_importing_flows_leaves_argument_validation_as_it_was():
-    flow(2, 2, transforms=1, hidden=(3,))
+    Flow(2, 2, transforms=1, hidden=(3,))
     with pytest.raises(ValueError, match="scale"):
         Normal(0.0, -1.0)
 

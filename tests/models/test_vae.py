@@ -17,7 +17,7 @@ from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
 from vaekit.networks.mlp import MLP
-from vaekit.posteriors import DiagonalNormal, flow
+from vaekit.posteriors import DiagonalNormal
 from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
@@ -220,7 +220,7 @@ MISFITS = {
     "latent 'z': its posterior is of 5 dimensions, but its prior of 2": lambda: parts_of(
         posterior=DiagonalNormal(3, 5)
     ),
-    "its posterior is of 1 dimensions": lambda: parts_of(posterior=flow(3, 1, 1, (4,))),
+    "its posterior is of 1 dimensions": lambda: parts_of(posterior=Flow(3, 1, 1, (4,))),
     "the posterior of 'z' does not take what it is given, of shape (3,), its first layer 7": lambda: parts_of(
         posterior=DiagonalNormal(7, 2)
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
@@ -51,6 +53,22 @@ def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[in
                 empty = torch.empty(shape, dtype=tensor.dtype, device="meta")
                 table[key] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
     return outline
+
+
+def flowing(transform: nn.Module, base: nn.Module, context: Tensor) -> Distribution:
+    """The distribution of a flow's transform and base given a context (…, C)."""
+    from zuko.distributions import NormalizingFlow
+
+    return NormalizingFlow(transform(context), base(context).expand(context.shape[:-1]))
+
+
+def start_as_identity(transform: nn.Module) -> None:
+    """Set the last layer of each of its networks to zero, so that the transform changes nothing at first."""
+    for name, module in transform.named_modules():
+        if name.endswith("hyper"):
+            last: Any = [each for each in module.modules() if hasattr(each, "weight")][-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
 
 def _normal(loc: Tensor, scale: Tensor) -> Distribution:

@@ -55,6 +55,13 @@ class Scaled(Distribution):
     def stddev(self) -> Tensor:
         return self.scale * self.base.stddev
 
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        return bool(self.base.has_rsample)
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
+        return self._outwards(self.base.rsample(torch.Size(sample_shape)))
+
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
         return self._outwards(self.base.sample(torch.Size(sample_shape)))
 
