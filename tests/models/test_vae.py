@@ -17,7 +17,7 @@ from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
 from vaekit.networks.mlp import MLP
-from vaekit.posteriors import DiagonalNormal
+from vaekit.posteriors import DiagonalNormal, Flow
 from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
