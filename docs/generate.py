@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +18,7 @@ from pydantic import BaseModel
 from vaekit.cli import app
 from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.keys import LatentSpec, PartSpec, Spec
-from vaekit.spec.parts import PARTS, catalogue
+from vaekit.spec.parts import CONTEXT, PARTS, catalogue
 
 TARGET = Path(__file__).with_name("reference.md")
 PLACES: dict[type[BaseModel], str] = {LatentSpec: "NAME."}
@@ -43,10 +42,10 @@ def reference_page() -> str:
     lines[-2] += ' its name (`"mlp"`), or a table of its name and options (`{ name = "mlp", hidden = [64] }`).'
     lines += table(("key", "what it takes", "default", "what it means"), keys(Spec))
     lines += ["## Parts", ""]
-    for family in fields(PARTS):
-        lines += [f"### {family.name}", ""]
+    for family in CONTEXT:
+        lines += [f"### {family}", ""]
         rows = []
-        for entry in catalogue(with_pictures(PARTS), family.name):
+        for entry in catalogue(with_pictures(PARTS), family):
             options = ", ".join(f"`{key}={value!r}`" for key, value in entry.options.items())
             rows.append((f"`{entry.name}`", entry.summary, options))
         lines += table(("name", "what", "options and defaults"), rows)

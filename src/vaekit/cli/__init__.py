@@ -20,6 +20,7 @@ from ..show.terminal import Works
 from ..system.progress import shown
 from . import asking, listing, training
 from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
+from .own import FLAG, without_parts
 
 if TYPE_CHECKING:
     from ..spec.parts import Parts
@@ -28,7 +29,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="vaekit",
-    help="Variational autoencoders: train, score, sample, encode.",
+    help="Variational autoencoders: train, score, sample, encode. Every command takes --parts FILE.py:NAME, parts of "
+    "your own by name, from a file that is run.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -54,14 +56,14 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
     (kill), which a training takes as it takes Ctrl-C. With VAEKIT_DEBUG set, errors keep their traceback.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
     calm_threads()
     with termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
-        return _status(given, parts, ends)
+        return _status(given, parts if own is None else own, ends)
 
 
-def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) -> int:
+def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, int]]) -> int:
     try:
         status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
@@ -69,7 +71,8 @@ def _status(given: list[str], parts: Parts | None, ends: list[tuple[str, int]]) 
         return fail(*ends[-1]) if status == 130 else status or 0
     except InterruptedTrainingError as error:
         word, status = ends[-1]
-        return fail(f"{word}; go on with: {shlex.join(error.go_on or ['vaekit', *given])}", status)
+        again = [*(error.go_on or ["vaekit", *given]), *([FLAG, parts] if isinstance(parts, str) else [])]
+        return fail(f"{word}; go on with: {shlex.join(again)}", status)
     except KeyboardInterrupt:
         return fail(*ends[-1])
     except (SystemExit, BrokenPipeError):

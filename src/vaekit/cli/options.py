@@ -37,10 +37,12 @@ Out = Annotated[
 
 
 def named_parts(context: typer.Context) -> Parts:
-    """The named parts: those of whoever calls `main`, else vaekit's."""
+    """The named parts: those of whoever calls `main`, or of `--parts`, else vaekit's."""
     from ..spec.parts import PARTS
+    from .own import parts_from
 
-    return context.obj or PARTS
+    given: Parts | str | None = context.obj
+    return parts_from(given) if isinstance(given, str) else given or PARTS
 
 
 def loaded_run(path: Path, device: str, context: typer.Context, data: str | None = None) -> Run:

@@ -159,7 +159,9 @@ def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool) -> Plan:
     """The plan of a new run of `spec`, of which the data say the rest."""
     dataset = load_data(spec, parts)
     schema = schema_of(dataset, spec.data.preprocessing, fingerprint_of(spec, dataset, parts))
-    spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped)
+    spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped).model_copy(
+        update={"parts": parts.source}
+    )
     return Plan(folder, spec, schema, dataset, parts, resume=False)
 
 

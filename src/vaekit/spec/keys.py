@@ -214,6 +214,10 @@ class Spec(_Strict):
     """What it is, in a line."""
     source: str = ""
     """Who published it."""
+    parts: str = ""
+    """The file of parts of one's own that it was made with, and the name in it; set by `--parts`, which has to be given
+    again: no code is run because a folder says so.
+    """
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
     objective: PartSpec = PartSpec(name="elbo")

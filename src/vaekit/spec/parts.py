@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -76,21 +76,24 @@ class Parts:
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
     pictures: Table = field(default_factory=dict)
+    source: str = ""
+    """Where parts of one's own are from, which a run remembers: the file and the name in it, as `--parts` has them."""
 
     def __repr__(self) -> str:
         if self is globals().get("PARTS"):
             return "PARTS"
-        return f"Parts({', '.join(f'{len(getattr(self, f.name))} {f.name}' for f in fields(self))})"
+        return f"Parts({', '.join(f'{len(getattr(self, name))} {name}' for name in CONTEXT)})"
 
     def extended(self, **families: Table) -> Parts:
         """These parts and those given, family by family; a name that is there already is replaced."""
-        known = [f.name for f in fields(self)]
+        known = list(CONTEXT)
         for family in families:
             if family not in known:
                 raise ValueError(unknown("family of parts", family, known))
-        return replace(
-            self, **{family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()}
-        )
+        tables: dict[str, Any] = {
+            family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()
+        }
+        return replace(self, **tables)
 
 
 PARTS = Parts()
@@ -142,7 +145,7 @@ class Entry:
 
 def catalogue(parts: Parts = PARTS, family: str | None = None) -> list[Entry]:
     """All named parts, or those of one family; `ValueError` for an unknown family."""
-    families = [f.name for f in fields(parts)]
+    families = list(CONTEXT)
     if family is not None and family not in families:
         raise ValueError(unknown("family of parts", family, families))
     entries = []

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import shown, unknown
+from ..settings import option
 from .keys import Schema, Spec
 from .parsing import _validated, parse
 from .parts import PARTS, Parts
@@ -43,7 +44,15 @@ def from_json(text: str, parts: Parts = PARTS) -> tuple[Spec, Schema]:
     written = values.pop(SUM, None)
     if others := [key for key in values if key not in ("format", "spec", "schema")]:
         raise ValueError(unknown("key", others[0], (SUM, "format", "spec", "schema")))
-    found = parse(values.get("spec", {}), parts), _validated(Schema, values.get("schema", {}), "schema")
+    try:
+        spec = parse(values.get("spec", {}), parts)
+    except ValueError as error:
+        made = values["spec"].get("parts") if isinstance(values.get("spec"), dict) else ""
+        if not isinstance(made, str) or made in ("", parts.source):
+            raise
+        again = f"it was made with parts of {shown(made)}, which have to be given again: {option('parts', made)}"
+        raise ValueError(f"{error}; {again}") from None
+    found = spec, _validated(Schema, values.get("schema", {}), "schema")
     if written is not None and written != _sum(values):
         raise ValueError(f"it was damaged or edited: restore it; or delete its line {SUM!r}, and it counts as it is")
     return found
