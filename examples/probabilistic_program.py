@@ -29,9 +29,9 @@ import vaekit
 from vaekit.data.tensors import to_device
 from vaekit.interop.pyro import Program
 from vaekit.likelihoods import Bernoulli
-from vaekit.networks.mlp import MLP
+from vaekit.networks import MLP
 from vaekit.posteriors import DiagonalNormal
-from vaekit.priors.normal import StandardNormal
+from vaekit.priors import StandardNormal
 from vaekit.show import plots
 
 DATA = "mnist"  # or "digits", which is built in and takes seconds

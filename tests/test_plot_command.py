@@ -12,9 +12,9 @@ from matplotlib.image import imread
 from runs_for_tests import small_run
 
 from vaekit.runs.run import Run
+from vaekit.show.pictures import PICTURES
 from vaekit.show.pictures.drawing import draw
 from vaekit.show.plots import save
-from vaekit.spec.parts import PARTS
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".PDF": b"%PDF"}
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_without_a_name_all_pictures_are_listed(run: Run) -> None:
     lines = done("plot", run.path).splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(PARTS.pictures)
+    assert [line.split()[0] for line in lines] == list(PICTURES)
     said = {line.split()[0]: line.rstrip() for line in lines}
     assert said["samples"].endswith(" yes")
     assert said["conditional-grid"].endswith("no, it needs a condition (train with --set model.condition=true)")

@@ -276,7 +276,7 @@ def test_a_beta_refuses_data_at_its_ends(end: float):
     assert evaluate(model, x, samples=2).n == 6
     x[3, 2] = end
     for ask in (lambda: evaluate(model, x, samples=2), lambda: fit(model, x, epochs=1), lambda: model.log_prob(x)):
-        with refuses("1 values of the data are exactly at an end"):
+        with refuses("1 value of the data at an end"):
             ask()
 
 

@@ -24,13 +24,13 @@ from vaekit.evaluation.evaluation import clusters
 from vaekit.runs.run import Run, load_run
 from vaekit.seeding import seeded
 from vaekit.show import plots
-from vaekit.show.pictures import Picture, Prepared, Subject, groups, latent
+from vaekit.show.pictures import PICTURES, Picture, Prepared, Subject, groups, latent
 from vaekit.show.pictures.drawing import draw, offers, prepare, watch
 from vaekit.spec.parsing import changed
 from vaekit.spec.parts import PARTS
 from vaekit.training.checkpoint import load_tensors
 
-NAMES = list(PARTS.pictures)
+NAMES = list(PICTURES)
 TWO = (
     "model.condition=true",
     "model.encoder={name='conv', channels=[4], dense=16}",

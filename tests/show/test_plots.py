@@ -537,7 +537,7 @@ def test_matplotlib_is_left_as_it_was() -> None:
 
 def test_plots_need_neither_torch_nor_pyplot() -> None:
     code = (
-        "import sys; from vaekit import plots; plots.save(plots.kl_bars({'z': [1.0]}), '/dev/null');"
+        "import sys; from vaekit.show import plots; plots.save(plots.kl_bars({'z': [1.0]}), '/dev/null');"
         "print([m for m in ('torch', 'matplotlib.pyplot', 'sklearn') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -13,23 +13,25 @@ from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli, check_domain
 from vaekit.priors.mixtures import Mixture
 from vaekit.schedules import Linear, Schedule
+from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.parts import CONTEXT, PARTS, build, catalogue, check, options
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
 FAMILIES += ["pictures"]
-ALL = [(family, name) for family in FAMILIES for name in getattr(PARTS, family)]
+EVERY = with_pictures(PARTS)
+ALL = [(family, name) for family in FAMILIES for name in getattr(EVERY, family)]
 
 
 @pytest.mark.parametrize(("family", "name"), ALL)
 def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
-    accepted = options(getattr(PARTS, family)[name], family)
+    accepted = options(getattr(EVERY, family)[name], family)
     assert not CONTEXT[family] & accepted.keys()
     defaults = {key: option.default for key, option in accepted.items() if option.default is not None}
     if family == "objectives" and "beta" in defaults:
         assert defaults["beta"] == 1.0
     # What a part does by default can be asked for by name; and no likelihood offers `parameters`: not a user's.
-    assert check(PARTS, family, name, {}) == {}
-    assert check(PARTS, family, name, defaults).keys() == defaults.keys()
+    assert check(EVERY, family, name, {}) == {}
+    assert check(EVERY, family, name, defaults).keys() == defaults.keys()
     assert "parameters" not in accepted
 
 
@@ -101,7 +103,7 @@ def test_what_a_family_is_not_given_is_asked_for():
 
 
 def test_a_summary_is_a_whole_paragraph_in_one_line():
-    summaries = {(entry.family, entry.name): entry.summary for entry in catalogue()}
+    summaries = {(entry.family, entry.name): entry.summary for entry in catalogue(EVERY)}
     assert set(summaries) == set(ALL)
     assert summaries["objectives", "elbo"].endswith("lower bound at beta = 1 (Kingma & Welling 2014, eq. 7).")
     assert all(summary.endswith(".") and "\n" not in summary for summary in summaries.values())

@@ -1,8 +1,1 @@
-"""The spec of a run: typed, checked, built from, saved."""
-
-from __future__ import annotations
-
-from .building import build_model
-from .keys import Schema, Spec
-
-__all__ = ["Schema", "Spec", "build_model"]
+"""The spec of a run: its keys, typed and checked, what is built from it, how it is saved; recipes and parts by name."""
