@@ -19,6 +19,7 @@ class MLP(nn.Module):
     Normalised over the batch, what a row gives depends in training on the rows beside it, and a bound with it; scores
     are made in evaluation mode, where it does not.
 
+    >>> import torch
     >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
     torch.Size([5, 3, 2, 10])
     >>> MLP((4,), hidden=(32, 16), condition=3).out_shape

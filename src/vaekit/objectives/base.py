@@ -28,6 +28,7 @@ Objective = Callable[[Trace, float], Loss]
 def samples_of(objective: Objective) -> int:
     """S, the samples that an objective wants of a trace: its attribute `samples`, or 1 for one that has none.
 
+    >>> from vaekit.objectives import IWAE
     >>> samples_of(IWAE(samples=7)), samples_of(lambda trace, progress: Loss(-trace.log_weight.mean(), {}))
     (7, 1)
     """

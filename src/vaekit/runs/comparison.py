@@ -66,7 +66,7 @@ def compare(
     `seed`. Raises `RunError` where the data that they would be scored on are not the same, value by value.
 
     >>> import tempfile
-    >>> from vaekit.runs.run import train
+    >>> from vaekit import train
     >>> folder = Path(tempfile.mkdtemp())
     >>> runs = [train("digits", folder / name, epochs=n) for name, n in (("short", 1), ("long", 2))]
     >>> found = compare(runs, samples=5)

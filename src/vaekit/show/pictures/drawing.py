@@ -76,7 +76,7 @@ def draw(
 
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from vaekit.runs.run import train
+    >>> from vaekit import train
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
     >>> figure = draw(run, "samples", n=100)
     >>> figure.savefig(run.path / "samples.pdf")

@@ -64,7 +64,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     scored with as many importance samples as are quickly drawn. Raises `RunError` if the data are not what they were.
 
     >>> import tempfile
-    >>> from vaekit.runs.run import train
+    >>> from vaekit import train
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
     >>> write_report(run).name
     'report.html'
