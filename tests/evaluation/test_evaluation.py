@@ -305,7 +305,7 @@ DEQUANTIZE = Preprocessing(dequantize=True)
             None,
             "one of numbers from 0 to 17 of shape (4,), but the data are numbers of the unit interval",
         ),
-        (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); give them a preprocessing"),
+        (UNIT, Domain("grey", levels=17), None, "grey levels 0..16 of shape (4,); preprocess them, such as by"),
         (UNIT, Domain("grey", levels=256), DEQUANTIZE, "but the data are numbers from 0 to 256"),
         (UNIT, Domain("unit", location=(0.0,) * 4, scale=(17.0, 17.0, 17.0, 16.0)), None, "ends, for each column"),
         (Domain("grey", levels=17), Domain("grey", levels=16), None, "but the data are grey levels 0..15"),
