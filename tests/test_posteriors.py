@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from functools import wraps
+from pathlib import Path
+
 import pytest
 import torch
 from models_for_tests import SMALL, data_of, float64, model_of, refuses
+from runs_for_tests import small_run
 from torch import Tensor, nn
 
+from vaekit import train
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.flows import coupling_flow
 from vaekit.errors import RunError
@@ -13,11 +18,12 @@ from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
-from vaekit.training.checkpoint import model_tensors, set_model_tensors
+from vaekit.training.checkpoint import load_tensors, model_tensors, set_model_tensors
 
 NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
 GROUPS = {"diagonal-normal": ["loc", "diagonal"], "full-rank-normal": ["loc", "diagonal", "below"]}
 """The groups of parameters, in the order of their towers."""
+FLOW = "{name='flow', transforms=1, hidden=[4]}"
 
 
 def groups(posterior: nn.Module, features: Tensor) -> dict[str, Tensor]:
@@ -194,3 +200,27 @@ def test_a_flow_that_was_saved_without_a_diagonal_is_what_it_was():
         set_model_tensors(flow, model_tensors(older))
         features, z = torch.randn(6, 5), torch.randn(4, 6, 3)
     assert torch.equal(flow(features).log_prob(z), older(features).log_prob(z))
+
+
+@pytest.mark.parametrize("name", ["flow", "full-rank-normal"])
+def test_a_training_of_an_older_posterior_goes_on_exactly(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made without what is new in it, cut off, and gone on with by a version that has it."""
+    sets = ["model.latents.z.posterior=" + (FLOW if name == "flow" else name)]
+    own = {"flow": Flow, "full-rank-normal": FullRankNormal}[name]
+    make = own.__init__
+
+    @wraps(make)
+    def older(self: nn.Module, *given: object, **options: object) -> None:
+        make(self, *given, **options)
+        self.adopt(["transform.", "off_diagonal.weight"])
+
+    with monkeypatch.context() as then:
+        then.setattr(own, "__init__", older)
+        for place, epochs in (("whole", 3), ("cut", 2)):
+            small_run(tmp_path / place, *sets, f"training.epochs={epochs}")
+    train(out=tmp_path / "cut", resume=True, epochs=3)
+    whole, again = (load_tensors(tmp_path / place / "weights.safetensors") for place in ("whole", "cut"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[each], again[each]) for each in whole)

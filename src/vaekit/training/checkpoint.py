@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -175,14 +175,20 @@ _TYPES = {
 """Types by their names in a header; no model has any other."""
 
 
-def check_kinds(model: nn.Module, kinds: Mapping[str, Kind], source: object) -> None:
-    """`RunError`, one line, where names, shapes or types in `source` differ from the model's.
-
-    A part that has changed since runs were made with it has `adopt(names)`, and becomes what the tensors are of.
+def adopt(model: nn.Module, names: Collection[str]) -> None:
+    """Let parts that have changed since runs were made with them, which have `adopt(names)`, become what tensors of
+    these names are of.
     """
     for path, module in model.named_modules():
         if hasattr(module, "adopt"):
-            module.adopt(_below(kinds, path, ".").keys() if path else kinds.keys())
+            module.adopt(_below(dict.fromkeys(names), path, ".").keys() if path else names)
+
+
+def check_kinds(model: nn.Module, kinds: Mapping[str, Kind], source: object) -> None:
+    """`RunError`, one line, where names, shapes or types in `source` differ from the model's, once it has adopted
+    them.
+    """
+    adopt(model, kinds)
     own = {name: Kind.of(tensor) for name, tensor in model_tensors(model).items()}
     if missing := [name for name in own if name not in kinds]:
         raise RunError(f"{source} lack {missing[0]!r}, which the model of the spec has ({len(missing)} missing in all)")
@@ -290,6 +296,11 @@ class Checkpoints:
     def _make_folder(self) -> None:
         refuse_links([self.folder])
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def adopt_into(self, model: nn.Module) -> None:
+        """Let a model become what the newest state is of, before an optimizer is made of its parameters."""
+        if (found := self.newest()) is not None:
+            adopt(model, tensor_kinds(found[0], "model").keys())
 
     def load(self, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
         """Set models and optimizer to the newest state that is whole, and return it."""

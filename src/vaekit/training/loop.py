@@ -64,6 +64,8 @@ def optimize(
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
     check(task)
+    if folder and resume:
+        Checkpoints(folder / "checkpoints").adopt_into(task.model)
     training = _Training(task, folder)
     on_start()
     training.begin(resume)
