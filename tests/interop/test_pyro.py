@@ -269,7 +269,8 @@ def test_pyro_trains_a_model_of_digits_in_place(posterior: str, prior: str, size
     for (name, old), new in zip(before.named_parameters(), model.parameters(), strict=True):
         assert not torch.equal(old, new), name
     after = model.score(test, samples=20, seed=0)
-    assert standard_errors_apart(after.elbo - scores[0].elbo, 0.0) > 5
+    # Of nearly every datum: the first bounds have so long a tail that its standard error says little.
+    assert (after.elbo > scores[0].elbo).double().mean() > 0.97
     assert after.elbo.mean() > scores[0].elbo.mean()
     assert after.log_prob.mean() > scores[0].log_prob.mean()
 

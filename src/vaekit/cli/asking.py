@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ..show.terminal import (
-    print_course,
-    print_json,
-    print_scores,
-    print_table,
-    say,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from ..show.terminal import print_course, print_json, print_scores, print_table, say
 from .options import AnySplit, Device, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
 
 

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ..show.terminal import (
-    cell,
-    print_rows,
-    print_table,
-    settings_cell,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from ..show.terminal import cell, print_rows, print_table, settings_cell
 from .options import Json, named_parts
 
 

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..show.terminal import (
-    err,
-    plain,
-    say,
-)
+from ..show.terminal import err, plain, say
 
 if TYPE_CHECKING:
     from ..runs.asked import Asked
@@ -56,7 +52,7 @@ def loaded_run(path: Path, device: str, context: typer.Context, data: str | None
 
 
 def asked_of(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
-    """What a command is about, as `runs.given.asked` finds it; what is to be said of new data is said."""
+    """What a command is about, as `runs.asked.asked` finds it; what is to be said of new data is said."""
     from ..runs.asked import asked
 
     found = asked(loaded_run(path, device, context), data, split)

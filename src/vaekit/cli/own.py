@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -51,11 +52,10 @@ def parts_from(given: str) -> Parts:
         raise ValueError(f"{FLAG}: there is no file {path}")
     module = _run(path)
     found = getattr(module, name, None)
-    source = f"{path.name}:{name}"
-    if isinstance(found, Parts):
-        return Parts(**{**vars(found), "source": source})
     if isinstance(found, Mapping):
-        return Parts(**{**vars(PARTS.extended(**found)), "source": source})
+        found = PARTS.extended(**found)
+    if isinstance(found, Parts):
+        return replace(found, source=f"{path.name}:{name}")
     fits = [each for each, value in vars(module).items() if isinstance(value, Parts)]
     what = f"is a {type(found).__name__}" if found is not None else "is not there"
     known = f"; Parts there: {several(fits)}" if fits else ""

@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..show.terminal import (
-    Bar,
-    print_course,
-    print_json,
-    print_scores,
-    print_table,
-    say,
-)
+from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError
+from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
 if TYPE_CHECKING:
     from ..runs.run import Run
-
-from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
 
 def train(  # noqa: PLR0913 - as many as the command has options

@@ -171,6 +171,7 @@ class Run:
         if self.done is None:
             return ""
         go_on = f"it goes on with: vaekit train --resume --out {shlex.quote(str(self.path))}"
+        go_on += f" --parts {shlex.quote(self.spec.parts)}" if self.spec.parts else ""
         if self.done == self.spec.training.epochs:
             return f"{self.path} lacks weights.safetensors; its last state has them: {go_on}"
         return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"

@@ -46,5 +46,6 @@ def _joined(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _can_join(key: str, below: Any, own: Any) -> bool:
+    # The name of data is that of a file: how they are preprocessed goes on.
     part = key != "data" and isinstance(own, Mapping) and "name" in own
     return isinstance(below, Mapping) and isinstance(own, Mapping) and not part
