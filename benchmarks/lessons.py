@@ -90,7 +90,8 @@ def plain(task: Task) -> Result:
     dataset = load_data(spec)
     rows = {}
     for split in ("train", "test"):
-        x, y = to_device(dataset, split, spec.data.preprocessing).batch(slice(None))
+        batch = to_device(dataset, split, spec.data.preprocessing).batch(slice(None))
+        x, y = batch.x, batch.y
         rows[split] = Rows(x.reshape(-1, PIXELS), y)
     start = time.perf_counter()
     model = train(SETTINGS[task.lesson], rows["train"], task.epochs, task.seed)

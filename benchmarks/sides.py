@@ -84,7 +84,8 @@ def plain(pair: Pair, sets: Sequence[str], epochs: int, seed: int) -> None:
 
     spec = resolve(pair.recipe, [*pair.sets, *sets], data=pair.data)
     options = spec.training
-    x, y = to_device(load_data(spec), "train", spec.data.preprocessing).batch(slice(None))
+    batch = to_device(load_data(spec), "train", spec.data.preprocessing).batch(slice(None))
+    x, y = batch.x, batch.y
     rows = Rows(x.reshape(-1, PIXELS), y)
     if spec.data.labels:
         rows = FewLabels(rows.x, rows.y, spec.data.labels, options.labelled)

@@ -51,7 +51,8 @@ OUT.mkdir(parents=True, exist_ok=True)
 dataset = vaekit.load_dataset(DATA)
 grey = vaekit.Preprocessing("grey")
 train, test = (to_device(dataset, split, grey) for split in ("train", "test"))
-x_test, labels = test.batch(slice(None))
+whole = test.batch(slice(None))
+x_test, labels = whole.x, whole.y
 
 torch.manual_seed(0)
 likelihood = Bernoulli(dataset.event_shape, train.seen)
@@ -75,7 +76,7 @@ program = Program(model)
 svi = SVI(program.model, program.guide, pyro.optim.Adam({"lr": 1e-3}), TraceMeanField_ELBO())
 elbo = []
 for epoch in range(1, EPOCHS + 1):
-    loss = sum(svi.step(train.batch(rows)[0]) for rows in train.order(128)) / len(train)
+    loss = sum(svi.step(train.batch(rows).x) for rows in train.order(128)) / len(train)
     elbo.append(-svi.evaluate_loss(x_test) / len(x_test))
     print(f"epoch {epoch:2}   training ELBO {-loss:8.2f}   test ELBO {elbo[-1]:8.2f}")
 

@@ -85,7 +85,8 @@ for name, run in (("M2", m2), ("M1 + M2", m1_m2)):
 # `model.classify` gives $q(y \mid x)$. The eight test images of which M2 is least sure:
 
 # %%
-x, y = m2.data("test").batch(slice(None))
+batch = m2.data("test").batch(slice(None))
+x, y = batch.x, batch.y
 probabilities = m2.model.classify(x)
 unsure = probabilities.amax(1).argsort()[:8]
 for i in unsure:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
@@ -157,7 +158,7 @@ def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = 
     """The trace of `model` at latents given, put together by hand from the model's parts."""
     features = model.encoder((x - model.location) / model.scale, y)
     latents = tuple(Latent(name, z[name], q(features), model.priors[name](y)) for name, q in model.posteriors.items())
-    return Trace(x, model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
+    return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
 
 
 @dataclass(frozen=True)

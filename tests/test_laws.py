@@ -21,6 +21,7 @@ from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import Tensor
 
+from vaekit.data.batch import Batch
 from vaekit.models import VAE
 from vaekit.models.trace import Trace
 from vaekit.objectives.base import Objective, log_mean_exp
@@ -42,7 +43,7 @@ def _float64():
 
 def log_weights(model: VAE, x: Tensor, samples: int, seed: int = 0) -> Tensor:
     with seeded(seed), torch.no_grad():
-        return model.trace(x, samples=samples).log_weight
+        return model.trace(Batch(x), samples=samples).log_weight
 
 
 def test_bounds_are_ordered_and_below_log_prob():
@@ -79,7 +80,7 @@ def test_elbo_at_the_true_posterior_is_log_prob_in_expectation():
     x = truth.draw(1)
     log_p = float(stats.multivariate_normal(truth.mean, truth.covariance).logpdf(x.numpy()[0]))
     with seeded(1), torch.no_grad():
-        trace = truth.model().trace(x, samples=20_000)
+        trace = truth.model().trace(Batch(x), samples=20_000)
         elbo = trace.log_px - trace.latents[0].kl
     assert trace.latents[0].closed_form
     assert standard_errors_apart(elbo, log_p).max() < ERRORS
@@ -89,7 +90,7 @@ def test_iwae_of_one_sample_is_the_elbo():
     model = model_of(posterior="flow", prior="mixture")
     x = data_of(model.likelihood.domain, (6, 4))
     with seeded(0):
-        trace = model.trace(x)
+        trace = model.trace(Batch(x))
     assert close_in_ulps(IWAE(1)(trace, 1.0).loss, ELBO()(trace, 1.0).loss)
     assert torch.allclose(IWAE(1)(trace, 1.0).loss, -trace.log_weight.mean())
 
@@ -98,10 +99,10 @@ def test_exact_posterior_gives_stl_no_gradient_and_the_elbo_a_noisy_one():
     truth = linear_gaussian()
     model, x = truth.model(), truth.draw(3)
     with seeded(0):
-        trace = model.trace(x, samples=7)
+        trace = model.trace(Batch(x), samples=7)
     stl = gradient(STL(7)(trace, 1.0).loss, model)
     with seeded(0):
-        trace = model.trace(x, samples=7)
+        trace = model.trace(Batch(x), samples=7)
     plain = gradient(-trace.log_weight.mean(), model)
     for name in stl:
         if name.startswith("posteriors"):
@@ -122,7 +123,7 @@ def gradients(model: VAE, x: Tensor, loss, samples: int, repeats: int, copies: i
     rows = []
     for seed in range(repeats):
         with seeded(seed):
-            trace = model.trace(x, y, samples)
+            trace = model.trace(Batch(x, y), samples)
         rows.append(torch.cat([g.flatten() for g in gradient(loss(trace), model).values()]))
     return torch.stack(rows)
 
@@ -187,7 +188,7 @@ def test_every_term_is_nats_per_datum(objective: str, posterior: str, prior: str
     model = model_of(posterior=posterior, prior=prior, latents={"z": 2, "w": 1})
     x = data_of(model.likelihood.domain, (3, 4))
     with seeded(0), torch.no_grad():
-        z = {latent.name: latent.z for latent in model.trace(x, samples=5).latents}
+        z = {latent.name: latent.z for latent in model.trace(Batch(x), samples=5).latents}
     results = []
     for copies in (1, 2):
         twice = {name: value.repeat(1, copies, 1) for name, value in z.items()}

@@ -15,6 +15,7 @@ from scipy import special, stats
 from torch import Tensor
 from torch import distributions as td
 
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.models import VAE
 from vaekit.models.trace import Latent, Trace
@@ -144,7 +145,7 @@ def test_elbo_and_weights_are_those_of_explicit_loops(condition: int):
     x = data_of(model.likelihood.domain, (4, 3))
     y = one_hot(4, condition) if condition else None
     with seeded(0), torch.no_grad():
-        trace = model.trace(x, y, samples=3)
+        trace = model.trace(Batch(x, y), samples=3)
     z = trace.latents[0].z
     kl_sum = weight_sum = 0.0
     log_weights = torch.zeros(3, 4)
@@ -178,7 +179,7 @@ def test_elbo_and_weights_are_those_of_explicit_loops(condition: int):
 def fixed_draws(model: VAE, x: Tensor, samples: int) -> tuple[Trace, Callable[[int], Trace]]:
     """A trace of so many draws, and a function that deals them out again a few at a time."""
     with seeded(0), torch.no_grad():
-        whole = model.trace(x, samples=samples)
+        whole = model.trace(Batch(x), samples=samples)
     dealt = 0
 
     def deal(count: int) -> Trace:
@@ -265,7 +266,7 @@ def test_bounds_are_those_of_pyro_with_the_same_noise(pyro, particles: int):
             pyro.sample("z", pyro.distributions.Normal(loc, (log_variance / 2).exp()).to_event(1))
 
     with seeded(3), torch.no_grad():
-        trace = model.trace(x, samples=particles)
+        trace = model.trace(Batch(x), samples=particles)
         iwae = IWAE(particles)(trace, 1.0)
     shared = {"num_particles": particles, "vectorize_particles": True, "max_plate_nesting": 1}
     losses = {

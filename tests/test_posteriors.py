@@ -10,6 +10,7 @@ from runs_for_tests import small_run
 from torch import Tensor, nn
 
 from vaekit import train
+from vaekit.data.batch import Batch
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.flows import coupling_flow
 from vaekit.errors import RunError
@@ -86,10 +87,10 @@ def test_posteriors_with_towers_are_scored_for_any_samples_and_batch(name: str, 
     model = model_of(posterior=name, latents={"z": latent}, options=options)
     x = data_of(model.domain, (5, 4))
     for samples, batch in [(1, 1), (3, 5)]:
-        trace = model.trace(x[:batch], samples=samples)
+        trace = model.trace(Batch(x[:batch]), samples=samples)
         assert trace.log_weight.shape == (samples, batch)
     with seeded(0):
-        (-model.trace(x, samples=20).log_weight.mean()).backward()
+        (-model.trace(Batch(x), samples=20).log_weight.mean()).backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
@@ -136,7 +137,7 @@ def test_weights_from_before_are_read_as_what_they_were_of():
     set_model_tensors(other, tensors)
     assert model_tensors(other).keys() == tensors.keys()
     x = data_of(model.domain, (5, 4))
-    q, posterior = other._posterior(x, None)["z"], model.posteriors["z"]
+    q, posterior = other._posterior(Batch(x))["z"], model.posteriors["z"]
     below = posterior.relative(model.encoder(x))
     rows, columns = posterior.rows_columns
     assert torch.allclose(q.scale_tril[..., rows, columns], below)
@@ -173,7 +174,7 @@ def test_pseudo_inputs_outside_the_data_are_led_back_by_what_wants_them_inside()
     inputs = model.priors["z"].pseudo_inputs
     inputs.data = torch.tensor([1.5, 0.5, -0.5, 0.2], dtype=torch.float64).expand_as(inputs).clone()
     with seeded(0):
-        log_weight = model.trace(data_of(model.domain, (20, 4))).log_weight.mean()
+        log_weight = model.trace(Batch(data_of(model.domain, (20, 4)))).log_weight.mean()
     down, up = (torch.autograd.grad(sign * log_weight, inputs, retain_graph=True)[0] != 0 for sign in (1, -1))
     assert torch.equal(down != up, torch.tensor([True, False, True, False]).expand_as(down))
 

@@ -68,8 +68,8 @@ def test_a_mapped_file_is_the_dataset_that_it_is_in_memory(
         assert isinstance(mine.x, MappedTensor) == (name not in COPIED)
         assert mine.x.shape == theirs.x.shape
         index = torch.tensor([3, 0, 3])
-        assert torch.equal(mine.batch(index)[0], theirs.batch(index)[0])
-        assert all(torch.equal(a[0], b[0]) for a, b in zip(mine.blocks(), theirs.blocks(), strict=True))
+        assert torch.equal(mine.batch(index).x, theirs.batch(index).x)
+        assert all(torch.equal(a.x, b.x) for a, b in zip(mine.blocks(), theirs.blocks(), strict=True))
     assert (tmp_path / "x.npy").read_bytes() == before
 
 

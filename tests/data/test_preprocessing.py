@@ -169,11 +169,12 @@ def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
     data = Dataset("mine", GREY, {"train": Split(x, y), "test": Split(grey(3))}, classes=tuple("abcdef"))
     train = to_device(data, "train", Preprocessing("threshold"))
     assert train.x.dtype == torch.uint8
-    seen, labels = train.batch(slice(1, 4))
+    batch = train.batch(slice(1, 4))
+    seen, labels = batch.x, batch.y
     np.testing.assert_array_equal(seen.numpy(), x[1:4] > 127)
     assert labels is not None
     np.testing.assert_array_equal(labels.numpy(), y[1:4])
-    assert to_device(data, "test", Preprocessing()).batch(torch.tensor([0]))[1] is None
+    assert to_device(data, "test", Preprocessing()).batch(torch.tensor([0])).y is None
     with pytest.raises(ValueError, match="has no split 'valid'; it has train, test"):
         to_device(data, "valid", Preprocessing())
 
@@ -184,16 +185,16 @@ def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
 def test_a_row_is_the_same_whoever_reads_it(given: Preprocessing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "ROWS", 4)
     data = to_device(Dataset("d", GREY, {"train": Split(grey(11))}), "train", given)
-    whole = torch.cat([x for x, _ in data.blocks()])
+    whole = torch.cat([batch.x for batch in data.blocks()])
     wanted = np.array([10, 3, 4, 0, 9])
-    assert torch.equal(data.rows(wanted)[0], whole[wanted])
-    assert torch.equal(data.rows(np.arange(11))[0], whole)
+    assert torch.equal(data.rows(wanted).x, whole[wanted])
+    assert torch.equal(data.rows(np.arange(11)).x, whole)
 
 
 def test_rows_added_with_noise_are_the_same_whoever_reads_them() -> None:
     x = np.zeros((5, 2), np.float32)
     data = to_device(Dataset("d", Domain("real"), {"train": Split(x, None, np.ones_like(x))}), "train", Preprocessing())
-    first, again = data.rows(np.array([3, 1]))[0], data.rows(np.array([1, 3]))[0]
+    first, again = data.rows(np.array([3, 1])).x, data.rows(np.array([1, 3])).x
     assert torch.equal(first, again.flip(0))
     assert first.abs().max() > 0
 

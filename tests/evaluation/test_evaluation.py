@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from vaekit.data import Dataset, Preprocessing, Split
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.distributions.shapes import independent
@@ -179,7 +180,7 @@ def test_kl_is_listed_for_each_dimension_of_each_latent():
     assert {name: len(terms) for name, terms in got.kl_per_dimension.items()} == {"a": 1, "b": 3}
     assert got.kl == pytest.approx(sum(map(sum, got.kl_per_dimension.values())))
     with torch.no_grad():
-        want = model.trace(data.x).latents[1].kl_terms.mean(0)
+        want = model.trace(Batch(data.x)).latents[1].kl_terms.mean(0)
     assert got.kl_per_dimension["b"] == pytest.approx(want.tolist(), rel=1e-5)
 
 
@@ -196,8 +197,8 @@ def test_a_split_is_read_the_same_by_all():
     def read(seed: int) -> Tensor:
         data = TensorSplit(x, y, Domain("grey", levels=5), Preprocessing("stochastic", seed=seed))
         blocks = list(data.blocks())
-        assert torch.equal(torch.cat([labels for _, labels in blocks]), y)  # type: ignore[misc]
-        return torch.cat([rows for rows, _ in blocks])
+        assert torch.equal(torch.cat([block.y for block in blocks]), y)  # type: ignore[misc]
+        return torch.cat([block.x for block in blocks])
 
     torch.manual_seed(0)
     first, state = read(3), torch.random.get_rng_state()

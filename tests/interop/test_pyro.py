@@ -21,6 +21,7 @@ from pyro import poutine
 from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from vaekit import VAE, load_dataset
+from vaekit.data.batch import Batch
 from vaekit.data.tensors import as_split
 from vaekit.distributions.bernoulli import IndependentBernoulli
 from vaekit.interop.pyro import Program, Wrapped
@@ -86,7 +87,7 @@ def test_bound_and_its_gradient_are_ours_with_the_same_noise(case: str, conditio
     model, x, y = made(case, condition)
     program = Program(model)
     with seeded(1):
-        bound = model.trace(x, y).log_weight.sum()
+        bound = model.trace(Batch(x, y)).log_weight.sum()
     with seeded(1):
         got = Trace_ELBO().loss_and_grads(program.model, program.guide, x, y)
     assert got == pytest.approx(-bound.item(), rel=1e-10)
@@ -101,7 +102,7 @@ def test_bound_and_its_gradient_are_ours_with_the_same_noise(case: str, conditio
 def test_bounds_of_many_samples_are_ours_with_the_same_noise(case: str, condition: int):
     model, x, y = made(case, condition)
     with seeded(1):
-        trace = model.trace(x, y, samples=6)
+        trace = model.trace(Batch(x, y), samples=6)
     bounds = {
         Trace_ELBO(**many(6)): trace.log_weight.mean(0).sum(),
         # In closed form where ours is.
@@ -116,7 +117,7 @@ def test_bounds_of_many_samples_are_ours_with_the_same_noise(case: str, conditio
 def test_bound_is_ours_on_average_with_other_noise(case: str):
     model, x, _ = made(case)
     with seeded(2), torch.no_grad():
-        ours = model.trace(x, samples=4000).log_weight.sum(1)
+        ours = model.trace(Batch(x), samples=4000).log_weight.sum(1)
         theirs = -loss(Trace_ELBO(**many(4000)), Program(model), x)
     assert abs(theirs - ours.mean()) < 4 * (2 * ours.var() / 4000).sqrt()
 
@@ -228,7 +229,7 @@ def test_somebody_elses_distribution_will_do():
     given, x, _ = made("diagonal-normal and standard-normal")
     model = VAE(given.encoder, given.posteriors, {"z": GumbelPrior()}, given.decoder, given.likelihood)
     with seeded(1):
-        trace = model.trace(x, samples=6)
+        trace = model.trace(Batch(x), samples=6)
     assert loss(Trace_ELBO(**many(6)), Program(model), x) == pytest.approx(-trace.log_weight.mean(0).sum().item())
     assert Predictive(Program(model).model, num_samples=7)()["z"].shape == (7, 1, 2)
 

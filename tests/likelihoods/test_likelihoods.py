@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.base import stored
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
 from vaekit.distributions.moments import typical
@@ -339,9 +340,9 @@ def test_the_exposure_of_a_row_reaches_scores_and_samples_but_no_network(conditi
     twice[:, -1] *= 2
     with torch.no_grad():
         with seeded(0):
-            one = model.trace(x, y, samples=4)
+            one = model.trace(Batch(x, y), samples=4)
         with seeded(0):
-            two = model.trace(x, twice, samples=4)
+            two = model.trace(Batch(x, twice), samples=4)
         seen = model._seen(y)
         want = (
             stats.poisson(

@@ -26,6 +26,7 @@ from torch.distributions import Distribution, Normal, OneHotCategorical, OneHotC
 
 from vaekit import train
 from vaekit.data import Preprocessing, load
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, as_split
 from vaekit.distributions.discrete import RelaxedOneHot
@@ -34,6 +35,7 @@ from vaekit.evaluation.evaluation import clusters, evaluate
 from vaekit.evaluation.metrics import clustering_scores
 from vaekit.likelihoods import Bernoulli, Binomial
 from vaekit.models import VAE
+from vaekit.models.cases import Cases
 from vaekit.models.trace import Latent, Trace
 from vaekit.models.vae import CLASSES
 from vaekit.networks.mlp import MLP
@@ -182,7 +184,7 @@ def test_a_model_of_classes_alone_is_scored_exactly(condition: int):
     assert (elbo < want - 1e-3).all()
     assert (scores.kl > 0).all()
     with seeded(0), torch.no_grad():
-        drawn = model.trace(x, y, samples=20_000)
+        drawn = model.trace(Batch(x, y), samples=20_000)
     assert standard_errors_apart((drawn.log_weight - want).exp(), 1.0).max() < ERRORS
     assert standard_errors_apart(drawn.log_weight, elbo.expand_as(drawn.log_weight)).max() < ERRORS
 
@@ -193,7 +195,7 @@ def test_summing_out_agrees_with_drawing_and_has_less_variance(condition: int):
     x, y = data(model), one_hot(5, condition) if condition else None
     truth = log_prob(model, x, y)
     with seeded(0), torch.no_grad():
-        drawn, summed = (model.trace(x, y, 20_000, sum_classes) for sum_classes in (False, True))
+        drawn, summed = (model.trace(Batch(x, y), 20_000, sum_classes) for sum_classes in (False, True))
     weights = [(trace.log_weight - truth).exp() for trace in (drawn, summed)]
     for each in weights:
         assert each.shape == (20_000, 5)
@@ -210,7 +212,7 @@ def test_bounds_are_ordered_and_below_log_prob():
     x = data(model)
     truth = log_prob(model, x)
     with seeded(0), torch.no_grad():
-        trace = model.trace(x, samples=2**15, sum_classes=True)
+        trace = model.trace(Batch(x), samples=2**15, sum_classes=True)
     elbo = trace.log_px - sum(trace.kl.values())
     bounds = [log_mean_exp(trace.log_weight.unflatten(0, (-1, k)).movedim(1, 0)) for k in (1, 4, 64)]
     for lower, higher in pairwise([elbo, *bounds]):
@@ -259,16 +261,18 @@ class Hidden(Distribution):
 def labelled(model: VAE, given: Given, x: Tensor, samples: int, closed: bool = True) -> Trace:
     """A trace of q(c given x) q(z given x, c) with c summed out, put together by hand."""
     q_c = model.posteriors["c"](model.encoder(x))
-    classes = q_c.enumerate_support(expand=False)
-    log_class = q_c.log_prob(classes)
-    q, p = given(x, classes)
+    classes = q_c.enumerate_support()
+    cases = Cases(q_c.log_prob(classes).flatten(), 0, len(classes))
+    one_hots = classes.flatten(0, 1)
+    q, p = given(cases.repeat(x), one_hots)
     z = q.rsample(torch.Size((samples,)))
-    code = torch.cat([z, classes.expand(*z.shape[:-1], -1)], -1)
+    code = torch.cat([z, one_hots.expand(*z.shape[:-1], -1)], -1)
+    q_c = model.posteriors["c"](cases.repeat(model.encoder(x)))
     latents = (
-        Latent("z", z, q, p if closed else Hidden(p), log_class),
-        Latent("c", classes[None], q_c, model.priors["c"](), log_class, enumerated=True),
+        Latent("z", z, q, p if closed else Hidden(p), cases),
+        Latent("c", one_hots[None], q_c, model.priors["c"](), cases, enumerated=True),
     )
-    return Trace(x, model.likelihood(model.decoder(code)), latents)
+    return Trace(Batch(x), model.likelihood(model.decoder(code)), latents, cases)
 
 
 def by_loops(trace: Trace, model: VAE) -> dict[str, Tensor]:
@@ -394,17 +398,17 @@ def test_only_the_first_of_few_classes_is_summed_out():
 
     x = torch.ones(5, 4)
     for sizes, lead in [
-        ({"a": 3, "b": 2}, (2, 3, 5)),
-        ({"a": CLASSES + 1, "b": 2}, (2, 2, 5)),
-        ({"a": CLASSES}, (1, CLASSES, 1)),
+        ({"a": 3, "b": 2}, (2, 3 * 5)),
+        ({"a": CLASSES + 1, "b": 2}, (2, 2 * 5)),
+        ({"a": CLASSES}, (1, CLASSES * 5)),
         ({"a": CLASSES + 1}, (2, 5)),
     ]:
-        trace = model(**sizes).trace(x, samples=2, sum_classes=True)
+        trace = model(**sizes).trace(Batch(x), samples=2, sum_classes=True)
         assert trace.px.batch_shape == lead
         assert trace.log_weight.shape == (lead[0], 5)
-        assert model(**sizes).trace(x, samples=2).px.batch_shape == (2, 5)
+        assert model(**sizes).trace(Batch(x), samples=2).px.batch_shape == (2, 5)
     # What is relaxed is no class.
-    assert model(a=3).train().trace(x, samples=2, sum_classes=True).px.batch_shape == (2, 5)
+    assert model(a=3).train().trace(Batch(x), samples=2, sum_classes=True).px.batch_shape == (2, 5)
 
 
 @pytest.mark.parametrize("other", ["full-rank-normal", "flow"])
@@ -418,7 +422,7 @@ def test_any_other_latent_may_stand_beside_the_class(other: str, prior: str, con
     model = VAE(encoder, posteriors, priors, decoder, beside.likelihood, condition).eval()
     x, y = data(model), one_hot(5, condition) if condition else None
     with seeded(0), torch.no_grad():
-        drawn, summed = (model.trace(x, y, 4_000, sum_classes) for sum_classes in (False, True))
+        drawn, summed = (model.trace(Batch(x, y), 4_000, sum_classes) for sum_classes in (False, True))
     centre = summed.log_weight.logsumexp(0)
     apart = [(trace.log_weight - centre).exp() for trace in (drawn, summed)]
     assert standard_errors_apart(*apart).max() < ERRORS

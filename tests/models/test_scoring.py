@@ -17,6 +17,7 @@ import torch
 from models_for_tests import data_of, float64, model_of, scored
 from torch import Tensor
 
+from vaekit.data.batch import Batch
 from vaekit.distributions.moments import DRAWS
 from vaekit.engine.capture import capture, once_and_again
 from vaekit.models import VAE, scoring
@@ -43,9 +44,9 @@ def test_scores_of_rows_some_at_a_time_are_those_of_all(monkeypatch: pytest.Monk
     monkeypatch.setattr(scoring, "plan", lambda *given: (1, 3))
     scorer = Scorer(model.trace, model, 3)
     with seeded(0):
-        parts = [scorer(row, None) for row in x.split(1)]
+        parts = [scorer(Batch(row)) for row in x.split(1)]
     with seeded(0):
-        whole = scorer(x, None)
+        whole = scorer(Batch(x))
     for field in fields(whole):
         found = [getattr(each, field.name) for each in (whole, *parts)]
         if field.name == "kl_terms":
@@ -62,13 +63,13 @@ def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
     model = model_of(**case)
     x = data_of(model.likelihood.domain, (3, *model.event_shape))
     for memory in (0, 10_000, 10**6, 10**8):
-        rows, chunk = plan(model.trace, x, None, 10_000, samples, memory)
+        rows, chunk = plan(model.trace, Batch(x), 10_000, samples, memory)
         assert 1 <= rows <= 10_000
         assert chunk >= 1
         if memory == 0:
             assert (rows, chunk) == (1, 1)
     # More memory is never used worse, and a great deal of it fits everything.
-    plans = [plan(model.trace, x, None, 10_000, samples, m) for m in (10**5, 10**6, 10**7, 10**13)]
+    plans = [plan(model.trace, Batch(x), 10_000, samples, m) for m in (10**5, 10**6, 10**7, 10**13)]
     assert [rows for rows, _ in plans] == sorted(rows for rows, _ in plans)
     assert plans[-1][0] == 10_000
     assert plans[-1][1] >= samples
@@ -82,7 +83,7 @@ def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, 
         return SimpleNamespace(log_weight=made, kl=made, latents=())
 
     memory, n = 4 * 2**20, 100
-    rows, chunk = plan(trace, torch.zeros(1, 1), None, n, samples, memory)
+    rows, chunk = plan(trace, Batch(torch.zeros(1, 1)), n, samples, memory)
     # A draw of a row is of `draw` float64; a row's encoding is there once for all its draws.
     used = 8 * (1_000 + rows * (row + min(chunk, samples) * draw))
     assert used <= memory
@@ -205,7 +206,7 @@ def test_an_encoding_is_made_once_for_all_chunks_of_a_datum(monkeypatch: pytest.
     model = model_of()
     monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 1)
     scorer = model.eval().scorer(50, 20_000)
-    scorer(data_of(model.likelihood.domain, (7, 4)), None)
+    scorer(Batch(data_of(model.likelihood.domain, (7, 4))))
     recording = next(each for each in scorer.recordings.values() if each and not each.names.mean)
     parts = recording.once, recording.again
     assert [sum("mm" in str(node.target) for node in each.graph.nodes) for each in parts] == [2, 2]

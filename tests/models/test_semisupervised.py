@@ -13,17 +13,18 @@ import torch
 from models_for_tests import float64, peak_bytes, refuses, scored, standard_errors_apart
 from models_for_tests import model_of as plain_model_of
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaekit import train
 from vaekit.data import Preprocessing
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, partly_labelled
-from vaekit.distributions.discrete import Point, RelaxedOneHot
 from vaekit.distributions.divergences import kl
 from vaekit.evaluation.evaluation import evaluate, label_scores
 from vaekit.models import VAE, SemiSupervisedVAE
-from vaekit.models.trace import JoinedTrace, Trace
+from vaekit.models.trace import Trace
 from vaekit.objectives.elbo import ELBO, SemiSupervised
 from vaekit.objectives.weighted import STL, DReG
 from vaekit.runs.run import load_run
@@ -91,7 +92,7 @@ def test_the_sum_over_labels_of_the_joint_is_the_marginal(kind: str) -> None:
 def test_summing_out_is_enumerating_by_hand() -> None:
     model = model_of()
     with seeded(1):
-        trace = model.trace(X)
+        trace = model.trace(Batch(X))
     q = model.classify(X)
     with seeded(1):
         noise = torch.randn(1, CLASSES, len(X), 2, dtype=torch.float64)
@@ -113,22 +114,25 @@ def test_with_all_labels_seen_it_is_the_conditional_model_and_a_classifier() -> 
     with float64():
         conditional = VAE(*parts, CLASSES)  # type: ignore[arg-type]
     with seeded(1):
-        both = SemiSupervised(classification=2.5)(model.trace(X, LABELS))  # type: ignore[arg-type]
+        both = SemiSupervised(classification=2.5)(model.trace(Batch(X, LABELS)))  # type: ignore[arg-type]
     with seeded(1):
-        alone = ELBO()(conditional.trace(X, LABELS))
+        alone = ELBO()(conditional.trace(Batch(X, LABELS)))
     entropy = torch.nn.functional.cross_entropy(model.classifier(X), LABELS)
     torch.testing.assert_close(both.loss, alone.loss + np.log(CLASSES) + 2.5 * entropy)
     torch.testing.assert_close(both.terms["classification"], entropy.detach())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_with_some_labels_is_its_two_parts(kind: str) -> None:
+def test_a_batch_with_some_labels_is_its_two_parts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = model_of(kind), 5
-    with seeded(3):
-        trace = model.trace(X, LABELS[:seen], samples=2)
-    with seeded(3):
-        parts = [model.trace(X[:seen], LABELS[:seen], samples=2), model.trace(X[seen:], samples=2)]
-    assert isinstance(trace, JoinedTrace)
+    # Every draw the mean, so that it is the same for a row wherever that stands.
+    monkeypatch.setattr(Normal, "rsample", lambda self, shape=(): self.loc.expand(self._extended_shape(shape)))
+    trace = model.trace(Batch(X, LABELS[:seen]), samples=2)
+    parts = [model.trace(Batch(X[:seen], LABELS[:seen]), samples=2), model.trace(Batch(X[seen:]), samples=2)]
+    assert trace.seen == seen
+    for name in trace.kl:
+        wide = [part.kl[name].expand(2, len(part.batch)) for part in parts]
+        torch.testing.assert_close(trace.kl[name].expand(2, len(X)), torch.cat(wide, -1))
     for got, wanted in (
         (trace.log_px, [part.log_px for part in parts]),
         (trace.log_weight, [part.log_weight for part in parts]),
@@ -166,8 +170,9 @@ def test_every_part_is_trained_or_the_objective_is_refused(kind: str, objective:
         return
     rehearse(model, chosen, split)
     seen = {"none": None, "some": LABELS[:4], "all": LABELS}[labels]
+    batch = split.training_batch(torch.arange(len(X))) if labels == "some" else Batch(X, seen)
     with seeded(0):
-        chosen(traced(model, chosen, X, seen, split.share), 1.0).loss.backward()
+        chosen(traced(model, chosen, batch), 1.0).loss.backward()
     for name, parameter in model.named_parameters():
         # A gradient that is rounding alone trains nothing.
         assert parameter.grad is not None, name
@@ -190,7 +195,7 @@ def test_a_rehearsal_leaves_no_trace() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_parameter(kind: str) -> None:
     model = model_of(kind)
-    SemiSupervised()(model.trace(X, LABELS[:5])).loss.backward()  # type: ignore[arg-type]
+    SemiSupervised()(model.trace(Batch(X, LABELS[:5]))).loss.backward()  # type: ignore[arg-type]
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -205,8 +210,9 @@ def weighed(values: Tensor, seen: int, share: float) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_is_that_of_the_data_whatever_of_a_batch_is_labelled(kind: str, seen: int) -> None:
     model, share = model_of(kind), 0.1
+    many = torch.tensor([share / seen] * seen + [(1 - share) / (len(X) - seen)] * (len(X) - seen))
     with seeded(0):
-        trace = traced(model, ELBO(), X, LABELS[:seen], share)
+        trace = traced(model, ELBO(), Batch(X, LABELS[:seen], weight=len(X) * many.double()))
     wanted = weighed(trace.log_px, seen, share) - sum(weighed(kl, seen, share) for kl in trace.kl.values())
     for objective in (ELBO(), SemiSupervised(classification=0.0)):
         found = objective(trace)
@@ -219,7 +225,12 @@ def test_the_bound_is_that_of_the_data_whatever_of_a_batch_is_labelled(kind: str
 
 def test_labels_that_are_seen_stand_for_what_they_are_of_the_data() -> None:
     split = partly_labelled(split_of(), 9, 4, CLASSES)
-    assert (split.share, split_of().share) == (0.1, None)
+    batch = split.training_batch(torch.arange(20))
+    assert split_of().training_batch(torch.arange(20)).weight is None
+    assert batch.weight is not None
+    assert batch.weight[:4].sum() / 20 == pytest.approx(0.1)
+    assert batch.weight[4:].sum() / 20 == pytest.approx(0.9)
+    assert len(batch.weight.unique()) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -227,9 +238,10 @@ def test_the_weight_of_a_row_whose_label_is_hidden_has_no_q_of_its_label(kind: s
     """It cancels, also where a class is so unlikely that its probability is no number above 0."""
     model = model_of(kind)
     with seeded(0):
-        trace = model.trace(X, samples=3)
-    whole = trace.px.log_prob(X) + sum(latent.log_p - latent.log_q for latent in trace.latents) + trace.log_class
-    torch.testing.assert_close(trace.log_weight, whole.logsumexp(-2))
+        trace = model.trace(Batch(X), samples=3)
+    whole = trace.px.log_prob(X.repeat(CLASSES, 1)) + sum(latent.log_p for latent in trace.latents)
+    whole = whole - sum(latent.log_q for latent in trace.latents if not latent.label)
+    torch.testing.assert_close(trace.log_weight, whole.unflatten(-1, (CLASSES, -1)).logsumexp(-2))
     with torch.no_grad():
         model.classifier.layers[-1].bias[0] = -1e4
     assert model.score(X, samples=5, seed=0).log_prob.isfinite().all()
@@ -240,7 +252,7 @@ def test_no_estimate_depends_on_how_its_draws_were_shared_out(kind: str) -> None
     model, traces = model_of(kind, by=1.0), []
 
     def trace(draws: int) -> Trace:
-        traces.append((draws, model.trace(X, None, draws)))
+        traces.append((draws, model.trace(Batch(X), draws)))
         return traces[-1][1]  # type: ignore[return-value]
 
     with seeded(0):
@@ -276,7 +288,7 @@ def test_an_encoder_may_ignore_its_condition(kind: str, samples: int, posterior:
     for narrow in (True, False):
         model.encoder = Blind(whole, narrow)
         with seeded(0):
-            traces.append([model.trace(X, y, samples) for y in (None, LABELS, LABELS[:5])])
+            traces.append([model.trace(Batch(X, y), samples) for y in (None, LABELS, LABELS[:5])])
         assert model.encode(X, samples=samples).shape == (samples, len(X), 2)
     for got, wanted in zip(*traces, strict=True):
         assert got.log_weight.shape == (samples, len(X))
@@ -289,7 +301,7 @@ def test_an_encoder_may_ignore_its_condition(kind: str, samples: int, posterior:
 def test_draws_of_z_are_those_of_the_trace_auxiliary_latent_and_all(kind: str) -> None:
     model = model_of(kind, by=1.0)
     with seeded(0), torch.no_grad():
-        z = model.trace(X, LABELS, samples=4000).latents[0].z
+        z = model.trace(Batch(X, LABELS), samples=4000).latents[0].z
     drawn = model.encode(X, LABELS, samples=4000, seed=1)
     for power in (1, 2):
         assert standard_errors_apart(drawn**power, z**power).max() < 4.5
@@ -301,7 +313,7 @@ def test_means_of_latents_are_of_all_draws(kind: str, labels: Tensor | None) -> 
     model, traces = model_of(kind, by=1.0), []
 
     def trace(draws: int) -> Trace:
-        traces.append((draws, model.trace(X, labels, draws)))
+        traces.append((draws, model.trace(Batch(X, labels), draws)))
         return traces[-1][1]  # type: ignore[return-value]
 
     with seeded(0):
@@ -315,7 +327,7 @@ def test_means_of_latents_are_of_all_draws(kind: str, labels: Tensor | None) -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_free_bits_hold_neither_the_label_nor_what_is_no_divergence_by_itself(kind: str, seen: int) -> None:
     model = model_of(kind)
-    trace = model.trace(X, LABELS[:seen] if seen else None, samples=2)
+    trace = model.trace(Batch(X, LABELS[:seen] if seen else None), samples=2)
     kl = {name: float(value.mean().detach()) for name, value in trace.kl.items()}
     assert kl["z"] < 2 * 3.0
     others = sum(value for name, value in kl.items() if name != "z")
@@ -325,7 +337,7 @@ def test_free_bits_hold_neither_the_label_nor_what_is_no_divergence_by_itself(ki
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
-    trace = model_of(kind).trace(X, LABELS, samples=2)
+    trace = model_of(kind).trace(Batch(X, LABELS), samples=2)
     STL()(trace)  # type: ignore[arg-type]
     if kind == "plain":
         DReG()(trace)  # type: ignore[arg-type]
@@ -338,17 +350,16 @@ def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
 def test_a_flow_scores_an_auxiliary_draw_for_each_class(kind: str) -> None:
     model = model_of(kind, above={"name": "flow", "transforms": 1, "hidden": [4]})
     with seeded(0), torch.no_grad():
-        trace: Any = model.trace(X[:5], samples=2)
+        trace: Any = model.trace(Batch(X[:5]), samples=2)
     a = trace.latents[-1]
-    assert a.log_p.shape == (2, CLASSES, 5)
-    for k in range(CLASSES):
-        assert torch.allclose(a.log_p[:, k], a.p.log_prob(a.z.expand(2, CLASSES, 5, 2))[:, k])
+    assert a.log_p.shape == (2, CLASSES * 5)
+    assert torch.allclose(a.log_p, a.p.log_prob(a.z))
 
 
 def test_invariance_of_labels_that_are_all_seen_is_refused() -> None:
     model, objective = model_of(), SemiSupervised(invariance=1.0)
     with refuses("invariance is of labels that are not seen"):
-        objective(traced(model, objective, X, LABELS))  # type: ignore[arg-type]
+        objective(traced(model, objective, Batch(X, LABELS)))  # type: ignore[arg-type]
 
 
 def test_memory_is_bounded_where_means_are_drawn_for_each_draw() -> None:
@@ -363,7 +374,7 @@ def test_a_step_on_partly_labelled_data_counts_all_classes(monkeypatch: pytest.M
     split = TensorSplit(X, LABELS, Domain("binary"), Preprocessing())
     partly = partly_labelled(split, 6, 2, CLASSES)
     with FlopCounterMode(display=False) as counter:
-        model.trace(X[:1])
+        model.trace(Batch(X[:1]))
     rows = SMALL_STEP // (3 * counter.get_total_flops()) + 1
     assert worthwhile_threads(model, partly, 1, rows) == 2
     assert worthwhile_threads(model, split, 1, rows) == 1
@@ -386,10 +397,11 @@ def test_shapes_of_what_users_ask(kind: str) -> None:
 
 
 def test_a_seen_label_is_a_point_whose_divergence_is_its_surprise() -> None:
-    one_hot = torch.eye(CLASSES)
-    prior = RelaxedOneHot(torch.tensor([0.5, 0.3, 0.2]).log())
-    torch.testing.assert_close(kl(Point(one_hot), prior), -torch.tensor([0.5, 0.3, 0.2]).log())
-    assert Point(one_hot).log_prob(one_hot.flip(0)).tolist() == [-np.inf, 0.0, -np.inf]
+    label = model_of().trace(Batch(X, LABELS)).latents[-1]
+    assert label.label
+    torch.testing.assert_close(label.kl, torch.full((len(X),), np.log(CLASSES), dtype=torch.float64), rtol=0, atol=0)
+    assert torch.equal(label.log_q, torch.zeros(1, len(X), dtype=torch.float64))
+    assert torch.equal(label.mean.argmax(-1), LABELS)
 
 
 def split_of(n: int = 90) -> TensorSplit:
@@ -417,9 +429,10 @@ def test_an_epoch_shows_every_row_whose_label_is_hidden_once_after_labelled_ones
     shown = torch.cat([index[:4] for index in order])
     assert set(shown.tolist()) <= set(split.labelled.tolist())
     assert shown.bincount().max() - shown.bincount()[split.labelled].min() <= 1
-    x, y = split.training_batch(order[0])
-    assert (len(x), len(y)) == (20, 4)  # type: ignore[arg-type]
-    assert torch.equal(y, order[0][:4] % CLASSES)
+    batch = split.training_batch(order[0])
+    assert batch.y is not None
+    assert (len(batch), len(batch.y)) == (20, 4)
+    assert torch.equal(batch.y, order[0][:4] % CLASSES)
 
 
 @pytest.mark.parametrize(("labels", "words"), [(2, "accepted: 3"), (91, "accepted: 3 (one of each class) to 90")])
@@ -520,8 +533,7 @@ def test_information_is_of_the_rows_whose_label_is_not_seen(kind: str) -> None:
     model = model_of(kind)
     objective = SemiSupervised(invariance=3.0, swap=0.0)  # views are the data themselves
     with seeded(0):
-        trace = traced(model, objective, X, LABELS[:4])
-    assert isinstance(trace, JoinedTrace)
+        trace = traced(model, objective, Batch(X, LABELS[:4]))
     assert trace.of_augmented[0].z.shape[-2:] == (len(X) - 4, CLASSES)
     result = objective(trace)
     plain = SemiSupervised()(trace)
@@ -533,5 +545,5 @@ def test_information_is_of_the_rows_whose_label_is_not_seen(kind: str) -> None:
         assert float(result.terms["information"]) == pytest.approx(float(expected))
     result.loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    unseen = traced(model, objective, X, None)
+    unseen = traced(model, objective, Batch(X))
     assert "information" in objective(unseen).terms

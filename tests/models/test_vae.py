@@ -13,6 +13,7 @@ from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import nn
 
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
@@ -91,9 +92,9 @@ def test_labels_are_their_one_hot_vectors_everywhere():
         assert close_in_ulps(model.encode(x, kind), model.encode(x, y))
         assert close_in_ulps(model.log_prob(x, kind, samples=2, seed=0), model.log_prob(x, y, samples=2, seed=0))
     with seeded(0), torch.no_grad():
-        by_label = model.trace(x, labels, 2).log_weight
+        by_label = model.trace(Batch(x, labels), 2).log_weight
     with seeded(0), torch.no_grad():
-        assert close_in_ulps(by_label, model.trace(x, y, 2).log_weight)
+        assert close_in_ulps(by_label, model.trace(Batch(x, y), 2).log_weight)
     assert not torch.allclose(model.encode(x, y), model.encode(x, y.roll(1, 1)))
 
 
@@ -111,7 +112,7 @@ def test_covariates_in_other_units_are_the_same_everywhere(prior: str):
             "reconstructed": each.reconstruct(x, given, samples=2, seed=0),
             "samples": each.sample(y=given, seed=0),
             "log p": each.log_prob(x, given, samples=3, seed=0),
-            "kl": torch.stack([latent.q.mean for latent in each.latents(x, given)]) if prior != "flow" else x,
+            "kl": torch.stack([latent.q.mean for latent in each.latents(Batch(x, given))]) if prior != "flow" else x,
             **({} if prior == "flow" else {"clusters": each.clusters(x, given)}),
         }
         for each, given in ((model, theirs), (plain, y))
@@ -285,10 +286,10 @@ def test_lower_precision_is_of_the_networks_alone(case: dict):
     x = data_of(model.likelihood.domain, (3, 4)).float()
     y = torch.eye(2)[[0, 1, 0]] if case else None
     with seeded(0), torch.no_grad():
-        want = model.trace(x, y, 2).log_weight
+        want = model.trace(Batch(x, y), 2).log_weight
     model.precision = torch.bfloat16
     with seeded(0):
-        trace = model.trace(x, y, 2)
+        trace = model.trace(Batch(x, y), 2)
     assert trace.log_weight.dtype == trace.latents[0].z.dtype == torch.float32
     assert not torch.equal(trace.log_weight, want)
     assert torch.allclose(trace.log_weight, want, rtol=0.1, atol=0.5)

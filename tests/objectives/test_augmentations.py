@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vaekit.data.batch import Batch
 from vaekit.objectives.augmentations import moved, swapped
 from vaekit.seeding import seeded
 
@@ -21,7 +22,8 @@ def test_views_of_images_are_moved_as_asked():
 
     with seeded(0):
         still, shifted, turned, wider = (
-            centers(moved(dot, *by)) for by in ((0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 30.0, 0.0), (0.0, 0.0, 0.2))
+            centers(moved(Batch(dot), *by).x)
+            for by in ((0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 30.0, 0.0), (0.0, 0.0, 0.2))
         )
     assert torch.allclose(still, torch.tensor([5.0, 0.0]).expand(400, 2), atol=1e-6)
     by = (shifted - still).abs().amax(0)
@@ -51,7 +53,7 @@ def test_what_is_turned_keeps_its_shape_whatever_the_sides_of_the_image(sides: t
 
     for bar in ((across.abs() <= 1) & (down.abs() <= 10), (down.abs() <= 1) & (across.abs() <= 10)):
         images = bar.float().expand(200, 1, height, width)
-        (before, size), (after, turned_size) = axes(images), axes(moved(images, 0.0, 40.0, 0.0))
+        (before, size), (after, turned_size) = axes(images), axes(moved(Batch(images), 0.0, 40.0, 0.0).x)
         angle = (after - before + 90) % 180 - 90
         assert torch.allclose(turned_size, size, rtol=0.05)
         assert angle.abs().max() < 40.5
@@ -62,6 +64,6 @@ def test_what_is_turned_keeps_its_shape_whatever_the_sides_of_the_image(sides: t
 def test_views_of_tables_keep_columns():
     x = torch.arange(3000.0).view(1000, 3)
     with seeded(0):
-        got = swapped(x, 0.2)
+        got = swapped(Batch(x), 0.2).x
     assert ((got - x) % 3 == 0).all()  # what is put in is of the same column
     assert 0.17 < float((got != x).double().mean()) < 0.23

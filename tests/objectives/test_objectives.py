@@ -11,6 +11,7 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
 
+from vaekit.data.batch import Batch
 from vaekit.distributions.bernoulli import IndependentBernoulli
 from vaekit.distributions.discrete import RelaxedOneHot
 from vaekit.distributions.mixtures import Mixture
@@ -109,7 +110,7 @@ def test_bounds_of_weights_given():
     assert torch.allclose(log_mean_exp(log_weight), torch.tensor([-900 + math.log(2), 3.0]))
     model = model_of()
     with seeded(0):
-        trace = model.trace(data_of(model.likelihood.domain, (4, 4)), samples=5)
+        trace = model.trace(Batch(data_of(model.likelihood.domain, (4, 4))), samples=5)
     bound = float(log_mean_exp(trace.log_weight.detach()).mean())
     for objective in (IWAE(5), DReG(5)):
         result = objective(trace, 1.0)
@@ -139,7 +140,7 @@ def test_one_sample_dreg_is_stl():
     results = []
     for objective in (DReG(1), STL(1)):
         with seeded(0):
-            results.append(gradient(objective(model.trace(x), 1.0).loss, model))
+            results.append(gradient(objective(model.trace(Batch(x)), 1.0).loss, model))
     for name in results[0]:
         assert torch.allclose(results[0][name], results[1][name], rtol=1e-9, atol=1e-12), name
 
@@ -181,11 +182,11 @@ def test_information_needs_clusters_and_views():
     model, objective = model_of(prior="mixture"), InvariantClusters()
     x = data_of(model.domain, (5, 4))
     with refuses("has no clusters"):
-        objective(model.trace(x))
-    traced(model, objective, x, None)
+        objective(model.trace(Batch(x)))
+    traced(model, objective, Batch(x))
     plain = model_of()
     with refuses("has no clusters"):
-        objective(traced(plain, objective, x, None))
+        objective(traced(plain, objective, Batch(x)))
 
 
 @pytest.mark.parametrize(

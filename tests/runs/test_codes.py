@@ -70,7 +70,7 @@ def test_codes_of_a_run_are_the_data_of_another(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.splits["test"].x, codes, rtol=1e-5, atol=1e-5)
     assert np.array_equal(dataset.splits["test"].y, labels)  # type: ignore[arg-type]
     split = load_run(run.path).data("test")
-    draws = torch.stack([split.batch(slice(0, 5))[0] for _ in range(4000)])
+    draws = torch.stack([split.batch(slice(0, 5)).x for _ in range(4000)])
     spread = torch.from_numpy(dataset.splits["test"].noise[:5])  # type: ignore[index]
     torch.testing.assert_close(draws.std(0), spread, rtol=0.06, atol=0)
 

@@ -49,7 +49,8 @@ def nll(run: Run, samples: int, seed: int) -> np.ndarray:
     """-log p(x) of each datum, by the model's own method."""
     values = []
     with seeded(stream(seed, "evaluation")):
-        for x, y in run.data("test").blocks():
+        for batch in run.data("test").blocks():
+            x, y = batch.x, batch.y
             values.append(-run.model.score(x, y if run.model.conditional else None, samples).log_prob)
     return np.concatenate(values)
 

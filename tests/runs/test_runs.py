@@ -204,7 +204,8 @@ def test_a_run_from_before_covariates_had_units_takes_them_as_they_are(tmp_path:
         assert len(values["schema"].pop(name)) == 1
     (tmp_path / "run/spec.json").write_text(json.dumps(values))
     old = load_run(tmp_path / "run").model
-    x, y = (None if each is None else each[:4] for each in run.data("test").batch(slice(0, 4)))
+    batch = run.data("test").batch(slice(0, 4))
+    x, y = batch.x, batch.y
     assert y is not None
     scaled = (y - run.model.condition_location) / run.model.condition_scale
     torch.testing.assert_close(old.encode(x, scaled), run.model.encode(x, y))
@@ -713,7 +714,7 @@ def test_random_preprocessings_give_the_same_codes_and_reconstructions_each_time
     torch.manual_seed(1)
     codes, again = run.encode("test")[0], run.encode("test")[0]
     np.testing.assert_array_equal(codes, again)
-    scored = torch.cat([x for x, _ in run.data("test").blocks()])
+    scored = torch.cat([batch.x for batch in run.data("test").blocks()])
     torch.testing.assert_close(torch.from_numpy(codes), run.model.encode(scored))
     shown = run.reconstructions("test", 3)
     assert torch.equal(shown, run.reconstructions("test", 3))
@@ -897,7 +898,7 @@ def test_a_run_of_an_older_version_with_a_normal_of_an_interval_loads_but_is_not
     assert equal(weights(older.model), weights(run.model))
     assert older.encode("test")[0].shape == (300, 3)
     assert older.sample(3, seed=0).shape == (3, 1, 8, 8)
-    x = older.data("test").batch(slice(0, 5))[0]
+    x = older.data("test").batch(slice(0, 5)).x
     for ask in (lambda: older.evaluate("test", samples=2), lambda: older.model.log_prob(x)):
         with refuses("FixedNormal is no density of numbers from 0 to 17"):
             ask()

@@ -178,7 +178,7 @@ def test_all_data_of_a_small_split(table: Run) -> None:
 
 
 def test_reconstructions_are_those_of_data_chosen_at_random(digits: Run) -> None:
-    x = digits.data("test").rows(Subject(digits).chosen(8))[0]
+    x = digits.data("test").rows(Subject(digits).chosen(8)).x
     originals, made = given(prepare(Subject(digits), "reconstructions", {}))
     assert (originals == x.numpy()).all()
     assert close_in_ulps(made, digits.model.reconstruct(x))
@@ -310,8 +310,8 @@ def test_kl_bars_are_those_of_the_evaluation(digits: Run) -> None:
 def test_correlations_are_those_of_the_posterior(two: Run) -> None:
     one, average = given(prepare(Subject(two), "correlations", {"datum": 3, "n": 40}))
     chosen = Subject(two).chosen(40)
-    x, y = two.data("test").rows(np.concatenate([[3], chosen]))
-    posteriors = two.model.trace(x, y).latents
+    batch = two.data("test").rows(np.concatenate([[3], chosen]))
+    posteriors = two.model.trace(batch).latents
     factor = posteriors[1].q.scale_tril.detach().double().numpy()  # type: ignore[attr-defined]
     expected = np.zeros((41, 7, 7))
     for i, own in enumerate(factor):

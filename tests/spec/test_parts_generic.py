@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, Normal, Poisson
 
 from vaekit import cli, train
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.moments import typical
@@ -135,7 +136,7 @@ def test_shapes_with_any_samples_and_batch(case: str, condition: int):
     model, x, y = made(case, condition)
     size = model.latent_size
     for samples, batch in [(1, 1), (3, 5), (4, 1), (1, 5)]:
-        trace = model.trace(x[:batch], None if y is None else y[:batch], samples)
+        trace = model.trace(Batch(x[:batch], None if y is None else y[:batch]), samples)
         assert trace.log_px.shape == trace.log_weight.shape == (samples, batch)
         assert [latent.z.shape for latent in trace.latents] == [(samples, batch, n) for n in model.sizes.values()]
         for latent in trace.latents:
@@ -164,7 +165,7 @@ def test_shapes_with_any_samples_and_batch(case: str, condition: int):
 def test_gradients_reach_every_parameter(case: str, condition: int):
     model, x, y = made(case, condition)
     with seeded(0):
-        trace = model.trace(x, y, samples=20)
+        trace = model.trace(Batch(x, y), samples=20)
     (-trace.log_weight.mean()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -177,7 +178,7 @@ def test_gradients_reach_every_parameter(case: str, condition: int):
 def test_a_datum_does_not_depend_on_its_batch(case: str, condition: int):
     model, x, y = made(case, condition)
     with torch.no_grad():
-        trace = model.trace(x, y, samples=3)
+        trace = model.trace(Batch(x, y), samples=3)
         z = {latent.name: latent.z for latent in trace.latents}
         again = trace_at(model, x, z, y)
         alone = trace_at(model, x[1:2], {k: v[2:3, 1:2] for k, v in z.items()}, None if y is None else y[1:2])
@@ -238,9 +239,9 @@ def test_float32_agrees_with_float64(case: str, condition: int):
     model, x, y = made(case, condition)
     single = copy.deepcopy(model).float()
     with torch.no_grad():
-        trace = model.trace(x, y, samples=2)
+        trace = model.trace(Batch(x, y), samples=2)
         # A label's vector is often of another type than the weights.
-        low = single.trace(x.float(), y, samples=2)
+        low = single.trace(Batch(x.float(), y), samples=2)
         assert low.log_weight.dtype == torch.float32
         z = {latent.name: latent.z.float() for latent in trace.latents}
         again = trace_at(single, x.float(), z, None if y is None else y.float())
@@ -272,7 +273,7 @@ def test_posterior_samplers_match_their_masses_in_evaluation(name: str, conditio
     model = model_of(posterior=name, condition=condition, latents={"z": 4}, parts=MINE).eval()
     x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
     with seeded(0), torch.no_grad():
-        (latent,) = model.trace(x, y, samples=20_000).latents
+        (latent,) = model.trace(Batch(x, y), samples=20_000).latents
         assert class_errors(latent.q, latent.z).max() < WORST
         assert class_errors(latent.q, latent.q.sample((20_000,))).max() < WORST
 
@@ -301,7 +302,7 @@ def test_posterior_samplers_match_their_densities(name: str, condition: int):
     model = model_of(posterior=name, condition=condition, parts=MINE)
     x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
     with seeded(0), torch.no_grad():
-        (latent,) = model.trace(x, y, samples=20_000).latents
+        (latent,) = model.trace(Batch(x, y), samples=20_000).latents
         assert importance_errors(latent.q, latent.z).max() < WORST
         assert importance_errors(latent.q, latent.q.sample((20_000,))).max() < WORST
 
@@ -442,15 +443,15 @@ def test_every_objective_trains_every_part(objective: str, posterior: str, prior
     chosen = MINE.objectives[objective]()
     if objective == CLUSTERING and not {posterior, prior} & CLUSTERED:
         with refuses("the model has no clusters; it needs a discrete latent"):
-            chosen(traced(model, chosen, x, y), 0.5)
+            chosen(traced(model, chosen, Batch(x, y)), 0.5)
         return
     if objective in ("stl", "dreg") and posterior in DISCRETE_POSTERIORS:
         with refuses("is for latents that are drawn from a density, 'z' is of classes; accepted: elbo"):
-            chosen(traced(model, chosen, x, y), 0.5)
+            chosen(traced(model, chosen, Batch(x, y)), 0.5)
         return
     for batch in (1, 4):
         with seeded(0):
-            trace = traced(model, chosen, x[:batch], None if y is None else y[:batch])
+            trace = traced(model, chosen, Batch(x[:batch], None if y is None else y[:batch]))
         result = chosen(trace, 0.5)
         model.zero_grad()
         result.loss.backward()
@@ -461,7 +462,7 @@ def test_every_objective_trains_every_part(objective: str, posterior: str, prior
         assert {"elbo", "reconstruction", "kl", "kl/z", "kl/w"} <= set(result.terms)
         # The parameters are left as they are where nothing is to be learned from the trace.
         with seeded(0), torch.no_grad():
-            trace = traced(model, chosen, x[:batch], None if y is None else y[:batch])
+            trace = traced(model, chosen, Batch(x[:batch], None if y is None else y[:batch]))
             assert torch.allclose(chosen(trace, 0.5).loss, result.loss.detach())
 
 

@@ -133,7 +133,7 @@ def test_what_a_recipe_binarises_may_have_any_number_of_levels(name: str, levels
     preprocessing = resolve(name).data.preprocessing
     x = np.arange(levels, dtype=np.uint8).repeat(8).reshape(-1, 1, 2, 2)
     domain = Domain("binary") if levels == 2 else Domain("grey", levels=levels)
-    seen, _ = to_device(Dataset("mine", domain, {"train": Split(x)}), "train", preprocessing).batch(slice(None))
+    seen = to_device(Dataset("mine", domain, {"train": Split(x)}), "train", preprocessing).batch(slice(None)).x
     assert preprocessing.domain(domain).kind == "binary"
     assert seen.min() == 0
     assert seen.max() == 1
@@ -145,7 +145,7 @@ def test_binary_data_of_a_recipe_that_takes_grey_are_scored_as_a_likelihood(tmp_
     run = train("grey-mnist", tmp_path / "run", data=npy(tmp_path / "x.npy"), sets=QUICK)
     assert not run.model.domain.relaxed
     given = run.dataset.splits["test"].x
-    np.testing.assert_array_equal(next(run.data("test").blocks())[0].numpy(), given)
+    np.testing.assert_array_equal(next(run.data("test").blocks()).x.numpy(), given)
 
 
 def test_numbers_of_rows_and_kinds_of_values_belong_to_the_data_that_are_left(tmp_path: Path) -> None:

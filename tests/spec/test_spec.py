@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from models_for_tests import DOMAINS, refuses
 
 from vaekit.data import Dataset, Preprocessing, Split
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.objectives.elbo import ELBO
@@ -359,7 +360,7 @@ def test_a_condition_of_the_decoder_is_not_seen_by_the_encoder(encoder: str, pri
     pictures = model.decode(codes[0][:1].expand(3, -1), torch.arange(3))
     assert (pictures[0] != pictures[1]).any()
     assert (pictures[1] != pictures[2]).any()
-    assert model.trace(x, torch.arange(3), 2).log_weight.shape == (2, 3)
+    assert model.trace(Batch(x, torch.arange(3)), 2).log_weight.shape == (2, 3)
 
 
 def test_a_condition_of_all_is_seen_by_the_encoder():

@@ -171,7 +171,7 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
     fitted(p)
     first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
     assert not torch.equal(first, second)
-    rows = [sorted(map(tuple, each.tolist())) for each in (first, second, p.train.batch(slice(None))[0].flatten(1))]
+    rows = [sorted(map(tuple, each.tolist())) for each in (first, second, p.train.batch(slice(None)).x.flatten(1))]
     assert rows[0] == rows[1] == rows[2]
 
 

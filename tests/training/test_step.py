@@ -148,8 +148,8 @@ def test_running_averages_are_those_of_the_data(case: dict[str, str], condition:
     for number in (0, steps.EAGER_STEPS, steps.EAGER_STEPS):
         with seeded(3):
             step(index, 0.5, number)
-        x, y = data.batch(index)
-        given = (x.to(model.scale), model.one_hot(y)) if condition else (x.to(model.scale),)
+        batch = data.batch(index)
+        given = (batch.x.to(model.scale), *([model.one_hot(batch.y)] if condition else []))
         hook = norms[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         with torch.no_grad(), evaluating(model):
             model.encoder(*given)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .domains import Domain
-from .memmap import Array, blocks
+from .memmap import Array, MemmapRows, blocks
 
 SPLITS = ("train", "valid", "test")
 
@@ -18,6 +18,7 @@ class Split:
     """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
 
     With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
+    `observed` (N, *event_shape) of bool says which cells are; None where all are. The others hold any value.
     `origin` (N,) is where each row comes from: its number in the file, from 0, or the name of its image.
     Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
 
@@ -29,10 +30,14 @@ class Split:
     y: np.ndarray | None = None
     noise: np.ndarray | None = None
     origin: np.ndarray | None = None
+    observed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.noise is not None and self.noise.shape != self.x.shape:
-            raise ValueError(f"x has shape {self.x.shape} but noise {self.noise.shape}")
+        for name, given in (("noise", self.noise), ("observed", self.observed)):
+            if given is not None and given.shape != self.x.shape:
+                raise ValueError(f"x has shape {self.x.shape} but {name} {given.shape}")
+        if self.observed is not None and self.observed.dtype != np.bool_:
+            raise ValueError(f"observed has type {self.observed.dtype}; accepted: bool")
         if self.origin is not None and self.origin.shape != (len(self.x),):
             raise ValueError(f"x has {len(self.x)} rows but origin the shape {self.origin.shape}")
         if self.y is None:
@@ -47,6 +52,21 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def where(self, mask: np.ndarray) -> Split:
+        """The rows for which `mask` (N,) is true."""
+        if mask.all():
+            return self
+        x = self.x.where(mask) if isinstance(self.x, MemmapRows) else self.x[mask]
+        beside = ("y", "noise", "origin", "observed")
+        return Split(x, **{name: None if (each := getattr(self, name)) is None else each[mask] for name in beside})
+
+    def filled(self, domain: Domain) -> Split:
+        """With a value of `domain` in the cells that are not observed."""
+        if self.observed is None:
+            return self
+        x = np.where(self.observed, np.asarray(self.x), domain.filler.astype(self.x.dtype))
+        return replace(self, x=x)
 
     def place(self, index: tuple[int, ...], columns: Sequence[str] = ()) -> str:
         """Where the element of x at `index` is from, in the user's words.
@@ -114,6 +134,22 @@ class Content:
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+
+def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """x as `stored` keeps it, zeros where it is NaN, and which of it is not; None where all of it is a number.
+
+    Raises `ValueError` as `stored` does, and where nothing is observed.
+
+    >>> with_holes(np.array([1.0, np.nan]), "x")
+    (array([1., 0.], dtype=float32), array([ True, False]))
+    """
+    if x.dtype.kind != "f" or not any(np.isnan(block).any() for _, block in blocks(np.atleast_1d(x))):
+        return stored(x, what), None
+    observed = ~np.isnan(x)
+    if not observed.any():
+        raise ValueError(f"{what} has no value at all: each is NaN")
+    return stored(np.where(observed, x, 0).astype(x.dtype), what), observed
 
 
 def stored(x: np.ndarray, what: str) -> np.ndarray:

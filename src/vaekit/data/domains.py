@@ -37,9 +37,10 @@ class Domain:
     table).
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
+    `missing` says that cells may be missing, of which encoders are told.
 
     >>> Domain("grey", levels=17)
-    Domain(kind='grey', levels=17, location=0.0, scale=16.0, relaxed=False)
+    Domain(kind='grey', levels=17, location=0.0, scale=16.0, relaxed=False, missing=False)
     >>> str(Domain("grey", levels=17))
     'grey levels 0..16'
     """
@@ -49,6 +50,7 @@ class Domain:
     location: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
     relaxed: bool = False
+    missing: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -93,6 +95,43 @@ class Domain:
             "positive": "positive numbers",
             "count": "counts 0, 1, 2, …",
         }[self.kind]
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the map to numbers of order one changes any.
+
+        >>> Domain("binary").is_scaled, Domain("grey", levels=17).is_scaled
+        (False, True)
+        """
+        return bool(np.any(np.not_equal(self.location, 0)) or np.any(np.not_equal(self.scale, 1)))
+
+    @property
+    def filler(self) -> np.ndarray:
+        """A value of the domain, for cells that are not observed, of the shape of `location` and `scale`.
+
+        >>> float(Domain("unit", location=-1.0, scale=4.0).filler)
+        1.0
+        """
+        location, scale = (np.asarray(each, float) for each in (self.location, self.scale))
+        return {"real": location, "positive": scale, "unit": location + scale / 2}.get(self.kind, np.zeros(()))
+
+    def inputs_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what encoders see of a datum: of a domain with missing cells, twice as much in its first.
+
+        >>> Domain("binary", missing=True).inputs_shape((1, 28, 28))
+        (2, 28, 28)
+        """
+        first, *rest = event_shape
+        return (2 * first if self.missing else first, *rest)
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """What a model gives, of any shape, in a type that users would keep it in: whole numbers as integers.
+
+        >>> Domain("count").outputs(np.array([3.0, 12.0])).tolist()
+        [3, 12]
+        """
+        whole = self.kind in ("binary", "grey", "categorical", "count") and not self.relaxed
+        return x.astype(np.int64) if whole and bool((x == np.floor(x)).all()) else x
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..settings import named
 from ..system.disk import check_regular
-from .base import Content, Split, encode_labels, stored
+from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
 from .images import read_folder
-from .memmap import Array, MemmapRows
+from .memmap import MemmapRows
 from .naming import Arrays, arrange
 from .tables import read_csv, read_parquet
 
@@ -59,10 +60,10 @@ def _read_arrays(path: Path) -> Content:
     left_out = (f"arrays of {path.name} that are not used: {', '.join(found.unused)}",) if found.unused else ()
     arrays = read_arrays(path, (*found.x.values(), *found.y.values()))
     data = found.x
-    xs = {split: _events(arrays[name], f"{path}: {name}") for split, name in data.items()}
+    xs = {split: _split(arrays[name], f"{path}: {name}") for split, name in data.items()}
     ys = {split: arrays[name] for split, name in found.y.items()}
     if not ys:
-        return Content({split: Split(x) for split, x in xs.items()}, notes=notes, left_out=left_out)
+        return Content(xs, notes=notes, left_out=left_out)
     # A label for every row or for none.
     if len(ys) < len(xs):
         raise ValueError(f"{path} holds {holds}; y is needed for every x or for none")
@@ -70,7 +71,7 @@ def _read_arrays(path: Path) -> Content:
         if y.ndim == 0 or len(y) != len(xs[split]):
             raise ValueError(f"{path}: {data[split]} has {len(xs[split])} rows, but its y has the shape {y.shape}")
     targets, classes = _targets(ys, path)
-    splits = {split: Split(x, targets[split]) for split, x in xs.items()}
+    splits = {split: replace(x, y=targets[split]) for split, x in xs.items()}
     if not classes:
         size = targets["train"].shape[1]
         what = f"{size} covariate{'s' * (size > 1)} of each row"
@@ -86,10 +87,12 @@ def _taken(found: Arrays) -> str:
     )
 
 
-def _events(given: np.ndarray, what: str) -> Array:
+def _split(given: np.ndarray, what: str) -> Split:
     """Tables (N, D) as they are, images as (N, C, H, W); of a mapped file its rows, unless they have to be changed."""
-    x = _images(stored(given, what), what)
-    return MemmapRows(x) if isinstance(given, np.memmap) and np.may_share_memory(x, given) else x
+    kept, observed = with_holes(given, what)
+    x = _images(kept, what)
+    mapped = isinstance(given, np.memmap) and np.may_share_memory(x, given)
+    return Split(MemmapRows(x) if mapped else x, observed=None if observed is None else _images(observed, what))
 
 
 def _images(x: np.ndarray, what: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -66,6 +67,7 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
     splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    gone = sum(int((~split.observed).sum()) for split in splits.values() if split.observed is not None)
     notes, values = list(content.notes), None
     images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
     if row and levels is None and domain in (None, row.domain.kind):
@@ -80,6 +82,10 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
         notes.append(
             f"values are whole numbers from 0 on: taken as real ones; counts are {setting('data.domain', 'count')}"
         )
+    if gone:
+        values, cells = replace(values, missing=True), sum(split.x.size for split in splits.values())
+        splits = {split: rows.filled(values) for split, rows in splits.items()}
+        notes.append(f"{gone:,} of {cells:,} cells are NaN: taken as not observed")
     for split, rows in splits.items():
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
@@ -118,7 +124,7 @@ def infer_domain(
 
     Raises `ValueError` where the kind is unknown or has no levels, or a column of real numbers is constant.
     """
-    x = splits["train"].x
+    x, observed = splits["train"].x, splits["train"].observed
     if kind is None:
         binary = all(((x == 0) | (x == 1)).all() for split in splits.values() for _, x in blocks(split.x))
         kind = "binary" if binary else "grey" if x.dtype == np.uint8 else "real"
@@ -139,8 +145,8 @@ def infer_domain(
         return Domain("categorical", levels=levels, scale=levels - 1)
     axis = 0 if x.ndim == 2 else None
     if kind == "real":
-        location = _mean(x, axis)
-        scale = np.sqrt(_mean(x, axis, location))
+        location = _mean(x, axis, observed=observed)
+        scale = np.sqrt(_mean(x, axis, location, observed))
         constant = np.flatnonzero(scale <= (CONSTANT if x.dtype.itemsize <= 4 else CONSTANT**2) * np.abs(location))
         if constant.size:
             which = ", ".join(columns[i] if columns else str(i) for i in constant[:8]) if axis == 0 else "all values"
@@ -148,7 +154,7 @@ def infer_domain(
             raise ValueError(f"constant to six digits in the training rows: {which}; {other}")
         return Domain("real", location=_numbers(location), scale=_numbers(scale))
     # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
-    scale = np.sqrt(_mean(x, axis, 0.0))
+    scale = np.sqrt(_mean(x, axis, 0.0, observed))
     return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
 
 
@@ -172,13 +178,22 @@ def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(np.where(as_it_is, 0.0, location).tolist()), tuple(scale.tolist())
 
 
-def _mean(x: Array, axis: int | None, center: np.ndarray | float | None = None) -> np.ndarray:
-    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it."""
+def _mean(
+    x: Array, axis: int | None, center: np.ndarray | float | None = None, observed: np.ndarray | None = None
+) -> np.ndarray:
+    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it.
+
+    Of the cells that are `observed`; `ValueError` for a column without any.
+    """
     total: np.ndarray | float = 0.0
-    for _, block in blocks(x):
+    for start, block in blocks(x):
         values = block.astype(np.float64)
-        total = total + (values if center is None else np.square(values - center)).sum(axis)
-    return np.asarray(total / (len(x) if axis == 0 else x.size))
+        terms = values if center is None else np.square(values - center)
+        total = total + (terms if observed is None else terms * observed[start : start + len(block)]).sum(axis)
+    count = (len(x) if axis == 0 else x.size) if observed is None else observed.sum(axis)
+    if np.any(count == 0):
+        raise ValueError(f"nothing is observed in the training rows of column {int(np.argmin(count))}; leave it out")
+    return np.asarray(total / count)
 
 
 def _numbers(values: np.ndarray) -> float | tuple[float, ...]:

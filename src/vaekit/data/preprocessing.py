@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 Binarize = Literal["static", "stochastic", "threshold", "grey"]
-BINARY = Domain("binary")
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,13 @@ class Preprocessing:
         if self.dequantize:
             if domain.kind != "grey" or domain.levels is None:
                 raise ValueError(f"{named('data.dequantize', True)} is for grey levels; the data are {domain}")
-            return Domain("unit", scale=float(domain.levels))
-        if self.binarize is None or domain == BINARY:
+            return Domain("unit", scale=float(domain.levels), missing=domain.missing)
+        if self.binarize is None or _is_binary(domain):
             return domain
         if domain.kind not in ("grey", "unit"):
             given = named("data.binarize", self.binarize)
             raise ValueError(f"{given} is for grey levels or numbers of an interval; the data are {domain}")
-        return Domain("binary", relaxed=self.binarize == "grey")
+        return Domain("binary", relaxed=self.binarize == "grey", missing=domain.missing)
 
     def untreated(self, domain: Domain) -> Domain:
         """The domain of what is treated to be of `domain`, where that tells."""
@@ -81,7 +80,7 @@ class Preprocessing:
         The draws depend on `seed`, the name of the split and the place of a row only. Raises as `domain` does.
         """
         self.domain(domain)
-        if self.binarize not in ("static", "threshold") or domain == BINARY:
+        if self.binarize not in ("static", "threshold") or _is_binary(domain):
             return x
         location, scale = np.asarray(domain.location, np.float32), np.asarray(domain.scale, np.float32)
         rng = np.random.default_rng([self.seed, *split.encode()])
@@ -110,6 +109,10 @@ class Preprocessing:
             # Exactly 0 or the number of levels, which rounding reaches, would make a logit infinite.
             return (x + torch.rand_like(x)).clamp(2.0**-25, domain.levels * (1 - 2.0**-24))
         return x
+
+
+def _is_binary(domain: Domain) -> bool:
+    return domain.kind == "binary" and not domain.relaxed
 
 
 def _tensor(value: float | tuple[float, ...], like: torch.Tensor) -> torch.Tensor | float:

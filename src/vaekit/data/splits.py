@@ -9,7 +9,6 @@ import numpy as np
 
 from ..settings import named
 from .base import SPLITS, Split
-from .memmap import MemmapRows
 
 
 def hold_out(
@@ -37,15 +36,15 @@ def hold_out(
         if size:
             source = splits.get(name, left)
             chosen = _sample(source, size, np.random.default_rng([seed, stream]))
-            result[name] = _rows(source, chosen)
-            left = left if name in splits else _rows(left, ~chosen)
+            result[name] = source.where(chosen)
+            left = left if name in splits else left.where(~chosen)
     if train is not None:
         _check_number("train", train)
         if not 1 <= train <= len(left):
             raise ValueError(
                 f"{named('data.train', train)}, but {len(left)} training rows are left; accepted: 1..{len(left)}"
             )
-        left = _rows(left, _sample(left, train, np.random.default_rng([seed, len(sizes)])))
+        left = left.where(_sample(left, train, np.random.default_rng([seed, len(sizes)])))
     result["train"] = left
     return {name: result[name] for name in SPLITS if name in result}
 
@@ -82,11 +81,3 @@ def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _numbered(split: Split) -> Split:
     return split if split.origin is not None else replace(split, origin=np.arange(len(split)))
-
-
-def _rows(split: Split, mask: np.ndarray) -> Split:
-    if mask.all():
-        return split
-    x = split.x.where(mask) if isinstance(split.x, MemmapRows) else split.x[mask]
-    y, noise, origin = (None if each is None else each[mask] for each in (split.y, split.noise, split.origin))
-    return Split(x, y, noise, origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..seeding import seeded, stream
 from ..settings import setting
-from .base import Dataset, Split, stored
+from .base import Dataset, Split, with_holes
+from .batch import Batch
 from .domains import Domain
 from .memmap import Array, MemmapRows
 from .preprocessing import Preprocessing
@@ -57,6 +58,8 @@ class TensorSplit:
     """Standard deviations (N, *event) of normal noise that is added afresh each time a row is shown."""
     origin: np.ndarray | None = None
     """Where each row (N,) comes from: its number in the file, from 0, or the name of its image."""
+    observed: Tensor | None = None
+    """Which cells of x are observed, (N, *event) of bool; None where all are."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -71,8 +74,8 @@ class TensorSplit:
         """The rows of a block, but for the last."""
         return max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """All rows in order, some at a time, x (B, *event) as a model sees them and their y.
+    def blocks(self) -> Iterator[Batch]:
+        """All rows in order, some at a time, as a model sees them.
 
         Random preprocessing draws from its own seed, the same for whoever reads the data and however often: two models
         are scored on the same data.
@@ -80,8 +83,8 @@ class TensorSplit:
         for start in range(0, len(self), self.block_rows):
             yield self._block(start)
 
-    def rows(self, index: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """The rows numbered `index` (B,), x (B, *event) as `blocks` gives them, and their y.
+    def rows(self, index: np.ndarray) -> Batch:
+        """The rows numbered `index` (B,), as `blocks` gives them.
 
         Raises `ValueError` where there is no such row.
         """
@@ -94,23 +97,28 @@ class TensorSplit:
         # What is random belongs to a row's place among those that are drawn with it.
         x = torch.empty(0)
         for start in np.unique(index // self.block_rows) * self.block_rows:
-            block, _ = self._block(int(start))
+            block = self._block(int(start)).x
             if not len(x):
                 x = block.new_empty(len(index), *block.shape[1:])
             mine = (start <= index) & (index < start + self.block_rows)
             x[mine] = block[torch.as_tensor(index[mine] - start, device=block.device)]
-        return x, None if self.y is None else _rows(self.y, where)
+        return self._beside(x, where)
 
-    def _block(self, start: int) -> tuple[Tensor, Tensor | None]:
+    def _block(self, start: int) -> Batch:
         with seeded(stream(self.preprocessing.seed, "preprocessing", start)):
             return self.batch(slice(start, start + self.block_rows))
 
-    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
-        """The rows at `index` as a model sees them: x (B, *event) as floats, treated, and their y."""
+    def batch(self, index: Tensor | slice) -> Batch:
+        """The rows at `index` as a model sees them: x (B, *event) as floats, treated."""
         x = self.preprocessing.batch(_rows(self.x, index), self.domain)
         if self.noise is not None:
             x = x + torch.randn_like(x) * _rows(self.noise, index)
-        return x, None if self.y is None else _rows(self.y, index)
+        return self._beside(x, index)
+
+    def _beside(self, x: Tensor, index: Tensor | slice) -> Batch:
+        """x (B, *event), the rows at `index`, with what is known beside them."""
+        y, observed = (None if each is None else _rows(each, index) for each in (self.y, self.observed))
+        return Batch(x, y, observed, rows=len(self))
 
     @property
     def _picked_on(self) -> torch.device:
@@ -125,14 +133,9 @@ class TensorSplit:
         """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU."""
         return _moved(torch.randperm(len(self)), self._picked_on).split(batch_size)
 
-    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+    def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, one of `order`, as a model sees them in training."""
         return self.batch(index)
-
-    @property
-    def share(self) -> float | None:
-        """The fraction of the data whose label is seen in training, where it is some of them; else None."""
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +145,6 @@ class PartlyLabelled(TensorSplit):
     labelled: Tensor
     """The rows (L,) whose label is seen."""
     first: int
-
-    @property
-    def share(self) -> float:
-        return len(self.labelled) / len(self)
 
     def steps(self, batch_size: int) -> int:
         return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
@@ -164,9 +163,13 @@ class PartlyLabelled(TensorSplit):
         batches = [torch.cat(pair) for pair in zip(labelled, others, strict=False)]
         return _moved(torch.cat(batches), self._picked_on).split([len(batch) for batch in batches])
 
-    def training_batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        x, y = self.batch(index)
-        return x, None if y is None else y[: self.first]
+    def training_batch(self, index: Tensor) -> Batch:
+        """The rows at `index`, of which those with a label stand for all that have one, and the others for the rest."""
+        batch, share, seen = self.batch(index), len(self.labelled) / len(self), self.first
+        others = len(batch) - seen
+        of_each = (seen, share), (others, 1 - share)
+        weight = torch.cat([batch.x.new_full((many,), part * len(batch) / many) for many, part in of_each])
+        return replace(batch, y=None if batch.y is None else batch.y[:seen], weight=weight)
 
 
 def partly_labelled(split: TensorSplit, labels: int, first: int, classes: int, seed: int = 0) -> PartlyLabelled:
@@ -210,8 +213,9 @@ def to_device(
         raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
     given = dataset.splits[split]
     x = _tensor(preprocessing.once(given.x, dataset.domain, split), device)
-    y, noise = (None if each is None else _tensor(each, device) for each in (given.y, given.noise))
-    return TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin)
+    beside = (given.y, given.noise, given.observed)
+    y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
+    return TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed)
 
 
 def as_split(
@@ -230,8 +234,10 @@ def as_split(
         return data
     preprocessing = preprocessing or Preprocessing()
     if not isinstance(data, Dataset):
-        array = stored(data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data), "data")
-        data = Dataset("array", preprocessing.untreated(domain), {"train": Split(array)})
+        given = data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data)
+        x, observed = with_holes(given, "data")
+        own = replace(preprocessing.untreated(domain), missing=observed is not None)
+        data = Dataset("array", own, {"train": Split(x, observed=observed).filled(own)})
         split = "train"
     if split in data.splits:
         data.domain.check(data.splits[split].x, "data")

@@ -81,32 +81,6 @@ class RelaxedOneHot(Distribution):
         return one_hots.expand(-1, *self.batch_shape, -1) if expand else one_hots
 
 
-class Point(Distribution):
-    """All mass on one value (…, D), such as a one-hot label that was seen; its log-probability there is 0.
-
-    >>> from vaekit.distributions.divergences import kl
-    >>> kl(Point(torch.tensor([[0.0, 1.0]])), RelaxedOneHot(torch.tensor([0.9, 0.1]).log()))
-    tensor([2.3026])
-    """
-
-    arg_constraints = {}
-
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
-        super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.value
-
-    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        return self.value.expand(self._extended_shape(torch.Size(sample_shape)))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        same = (value == self.value).all(-1)
-        return torch.zeros_like(same, dtype=self.value.dtype).masked_fill(~same, -torch.inf)
-
-
 def _one_hot(values: Tensor) -> Tensor:
     return torch.zeros_like(values).scatter(-1, values.argmax(-1, keepdim=True), 1.0)
 

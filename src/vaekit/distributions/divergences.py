@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.distributions.kl import kl_divergence
 
-from .discrete import Point, RelaxedOneHot
+from .discrete import RelaxedOneHot
 from .normals import TriangularNormal, UnitNormal
 
 
@@ -72,10 +72,6 @@ def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
     return (q.mean * (q.logits - p.logits)).unflatten(-1, (q.groups, -1)).sum(-1)
 
 
-def _point_terms(q: Point, p: Distribution) -> Tensor:
-    return -p.log_prob(q.value).unsqueeze(-1)
-
-
 _ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Normal, Normal): _normal_terms,
     (Normal, UnitNormal): _unit_normal_terms,
@@ -85,7 +81,6 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (MultivariateNormal, Independent): _full_rank_terms,
     (TriangularNormal, Independent): _full_rank_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
-    (Point, RelaxedOneHot): _point_terms,
 }
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.distributions import (
     Distribution,
     Independent,
+    MultivariateNormal,
+    Normal,
 )
 
 from ..seeding import seeded
@@ -46,3 +48,28 @@ def typical(dist: Distribution) -> Tensor:
     while isinstance(elements, Independent):
         elements = elements.base_dist
     return dist.mode if getattr(elements, "unordered", False) else mean(dist)
+
+
+def center(dist: Distribution) -> Tensor:
+    """The point of its space that stands for `dist`: its mean, as of `mean`, or its own `center` where it has one.
+
+    The mean of a distribution on a sphere is inside of it, and no decoder was ever shown such a point: a distribution
+    on a manifold states as `center` the point that is to be taken.
+    """
+    own = getattr(dist, "center", None)
+    return mean(dist) if own is None else own
+
+
+def marginal_log_probs(dist: Distribution, value: Tensor) -> Tensor | None:
+    """The log-density of each number of `value` (…, D) under the marginal of `dist` that it is of, (…, D) nats; None
+    where that is not known.
+
+    >>> from torch.distributions import Independent, Normal
+    >>> marginal_log_probs(Independent(Normal(torch.zeros(2), torch.ones(2)), 1), torch.zeros(2))
+    tensor([-0.9189, -0.9189])
+    """
+    if isinstance(dist, Independent) and dist.reinterpreted_batch_ndims == 1:
+        return dist.base_dist.log_prob(value)
+    if isinstance(dist, MultivariateNormal):
+        return Normal(dist.mean, dist.stddev, validate_args=False).log_prob(value)
+    return None

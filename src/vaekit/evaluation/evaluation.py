@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
+from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_ends
 from ..models.importance import UNTRUSTED
@@ -54,9 +55,9 @@ def evaluate(
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
-        for x, y in data.blocks():
-            refuse_ends(model, x)
-            scores = scorer(x, y if model.conditional else None)
+        for batch in data.blocks():
+            refuse_ends(model, batch.x)
+            scores = scorer(model.asked(batch))
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
@@ -79,13 +80,18 @@ def evaluate(
         effective_samples=float(effective.quantile(0.5)),
         pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
         untrusted=int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum()),
-        bits_per_dim=float(nll) / (math.prod(model.event_shape) * math.log(2)),
+        bits_per_dim=float(nll) / (_cells(data) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
     )
+
+
+def _cells(data: TensorSplit) -> float:
+    """How many cells of a datum are observed, on average."""
+    return math.prod(data.x.shape[1:]) if data.observed is None else float(data.observed.sum()) / len(data)
 
 
 @torch.no_grad()
@@ -97,12 +103,13 @@ def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
     """
     totals = _Totals()
     with evaluating(model):
-        for x, y in data.blocks():
-            y = y if model.condition else None
-            latents = model.latents(x, y)
+        for batch in data.blocks():
+            batch = model.typed(model.asked(batch))
+            latents = model.latents(batch)
             z = beside(*(latent.mean for latent in latents))
-            reconstruction = model._likelihood(z, model._given(y)).log_prob(model.typed(x))
-            kl = torch.stack([latent.kl.expand(1, len(x))[0] for latent in latents]).sum(0)
+            px = model._likelihood(z, model._given(batch.y))
+            reconstruction = observed_log_prob(px, batch.x, batch.observed)
+            kl = torch.stack([latent.kl.expand(1, len(batch))[0] for latent in latents]).sum(0)
             totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)
     return {name: float(totals.mean(name)) for name in ("mean_elbo", "mean_reconstruction")}
 
@@ -117,7 +124,7 @@ def label_scores(model: VAE, data: TensorSplit) -> dict[str, float]:
     if data.y is None or data.y.dim() != 1 or model.conditional:
         return {}
     if isinstance(model, SemiSupervisedVAE):
-        found = torch.cat([model.classify(x).argmax(-1) for x, _ in data.blocks()])
+        found = torch.cat([model.classify(batch).argmax(-1) for batch in data.blocks()])
         return {"error": float((found != data.y).double().mean())}
     if not model.has_clusters:
         return {}
@@ -138,7 +145,7 @@ def clusters(
     """
     data = as_split(data, split, model.domain, preprocessing, model.scale.device)
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
-    found = [model.clusters(x, y if model.conditional else None) for x, y in data.blocks()]
+    found = [model.clusters(batch) for batch in data.blocks()]
     return torch.cat(found).cpu().numpy()
 
 

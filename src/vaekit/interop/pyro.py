@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
+from ..data.batch import Batch
 from ..distributions.divergences import kl
 from ..distributions.shapes import _Shape
 from ..models import VAE, SemiSupervisedVAE
@@ -101,7 +102,7 @@ class Program:
         if x is None:
             condition = checked_condition(self.vae, y, rows := 1 if y is None else len(y))
         else:
-            x, condition = checked(self.vae, x, y)
+            x, condition = self._complete(x, y)
             rows = len(x)
         condition = self.vae._given(condition)
         with self._plate(rows):
@@ -110,10 +111,16 @@ class Program:
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """q(z given x) at x (B, *event): a draw of each latent, (B, D) by name."""
-        x, y = checked(self.vae, x, y)
+        x, y = self._complete(x, y)
         with self._plate(len(x)):
-            posteriors = self.vae._posterior(x, self.vae._given(y))
+            posteriors = self.vae._posterior(Batch(x, y))
             return {name: pyro.sample(name, Wrapped(q)) for name, q in posteriors.items()}
+
+    def _complete(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        batch = checked(self.vae, x, y)
+        if batch.observed is not None:
+            raise ValueError("x has cells that are not observed (NaN), which a program of Pyro would score")
+        return batch.x, batch.y
 
     def _plate(self, rows: int) -> AbstractContextManager[object]:
         if self.size is not None and rows > self.size:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..data.batch import Batch
 from ..errors import shown
 from ..settings import option, setting
 from ..system.memory import check_memory
@@ -19,17 +20,31 @@ if TYPE_CHECKING:
     from .vae import VAE
 
 
-def checked(model: VAE, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """x (B, *event) and its condition as tensors of `model`; `ValueError` where they are not of its kind."""
+def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | None) -> Batch:
+    """x (B, *event) and its condition as a batch of tensors of `model`; `ValueError` where they are not of its kind.
+
+    A cell that is NaN is one that is not observed. Of a batch its y is taken where `model` is conditional.
+    """
+    observed: Tensor | None = None
+    if isinstance(x, Batch):
+        batch = x if y is not None else model.asked(x)
+        x, observed, y = batch.x, batch.observed, batch.y if y is None else y
     given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
     if given.dim() != len(model.event_shape) + 1 or tuple(given.shape[1:]) != model.event_shape or not len(given):
         accepted = f"(B, {', '.join(map(str, model.event_shape))}), B > 0"
         raise ValueError(f"x has shape {tuple(given.shape)}; accepted: {accepted}")
+    if observed is None and given.is_floating_point() and bool((gaps := given.isnan()).any()):
+        observed = ~gaps
+    if observed is not None:
+        filler = torch.as_tensor(model.domain.filler).to(given.dtype).to(given.device)
+        given = torch.where(observed, given, filler)
     model.domain.check(given.detach().cpu().numpy(), "x")
     refuse_ends(model, given)
     condition = checked_condition(model, y, len(given)) if model.conditional or y is not None else None
     given = given.cpu() if model.scale.device.type == "mps" else given  # which has no float64
-    return model.typed(given).to(model.scale.device), condition
+    device = model.scale.device
+    seen = None if observed is None else observed.to(device)
+    return model.typed(Batch(given.to(device), condition, seen))
 
 
 def checked_condition(model: VAE, y: ArrayLike | Tensor | None, n: int) -> Tensor | None:

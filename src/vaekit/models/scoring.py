@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..data.batch import Batch
 from ..distributions.moments import DRAWS
 from ..engine.allocator import keep_freed_memory
 from ..engine.capture import NotCapturableError, capture, check_replay, once_and_again
@@ -215,7 +216,7 @@ def _of_all_data(parts: Sequence[Sums]) -> Sums:
 
 
 class Scorer:
-    """Scores of batches of data by `trace(x, y, samples)` of a model, from `samples` draws, within `memory` bytes.
+    """Scores of batches by `trace(batch, samples)` of a model, from `samples` draws, within `memory` bytes.
 
     Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
     Python gives; what is drawn is the same. It has loops in C once there have been many, or at once where the number of
@@ -237,34 +238,35 @@ class Scorer:
         """Told how many data have been scored so far."""
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor | None) -> Scores:
-        """Scores of x (B, *event), given y."""
+    def __call__(self, batch: Batch) -> Scores:
+        """Scores of a batch, given its y."""
         keep_freed_memory()
-        rows, chunk = plan(self.trace, x, y, len(x), self.samples, self.memory)
-        blocks = zip(x.split(rows), *([] if y is None else [y.split(rows)]), strict=True)
+        rows, chunk = plan(self.trace, batch, len(batch), self.samples, self.memory)
+        blocks = [batch.take(slice(start, start + rows)) for start in range(0, len(batch), rows)]
         draws = chunks(self.samples, chunk)
         if self.rows // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS:
             self.looped_after = PYTHON_CHUNKS
         found = []
         for block in blocks:
             found.append(_merged_in_turn(self._chunks(block, draws), self.kept))
-            self.scored += len(block[0])
+            self.scored += len(block)
         return scores_of(self.samples, _of_all_data([total for _, total in found]))
 
-    def _chunks(self, block: Sequence[Tensor], draws: Sequence[int]) -> Iterator[tuple[int, Sums]]:
+    def _chunks(self, block: Batch, draws: Sequence[int]) -> Iterator[tuple[int, Sums]]:
         """Each chunk's number of draws and their sums, for the data of a block."""
         drawn = 0
         for i, many in enumerate(draws):
             yield many, self._summed(block, many, not i)
             drawn += many
-            self.on_rows(self.scored + len(block[0]) * drawn // self.samples)
+            self.on_rows(self.scored + len(block) * drawn // self.samples)
 
-    def _summed(self, given: Sequence[Tensor], draws: int, constants: bool) -> Sums:
-        """The sums of a chunk of the data `given`, x and perhaps y."""
+    def _summed(self, block: Batch, draws: int, constants: bool) -> Sums:
+        """The sums of a chunk of the data of a block."""
 
         def made(*given: Tensor) -> Sums:
-            return sums(self.trace(given[0], given[1] if len(given) > 1 else None, draws), constants, self.kept)
+            return sums(self.trace(block.of(given), draws), constants, self.kept)
 
+        given = block.tensors
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
         before = self.alike[kind] - 1
@@ -327,18 +329,16 @@ class _OutputBytes(TorchDispatchMode):
         return out
 
 
-def plan(
-    trace: Callable[..., Trace], x: Tensor, y: Tensor | None, n: int, samples: int, memory: int
-) -> tuple[int, int]:
+def plan(trace: Callable[..., Trace], batch: Batch, n: int, samples: int, memory: int) -> tuple[int, int]:
     """(rows, chunk): of n data how many at once, of `samples` draws each how many at once, stay within `memory` bytes.
 
-    `trace(x, y, samples)` is tried on the first datum of x and y. Counted are the outputs of all operations, more than
+    `trace(batch, samples)` is tried on the first datum of a batch. Counted are the outputs of all operations, more than
     what is alive at any time; but never less is taken than one draw for one datum.
     """
 
     def used(rows: int, draws: int) -> int:
         with _OutputBytes() as counter, torch.no_grad():
-            t = trace(x[:1].repeat_interleave(rows, 0), None if y is None else y[:1].repeat_interleave(rows, 0), draws)
+            t = trace(batch.take(slice(1)).repeat(rows), draws)
             # A mean may be drawn, `DRAWS` at once; twice that, since flows hold on to theirs until cycles are freed.
             # Below is room for the means that are the same for all draws.
             _ = t.log_weight, t.kl, [each.q.sample(torch.Size((2 * DRAWS,))) for each in t.latents if each.per_draw]

@@ -9,18 +9,22 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions.discrete import Point, RelaxedOneHot
-from ..distributions.moments import mean
+from ..data.batch import Batch
+from ..distributions.discrete import RelaxedOneHot
+from ..distributions.moments import center
 from ..modules import evaluating
 from ..seeding import seeded
+from .cases import Cases, repeated
 from .compatibility import check_labelled_parts
 from .given import checked
 from .scoring import MEMORY
-from .trace import JoinedTrace, Latent, Trace, beside
+from .trace import Latent, Trace, beside
 from .vae import VAE
 
 LABEL, AUXILIARY = "y", "a"
 """The names of these latents in a trace."""
+IMPOSSIBLE = -1e4
+"""The logit of a class that a datum is not of, beside 0 of the one that it is: a number, so that 0 times it is 0."""
 
 
 class Auxiliary(nn.Module):
@@ -74,90 +78,110 @@ class SemiSupervisedVAE(VAE):
         self.register_buffer("label_logits", torch.zeros(classes, dtype=self.scale.dtype), persistent=False)
         check_labelled_parts(self)
 
-    def trace(  # type: ignore[override]
-        self, x: Tensor, y: Tensor | None = None, samples: int = 1, sum_classes: bool = True
-    ) -> Trace | JoinedTrace:
-        """The trace of x (B, *event), the first L <= B of them with their labels y (L,) or (L, K), summed out for the
-        others, whatever `sum_classes` says.
-        """
-        x, y = self.typed(x), self.one_hot(y)
-        seen = 0 if y is None else len(y)
-        parts = [self._traced(x[:seen], y, samples)] if seen else []
-        parts += [self._traced(x[seen:], None, samples)] if seen < len(x) else []
-        return parts[0] if len(parts) == 1 else JoinedTrace((parts[0], parts[1]))
-
-    def _traced(self, x: Tensor, y: Tensor | None, samples: int) -> Trace:
-        inputs = self._inputs(x)
-        shape, p_y = torch.Size((samples,)), RelaxedOneHot(self.label_logits)
-        q_y, q_a, drawn = self._label(inputs, shape)
-        log_class = log_q_label = None
-        if y is None:
-            drawn = [a.unsqueeze(1) for a in drawn]  # beside the K classes, (S, 1, B, A)
-            y = p_y.enumerate_support().unsqueeze(1)  # (K, 1, K)
-            q_y = RelaxedOneHot(q_y.logits.unsqueeze(-3))
-            log_class = q_y.log_prob(y)
-            exact = not drawn
-            label = Latent(LABEL, y.unsqueeze(0), q_y, p_y, log_class, exact, label=True, enumerated=True)
-        else:
-            log_q_label = q_y.log_prob(y)
-            label = Latent(LABEL, y.unsqueeze(0), Point(y), p_y, label=True)
-        latents, conditions = [], beside(y, *drawn)
-        for name, q in self._posteriors(inputs, conditions).items():
-            z = q.rsample(torch.Size() if drawn else shape)
-            latents.append(Latent(name, z, q, self._prior(name, y), log_class))
-        codes = beside(*(latent.z for latent in latents))
-        latents.append(label)
-        if self.auxiliary and q_a:
-            given = (codes, y) if self.auxiliary.skip else (inputs, beside(y, codes))
-            p_a: Distribution = self.auxiliary.prior(self._network(self.auxiliary.generator, *given))
-            latents.append(Latent(AUXILIARY, drawn[0], q_a, p_a, log_class, exact=False))
-        skips = self.auxiliary is not None and self.auxiliary.skip
-        return Trace(x, self._likelihood(codes, conditions if skips else y), tuple(latents), log_q_label)
-
-    def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
-        """A draw of the label of x (B, *event), where y is not seen."""
-        q_y, _, _ = self._label(self._inputs(self.typed(x)), torch.Size((1,)))
-        return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
-
-    def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Distribution | None, list[Tensor]]:
-        """q(y given x), and with an auxiliary latent q(a given x) and the draws of a (*shape, B, A) that y is given."""
-        if self.auxiliary is None:
-            return RelaxedOneHot(self._network(self.classifier, inputs, None)), None, []
-        q_a = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
-        a = q_a.rsample(shape)
-        return RelaxedOneHot(self._network(self.classifier, inputs, a)), q_a, [a]
-
-    def _posteriors(self, inputs: Tensor, conditions: Tensor) -> dict[str, Distribution]:
-        """Each q(z given x, conditions), of the batch shape of them all, whatever of it the encoder ignores."""
-        features, found = self._network(self.encoder, inputs, conditions), {}
-        lead = torch.broadcast_shapes(conditions.shape[:-1], inputs.shape[:1])
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True) -> Trace:
+        """The trace of a batch, the label summed out where it is not seen, whatever `sum_classes` says."""
+        batch, y = self.typed(batch), self.one_hot(batch.y)
+        inputs, seen = self.inputs(batch.x, batch.observed), 0 if y is None else len(y)
+        q_y, of_a, a = self._label(inputs, torch.Size((samples,)))
+        label, log_q_label = self._label_cases(q_y, y, len(inputs) - seen, exact=a is None)
+        cases, labels = label.cases, label.z[0]
+        if a is not None and of_a is not None and cases:
+            of_a, a = cases.repeat(of_a), cases.repeat(a, -2)
+        conditions = labels if a is None else beside(labels, a)
+        features, latents = self._of_cases(self.encoder, inputs, conditions, seen), []
         for name, posterior in self.posteriors.items():
             q = posterior(features)
-            if q.batch_shape != lead:
-                q = posterior(features.expand(*lead, *features.shape[len(q.batch_shape) :]))
-            found[name] = q
-        return found
+            z = q.rsample(torch.Size((samples,) if a is None else ()))
+            latents.append(Latent(name, z, q, self._prior(name, labels), cases))
+        codes = beside(*(latent.z for latent in latents))
+        latents.append(label)
+        skips = False
+        if self.auxiliary and a is not None:
+            q_a, skips = self.auxiliary.posterior(of_a), self.auxiliary.skip
+            p_a = self.auxiliary.prior(self._generated_features(inputs, codes, labels, seen))
+            latents.append(Latent(AUXILIARY, a, q_a, p_a, cases, exact=False))
+        px = self._likelihood(codes, conditions if skips else labels)
+        return Trace(batch, px, tuple(latents), cases, log_q_label)
 
-    def _posterior(self, x: Tensor, y: Tensor | None, samples: int | None = None) -> dict[str, Distribution]:
-        inputs = self._inputs(x)
-        if y is None:
-            y = self.one_hot(self.classify(x).argmax(-1))
+    def _label_cases(
+        self, q_y: RelaxedOneHot, y: Tensor | None, others: int, exact: bool
+    ) -> tuple[Latent, Tensor | None]:
+        """The label as a latent of its cases, of data whose first labels are y (L, K), and log q(y given x) of these.
+
+        One that is seen is its class for certain: a single case.
+        """
+        logits, p_y, classes, log_q_label = q_y.logits, RelaxedOneHot(self.label_logits), self.condition, None
+        labels = p_y.enumerate_support().repeat_interleave(others, 0)
+        if y is not None:
+            known = logits[..., : len(y), :]
+            log_q_label = (y * known).sum(-1)
+            certain = torch.where(y == 1, 0.0, IMPOSSIBLE).expand_as(known)
+            labels, logits = torch.cat([y, labels]), torch.cat([certain, logits[..., len(y) :, :]], -2)
+        seen = len(labels) - classes * others
+        q_y = RelaxedOneHot(repeated(logits, seen, classes, -2) if others else logits)
+        cases = Cases(q_y.log_prob(labels), seen, classes) if others else None
+        label = Latent(LABEL, labels.unsqueeze(0), q_y, p_y, cases, exact, label=True, enumerated=True)
+        return label, log_q_label
+
+    def _of_cases(self, network: nn.Module, inputs: Tensor, conditions: Tensor, seen: int) -> Tensor:
+        """What a network of x and a condition gives of cases whose conditions are (…, R, C): (…, R, F).
+
+        x is given to it once, not once for each class, so that what it does with x alone it does once.
+        """
+        found = [self._network(network, inputs[:seen], conditions[..., :seen, :])] if seen else []
+        if others := len(inputs) - seen:
+            given = conditions[..., seen:, :].unflatten(-2, (self.condition, others))
+            # Without an auxiliary latent, all data have the same conditions.
+            made = self._network(network, inputs[seen:], given if self.auxiliary else given[..., :1, :])
+            found.append(made.expand(*given.shape[:-1], made.shape[-1]).flatten(-3, -2))
+        lead = torch.broadcast_shapes(*(each.shape[:-2] for each in found))
+        return torch.cat([each.expand(*lead, *each.shape[-2:]) for each in found], -2)
+
+    def _generated_features(self, inputs: Tensor, codes: Tensor, labels: Tensor, seen: int) -> Tensor:
+        """What p(a) is made from, of cases."""
+        generator = self.auxiliary.generator  # type: ignore[union-attr]
+        if self.auxiliary.skip:  # type: ignore[union-attr]
+            return self._network(generator, codes, labels)
+        return self._of_cases(generator, inputs, beside(labels, codes), seen)
+
+    def latents(self, batch: Batch) -> tuple[Latent, ...]:
+        """A draw of the label of a batch, where it is not seen."""
+        batch = self.typed(batch)
+        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), torch.Size((1,)))
+        return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
+
+    def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
+        """q(y given x); with an auxiliary latent also what q(a given x) is made from, and the draws of a (*shape, B, A)
+        that y is given.
+        """
+        if self.auxiliary is None:
+            return RelaxedOneHot(self._network(self.classifier, inputs, None)), None, None
+        of_a = self._network(self.auxiliary.encoder, inputs, None)
+        a = self.auxiliary.posterior(of_a).rsample(shape)
+        return RelaxedOneHot(self._network(self.classifier, inputs, a)), of_a, a
+
+    def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
+        """q of each latent given a batch and its label, the likeliest where that is not given."""
+        inputs = self.inputs(batch.x, batch.observed)
+        y = self.one_hot(self.classify(batch).argmax(-1) if batch.y is None else batch.y)
         if self.auxiliary:
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
-            a = mean(q) if samples is None else q.sample(torch.Size((samples,)))
+            a = center(q) if samples is None else q.sample(torch.Size((samples,)))
             y = beside(y, a)  # type: ignore[arg-type]
-        return self._posteriors(inputs, y)  # type: ignore[arg-type]
+        features = self._network(self.encoder, inputs, y)
+        lead = torch.broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
+        return self._posteriors(features.expand(*lead, features.shape[-1]))
 
-    def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
+    def _drawn(self, batch: Batch, samples: int) -> list[Tensor]:
         if self.auxiliary is None:
-            return super()._drawn(x, y, samples)
-        return [q.sample() for q in self._posterior(x, y, samples).values()]
+            return super()._drawn(batch, samples)
+        return [q.sample() for q in self._posterior(batch, samples).values()]
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:
             return self._likelihood(z, y)
         p = self.auxiliary.prior(self._network(self.auxiliary.generator, z, y))
-        return self._likelihood(z, beside(y, p.sample() if draw else mean(p)))  # type: ignore[arg-type]
+        return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
 
     @property
     def conditional(self) -> bool:
@@ -166,7 +190,7 @@ class SemiSupervisedVAE(VAE):
     @torch.no_grad()
     def reconstruct(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int | None = None,
         draw: bool = False,
@@ -187,7 +211,7 @@ class SemiSupervisedVAE(VAE):
 
     def log_prob(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int = 100,
         seed: int | None = None,
@@ -199,16 +223,16 @@ class SemiSupervisedVAE(VAE):
         return super().log_prob(x, y, samples, seed, memory)
 
     @torch.no_grad()
-    def classify(self, x: ArrayLike | Tensor, samples: int | None = None, seed: int | None = None) -> Tensor:
+    def classify(self, x: ArrayLike | Tensor | Batch, samples: int | None = None, seed: int | None = None) -> Tensor:
         """q(y given x) of x (B, *event), (B, K) probabilities.
 
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
-        x, _ = checked(self, x, None)
-        inputs = self._inputs(x)
+        batch = checked(self, x, None)
+        inputs = self.inputs(batch.x, batch.observed)
         with seeded(seed), evaluating(self):
             if self.auxiliary is None:
                 return self._network(self.classifier, inputs, None).softmax(-1)
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
-            a = mean(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
+            a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
             return self._network(self.classifier, inputs, a).softmax(-1).mean(0)

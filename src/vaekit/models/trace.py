@@ -15,31 +15,33 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ..data.batch import Batch
 from ..distributions.divergences import kl_terms
 from ..distributions.mixtures import Mixture
-from ..distributions.moments import log_prob_stopped, mean
+from ..distributions.moments import center, log_prob_stopped, marginal_log_probs
+from ..distributions.observed import observed_log_prob
+from .cases import Cases
 
 
 @dataclass(frozen=True)
 class Latent:
-    """One named latent of a trace: samples z (S, B, D), the posterior q they were drawn from, and their prior p.
+    """One named latent of a trace: samples z (S, R, D), the posterior q they were drawn from, and their prior p.
 
-    Where a latent c of K classes is summed out, every latent of the trace has its log q(c given x) as `log_class`,
-    (K, B). Then z is (S, K, B, D), of size 1 where nothing depends on S, K or B (the z of c are its K values); q and p
-    are of batch shape (B,), or (K, B) if they depend on c; `log_q` and `log_p` are (S, K, B); `kl` is the mean over c.
+    R is B, a row for each datum; where a class is summed out, a row for each of the `cases`. q and p are of batch shape
+    (R,), or (S, R) where they depend on draws of another latent.
     """
 
     name: str
     z: Tensor
     q: Distribution
     p: Distribution
-    log_class: Tensor | None = None
+    cases: Cases | None = None
     exact: bool = True
     """Whether a closed form of KL(q || p) holds: not where q or p depends on a draw that z was not drawn apart from."""
     label: bool = False
     """Whether it is the label of a model that classifies, which is data where it is seen."""
     enumerated: bool = False
-    """Whether it is the latent that is summed out: z is its classes, `log_q` is `log_class`."""
+    """Whether it is the latent that is summed out: z is its classes, and `cases` weighs them by q."""
 
     @cached_property
     def closed_form(self) -> bool:
@@ -54,7 +56,9 @@ class Latent:
     def kl_terms(self) -> Tensor:
         """KL(q || p) as additive terms, nats: (B, T) where closed form (T = D or fewer), else (S, B, 1) Monte Carlo."""
         terms = self._closed_terms
-        return _expected((self.log_q - self.log_p).unsqueeze(-1) if terms is None else terms, self.log_class)
+        if terms is None:
+            terms = corrected(self.log_q - self.log_p, [self]).unsqueeze(-1)
+        return terms if self.cases is None else self.cases.expected(terms.mT).mT
 
     @property
     def kl(self) -> Tensor:
@@ -75,41 +79,66 @@ class Latent:
     @property
     def per_draw(self) -> bool:
         """Whether q depends on draws of another latent, and its mean with it."""
-        return self._of_draws(self.q)
+        return len(self.q.batch_shape) > 1
 
     @property
     def constant_kl(self) -> bool:
         """Whether `kl` is the same for all draws: in closed form, of a q and a p that no draw changes."""
-        return self.closed_form and not self.per_draw and not self._of_draws(self.p)
-
-    def _of_draws(self, distribution: Distribution) -> bool:
-        return len(distribution.batch_shape) > (1 if self.log_class is None else 2)
+        return self.closed_form and not self.per_draw and len(self.p.batch_shape) < 2
 
     @property
     def mean(self) -> Tensor:
         """The mean of the posterior, (B, D); the average of those of S draws where it is one of each."""
-        means = _expected(mean(self.q), self.log_class)
+        means = center(self.q)
+        means = means if self.cases is None else self.cases.expected(means.mT).mT
         return means.mean(0) if means.dim() == 3 else means
 
     @cached_property
     def log_q(self) -> Tensor:
-        """log q(z given x), (S, B) nats."""
+        """log q(z given x), (S, R) nats."""
         return self.q.log_prob(self._beside(self.q))
 
     @cached_property
     def log_q_stopped(self) -> Tensor:
-        """log q(z given x) with the gradient through z alone, (S, B) nats."""
+        """log q(z given x) with the gradient through z alone, (S, R) nats."""
         return log_prob_stopped(self.q, self._beside(self.q))
 
     @cached_property
     def log_p(self) -> Tensor:
-        """log p(z), (S, B) nats."""
+        """log p(z), (S, R) nats."""
         return self.p.log_prob(self._beside(self.p))
+
+    @cached_property
+    def log_q_pairs(self) -> Tensor:
+        """log q(z_i given x_j) of each draw i under the posterior of each row j, (S, R, R) nats."""
+        return self.q.log_prob(self.z.unsqueeze(-2))
+
+    @cached_property
+    def log_q_pair_terms(self) -> Tensor | None:
+        """`log_q_pairs` of each dimension alone, the log-densities of q's marginals, (S, R, R, D); None where a
+        posterior does not have them (a flow).
+        """
+        return marginal_log_probs(self.q, self.z.unsqueeze(-2))
 
     def _beside(self, distribution: Distribution) -> Tensor:
         """z, one for each of a batch that has more of them: flows of `zuko` don't broadcast what they score."""
         lead = torch.broadcast_shapes(self.z.shape[:-1], distribution.batch_shape)
         return self.z if lead == self.z.shape[:-1] else self.z.expand(*lead, -1)
+
+
+def corrected(values: Tensor, latents: Sequence[Latent]) -> Tensor:
+    """`values` (S, R), whose mean is one over draws of `latents`, with the gradient that these draws do not carry.
+
+    A sampler by rejection, or of a discrete choice, is differentiable in a part of its noise alone. What is missing is
+    values times the gradient of a log-density, which its distribution states as `score_correction(z)` (Naesseth et al.
+    2017, eq. 6). The values stay what they are.
+    """
+    for latent in latents:
+        correction = getattr(latent.q, "score_correction", None)
+        if correction is not None and torch.is_grad_enabled():
+            score = correction(latent.z.detach())
+            values = values + values.detach() * (score - score.detach())
+    return values
 
 
 def clustered(latents: Sequence[Latent]) -> Latent | None:
@@ -123,50 +152,64 @@ def clustered(latents: Sequence[Latent]) -> Latent | None:
     return next((latent for latent in latents if latent.one_hot), next(mixed, None))
 
 
-def cluster_probabilities(latents: Sequence[Latent | JoinedLatent]) -> Tensor | None:
+def cluster_probabilities(latents: Sequence[Latent]) -> Tensor | None:
     """How likely each datum is to be of each cluster, (B, K), by the first sample of its latents; or None.
 
     Of classes it is q(c given x), of components of a prior their responsibilities for z.
     """
-    found = clustered([latent.parts[-1] if isinstance(latent, JoinedLatent) else latent for latent in latents])
+    found = clustered(latents)
     if found is None:
         return None
-    if not found.one_hot:
-        return found.p.responsibilities(found.z[0])  # type: ignore[attr-defined]
-    classes = mean(found.q)
-    return classes if classes.dim() == 2 else classes.flatten(0, -3)[0]
+    classes = center(found.q) if found.one_hot else found.p.responsibilities(found.z[0])  # type: ignore[attr-defined]
+    first = classes if classes.dim() == 2 else classes[0]
+    if found.cases is None:
+        return first
+    return found.cases.first().expected(first.mT).mT
 
 
 @dataclass(frozen=True)
 class Trace:
-    """S samples of the latents for each of B data: data x (B, *event), likelihood px over (S, B), latents in order.
+    """S samples of the latents of each of B data: the batch, the likelihood px over (S, R), the latents in order.
 
-    A latent c of K classes may be summed out in place of being drawn. Then px is over (S, K, B), and what a trace gives
-    is exact in c: means are over q(c given x), and the weight is that of the other latents alone, sum_c q(c given x)
-    p(x, z, c) / q(z, c given x), an unbiased estimate of p(x) of less variance. S is 1 where nothing else is drawn.
+    R is B. Where a latent c of K classes is summed out in place of being drawn, a datum has a row for each class that
+    it may be of (`Cases`), and what a trace gives is exact in c: means are over q(c given x), and the weight is that of
+    the other latents alone, sum_c q(c given x) p(x, z, c) / q(z, c given x), an unbiased estimate of p(x) of less
+    variance. S is 1 where nothing else is drawn. A label that is seen is a class of which there is but one case.
     """
 
-    x: Tensor
+    batch: Batch
     px: Distribution
     latents: tuple[Latent, ...]
+    cases: Cases | None = None
     log_q_label: Tensor | None = None
-    """log q(y given x), (L,) or (S, L) nats, of the labels y that were seen, in a model that classifies."""
+    """log q(y given x), (L,) or (S, L) nats, of the labels y of the first L data, in a model that classifies."""
     of_augmented: tuple[Latent, ...] = ()
-    """The latents of augmented data, one sample of each, for objectives that have an `augment`."""
+    """The latents of augmented data, one sample of each, of the data whose label is not seen, for objectives that have
+    an `augment`.
+    """
 
     @property
-    def log_class(self) -> Tensor | None:
-        """log q(c given x) of the latent that is summed out, (K, B), or None."""
-        return self.latents[0].log_class
+    def x(self) -> Tensor:
+        """The data, (B, *event)."""
+        return self.batch.x
+
+    @property
+    def seen(self) -> int:
+        """L, of how many of the data, the first, the label is seen."""
+        return 0 if self.log_q_label is None else self.log_q_label.shape[-1]
 
     @cached_property
     def _log_px(self) -> Tensor:
-        return self.px.log_prob(self.x)
+        x, observed = self.batch.x, self.batch.observed
+        if self.cases is not None:
+            x, observed = self.cases.repeat(x), None if observed is None else self.cases.repeat(observed)
+        return observed_log_prob(self.px, x, observed)
 
     @cached_property
     def log_px(self) -> Tensor:
-        """log p(x given z), (S, B) nats in the data's own units."""
-        return self._log_px if self.log_class is None else (self.log_class.exp() * self._log_px).sum(-2)
+        """log p(x given z) of what is observed of x, (S, B) nats in the data's own units."""
+        log_px = corrected(self._log_px, self.latents)
+        return log_px if self.cases is None else self.cases.expected(log_px)
 
     @property
     def kl(self) -> dict[str, Tensor]:
@@ -179,140 +222,47 @@ class Trace:
 
         With a latent summed out, its mean is between the ELBO and log p(x), and q(c given x) is no part of it.
         """
-        return self._summed(stopped=False)
+        return self.log_weight_at(1.0)
 
     @cached_property
     def log_weight_stopped(self) -> Tensor:
         """`log_weight` with the parameters of q stopped, so that gradients reach the encoder through z alone."""
-        return self._summed(stopped=True)
+        return self.log_weight_at(1.0, stopped=True)
 
-    def _summed(self, stopped: bool) -> Tensor:
+    def log_weight_at(self, beta: Tensor | float, stopped: bool = False) -> Tensor:
+        """`log_weight` with the ratio of prior and posterior to the power `beta`, (S, B): log p(x given z) + beta (log
+        p(z) - log q(z given x)); if `stopped`, that of `log_weight_stopped`.
+        """
         log_weight = self._log_px
         for latent in self.latents:
             # sum_c q(c) p(x, c) / q(c) is sum_c p(x, c), also where q(c) is so small that its logarithm is -inf.
             log_q = 0.0 if latent.enumerated else latent.log_q_stopped if stopped else latent.log_q
-            log_weight = log_weight + (latent.log_p - log_q)
-        return log_weight if self.log_class is None else log_weight.logsumexp(-2)
+            ratio = latent.log_p - log_q
+            log_weight = log_weight + (ratio if isinstance(beta, float) and beta == 1 else beta * ratio)
+        return log_weight if self.cases is None else self.cases.logsumexp(log_weight)
+
+    @property
+    def log_share(self) -> Tensor:
+        """log of the part of all data that a row stands for, (R,) or (S, R), whose exponentials add up to 1: 1 / B, or
+        as the batch weighs its rows, times q(c given x) of a case.
+        """
+        weight = self.batch.weight
+        share = torch.ones(len(self.batch), dtype=self.x.dtype, device=self.x.device) if weight is None else weight
+        share = (share / share.sum()).log()
+        return share if self.cases is None else self.cases.repeat(share) + self.cases.log_prob
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean of values (…, B) over all of their dimensions, a datum weighing what it stands for: here all alike.
+        """The mean of values (…, B) over all of their dimensions, a datum weighing what it stands for.
 
         Terms of an objective are such means.
         """
-        return values.mean()
+        weight = self.batch.weight
+        return values.mean() if weight is None else (values * weight).mean()
 
     def average_terms(self, values: Tensor) -> Tensor:
         """The mean of values (…, B, T) over all but the last of their dimensions, (T,), weighed as in `average`."""
-        return values.flatten(0, -2).mean(0)
-
-
-@dataclass(frozen=True)
-class JoinedTrace:
-    """Traces of two batches as that of one, for objectives: rows whose label is seen, and then those of others.
-
-    A batch may show labels more often than the data do, so that a classifier learns from them. What is averaged over
-    data weighs the two by what they stand for: the first by `share`, the fraction of the data whose label is seen, the
-    others by the rest. Without it they weigh what they are in the batch.
-    """
-
-    parts: tuple[Trace, Trace]
-    of_augmented: tuple[Latent, ...] = ()
-    share: float | None = None
-
-    @property
-    def x(self) -> Tensor:
-        """The data, (B, *event)."""
-        return torch.cat([part.x for part in self.parts])
-
-    @property
-    def latents(self) -> tuple[JoinedLatent, ...]:
-        """The latents, which all parts have."""
-        return tuple(JoinedLatent(each) for each in zip(*(part.latents for part in self.parts), strict=True))
-
-    @property
-    def log_px(self) -> Tensor:
-        """log p(x given z), (S, B) nats."""
-        return _after([part.log_px for part in self.parts], -1)
-
-    @property
-    def kl(self) -> dict[str, Tensor]:
-        """The KL of each latent by name, (B,) or (S, B) nats."""
-        return {latent.name: latent.kl_terms.sum(-1) for latent in self.latents}
-
-    @property
-    def log_weight(self) -> Tensor:
-        """The log importance weight, (S, B) nats."""
-        return _after([part.log_weight for part in self.parts], -1)
-
-    def average(self, values: Tensor) -> Tensor:
-        """The mean of values (…, B), rows weighing what they stand for."""
-        if self.share is None:
-            return values.mean()
-        seen, others = values.split([len(part.x) for part in self.parts], -1)
-        return self.share * seen.mean() + (1 - self.share) * others.mean()
-
-    def average_terms(self, values: Tensor) -> Tensor:
-        """The mean of values (…, B, T) over all but the last dimension, (T,), rows weighing what they stand for."""
-        if self.share is None:
-            return values.flatten(0, -2).mean(0)
-        seen, others = (each.flatten(0, -2).mean(0) for each in values.split([len(part.x) for part in self.parts], -2))
-        return self.share * seen + (1 - self.share) * others
-
-    @property
-    def log_class(self) -> Tensor | None:
-        """log q(c given x) of the last part, None where nothing is summed out."""
-        return self.parts[-1].log_class
-
-    @property
-    def log_q_label(self) -> Tensor | None:
-        """log q(y given x) of the labels that were seen."""
-        seen = [part.log_q_label for part in self.parts if part.log_q_label is not None]
-        return _after(seen, -1) if seen else None
-
-
-@dataclass(frozen=True)
-class JoinedLatent:
-    """One latent of joined traces."""
-
-    parts: tuple[Latent, ...]
-
-    @property
-    def name(self) -> str:
-        """The latent's name."""
-        return self.parts[0].name
-
-    @property
-    def exact(self) -> bool:
-        """Whether a closed form of KL(q || p) holds in all parts."""
-        return all(part.exact for part in self.parts)
-
-    @property
-    def label(self) -> bool:
-        """Whether it is the label of a model that classifies."""
-        return self.parts[0].label
-
-    @property
-    def dimensions(self) -> int:
-        """The numbers in z that are free of each other."""
-        return self.parts[0].dimensions
-
-    @property
-    def kl_terms(self) -> Tensor:
-        """KL(q || p) as additive terms, (B, T) or (S, B, T), nats."""
-        return _after([part.kl_terms for part in self.parts], -2)
-
-
-def _after(values: Sequence[Tensor], dim: int) -> Tensor:
-    """`values` one after another in `dim`, those before it broadcast, of terms behind it as many as in all (a sum)."""
-    lead = torch.broadcast_shapes(*(value.shape[:dim] for value in values))
-    return torch.cat([value.expand(*lead, *value.shape[dim:]) for value in values], dim)
-
-
-def _expected(values: Tensor, log_class: Tensor | None) -> Tensor:
-    """The mean over classes of values (…, K, B, T); of those (B, T) that are without classes themselves."""
-    if log_class is None or values.dim() == 2:
-        return values
-    return (log_class.exp().unsqueeze(-1) * values).sum(-3)
+        weight = self.batch.weight
+        return (values if weight is None else values * weight[:, None]).flatten(0, -2).mean(0)
 
 
 def beside(*values: Tensor) -> Tensor:

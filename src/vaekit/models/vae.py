@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..data.batch import Batch
 from ..data.domains import Domain
-from ..distributions.moments import mean, typical
+from ..data.inputs import Inputs
+from ..distributions.moments import center, typical
 from ..modules import evaluating
 from ..priors.mixtures import Mixture as MixturePrior
 from ..seeding import seeded
 from ..system.progress import working
+from .cases import Cases
 from .compatibility import check_pair, check_parts, prior_sizes
 from .given import checked, checked_condition, condition_units, refuse_too_many
 from .scoring import MEMORY, Scorer, Scores
@@ -31,7 +34,7 @@ CLASSES = 64
 class VAE(nn.Module):
     """p(x given z) p(z) with the amortised posterior q(z given x), all parts the caller's (Kingma & Welling 2014).
 
-    encoder      (x, y) to features; x arrives scaled to order one by the domain's location and scale
+    encoder      (x, y) to features; x arrives as the domain's `Inputs`, scaled to order one
     posteriors   for each named latent, features to q(z given x)
     priors       for each of the same names, condition or None to p(z)
     decoder      (z, y) to the likelihood's parameters, z (…, D) all latents side by side in their order
@@ -44,7 +47,7 @@ class VAE(nn.Module):
     which stand for their one-hot vectors. Where the likelihood has an `exposure`, it is the last of the C, and the
     likelihood alone sees it. Densities are nats in the data's own units.
 
-    >>> from vaekit.data import domains
+    >>> from vaekit.data import Batch, domains
     >>> from vaekit import likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((1, 8, 8), domains.Domain("binary"))
     >>> encoder = networks.MLP(p.event_shape, hidden=(32,))
@@ -55,15 +58,12 @@ class VAE(nn.Module):
     ...     decoder=networks.MLP((2,), p.parameter_shape, hidden=(32,)),
     ...     likelihood=p,
     ... )
-    >>> vae.trace(torch.zeros(5, 1, 8, 8), samples=3).log_weight.shape
+    >>> vae.trace(Batch(torch.zeros(5, 1, 8, 8)), samples=3).log_weight.shape
     torch.Size([3, 5])
     >>> vae.sample(4, seed=0).shape
     torch.Size([4, 1, 8, 8])
     """
 
-    location: Tensor
-    location_rest: Tensor | None
-    scale: Tensor
     condition_location: Tensor
     condition_scale: Tensor
 
@@ -98,12 +98,7 @@ class VAE(nn.Module):
             what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
             raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {self.domain}")
         kind = torch.get_default_dtype()
-        location, rest = self.domain.location_parts
-        self.register_buffer("location", torch.as_tensor(location, dtype=kind), persistent=False)
-        rest_of_it = None if rest is None else torch.as_tensor(rest, dtype=kind)
-        self.register_buffer("location_rest", rest_of_it, persistent=False)
-        self.register_buffer("scale", torch.as_tensor(self.domain.scale, dtype=kind), persistent=False)
-        self.scaled = bool(np.any(np.not_equal(self.domain.location, 0)) or np.any(np.not_equal(self.domain.scale, 1)))
+        self.inputs = Inputs(self.event_shape, self.domain)
         units = condition_units(condition, condition_location, condition_scale)
         for name, own in zip(("condition_location", "condition_scale"), units, strict=True):
             self.register_buffer(name, torch.as_tensor(own, dtype=kind), persistent=False)
@@ -118,54 +113,59 @@ class VAE(nn.Module):
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 
-    def trace(self, x: Tensor, y: Tensor | None = None, samples: int = 1, sum_classes: bool = False) -> Trace:
-        """S = `samples` draws of the latents of x (B, *event), and the likelihood at each.
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False) -> Trace:
+        """S = `samples` draws of the latents of a batch, and the likelihood at each.
 
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
         """
-        x, y = self.typed(x), self._given(y)
-        posteriors = self._posterior(x, y)
+        batch, cases = self.typed(batch), None
+        y, features = self._given(batch.y), self._features(batch)
+        posteriors = self._posteriors(features)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
         summed = few[0] if few and sum_classes else None
         z = {name: q.rsample(torch.Size((samples,))) for name, q in posteriors.items() if name != summed}
-        log_class = None
         if summed:
-            classes = posteriors[summed].enumerate_support(expand=False)
-            log_class = posteriors[summed].log_prob(classes)
-            z = {name: drawn.unsqueeze(1) for name, drawn in z.items()} | {summed: classes.unsqueeze(0)}
+            classes = posteriors[summed].enumerate_support()  # (K, B, K)
+            cases = Cases(posteriors[summed].log_prob(classes).flatten(), 0, len(classes))
+            posteriors = self._posteriors(cases.repeat(features))
+            y = None if y is None else cases.repeat(y)
+            z = {name: cases.repeat(drawn, 1) for name, drawn in z.items()}
+            z[summed] = classes.flatten(0, 1).unsqueeze(0)
         latents = tuple(
-            Latent(name, z[name], q, self._prior(name, y), log_class, enumerated=name == summed)
+            Latent(name, z[name], q, self._prior(name, y), cases, enumerated=name == summed)
             for name, q in posteriors.items()
         )
-        return Trace(x, self._likelihood(beside(*(latent.z for latent in latents)), y), latents)
+        return Trace(batch, self._likelihood(beside(*(latent.z for latent in latents)), y), latents, cases)
 
-    def _posterior(self, x: Tensor, y: Tensor | None) -> dict[str, Distribution]:
-        features = self._network(self.encoder, self._inputs(x), y)
+    def _features(self, batch: Batch) -> Tensor:
+        return self._network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
+
+    def _posteriors(self, features: Tensor) -> dict[str, Distribution]:
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
-    def latents(self, x: Tensor, y: Tensor | None = None) -> tuple[Latent, ...]:
-        """One draw of each latent of x (B, *event), without what the decoder makes of it."""
-        y = self._given(y)
-        posteriors = self._posterior(self.typed(x), y)
+    def _posterior(self, batch: Batch) -> dict[str, Distribution]:
+        """q of each latent given a batch."""
+        return self._posteriors(self._features(batch))
+
+    def latents(self, batch: Batch) -> tuple[Latent, ...]:
+        """One draw of each latent of a batch, without what the decoder makes of it."""
+        y = self._given(batch.y)
+        posteriors = self._posterior(self.typed(batch))
         return tuple(Latent(name, q.rsample((1,)), q, self._prior(name, y)) for name, q in posteriors.items())
 
-    def _drawn(self, x: Tensor, y: Tensor | None, samples: int) -> list[Tensor]:
-        return [q.sample(torch.Size((samples,))) for q in self._posterior(x, y).values()]
+    def _drawn(self, batch: Batch, samples: int) -> list[Tensor]:
+        return [q.sample(torch.Size((samples,))) for q in self._posterior(batch).values()]
 
-    def _inputs(self, x: Tensor) -> Tensor:
-        if not self.scaled:
-            return x.to(self.scale.dtype)
-        moved = x - self.location
-        return ((moved if self.location_rest is None else moved.double() - self.location_rest) / self.scale).to(
-            self.scale.dtype
-        )
-
-    def typed(self, x: Tensor) -> Tensor:
+    def typed(self, batch: Batch) -> Batch:
         """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
         them.
         """
-        return x if x.dtype == torch.float64 and self.domain.kind in ("real", "count") else x.to(self.scale.dtype)
+        if batch.x.dtype == self.scale.dtype or (
+            batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count")
+        ):
+            return batch
+        return replace(batch, x=batch.x.to(self.scale.dtype))
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         parameters = self._network(self.decoder, z, y)
@@ -216,7 +216,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def encode(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int | None = None,
         seed: int | None = None,
@@ -225,12 +225,11 @@ class VAE(nn.Module):
 
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
         """
-        x, y = checked(self, x, y)
-        y = self._given(y)
+        batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
             if samples is None:
-                return torch.cat([mean(q) for q in self._posterior(x, y).values()], -1)
-            return torch.cat(self._drawn(x, y, samples), -1)
+                return torch.cat([center(q) for q in self._posterior(batch).values()], -1)
+            return torch.cat(self._drawn(batch, samples), -1)
 
     @torch.no_grad()
     def decode(
@@ -254,7 +253,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int | None = None,
         draw: bool = False,
@@ -266,7 +265,8 @@ class VAE(nn.Module):
         Each is the likelihood's mean, or with `draw` a draw from it. Random only where asked for.
         """
         with seeded(seed):
-            return self.decode(self.encode(x, y, samples), y, draw)
+            batch = checked(self, x, y)
+            return self.decode(self.encode(batch, None, samples), batch.y, draw)
 
     @torch.no_grad()
     def sample(
@@ -298,7 +298,7 @@ class VAE(nn.Module):
 
     def score(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int = 100,
         seed: int | None = None,
@@ -309,9 +309,9 @@ class VAE(nn.Module):
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
         self._refuse_no_density()
-        x, y = checked(self, x, y)
+        batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
-            return self.scorer(samples, memory)(x, y)
+            return self.scorer(samples, memory)(batch)
 
     def scorer(self, samples: int, memory: int = MEMORY, rows: int = 0) -> Scorer:
         """What scores one batch after another, as `score` does one, of this model in evaluation mode.
@@ -322,7 +322,7 @@ class VAE(nn.Module):
 
     def log_prob(
         self,
-        x: ArrayLike | Tensor,
+        x: ArrayLike | Tensor | Batch,
         y: ArrayLike | Tensor | None = None,
         samples: int = 100,
         seed: int | None = None,
@@ -336,23 +336,33 @@ class VAE(nn.Module):
         return self.score(x, y, samples, seed, memory).log_prob
 
     @torch.no_grad()
-    def clusters(self, x: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Tensor:
+    def clusters(self, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | None = None) -> Tensor:
         """The cluster that each of x (B, *event) falls into, (B,) whole numbers from 0.
 
         It is the likeliest class under q(c given x) of the first discrete latent of one group (one whose posterior can
         be enumerated); without one, the likeliest component of the first prior that is a mixture, given that z is the
         posterior mean. Raises `ValueError` for a model that has neither.
         """
-        x, y = checked(self, x, y)
-        y = self._given(y)
+        batch = checked(self, x, y)
+        y = self._given(batch.y)
         with evaluating(self):
-            posteriors = self._posterior(x, y)
-            latents = [Latent(name, mean(q)[None], q, self._prior(name, y)) for name, q in posteriors.items()]
+            posteriors = self._posterior(batch)
+            latents = [Latent(name, center(q)[None], q, self._prior(name, y)) for name, q in posteriors.items()]
             found = cluster_probabilities(latents)
         if found is not None:
             return found.argmax(-1)
         names = ", ".join(map(repr, self.sizes))
         raise ValueError(f"no latent of {names} has clusters: that takes a discrete latent or a mixture as its prior")
+
+    @property
+    def scale(self) -> Tensor:
+        """The domain's scale on the model's device, in the type of its weights."""
+        return self.inputs.scale
+
+    @property
+    def location(self) -> Tensor:
+        """The domain's location, likewise."""
+        return self.inputs.location
 
     @property
     def has_clusters(self) -> bool:
@@ -362,6 +372,10 @@ class VAE(nn.Module):
         """
         discrete = (getattr(posterior, "groups", 0) == 1 for posterior in self.posteriors.values())
         return any(discrete) or any(isinstance(prior, MixturePrior) for prior in self.priors.values())
+
+    def asked(self, batch: Batch) -> Batch:
+        """What of `batch` is given where something is asked about it: of a model that is not `conditional` no y."""
+        return batch if self.conditional else batch.without_y()
 
     @property
     def conditional(self) -> bool:

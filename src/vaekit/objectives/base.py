@@ -59,7 +59,7 @@ def _check_drawn(objective: Objective, trace: Trace) -> None:
     its score the gradient is biased.
     """
     name = type(objective).__name__
-    if trace.log_class is not None:
+    if trace.cases is not None:
         what = "is for models whose latents are all drawn, this one sums out a label"
         raise ValueError(f"{name} {what}; accepted: elbo, semi-supervised")
     if relaxed := [latent.name for latent in trace.latents if isinstance(latent.q, RelaxedOneHot)]:

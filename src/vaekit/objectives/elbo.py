@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data.batch import Batch
 from ..models.trace import Trace, cluster_probabilities
 from ..schedules import Schedule
 from ..settings import setting
@@ -82,28 +83,31 @@ class InvariantClusters(ELBO):
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
 
     @property
-    def augment(self) -> Callable[[Tensor], Tensor] | None:
-        """What changes x (B, *event) at random, images if it has the dimensions (B, C, H, W); None where not wanted."""
+    def augment(self) -> Callable[[Batch], Batch] | None:
+        """What changes a batch at random, images if its x has the dimensions (B, C, H, W); None where not wanted."""
         return None if self._plain else self._augmented
 
     @property
     def _plain(self) -> bool:
         return _constant(self.invariance) == 0
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        return moved(x, self.shift, self.rotate, self.stretch) if x.dim() == 4 else swapped(x, self.swap)
+    def _augmented(self, batch: Batch) -> Batch:
+        if batch.x.dim() == 4:
+            return moved(batch, self.shift, self.rotate, self.stretch)
+        return swapped(batch, self.swap)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         bound = super().__call__(trace, progress)
         if self._plain:
             return bound
-        if trace.log_q_label is not None and not hasattr(trace, "parts"):  # where some are not seen, it has parts
+        if trace.seen == len(trace.batch):
             off = f"{setting('objective.invariance', 0)}, or show fewer by {setting('data.labels', '…')}"
             raise ValueError(f"invariance is of labels that are not seen, but all of the data's are; {off}")
         own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_augmented)
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"
             raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
+        own = own[trace.seen :]
         joint = own.T @ changed / len(own)
         joint = (0.5 * (joint + joint.T)).clamp_min(torch.finfo(joint.dtype).tiny)
         single = joint.sum(0).log()

@@ -132,7 +132,7 @@ class VampPrior(nn.Module):
 
     Takes the model's own encoder and posterior, always as they are in evaluation mode: a batch normalisation goes by
     its running averages, which are those of data. Pseudo-inputs live in the encoder's input space (order one), in
-    [0, 1] where the data are bounded. Given y, the prior is 1/K sum_k q(z given u_k, y).
+    [0, 1] where the data are bounded, all of their cells observed. Given y, the prior is 1/K sum_k q(z given u_k, y).
     """
 
     logits: Tensor
@@ -150,13 +150,15 @@ class VampPrior(nn.Module):
         _check_components(components)
         self.encoder, self.posterior, self.condition = encoder, posterior, condition
         self.groups: int | None = getattr(posterior, "groups", None)
-        self.bounded = domain.kind in ("binary", "grey", "unit")
+        self.bounded, self.missing = domain.kind in ("binary", "grey", "unit"), domain.missing
         noise = torch.rand if self.bounded else torch.randn
         self.pseudo_inputs = nn.Parameter(noise(components, *event_shape))
         self.register_buffer("logits", torch.zeros(components), persistent=False)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
         inputs = bounded(self.pseudo_inputs, 0.0, 1.0) if self.bounded else self.pseudo_inputs
+        if self.missing:
+            inputs = torch.cat([inputs, torch.ones_like(inputs)], 1)
         if self.condition and y is not None:
             y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
             inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])

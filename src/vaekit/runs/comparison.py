@@ -126,9 +126,8 @@ def _refuse_other_data(first: Run, other: Run, split: str) -> None:
     conditional = first.model.conditional or other.model.conditional
     same = ours.seen == theirs.seen and ours.x.shape == theirs.x.shape
     for mine, its in zip_longest(ours.blocks(), theirs.blocks()) if same else ():
-        same = same and torch.equal(mine[0].cpu(), its[0].cpu())
-        if conditional:
-            same = same and _equal(mine[1], its[1])
+        pairs = [(mine.x, its.x), (mine.observed, its.observed), *([(mine.y, its.y)] if conditional else [])]
+        same = same and all(_equal(*pair) for pair in pairs)
     if not same:
         which = ", ".join(dict.fromkeys([str(first.dataset.name), str(other.dataset.name)]))
         raise RunError(

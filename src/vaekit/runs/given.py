@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..data import Dataset, Split
-from ..data.base import Content, stored
+from ..data.base import Content, with_holes
 from ..data.domains import Domain
 from ..data.loading import read
 from ..data.memmap import MemmapRows, blocks
@@ -37,19 +37,21 @@ def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: 
     name, content = _content(given, spec.data.label)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
+    observed = (
+        rows.observed if rows.observed is None else _columns(name, rows.observed, content.columns, schema.columns)[0]
+    )
     notes += [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
     if x.shape[1:] != schema.event_shape:
         own = f"{run.path} is of data of shape {schema.event_shape}"
         raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}")
     domain = _stored_domain(run, x)
-    if domain == Domain("binary") and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
+    if domain.kind == "binary" and not domain.relaxed and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
-    domain.check(x, name)
     y, said = _y(run, name, rows.y, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    return Dataset(
-        name, domain, {"train": Split(x, y, origin=origin)}, schema.classes, schema.columns, notes=(*notes, *said)
-    )
+    made = Split(x, y, origin=origin, observed=observed).filled(domain)  # type: ignore[arg-type]
+    domain.check(made.x, name)
+    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=(*notes, *said))
 
 
 def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:
@@ -61,7 +63,7 @@ def fingerprint(dataset: Dataset) -> str:
     """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
     digest = hashlib.sha256()
     for name, split in dataset.splits.items():
-        for array in (split.x, split.y):
+        for array in (split.x, split.y, split.observed):
             if array is not None:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
                 with working(f"checking {name} data", len(array)) as step:
@@ -76,7 +78,8 @@ def _content(given: str | Path | Dataset | np.ndarray | Tensor, label: str | Non
         return given.name, Content(given.splits, given.classes, given.columns)
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-        return "data", Content({"train": Split(stored(array, "data"))})
+        x, observed = with_holes(array, "data")
+        return "data", Content({"train": Split(x, observed=observed)})
     try:
         content, name, _, _ = read(given, label)
     except ValueError:
@@ -97,10 +100,13 @@ def _one_split(name: str, content: Content, split: str | None) -> Split:
     chosen = list(splits.values()) if split in (None, ALL) else [splits[str(split)]]
     if len(chosen) == 1:
         return chosen[0]
-    x = np.concatenate([np.asarray(each.x) for each in chosen])
+    x, observed = np.concatenate([np.asarray(each.x) for each in chosen]), None
+    if any(each.observed is not None for each in chosen):
+        own = [np.ones(each.x.shape, bool) if each.observed is None else each.observed for each in chosen]
+        observed = np.concatenate(own)
     y = None if any(each.y is None for each in chosen) else np.concatenate([each.y for each in chosen])
     origins = [np.arange(len(each)) if each.origin is None else each.origin for each in chosen]
-    return Split(x, y, origin=np.concatenate(origins))
+    return Split(x, y, origin=np.concatenate(origins), observed=observed)
 
 
 def _columns(

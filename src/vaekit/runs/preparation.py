@@ -50,8 +50,8 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     model = build_model(spec.model, schema, spec.training.seed, parts)
     _check_loads(model, spec, schema, parts)
     for name in dataset.splits if getattr(model.likelihood, "open", False) else ():
-        for x, _ in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():
-            refuse_ends(model, x, f"{dataset.name}, split {name},")
+        for batch in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():
+            refuse_ends(model, batch.x, f"{dataset.name}, split {name},")
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
     train_data = to_device(dataset, "train", spec.data.preprocessing, device)
     labelled = to_device(dataset, split, spec.data.preprocessing, device) if split in dataset.splits else None

@@ -115,7 +115,7 @@ def predicted(run: Run, splits: Sequence[TensorSplit]) -> Table:
     """
     model = run.model
     if isinstance(model, SemiSupervisedVAE):
-        found = torch.cat([model.classify(x).argmax(-1) for each in splits for x, _ in each.blocks()])
+        found = torch.cat([model.classify(batch).argmax(-1) for each in splits for batch in each.blocks()])
         return classes_of(run, found, "predicted")
     if model.has_clusters:
         return {"cluster": np.concatenate([clusters(model, each) for each in splits])}

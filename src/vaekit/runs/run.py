@@ -92,10 +92,10 @@ class Run:
         data = self.data(split)
         codes, done = [], 0
         with seeded(seed), working(f"encoding {split}", len(data)) as step:
-            for x, y in data.blocks():
-                z = self.model.encode(x, self._condition(y), 1 if draw else None)
+            for batch in data.blocks():
+                z = self.model.encode(batch, samples=1 if draw else None)
                 codes.append(z[0] if draw else z)
-                step(done := done + len(x))
+                step(done := done + len(batch))
         return torch.cat(codes).cpu().numpy(), None if data.y is None else data.y.cpu().numpy()
 
     def evaluate(
@@ -133,8 +133,9 @@ class Run:
         n = min(n, len(data))
         refuse_too_many(n * (1 + (samples or 1)), self.model.event_shape, self.model.scale)
         with seeded(seed):
-            x, y = data.rows(np.arange(n))
-            made = self.model.reconstruct(x, self._condition(y), samples, draw)
+            batch = data.rows(np.arange(n))
+            made = self.model.reconstruct(batch, None, samples, draw)
+        x = batch.x if batch.observed is None else torch.where(batch.observed, batch.x, torch.nan)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
 
     @standing("spec")
@@ -175,9 +176,6 @@ class Run:
         if self.done == self.spec.training.epochs:
             return f"{self.path} lacks weights.safetensors; its last state has them: {go_on}"
         return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
-
-    def _condition(self, y: Tensor | None) -> Tensor | None:
-        return y if self.model.conditional else None
 
     @property
     def held_out(self) -> str:

@@ -28,10 +28,8 @@ def fit_priors(models: Mapping[str, nn.Module], train: TensorSplit, epoch: int, 
         before, passed = (sum(after <= done / epochs for after in times) for done in (epoch - 1, epoch))
         if before == passed:
             continue
-        rows, codes = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device), []
-        for index in rows.split(looking.ROWS):
-            x, y = train.batch(index)
-            codes.append(model.encode(x, y if model.conditional else None, samples=1)[0])
+        rows = torch.randperm(len(train))[:FITTED_ROWS].to(train.x.device).split(looking.ROWS)
+        codes = [model.encode(train.batch(index), samples=1)[0] for index in rows]
         with working(f"fitting the prior of {name}"):
             prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
         if "average" in models:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from ..data.batch import Batch
 from ..data.tensors import PartlyLabelled, TensorSplit
 from ..engine.capture import NotCapturableError, OneLaunch, capture, python_state
 from ..engine.compiling import CompilerError
 from ..engine.fusing import fused
 from ..engine.rewriting import ready
 from ..models import VAE, Auxiliary
-from ..models.trace import JoinedTrace, Trace
+from ..models.trace import Trace
 from ..modules import apart
 from ..objectives.base import Loss, Objective, samples_of
 from ..schedules import Constant, Schedule
@@ -100,8 +101,7 @@ class Step:
         return terms_of(result)
 
     def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
-        x, y = self.data.training_batch(index)
-        return objective(traced(self.model, objective, x, y, self.data.share), progress)
+        return objective(traced(self.model, objective, self.data.training_batch(index)), progress)
 
     def _constants(self) -> list[object]:
         return python_state([self.model, self.objective])
@@ -209,8 +209,8 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     try:
         model.train()
         with seeded(0):
-            x, y = data.training_batch(torch.arange(rows, device=data.x.device))
-            loss = objective(traced(model, objective, x, y, data.share), 0.0).loss
+            batch = data.training_batch(torch.arange(rows, device=data.x.device))
+            loss = objective(traced(model, objective, batch), 0.0).loss
         _check_gradients(model, objective, loss)
     finally:
         model.train(training)
@@ -242,19 +242,17 @@ def _parts(model: VAE) -> Iterator[tuple[str, nn.Module]]:
             yield name, part
 
 
-def traced(model: VAE, objective: Objective, x: Tensor, y: Tensor | None, share: float | None = None) -> Trace:
-    """The trace of x (B, *event) that an objective wants: of its `samples`, and with the latents of its `augment`,
-    which is of the rows whose label is not seen. `share` is what those of which it is seen are of all the data.
+def traced(model: VAE, objective: Objective, batch: Batch) -> Trace:
+    """The trace of a batch that an objective wants: of its `samples`, and with the latents of its `augment`, which is
+    of the rows whose label is not seen.
     """
-    trace: Any = model.trace(x, y, samples_of(objective))  # a JoinedTrace where labels are seen of some
-    if isinstance(trace, JoinedTrace):
-        trace = replace(trace, share=share)
+    trace = model.trace(batch, samples_of(objective))
     augment = getattr(objective, "augment", None)
     if augment is None:
         return trace
-    unseen = trace.parts[-1] if isinstance(trace, JoinedTrace) else trace
+    unseen = replace(batch.without_y(), weight=None).take(slice(trace.seen, None))
     with apart(model):  # running averages are of data as they are
-        return replace(trace, of_augmented=model.latents(augment(unseen.x), y))
+        return replace(trace, of_augmented=model.latents(augment(unseen)))
 
 
 def _own_memory(

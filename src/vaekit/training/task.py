@@ -84,8 +84,8 @@ def check(task: Task) -> None:
         if data is not None:
             model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
             if getattr(model.likelihood, "open", False):
-                for x, _ in data.blocks():
-                    refuse_ends(model, x)
+                for batch in data.blocks():
+                    refuse_ends(model, batch.x)
     if task.options.early_stopping and not task.chooses:
         rows = f"{setting('data.validation', '…')}, a number of rows"
         held = "a Dataset with a split 'valid'" if in_a_call() else rows

@@ -31,7 +31,7 @@ def worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: 
     if data.x.device.type != "cpu" or now == 1:
         return now
     with seeded(0), torch.no_grad(), evaluating(model), FlopCounterMode(display=False) as counter:
-        x, y = data.batch(slice(0, 1))
+        batch = data.batch(slice(0, 1))
         # Most rows of a step show no label, and take a pass for each class.
-        model.trace(x, None if isinstance(data, PartlyLabelled) else y, samples)
+        model.trace(batch.without_y() if isinstance(data, PartlyLabelled) else batch, samples)
     return 1 if 3 * counter.get_total_flops() * batch_size < SMALL_STEP else now  # forward once, backward twice

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..engine.capture import NotCapturableError, capture, check_replay, python_state
 from ..engine.rewriting import ready
@@ -59,42 +60,41 @@ class Validation:
         with evaluating(self.model), seeded(stream(self.seed, -1)):
             if self.recording and self._constants() != self.state:
                 self.recording = None
-            for block, labels in self.data.blocks():
+            for block in self.data.blocks():
                 for start in range(0, len(block), self.rows):
-                    rows = slice(start, start + self.rows)
-                    given = [block[rows], *([] if labels is None else [labels[rows]])]
-                    whole = len(given[0]) == self.rows
-                    terms = self._recorded(given) if whole and epoch > 1 else None
-                    meter.add(terms or self._terms(*given), len(given[0]))
+                    part = block.take(slice(start, start + self.rows))
+                    whole = len(part) == self.rows
+                    terms = self._recorded(part) if whole and epoch > 1 else None
+                    meter.add(terms or self._terms(part), len(part))
         return meter.averages()
 
     def _constants(self) -> list[object]:
         return python_state([self.model, self.objective])
 
-    def _terms(self, x: Tensor, y: Tensor | None = None) -> Terms:
-        return terms_of(self.objective(traced(self.model, self.objective, x, y), 1.0))
+    def _terms(self, batch: Batch) -> Terms:
+        return terms_of(self.objective(traced(self.model, self.objective, batch), 1.0))
 
-    def _recorded(self, given: list[Tensor]) -> Terms | None:
+    def _recorded(self, part: Batch) -> Terms | None:
         """What a recording gives, or None where there can't be one."""
         if not self.recordable:
             return None
         if self.recording is None:
             try:
-                self._record(given)
+                self._record(part)
             except NotCapturableError as error:
                 log.debug("looks at held-out data run as Python, which is slower: %s", error)
                 self.recordable = False
                 return None
-        values = self.recording(*given)[0]  # type: ignore[misc]
+        values = self.recording(*part.tensors)[0]  # type: ignore[misc]
         return Terms(self.names, values, self.numbers)
 
-    def _record(self, given: list[Tensor]) -> None:
+    def _record(self, part: Batch) -> None:
         def values(*given: Tensor) -> list[Tensor]:
-            terms = self._terms(*given)
+            terms = self._terms(part.of(given))
             self.names, self.numbers = terms.names, terms.numbers
             return [terms.values]
 
-        self.state = self._constants()
+        self.state, given = self._constants(), part.tensors
         recording = ready(capture(values, given, [self.model, self.objective]))
         check_replay(values, recording, given, 0.1 if self.model.precision == torch.bfloat16 else 1e-3)
         self.recording = recording

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...data.batch import Batch
 from ...data.tensors import TensorSplit
 from ...evaluation.evaluation import evaluate
 from ...evaluation.scores import Evaluation
@@ -62,10 +63,9 @@ class Subject:
             return self.evaluation
         return evaluate(self.run.model, self.data, 1, split=self.split, seed=self.seed)
 
-    def rows(self, index: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """The rows of the split at `index`, x (B, *event) as the model sees them, and y if the model takes one."""
-        x, y = self.data.rows(index)
-        return x, y if self.run.model.conditional else None
+    def rows(self, index: np.ndarray) -> Batch:
+        """The rows of the split at `index` as the model sees them, and y if the model takes one."""
+        return self.run.model.asked(self.data.rows(index))
 
     def chosen(self, n: int) -> np.ndarray:
         """The numbers of n rows of the split, chosen at random, or of all where there are fewer.
@@ -74,11 +74,11 @@ class Subject:
         """
         return np.random.default_rng(self.seed).permutation(len(self.data))[:n]
 
-    def some(self, n: int) -> tuple[Tensor, Tensor | None]:
+    def some(self, n: int) -> Batch:
         """The `chosen` n rows of the split, as `rows`."""
         return self.rows(self.chosen(n))
 
-    def one(self, datum: int) -> tuple[Tensor, Tensor | None]:
+    def one(self, datum: int) -> Batch:
         """The row numbered `datum`, from 0, as `rows`; `ValueError` where there is none."""
         if not 0 <= datum < len(self.data):
             raise ValueError(f"datum is {datum}; accepted: 0..{len(self.data) - 1}, the rows of {self.split}")
@@ -103,7 +103,7 @@ class Subject:
             return 0.0, domain.levels - 1.0
         if domain.limits is not None:
             return domain.limits
-        low, high = np.percentile(array(self.some(ROWS)[0]), [1, 99])
+        low, high = np.nanpercentile(visible(self.some(ROWS)), [1, 99])
         return float(low), float(high)
 
 
@@ -151,6 +151,12 @@ def array(x: Tensor) -> np.ndarray:
     return x.cpu().numpy()
 
 
+def visible(batch: Batch) -> np.ndarray:
+    """The data of a batch as they are drawn: NaN where a cell is not observed."""
+    x = array(batch.x)
+    return x if batch.observed is None else np.where(array(batch.observed), x, np.nan)
+
+
 def is_image(event_shape: tuple[int, ...]) -> bool:
     """Whether data of this shape can be shown as grey or colour images."""
     return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[0] in (1, 3))
@@ -168,4 +174,4 @@ def outline(model: VAE, rows: int = 1, samples: int = 1) -> Trace:
     x = (model.location + torch.zeros(rows, *model.event_shape, device=model.scale.device)).to(model.scale.dtype)
     y = torch.zeros(rows, model.condition, dtype=x.dtype, device=x.device) if model.condition else None
     with evaluating(model):
-        return model.trace(x, y, samples)
+        return model.trace(Batch(x, y), samples)

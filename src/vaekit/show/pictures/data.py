@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import plots
-from .base import Picture, Prepared, Subject, array, is_image, no_images
+from .base import Picture, Prepared, Subject, array, is_image, no_images, visible
 
 if TYPE_CHECKING:
     from ...runs.run import Run
@@ -27,7 +27,7 @@ class Data(Picture):
 
     def __call__(self, subject: Subject) -> Prepared:
         n = _count(subject.run, self.n, 100)
-        x = array(subject.some(n)[0])
+        x = visible(subject.some(n))
         text = f"{len(x):,} of the {len(subject.data):,} data of the {subject.split} split, chosen at random."
         if is_image(subject.run.model.event_shape):
             draw = partial(plots.image_grid, x, columns=self.columns, limits=subject.limits)
@@ -50,7 +50,7 @@ class Samples(Picture):
             text = f"Means of p(x | z) at codes z from the prior{given}: {what}."
             draw = partial(plots.image_grid, subject.samples(n), columns=self.columns, limits=subject.limits)
             return Prepared(title, text, draw, chart=False)
-        data, samples = _flat(array(subject.some(n)[0])), _flat(subject.samples(n, draw=True))
+        data, samples = _flat(visible(subject.some(n))), _flat(subject.samples(n, draw=True))
         where = f"the {subject.split} split, and of draws from the model{given}"
         text = f"{_which(data)} of {where}: z from the prior, then x from p(x | z)."
         return Prepared(title, text, partial(plots.marginals, data, samples, run.schema.columns))
@@ -110,10 +110,10 @@ class ReconstructOne(Picture):
     def __call__(self, subject: Subject) -> Prepared:
         drawn = np.random.default_rng(subject.seed).integers(len(subject.data))
         datum = int(drawn) if self.datum is None else self.datum
-        x, y = subject.one(datum)
-        made = subject.run.model.reconstruct(x, y, self.n, seed=subject.seed)[:, 0]
+        one = subject.one(datum)
+        made = subject.run.model.reconstruct(one, None, self.n, seed=subject.seed)[:, 0]
         text = f"Datum {datum} of the {subject.split} split, and means of p(x | z) at {self.n} draws of its posterior."
-        draw = partial(plots.many_of_one, array(x)[0], array(made), columns=self.columns, limits=subject.limits)
+        draw = partial(plots.many_of_one, visible(one)[0], array(made), columns=self.columns, limits=subject.limits)
         return Prepared("Many reconstructions of one datum", text, draw, chart=False)
 
 
@@ -140,8 +140,8 @@ def _count(run: Run, n: int | None, images: int) -> int:
 
 
 def _reconstructed(subject: Subject, n: int) -> tuple[np.ndarray, np.ndarray]:
-    x, y = subject.some(n)
-    return array(x), array(subject.run.model.reconstruct(x, y, seed=subject.seed))
+    batch = subject.some(n)
+    return visible(batch), array(subject.run.model.reconstruct(batch, seed=subject.seed))
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from ...modules import evaluating
 from ...seeding import seeded
 from ...settings import setting
 from .. import plots
-from .base import Picture, Prepared, Subject, array, no_images, outline
+from .base import Picture, Prepared, Subject, array, no_images, outline, visible
 
 if TYPE_CHECKING:
     from ...models import VAE
@@ -75,7 +75,7 @@ class ClusterGrid(Picture):
             for row, k in zip(images, shown, strict=True):
                 members = np.flatnonzero(own == k)[: self.n]
                 if len(members):
-                    row[: len(members)] = array(subject.rows(members)[0])
+                    row[: len(members)] = visible(subject.rows(members))
             text = f"Data of the {subject.split} split by the cluster that they fall into"
         else:
             images = np.stack([array(each) for each in _samples(subject, name, shown, self.n)])

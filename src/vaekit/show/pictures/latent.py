@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from ...data.batch import Batch
 from ...evaluation.evaluation import ACTIVE
 from ...modules import evaluating
 from ...seeding import seeded
@@ -98,17 +99,16 @@ class Correlations(Picture):
 
     def __call__(self, subject: Subject) -> Prepared:
         run = subject.run
-        one = _correlations(subject, *subject.one(self.datum))[0]
-        x, y = subject.some(self.n)
+        one, batch = _correlations(subject, subject.one(self.datum))[0], subject.some(self.n)
         average = np.zeros_like(one)
-        for i in range(0, len(x), ROWS):
-            some = _correlations(subject, x[i : i + ROWS], None if y is None else y[i : i + ROWS])
-            average += np.abs(some).sum(0) / len(x)
+        for i in range(0, len(batch), ROWS):
+            some = _correlations(subject, batch.take(slice(i, i + ROWS)))
+            average += np.abs(some).sum(0) / len(batch)
         off = average[~np.eye(len(average), dtype=bool)]
         text = (
             f"Correlations between latent dimensions in q(z | x): of datum {self.datum} of the {subject.split} split,"
         )
-        text += f" and their absolute values averaged over {len(x):,} data"
+        text += f" and their absolute values averaged over {len(batch):,} data"
         text += f" (off the diagonal {off.mean():.2f} on average)." if len(off) else "."
         text += " A diagonal posterior has none by its construction; a full-rank one learns them."
         if len(run.model.sizes) > 1:
@@ -117,11 +117,11 @@ class Correlations(Picture):
 
 
 @torch.no_grad()
-def _correlations(subject: Subject, x: Tensor, y: Tensor | None) -> np.ndarray:
-    """Those of q(z | x) for each of x (B, *event): (B, D, D), zero between latents, which are independent given x."""
+def _correlations(subject: Subject, batch: Batch) -> np.ndarray:
+    """Those of q(z | x) for each of a batch: (B, D, D), zero between latents, which are independent given x."""
     model = subject.run.model
     with seeded(subject.seed), evaluating(model):
-        covariances = [_covariance(q) for q in model._posterior(x, model._given(y)).values()]
+        covariances = [_covariance(q) for q in model._posterior(model.typed(batch)).values()]
     whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
     scale = whole.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(whole.dtype).tiny).sqrt()
     return array(whole / scale[:, :, None] / scale[:, None, :])

@@ -1,0 +1,37 @@
+"""The log-probability of what of a datum is observed: the one place where missing cells meet likelihoods."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+
+def observed_log_prob(p: Distribution, x: Tensor, observed: Tensor | None) -> Tensor:
+    """log p of the cells of x (…, *event) that are `observed`, a mask of bool that broadcasts with x: (…), nats.
+
+    A distribution of independent cells leaves the others out. Any other is asked for its own
+    `marginal_log_prob(x, observed)`. Raises `ValueError` for one that has none: it can't be scored with missing cells.
+
+    >>> p = Independent(torch.distributions.Normal(torch.zeros(2), torch.ones(2)), 1)
+    >>> x = torch.tensor([0.0, 99.0])
+    >>> observed_log_prob(p, x, torch.tensor([True, False]))
+    tensor(-0.9189)
+    """
+    if observed is None:
+        return p.log_prob(x)
+    if (own := getattr(p, "marginal_log_prob", None)) is not None:
+        return own(x, observed)
+    if _of_cells(p):
+        cells = torch.where(observed, p.base_dist.log_prob(x), 0.0)
+        return cells.flatten(cells.dim() - len(p.event_shape)).sum(-1)
+    raise ValueError(
+        f"{type(p).__name__} is no density of cells that are independent of each other, and has no marginal_log_prob: "
+        "it can't be scored where cells are missing; choose another likelihood"
+    )
+
+
+def _of_cells(p: Distribution) -> TypeGuard[Independent]:
+    return isinstance(p, Independent) and not p.base_dist.event_shape
