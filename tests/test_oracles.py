@@ -187,7 +187,7 @@ def fixed_draws(model: VAE, x: Tensor, samples: int) -> tuple[Trace, Callable[[i
         dealt += count
         z = {latent.name: latent.z[dealt - count : dealt] for latent in whole.latents}
         latents = tuple(type(latent)(latent.name, z[latent.name], latent.q, latent.p) for latent in whole.latents)
-        return Trace(x, model.likelihood(model.decoder(torch.cat(list(z.values()), -1))), latents)
+        return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1))), latents)
 
     return whole, deal
 
@@ -227,7 +227,7 @@ def test_score_does_not_overflow_where_weights_do():
         log_weight = property(lambda self: self.x)
 
     def deal(count: int) -> Trace:
-        trace = Given(next(weights), q, (Latent("z", torch.zeros(1, 2, 1), q, q),))
+        trace = Given(Batch(next(weights)), q, (Latent("z", torch.zeros(1, 2, 1), q, q),))
         object.__setattr__(trace, "log_px", torch.zeros(1, 2))
         return trace
 

@@ -278,16 +278,18 @@ def labelled(model: VAE, given: Given, x: Tensor, samples: int, closed: bool = T
 def by_loops(trace: Trace, model: VAE) -> dict[str, Tensor]:
     """Of a trace with c summed out: weight, reconstruction and KL of z, datum by datum and class by class."""
     z, classes = trace.latents[0], model.sizes["c"]
-    q_c, p_c = (trace.latents[1].q.mean, trace.latents[1].p.mean)
-    (samples, _, batch, _), rows = z.z.shape, []
+    batch = len(trace.batch)
+    q_c, p_c = (trace.latents[1].q.mean[:batch], trace.latents[1].p.mean)
+    samples, rows = len(z.z), []
     for s, b in np.ndindex(samples, batch):
         weight = reconstruction = kl = kl_c = torch.zeros(())
         for c in range(classes):
-            code = torch.cat([z.z[s, c, b], torch.eye(classes)[c]])
+            case = c * batch + b
+            code = torch.cat([z.z[s, case], torch.eye(classes)[c]])
             log_px = model.likelihood(model.decoder(code)).log_prob(trace.x[b])
             log_q, log_p = (
-                Normal(d.base_dist.loc[c, at, 0], d.base_dist.scale[c, at, 0]).log_prob(z.z[s, c, b, 0])
-                for d, at in ((z.q, b), (getattr(z.p, "base", z.p), 0))
+                Normal(d.base_dist.loc[case, 0], d.base_dist.scale[case, 0]).log_prob(z.z[s, case, 0])
+                for d in (z.q, getattr(z.p, "base", z.p))
             )
             weight = weight + p_c[c] * (log_px + log_p - log_q).exp()
             reconstruction = reconstruction + q_c[b, c] * log_px

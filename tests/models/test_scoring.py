@@ -78,8 +78,8 @@ def test_plans_use_what_memory_there_is_and_no_more(case: dict, samples: int):
 @pytest.mark.parametrize("samples", [1, 16, 100, 10_000])
 @pytest.mark.parametrize(("row", "draw"), [(50, 50), (5_000, 10), (0, 500)])
 def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, draw: int):
-    def trace(x: torch.Tensor, y: None, draws: int) -> SimpleNamespace:
-        made = torch.empty(1_000), torch.empty(len(x), row), torch.empty(draws, len(x), draw)
+    def trace(batch: Batch, draws: int) -> SimpleNamespace:
+        made = torch.empty(1_000), torch.empty(len(batch), row), torch.empty(draws, len(batch), draw)
         return SimpleNamespace(log_weight=made, kl=made, latents=())
 
     memory, n = 4 * 2**20, 100

@@ -168,7 +168,7 @@ REFUSED = {
     "x has shape (2, 5); accepted: (B, 4), B > 0": lambda m, c: m.encode(np.zeros((2, 5))),
     "x has shape (0, 4)": lambda m, c: m.encode(X[:0]),
     "x has 8 values other than binary 0/1; the first is 0.5": lambda m, c: m.log_prob(X + 0.5),
-    "x has 8 values other than finite": lambda m, c: m.log_prob(X + np.nan),
+    "x has 8 values other than finite": lambda m, c: m.log_prob(X + np.inf),
     "y was given to a model without a condition": lambda m, c: m.encode(X, [0, 1]),
     "this model is conditional: it needs y": lambda m, c: c.sample(3),
     "y has labels 0..3; accepted: 0..2": lambda m, c: c.encode(X, [0, 3]),

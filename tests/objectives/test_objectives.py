@@ -46,7 +46,7 @@ def trace_with_kl(means: Tensor, log_px: float = -3.0) -> Trace:
     q = independent(Normal(means, torch.ones_like(means)))
     p = independent(Normal(torch.zeros(means.shape[1]), torch.ones(means.shape[1])))
     latent = Latent("z", q.rsample((2,)), q, p)
-    return Trace(torch.zeros(len(means), 1), Given(torch.full((2, len(means)), log_px)), (latent,))
+    return Trace(Batch(torch.zeros(len(means), 1)), Given(torch.full((2, len(means)), log_px)), (latent,))
 
 
 def test_elbo_is_reconstruction_less_kl_and_beta_weighs_the_kl_alone():
@@ -83,7 +83,7 @@ def test_free_bits_without_terms_hold_the_whole_kl_at_d_times_that():
     q = independent(Normal(means, torch.ones(1, 2)))
     p = Mixture(torch.zeros(1), independent(Normal(torch.zeros(1, 2), torch.ones(1, 2))))
     z = q.rsample((50_000,))
-    trace = Trace(torch.zeros(1, 1), Given(torch.zeros(50_000, 1)), (Latent("z", z, q, p),))
+    trace = Trace(Batch(torch.zeros(1, 1)), Given(torch.zeros(50_000, 1)), (Latent("z", z, q, p),))
     assert not trace.latents[0].closed_form
     assert float(ELBO()(trace, 1.0).loss.detach()) == pytest.approx(2.5, abs=4 * math.sqrt(5 / 50_000))
     held = ELBO(free_bits=3.0)(trace, 1.0)
@@ -95,13 +95,13 @@ def test_free_bits_count_one_hots_not_their_classes():
     """Two one-hots of three classes, the second as its prior says: each is held at the free bits, or both at twice."""
     logits = torch.tensor([[2.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
     q, p = RelaxedOneHot(logits, groups=2), RelaxedOneHot(torch.zeros(6), groups=2)
-    trace = Trace(torch.zeros(1, 1), Given(torch.zeros(1, 1)), (Latent("z", q.rsample((1,)), q, p),))
+    trace = Trace(Batch(torch.zeros(1, 1)), Given(torch.zeros(1, 1)), (Latent("z", q.rsample((1,)), q, p),))
     apart = float((q.mean * (q.logits - p.logits))[:, :3].sum())
     assert 0.3 < apart < 0.5
     assert float(ELBO(free_bits=0.3)(trace).loss) == pytest.approx(apart + 0.3)
     assert float(ELBO(free_bits=0.5)(trace).loss) == pytest.approx(1.0)
     q, p = (OneHotCategorical(logits=each.logits[..., :3], validate_args=False) for each in (q, p))
-    trace = Trace(torch.zeros(1, 1), Given(torch.zeros(1, 1)), (Latent("z", q.sample((1,)), q, p),))
+    trace = Trace(Batch(torch.zeros(1, 1)), Given(torch.zeros(1, 1)), (Latent("z", q.sample((1,)), q, p),))
     assert float(ELBO(free_bits=0.5)(trace).loss) == pytest.approx(0.5)
 
 
@@ -126,7 +126,7 @@ def test_dreg_weighs_each_sample_by_its_square():
     q, p = independent(Normal(loc, torch.full((1, 1), 0.7))), independent(Normal(torch.zeros(1), torch.ones(1)))
     with seeded(0):
         z = q.rsample((4,))
-    trace = Trace(torch.zeros(1, 1), Given(-2 * (z - 1).square().sum(-1)), (Latent("z", z, q, p),))
+    trace = Trace(Batch(torch.zeros(1, 1)), Given(-2 * (z - 1).square().sum(-1)), (Latent("z", z, q, p),))
     (got,) = torch.autograd.grad(DReG(4)(trace, 1.0).loss, loc)
     at = z.detach()
     weight = trace.log_weight.detach().softmax(0)[..., None]
@@ -152,7 +152,7 @@ def clusters_trace(own: Tensor, changed: Tensor) -> Trace:
         Latent("c", q.sample((1,)), q, prior) for q in (RelaxedOneHot(p.log()) for p in (own, changed))
     )
     px = IndependentBernoulli(torch.zeros(1, len(own), 1))
-    return Trace(torch.zeros(len(own), 1), px, (latent,), of_augmented=(of_augmented,))
+    return Trace(Batch(torch.zeros(len(own), 1)), px, (latent,), of_augmented=(of_augmented,))
 
 
 def test_information_is_that_of_the_clusters_of_data_and_views():

@@ -34,6 +34,10 @@ class Cases:
         """The mean over classes of values (…, R), weighed by q(c given x): (…, B)."""
         return self._of_data(self.log_prob.exp() * values, lambda each: each.sum(-2))
 
+    def expected_rows(self, values: Tensor) -> Tensor:
+        """The mean over classes of rows (…, R, T): (…, B, T)."""
+        return self._of_data((self.log_prob.exp().unsqueeze(-1) * values).mT, lambda each: each.sum(-2)).mT
+
     def logsumexp(self, values: Tensor) -> Tensor:
         """log of the sum over classes of exp of values (…, R): (…, B)."""
         return self._of_data(values, lambda each: each.logsumexp(-2))

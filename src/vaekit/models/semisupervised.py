@@ -116,11 +116,12 @@ class SemiSupervisedVAE(VAE):
             known = logits[..., : len(y), :]
             log_q_label = (y * known).sum(-1)
             certain = torch.where(y == 1, 0.0, IMPOSSIBLE).expand_as(known)
-            labels, logits = torch.cat([y, labels]), torch.cat([certain, logits[..., len(y) :, :]], -2)
+            labels = torch.cat([y, labels])
+            logits = torch.cat([certain, logits[..., len(y) :, :]], -2) if others else certain
         seen = len(labels) - classes * others
         q_y = RelaxedOneHot(repeated(logits, seen, classes, -2) if others else logits)
         cases = Cases(q_y.log_prob(labels), seen, classes) if others else None
-        label = Latent(LABEL, labels.unsqueeze(0), q_y, p_y, cases, exact, label=True, enumerated=True)
+        label = Latent(LABEL, labels.unsqueeze(0), q_y, p_y, cases, exact or not others, label=True, enumerated=True)
         return label, log_q_label
 
     def _of_cases(self, network: nn.Module, inputs: Tensor, conditions: Tensor, seen: int) -> Tensor:
@@ -128,14 +129,17 @@ class SemiSupervisedVAE(VAE):
 
         x is given to it once, not once for each class, so that what it does with x alone it does once.
         """
-        found = [self._network(network, inputs[:seen], conditions[..., :seen, :])] if seen else []
+        found = []
+        if seen:
+            given = conditions[..., :seen, :]
+            made = self._network(network, inputs[:seen], given)
+            found.append(made.expand(*given.shape[:-1], made.shape[-1]))
         if others := len(inputs) - seen:
             given = conditions[..., seen:, :].unflatten(-2, (self.condition, others))
             # Without an auxiliary latent, all data have the same conditions.
             made = self._network(network, inputs[seen:], given if self.auxiliary else given[..., :1, :])
             found.append(made.expand(*given.shape[:-1], made.shape[-1]).flatten(-3, -2))
-        lead = torch.broadcast_shapes(*(each.shape[:-2] for each in found))
-        return torch.cat([each.expand(*lead, *each.shape[-2:]) for each in found], -2)
+        return torch.cat(found, -2) if len(found) > 1 else found[0]
 
     def _generated_features(self, inputs: Tensor, codes: Tensor, labels: Tensor, seen: int) -> Tensor:
         """What p(a) is made from, of cases."""

@@ -58,7 +58,7 @@ class Latent:
         terms = self._closed_terms
         if terms is None:
             terms = corrected(self.log_q - self.log_p, [self]).unsqueeze(-1)
-        return terms if self.cases is None else self.cases.expected(terms.mT).mT
+        return terms if self.cases is None else self.cases.expected_rows(terms)
 
     @property
     def kl(self) -> Tensor:
@@ -90,7 +90,7 @@ class Latent:
     def mean(self) -> Tensor:
         """The mean of the posterior, (B, D); the average of those of S draws where it is one of each."""
         means = center(self.q)
-        means = means if self.cases is None else self.cases.expected(means.mT).mT
+        means = means if self.cases is None else self.cases.expected_rows(means)
         return means.mean(0) if means.dim() == 3 else means
 
     @cached_property
@@ -164,7 +164,7 @@ def cluster_probabilities(latents: Sequence[Latent]) -> Tensor | None:
     first = classes if classes.dim() == 2 else classes[0]
     if found.cases is None:
         return first
-    return found.cases.first().expected(first.mT).mT
+    return found.cases.first().expected_rows(first)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def _check_drawn(objective: Objective, trace: Trace) -> None:
     if trace.cases is not None:
         what = "is for models whose latents are all drawn, this one sums out a label"
         raise ValueError(f"{name} {what}; accepted: elbo, semi-supervised")
-    if relaxed := [latent.name for latent in trace.latents if isinstance(latent.q, RelaxedOneHot)]:
+    if relaxed := [
+        latent.name for latent in trace.latents if isinstance(latent.q, RelaxedOneHot) and not latent.enumerated
+    ]:
         what = f"is for latents that are drawn from a density, {relaxed[0]!r} is of classes"
         raise ValueError(f"{name} {what}; accepted: elbo, iwae")
 
