@@ -67,7 +67,7 @@ def pieces(*sets: str, rows: int | None = None, parts: Parts = PARTS) -> Pieces:
     data, valid = (to_device(dataset, split, spec.data.preprocessing) for split in ("train", "valid"))
     if rows:
         data = TensorSplit(data.x[:rows], None if data.y is None else data.y[:rows], data.domain, data.preprocessing)
-    return Pieces(model, data, valid, build_objective(spec, parts), spec.training)
+    return Pieces(model, data, valid, build_objective(spec, model, parts), spec.training)
 
 
 def spied(objective: Objective, look: Callable[[Trace, Loss], Loss | None]) -> Objective:

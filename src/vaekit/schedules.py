@@ -8,8 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, get_args, get_origin
 
 Schedule = Callable[[float], float]
+
+
+def may_be_schedule(hint: Any) -> bool:
+    """Whether an option of that type takes a schedule.
+
+    >>> may_be_schedule(float | Schedule), may_be_schedule(float)
+    (True, False)
+    """
+    return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))
+
 
 POINTS = 1000
 """Points of a run, at least, at which is looked whether a coefficient still changes."""

@@ -516,7 +516,7 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         (["model.classifier=mlp"], "ELBO gives classifier no gradient"),
         (
             ["model.classifier=mlp", "data.labels=100", "training.labelled=20", "objective.name=iwae"],
-            "IWAE gives the classifier no gradient",
+            "IWAE gives classifier no gradient",
         ),
         (["model.classifier=mlp", "model.latents={y={size=2}}"], "latent 'y' has the name"),
         (["data.codes=nowhere"], "neither a run's folder nor a recipe"),

@@ -76,7 +76,7 @@ def test_a_recipe_of_a_lesson_has_its_networks_and_its_training(name: str) -> No
     assert (weights, training.optimizer.name, rate, training.batch_size, training.epochs) == SETTINGS[name]
     kinds = {type(module).__name__ for module in model.modules() if type(module).__module__.endswith("activation")}
     assert kinds == {ACTIVATIONS[name]}
-    beta = build_objective(spec).beta(0.0)  # type: ignore[attr-defined]
+    beta = build_objective(spec, model).beta(0.0)  # type: ignore[attr-defined]
     assert beta == (10.0 if name in ("conditional-mnist", "beta-mnist") else 1.0)
     preprocessing = (
         "grey" if name in ("softplus-mnist", "conditional-mnist", "beta-mnist") or "grey" in name else "static"

@@ -20,7 +20,7 @@ from vaekit.likelihoods import Bernoulli
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Constant, Cosine, Cyclic
 from vaekit.spec.building import build_model, build_objective, build_schedule, schema_of, with_likelihood
-from vaekit.spec.keys import DataSpec, PartSpec, Schema, Spec
+from vaekit.spec.keys import DataSpec, ObjectiveSpec, PartSpec, Schema, Spec
 from vaekit.spec.parsing import parse, parse_toml
 from vaekit.spec.parts import PARTS
 from vaekit.spec.saving import FORMAT, from_json, to_json
@@ -64,7 +64,7 @@ def test_a_full_spec_is_what_it_says_and_survives_being_saved():
     assert list(spec.model.latents) == ["style", "content"]
     assert spec.model.latents["content"].size == 16
     assert spec.data.preprocessing == Preprocessing("stochastic", False, 0)
-    assert build_objective(spec) == ELBO(beta=Cyclic(cycles=2))
+    assert build_objective(spec, build_model(spec.model, SCHEMA)) == ELBO(beta=Cyclic(cycles=2))
     assert build_schedule(spec.training.learning_rate) == Cosine(1e-3, 1e-5)
     assert build_schedule(0.5) == Constant(0.5)
     saved = to_json(spec, SCHEMA)
@@ -109,7 +109,7 @@ def test_every_domain_survives_being_saved(kind: str):
 
 def test_options_alone_are_those_of_the_default_part():
     spec = parse_toml("", ["objective.beta=4", "model.encoder.hidden=[8]", "model.latents.w.prior.name=flow"])
-    assert spec.objective == PartSpec(name="elbo", beta=4)
+    assert spec.objective == ObjectiveSpec(name="elbo", beta=4)
     assert spec.model.encoder == PartSpec(name="mlp", hidden=[8])
     assert spec.model.latents["w"].prior == PartSpec(name="flow")
 

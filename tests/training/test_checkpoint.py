@@ -50,7 +50,9 @@ def states(folder: Path) -> Checkpoints:
     checkpoints, model, optimizer = model_of(folder)
     for epoch in range(3):
         nn.init.constant_(model.bias, epoch)
-        checkpoints.save(State(epoch=epoch, step=10 * epoch, best_loss=float(epoch)), {"model": model}, optimizer)
+        checkpoints.save(
+            State(epoch=epoch, step=10 * epoch, best_loss=float(epoch)), {"model": model}, {"optimizer": optimizer}
+        )
     return checkpoints
 
 
@@ -182,7 +184,7 @@ def test_two_states_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     checkpoints = states(tmp_path)
     assert [path.name for path in checkpoints.all()] == ["epoch-000001.safetensors", "epoch-000002.safetensors"]
     _, model, optimizer = model_of(tmp_path)
-    state = checkpoints.load({"model": model}, optimizer)
+    state = checkpoints.load({"model": model}, {"optimizer": optimizer})
     assert asdict(state) == asdict(State(epoch=2, step=20, best_loss=2.0))
     assert model.bias.tolist() == [2.0, 2.0]
 
@@ -194,16 +196,16 @@ def test_a_state_too_many_that_a_killed_training_left_is_dropped_when_it_goes_on
     torn = kept[1].with_name("epoch-000003.safetensors")
     torn.write_bytes(b"half")
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, optimizer).epoch == 2
+    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 2
     assert checkpoints.all() == [*kept, torn]
 
 
 def test_states_are_in_the_order_of_their_epochs_beyond_a_million(tmp_path: Path) -> None:
     checkpoints, model, optimizer = model_of(tmp_path)
     for epoch in (999_999, 1_000_000, 1_000_001):
-        checkpoints.save(State(epoch=epoch), {"model": model}, optimizer)
+        checkpoints.save(State(epoch=epoch), {"model": model}, {"optimizer": optimizer})
     assert [path.name for path in checkpoints.all()] == ["epoch-1000000.safetensors", "epoch-1000001.safetensors"]
-    assert checkpoints.load({"model": model}, optimizer).epoch == 1_000_001
+    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1_000_001
 
 
 @pytest.mark.parametrize("content", ["half", "empty", "other", "no state", "folder"])
@@ -221,7 +223,7 @@ def test_a_torn_newest_state_falls_back_to_the_one_before(content: str, tmp_path
             {"half": whole[: len(whole) // 2], "empty": b"", "other": b"PK\x03\x04" + bytes(99)}[content]
         )
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, optimizer).epoch == 1
+    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1
     assert model.bias.tolist() == [1.0, 1.0]
 
 
@@ -232,7 +234,7 @@ def test_a_state_that_is_damaged_falls_back_and_says_so(tmp_path: Path, caplog: 
     content[-3] ^= 1
     newest.write_bytes(content)
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, optimizer).epoch == 1
+    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1
     assert re.search(r"epoch-000002.safetensors is damaged.*the state before it is taken", caplog.text)
 
 
@@ -273,14 +275,14 @@ def other_optimizer(change: Callable[[dict[str, torch.Tensor]], object], kind: t
         model(torch.ones(3)).sum().backward()
         optimizer.step()
     checkpoints = Checkpoints(folder)
-    checkpoints.save(State(), {"model": model}, optimizer)
-    checkpoints.load({"model": model}, optimizer)
+    checkpoints.save(State(), {"model": model}, {"optimizer": optimizer})
+    checkpoints.load({"model": model}, {"optimizer": optimizer})
     (path,) = checkpoints.all()
     tensors = load_tensors(path)
     change(tensors)
     save_tensors(path, tensors, {"state": json.dumps(asdict(State()))})
     with pytest.raises(RunError) as caught:
-        checkpoints.load({"model": model}, optimizer)
+        checkpoints.load({"model": model}, {"optimizer": optimizer})
     return str(caught.value)
 
 
@@ -319,7 +321,7 @@ def test_every_optimizers_state_is_looked_at(tmp_path: Path) -> None:
 def test_no_state_is_an_error(tmp_path: Path) -> None:
     checkpoints, model, optimizer = model_of(tmp_path)
     with pytest.raises(RunError, match="no training state"):
-        checkpoints.load({"model": model}, optimizer)
+        checkpoints.load({"model": model}, {"optimizer": optimizer})
     assert checkpoints.newest() is None
 
 

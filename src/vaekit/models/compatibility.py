@@ -32,7 +32,7 @@ def check_parts(model: VAE) -> None:
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
-        x, y = torch.zeros(1, *model.event_shape), _zeros(model.condition - model.exposed)
+        x, y = torch.zeros(1, *model.inputs.shape), _zeros(model.condition - model.exposed)
         _check_latents(model, _given("the encoder", model.encoder, x, y), y)
         _check_decoder(model, y)
 
@@ -42,7 +42,7 @@ def check_labelled_parts(model: SemiSupervisedVAE) -> None:
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
-        x, y, a = torch.zeros(1, *model.event_shape), _zeros(model.condition), None
+        x, y, a = torch.zeros(1, *model.inputs.shape), _zeros(model.condition), None
         auxiliary, skips = model.auxiliary, False
         if auxiliary:
             name, skips = "the auxiliary latent", auxiliary.skip

@@ -1,27 +1,35 @@
 """Objectives: frozen data, called on a trace and the progress of the run; they return a loss and its named terms.
 
 Every number is nats per datum, averaged over the batch. A loss is minimised, the bounds among the terms are maximised.
-`OBJECTIVES` is the table of their names.
+Objectives add up: `Sum` is one of several, and `TERMS` are those that make sense beside a bound. `OBJECTIVES` is the
+table of names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .base import Loss, Objective, samples_of
+from .base import Loss, Objective, Sum, samples_of
 from .elbo import ELBO, InvariantClusters, SemiSupervised
+from .terms import KL, TERMS, Classification, Invariance, Reconstruction
 from .weighted import IWAE, STL, DReG
 
 __all__ = [
     "ELBO",
     "IWAE",
+    "KL",
     "OBJECTIVES",
     "STL",
+    "TERMS",
+    "Classification",
     "DReG",
+    "Invariance",
     "InvariantClusters",
     "Loss",
     "Objective",
+    "Reconstruction",
     "SemiSupervised",
+    "Sum",
     "samples_of",
 ]
 

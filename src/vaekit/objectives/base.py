@@ -1,17 +1,19 @@
-"""What an objective is, and what they share."""
+"""What an objective is: a loss read off a trace. And what it is for several to be one: their sum."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..distributions.discrete import RelaxedOneHot
 from ..models.trace import Trace
-from ..schedules import Constant, Schedule
+from ..schedules import Constant, Schedule, may_be_schedule
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Loss:
 
 
 Objective = Callable[[Trace, float], Loss]
+"""Called on a trace and the progress of the run, in [0, 1].
+
+What else it may have: `samples`, how many it wants of a trace; `augment`, which changes a batch whose latents are to be
+compared with the trace's; `opponent`, a module that it plays against, with `opponent_loss`, called as it is itself, and
+`opponent_rate` (see `training.opponents`).
+"""
 
 
 def samples_of(objective: Objective) -> int:
@@ -35,16 +43,117 @@ def samples_of(objective: Objective) -> int:
     return getattr(objective, "samples", 1)
 
 
+class Composed:
+    """What is the sum of other objectives, its `parts`: bounds, and terms beside them."""
+
+    @property
+    def parts(self) -> Sequence[Objective]:
+        """What is added up."""
+        raise NotImplementedError
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        first, *others = (part(trace, progress) for part in self.parts)
+        loss, terms = first.loss, dict(first.terms)
+        for other in others:
+            loss, terms = loss + other.loss, terms | other.terms
+        if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
+            terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
+        return Loss(loss, terms)
+
+    @property
+    def augment(self) -> Callable[[Any], Any] | None:
+        """The one `augment` among the parts; `ValueError` where two have one: a trace has one set of changed data."""
+        found = [each for part in self.parts if (each := getattr(part, "augment", None)) is not None]
+        if len(found) > 1:
+            raise ValueError(f"{len(found)} parts of an objective change data, each in its own way; accepted: one")
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Sum(Composed):
+    """The sum of objectives: a bound, and terms that are added to it.
+
+    >>> from vaekit.objectives import IWAE, Classification
+    >>> objective = Sum((IWAE(samples=5), Classification(weight=60.0)))
+    >>> objective.samples
+    5
+    """
+
+    terms: tuple[Objective, ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("a sum of no objectives; give at least one")
+
+    @property
+    def parts(self) -> Sequence[Objective]:
+        return self.terms
+
+    @property
+    def samples(self) -> int:
+        """As many as the part wants that wants most."""
+        return max(samples_of(part) for part in self.terms)
+
+
+def leaves(objective: Objective) -> Iterator[Objective]:
+    """An objective, or the parts of a `Sum`, and theirs."""
+    if isinstance(objective, Sum):
+        for part in objective.terms:
+            yield from leaves(part)
+    else:
+        yield objective
+
+
+def with_modules(objective: Objective) -> list[nn.Module]:
+    """Those parts of an objective that have weights of their own."""
+    return [each for each in leaves(objective) if isinstance(each, nn.Module)]
+
+
+def schedules_of(objective: Objective) -> dict[str, Schedule]:
+    """The schedules among an objective's fields by name, those of the second part of a sum as "1.weight" and so on.
+
+    What is the same throughout is none. In a recording the values of schedules are inputs.
+    """
+    if isinstance(objective, Sum):
+        parts = enumerate(objective.terms)
+        return {f"{i}.{name}": each for i, part in parts for name, each in schedules_of(part).items()}
+    values = {name: getattr(objective, name, None) for name in _coefficients(type(objective))}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if callable(value) and not isinstance(value, Constant)}
+
+
+@lru_cache
+def _coefficients(kind: type) -> tuple[str, ...]:
+    """The fields of a kind of objective that may be schedules."""
+    if not is_dataclass(kind):
+        return ()
+    hints = get_type_hints(kind)
+    return tuple(field.name for field in fields(kind) if field.init and may_be_schedule(hints[field.name]))
+
+
+def at_values(objective: Any, values: Mapping[str, Any]) -> Any:
+    """`objective` with constants in place of those of its schedules that are among `values`, by the same names."""
+    if isinstance(objective, Sum):
+        own = [
+            {name.partition(".")[2]: value for name, value in values.items() if name.partition(".")[0] == str(i)}
+            for i in range(len(objective.terms))
+        ]
+        return Sum(tuple(at_values(part, given) for part, given in zip(objective.terms, own, strict=True)))
+    return replace(objective, **{name: Constant(value) for name, value in values.items()}) if values else objective
+
+
 def bound_terms(trace: Trace) -> dict[str, Tensor | float]:
-    """What every objective records, detached scalars: elbo = reconstruction - kl, and each latent's KL if several."""
-    return _terms(trace.average(trace.log_px), {name: trace.average(kl) for name, kl in trace.kl.items()})
+    """What every bound records, detached scalars: elbo = reconstruction - kl, and each latent's KL if several."""
+    reconstruction = trace.average(trace.log_px).detach()
+    kls = kl_record({name: trace.average(kl) for name, kl in trace.kl.items()})
+    return {"elbo": reconstruction - kls["kl"], "reconstruction": reconstruction} | kls
 
 
-def _terms(reconstruction: Tensor, kls: dict[str, Tensor]) -> dict[str, Tensor | float]:
-    reconstruction, kls = reconstruction.detach(), {name: kl.detach() for name, kl in kls.items()}
-    total = torch.stack(list(kls.values())).sum() if len(kls) > 1 else next(iter(kls.values()))
-    terms: dict[str, Tensor | float] = {"elbo": reconstruction - total, "reconstruction": reconstruction, "kl": total}
-    return terms | ({f"kl/{name}": value for name, value in kls.items()} if len(kls) > 1 else {})
+def kl_record(kls: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
+    """The KL of all latents, and of each if there are several, detached."""
+    own = {name: kl.detach() for name, kl in kls.items()}
+    if len(own) == 1:
+        return {"kl": next(iter(own.values()))}
+    return {"kl": torch.stack(list(own.values())).sum(), **{f"kl/{name}": value for name, value in own.items()}}
 
 
 def log_mean_exp(log_weight: Tensor) -> Tensor:
@@ -52,7 +161,7 @@ def log_mean_exp(log_weight: Tensor) -> Tensor:
     return log_weight.logsumexp(0) - math.log(log_weight.shape[0])
 
 
-def _check_drawn(objective: Objective, trace: Trace) -> None:
+def check_drawn(objective: Objective, trace: Trace) -> None:
     """`ValueError` unless all latents are drawn from densities: the score that is left out has a mean of 0 there alone.
 
     A relaxed class is drawn from one density and weighed by the mass of another variable, the class, so that without
@@ -62,20 +171,19 @@ def _check_drawn(objective: Objective, trace: Trace) -> None:
     if trace.cases is not None:
         what = "is for models whose latents are all drawn, this one sums out a label"
         raise ValueError(f"{name} {what}; accepted: elbo, semi-supervised")
-    if relaxed := [
-        latent.name for latent in trace.latents if isinstance(latent.q, RelaxedOneHot) and not latent.enumerated
-    ]:
+    drawn = [latent for latent in trace.latents if not latent.enumerated]
+    if relaxed := [latent.name for latent in drawn if isinstance(latent.q, RelaxedOneHot)]:
         what = f"is for latents that are drawn from a density, {relaxed[0]!r} is of classes"
         raise ValueError(f"{name} {what}; accepted: elbo, iwae")
 
 
-def _constant(coefficient: float | Schedule) -> float | None:
+def constant(coefficient: float | Schedule) -> float | None:
     """The value of a coefficient that is the same throughout, None of one that a schedule or a recording gives."""
     value = getattr(coefficient, "value", None)
     return value if isinstance(value, float) else None
 
 
-def _take_schedule(objective: Objective, name: str) -> None:
+def take_schedule(objective: Objective, name: str) -> None:
     """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one."""
     value = getattr(objective, name)
     if isinstance(value, (int, float)):
@@ -84,6 +192,7 @@ def _take_schedule(objective: Objective, name: str) -> None:
         object.__setattr__(objective, name, Constant(float(value)))
 
 
-def _check_samples(samples: int) -> None:
+def check_samples(samples: int) -> None:
+    """`ValueError` for samples below 1."""
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")

@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..models.trace import Trace
-from .base import Loss, _check_drawn, _check_samples, bound_terms, log_mean_exp
+from ..schedules import Schedule
+from .base import Loss, bound_terms, check_drawn, check_samples, log_mean_exp, take_schedule
 
 
 @dataclass(frozen=True)
 class IWAE:
     """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8).
 
-    Raises `ValueError` for a model that classifies: no weight has q(y given x) in it, whether y is seen or summed out.
+    `beta`, a number or a schedule, is the power of p(z) / q(z given x) in the weights: below 1 for a warm-up, when it
+    is no bound of log p(x). No weight has q(y given x) in it, so that a model that classifies needs the term
+    `Classification` beside it.
     """
 
     samples: int = 5
+    beta: float | Schedule = 1.0
 
     def __post_init__(self) -> None:
-        _check_samples(self.samples)
+        check_samples(self.samples)
+        take_schedule(self, "beta")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        if any(latent.label for latent in trace.latents):
-            what = "IWAE gives the classifier no gradient, since its weights have no q of a label in them"
-            raise ValueError(f"{what}; accepted: elbo, semi-supervised")
-        bound = trace.average(log_mean_exp(trace.log_weight))
-        return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach()})
+        beta = self.beta(progress)  # type: ignore[operator]
+        bound = trace.average(log_mean_exp(trace.log_weight_at(beta)))
+        return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach(), "beta": beta})
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class DReG:
     samples: int = 5
 
     def __post_init__(self) -> None:
-        _check_samples(self.samples)
+        check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        _check_drawn(self, trace)
+        check_drawn(self, trace)
         if chained := [latent.name for latent in trace.latents if not latent.exact]:
             what = f"DReG is for models whose latents are drawn apart, this one draws others from {chained[0]!r}"
             raise ValueError(f"{what}; accepted: semi-supervised")
@@ -66,8 +69,8 @@ class STL:
     samples: int = 1
 
     def __post_init__(self) -> None:
-        _check_samples(self.samples)
+        check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        _check_drawn(self, trace)
+        check_drawn(self, trace)
         return Loss(-trace.average(trace.log_weight_stopped), bound_terms(trace))

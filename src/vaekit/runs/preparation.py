@@ -73,7 +73,7 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
             train_data = partly
         if classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
-    objective = build_objective(spec, parts)
+    objective = build_objective(spec, model, parts)
     return Ready(Task(model, train_data, held_out, objective, spec.training, split, parts), labelled)
 
 

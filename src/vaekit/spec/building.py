@@ -12,9 +12,9 @@ from ..data.domains import Domain
 from ..data.loading import covariate_units
 from ..likelihoods import check_domain
 from ..models import VAE, Auxiliary, SemiSupervisedVAE
-from ..objectives.base import Objective
+from ..objectives.base import Objective, Sum
 from ..schedules import Constant, Schedule
-from ..seeding import seeded
+from ..seeding import seeded, stream
 from ..settings import setting, unset
 from .keys import AuxiliarySpec, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
@@ -114,6 +114,7 @@ class _Building:
         spec, schema = self.spec, self.schema
         self.condition = schema.condition if spec.condition or spec.classifier or schema.exposed else 0
         self.seen = self.condition - schema.exposed  # by networks and priors
+        self.inputs = schema.domain.inputs_shape(schema.event_shape)
         self.auxiliary = spec.auxiliary.size if spec.auxiliary else 0
 
     def part(self, family: str, given: PartSpec, **context: Any) -> Any:
@@ -123,7 +124,7 @@ class _Building:
 
     def network(self, given: PartSpec, condition: int, **shapes: Any) -> Any:
         """A network of x, unless its shapes are given."""
-        return self.part("encoders", given, condition=condition, **({"in_shape": self.schema.event_shape} | shapes))
+        return self.part("encoders", given, condition=condition, **({"in_shape": self.inputs} | shapes))
 
     def model(self) -> VAE:
         """All parts together."""
@@ -162,9 +163,15 @@ class _Building:
         return Auxiliary(below, posterior, above, prior, a.skip)
 
 
-def build_objective(spec: Spec, parts: Parts = PARTS) -> Objective:
-    """The objective that `spec` names."""
-    return build(parts, "objectives", spec.objective.name, spec.objective.options)
+def build_objective(spec: Spec, model: VAE, parts: Parts = PARTS) -> Objective:
+    """The objective that `spec` names, for `model`, with the terms that are added to it."""
+    sizes = {"event_shape": model.event_shape, "domain": model.domain, "condition": model.condition}
+    named = [("objectives", spec.objective), *(("terms", term) for term in spec.objective.added.values())]
+    with seeded(stream(spec.training.seed, "objective")):  # weights of its own leave the model's as they were
+        made = [
+            build(parts, family, part.name, part.options, latent=model.latent_size, **sizes) for family, part in named
+        ]
+    return made[0] if len(made) == 1 else Sum(tuple(made))
 
 
 def build_schedule(rate: float | PartSpec, parts: Parts = PARTS) -> Schedule:

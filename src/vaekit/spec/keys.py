@@ -30,6 +30,19 @@ class PartSpec(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class ObjectiveSpec(PartSpec):
+    """An objective by name, with its options beside it, and terms that are added to it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    terms: dict[str, dict[str, Any]] = {}
+    """Terms that are added, by name, each with its options."""
+
+    @property
+    def added(self) -> dict[str, PartSpec]:
+        """The terms as parts."""
+        return {name: PartSpec.model_validate({"name": name, **options}) for name, options in self.terms.items()}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -220,7 +233,7 @@ class Spec(_Strict):
     """
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()
-    objective: PartSpec = PartSpec(name="elbo")
+    objective: ObjectiveSpec = ObjectiveSpec(name="elbo")
     """What is maximised."""
     training: TrainingSpec = TrainingSpec()
     pictures: PicturesSpec = PicturesSpec()

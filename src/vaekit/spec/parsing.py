@@ -85,6 +85,8 @@ def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
         yield f"model.latents.{name}.posterior", latent.posterior, "posteriors"
         yield f"model.latents.{name}.prior", latent.prior, "priors"
     yield "objective", spec.objective, "objectives"
+    for name, term in spec.objective.added.items():
+        yield f"objective.terms.{name}", term, "terms"
     yield "training.optimizer", spec.training.optimizer, "optimizers"
     if isinstance(spec.training.learning_rate, PartSpec):
         yield "training.learning_rate", spec.training.learning_rate, "schedules"

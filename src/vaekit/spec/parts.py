@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -21,10 +21,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ..errors import nearest, said, shown, unknown
 from ..likelihoods import LIKELIHOODS
 from ..networks import DECODERS, ENCODERS
-from ..objectives import OBJECTIVES
+from ..objectives import OBJECTIVES, TERMS
 from ..posteriors import POSTERIORS
 from ..priors import PRIORS
-from ..schedules import SCHEDULES
+from ..schedules import SCHEDULES, may_be_schedule
 from ..settings import UNSET, setting
 
 Factory = Callable[..., Any]
@@ -47,7 +47,8 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
     # `parameters` is what a subclass tells `Likelihood`.
     "likelihoods": frozenset(["event_shape", "domain", "parameters", "exposure"]),
-    "objectives": frozenset(),
+    "objectives": frozenset(["latent", *_DATA]),
+    "terms": frozenset(["latent", *_DATA]),
     "schedules": frozenset(),
     # What the training sets, and what is of no use in its loop.
     "optimizers": frozenset(["params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]),
@@ -73,6 +74,7 @@ class Parts:
     priors: Table = field(default_factory=lambda: PRIORS)
     likelihoods: Table = field(default_factory=lambda: LIKELIHOODS)
     objectives: Table = field(default_factory=lambda: OBJECTIVES)
+    terms: Table = field(default_factory=lambda: TERMS)
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
     pictures: Table = field(default_factory=dict)
@@ -205,8 +207,3 @@ def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **cont
     factory = getattr(parts, family)[name]
     wanted = CONTEXT[family] & inspect.signature(factory).parameters.keys()
     return factory(**{key: value for key, value in context.items() if key in wanted}, **values)
-
-
-def may_be_schedule(hint: Any) -> bool:
-    """Whether an option of that type takes a schedule."""
-    return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))

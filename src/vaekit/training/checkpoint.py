@@ -268,16 +268,18 @@ class Checkpoints:
         averaged = any(name.startswith("average/") for name in tensor_kinds(found[0]))
         return found[0], "average" if averaged else "model"
 
-    def save(self, state: State, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self, state: State, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
         """Write the whole training state, then drop all but the newest `KEEP`."""
         self._make_folder()
         tensors = {
             f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()
         }
-        for index, values in optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in values.items() if value is not None
-            }
+        for name, optimizer in optimizers.items():
+            for index, values in optimizer.state_dict()["state"].items():
+                kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
+                tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
         save_tensors(
             self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))}
         )
@@ -302,8 +304,8 @@ class Checkpoints:
         if (found := self.newest()) is not None:
             adopt(model, tensor_kinds(found[0], "model").keys())
 
-    def load(self, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
-        """Set models and optimizer to the newest state that is whole, and return it."""
+    def load(self, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> State:
+        """Set models and optimizers to the newest state that is whole, and return it."""
         found = self.newest(log.warning)
         if found is None:
             raise RunError(f"{self.folder} has no training state that is whole, to resume from")
@@ -314,13 +316,14 @@ class Checkpoints:
         if best > state.epoch:
             self.best.unlink()
         tensors = load_tensors(path)
-        if others := [name for name in tensors if name.split("/")[0] not in {*models, "optimizer"}]:
+        if others := [name for name in tensors if name.split("/")[0] not in {*models, *optimizers}]:
             raise RunError(f"{path} has {shown(others[0])}, which a state of this training lacks")
         for prefix, model in models.items():
             set_model_tensors(model, _below(tensors, prefix), f"{path}: the tensors of {prefix!r}")
             check_finite(model, f"{path}: the tensors of {prefix!r}")
-        values = _checked(_below(tensors, "optimizer"), optimizer, path)
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+        for name, optimizer in optimizers.items():
+            values = _checked(_below(tensors, name), optimizer, path)
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
         states = self.all()
         self._drop_old(states[: states.index(path) + 1])  # who is killed when the last one has its name drops none
         return state

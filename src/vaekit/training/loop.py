@@ -25,6 +25,7 @@ from . import course
 from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
 from .copies import computing, update_average, with_copies
 from .meter import Meter, steadier
+from .opponents import Opponents
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
 from .step import Step, Terms
@@ -93,6 +94,11 @@ class _Training:
         chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0), "fused": True}
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
         self.models = with_copies(model, options)
+        self.opponents = Opponents(model, task.objective, task.train)
+        self.kept: dict[str, nn.Module] = dict(self.models)  # all that a state is of
+        if len(self.opponents.modules):
+            self.kept["objective"] = self.opponents.modules
+        self.optimizers = {"optimizer": self.optimizer, **self.opponents.optimizers}
         self.scored = self.models.get("average", model)
         self.checkpoints = Checkpoints(folder / "checkpoints") if folder else None
         self.state = State()
@@ -111,9 +117,9 @@ class _Training:
         """Save the untrained state, or take the saved one; and make the step."""
         task, options = self.task, self.options
         if self.checkpoints and resume:
-            self.state = self.checkpoints.load(self.models, self.optimizer)
+            self.state = self.checkpoints.load(self.kept, self.optimizers)
         elif self.checkpoints:
-            self.checkpoints.save(self.state, self.models, self.optimizer)
+            self.checkpoints.save(self.state, self.kept, self.optimizers)
         self.lost = course.is_lost(self.state)
         self.threads = worthwhile_threads(self.model, task.train, samples_of(task.objective), task.batch_size)
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)
@@ -172,6 +178,8 @@ class _Training:
             if self.options.clip:
                 nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
             self.update()
+            if self.opponents.players:
+                terms = self.opponents(terms, index, progress)
             if average:
                 # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
                 update_average(average, self.model, min(self.options.ema or 0.0, (1 + state.step) / (10 + state.step)))
@@ -217,7 +225,7 @@ class _Training:
         """Save the state where it is time, or the last one."""
         due = self.state.epoch % self.options.checkpoint_every == 0
         if self.checkpoints and (due or not self.goes_on()):
-            self.checkpoints.save(self.state, self.models, self.optimizer)
+            self.checkpoints.save(self.state, self.kept, self.optimizers)
 
     def end(self, folder: Path | None) -> None:
         """Give the model the weights that it ends with, and save them in the `folder`."""

@@ -6,9 +6,10 @@ MNIST, 784-400-20-400-784, batches of 128, two cores: see benchmarks/grey_mnist.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,10 +25,8 @@ from ..engine.rewriting import ready
 from ..models import VAE, Auxiliary
 from ..models.trace import Trace
 from ..modules import apart
-from ..objectives.base import Loss, Objective, samples_of
-from ..schedules import Constant, Schedule
+from ..objectives.base import Loss, Objective, at_values, leaves, samples_of, schedules_of
 from ..seeding import seeded
-from ..spec.parts import may_be_schedule, options
 
 EAGER_STEPS = 200
 """Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
@@ -47,6 +46,8 @@ class Terms:
     names: tuple[str, ...]
     values: Tensor
     numbers: dict[str, float]
+    scheduled: dict[str, str] = field(default_factory=dict)
+    """Of a recording: which of the numbers are values of which schedule."""
 
 
 class Step:
@@ -114,13 +115,11 @@ class Step:
 
         def gradients(index: Tensor, *tensors: Tensor) -> list[Tensor | None]:
             (progress, *values), state = tensors[:count], tensors[count:]
-            objective = self.objective
-            if self.schedules:
-                at = {name: Constant(value) for name, value in zip(self.schedules, values, strict=True)}  # type: ignore[arg-type]
-                objective = replace(objective, **at)  # type: ignore[type-var]
+            at = dict(zip(self.schedules, values, strict=True))
+            objective = at_values(self.objective, at)
             with _in_place_of(self.model, own, state):
                 result = self._loss(objective, index, progress)
-            self.terms = terms_of(result, self.schedules)
+            self.terms = terms_of(result, at)
             wanted = [tensor for tensor, needed in zip(state, trained, strict=False) if needed]
             found = torch.autograd.grad(result.loss, wanted, allow_unused=True)
             return [self.terms.values, *_own_memory(found, wanted, tensors)]
@@ -192,8 +191,8 @@ class Step:
         values, *gradients = self.recording(index, *self.inputs)  # type: ignore[misc]
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
-        scheduled = zip(self.schedules, now[1:], strict=True)
-        numbers = self.terms.numbers | {name: value for name, value in scheduled if name in self.terms.numbers}
+        at = dict(zip(self.schedules, now[1:], strict=True))
+        numbers = self.terms.numbers | {name: at[schedule] for name, schedule in self.terms.scheduled.items()}
         return Terms(self.terms.names, values, numbers)
 
 
@@ -211,7 +210,10 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
         with seeded(0):
             batch = data.training_batch(torch.arange(rows, device=data.x.device))
             loss = objective(traced(model, objective, batch), 0.0).loss
-        _check_gradients(model, objective, loss)
+            _check_gradients(model, objective, loss)
+            for player in leaves(objective):
+                if getattr(player, "opponent", None) is not None:
+                    player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
     finally:
         model.train(training)
         with torch.no_grad():
@@ -226,11 +228,11 @@ def _check_gradients(model: VAE, objective: Objective, loss: Tensor) -> None:
         own = [each for each in part.parameters() if each.requires_grad and each not in known]
         known.update(own)
         if own and all(found is None for found in torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True)):
-            of = getattr(type(objective), "__name__", "the objective")
-            do = "semi-supervised has the classifier's cross-entropy" if name == "classifier" else "freeze it"
-            raise ValueError(
-                f"{of} gives {name} no gradient, so that it would never be trained; {do}, or choose another"
-            )
+            of = " + ".join(getattr(type(each), "__name__", "the objective") for each in leaves(objective))
+            do = "freeze it, or choose another"
+            if name == "classifier":
+                do = "semi-supervised trains it, or the term 'classification' that is added"
+            raise ValueError(f"{of} gives {name} no gradient, so that it would never be trained; {do}")
 
 
 def _parts(model: VAE) -> Iterator[tuple[str, nn.Module]]:
@@ -250,7 +252,7 @@ def traced(model: VAE, objective: Objective, batch: Batch) -> Trace:
     augment = getattr(objective, "augment", None)
     if augment is None:
         return trace
-    unseen = replace(batch.without_y(), weight=None).take(slice(trace.seen, None))
+    unseen = (batch if trace.log_q_label is None else batch.without_y()).take(slice(trace.seen, None))
     with apart(model):  # running averages are of data as they are
         return replace(trace, of_augmented=model.latents(augment(unseen)))
 
@@ -297,18 +299,12 @@ def _in_place_of(model: nn.Module, own: Sequence[Tensor], others: Sequence[Tenso
             table.update(values)  # type: ignore[arg-type]
 
 
-def schedules_of(objective: Objective) -> dict[str, Schedule]:
-    """The schedules among an objective's fields, by name: in a recording their values are inputs."""
-    if not is_dataclass(objective):
-        return {}
-    hints = {name: option.type for name, option in options(type(objective), "objectives").items()}
-    values = {name: getattr(objective, name, None) for name, hint in hints.items() if may_be_schedule(hint)}
-    return {name: value for name, value in values.items() if callable(value) and not isinstance(value, Constant)}
-
-
-def terms_of(result: Loss, scheduled: Collection[str] = ()) -> Terms:
-    """The terms of a loss, detached; those in `scheduled`, which in a recording are tensors, count as numbers."""
+def terms_of(result: Loss, scheduled: Mapping[str, Tensor] = MappingProxyType({})) -> Terms:
+    """The terms of a loss, detached. Those that are the very tensors of `scheduled`, by which a recording is given the
+    values of its schedules, count as numbers.
+    """
     terms: dict[str, Any] = {"loss": result.loss, **result.terms}
-    numbers = {name: value for name, value in terms.items() if name in scheduled or not isinstance(value, Tensor)}
+    of = {name: at for name, value in terms.items() for at, each in scheduled.items() if value is each}
+    numbers = {name: value for name, value in terms.items() if name in of or not isinstance(value, Tensor)}
     tensors = {name: value.detach() for name, value in terms.items() if name not in numbers}
-    return Terms(tuple(tensors), torch.stack(list(tensors.values())), numbers)
+    return Terms(tuple(tensors), torch.stack(list(tensors.values())), numbers, of)

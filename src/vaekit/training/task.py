@@ -12,12 +12,12 @@ from torch import nn
 from ..data.tensors import TensorSplit
 from ..models import VAE
 from ..models.given import refuse_ends
-from ..objectives.base import Objective
+from ..objectives.base import Objective, schedules_of, with_modules
 from ..schedules import Switch, settled
 from ..settings import in_a_call, setting
 from ..spec.keys import TrainingSpec
 from ..spec.parts import PARTS, Parts
-from .step import rehearse, schedules_of
+from .step import rehearse
 
 BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
@@ -82,21 +82,26 @@ def check(task: Task) -> None:
         raise ValueError(f"batch_size is {task.batch_size}, but there are {n} training rows; accepted: 1..{n}")
     for data in (task.train, task.held_out):
         if data is not None:
-            model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
-            if getattr(model.likelihood, "open", False):
-                for batch in data.blocks():
-                    refuse_ends(model, batch.x)
+            _check_data(model, data)
     if task.options.early_stopping and not task.chooses:
         rows = f"{setting('data.validation', '…')}, a number of rows"
         held = "a Dataset with a split 'valid'" if in_a_call() else rows
         raise ValueError(f"early_stopping needs rows held out for validation; give {held}")
     for name, prior in model.priors.items():
         _check_fitted(name, prior, n)
-    model.to(task.train.x.device)
+    for module in (model, *with_modules(task.objective)):
+        module.to(task.train.x.device)
     rehearse(model, task.objective, task.train)
     for field, schedule in schedules_of(task.objective).items():
         if isinstance(schedule, Switch) and schedule.at > (task.total - 1) / task.total:
             raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {task.total} steps")
+
+
+def _check_data(model: VAE, data: TensorSplit) -> None:
+    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    if getattr(model.likelihood, "open", False):
+        for batch in data.blocks():
+            refuse_ends(model, batch.x)
 
 
 def _check_fitted(name: str, prior: nn.Module, rows: int) -> None:

@@ -1,0 +1,143 @@
+"""The terms that objectives are sums of, each with its weight, a number or a schedule. `TERMS` has those by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.batch import Batch
+from ..models.trace import Trace, cluster_probabilities
+from ..schedules import Schedule
+from ..settings import setting
+from .augmentations import moved, swapped
+from .base import Loss, Objective, constant, kl_record, take_schedule
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """-E_q log p(x given z), what of the negative ELBO is of the data."""
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        reconstruction = trace.average(trace.log_px)
+        return Loss(-reconstruction, {"reconstruction": reconstruction.detach()})
+
+
+@dataclass(frozen=True)
+class KL:
+    """`weight` times KL(q || p), of all latents.
+
+    `free_bits` (nats per latent dimension): a term of the KL that is on the batch's average below it is not pressed
+    further down (Kingma et al. 2016, eq. 15). Where the KL has no terms per dimension, the whole of it is held above D
+    times that. A one-hot counts as one dimension. A label is not held, nor is an auxiliary latent: what is estimated
+    of it is no KL by itself, and may be negative.
+    """
+
+    weight: float | Schedule = 1.0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        take_schedule(self, "weight")
+        if not self.free_bits >= 0:
+            raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        weight = self.weight(progress)  # type: ignore[operator]
+        kls, penalty = {name: trace.average(kl) for name, kl in trace.kl.items()}, []
+        for latent in trace.latents:
+            if self.free_bits and latent.exact and not latent.label:
+                per_term = trace.average_terms(latent.kl_terms)
+                dimensions = latent.dimensions / per_term.shape[-1]
+                penalty.append(per_term.clamp(min=self.free_bits * dimensions).sum())
+            else:
+                penalty.append(kls[latent.name])
+        terms = kl_record(kls) | {"beta": weight}
+        if constant(self.weight) == 0:  # nothing is learned of the prior then, and no gradient says so
+            return Loss(terms["kl"] * 0.0, terms)
+        return Loss(weight * (penalty[0] if len(penalty) == 1 else torch.stack(penalty).sum()), terms)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """`weight` times the cross-entropy of q(y given x), the mean over the rows whose label is seen (Kingma et al. 2014,
+    eq. 9).
+
+    However many rows of a batch show their label. Of N data the labels of L are seen: theirs is 0.1 N / L.
+    """
+
+    weight: float | Schedule = 1.0
+
+    def __post_init__(self) -> None:
+        take_schedule(self, "weight")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        if trace.log_q_label is None:
+            return _nothing(trace)
+        entropy = -trace.log_q_label.mean()
+        return Loss(self.weight(progress) * entropy, {"classification": entropy.detach()})  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Invariance:
+    """-`weight` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
+
+    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
+    from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
+    certain, and every datum stays in its own when it is changed. Images are shifted by up to `shift` of their sides,
+    rotated by up to `rotate` degrees and stretched by up to `stretch`; of other data a fraction `swap` is replaced by
+    numbers of other rows. Raises `ValueError` for a model without clusters.
+    """
+
+    weight: float | Schedule = 100.0
+    shift: float = 0.1
+    rotate: float = 15.0
+    stretch: float = 0.15
+    swap: float = 0.2
+
+    def __post_init__(self) -> None:
+        take_schedule(self, "weight")
+        for name in ("shift", "rotate", "stretch", "swap"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not max(self.stretch, self.swap) < 1:
+            raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
+
+    def augment(self, batch: Batch) -> Batch:
+        """A batch changed at random: as images if its x has the dimensions (B, C, H, W)."""
+        if batch.x.dim() == 4:
+            return moved(batch, self.shift, self.rotate, self.stretch)
+        return swapped(batch, self.swap)
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        if trace.seen == len(trace.batch):
+            off = f"{setting('objective.invariance', 0)}, or show fewer by {setting('data.labels', '…')}"
+            raise ValueError(f"invariance is of labels that are not seen, but all of the data's are; {off}")
+        own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_augmented)
+        if own is None or changed is None:
+            need = "a discrete latent, a label that is not seen, or a mixture as its prior"
+            raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
+        information, weight = _information(own[trace.seen :], changed), self.weight(progress)  # type: ignore[operator]
+        return Loss(-weight * information, {"information": information.detach(), "invariance": weight})
+
+
+def _information(own: Tensor, changed: Tensor) -> Tensor:
+    """I(c; c') of pairs whose clusters have these probabilities, (B, K) each, nats."""
+    joint = own.T @ changed / len(own)
+    joint = (0.5 * (joint + joint.T)).clamp_min(torch.finfo(joint.dtype).tiny)
+    single = joint.sum(0).log()
+    return (joint * (joint.log() - single - single[:, None])).sum()
+
+
+def _nothing(trace: Trace) -> Loss:
+    return Loss(trace.x.new_zeros(()), {})
+
+
+TERMS: dict[str, Callable[..., Objective]] = {
+    "reconstruction": Reconstruction,
+    "kl": KL,
+    "classification": Classification,
+    "invariance": Invariance,
+}
+"""What can be added to an objective by name: `objective.terms.NAME`."""
