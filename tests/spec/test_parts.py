@@ -36,7 +36,7 @@ def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
 
 
 REFUSED = [
-    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, mixture"),
+    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, diagonal-normal"),
     ("priors", "vamp", {"component": 3}, "unknown option of prior 'vamp': 'component' (did you mean 'components'?)"),
     ("priors", "vamp", {"encoder": 3}, "unknown option of prior 'vamp': 'encoder'"),
     ("priors", "vamp", {"components": "many"}, "option 'components' of prior 'vamp' is 'many': input should be"),
