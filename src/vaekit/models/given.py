@@ -87,9 +87,11 @@ def _numbers(model: VAE, y: Tensor) -> Tensor:
 def checked_codes(model: VAE, z: ArrayLike | Tensor) -> Tensor:
     """z (…, D) as a tensor of `model`; `ValueError` for another D than it decodes."""
     given = torch.as_tensor(z, dtype=model.scale.dtype, device=model.scale.device)
-    if given.dim() == 0 or given.shape[-1] not in model.code_sizes:
-        accepted = " or ".join(f"(…, {size})" for size in model.code_sizes)
-        raise ValueError(f"z has shape {tuple(given.shape)}; accepted: {accepted}, the latents {model.sizes}")
+    roots = {name: model.sizes[name] for name in model.roots}
+    if given.dim() == 0 or given.shape[-1] not in (model.latent_size, sum(roots.values())):
+        accepted = f"(…, {model.latent_size}), the latents {model.sizes}"
+        accepted += "" if len(roots) == len(model.sizes) else f", or (…, {sum(roots.values())}), {roots} alone"
+        raise ValueError(f"z has shape {tuple(given.shape)}; accepted: {accepted}")
     return given
 
 

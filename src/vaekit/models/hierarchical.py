@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..distributions.moments import center
 from .sampling import Draw, Drawn
 from .vae import VAE
 
@@ -42,9 +41,10 @@ class HierarchicalVAE(VAE):
 
     A code is of all latents side by side, the first of which is all that the decoder sees: `encode` gives means (of the
     second latent given the mean of the first, and so on) or draws, `reconstruct` is by the first. `decode` also takes
-    the last latent alone, or the last few: of what is below it takes the mean of what p gives, or with `draw` a draw.
-    So a walk through the last latent shows what it stands for. `sample` draws all of them. Clusters are those of the
-    last latent. A latent of classes is drawn in scores, not summed out.
+    the last latent alone: of those below it takes the mean of what p gives, or with `draw` a draw. So a walk through
+    the last latent shows what it stands for. `sample` draws all of them. Clusters are those of the last latent. A latent of
+    classes is drawn in scores, not summed out. The gradient of `STL` has the right mean, but for a posterior that is
+    true it is zero for the last latent alone: what a density of the second owes to a draw of the first is stopped too.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((6,), Domain("binary"))
@@ -100,22 +100,8 @@ class HierarchicalVAE(VAE):
         return distribution
 
     @property
-    def code_sizes(self) -> tuple[int, ...]:
-        """The sizes of z that `decode` takes: of the last latent, of the last two, …, of all."""
-        return tuple(accumulate(reversed(self.sizes.values())))
-
-    @property
     def decoded(self) -> tuple[str, ...]:
         return (next(iter(self.priors)),)
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         return super()._likelihood(z[..., : next(iter(self.sizes.values()))], y)
-
-    def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
-        names = list(self.sizes)
-        lowest = len(names) - 1 - self.code_sizes.index(z.shape[-1])
-        z = z[..., : self.sizes[names[lowest]]]
-        for name in reversed(names[:lowest]):
-            p = self._given_latent(self.priors[name], z, y)
-            z = p.sample() if draw else center(p)
-        return self._likelihood(z, y)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
+from ..distributions.moments import center
 from ..system.progress import working
 from .given import checked_condition, checked_count, refuse_too_many
 from .trace import Latent
@@ -44,6 +45,16 @@ def latents_drawn(model: VAE, batch: Batch, samples: int) -> tuple[Latent, ...]:
     return tuple(
         Latent(name, found[name][1], found[name][0], priors[name][0], exact=model.exact(name)) for name in model.priors
     )
+
+
+def descended(model: VAE, z: Tensor, y: Tensor | None, draw: bool) -> Tensor:
+    """All latents (…, D), given z of those that are drawn first: the others are their means, or with `draw` draws."""
+    known = dict(zip(model.roots, z.split([model.sizes[name] for name in model.roots], -1), strict=True))
+
+    def taken(name: str, p: Distribution) -> Tensor:
+        return known[name] if name in known else p.sample() if draw else center(p)
+
+    return model.side_by_side(model.generate(y, taken))
 
 
 def data_drawn(model: VAE, n: int | None, y: ArrayLike | Tensor | None, draw: bool) -> Tensor:

@@ -21,7 +21,7 @@ from .cases import Cases
 from .clustering import clusters_of, makes_clusters
 from .compatibility import check_density, check_pair, check_parts, named_latents, prior_sizes
 from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, refuse_other_data
-from .sampling import Draw, Drawn, data_drawn, draws, latents_drawn
+from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .trace import Latent, Trace, beside, side_by_side
 
@@ -188,7 +188,7 @@ class VAE(nn.Module):
         return self.likelihood(parameters, exposure.reshape(*exposure.shape, *[1] * len(self.event_shape)))
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
-        return self._likelihood(z, y)
+        return self._likelihood(z if z.shape[-1] == self.latent_size else descended(self, z, y, draw), y)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
         y = self._seen(y)
@@ -386,11 +386,6 @@ class VAE(nn.Module):
     def roots(self) -> tuple[str, ...]:
         """The latents that the model draws from no other: all of them where they are drawn apart."""
         return tuple(name for name in self.priors if not self.given(name)[1])
-
-    @property
-    def code_sizes(self) -> tuple[int, ...]:
-        """The sizes of z that `decode` takes."""
-        return (self.latent_size,)
 
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """z (…, D) as one tensor for each named latent."""
