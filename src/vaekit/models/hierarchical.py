@@ -42,10 +42,11 @@ class HierarchicalVAE(VAE):
     A code is of all latents side by side, the first of which is all that the decoder sees: `encode` gives means (of the
     second latent given the mean of the first, and so on) or draws, `reconstruct` is by the first. `decode` also takes
     the last latent alone: of those below it takes the mean of what p gives, or with `draw` a draw. So a walk through
-    the last latent shows what it stands for. `sample` draws all of them. Clusters are those of the last latent. A latent of
-    classes is drawn in scores, not summed out. The gradient of `STL` has the right mean, but for a posterior that is
+    the last latent shows what it stands for. `sample` draws all of them. Clusters are those of the last latent. A
+    latent of classes is drawn in scores, not summed out. The gradient of `STL` has the right mean, but for a posterior that is
     true it is zero for the last latent alone: what a density of the second owes to a draw of the first is stopped too.
 
+    >>> import torch
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((6,), Domain("binary"))
     >>> vae = HierarchicalVAE(
