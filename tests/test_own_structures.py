@@ -1,4 +1,4 @@
-"""A model of one's own, by name: a class that says how its latents are drawn, and a function that puts its parts together."""
+"""A model of one's own, by name: a class that says how its latents are drawn, and a function that makes it of parts."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_what_a_structure_of_ones_own_lacks_is_said() -> None:
     parts = parts_from(OWN[1])
     with refuses("two-layers needs two latents, not ['z']"):
         pieces("model.structure=two-layers", parts=parts)
-    with refuses("model.classifier is set, but structure 'two-layers' does not use it; --set model.classifier=none"):
-        pieces(*TWO, "model.classifier=mlp", parts=parts)
+    with refuses("model.latents.top.encoder is set, but structure 'two-layers' does not use it"):
+        pieces(*TWO, "model.latents.top.encoder=mlp", parts=parts)
 
 
 def test_options_of_a_structure_are_checked_and_what_it_gives_is_a_model() -> None:

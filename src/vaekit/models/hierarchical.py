@@ -43,8 +43,8 @@ class HierarchicalVAE(VAE):
     second latent given the mean of the first, and so on) or draws, `reconstruct` is by the first. `decode` also takes
     the last latent alone: of those below it takes the mean of what p gives, or with `draw` a draw. So a walk through
     the last latent shows what it stands for. `sample` draws all of them. Clusters are those of the last latent. A
-    latent of classes is drawn in scores, not summed out. The gradient of `STL` has the right mean, but for a posterior that is
-    true it is zero for the last latent alone: what a density of the second owes to a draw of the first is stopped too.
+    latent of classes is drawn in scores, not summed out. The gradient of `STL` has the right mean, but where posteriors
+    are true it is zero for the last alone: what the density of the second owes to a draw of the first is stopped too.
 
     >>> import torch
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
