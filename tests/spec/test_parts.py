@@ -17,7 +17,7 @@ from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.parts import CONTEXT, PARTS, build, catalogue, check, options
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
-FAMILIES += ["pictures"]
+FAMILIES += ["pictures", "structures"]
 EVERY = with_pictures(PARTS)
 ALL = [(family, name) for family in FAMILIES for name in getattr(EVERY, family)]
 
@@ -36,7 +36,7 @@ def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
 
 
 REFUSED = [
-    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, mixture"),
+    ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, diagonal-normal"),
     ("priors", "vamp", {"component": 3}, "unknown option of prior 'vamp': 'component' (did you mean 'components'?)"),
     ("priors", "vamp", {"encoder": 3}, "unknown option of prior 'vamp': 'encoder'"),
     ("priors", "vamp", {"components": "many"}, "option 'components' of prior 'vamp' is 'many': input should be"),

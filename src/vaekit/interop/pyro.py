@@ -67,6 +67,11 @@ def _kl(q: Wrapped, p: Wrapped) -> Tensor:
 register_kl(Wrapped, Wrapped)(_kl)
 
 
+def _sampled(name: str, distribution: Distribution) -> Tensor:
+    z: Tensor = pyro.sample(name, Wrapped(distribution))
+    return z
+
+
 @dataclass(frozen=True)
 class Program:
     """`vae` as a Pyro `model` p(x, z) and `guide` q(z given x), sites the latents by name and "x", in a plate "data".
@@ -106,15 +111,15 @@ class Program:
             rows = len(x)
         condition = self.vae._given(condition)
         with self._plate(rows):
-            z = [pyro.sample(name, Wrapped(self.vae._prior(name, condition))) for name in self.vae.priors]
-            return pyro.sample("x", Wrapped(self.vae._likelihood(torch.cat(z, -1), condition)), obs=x)
+            z = self.vae.side_by_side(self.vae.generate(condition, _sampled))
+            return pyro.sample("x", Wrapped(self.vae._likelihood(z, condition)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """q(z given x) at x (B, *event): a draw of each latent, (B, D) by name."""
         x, y = self._complete(x, y)
         with self._plate(len(x)):
-            posteriors = self.vae._posterior(Batch(x, y))
-            return {name: pyro.sample(name, Wrapped(q)) for name, q in posteriors.items()}
+            found = self.vae.infer(Batch(x, y), _sampled)
+            return {name: z for name, (_, z) in found.items()}
 
     def _complete(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
         batch = checked(self.vae, x, y)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
+from ..data.batch import Batch
 from ..errors import shown
 from ..modules import evaluating
 from ..seeding import seeded
@@ -16,12 +21,40 @@ if TYPE_CHECKING:
     from .vae import VAE
 
 
+def named_latents(
+    posteriors: Mapping[str, nn.Module], priors: Mapping[str, nn.Module]
+) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+    """Posteriors and priors as modules; `ValueError` unless they name the same latents in the same order."""
+    if not posteriors or list(posteriors) != list(priors):
+        raise ValueError(
+            f"posteriors {list(posteriors)} and priors {list(priors)} must name the same latents in the same order"
+        )
+    try:
+        return nn.ModuleDict(posteriors), nn.ModuleDict(priors)
+    except KeyError as error:  # a dot in it, or an attribute of modules, such as "type"
+        raise ValueError(f"no name for a latent: {error.args[0]}") from None
+
+
+def check_density(likelihood: Any) -> None:
+    """`ValueError` where a likelihood is no density of data of its domain."""
+    domain, domains = likelihood.domain, getattr(likelihood, "domains", ())
+    if domain.kind not in domains and getattr(likelihood, "is_density", True):
+        what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
+        raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {domain}")
+
+
 def prior_sizes(model: VAE) -> dict[str, int]:
     """D of each named latent, as its prior says; nothing on the meta device, where parts of others need not work."""
     if model.scale.is_meta:
         return {}
     y = _zeros(model.condition - model.exposed)
     with torch.no_grad(), evaluating(model):
+        if not model.apart:
+            with _naming(model):
+                found = model.generate(
+                    model._given(_ones(model.condition)), lambda _, p: torch.zeros(*p.batch_shape, *p.event_shape)
+                )
+            return {name: found[name][1].shape[-1] for name in model.priors}
         return {
             name: called(f"the prior of {name!r}", prior, y).event_shape[-1] for name, prior in model.priors.items()
         }
@@ -33,6 +66,9 @@ def check_parts(model: VAE) -> None:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
         x, y = torch.zeros(1, *model.inputs.shape), _zeros(model.condition - model.exposed)
+        if not model.apart:
+            _check_walk(model, x)
+            return
         _check_latents(model, _given("the encoder", model.encoder, x, y), y)
         _check_decoder(model, y)
 
@@ -62,6 +98,48 @@ def check_labelled_parts(model: SemiSupervisedVAE) -> None:
         _check_decoder(model, both if skips else y)
 
 
+def _check_walk(model: VAE, x: Tensor) -> None:
+    """As `check_parts`, of a model that draws latents one from another in its own way."""
+    y = _ones(model.condition)
+
+    def zeros(name: str, q: Distribution) -> Tensor:
+        _check_sizes(f"latent {name!r}", q.event_shape[-1], model.sizes[name])
+        return torch.zeros(*q.batch_shape, *q.event_shape)
+
+    with _naming(model):
+        z = model.side_by_side(model.infer(model.typed(Batch(x, y)), zeros))
+        event = model._likelihood(z, model._given(y)).event_shape
+    if tuple(event) != model.event_shape:
+        raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
+
+
+@contextmanager
+def _naming(model: VAE) -> Iterator[None]:
+    """Inside, an error that a part raises of what it is given is a `ValueError` of one line that names the part."""
+    entered: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
+
+    def enter(name: str, part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        entered.append((name, part, inputs))
+
+    def leave(*_: Any) -> None:
+        entered.pop()
+
+    parts = [("the encoder", model.encoder), ("the decoder", model.decoder), ("the likelihood", model.likelihood)]
+    for what, heads in (("the posterior", model.posteriors), ("the prior", model.priors)):
+        parts += [(f"{what} of {name!r}", each) for name, head in heads.items() for each in (head, *head.children())]
+    hooks = [part.register_forward_pre_hook(partial(enter, name)) for name, part in parts]
+    hooks += [part.register_forward_hook(leave) for _, part in parts]
+    try:
+        yield
+    except Exception as error:
+        if not entered:
+            raise
+        raise _refusal(*entered[0], error) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _check_latents(model: VAE, features: Tensor, y: Tensor | None) -> None:
     for name, posterior in model.posteriors.items():
         q = _given(f"the posterior of {name!r}", posterior, features)
@@ -82,6 +160,10 @@ def _check_decoder(model: VAE, y: Tensor | None) -> None:
     event = _given("the likelihood", model.likelihood, parameters).event_shape
     if tuple(event) != model.event_shape:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
+
+
+def _ones(size: int) -> Tensor | None:
+    return torch.ones(1, size) if size else None  # an exposure is above 0
 
 
 def _zeros(size: int) -> Tensor | None:
@@ -105,11 +187,16 @@ def called(name: str, part: nn.Module, *inputs: Tensor | None) -> Any:
     try:
         return part(*(each if own is None else each.to(own) for each in given))
     except Exception as error:  # whatever modules of others raise of shapes that are not theirs
-        layers = (each.in_features for each in part.modules() if isinstance(each, nn.Linear))
-        first = next((f", its first layer {size}" for size in layers), "")
-        shapes = " and ".join(str(tuple(each.shape[1:])) for each in given)
-        said = shown(next(iter(str(error).splitlines()), type(error).__name__))
-        raise ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {said}") from error
+        raise _refusal(name, part, given, error) from error
+
+
+def _refusal(name: str, part: nn.Module, inputs: Sequence[Any], error: Exception) -> ValueError:
+    """What is said of an error that `part` raised of its inputs (1, …)."""
+    layers = (each.in_features for each in part.modules() if isinstance(each, nn.Linear))
+    first = next((f", its first layer {size}" for size in layers), "")
+    shapes = " and ".join(str(tuple(each.shape[1:])) for each in inputs if isinstance(each, Tensor))
+    said = shown(next(iter(str(error).splitlines()), type(error).__name__))
+    return ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {said}")
 
 
 def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..data.batch import Batch
+from ..data.domains import Domain
 from ..errors import shown
 from ..settings import option, setting
 from ..system.memory import check_memory
@@ -83,6 +84,26 @@ def _numbers(model: VAE, y: Tensor) -> Tensor:
     return model.one_hot(y)  # type: ignore[return-value]
 
 
+def checked_codes(model: VAE, z: ArrayLike | Tensor) -> Tensor:
+    """z (…, D) as a tensor of `model`; `ValueError` for another D than it decodes."""
+    given = torch.as_tensor(z, dtype=model.scale.dtype, device=model.scale.device)
+    roots = {name: model.sizes[name] for name in model.roots}
+    if given.dim() == 0 or given.shape[-1] not in (model.latent_size, sum(roots.values())):
+        accepted = f"(…, {model.latent_size}), the latents {model.sizes}"
+        accepted += "" if len(roots) == len(model.sizes) else f", or (…, {sum(roots.values())}), {roots} alone"
+        raise ValueError(f"z has shape {tuple(given.shape)}; accepted: {accepted}")
+    return given
+
+
+def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
+    """n, or where it is left out one for each row of y; `ValueError` for less than 1."""
+    if n is None:
+        n = 1 if y is None else len(torch.as_tensor(y))
+    if n < 1:
+        raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
+    return n
+
+
 def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     """`ValueError` where n data of a shape, of the type and on the device of a tensor, are more than memory takes."""
     # Twice, since what is made is also written.
@@ -118,3 +139,23 @@ def condition_units(
             raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
         found.append(own)
     return found[0], found[1]
+
+
+def refuse_other_data(model: VAE, event_shape: tuple[int, ...], domain: Domain) -> None:
+    """`ValueError` unless the likelihood of `model` is a density of data of this shape and domain."""
+    if tuple(event_shape) != model.event_shape or not model.domain.same_values(domain):
+        own, given = f"{model.domain} of shape {model.event_shape}", f"{domain} of shape {tuple(event_shape)}"
+        treat = {"binary": "binarize='static'", "unit": "dequantize=True"}.get(model.domain.kind)
+        hint = f"; preprocess them, such as by Preprocessing({treat})" if domain.kind == "grey" and treat else ""
+        raise ValueError(f"the model is one of {own}, but the data are {given}{hint}")
+    refuse_no_density(model)
+
+
+def refuse_no_density(model: VAE) -> None:
+    """`ValueError` where the likelihood of `model` is no density of its data, as an older version took it for."""
+    if not getattr(model.likelihood, "is_density", True):
+        name = type(model.likelihood).__name__
+        raise ValueError(
+            f"{name} is no density of {model.domain}, since some of its mass is on other numbers: a run of an older "
+            "version, which can be looked at but not scored; train it again with another likelihood"
+        )

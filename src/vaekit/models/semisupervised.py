@@ -176,10 +176,10 @@ class SemiSupervisedVAE(VAE):
         lead = torch.broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
         return self._posteriors(features.expand(*lead, features.shape[-1]))
 
-    def _drawn(self, batch: Batch, samples: int) -> list[Tensor]:
+    def _drawn(self, batch: Batch, samples: int) -> Tensor:
         if self.auxiliary is None:
             return super()._drawn(batch, samples)
-        return [q.sample() for q in self._posterior(batch, samples).values()]
+        return beside(*(q.sample() for q in self._posterior(batch, samples).values()))
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:

@@ -16,17 +16,15 @@ from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
 from ..modules import evaluating
-from ..priors.mixtures import Mixture as MixturePrior
 from ..seeding import seeded
-from ..system.progress import working
 from .cases import Cases
-from .compatibility import check_pair, check_parts, prior_sizes
-from .given import checked, checked_condition, condition_units, refuse_too_many
+from .clustering import clusters_of, makes_clusters
+from .compatibility import check_density, check_pair, check_parts, named_latents, prior_sizes
+from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, refuse_other_data
+from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
-from .trace import Latent, Trace, beside, cluster_probabilities
+from .trace import Latent, Trace, beside, side_by_side
 
-ROWS = 1000
-"""Data drawn at a time."""
 CLASSES = 64
 """A discrete latent of more classes is drawn where it might be summed over: the decoder runs for each of them."""
 
@@ -79,24 +77,14 @@ class VAE(nn.Module):
         condition_scale: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if not posteriors or list(posteriors) != list(priors):
-            raise ValueError(
-                f"posteriors {list(posteriors)} and priors {list(priors)} must name the same latents in the same order"
-            )
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        try:
-            self.posteriors, self.priors = nn.ModuleDict(posteriors), nn.ModuleDict(priors)
-        except KeyError as error:  # a dot in it, or an attribute of modules, such as "type"
-            raise ValueError(f"no name for a latent: {error.args[0]}") from None
+        self.posteriors, self.priors = named_latents(posteriors, priors)
         self.condition, self.exposed = condition, bool(getattr(likelihood, "exposure", False))
         if self.exposed and not condition:
             raise ValueError("the likelihood has an exposure, but the condition is 0; accepted: 1 or more, it is one")
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
-        domains = getattr(likelihood, "domains", ())
-        if self.domain.kind not in domains and getattr(likelihood, "is_density", True):
-            what = f"a density of {' or '.join(domains)} data" if domains else "declared to be a density of no data"
-            raise ValueError(f"{type(likelihood).__name__} is {what}, but was given {self.domain}")
+        check_density(likelihood)
         kind = torch.get_default_dtype()
         self.inputs = Inputs(self.event_shape, self.domain)
         units = condition_units(condition, condition_location, condition_scale)
@@ -120,6 +108,9 @@ class VAE(nn.Module):
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
         """
         batch, cases = self.typed(batch), None
+        if not self.apart:
+            latents = latents_drawn(self, batch, samples)
+            return Trace(batch, self._likelihood(side_by_side(latents), self._given(batch.y)), latents)
         y, features = self._given(batch.y), self._features(batch)
         posteriors = self._posteriors(features)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
@@ -136,7 +127,7 @@ class VAE(nn.Module):
             Latent(name, z[name], q, self._prior(name, y), cases, enumerated=name == summed)
             for name, q in posteriors.items()
         )
-        return Trace(batch, self._likelihood(beside(*(latent.z for latent in latents)), y), latents, cases)
+        return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases)
 
     def _features(self, batch: Batch) -> Tensor:
         return self._network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
@@ -150,12 +141,31 @@ class VAE(nn.Module):
 
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """One draw of each latent of a batch, without what the decoder makes of it."""
-        y = self._given(batch.y)
-        posteriors = self._posterior(self.typed(batch))
-        return tuple(Latent(name, q.rsample((1,)), q, self._prior(name, y)) for name, q in posteriors.items())
+        return latents_drawn(self, self.typed(batch), 1)
 
-    def _drawn(self, batch: Batch, samples: int) -> list[Tensor]:
-        return [q.sample(torch.Size((samples,))) for q in self._posterior(batch).values()]
+    def infer(self, batch: Batch, draw: Draw) -> Drawn:
+        """q(z given x) of each latent, and the z that `draw` takes of it.
+
+        With `generate` and `exact` it is what a subclass says anew whose latents are drawn one from another: traces,
+        codes, samples and programs come of these.
+        """
+        return {name: (q, draw(name, q)) for name, q in self._posterior(batch).items()}
+
+    def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
+        """p(z) of each latent, y as networks get it, and the z that `draw` takes of it."""
+        priors = {name: self._prior(name, y) for name in self.priors}
+        return {name: (p, draw(name, p)) for name, p in priors.items()}
+
+    def exact(self, name: str) -> bool:
+        """Whether a closed form of the KL of that latent holds: not where its p is given what is drawn from its z."""
+        return True
+
+    def _drawn(self, batch: Batch, samples: int) -> Tensor:
+        return self.side_by_side(self.infer(batch, draws(samples, len(batch))))
+
+    def side_by_side(self, found: Drawn) -> Tensor:
+        """The z of all latents found as one, (…, D), in the model's order."""
+        return beside(*(found[name][1] for name in self.priors))
 
     def typed(self, batch: Batch) -> Batch:
         """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
@@ -178,7 +188,7 @@ class VAE(nn.Module):
         return self.likelihood(parameters, exposure.reshape(*exposure.shape, *[1] * len(self.event_shape)))
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
-        return self._likelihood(z, y)
+        return self._likelihood(z if z.shape[-1] == self.latent_size else descended(self, z, y, draw), y)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
         y = self._seen(y)
@@ -228,8 +238,8 @@ class VAE(nn.Module):
         batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
             if samples is None:
-                return torch.cat([center(q) for q in self._posterior(batch).values()], -1)
-            return torch.cat(self._drawn(batch, samples), -1)
+                return self.side_by_side(self.infer(batch, lambda _, q: center(q)))
+            return self._drawn(batch, samples)
 
     @torch.no_grad()
     def decode(
@@ -239,11 +249,7 @@ class VAE(nn.Module):
 
         Of categories, which have no mean, it is the likeliest.
         """
-        z = torch.as_tensor(z, dtype=self.scale.dtype, device=self.scale.device)
-        if z.dim() == 0 or z.shape[-1] != self.latent_size:
-            raise ValueError(
-                f"z has shape {tuple(z.shape)}; accepted: (…, {self.latent_size}), the latents {self.sizes}"
-            )
+        z = checked_codes(self, z)
         with seeded(seed), evaluating(self):
             given = self._given(checked_condition(self, y, z.shape[-2] if z.dim() > 1 else 1))
             px = self._generated(z, given, draw)
@@ -276,25 +282,8 @@ class VAE(nn.Module):
 
         A conditional model draws one for each row of y (n, C) or (n,), and `n` may be left out; one row serves all n.
         """
-        if n is None:
-            n = 1 if y is None else len(torch.as_tensor(y))
-        if n < 1:
-            raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
-        condition = checked_condition(self, y, n)
-        refuse_too_many(n, self.event_shape, self.scale)
-        # All of it at once, so that too many are refused before the first is drawn.
-        kind = torch.float64 if self.domain.in_float64 and self.scale.device.type != "mps" else self.scale.dtype
-        drawn = torch.empty(n, *self.event_shape, dtype=kind, device=self.scale.device)
-        with seeded(seed), evaluating(self), working("sampling", n) as step:
-            for start in range(0, n, ROWS):
-                rows = min(ROWS, n - start)
-                given = None if condition is None else condition[start : start + rows]
-                seen = self._seen(self._given(given))
-                shape = torch.Size((rows,) if seen is None else ())
-                z = torch.cat([prior(seen).sample(shape) for prior in self.priors.values()], -1)
-                drawn[start : start + rows] = self.decode(z, given, draw)
-                step(start + rows)
-        return drawn
+        with seeded(seed), evaluating(self):
+            return data_drawn(self, n, y, draw)
 
     def score(
         self,
@@ -308,7 +297,7 @@ class VAE(nn.Module):
 
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
-        self._refuse_no_density()
+        refuse_no_density(self)
         batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
             return self.scorer(samples, memory)(batch)
@@ -344,15 +333,8 @@ class VAE(nn.Module):
         posterior mean. Raises `ValueError` for a model that has neither.
         """
         batch = checked(self, x, y)
-        y = self._given(batch.y)
         with evaluating(self):
-            posteriors = self._posterior(batch)
-            latents = [Latent(name, center(q)[None], q, self._prior(name, y)) for name, q in posteriors.items()]
-            found = cluster_probabilities(latents)
-        if found is not None:
-            return found.argmax(-1)
-        names = ", ".join(map(repr, self.sizes))
-        raise ValueError(f"no latent of {names} has clusters: that takes a discrete latent or a mixture as its prior")
+            return clusters_of(self, batch)
 
     @property
     def scale(self) -> Tensor:
@@ -370,8 +352,7 @@ class VAE(nn.Module):
 
         A VampPrior is not: of its hundreds of pseudo-inputs `clusters` only says which is nearest.
         """
-        discrete = (getattr(posterior, "groups", 0) == 1 for posterior in self.posteriors.values())
-        return any(discrete) or any(isinstance(prior, MixturePrior) for prior in self.priors.values())
+        return makes_clusters(self)
 
     def asked(self, batch: Batch) -> Batch:
         """What of `batch` is given where something is asked about it: of a model that is not `conditional` no y."""
@@ -387,23 +368,29 @@ class VAE(nn.Module):
         """D, all latents together."""
         return sum(self.sizes.values())
 
+    @property
+    def apart(self) -> bool:
+        """Whether the latents are drawn apart, none from another."""
+        return type(self).infer is VAE.infer
+
+    def given(self, name: str) -> tuple[str, str]:
+        """What is written behind q and p of that latent, beside y: "x" and nothing where latents are drawn apart."""
+        return "x", ""
+
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        """The latents that the decoder sees."""
+        return tuple(self.priors)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The latents that the model draws from no other: all of them where they are drawn apart."""
+        return tuple(name for name in self.priors if not self.given(name)[1])
+
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """z (…, D) as one tensor for each named latent."""
         return dict(zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True))
 
     def refuse_other_data(self, event_shape: tuple[int, ...], domain: Domain) -> None:
         """Raise `ValueError` unless the model's likelihood is a density of data of this shape and domain."""
-        if tuple(event_shape) != self.event_shape or not self.domain.same_values(domain):
-            own, given = f"{self.domain} of shape {self.event_shape}", f"{domain} of shape {tuple(event_shape)}"
-            treat = {"binary": "binarize='static'", "unit": "dequantize=True"}.get(self.domain.kind)
-            hint = f"; preprocess them, such as by Preprocessing({treat})" if domain.kind == "grey" and treat else ""
-            raise ValueError(f"the model is one of {own}, but the data are {given}{hint}")
-        self._refuse_no_density()
-
-    def _refuse_no_density(self) -> None:
-        if not getattr(self.likelihood, "is_density", True):
-            name = type(self.likelihood).__name__
-            raise ValueError(
-                f"{name} is no density of {self.domain}, since some of its mass is on other numbers: a run of an older "
-                "version, which can be looked at but not scored; train it again with another likelihood"
-            )
+        refuse_other_data(self, event_shape, domain)

@@ -12,12 +12,22 @@ from torch import nn
 
 from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
-from .normal import StandardNormal, flow
+from .normal import DiagonalNormal, StandardNormal, flow
 
-__all__ = ["PRIORS", "Categorical", "Mixture", "StandardNormal", "UniformCategorical", "VampPrior", "flow"]
+__all__ = [
+    "PRIORS",
+    "Categorical",
+    "DiagonalNormal",
+    "Mixture",
+    "StandardNormal",
+    "UniformCategorical",
+    "VampPrior",
+    "flow",
+]
 
 PRIORS: dict[str, Callable[..., nn.Module]] = {
     "standard-normal": StandardNormal,
+    "diagonal-normal": DiagonalNormal,
     "mixture": Mixture,
     "vamp": VampPrior,
     "flow": flow,

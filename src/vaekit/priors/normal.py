@@ -1,14 +1,16 @@
-"""A standard normal, and a flow from it."""
+"""A standard normal, one that learns its mean and variance, and a flow."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal
 
+from ..distributions.bounds import bounded
 from ..distributions.flows import coupling_flow
 from ..distributions.normals import UnitNormal
 from ..distributions.shapes import independent
+from .base import _required
 
 
 class StandardNormal(nn.Module):
@@ -29,6 +31,28 @@ class StandardNormal(nn.Module):
     def forward(self, y: Tensor | None = None) -> Distribution:
         lead = () if y is None else y.shape[:-1]
         return independent(UnitNormal(self.loc.expand(*lead, -1), self.scale.expand(*lead, -1), validate_args=False))
+
+
+class DiagonalNormal(nn.Module):
+    """p(z) = N(z; mu, diag(sigma²)), mu and log sigma² learned; given y, linear in y.
+
+    It starts as N(0, I), but for what y adds. In a hierarchy it is p(z1 given z2), linear in the features of z2.
+
+    >>> DiagonalNormal(latent=2)().sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, latent: int, condition: int = 0) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(2 * latent))
+        self.shift = nn.Linear(condition, 2 * latent, bias=False) if condition else None
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        parameters = self.start
+        if self.shift is not None:
+            parameters = parameters + self.shift(_required(y, self.shift).to(self.start.dtype))
+        loc, log_variance = parameters.chunk(2, -1)
+        return independent(Normal(loc, (0.5 * bounded(log_variance, -10.0, 10.0)).exp(), validate_args=False))
 
 
 def flow(latent: int, condition: int = 0, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:

@@ -41,6 +41,8 @@ def codes_of(run: Run) -> Dataset:
     if model.condition:
         what = "models labels (model.classifier)" if isinstance(model, SemiSupervisedVAE) else "is conditional"
         raise ValueError(f"{run.path} {what}; data.codes takes a run that is without")
+    if not model.apart:
+        raise ValueError(f"{run.path} draws latents one from another; data.codes takes a run that draws them apart")
     splits = {}
     with evaluating(model):
         for name, split in dataset.splits.items():

@@ -63,6 +63,9 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     if classifies and spec.training.mean_pass:
         what = "training.mean_pass is for models without a classifier, whose posteriors are of x"
         raise ValueError(f"{what}; {unset('training.mean_pass')}")
+    if not model.apart and spec.training.mean_pass:
+        what = "training.mean_pass is for models whose latents are drawn apart, so that their KL needs no draw"
+        raise ValueError(f"{what}; {unset('training.mean_pass')}")
     if classifies or spec.data.labels is not None:
         labels = len(train_data) if spec.data.labels is None else spec.data.labels
         first = min(spec.training.labelled, labels)

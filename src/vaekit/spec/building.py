@@ -11,12 +11,12 @@ from ..data import Dataset, Preprocessing
 from ..data.domains import Domain
 from ..data.loading import covariate_units
 from ..likelihoods import check_domain
-from ..models import VAE, Auxiliary, SemiSupervisedVAE
+from ..models import VAE
 from ..objectives.base import Objective, Sum
 from ..schedules import Constant, Schedule
 from ..seeding import seeded, stream
 from ..settings import setting, unset
-from .keys import AuxiliarySpec, ModelSpec, PartSpec, Schema, Spec
+from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
 
 
@@ -62,9 +62,15 @@ def build_model(spec: ModelSpec, schema: Schema, seed: int = 0, parts: Parts = P
     """
     is_density = _check_likelihood(spec, schema, parts, older)
     _check_labels(spec, schema)
-    _check_priors(spec, parts)
+    structure = spec.kind
     with seeded(seed):
-        return _Building(spec, schema, parts, is_density).model()
+        builder = Builder(spec, schema, parts, is_density)
+        model = build(parts, "structures", structure.name, structure.options, builder=builder)
+    if not isinstance(model, VAE):
+        raise ValueError(f"structure {structure.name!r} gives a {type(model).__name__}; accepted: a vaekit.VAE")
+    if unused := builder.unused():
+        raise ValueError(f"{unused[0]} is set, but structure {structure.name!r} does not use it; {unset(unused[0])}")
+    return model
 
 
 def _check_likelihood(spec: ModelSpec, schema: Schema, parts: Parts, older: bool) -> bool:
@@ -93,74 +99,97 @@ def _check_labels(spec: ModelSpec, schema: Schema) -> None:
         raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
 
 
-def _check_priors(spec: ModelSpec, parts: Parts) -> None:
-    for name, latent in spec.latents.items() if spec.auxiliary else ():
-        prior = parts.priors.get(latent.prior.name)
-        if prior and "encoder" in inspect.signature(prior).parameters:
-            needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
-            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or {unset('model.auxiliary')}")
-
-
 @dataclass
-class _Building:
-    """A model in the making: its parts are drawn from torch's stream in one order, which seeds of runs rest on."""
+class Builder:
+    """What a structure makes a model with: the spec's parts by their names, with what the data and the model say.
+
+    Weights are drawn from torch's stream in the order in which parts are asked for, which seeds of runs rest on.
+    """
 
     spec: ModelSpec
     schema: Schema
-    parts: Parts
-    is_density: bool
+    parts: Parts = PARTS
+    is_density: bool = True
 
     def __post_init__(self) -> None:
         spec, schema = self.spec, self.schema
         self.condition = schema.condition if spec.condition or spec.classifier or schema.exposed else 0
-        self.seen = self.condition - schema.exposed  # by networks and priors
+        """C, the size of the condition y, 0 where there is none."""
+        self.seen = self.condition - schema.exposed
+        """What networks and priors see of it."""
+        self.seen_by_encoder = 0 if spec.condition == "decoder" else self.seen
+        """What networks of posteriors see of it."""
+        self.latent_size = sum(latent.size for latent in spec.latents.values())
+        """D, of all latents together."""
+        self._asked: set[int] = set()
         self.inputs = schema.domain.inputs_shape(schema.event_shape)
-        self.auxiliary = spec.auxiliary.size if spec.auxiliary else 0
+        """The shape of what encoders see of a datum."""
 
     def part(self, family: str, given: PartSpec, **context: Any) -> Any:
-        """A part by its name, with what the data and the model say."""
+        """A part by its name, with what the data and the model say, and with `context` (see `parts.CONTEXT`)."""
+        self._asked.add(id(given))
         shared = {"event_shape": self.schema.event_shape, "domain": self.schema.domain, "condition": self.seen}
         return build(self.parts, family, given.name, given.options, **shared | context)
 
-    def network(self, given: PartSpec, condition: int, **shapes: Any) -> Any:
-        """A network of x, unless its shapes are given."""
+    def network(self, given: PartSpec, condition: int = 0, **shapes: Any) -> Any:
+        """A network, named as an encoder: of x, unless its `in_shape` is given; to features, unless its `out_shape` is.
+
+        `condition` is the size of what it gets beside.
+        """
         return self.part("encoders", given, condition=condition, **({"in_shape": self.inputs} | shapes))
 
-    def model(self) -> VAE:
-        """All parts together."""
-        spec, schema = self.spec, self.schema
-        likelihood = self.part("likelihoods", spec.likelihood, exposure=schema.exposed)  # type: ignore[arg-type]
+    def likelihood(self) -> Any:
+        """p(x given z)."""
+        likelihood = self.part("likelihoods", self.spec.likelihood, exposure=self.schema.exposed)  # type: ignore[arg-type]
         if not self.is_density:
             likelihood.is_density = False
-        encoder = self.network(spec.encoder, 0 if spec.condition == "decoder" else self.seen + self.auxiliary)
-        features = math.prod(encoder.out_shape)
-        posteriors, priors = {}, {}
-        for name, latent in spec.latents.items():
-            posteriors[name] = self.part("posteriors", latent.posterior, features=features, latent=latent.size)
-            own = {"encoder": encoder, "posterior": posteriors[name]}
-            priors[name] = self.part("priors", latent.prior, latent=latent.size, **own)
-        size = sum(latent.size for latent in spec.latents.values())
-        skipping = self.auxiliary if spec.auxiliary and spec.auxiliary.skip else 0
-        shapes = {"in_shape": (size,), "out_shape": likelihood.parameter_shape, "condition": self.seen + skipping}
-        decoder = self.part("decoders", spec.decoder, **shapes)
-        usual = (encoder, posteriors, priors, decoder, likelihood, self.condition)
-        if spec.classifier is None:
-            units = (schema.condition_location or None, schema.condition_scale or None) if self.condition else ()
-            return VAE(*usual, *units)
-        classifier = self.network(spec.classifier, self.auxiliary, out_shape=(self.condition,))
-        return SemiSupervisedVAE(*usual, classifier, self._auxiliary(size) if spec.auxiliary else None)
+        return likelihood
 
-    def _auxiliary(self, size: int) -> Auxiliary:
-        a: AuxiliarySpec = self.spec.auxiliary  # type: ignore[assignment]
-        below = self.network(a.encoder, 0)
-        # With the skip p(a) is one of y and z alone: x comes from a.
-        given = {"condition": self.condition, "in_shape": (size,)} if a.skip else {"condition": self.condition + size}
-        above = self.network(a.generator, **given)
-        posterior, prior = (
-            self.part("posteriors", each, features=math.prod(net.out_shape), latent=a.size)
-            for each, net in ((a.posterior, below), (a.prior, above))
-        )
-        return Auxiliary(below, posterior, above, prior, a.skip)
+    def encoder(self, beside: int = 0) -> Any:
+        """The network from x to features, which gets the condition, if any, and `beside` that so many numbers."""
+        return self.network(self.spec.encoder, self.seen_by_encoder + beside)
+
+    def posterior(self, name: str, features: int) -> Any:
+        """The posterior of a latent, of so many features."""
+        latent = self.spec.latents[name]
+        return self.part("posteriors", latent.posterior, features=features, latent=latent.size)
+
+    def prior(self, name: str, **context: Any) -> Any:
+        """The prior of a latent; `condition` is the size of what it is given, where that is not y alone."""
+        latent = self.spec.latents[name]
+        return self.part("priors", latent.prior, latent=latent.size, **context)
+
+    def decoder(self, likelihood: Any, size: int | None = None, beside: int = 0) -> Any:
+        """The network from latents, of that `size` or all, to the likelihood's parameters; `beside` as of `encoder`."""
+        shapes = {"in_shape": (size or self.latent_size,), "out_shape": likelihood.parameter_shape}
+        return self.part("decoders", self.spec.decoder, **shapes, condition=self.seen + beside)
+
+    def usual(self, encoder: int = 0, decoder: int = 0) -> dict[str, Any]:
+        """The parts of a `VAE` whose latents are drawn apart, by the names of its arguments, and the size of its
+        condition; `encoder` and `decoder` are so many numbers that these get beside it.
+        """
+        likelihood, network = self.likelihood(), self.encoder(encoder)
+        posteriors, priors = {}, {}
+        for name in self.spec.latents:
+            posteriors[name] = self.posterior(name, math.prod(network.out_shape))
+            priors[name] = self.prior(name, encoder=network, posterior=posteriors[name])
+        parts = {"encoder": network, "posteriors": posteriors, "priors": priors, "likelihood": likelihood}
+        return parts | {"decoder": self.decoder(likelihood, beside=decoder), "condition": self.condition}
+
+    @property
+    def units(self) -> dict[str, Any]:
+        """Location and scale of covariates, by the names of a model's arguments."""
+        location, scale = self.schema.condition_location or None, self.schema.condition_scale or None
+        return {"condition_location": location, "condition_scale": scale} if self.condition else {}
+
+    def unused(self) -> list[str]:
+        """The keys of the spec that are set, but have not been asked for."""
+        spec = self.spec
+        parts = {"model.classifier": [spec.classifier]}
+        parts["model.auxiliary"] = [getattr(spec.auxiliary, key, None) for key in AUXILIARY_FAMILIES]
+        for name, latent in spec.latents.items():
+            parts |= {f"model.latents.{name}.{key}": [getattr(latent, key)] for key in ("encoder", "generator")}
+        return [key for key, own in parts.items() if any(own) and not self._asked & set(map(id, own))]
 
 
 def build_objective(spec: Spec, model: VAE, parts: Parts = PARTS) -> Objective:

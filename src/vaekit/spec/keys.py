@@ -124,7 +124,13 @@ class LatentSpec(_Strict):
     posterior: PartSpec = PartSpec(name="diagonal-normal")
     """q(z given x)."""
     prior: PartSpec = PartSpec(name="standard-normal")
-    """p(z), p(z given y)."""
+    """p(z), p(z given y); in a hierarchy, of all but the last latent, p(z given the next)."""
+    encoder: PartSpec | None = None
+    """In a hierarchy, of all but the first latent, the network from the latent before it to the features of its
+    posterior; mlp where it is not set.
+    """
+    generator: PartSpec | None = None
+    """The network from it to what the prior of the latent before it is given, named as an encoder; likewise."""
 
 
 class AuxiliarySpec(_Strict):
@@ -150,6 +156,8 @@ AUXILIARY_FAMILIES = {"encoder": "encoders", "generator": "encoders", "posterior
 class ModelSpec(_Strict):
     """The parts of a VAE."""
 
+    structure: PartSpec | None = None
+    """How the parts are put together; where it is not set, semi-supervised with a classifier, else vae."""
     encoder: PartSpec = PartSpec(name="mlp")
     """The network from data to the features that posteriors are made of."""
     decoder: PartSpec = PartSpec(name="mlp")
@@ -172,10 +180,15 @@ class ModelSpec(_Strict):
         if self.classifier and self.condition:
             one = f"{unset('model.classifier')} or {unset('model.condition')}"
             raise ValueError(f"classifier and condition are both set: labels are modelled, or given; {one}")
-        if self.auxiliary and not self.classifier:
+        if self.auxiliary and not self.classifier and not self.structure:
             classifier = setting("model.classifier", "mlp")
             raise ValueError(f"auxiliary is set without a classifier, which it is there for; give {classifier}")
         return self
+
+    @property
+    def kind(self) -> PartSpec:
+        """Its structure, also where that is not set."""
+        return self.structure or PartSpec(name="semi-supervised" if self.classifier else "vae")
 
 
 class TrainingSpec(_Strict):

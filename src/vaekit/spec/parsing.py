@@ -73,6 +73,7 @@ def options_from(sets: Iterable[str]) -> dict[str, Any]:
 def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
     """Every part of the model and the training that is named: its key in the spec, itself, and its family."""
     model = spec.model
+    yield "model.structure", model.kind, "structures"
     yield from [("model.encoder", model.encoder, "encoders"), ("model.decoder", model.decoder, "decoders")]
     if model.likelihood:
         yield "model.likelihood", model.likelihood, "likelihoods"
@@ -84,6 +85,9 @@ def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
     for name, latent in model.latents.items():
         yield f"model.latents.{name}.posterior", latent.posterior, "posteriors"
         yield f"model.latents.{name}.prior", latent.prior, "priors"
+        for key in ("encoder", "generator"):
+            if part := getattr(latent, key):
+                yield f"model.latents.{name}.{key}", part, "encoders"
     yield "objective", spec.objective, "objectives"
     for name, term in spec.objective.added.items():
         yield f"objective.terms.{name}", term, "terms"

@@ -9,10 +9,10 @@ for it by name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_type_hints
 
 import torch
@@ -26,6 +26,7 @@ from ..posteriors import POSTERIORS
 from ..priors import PRIORS
 from ..schedules import SCHEDULES, may_be_schedule
 from ..settings import UNSET, setting
+from .structures import STRUCTURES
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
@@ -41,6 +42,7 @@ OPTIMIZERS: dict[str, Factory] = {
 
 _DATA = ("condition", "event_shape", "domain")
 CONTEXT: Mapping[str, frozenset[str]] = {
+    "structures": frozenset(["builder"]),
     "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
     "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
     "posteriors": frozenset(["features", "latent", *_DATA]),
@@ -68,6 +70,7 @@ class Parts:
     (True, False)
     """
 
+    structures: Table = field(default_factory=lambda: STRUCTURES)
     encoders: Table = field(default_factory=lambda: ENCODERS)
     decoders: Table = field(default_factory=lambda: DECODERS)
     posteriors: Table = field(default_factory=lambda: POSTERIORS)
@@ -123,13 +126,21 @@ def _options(factory: Any, family: str) -> Mapping[str, Option]:
     made = factory
     while isinstance(made, partial):
         made = made.func
-    hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    hints = _hints(made.__init__ if inspect.isclass(made) else made, CONTEXT[family])
     return {
         name: Option(hints.get(name, Any), parameter.default)
         for name, parameter in inspect.signature(factory).parameters.items()
         if name not in CONTEXT[family]
         and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     }
+
+
+def _hints(function: Any, but: Collection[str]) -> dict[str, Any]:
+    """The types of a function's arguments `but` some, whose names may be there for a type checker alone."""
+    function = inspect.unwrap(function)
+    stated = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name not in but}
+    stated.pop("return", None)
+    return get_type_hints(SimpleNamespace(__annotations__=stated), getattr(function, "__globals__", {}))
 
 
 @dataclass(frozen=True)

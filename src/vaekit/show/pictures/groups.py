@@ -94,7 +94,7 @@ def _clustered(model: VAE) -> tuple[str, int] | None:
 
     Components without weight are none: they come last.
     """
-    found = clustered([latent for latent in outline(model).latents if latent.name in model.sizes])
+    found = clustered([latent for latent in outline(model).latents if latent.name in model.roots])
     if found is None:
         return None
     if found.one_hot:
@@ -112,7 +112,7 @@ def _samples(subject: Subject, clustered: str, shown: np.ndarray, n: int) -> lis
     for k in shown.tolist():
         with seeded(subject.seed), evaluating(model):
             z = []
-            for name in model.priors:
+            for name in model.roots:
                 p = model._prior(name, given)
                 if name == clustered and isinstance(p, Mixture):
                     drawn = p.component_distribution.sample(torch.Size((n,) if y is None else ()))[:, k]

@@ -118,11 +118,14 @@ class Correlations(Picture):
 
 @torch.no_grad()
 def _correlations(subject: Subject, batch: Batch) -> np.ndarray:
-    """Those of q(z | x) for each of a batch: (B, D, D), zero between latents, which are independent given x."""
+    """Those of q(z | x) for each of a batch: (B, D, D), zero between latents that are drawn apart."""
     model = subject.run.model
     with seeded(subject.seed), evaluating(model):
-        covariances = [_covariance(q) for q in model._posterior(model.typed(batch)).values()]
-    whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
+        if model.apart:
+            covariances = [_covariance(q) for q in model._posterior(model.typed(batch)).values()]
+            whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
+        else:
+            whole = _covariance_of(model.encode(batch, samples=DRAWS))
     scale = whole.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(whole.dtype).tiny).sqrt()
     return array(whole / scale[:, :, None] / scale[:, None, :])
 
@@ -133,6 +136,10 @@ def _covariance(q: Distribution) -> Tensor:
         return q.covariance_matrix
     if isinstance(q, Independent) and not q.base_dist.event_shape:
         return torch.diag_embed(q.variance)
-    z = q.sample(torch.Size((DRAWS,)))
+    return _covariance_of(q.sample(torch.Size((DRAWS,))))
+
+
+def _covariance_of(z: Tensor) -> Tensor:
+    """Those of draws z (S, B, D)."""
     off = (z - z.mean(0)).movedim(0, -1)
     return off @ off.mT / (DRAWS - 1)

@@ -51,7 +51,7 @@ class Model(Picture):
         encoder = block("Encoder", spec.encoder.name, model.encoder)
         codes = list(_codes(run, block, given))
         decoder = block("Decoder", spec.decoder.name, model.decoder)
-        names = ", ".join([*model.sizes, *["y"] * (model.condition > 0)])
+        names = ", ".join([*model.decoded, *["y"] * (model.condition > 0)])
         likelihood = block(f"p(x | {names})", spec.likelihood.name if spec.likelihood else "", model.likelihood)
         texts = f"x, {_shape(model.event_shape)}", f"y, {model.condition}" if model.conditional else ""
         draw = partial(plots.structure, encoder, codes, decoder, likelihood, *texts, encoder_sees=sees)
@@ -62,10 +62,12 @@ def _codes(run: Run, block: _Blocks, given: str) -> Iterator[Code]:
     """The latents that the spec names; of a model with a classifier the label too, and an auxiliary latent if any."""
     model, spec = run.model, run.spec.model
     for name, latent in spec.latents.items():
-        posterior = block(f"q({name} | x{given})", latent.posterior.name, model.posteriors[name])
-        on = " | y" if model.conditional else ""
-        prior = block(f"p({name}{on})", latent.prior.name, model.priors[name])
-        yield plots.Code(f"{name}, {latent.size}", posterior, prior)
+        of, above = model.given(name)
+        posterior = block(f"q({name} | {of}{given})", latent.posterior.name, model.posteriors[name])
+        on = ", ".join([*[above] * bool(above), *["y"] * model.conditional])
+        prior = block(f"p({name} | {on})" if on else f"p({name})", latent.prior.name, model.priors[name])
+        seen = {"encoded": "x" in of.split(", "), "decoded": name in model.decoded}
+        yield plots.Code(f"{name}, {latent.size}", posterior, prior, **seen)
     if isinstance(model, SemiSupervisedVAE) and spec.classifier:
         extra, a = model.auxiliary, spec.auxiliary
         posterior = block("q(y | x, a)" if a else "q(y | x)", spec.classifier.name, model.classifier)

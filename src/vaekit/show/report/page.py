@@ -217,10 +217,15 @@ def _model(run: Run) -> list[Row]:
         accepted = options(getattr(parts, family)[part.name], family)
         return Row(name, _described(part, accepted), f"{sum(own.values()):,} parameters")
 
-    rows = [row("Encoder", spec.encoder, "encoders", model.encoder)]
+    structure = Row("Structure", _described(spec.kind, options(parts.structures[spec.kind.name], "structures")))
+    rows = [structure, row("Encoder", spec.encoder, "encoders", model.encoder)]
     for name, latent in spec.latents.items():
         rows.append(row(f"Latent {name}, {latent.size}", latent.posterior, "posteriors", model.posteriors[name]))
         rows.append(row(f"Prior of {name}", latent.prior, "priors", model.priors[name]))
+        for what, part, of in (("Encoder", latent.encoder, "posterior"), ("Generator", latent.generator, "prior")):
+            if part:
+                accepted = options(parts.encoders[part.name], "encoders")
+                rows.append(Row(f"{what} of {name}", _described(part, accepted), f"counted with a {of}"))
     if isinstance(model, SemiSupervisedVAE) and spec.classifier:
         rows.append(row("Classifier", spec.classifier, "encoders", model.classifier))
         if spec.auxiliary and model.auxiliary:

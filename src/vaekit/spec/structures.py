@@ -1,0 +1,116 @@
+"""Structures: how the named parts of a spec are put together into a model.
+
+A structure is a function of a `Builder`, and of options of its own with defaults, that returns a `VAE`. It asks the
+builder for parts; a key of the spec that it does not ask for, but that is set, is refused. `STRUCTURES` is the table of
+their names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..models import VAE, Auxiliary, Given, HierarchicalVAE, SemiSupervisedVAE
+from ..settings import setting, unset
+from .keys import PartSpec
+
+if TYPE_CHECKING:
+    from .building import Builder
+
+
+MLP = PartSpec(name="mlp")
+"""The network between two latents where none is named."""
+
+
+def vae(builder: Builder) -> VAE:
+    """A VAE whose latents are drawn apart (Kingma & Welling 2014)."""
+    return VAE(**builder.usual(), **builder.units)
+
+
+def semi_supervised(builder: Builder) -> VAE:
+    """A VAE of data and their labels, by `model.classifier` where these are not seen (Kingma et al. 2014, M2); with an
+    auxiliary latent by `model.auxiliary` (Maaløe et al. 2016).
+    """
+    spec = builder.spec
+    if spec.classifier is None:
+        raise ValueError(f"structure 'semi-supervised' needs a classifier; give {setting('model.classifier', 'mlp')}")
+    for name, latent in spec.latents.items() if spec.auxiliary else ():
+        if takes(builder, latent.prior.name, "encoder"):
+            needs = f"{latent.prior.name!r} needs an encoder of x and y alone, which an auxiliary latent changes"
+            raise ValueError(f"model.latents.{name}.prior: {needs}; choose another, or {unset('model.auxiliary')}")
+    a = spec.auxiliary.size if spec.auxiliary else 0
+    usual = builder.usual(encoder=a, decoder=a if spec.auxiliary and spec.auxiliary.skip else 0)
+    classes = usual.pop("condition")
+    classifier = builder.network(spec.classifier, a, out_shape=(classes,))
+    return SemiSupervisedVAE(**usual, classes=classes, classifier=classifier, auxiliary=_auxiliary(builder))
+
+
+def _auxiliary(builder: Builder) -> Auxiliary | None:
+    a = builder.spec.auxiliary
+    if a is None:
+        return None
+    size, y = builder.latent_size, builder.condition
+    below = builder.network(a.encoder)
+    # With the skip p(a) is one of y and z alone: x comes from a.
+    above = builder.network(a.generator, y, in_shape=(size,)) if a.skip else builder.network(a.generator, y + size)
+    posterior, prior = (
+        builder.part("posteriors", each, features=math.prod(net.out_shape), latent=a.size)
+        for each, net in ((a.posterior, below), (a.prior, above))
+    )
+    return Auxiliary(below, posterior, above, prior, a.skip)
+
+
+def hierarchical(builder: Builder) -> VAE:
+    """A VAE whose latents are drawn one from another, in their order from the data up (Burda et al. 2016).
+
+    Each latent but the first has an `encoder`, a network of the latent before it, and a `generator` back to that one,
+    whose prior is given what the generator makes: p(z1 given z2).
+    """
+    latents, names = builder.spec.latents, list(builder.spec.latents)
+    for name in names[:-1]:
+        _check_given(builder, name)
+    if len(names) > 1 and takes(builder, latents[names[-1]].prior.name, "encoder"):
+        key, prior = f"model.latents.{names[-1]}.prior", latents[names[-1]].prior.name
+        raise ValueError(f"{key} is {prior!r}, which needs an encoder of x, but {names[-1]} is one of {names[-2]}")
+    likelihood, encoder = builder.likelihood(), builder.encoder()
+    posteriors: dict[str, nn.Module] = {}
+    priors: dict[str, nn.Module] = {}
+    posteriors[names[0]] = builder.posterior(names[0], math.prod(encoder.out_shape))
+    for before, name in pairwise(names):
+        inputs = {"in_shape": (latents[before].size,)}
+        network = builder.network(latents[name].encoder or MLP, builder.seen_by_encoder, **inputs)
+        posteriors[name] = Given(network, builder.posterior(name, math.prod(network.out_shape)))
+    for name, above in pairwise(names):
+        generator = builder.network(latents[above].generator or MLP, builder.seen, in_shape=(latents[above].size,))
+        prior = builder.prior(name, condition=math.prod(generator.out_shape))
+        priors[name] = Given(generator, prior)
+    last = {"encoder": encoder, "posterior": posteriors[names[0]]} if len(names) == 1 else {}
+    priors[names[-1]] = builder.prior(names[-1], **last)
+    decoder = builder.decoder(likelihood, latents[names[0]].size)
+    parts = (encoder, posteriors, priors, decoder, likelihood, builder.condition)
+    return HierarchicalVAE(*parts, **builder.units)
+
+
+def _check_given(builder: Builder, name: str) -> None:
+    prior = builder.spec.latents[name].prior.name
+    if not takes(builder, prior, "condition") or takes(builder, prior, "encoder"):
+        given = [each for each in builder.parts.priors if takes(builder, each, "condition")]
+        fits = ", ".join(each for each in given if not takes(builder, each, "encoder"))
+        raise ValueError(f"model.latents.{name}.prior is {prior!r}, which is not given the latent above; choose {fits}")
+
+
+def takes(builder: Builder, prior: str, argument: str) -> bool:
+    """Whether the prior of that name asks for `argument`."""
+    return argument in inspect.signature(builder.parts.priors[prior]).parameters
+
+
+STRUCTURES: dict[str, Callable[..., VAE]] = {
+    "vae": vae,
+    "semi-supervised": semi_supervised,
+    "hierarchical": hierarchical,
+}
