@@ -41,7 +41,7 @@ from safetensors.torch import save_file
 
 from vaekit import load_run, train
 from vaekit.runs import history
-from vaekit.training.checkpoint import load_tensors, metadata, model_tensors, save_tensors
+from vaekit.training.weights import load_tensors, metadata, model_tensors, save_tensors
 
 SMALL = (
     "model.encoder={name='mlp', hidden=[8]}",

@@ -22,10 +22,10 @@ from vaekit.spec.building import build_model, build_objective, schema_of, with_l
 from vaekit.spec.keys import TrainingSpec
 from vaekit.spec.parts import PARTS, Parts
 from vaekit.spec.targets import resolve
-from vaekit.training.checkpoint import load_tensors, model_tensors
 from vaekit.training.records import Epoch
 from vaekit.training.step import rehearse
 from vaekit.training.task import Task
+from vaekit.training.weights import load_tensors, model_tensors
 
 SMALL = (
     "model.encoder={name='mlp', hidden=[16]}",

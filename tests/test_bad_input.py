@@ -19,7 +19,7 @@ import pytest
 import torch
 from commands_for_tests import QUICK, Result, command
 
-from vaekit.training.checkpoint import load_tensors, save_tensors
+from vaekit.training.weights import load_tensors, save_tensors
 
 TABLE = "a,b\n" + "".join(f"{i},{i % 7}.5\n" for i in range(60))
 

@@ -19,7 +19,7 @@ from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
-from vaekit.training.checkpoint import load_tensors, model_tensors, set_model_tensors
+from vaekit.training.weights import load_tensors, model_tensors, set_model_tensors
 
 NORMALS = {"diagonal-normal": DiagonalNormal, "full-rank-normal": FullRankNormal}
 GROUPS = {"diagonal-normal": ["loc", "diagonal"], "full-rank-normal": ["loc", "diagonal", "below"]}

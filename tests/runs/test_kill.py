@@ -19,7 +19,8 @@ from runs_for_tests import SMALL, assert_same_run, metrics
 from vaekit import train
 from vaekit.runs.folder import read_spec
 from vaekit.training import step as steps
-from vaekit.training.checkpoint import Checkpoints, load_tensors
+from vaekit.training.checkpoint import Checkpoints
+from vaekit.training.weights import load_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL and fork")
 

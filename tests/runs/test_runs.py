@@ -37,9 +37,10 @@ from vaekit.spec.parsing import parse_toml
 from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
-from vaekit.training.checkpoint import Checkpoints, load_tensors, save_tensors
+from vaekit.training.checkpoint import Checkpoints
 from vaekit.training.records import Epoch
 from vaekit.training.validation import Validation
+from vaekit.training.weights import load_tensors, save_tensors
 
 UNIT = "model.likelihood=continuous-bernoulli"
 

@@ -28,7 +28,7 @@ from vaekit.show.pictures import PICTURES, Picture, Prepared, Subject, groups, l
 from vaekit.show.pictures.drawing import draw, offers, prepare, watch
 from vaekit.spec.parsing import changed
 from vaekit.spec.parts import PARTS
-from vaekit.training.checkpoint import load_tensors
+from vaekit.training.weights import load_tensors
 
 NAMES = list(PICTURES)
 TWO = (

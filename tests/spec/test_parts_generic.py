@@ -43,8 +43,8 @@ from vaekit.models import VAE
 from vaekit.runs.run import load_run
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
-from vaekit.training.checkpoint import load_tensors, model_tensors, save_tensors, set_model_tensors
 from vaekit.training.step import traced
+from vaekit.training.weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
 ERRORS, WORST, SMALL_P = 4.0, 4.5, 1e-4
 

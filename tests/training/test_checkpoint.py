@@ -26,7 +26,8 @@ from vaekit.errors import RunError
 from vaekit.runs.run import load_run
 from vaekit.system import disk
 from vaekit.system.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
-from vaekit.training.checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
+from vaekit.training.checkpoint import Checkpoints, State
+from vaekit.training.weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
 
 @pytest.fixture

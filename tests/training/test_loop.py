@@ -26,12 +26,12 @@ from vaekit.runs.run import load_run
 from vaekit.schedules import Cosine
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
-from vaekit.training.checkpoint import load_tensors
 from vaekit.training.copies import update_average
 from vaekit.training.course import Course
 from vaekit.training.loop import optimize
 from vaekit.training.records import Epoch
 from vaekit.training.validation import Validation
+from vaekit.training.weights import load_tensors
 
 SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another order
 

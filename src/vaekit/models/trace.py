@@ -233,6 +233,10 @@ class Trace:
         """`log_weight` with the ratio of prior and posterior to the power `beta`, (S, B): log p(x given z) + beta (log
         p(z) - log q(z given x)); if `stopped`, that of `log_weight_stopped`.
         """
+        for latent in self.latents:
+            if torch.is_grad_enabled() and hasattr(latent.q, "score_correction"):
+                what = f"draws of {latent.name!r} carry a part of their gradient alone, and a weight has no place for"
+                raise ValueError(f"{what} the rest; accepted: objectives of log_px and kl, such as elbo")
         log_weight = self._log_px
         for latent in self.latents:
             # sum_c q(c) p(x, c) / q(c) is sum_c p(x, c), also where q(c) is so small that its logarithm is -inf.

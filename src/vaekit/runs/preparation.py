@@ -18,8 +18,8 @@ from ..spec.parts import Parts
 from ..spec.saving import from_json, to_json
 from ..system.devices import resolve_device
 from ..system.memory import check_memory
-from ..training.checkpoint import Kind, model_tensors
 from ..training.task import BATCH_SIZE, Task
+from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
 
 

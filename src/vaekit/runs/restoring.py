@@ -19,15 +19,7 @@ from ..models import VAE
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
-from ..training.checkpoint import (
-    Kind,
-    check_finite,
-    check_kinds,
-    load_tensors,
-    metadata,
-    set_model_tensors,
-    tensor_kinds,
-)
+from ..training.weights import Kind, check_finite, check_kinds, load_tensors, metadata, set_model_tensors, tensor_kinds
 
 ROOM = 2**24
 """Numbers that any model may take at a time while it is made, beside some for each of its weights."""

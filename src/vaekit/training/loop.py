@@ -22,7 +22,7 @@ from ..spec.building import build_schedule
 from ..spec.parts import build
 from ..system.devices import say_if_threads_wait_busily, threads
 from . import course
-from .checkpoint import Checkpoints, State, load_tensors, model_tensors, save_tensors, set_model_tensors
+from .checkpoint import Checkpoints, State
 from .copies import computing, update_average, with_copies
 from .meter import Meter, steadier
 from .opponents import Opponents
@@ -32,6 +32,7 @@ from .step import Step, Terms
 from .task import Task, check
 from .threads import worthwhile_threads
 from .validation import Validation
+from .weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
 POLL_SECONDS = 0.25
 log = logging.getLogger(__name__)

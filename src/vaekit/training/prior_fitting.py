@@ -11,7 +11,7 @@ from torch import nn
 from ..data.tensors import TensorSplit
 from ..system.progress import working
 from . import validation as looking
-from .checkpoint import model_tensors, set_model_tensors
+from .weights import model_tensors, set_model_tensors
 
 FITTED_ROWS = 20_000
 """Training data, at most, whose codes a part is fitted to."""

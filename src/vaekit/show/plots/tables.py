@@ -32,6 +32,9 @@ def marginals(
     shown = [("data", theme.colours[0], True), ("samples", theme.colours[1], False)][: 1 if samples is None else 2]
     figure = _figure(real, theme)
     for axes, x, y in _panels(figure, real, drawn, columns, theme):
+        x, y = (each[np.isfinite(each)] for each in (x, y))  # cells that are not observed are none
+        if not len(x) or not len(y):
+            continue
         # A few far draws must not squeeze all others.
         low, high = np.percentile(np.concatenate([x, y]), [0.5, 99.5])
         bins = np.linspace(low, max(high, low + 1e-9), min(BINS, 4 + math.isqrt(len(x))) + 1)
@@ -57,7 +60,9 @@ def agreement(
     first, second = _table(originals), _table(reconstructions)
     figure = _figure(first, theme)
     for axes, x, y in _panels(figure, first, second, columns, theme):
-        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        if not np.isfinite(x).any():
+            continue
+        ends = [np.nanmin([x, y]), np.nanmax([x, y])]
         axes.plot(ends, ends, color=theme.muted, lw=1)
         axes.scatter(x, y, s=7, color=theme.colours[0], alpha=0.5, lw=0)
     figure.supxlabel("original", size=9, color=theme.muted)
