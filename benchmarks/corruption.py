@@ -272,7 +272,7 @@ def change_tensors(path: Path, chance: random.Random, others: list[Path]) -> boo
             "long": lambda: flat.repeat(3),
             "integer": lambda: x.to(torch.int32),
             "double": lambda: x.double(),
-            "nan": lambda: torch.full_like(x, float("nan")),
+            "nan": lambda: torch.full_like(x, float("nan") if x.is_floating_point() else 0),
             "huge": lambda: torch.full_like(x, 3e38 if x.is_floating_point() else 2**30),
         }
         tensors[name] = made[how]()

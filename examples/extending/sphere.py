@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, register_kl
 from torch.nn.functional import normalize, softplus
 
-
 ONE = torch.Size()
 
 

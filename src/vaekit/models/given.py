@@ -130,10 +130,15 @@ def refuse_ends(model: VAE, x: Tensor, what: str = "the data") -> None:
 def condition_units(
     condition: int, location: Sequence[float] | None, scale: Sequence[float] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Location and scale (C,) of the condition, 0 and 1 where they are not given; `ValueError` for what is none."""
+    """Location and scale (C,) of the condition, single numbers 0 and 1 where they are not given; `ValueError` for what
+    is none.
+    """
     found = []
     for name, values, usual in (("location", location, 0.0), ("scale", scale, 1.0)):
-        own = np.full(condition, usual) if values is None else np.asarray(values, float)
+        if values is None:
+            found.append(np.asarray(usual))
+            continue
+        own = np.asarray(values, float)
         if own.shape != (condition,) or not np.isfinite(own).all() or (name == "scale" and not (own > 0).all()):
             accepted = f"{condition} finite numbers{' above 0' if name == 'scale' else ''}, one for each of y"
             raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
