@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from vaekit.cli import app
 from vaekit.show.pictures.drawing import with_pictures
-from vaekit.spec.keys import LatentSpec, PartSpec, Spec
+from vaekit.spec.keys import LatentSpec, ObjectiveSpec, PartSpec, Spec
 from vaekit.spec.parts import CONTEXT, PARTS, catalogue
 
 TARGET = Path(__file__).with_name("reference.md")
@@ -66,6 +66,9 @@ def keys(model: type[BaseModel], above: str = "") -> Iterable[tuple[str, str, st
             yield f"`{key}`", _kind(field), f"`{_shown(field.default)}`", _line(field.description)
         elif name in ("latents", "auxiliary"):
             yield f"`{key}`", "a table", "" if name == "latents" else "`none`", _line(field.description)
+        if field.annotation is ObjectiveSpec:
+            terms = ObjectiveSpec.model_fields["terms"]
+            yield f"`{key}.terms.NAME`", "the options of a term", "", _line(terms.description)
         if inner is not None:
             yield from keys(inner, f"{key}.{PLACES.get(inner, '')}")
 
@@ -73,7 +76,7 @@ def keys(model: type[BaseModel], above: str = "") -> Iterable[tuple[str, str, st
 def _inner(annotation: Any) -> type[BaseModel] | None:
     """The model of a table of keys, not of a part."""
     for each in (annotation, *get_args(annotation)):
-        if isinstance(each, type) and issubclass(each, BaseModel) and each is not PartSpec:
+        if isinstance(each, type) and issubclass(each, BaseModel) and not issubclass(each, PartSpec):
             return each
     return None
 
@@ -83,7 +86,7 @@ def _kind(field: Any) -> str:
     found = []
     for each in get_args(field.annotation) or (field.annotation,):
         plain = get_args(each)[0] if hasattr(each, "__metadata__") else each
-        if plain is PartSpec or PartSpec in get_args(plain):
+        if plain in (PartSpec, ObjectiveSpec) or PartSpec in get_args(plain):
             found.append("a part")
         elif isinstance(plain, str):
             found.append(f"`{plain}`")

@@ -244,6 +244,8 @@ def _training(run: Run, history: list[Epoch]) -> list[Row]:
     spec = run.spec.training
     accepted = options(run.parts.objectives[run.spec.objective.name], "objectives")
     rows = [Row("Objective", _described(run.spec.objective, accepted))]
+    for name, term in run.spec.objective.added.items():
+        rows.append(Row(f"and {name}", _described(term, options(run.parts.terms[name], "terms"))))
     trained = [epoch for epoch in history if epoch.split == "train"]
     for name, value in run.spec.objective.options.items():
         if isinstance(value, Mapping) and trained and name in trained[-1].terms:
