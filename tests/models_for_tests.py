@@ -95,6 +95,7 @@ def model_of(
     event_shape: tuple[int, ...] = (4,),
     latents: Mapping[str, int] | None = None,
     condition: int = 0,
+    structure: str = "vae",
     condition_units: tuple[Sequence[float], Sequence[float]] = ((), ()),
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] = SMALL,
@@ -120,7 +121,11 @@ def model_of(
         "likelihood": part(likelihood),
         "latents": {name: latent | {"size": size} for name, size in (latents or {"z": 2}).items()},
         "condition": condition > 0,
+        "structure": structure,
     }
+    if structure == "hierarchical":
+        for each in list(values["latents"])[1:]:
+            values["latents"][each] |= {"encoder": part(encoder), "generator": part(encoder)}
     domain = domain or DOMAINS[parts.likelihoods[likelihood].domains[0]]  # type: ignore[attr-defined]
     of_y = dict(zip(("condition_location", "condition_scale"), map(tuple, condition_units), strict=True))
     schema = Schema(event_shape=event_shape, domain=domain, condition=condition, **of_y)

@@ -218,6 +218,25 @@ class Drawn:
         if self.chance(0.7):
             data["labels"] = self.random.choice([4, 8, 12])
 
+    def hierarchy(self, model: dict[str, Any]) -> None:
+        """Nothing, or latents that are drawn one from another, mostly of priors that are given the next one."""
+        if self.semi or self.chance(0.5 if len(model["latents"]) > 1 else 0.9):
+            return
+        model["structure"] = "hierarchical"
+        *lower, last = model["latents"].values()
+        for latent in lower:
+            names = (
+                ["categorical"] if DISCRETE in latent["posterior"]["name"] else ["diagonal-normal", "mixture", "flow"]
+            )
+            if self.chance(0.97):
+                latent["prior"] = self.part("priors", self.random.choice(names))
+        for latent in [*lower, last][1:]:
+            latent |= {key: self.network() for key in ("encoder", "generator") if self.chance(0.6)}
+        if lower and last["prior"]["name"] == "vamp" and self.chance(0.9):
+            last["prior"] = {
+                "name": "uniform-categorical" if DISCRETE in last["posterior"]["name"] else "standard-normal"
+            }
+
     def training(self) -> dict[str, Any]:
         rate = self.random.choice([1e-3, 1e-2]) if self.chance(0.6) else self.schedule(1e-2, 1e-3)
         size = self.random.choice([None, None, None, 1, 7, 7, 7, 13, 13, 16])
@@ -247,6 +266,9 @@ def spec_of(number: int, folder: Path, seed: int = 0) -> dict[str, Any]:
     model["latents"] = {name: drawn.latent() for name in "zwv"[: drawn.random.choice([1, 1, 1, 2, 2, 3])]}
     drawn.labels(model, data)
     names = list(PARTS.objectives) if drawn.semi else [n for n in PARTS.objectives if "semi" not in n]
+    others = Drawn(random.Random(f"structure {seed} {number}"), folder)
+    others.semi = drawn.semi
+    others.hierarchy(model)
     objective = drawn.part(
         "objectives", "semi-supervised" if drawn.semi and drawn.chance(0.4) else drawn.random.choice(names)
     )

@@ -22,6 +22,7 @@ from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import RECIPES
 
 TINY = ["model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2", "training.epochs=1"]
+HIERARCHY = ["model.structure=hierarchical", "model.latents.z.prior=diagonal-normal", "model.latents.w.size=2"]
 CLASSIFIER = ["model.classifier={name='mlp', hidden=[8]}", "training.batch_size=128"]
 SUPERVISED = "objective.name=semi-supervised"
 CODED = ["model.likelihood=normal", "training.epochs=1"]
@@ -180,6 +181,7 @@ def test_a_home_folder_is_found(first: Path, tmp_path: Path, monkeypatch: pytest
         (["model.condition=true"], "is conditional; data.codes takes"),
         ([*CLASSIFIER[:1], SUPERVISED], "models labels (model.classifier); data.codes takes"),
         (["model.latents.z.posterior=flow"], "has a posterior without standard deviations"),
+        (HIERARCHY, "draws latents one from another; data.codes takes a run that draws them apart"),
     ],
 )
 def test_runs_whose_codes_are_no_data_are_refused(
@@ -333,6 +335,9 @@ def test_the_current_folder_has_one_beside_it(tmp_path: Path, monkeypatch: pytes
         (["data.labels=100", "model.condition=true"], "data.labels is 100, but model.condition gives the model all"),
         ([*CLASSIFIER, "data.labels=100", "objective=dreg"], "DReG is for models"),
         ([*CLASSIFIER, "data.labels=100", "objective=stl"], "STL is for models"),
+        ([*HIERARCHY, "objective=dreg"], "DReG is for models whose latents are drawn apart"),
+        ([*HIERARCHY, "training.mean_pass=true"], "training.mean_pass is for models whose latents are drawn apart"),
+        ([*HIERARCHY[::2]], "model.latents.z.prior is 'standard-normal', which is not given the latent above"),
         (
             ["model.classifier=mlp", "model.auxiliary={size=3}", "model.latents.z.prior=vamp"],
             "'vamp' needs an encoder of x and y alone",

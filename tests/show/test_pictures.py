@@ -38,6 +38,12 @@ TWO = (
     "model.latents.u={size=4, posterior='full-rank-normal', prior={name='mixture', components=3}}",
 )
 DISCRETE = "model.latents.c={size=5, posterior='relaxed-categorical', prior='uniform-categorical'}"
+CHAIN = (
+    "model.structure=hierarchical",
+    "model.latents.z.prior=diagonal-normal",
+    "model.latents.top={size=4, prior={name='mixture', components=3}}",
+    "model.latents.top.encoder={name='mlp', hidden=[12]}",
+)
 SEMI = ("data.labels=100", "training.labelled=20", "model.classifier={name='mlp', hidden=[8]}")
 VAMP = "model.latents.z={size=3, posterior='flow', prior={name='vamp', components=4}}"
 
@@ -68,6 +74,11 @@ def vamp(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
+def chain(folder: Path) -> Run:
+    return small_run(folder / "chain", *CHAIN, "training.epochs=1")
+
+
+@pytest.fixture(scope="module")
 def semi(folder: Path) -> Run:
     return small_run(folder / "semi", *SEMI, "model.auxiliary={size=2}", "training.epochs=1")
 
@@ -81,12 +92,13 @@ def table(folder: Path) -> Run:
     return train(str(folder / "table.csv"), folder / "table", sets=sets)
 
 
-RUNS = ("digits", "two", "discrete", "vamp", "semi", "table")
+RUNS = ("digits", "two", "discrete", "vamp", "chain", "semi", "table")
 LACKING = {
     "digits": {"conditional-grid", "cluster-grid"},
     "two": set(),
     "discrete": {"conditional-grid"},
     "vamp": {"conditional-grid", "kl"},
+    "chain": {"conditional-grid", "kl"},
     "semi": {"cluster-grid"},
     "table": {"untrained-samples", "conditional-grid", "cluster-grid", "pairs", "reconstruct-one"},
 }
@@ -359,6 +371,13 @@ def test_the_boxes_say_what_layers_give(digits: Run, two: Run, vamp: Run) -> Non
         found
     )
     assert {"pseudo inputs", "4×1×8×8", "Encoder, shared", "q(z | x), shared"} <= set(texts(draw(vamp, "model")))
+
+
+def test_a_hierarchy_is_drawn_with_what_each_latent_is_given(chain: Run) -> None:
+    found = texts(draw(chain, "model"))
+    assert {"q(z | x) · diagonal-normal", "p(z | top) · diagonal-normal", "q(top | z) · diagonal-normal"} <= set(found)
+    assert {"p(top) · mixture", "p(x | z) · bernoulli"} & set(found) == {"p(top) · mixture"}
+    assert any(text.startswith("p(x | z) · ") for text in found)
 
 
 def test_curves_have_a_panel_for_each_term(digits: Run, folder: Path) -> None:

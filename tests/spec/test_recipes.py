@@ -84,6 +84,14 @@ def test_a_recipe_of_a_lesson_has_its_networks_and_its_training(name: str) -> No
     assert spec.data.binarize == preprocessing
 
 
+def test_the_recipe_of_two_layers_has_the_networks_of_its_paper() -> None:
+    spec, one = resolve("iwae-2-mnist"), resolve("iwae-mnist")
+    weights = dense(784, 200, 200, 2 * 100) + dense(100, 100, 100, 2 * 50)  # up, a mean and a variance at each end
+    weights += dense(50, 100, 100, 2 * 100) + dense(100, 200, 200, 784)
+    assert sum(parameter.numel() for parameter in build_model(spec.model, MNIST).parameters()) == weights
+    assert (spec.data, spec.training, spec.objective) == (one.data, one.training, one.objective)
+
+
 @pytest.mark.public_data
 @pytest.mark.skipif("VAEKIT_DATA" not in os.environ, reason="needs the public datasets")
 @pytest.mark.parametrize(

@@ -51,9 +51,7 @@ def prior_sizes(model: VAE) -> dict[str, int]:
     with torch.no_grad(), evaluating(model):
         if not model.apart:
             with _naming(model):
-                found = model.generate(
-                    model._given(_ones(model.condition)), lambda _, p: torch.zeros(*p.batch_shape, *p.event_shape)
-                )
+                found = model.generate(model._given(_ones(model.condition)), _zeros_of)
             return {name: found[name][1].shape[-1] for name in model.priors}
         return {
             name: called(f"the prior of {name!r}", prior, y).event_shape[-1] for name, prior in model.priors.items()
@@ -104,7 +102,7 @@ def _check_walk(model: VAE, x: Tensor) -> None:
 
     def zeros(name: str, q: Distribution) -> Tensor:
         _check_sizes(f"latent {name!r}", q.event_shape[-1], model.sizes[name])
-        return torch.zeros(*q.batch_shape, *q.event_shape)
+        return _zeros_of(name, q)
 
     with _naming(model):
         z = model.side_by_side(model.infer(model.typed(Batch(x, y)), zeros))
@@ -162,6 +160,11 @@ def _check_decoder(model: VAE, y: Tensor | None) -> None:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
 
 
+def _zeros_of(name: str, distribution: Distribution) -> Tensor:
+    """Zeros for a draw, (1, D)."""
+    return torch.zeros(*(distribution.batch_shape or (1,)), *distribution.event_shape)
+
+
 def _ones(size: int) -> Tensor | None:
     return torch.ones(1, size) if size else None  # an exposure is above 0
 
@@ -204,7 +207,13 @@ def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
     mine, theirs = (getattr(each, "groups", None) for each in (posterior, prior))
     if mine != theirs:
         what = [
-            f"{type(each).__name__} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
+            f"{_kind(each)} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
             for each, groups in ((posterior, mine), (prior, theirs))
         ]
         raise ValueError(f"latent {name!r}: its posterior {what[0]}, but its prior {what[1]}; accepted: two of a kind")
+
+
+def _kind(part: nn.Module) -> str:
+    """The name of a part's class, of one given another latent that of its head."""
+    head = getattr(part, "head", None) if hasattr(part, "network") else None
+    return type(part if head is None else head).__name__
