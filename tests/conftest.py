@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-from vaekit.engine import compiling
+from vaekit.engine import inductor
 from vaekit.priors import mixtures
 from vaekit.show import terminal
 
@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time."""
-    monkeypatch.setattr(compiling, "SECONDS", 600)
+    monkeypatch.setattr(inductor, "SECONDS", 600)
     monkeypatch.setattr(terminal, "WORK_SECONDS", 1e9)
     monkeypatch.setattr(mixtures, "SHORT_RUNS", 4)
     monkeypatch.setattr(mixtures, "LONG_RUNS", 2)

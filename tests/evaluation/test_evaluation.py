@@ -26,9 +26,10 @@ from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.distributions.shapes import independent
+from vaekit.engine import recording
 from vaekit.evaluation.evaluation import evaluate, mean_pass
 from vaekit.likelihoods import Bernoulli
-from vaekit.models import VAE, scoring
+from vaekit.models import VAE
 from vaekit.networks.mlp import MLP
 from vaekit.posteriors import DiagonalNormal
 from vaekit.priors.normal import StandardNormal
@@ -251,8 +252,8 @@ MODELS = {
 @pytest.mark.parametrize("case", MODELS)
 def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str, monkeypatch: pytest.MonkeyPatch):
     def chunks_by_python(number: int) -> None:
-        monkeypatch.setattr(scoring, "PYTHON_CHUNKS", number)
-        monkeypatch.setattr(scoring, "LOOPED_CHUNKS", 10**9)
+        monkeypatch.setattr(recording, "SOON", number)
+        monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
 
     model = model_of(**MODELS[case], event_shape=(1, 12, 12), options=WIDE).float()
     n = 100 if case == "a flow, with no mean" else 200  # more than fit at once

@@ -1,1 +1,11 @@
-"""Tensor programs recorded as their operations, and run fast."""
+"""Tensor programs run fast: recorded as their operations, and compiled where they are long. See README.md beside this.
+
+What is outside knows `record` and `update`, what `Use` says to them, and `engine_of`, the engine that is asked for.
+"""
+
+from __future__ import annotations
+
+from .recording import ENGINES, Recording, Use, engine_of, record
+from .updating import Update, update
+
+__all__ = ["ENGINES", "Recording", "Update", "Use", "engine_of", "record", "update"]

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..data.batch import Batch
 from ..distributions.moments import DRAWS
-from ..engine.allocator import keep_freed_memory
-from ..engine.capture import NotCapturableError, capture, check_replay, once_and_again
-from ..engine.compiling import CompilerError
+from ..distributions.validation import unvalidated
+from ..engine import Recording, Use, record
+from ..system.allocator import keep_freed_memory
 from .importance import kept_size, log_mean_variance, pareto_shape
 from .trace import Trace
 
@@ -31,12 +31,6 @@ ENCODES = 250
 """Samples for each encoding of a datum, at least, if so many are asked for: the encoder then costs next to nothing."""
 MERGED = 64
 """Chunks whose sums are kept until they are merged."""
-PYTHON_CHUNKS = 20
-"""Chunks of one size before a recording pays."""
-LOOPED_CHUNKS = 500
-"""Chunks of one size before a recording with loops in C pays for the compiler."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -219,9 +213,9 @@ class Scorer:
     """Scores of batches by `trace(batch, samples)` of a model, from `samples` draws, within `memory` bytes.
 
     Chunks of draws of which there are many alike are replayed from a recording, once it has given what the model as
-    Python gives; what is drawn is the same. It has loops in C once there have been many, or at once where the number of
-    `rows` that are to come, if given, promises that. Chunks that can't be recorded are made by Python, which is logged
-    once: the first of each datum where its posterior has no mean in closed form. The model may not change meanwhile.
+    Python gives; what is drawn is the same. Whether that pays is told by the number of `rows` that are to come, if
+    given. Chunks that can't be recorded are made by Python, which is logged once: the first of each datum where its
+    posterior has no mean in closed form. The model may not change meanwhile.
     """
 
     def __init__(
@@ -229,10 +223,9 @@ class Scorer:
     ) -> None:
         self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
         self.kept = kept_size(samples)
-        self.looped_after = LOOPED_CHUNKS
+        self.use = Use("chunks of scores", level=logging.INFO, split=True)
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
-        self.said = False
         self.scored = 0
         self.on_rows: Callable[[int], None] = lambda rows: None
         """Told how many data have been scored so far."""
@@ -244,8 +237,7 @@ class Scorer:
         rows, chunk = plan(self.trace, batch, len(batch), self.samples, self.memory)
         blocks = [batch.take(slice(start, start + rows)) for start in range(0, len(batch), rows)]
         draws = chunks(self.samples, chunk)
-        if self.rows // rows * (len(draws) - 1 or 1) > LOOPED_CHUNKS:
-            self.looped_after = PYTHON_CHUNKS
+        self.use = replace(self.use, calls=max(self.rows, len(batch)) // rows * (len(draws) - 1 or 1))
         found = []
         for block in blocks:
             found.append(_merged_in_turn(self._chunks(block, draws), self.kept))
@@ -270,50 +262,40 @@ class Scorer:
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
         before = self.alike[kind] - 1
-        loops = before >= self.looped_after and given[0].device.type == "cpu"
-        if before == PYTHON_CHUNKS or (loops and before == self.looped_after and self.recordings[kind]):
-            self.recordings[kind] = self._recorded(made, given, loops)
-        return (self.recordings.get(kind) or made)(*given)
-
-    def _recorded(self, made: Callable[..., Sums], given: Sequence[Tensor], loops: bool) -> _Recording | None:
-        """What gives the sums as `made` does, with `loops` where they are wanted and can be had."""
-        reason = ""
-        for looped in (True, False) if loops else (False,):
-            try:
-                recording = _Recording(made, given, self.model, looped)
-                check_replay(lambda *of: made(*of).tensors(), lambda *of, by=recording: by(*of).tensors(), given)
-            except (CompilerError, NotCapturableError) as error:
-                reason = str(error)
-                continue
-            if reason:
-                self._say("torch's operations, which is slower, not by loops in C", reason)
-            return recording
-        self._say("Python, which is slower", reason)
-        return None
-
-    def _say(self, by: str, reason: str) -> None:
-        """Log it, once."""
-        if not self.said:
-            log.info("chunks of scores are made by %s: %s", by, reason)
-        self.said = True
+        if before >= self.use.starts and kind not in self.recordings:
+            self.recordings[kind] = _recorded(made, given, self.model, self.use)
+            if self.recordings[kind] is None:
+                self.use = replace(self.use, level=logging.DEBUG)  # it has been said
+        found = self.recordings.get(kind)
+        return found(before, *given) if found else made(*given)
 
 
 class _Recording:
     """The sums of a chunk as operations, those of the data alone made once for all chunks of the same data."""
 
-    def __init__(self, made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Module, loops: bool) -> None:
-        def tensors(*given: Tensor) -> list[Tensor]:
-            self.names = made(*given)
-            return self.names.tensors()
-
-        self.once, self.again = once_and_again(capture(tensors, given, [model]), loops)
+    def __init__(self, recording: Recording, names: Sums) -> None:
+        self.recording, self.names = recording, names
         self.given: Sequence[Tensor] = ()
         self.known: list[Tensor] = []
 
-    def __call__(self, *given: Tensor) -> Sums:
+    def __call__(self, number: int, *given: Tensor) -> Sums:
+        once, again = self.recording.at(number).split()
         if not (self.given and all(one is other for one, other in zip(self.given, given, strict=True))):
-            self.given, self.known = given, self.once(*given)
-        return self.names.of_names(self.again(*given, *self.known))
+            self.given, self.known = given, once(*given)
+        return self.names.of_names(again(*given, *self.known))  # type: ignore[arg-type]
+
+
+def _recorded(made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Module, use: Use) -> _Recording | None:
+    """What gives the sums as `made` does, or None where they can't be recorded."""
+    names: list[Sums] = []
+
+    def tensors(*given: Tensor) -> list[Tensor]:
+        with unvalidated():
+            names[:] = [made(*given)]
+        return names[0].tensors()
+
+    recording = record(tensors, given, use, reads=[model], others=[each.flip(0) for each in given])
+    return _Recording(recording, names[0]) if recording else None
 
 
 class _OutputBytes(TorchDispatchMode):

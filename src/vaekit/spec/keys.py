@@ -220,6 +220,10 @@ class TrainingSpec(_Strict):
     """cpu, cuda, cuda:N, mps or auto."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in; distributions always have the type of the weights."""
+    engine: Literal["auto", "python", "replay", "inductor"] = "auto"
+    """How steps are made: as Python, replayed from a recording, or compiled by torch's Inductor; auto is what pays. The
+    environment's `VAEKIT_ENGINE` wins.
+    """
 
 
 class PicturesSpec(_Strict):

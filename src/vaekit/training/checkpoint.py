@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -41,7 +41,7 @@ class State:
 
     `best_loss` and `best_epoch` are those of rows held out for validation. Of the loss that is watched, theirs or else
     that of test or training rows: that of the untrained weights, of the first epoch that counts, the lowest with its
-    epoch, and the last; None what there isn't, or is no finite number.
+    epoch, and the last; None what there isn't, or is no finite number. `engine` says how steps are made, for the rest.
     """
 
     epoch: int = 0
@@ -54,6 +54,7 @@ class State:
     lowest_loss: float | None = None
     lowest_epoch: int = 0
     last_loss: float | None = None
+    engine: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -157,13 +158,16 @@ def read_state(path: Path) -> State:
         state = State(**values)
     except (ValueError, TypeError, RecursionError):
         raise RunError(f"{path} has no training state in its metadata; restore it") from None
-    for field in fields(State):
-        value, default = getattr(state, field.name), field.default
+    for each in fields(State):
+        value, default = getattr(state, each.name), each.default
         given = math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < 2**63
         if isinstance(default, int) and not (type(value) is int and given and value >= 0):
-            raise RunError(f"{path} says {field.name} is {shown(value)}; a number from 0 on is needed: restore it")
+            raise RunError(f"{path} says {each.name} is {shown(value)}; a number from 0 on is needed: restore it")
         if (default is None or isinstance(default, float)) and not (given or value is None is default):
-            raise RunError(f"{path} says {field.name} is {shown(value)}; a number is needed: restore it")
+            raise RunError(f"{path} says {each.name} is {shown(value)}; a number is needed: restore it")
+    engine: object = state.engine
+    if not (isinstance(engine, dict) and all(isinstance(each, str) for pair in engine.items() for each in pair)):
+        raise RunError(f"{path} says engine is {shown(engine)}; words by name are needed: restore it")
     if state.epoch != _count(path.stem.removeprefix("epoch-"), -1):
         raise RunError(f"{path} holds the state of epoch {state.epoch}; give it back its name")
     return state

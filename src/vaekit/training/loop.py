@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from ..engine.capture import unvalidated
-from ..engine.updating import Update
+from ..distributions.validation import unvalidated
+from ..engine import update
 from ..errors import NonFiniteError
 from ..models import VAE
 from ..objectives.base import samples_of
@@ -57,8 +58,8 @@ def optimize(
     model as it is scored after an epoch, the epoch's number and a split; what it returns joins the split's record.
 
     `fit` is this on data as they come, and `train` is this with a run folder. With more `epochs` than before, a resumed
-    run's schedules are stretched over all of them, and it may compile loops that the shorter one did without. The bits
-    are those of one device, one number of threads and one C compiler.
+    run's schedules are stretched over all of them, and it may be compiled where the shorter one was not. The bits are
+    those of one device, one number of threads and one C++ compiler.
 
     A training that is lost by its end, as `course.is_lost` says, ends with the weights that were best on rows held out
     for validation, if there are such; so does every one with `early_stopping`.
@@ -124,11 +125,12 @@ class _Training:
         self.lost = course.is_lost(self.state)
         self.threads = worthwhile_threads(self.model, task.train, samples_of(task.objective), task.batch_size)
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)
-        self.take = Step(self.model, task.objective, task.train, task.batch_size, task.total)
-        self.update = Update(self.optimizer, self.take.long)
+        told: dict[str, Any] = {"engine": options.engine, "chosen": self.state.engine}
+        self.take = Step(self.model, task.objective, task.train, task.batch_size, task.total, **told)
+        self.update = update(self.optimizer)
         self.look: Validation | None = None
         if task.held_out is not None:
-            told = {"seed": options.seed, "epochs": options.epochs}
+            told = {"seed": options.seed, "epochs": options.epochs, "engine": options.engine}
             self.look = Validation(self.scored, task.held_out, task.objective, task.batch_size, **told)
 
     def goes_on(self) -> bool:
@@ -153,6 +155,7 @@ class _Training:
             if self.first and not self.begins:
                 state.untrained_loss = float(self.first.values[0])
             state.epoch += 1
+            state.engine = self.take.chosen
             seconds = time.perf_counter() - started
             records = [Epoch(state.epoch, state.step, "train", terms, seconds, len(train))]
             if self.look:

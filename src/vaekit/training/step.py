@@ -7,34 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from ..data.batch import Batch
 from ..data.tensors import PartlyLabelled, TensorSplit
-from ..engine.capture import NotCapturableError, OneLaunch, capture, python_state
-from ..engine.compiling import CompilerError
-from ..engine.fusing import fused
-from ..engine.rewriting import ready
+from ..distributions.validation import unvalidated
+from ..engine import Recording, Use, record
 from ..models import VAE, Auxiliary
 from ..models.trace import Trace
 from ..modules import apart
 from ..objectives.base import Loss, Objective, at_values, leaves, samples_of, schedules_of
 from ..seeding import seeded
-
-EAGER_STEPS = 200
-"""Steps of a run before a recording pays. Counted from its start, so that a step's path, hence its bits, are fixed."""
-
-LONG = 3000
-"""Steps of a run for which compiling pays: half a second, against half a millisecond a step."""
-SOON = 10
-"""Steps before such a run is recorded: parts may make themselves ready in the first."""
 
 log = logging.getLogger(__name__)
 
@@ -53,45 +41,57 @@ class Terms:
 class Step:
     """Loss and gradients of batches of `data`: each call leaves the gradients in the parameters and returns the terms.
 
-    After `EAGER_STEPS` steps of a run, full batches are replayed from a recording, once it has given what the step as
-    Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. Of a run of `LONG`
-    steps in `total` it is recorded after `SOON`, with loops in C where there is a compiler. Call `refresh` when Python
-    attributes of the model may have changed.
+    Of a run of so many steps in `total` that it pays, full batches are soon made by a recording, once it has given what
+    the step as Python gives. Where the model can't be recorded, that is logged once and steps go on as Python. By the
+    number of the step, so that a resumed run takes the same path, with what was `chosen` in its part before. Call
+    `refresh` when Python attributes of the model may have changed.
     """
 
-    def __init__(self, model: VAE, objective: Objective, data: TensorSplit, batch_size: int, total: int = 0) -> None:
+    def __init__(
+        self,
+        model: VAE,
+        objective: Objective,
+        data: TensorSplit,
+        batch_size: int,
+        total: int = 0,
+        *,
+        engine: str = "auto",
+        chosen: Mapping[str, str] | None = None,
+    ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
-        self.long = total >= LONG and data.x.device.type == "cpu"
-        self.eager = SOON if self.long else EAGER_STEPS
+        tolerance = 0.02 if model.precision == torch.bfloat16 else None
+        self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}), tolerance=tolerance)
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = schedules_of(objective)
         self.parameters = list(model.parameters())
         kind, device = model.scale.dtype, data.x.device
         self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
-        self.recording: GraphModule | OneLaunch | None = None
+        self.recording: Recording | None = None
         self.recordable = True
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """How steps are made, to be given to the next part of the same run."""
+        return dict(self.use.chosen)
 
     def refresh(self) -> None:
         """Record again where what a recording takes as constant has changed."""
-        if self.recording and self._constants() != self.state:
+        if self.recording and self.recording.stale():
             self.recording = None
 
     def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
-        recorded = number >= self.eager and len(index) == self.batch_size and self.recordable
-        before = python_state(self.advancing) if recorded else []
+        recorded = self.recordable and number >= self.use.starts and len(index) == self.batch_size
+        before = _attributes(self.advancing) if recorded else []
         for module in self.advancing:
             module.advance(progress)
         if recorded:
-            try:
-                if python_state(self.advancing) != before:
-                    raise NotCapturableError("a part's `advance` changes more than the values of its buffers")
-                if self.recording is None:
-                    self._record(index, progress)
-                return self._replay(index, progress)
-            except NotCapturableError as error:
-                self.recording, self.recordable = None, False
-                log.warning("training steps run as Python, which is slower, since they can't be recorded: %s", error)
+            if _attributes(self.advancing) != before:
+                self._stay_python("a part's `advance` changes more than the values of its buffers")
+            elif self.recording is None:
+                self._record(index, progress)
+            if self.recording:
+                return self._replay(index, progress, number)
         return self._taken(index, progress)
 
     def _taken(self, index: Tensor, progress: float) -> Terms:
@@ -104,96 +104,69 @@ class Step:
     def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
         return objective(traced(self.model, objective, self.data.training_batch(index)), progress)
 
-    def _constants(self) -> list[object]:
-        return python_state([self.model, self.objective])
-
     def _record(self, index: Tensor, progress: float) -> None:
-        """Record the step, and compare it with itself as Python; `NotCapturableError` where they differ."""
-        own = [*self.parameters, *self.model.buffers()]
-        count, trained = len(self.coefficients), [p.requires_grad for p in self.parameters]
+        self._set_coefficients(progress)
         self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]
+        self.recording = record(
+            self._gradients,
+            [index, *self.coefficients],
+            self.use,
+            reads=[self.model, self.objective],
+            others=[index.flip(0).roll(1), *self.coefficients],
+            python=self._gradients_by_python,
+        )
+        for parameter in self.parameters:
+            parameter.grad = None
+        if self.recording is None:
+            self.recordable = False
+        elif self.terms.names != self.names:
+            self._stay_python("terms of its objective are numbers that it computes from the progress")
 
-        def gradients(index: Tensor, *tensors: Tensor) -> list[Tensor | None]:
-            (progress, *values), state = tensors[:count], tensors[count:]
-            at = dict(zip(self.schedules, values, strict=True))
-            objective = at_values(self.objective, at)
-            with _in_place_of(self.model, own, state):
-                result = self._loss(objective, index, progress)
-            self.terms = terms_of(result, at)
-            wanted = [tensor for tensor, needed in zip(state, trained, strict=False) if needed]
-            found = torch.autograd.grad(result.loss, wanted, allow_unused=True)
-            return [self.terms.values, *_own_memory(found, wanted, tensors)]
+    def _stay_python(self, reason: str) -> None:
+        self.recording, self.recordable = None, False
+        log.warning("training steps run as Python, which is slower, since they can't be recorded: %s", reason)
 
-        state = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in own]
-        self.state, self.inputs = self._constants(), [*self.coefficients, *own]
-        recorded = capture(gradients, [index, *self.coefficients, *state], [self.model, self.objective])
-        if self.long:
-            self._record_loops(recorded, index, progress)
-            if self.recording:
-                return
-        self.recording = ready(recorded)
-        self._compare(index, progress)
-        if index.is_cuda:
-            self._launch_at_once(index, progress)
+    def _gradients(self, index: Tensor, progress: Tensor, *values: Tensor) -> list[Tensor | None]:
+        """What is recorded: the terms, and the gradients of what is trained."""
+        at = dict(zip(self.schedules, values, strict=True))
+        with unvalidated():
+            result = self._loss(at_values(self.objective, at), index, progress)
+        self.terms = terms_of(result, at)
+        wanted = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        found = torch.autograd.grad(result.loss, wanted, allow_unused=True)
+        return [self.terms.values, *_own_memory(found, wanted, [index, progress, *values, *self.model.buffers()])]
 
-    def _record_loops(self, recorded: GraphModule, index: Tensor, progress: float) -> None:
-        """The recording with loops in C, if they can be compiled and give the same."""
-        try:
-            self.recording = ready(fused(recorded))
-            self._compare(index, progress)
-        except (CompilerError, NotCapturableError) as error:
-            self.recording, self.long = None, False
-            log.warning("training steps are torch's operations, not loops in C, which are faster: %s", error)
+    def _gradients_by_python(self, index: Tensor, progress: Tensor, *values: Tensor) -> list[Tensor | None]:
+        with torch.enable_grad():
+            terms = self._taken(index, self.progress)
+        self.names = terms.names
+        return [terms.values, *(parameter.grad for parameter in self.trained)]
 
-    def _launch_at_once(self, index: Tensor, progress: float) -> None:
-        """Replay the recording as one CUDA graph, if that gives the same; otherwise stay with the recording."""
-        recording, buffers = self.recording, list(self.model.buffers())
-        before = [buffer.clone() for buffer in buffers]
-        try:
-            with torch.no_grad():
-                self.recording = OneLaunch(recording, index, self.inputs)  # type: ignore[arg-type]
-            self._compare(index, progress)
-        except RuntimeError as error:  # NotCapturableError, too
-            self.recording = recording
-            log.warning("training steps are launched kernel by kernel, which is slower: %s", str(error).splitlines()[0])
-        finally:
-            with torch.no_grad():
-                for buffer, value in zip(buffers, before, strict=True):
-                    buffer.copy_(value)
-
-    def _compare(self, index: Tensor, progress: float) -> None:
-        """Both ways from the same draws and buffers, which are put back."""
-        buffers, found = list(self.model.buffers()), []
-        before = [buffer.clone() for buffer in buffers]
-        for take in (self._taken, self._replay):
-            with seeded(0):
-                terms = take(index, progress)
-            if terms.names != self.terms.names:
-                raise NotCapturableError("terms of its objective are numbers that it computes from the progress")
-            gradients = [torch.zeros(()) if p.grad is None else p.grad for p in self.trained]
-            found.append([terms.values, *(gradient.detach().clone() for gradient in gradients)])
-            with torch.no_grad():
-                for buffer, value in zip(buffers, before, strict=True):
-                    buffer.copy_(value)
-        if self._constants() != self.state:
-            raise NotCapturableError("it changes Python attributes")
-        tolerance = 0.1 if self.model.precision == torch.bfloat16 else 0.01
-        for taken, replayed in zip(*found, strict=True):
-            apart = float((taken - replayed).norm())
-            if not apart <= tolerance * float(taken.norm()) + 1e-6:
-                raise NotCapturableError("taken again, the step gives other numbers")
-
-    @torch.no_grad()
-    def _replay(self, index: Tensor, progress: float) -> Terms:
+    def _set_coefficients(self, progress: float) -> list[float]:
+        self.progress = progress
         now = [progress, *(schedule(progress) for schedule in self.schedules.values())]
         for coefficient, value in zip(self.coefficients, now, strict=True):
             coefficient.fill_(value)
-        values, *gradients = self.recording(index, *self.inputs)  # type: ignore[misc]
+        return now
+
+    def _replay(self, index: Tensor, progress: float, number: int) -> Terms:
+        now = self._set_coefficients(progress)
+        values, *gradients = self.recording.at(number)(index, *self.coefficients)  # type: ignore[union-attr]
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         at = dict(zip(self.schedules, now[1:], strict=True))
         numbers = self.terms.numbers | {name: at[schedule] for name, schedule in self.terms.scheduled.items()}
-        return Terms(self.terms.names, values, numbers)
+        return Terms(self.terms.names, values, numbers)  # type: ignore[arg-type]
+
+
+def _attributes(modules: Sequence[nn.Module]) -> list[dict[str, object]]:
+    """What modules have beside tensors and modules, numbers by value and others by identity."""
+    plain = (bool, int, float, str, tuple)
+    return [
+        {name: value if isinstance(value, plain) else id(value) for name, value in vars(module).items()}
+        for each in modules
+        for module in each.modules()
+    ]
 
 
 def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
@@ -261,42 +234,17 @@ def _own_memory(
     gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], inputs: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """`gradients`, each laid out as its parameter in memory that is its alone: fused optimizers read it as it lies."""
-    taken = {tensor.untyped_storage().data_ptr() for tensor in inputs}
+    taken = {tensor.untyped_storage()._cdata for tensor in (*inputs, *parameters)}  # a recording has no addresses
     owned: list[Tensor | None] = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
         kept = gradient
         if gradient is not None:
-            memory = gradient.untyped_storage().data_ptr()
+            memory = gradient.untyped_storage()._cdata
             if gradient.stride() != parameter.stride() or memory in taken:
                 kept = torch.empty_like(parameter, requires_grad=False).copy_(gradient)
             taken.add(memory)
         owned.append(kept)
     return owned
-
-
-@contextmanager
-def _in_place_of(model: nn.Module, own: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[None]:
-    """Inside, `model` has `others` in place of its `own` parameters and buffers, wherever they are shared.
-
-    Not `torch.func.functional_call`: it loses the gradients of a module with two parents (a VampPrior's encoder).
-    """
-    by_id = {id(tensor): other for tensor, other in zip(own, others, strict=True)}
-    tables = [table for module in model.modules() for table in (module._parameters, module._buffers)]
-    before = [dict(table) for table in tables]
-    for table in tables:
-        table.update({name: by_id[id(tensor)] for name, tensor in table.items() if tensor is not None})  # type: ignore[misc]
-    placed = [dict(table) for table in tables]
-    try:
-        yield
-        if any(
-            table[name] is not tensor
-            for table, values in zip(tables, placed, strict=True)
-            for name, tensor in values.items()
-        ):
-            raise NotCapturableError("it puts other tensors in place of its buffers or parameters")
-    finally:
-        for table, values in zip(tables, before, strict=True):
-            table.update(values)  # type: ignore[arg-type]
 
 
 def terms_of(result: Loss, scheduled: Mapping[str, Tensor] = MappingProxyType({})) -> Terms:

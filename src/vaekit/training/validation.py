@@ -6,12 +6,11 @@ import logging
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
-from ..engine.capture import NotCapturableError, capture, check_replay, python_state
-from ..engine.rewriting import ready
+from ..distributions.validation import unvalidated
+from ..engine import Recording, Use, record
 from ..models import VAE
 from ..modules import evaluating
 from ..objectives.base import Objective
@@ -21,10 +20,6 @@ from .step import Terms, terms_of, traced
 
 ROWS = 500
 """Rows at a time where no gradient is needed, if that is no more than four training batches take."""
-WORTHWHILE = 40
-"""Times that so many rows are looked at before a recording pays, which takes as long as Python for twenty."""
-
-log = logging.getLogger(__name__)
 
 
 class Validation:
@@ -44,21 +39,25 @@ class Validation:
         *,
         seed: int = 0,
         epochs: int = 1,
+        engine: str = "auto",
     ) -> None:
         self.model, self.data, self.objective, self.seed = model, data, objective, seed
         block = min(data.block_rows, len(data))
         most = min(max(batch_size, min(ROWS, 4 * batch_size)), block)
         # All of a block in parts that are alike, where they then need not be much smaller.
         self.rows = next((rows for rows in range(most, most // 2, -1) if block % rows == 0), most)
-        self.recordable = len(data) // block * (block // self.rows) * (epochs - 1) >= WORTHWHILE
-        self.recording: GraphModule | None = None
+        calls = len(data) // block * (block // self.rows) * (epochs - 1)
+        tolerance = 0.02 if model.precision == torch.bfloat16 else None
+        self.use = Use("looks at held-out data", calls, engine=engine, level=logging.DEBUG, tolerance=tolerance)
+        self.recordable = self.use.starts < calls
+        self.recording: Recording | None = None
 
     @torch.no_grad()
     def __call__(self, epoch: int = 1) -> dict[str, float]:
         """The averages after an epoch, the first being 1."""
         meter = Meter(self.data.x.device)
         with evaluating(self.model), seeded(stream(self.seed, -1)):
-            if self.recording and self._constants() != self.state:
+            if self.recording and self.recording.stale():
                 self.recording = None
             for block in self.data.blocks():
                 for start in range(0, len(block), self.rows):
@@ -68,33 +67,26 @@ class Validation:
                     meter.add(terms or self._terms(part), len(part))
         return meter.averages()
 
-    def _constants(self) -> list[object]:
-        return python_state([self.model, self.objective])
-
     def _terms(self, batch: Batch) -> Terms:
         return terms_of(self.objective(traced(self.model, self.objective, batch), 1.0))
 
     def _recorded(self, part: Batch) -> Terms | None:
         """What a recording gives, or None where there can't be one."""
-        if not self.recordable:
-            return None
+        if self.recording is None and self.recordable:
+            self.recording = self._record(part)
+            self.recordable = self.recording is not None
         if self.recording is None:
-            try:
-                self._record(part)
-            except NotCapturableError as error:
-                log.debug("looks at held-out data run as Python, which is slower: %s", error)
-                self.recordable = False
-                return None
-        values = self.recording(*part.tensors)[0]  # type: ignore[misc]
-        return Terms(self.names, values, self.numbers)
+            return None
+        values = self.recording(*part.tensors)[0]
+        return Terms(self.names, values, self.numbers)  # type: ignore[arg-type]
 
-    def _record(self, part: Batch) -> None:
+    def _record(self, part: Batch) -> Recording | None:
         def values(*given: Tensor) -> list[Tensor]:
-            terms = self._terms(part.of(given))
+            with unvalidated():
+                terms = self._terms(part.of(given))
             self.names, self.numbers = terms.names, terms.numbers
             return [terms.values]
 
-        self.state, given = self._constants(), part.tensors
-        recording = ready(capture(values, given, [self.model, self.objective]))
-        check_replay(values, recording, given, 0.1 if self.model.precision == torch.bfloat16 else 1e-3)
-        self.recording = recording
+        given = part.tensors
+        others = [each.flip(0) for each in given]
+        return record(values, given, self.use, reads=[self.model, self.objective], others=others)

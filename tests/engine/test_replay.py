@@ -1,4 +1,4 @@
-"""Recordings that are rewritten give what the function gives, and what they leave out is left out."""
+"""Operations that are replayed give what the function gives, and write over what nothing needs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.engine.capture import capture
-from vaekit.engine.rewriting import ready
+from vaekit.engine import products
+from vaekit.engine.products import use_onednn
+from vaekit.engine.replay import replayed
+from vaekit.engine.tracing import Operations, traced
 from vaekit.seeding import seeded
 
 Function = Callable[..., list[Tensor]]
@@ -67,60 +69,28 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
+def called(operations: Operations) -> Function:
+    run = replayed(operations.graph)
+    return lambda *given: run(*given, *operations.kept)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-@pytest.mark.parametrize("finish", [lambda recorded: recorded, ready], ids=["rewritten", "ready"])
-def test_a_rewritten_recording_gives_the_same(function: Function, finish: Callable[..., Function]) -> None:
+@pytest.mark.parametrize("onednn", [False, True], ids=["torch", "onednn"])
+def test_a_replay_gives_the_same(function: Function, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(4, 5, generator=generator) for _ in range(2))
-    recorded = finish(capture(function, [x, y]))
+    operations = traced(function, [x, y], [])
+    if onednn:
+        monkeypatch.setattr(products, "LEAST", 1)
+        use_onednn(operations.graph)
+    found_by = called(operations)
     for scale in (1.0, 0.5):  # again, on other numbers: nothing of the first may be left
         given = [scale * x, scale * y]
         before = [each.clone() for each in given]
         with seeded(1):
             wanted = function(*before)
         with seeded(1):
-            found = recorded(*given)
+            found = found_by(*given)
         for one, other in zip(wanted, found, strict=True):
             torch.testing.assert_close(one, other)
         assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
-
-
-def targets(function: Function) -> list[str]:
-    x = torch.ones(4, 5)
-    return [
-        str(node.target)
-        for node in ready(capture(function, [x, x])).graph.nodes
-        if node.op in ("call_function", "get_attr")
-    ]
-
-
-def test_what_changes_nothing_is_left_out() -> None:
-    assert targets(lambda x, y: [(x.exp() * 1.0).view(20).view(1, 4, 5).sum(0) * y]) == [
-        "aten.exp.default",
-        "aten.mul_.Tensor",
-    ]
-    assert targets(lambda x, y: [x.t().t() @ y.t()])[-1] != "aten.t.default"
-
-
-@pytest.mark.parametrize(
-    "copied", [lambda e: (e * 1.0).view(20), lambda e: e.view(1, 4, 5).sum(0).view(20), lambda e: e + 0]
-)
-def test_what_is_returned_is_nobody_elses(copied: Callable[[Tensor], Tensor]) -> None:
-    x = torch.randn(4, 5)
-    recorded = ready(capture(lambda x, y: [e := x.exp(), copied(e), copied(y)], [x, x]))
-    first, second, third = recorded(x, x)
-    assert len({each.untyped_storage().data_ptr() for each in (x, first, second, third)}) == 4
-
-
-def test_memory_that_is_not_needed_any_more_is_written_over() -> None:
-    assert targets(lambda x, y: [x.exp().sin() * y]) == ["aten.exp.default", "aten.sin_.default", "aten.mul_.Tensor"]
-    assert targets(lambda x, y: [(e := x.exp()).sin() * e]) == [
-        "aten.exp.default",
-        "aten.sin.default",
-        "aten.mul_.Tensor",
-    ]
-    assert targets(lambda x, y: [x * y]) == ["aten.mul.Tensor"]
-
-
-def test_a_constant_full_of_one_number_is_that_number() -> None:
-    assert targets(lambda x, y: [x * torch.ones_like(x).mul(3.0)]) == ["aten.mul.Tensor"]
