@@ -1,4 +1,5 @@
-"""Is a richer posterior or prior behind the poorer one that it contains, after a training of the usual length?
+"""Is a richer posterior or prior behind the poorer one that it contains, after a training of the usual length? And is
+anything lost where gradients are clipped?
 
 Each variant is trained with the same seeds, and its test NLL is compared with that of the plain one: a difference of
 means with the standard error that the spread over seeds gives.
@@ -22,6 +23,8 @@ VARIANTS = {
     "mixture prior": ("model.latents.z.prior=mixture",),
     "VampPrior": ("model.latents.z.prior={name='vamp', components=50}",),
     "flow prior": ("model.latents.z.prior=flow",),
+    "clipped at 5": ("training.clip=5.0",),
+    "clipped at 1": ("training.clip=1.0",),
 }
 
 
@@ -53,7 +56,7 @@ def measured(recipe: str, name: str, seeds: int, epochs: int, samples: int) -> L
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", default="digits")
+    parser.add_argument("--recipe", default="digits", help="a recipe, or a file of data")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=40)

@@ -125,13 +125,17 @@ class Domain:
         return (2 * first if self.missing else first, *rest)
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
-        """What a model gives, of any shape, in a type that users would keep it in: whole numbers as integers.
+        """What a model gives, of any shape, in the type that data of the domain are kept in: draws of levels as bytes
+        where there are no more than 256, of counts as integers; means, and what has gaps, as they are.
 
         >>> Domain("count").outputs(np.array([3.0, 12.0])).tolist()
         [3, 12]
         """
         whole = self.kind in ("binary", "grey", "categorical", "count") and not self.relaxed
-        return x.astype(np.int64) if whole and bool((x == np.floor(x)).all()) else x
+        if not whole or not (x == np.floor(x)).all():
+            return x
+        few = self.kind == "binary" or (self.levels is not None and self.levels <= 256)
+        return x.astype(np.uint8 if few else np.int64)
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -60,8 +58,3 @@ class Inputs(nn.Module):
             return inputs, None
         numbers, bits = inputs.chunk(2, 1)
         return numbers, bits
-
-    @property
-    def size(self) -> int:
-        """How many numbers a datum is to an encoder."""
-        return math.prod(self.shape)

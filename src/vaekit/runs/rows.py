@@ -104,7 +104,7 @@ def pairs(run: Run, splits: Mapping[str, TensorSplit], n: int, samples: int | No
 
 def samples(run: Run, n: int, label: str | None, draw: bool, seed: int, name: str | None = None) -> Rows:
     """n samples of the model of `run`, with the classes that they are of, called `name`, or their covariates."""
-    x = run.sample(n, label, draw=draw, seed=seed).cpu().numpy()
+    x = run.schema.domain.outputs(run.sample(n, label, draw=draw, seed=seed).cpu().numpy())
     return Rows(x, run.schema.columns, {}, classes_of(run, run.conditions(n, label), name or label_column(run)))
 
 
