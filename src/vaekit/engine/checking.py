@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Graph
 
 from ..seeding import seeded
 from .surroundings import Surroundings, streams_elsewhere
@@ -15,7 +16,7 @@ from .surroundings import Surroundings, streams_elsewhere
 Results = Sequence[Tensor | None]
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-3}
-"""Of the norm of what is compared, in which sums may be added in another order."""
+"""Of the norm of what is compared, by the coarsest type that it is computed in: sums may be added in another order."""
 BESIDE = 1e-2
 """The share of the largest of all norms that one is measured against at least: what cancels is not known better."""
 FEW = 64
@@ -32,7 +33,7 @@ class Comparison:
 
     function: Callable[..., Results]
     surroundings: Surroundings
-    tolerance: float | None = None
+    tolerance: float = 0.0
 
     def refuse_unsteady(self, inputs: Sequence[Tensor]) -> None:
         """Raise `DiffersError` for a function that changes Python's objects, or gives other bits when called again."""
@@ -76,12 +77,18 @@ class Comparison:
         finite = one.isfinite()
         if not torch.equal(finite, other.isfinite()):
             return False
-        tolerance = self.tolerance or TOLERANCES.get(one.dtype, 1e-4)
+        tolerance = self.tolerance
         one, other = one[finite].double(), other[finite].double()
         if one.numel() <= FEW:
             least = BESIDE * float(one.abs().max()) if one.numel() else 0.0
             return bool(((one - other).abs() <= tolerance * (one.abs() + least) + 1e-12).all())
         return float((one - other).norm()) <= tolerance * max(float(one.norm()), BESIDE * largest) + 1e-12
+
+
+def tolerance_of(graph: Graph) -> float:
+    """What numbers that operations compute may be apart."""
+    values = [node.meta.get("val") for node in graph.nodes]
+    return max([TOLERANCES.get(value.dtype, 0.0) for value in values if isinstance(value, Tensor)], default=0.0)
 
 
 def _is_same(one: Tensor | None, other: Tensor | None) -> bool:

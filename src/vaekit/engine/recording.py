@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.fx import Graph
 
 from ..seeding import seeded
-from .checking import Comparison, DiffersError
+from .checking import Comparison, DiffersError, tolerance_of
 from .inductor import Compilation, CompilationError
 from .products import faster, use_onednn
 from .replay import replayed
@@ -67,8 +67,6 @@ class Use:
     """How it is made, which a recording writes down: given to the next part of the same run, that goes on alike."""
     split: bool = False
     """Whether `Recording.split` will be called, and its second part as often as `calls` says."""
-    tolerance: float | None = None
-    """The relative difference of norms up to which numbers are the same, if not that of their type."""
 
     @property
     def python(self) -> bool:
@@ -221,11 +219,12 @@ def record(
     try:
         if use.python:
             return None
-        compared = Comparison(python or function, Surroundings(reads), use.tolerance)
+        compared = Comparison(python or function, Surroundings(reads))
         compared.surroundings.refuse_hooks()
         compared.refuse_unsteady(inputs)
         with compared.surroundings.put_back():
             operations = traced(function, inputs, compared.surroundings.modules())
+        compared = replace(compared, tolerance=tolerance_of(operations.graph))
         made = Recording(operations, compared, use, inputs)
         for given in [inputs, *([others] if others is not None else [])]:
             compared.refuse(made._results, given)

@@ -226,7 +226,7 @@ class Scorer:
         self.use = Use("chunks of scores", level=logging.INFO, split=True)
         self.alike: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording | None] = {}
-        self.scored = 0
+        self.scored = self.blocks = 0
         self.on_rows: Callable[[int], None] = lambda rows: None
         """Told how many data have been scored so far."""
 
@@ -237,7 +237,7 @@ class Scorer:
         rows, chunk = plan(self.trace, batch, len(batch), self.samples, self.memory)
         blocks = [batch.take(slice(start, start + rows)) for start in range(0, len(batch), rows)]
         draws = chunks(self.samples, chunk)
-        self.use = replace(self.use, calls=max(self.rows, len(batch)) // rows * (len(draws) - 1 or 1))
+        self.blocks = max(self.rows, len(batch)) // rows
         found = []
         for block in blocks:
             found.append(_merged_in_turn(self._chunks(block, draws), self.kept))
@@ -246,14 +246,14 @@ class Scorer:
 
     def _chunks(self, block: Batch, draws: Sequence[int]) -> Iterator[tuple[int, Sums]]:
         """Each chunk's number of draws and their sums, for the data of a block."""
-        drawn = 0
+        drawn, alike = 0, Counter((many, not i) for i, many in enumerate(draws))
         for i, many in enumerate(draws):
-            yield many, self._summed(block, many, not i)
+            yield many, self._summed(block, many, not i, alike[many, not i] * self.blocks)
             drawn += many
             self.on_rows(self.scored + len(block) * drawn // self.samples)
 
-    def _summed(self, block: Batch, draws: int, constants: bool) -> Sums:
-        """The sums of a chunk of the data of a block."""
+    def _summed(self, block: Batch, draws: int, constants: bool, alike: int) -> Sums:
+        """The sums of a chunk of the data of a block, one of so many that are `alike`."""
 
         def made(*given: Tensor) -> Sums:
             return sums(self.trace(block.of(given), draws), constants, self.kept)
@@ -262,8 +262,9 @@ class Scorer:
         kind = draws, constants, *(each.shape for each in given)
         self.alike[kind] += 1
         before = self.alike[kind] - 1
-        if before >= self.use.starts and kind not in self.recordings:
-            self.recordings[kind] = _recorded(made, given, self.model, self.use)
+        use = replace(self.use, calls=alike, chosen={})
+        if before >= use.starts and kind not in self.recordings:
+            self.recordings[kind] = _recorded(made, given, self.model, use)
             if self.recordings[kind] is None:
                 self.use = replace(self.use, level=logging.DEBUG)  # it has been said
         found = self.recordings.get(kind)

@@ -59,8 +59,7 @@ class Step:
         chosen: Mapping[str, str] | None = None,
     ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
-        tolerance = 0.02 if model.precision == torch.bfloat16 else None
-        self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}), tolerance=tolerance)
+        self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}))
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = schedules_of(objective)
         self.parameters = list(model.parameters())

@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import nn
 
 from ..data.tensors import TensorSplit
+from ..engine import engine_of
 from ..models import VAE
 from ..models.given import refuse_ends
 from ..objectives.base import Objective, schedules_of, with_modules
@@ -78,6 +79,7 @@ class Task:
 def check(task: Task) -> None:
     """Raise `ValueError`, one line, for a task that can't be trained; the model is moved to where its data are."""
     n, model = len(task.train), task.model
+    engine_of(task.options.engine)
     if task.batch_size > n:
         raise ValueError(f"batch_size is {task.batch_size}, but there are {n} training rows; accepted: 1..{n}")
     for data in (task.train, task.held_out):

@@ -47,8 +47,7 @@ class Validation:
         # All of a block in parts that are alike, where they then need not be much smaller.
         self.rows = next((rows for rows in range(most, most // 2, -1) if block % rows == 0), most)
         calls = len(data) // block * (block // self.rows) * (epochs - 1)
-        tolerance = 0.02 if model.precision == torch.bfloat16 else None
-        self.use = Use("looks at held-out data", calls, engine=engine, level=logging.DEBUG, tolerance=tolerance)
+        self.use = Use("looks at held-out data", calls, engine=engine, level=logging.DEBUG)
         self.recordable = self.use.starts < calls
         self.recording: Recording | None = None
 
