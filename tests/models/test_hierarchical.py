@@ -30,7 +30,7 @@ from vaekit.priors import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
-from vaekit.spec.parsing import parse
+from vaekit.spec.parsing import changed, parse
 
 ERRORS, WORST = 4.0, 4.5
 
@@ -430,5 +430,7 @@ def test_parts_that_do_not_fit_are_found_when_the_model_is_made(message: str) ->
 
 def test_a_model_without_a_structure_is_what_it_was() -> None:
     assert type(model_of()) is VAE
-    semi = parse({"model": {"classifier": "mlp"}}).model
-    assert (semi.structure, semi.kind.name) == (None, "semi-supervised")
+    semi = parse({"model": {"classifier": "mlp"}})
+    assert (semi.model.structure, semi.model.kind.name) == (None, "semi-supervised")
+    assert changed(semi, ["model.classifier=none"]).model.kind.name == "vae"
+    assert changed(parse({}), ["model.classifier=mlp"]).model.kind.name == "semi-supervised"
