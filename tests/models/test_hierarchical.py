@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vaekit.data import Batch
 from vaekit.data.domains import Domain
+from vaekit.engine import recording
 from vaekit.likelihoods import Bernoulli, FixedNormal
 from vaekit.models import VAE, Given, HierarchicalVAE
 from vaekit.networks.mlp import MLP
@@ -30,7 +31,7 @@ from vaekit.priors import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
-from vaekit.spec.parsing import parse
+from vaekit.spec.parsing import changed, parse
 
 ERRORS, WORST = 4.0, 4.5
 
@@ -317,18 +318,17 @@ def test_a_kl_in_closed_form_is_that_of_draws_in_expectation() -> None:
 
 
 def test_scores_do_not_depend_on_chunks_or_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaekit.models import scoring
-
     truth = chain()
     model, x = truth.model(wrong=0.2), truth.draw(7)
-    by_memory = [model.score(x, samples=4000, seed=0, memory=memory) for memory in (20_000, 10**9)]
+    by_memory = [model.score(x, samples=1000, seed=0, memory=memory) for memory in (100_000, 10**9)]
     assert not torch.equal(by_memory[0].log_prob, by_memory[1].log_prob)  # of other draws
     for scores in by_memory:
         off = (scores.log_prob - truth.log_prob(x)).abs() / scores.log_prob_variance.sqrt()
         assert off.max() < WORST
-    assert (by_memory[0].elbo - by_memory[1].elbo).abs().max() < 0.1
-    monkeypatch.setattr(scoring, "PYTHON_CHUNKS", 2)
-    again = model.score(x, samples=4000, seed=0, memory=20_000)
+    assert (by_memory[0].elbo - by_memory[1].elbo).abs().max() < 0.3
+    monkeypatch.setattr(recording, "SOON", 2)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
+    again = model.score(x, samples=1000, seed=0, memory=100_000)
     assert torch.allclose(again.log_prob, by_memory[0].log_prob, rtol=0, atol=1e-9)
     assert torch.allclose(again.latent_mean, by_memory[0].latent_mean, rtol=0, atol=1e-9)
 
@@ -430,5 +430,7 @@ def test_parts_that_do_not_fit_are_found_when_the_model_is_made(message: str) ->
 
 def test_a_model_without_a_structure_is_what_it_was() -> None:
     assert type(model_of()) is VAE
-    semi = parse({"model": {"classifier": "mlp"}}).model
-    assert (semi.structure, semi.kind.name) == (None, "semi-supervised")
+    semi = parse({"model": {"classifier": "mlp"}})
+    assert (semi.model.structure, semi.model.kind.name) == (None, "semi-supervised")
+    assert changed(semi, ["model.classifier=none"]).model.kind.name == "vae"
+    assert changed(parse({}), ["model.classifier=mlp"]).model.kind.name == "semi-supervised"

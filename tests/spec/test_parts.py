@@ -17,7 +17,7 @@ from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.parts import CONTEXT, PARTS, build, catalogue, check, options
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
-FAMILIES += ["pictures", "structures"]
+FAMILIES += ["pictures", "structures", "terms"]
 EVERY = with_pictures(PARTS)
 ALL = [(family, name) for family in FAMILIES for name in getattr(EVERY, family)]
 
