@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,7 +96,8 @@ class Compilation:
             return _launched_at_once(self.graph, self.tensors)
         self._wait()
         try:
-            with seeded(0), _keeping_in(self.folder), torch.no_grad():
+            with seeded(0), _keeping_in(self.folder), torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what torch's compiler imports
                 made = torch._inductor.CompiledArtifact.load(  # type: ignore[attr-defined]
                     path=str(self.path)
                 )
