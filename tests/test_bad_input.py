@@ -35,7 +35,7 @@ def idx(*shape: int) -> bytes:
 
 
 NAN, INFINITE = np.ones((60, 3)), np.ones((60, 3))
-NAN[3, 1], INFINITE[5, 2] = np.nan, np.inf
+NAN[:], INFINITE[5, 2] = np.nan, np.inf
 BINARY = (np.arange(180).reshape(60, 3) % 2).astype(np.uint8)
 
 FILES: Mapping[str, bytes] = {
@@ -187,7 +187,7 @@ TRAIN: list[tuple[str, str]] = [
     ('train digits --set objective={name="iwae",samples=0}', "samples must be at least 1, got 0"),
     (
         "train m2 --set objective.name=iwae",
-        "unknown option of objective 'iwae': 'classification'; accepted: samples; --set objective=iwae drops all that",
+        "unknown option of objective 'iwae': 'classification'; accepted: samples, beta; --set objective=iwae drops all",
     ),
     ("train digits --set data.name=digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
     ("train digits --set data.binarize=random", "data.binarize is 'random': input should be 'static'"),
@@ -241,7 +241,7 @@ TRAIN: list[tuple[str, str]] = [
     ("train {bytes.csv}", "bytes.csv is no UTF-8 text"),
     ("train {empty.csv}", "empty.csv is empty"),
     ("train {empty.npy}", "empty.npy is no whole NumPy file"),
-    ("train {nan.npy}", "no finite 32-bit number: nan at index (3, 1)"),
+    ("train {nan.npy}", "has no value at all: each is NaN"),
     ("train {inf.npy}", "no finite 32-bit number: inf at index (5, 2)"),
     ("train {pickle.npy}", "Python objects are refused"),
     ("train {text.npy}", "numbers are needed"),

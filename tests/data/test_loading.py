@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "no rows": (npy(np.zeros((0, 4))), {}, ValueError, r"empty: its shape is \(0, 4\)"),
     "text": (npy(np.array([["a", "b"]])), {}, ValueError, "numbers are needed"),
     "complex": (npy(TABLE * 1j), {}, ValueError, "complex128; numbers are needed"),
-    "nan": (npy([[1.0, 2.0], [3.0, np.nan]]), {}, ValueError, r"nan at index \(1, 1\)"),
+    "inf": (npy([[1.0, 2.0], [3.0, np.inf]]), {}, ValueError, r"inf at index \(1, 1\)"),
     "infinite": (npy([[1.0, -np.inf], [3.0, 4.0]]), {}, ValueError, r"-inf at index \(0, 1\)"),
     "beyond float32": (npy([[1.0, 2.0], [1e300, 4.0]]), {}, ValueError, r"1e\+300 at index \(1, 0\)"),
     "constant column": (npy(TABLE * [1, 0]), {}, ValueError, "constant to six digits .*: 1; drop it"),

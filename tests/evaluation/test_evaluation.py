@@ -264,8 +264,11 @@ def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str, monkeypa
     peaks.append(peak_bytes(lambda: evaluate(model, split_of(x[:4], data.domain), 2_000, memory=memory)))
     chunks_by_python(10**9)
     peaks.append(peak_bytes(lambda: evaluate(model, data, 1, memory=memory)))
-    # The bound is on all that is ever made, so there is room; but not most of it is left unused.
-    assert max(peaks) < memory
+    # The bound is on all that is ever made, so there is room; but not most of it is left unused. While chunks are
+    # recorded, what the model is before and after each of two calls is compared.
+    copies = 3 * sum(each.nbytes for each in model.parameters())
+    assert max(peaks[:2]) < memory + copies
+    assert peaks[2] < memory
     assert max(peaks) > memory / 10
     assert peak_bytes(lambda: model.score(x, samples=40, memory=memory)) < memory + x.nbytes
     # The bound is what holds it: with twenty times the memory it takes more.

@@ -179,7 +179,7 @@ def test_new_data_in_python(table: Path) -> None:
     shown = run.reconstructions(x, 2)
     np.testing.assert_allclose(shown[:, 0], x[:2])
     with pytest.raises(ValueError, match="a value that is no finite"):
-        run.encode(np.array([[np.nan, 1.0]]))
+        run.encode(np.array([[np.inf, 1.0]]))
     assert isinstance(run.dataset, Dataset)
 
 

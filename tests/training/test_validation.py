@@ -13,6 +13,8 @@ from runs_for_tests import SMALL, Pieces, assert_same_run, pieces
 from torch import Tensor
 
 from vaekit import train
+from vaekit.engine import recording
+from vaekit.schedules import Constant
 from vaekit.training import validation as looking
 from vaekit.training.validation import Validation
 
@@ -30,7 +32,8 @@ CASES: dict[str, tuple[str, ...]] = {
 @pytest.fixture(autouse=True)
 def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings of small blocks, for they would not pay on so few data."""
-    monkeypatch.setattr(looking, "WORTHWHILE", 1)
+    monkeypatch.setattr(recording, "SOON", 0)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 1)
     monkeypatch.setattr(looking, "ROWS", 50)
 
 
@@ -60,12 +63,12 @@ def test_a_recorded_look_is_that_of_python(case: str, precision: torch.dtype | N
 def test_it_sees_weights_that_were_changed_in_place() -> None:
     p = pieces()
     look = looked(p)
-    before, recording = look(2), look.recording
+    before, own = look(2), look.recording
     with torch.no_grad():
         for weight in p.model.parameters():
             weight.mul_(1.5)
     after = look(3)
-    assert look.recording is recording
+    assert look.recording is own
     assert after != pytest.approx(before, rel=1e-2)
     assert after == pytest.approx(by_python(p), rel=1e-5)
 
@@ -74,10 +77,10 @@ def test_it_is_recorded_again_where_an_attribute_was_changed() -> None:
     p = pieces()
     look = looked(p)
     look(2)
-    recording = look.recording
-    p.objective = look.objective = type(p.objective)(beta=3.0)  # type: ignore[call-arg]
+    own = look.recording
+    object.__setattr__(p.objective, "beta", Constant(3.0))
     assert look(3) == pytest.approx(by_python(p), rel=1e-5)
-    assert look.recording is not recording
+    assert look.recording is not own
 
 
 def test_numbers_that_are_not_finite_are_no_reason_against_a_recording() -> None:
@@ -96,19 +99,20 @@ def test_numbers_that_are_not_finite_are_no_reason_against_a_recording() -> None
 def test_a_recording_that_gives_other_numbers_is_not_used(
     wrong: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "vaekit.training.validation")
-    captured = looking.ready
+    caplog.set_level(logging.DEBUG, "vaekit.engine.recording")
+    captured = recording.replayed
 
-    def other(recorded: Any) -> Any:
-        made = captured(recorded)
+    def other(graph: Any) -> Any:
+        made = captured(graph)
         return lambda *given: [wrong(made(*given)[0])]
 
-    monkeypatch.setattr(looking, "ready", other)
+    monkeypatch.setattr(recording, "replayed", other)
     p = pieces()
     look = looked(p)
     assert look(2) == by_python(p)
-    assert [record.getMessage() for record in caplog.records] == [
-        "looks at held-out data run as Python, which is slower: made again, they are other numbers"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("vaekit")] == [
+        "looks at held-out data run as Python, which is slower, since they can't be recorded: replayed, it gives other "
+        "numbers"
     ]
 
 
@@ -121,7 +125,7 @@ def test_blocks_are_looked_at_in_equal_parts(batch: int, rows: int, monkeypatch:
 
 
 def test_few_looks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "WORTHWHILE", 40)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 40)
     p = pieces()
     look = Validation(p.model, p.valid, p.objective, 100, epochs=5)
     assert look(2) == look(1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # whoever lists datasets does without torch
+    from torch import Tensor
 
 FIELDS = ("x", "y", "observed", "weight")
 

@@ -42,7 +42,8 @@ def evaluate(
     """Score `model` on all of `data` with K = `samples` posterior draws for each datum.
 
     Beside the model and the stored data it uses at most `memory` bytes, whatever K and the number of data (but never
-    less than one sample of one datum takes). `on_scores` gets those of each datum, a block of data at a time and in
+    less than one sample of one datum takes; and for a moment, where chunks of it are recorded, three times the model's
+    weights). `on_scores` gets those of each datum, a block of data at a time and in
     their order. Raises `ValueError` for samples below 1.
     """
     if samples < 1:
