@@ -37,7 +37,8 @@ EXAMPLES: dict[str, tuple[str, list[str]]] = {
     "total correlation": ("bounds", ["objective.terms.total-correlation.weight=3"]),
     "total correlation of m2": (
         "bounds",
-        ["objective.name=semi-supervised", "objective.terms.total-correlation={}", *M2],
+        # All rows are compared with all others, of which a label that is not seen makes ten.
+        ["objective.name=semi-supervised", "objective.terms.total-correlation={}", *M2, "training.batch_size=40"],
     ),
     "factor": ("bounds", ["objective.terms.factor={hidden=[20]}"]),
     "factor beside iwae": ("bounds", ["objective.name=iwae", "objective.terms.factor={hidden=[20]}"]),
