@@ -22,7 +22,7 @@ from vaekit.objectives import ELBO, IWAE, Sum
 from vaekit.seeding import seeded
 from vaekit.show.pictures.drawing import offers
 from vaekit.spec.parts import PARTS, Parts
-from vaekit.training.step import rehearse, traced
+from vaekit.training.step import traced
 
 FOLDER = Path(__file__).parent.parent / "examples" / "extending"
 LINES = {"HeavyTailed": 15, "Renyi": 12, "TotalCorrelation": 20, "Factor": 30}
@@ -298,4 +298,3 @@ def test_an_opponent_that_fails_is_told_before_anything_is_written(tmp_path: Pat
     with refuses("not today"):
         small_run(tmp_path / "run", "objective.name=failing", parts=PARTS.extended(objectives={"failing": Failing}))
     assert not (tmp_path / "run" / "weights.safetensors").exists()
-    assert rehearse is not None

@@ -158,11 +158,11 @@ def test_encoders_see_zeros_and_a_bit_for_each_cell(shape: tuple[int, ...]) -> N
     domain = Domain("real", location=3.0, scale=2.0, missing=True)
     x, observed = torch.randn(5, *shape), holes((5, *shape))
     inputs = Inputs(shape, domain)
-    numbers, bits = inputs.split(inputs(x, observed))
+    numbers, bits = inputs(x, observed).chunk(2, 1)
     assert inputs(x, observed).shape == (5, *inputs.shape)
     assert torch.equal(numbers, torch.where(observed, (x - 3) / 2, 0.0))
-    assert torch.equal(bits, observed.float())  # type: ignore[arg-type]
-    assert torch.equal(inputs.split(inputs(x))[1], torch.ones_like(x))  # type: ignore[arg-type]
+    assert torch.equal(bits, observed.float())
+    assert torch.equal(inputs(x).chunk(2, 1)[1], torch.ones_like(x))
 
 
 @pytest.mark.parametrize("kind", ["real", "positive", "unit", "count", "grey", "categorical", "binary"])

@@ -17,6 +17,7 @@ from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
+from vaekit.models.given import condition_units
 from vaekit.networks.mlp import MLP
 from vaekit.posteriors import DiagonalNormal, Flow
 from vaekit.priors.mixtures import Mixture
@@ -295,3 +296,8 @@ def test_lower_precision_is_of_the_networks_alone(case: dict):
     assert torch.allclose(trace.log_weight, want, rtol=0.1, atol=0.5)
     trace.log_weight.mean().backward()
     assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
+
+
+def test_units_of_a_condition_that_are_not_given_take_no_room_whatever_its_size():
+    """A spec may say any number of classes, and is refused for what it says, not for want of memory."""
+    assert [each.shape for each in condition_units(10**12, None, None)] == [(), ()]

@@ -51,10 +51,3 @@ class Inputs(nn.Module):
         if self.location_rest is not None:
             moved = moved.double() - self.location_rest
         return (moved / self.scale).to(kind)
-
-    def split(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`inputs` (B, *shape) as the scaled numbers, and the bits of what is observed where there are such."""
-        if not self.domain.missing:
-            return inputs, None
-        numbers, bits = inputs.chunk(2, 1)
-        return numbers, bits

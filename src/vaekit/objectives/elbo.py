@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..schedules import Schedule
 from .base import Composed, Objective, check_samples, constant, take_schedule
-from .terms import KL, Classification, Invariance, Reconstruction
+from .terms import KL, Changes, Classification, Invariance, Reconstruction
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ELBO(Composed):
 
 
 @dataclass(frozen=True)
-class InvariantClusters(ELBO):
+class InvariantClusters(Changes, ELBO):
     """The ELBO, and `invariance` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
 
     The other options are those of `Invariance`. The bound is of the data as they are, and remains one. Raises
@@ -42,18 +42,15 @@ class InvariantClusters(ELBO):
     """
 
     invariance: float | Schedule = 100.0
-    shift: float = 0.1
-    rotate: float = 15.0
-    stretch: float = 0.15
-    swap: float = 0.2
 
     def __post_init__(self) -> None:
         take_schedule(self, "invariance")
-        super().__post_init__()
+        Changes.__post_init__(self)
+        ELBO.__post_init__(self)
 
     @property
     def parts(self) -> Sequence[Objective]:
-        term = Invariance(self.invariance, self.shift, self.rotate, self.stretch, self.swap)
+        term = Invariance(self.shift, self.rotate, self.stretch, self.swap, weight=self.invariance)
         return *super().parts, *([] if constant(self.invariance) == 0 else [term])
 
 

@@ -80,29 +80,40 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class Invariance:
-    """-`weight` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
-
-    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
-    from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
-    certain, and every datum stays in its own when it is changed. Images are shifted by up to `shift` of their sides,
-    rotated by up to `rotate` degrees and stretched by up to `stretch`; of other data a fraction `swap` is replaced by
-    numbers of other rows. Raises `ValueError` for a model without clusters.
+class Changes:
+    """How much data are changed at random: images are shifted by up to `shift` of their sides, rotated by up to
+    `rotate` degrees and stretched by up to `stretch`; of other data a fraction `swap` is replaced by numbers of other
+    rows.
     """
 
-    weight: float | Schedule = 100.0
     shift: float = 0.1
     rotate: float = 15.0
     stretch: float = 0.15
     swap: float = 0.2
 
     def __post_init__(self) -> None:
-        take_schedule(self, "weight")
         for name in ("shift", "rotate", "stretch", "swap"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not max(self.stretch, self.swap) < 1:
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
+
+
+@dataclass(frozen=True)
+class Invariance(Changes):
+    """-`weight` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
+
+    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
+    from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
+    certain, and every datum stays in its own when it is changed, by as much as `Changes` says. Raises `ValueError` for
+    a model without clusters.
+    """
+
+    weight: float | Schedule = 100.0
+
+    def __post_init__(self) -> None:
+        take_schedule(self, "weight")
+        super().__post_init__()
 
     def augment(self, batch: Batch) -> Batch:
         """A batch changed at random: as images if its x has the dimensions (B, C, H, W)."""
