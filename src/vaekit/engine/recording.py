@@ -22,8 +22,10 @@ from .tracing import Function, Operations, traced
 
 ENGINES = ("auto", "python", "replay", "inductor")
 VARIABLE = "VAEKIT_ENGINE"
-LONG = 3000
-"""Calls for which compiling pays: a quarter of a minute where nothing is kept of an earlier time, seconds otherwise."""
+LONG = 10_000
+"""Calls for which compiling pays, also where nothing is kept of an earlier time: it then takes a quarter of a minute or
+more, and saves one to three milliseconds of each call.
+"""
 SOON = 20
 """Calls before a recording: parts may make themselves ready in the first."""
 WORTHWHILE, WORTHWHILE_WITHOUT = 1000, 100
