@@ -6,41 +6,59 @@ compared before training, so that no number is ever reported as a likelihood of 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
 
 from .memmap import Array, blocks
 
-Kind = Literal["binary", "grey", "unit", "real", "positive", "count", "categorical"]
+Kind = Literal[
+    "binary", "grey", "unit", "real", "positive", "nonnegative", "count", "integer", "categorical", "columns"
+]
 KINDS: tuple[str, ...] = get_args(Kind)
+Warp = Literal["affine", "log", "asinh"]
 
 
-@dataclass(frozen=True)
+WARPED: dict[str, tuple[Kind, ...]] = {
+    "log": ("positive", "nonnegative", "count"),
+    "asinh": ("real", "integer"),
+}
+"""The kinds that a warp is one of."""
+KIND_NAMES: dict[str, str] = {"grey": "ordinal", "unit": "bounded"}
+"""What columns of a kind are called."""
+WHOLE = ("binary", "grey", "categorical", "count", "integer")
+"""The kinds of whole numbers."""
+
+
+@dataclass(frozen=True, repr=False)
 class Domain:
-    """The values that one element of a datum can take, in the data's own units.
+    """The values that one element of a datum can take, in the data's own units; of a table, those of each column.
 
     `kind` is one of
 
     - `binary`: 0 or 1
     - `grey`: integers 0..levels-1, ordered (pixels: 256 levels; scikit-learn's digits: 17)
     - `categorical`: integers 0..levels-1, unordered
-    - `count`: integers 0, 1, 2, …
+    - `count`, `integer`: integers 0, 1, 2, …, any integer
     - `unit`: reals between `location` and `location + scale` (0 and 1 unless dequantised)
-    - `real`, `positive`: any real, any real above 0
+    - `real`, `positive`, `nonnegative`: any real, any real above 0, 0 or any above it
+    - `columns`: a row of columns, each of its own domain, which `columns` are
 
     `location` and `scale` are the affine map to numbers of order one, (x - location) / scale: what encoders see, and
     the space in which real densities are parameterised. A density pays for it with its Jacobian, so that it stays a
     density in the data's own units. Each is one number or one per element of the last axis of x (the columns of a
-    table).
+    table). `warp` says of a column what of x that map is of: x itself, its logarithm (of x + 1 where x is a count), or
+    asinh of what it gives, for numbers with outliers.
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
     `missing` says that cells may be missing, of which encoders are told.
 
     >>> Domain("grey", levels=17)
-    Domain(kind='grey', levels=17, location=0.0, scale=16.0, relaxed=False, missing=False)
+    Domain('grey', levels=17, scale=16.0)
     >>> str(Domain("grey", levels=17))
     'grey levels 0..16'
     """
@@ -51,6 +69,15 @@ class Domain:
     scale: float | tuple[float, ...] = 1.0
     relaxed: bool = False
     missing: bool = False
+    warp: Warp = "affine"
+    columns: tuple[Domain, ...] = ()
+
+    def __repr__(self) -> str:
+        own = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:] if self._is_set(each))
+        return f"Domain({', '.join([repr(self.kind), *own])})"
+
+    def _is_set(self, each: Field[object]) -> bool:
+        return bool(getattr(self, each.name) != each.default)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,6 +88,11 @@ class Domain:
             )
         if self.levels is not None and not (isinstance(self.levels, int) and self.levels >= 2):
             raise ValueError(f"domain {self.kind!r} needs at least 2 levels, a whole number, got {self.levels}")
+        if (self.kind == "columns") != bool(self.columns) or any(each.columns for each in self.columns):
+            raise ValueError("the domains of columns go with 'columns' alone, at least one, none of them of columns")
+        if self.warp != "affine" and self.kind not in WARPED.get(self.warp, ()):
+            fits = ", ".join(WARPED.get(self.warp, ())) or f"none: accepted are {', '.join(get_args(Warp))}"
+            raise ValueError(f"domain {self.kind!r} with warp={self.warp!r}, which goes with {fits}")
         if self.relaxed and self.kind != "binary":
             raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
         for name in ("location", "scale"):  # floats, whatever numbers were given
@@ -82,6 +114,9 @@ class Domain:
             return f"grey levels 0..{self.levels - 1}"  # type: ignore[operator]
         if self.kind == "categorical":
             return f"categories 0..{self.levels - 1}"  # type: ignore[operator]
+        if self.kind == "columns":
+            many = Counter(each.kind for each in self.columns)
+            return f"columns: {', '.join(f'{n} {KIND_NAMES.get(kind, kind)}' for kind, n in many.items())}"
         if self.relaxed:
             return "grey values as Bernoulli probabilities (no likelihood)"
         if self.kind == "unit" and (self.location, self.scale) != (0.0, 1.0):
@@ -93,12 +128,14 @@ class Domain:
             "unit": "numbers of the unit interval",
             "real": "real numbers",
             "positive": "positive numbers",
+            "nonnegative": "numbers from 0 on",
             "count": "counts 0, 1, 2, …",
+            "integer": "whole numbers",
         }[self.kind]
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the map to numbers of order one changes any.
+        """Whether the map to numbers of order one changes any, other than by a warp.
 
         >>> Domain("binary").is_scaled, Domain("grey", levels=17).is_scaled
         (False, True)
@@ -112,7 +149,13 @@ class Domain:
         >>> float(Domain("unit", location=-1.0, scale=4.0).filler)
         1.0
         """
+        if self.kind == "columns":
+            return np.array([float(each.filler) for each in self.columns])
         location, scale = (np.asarray(each, float) for each in (self.location, self.scale))
+        if self.warp == "log":
+            return np.exp(location) if self.kind == "positive" else np.zeros(())
+        if self.kind == "integer":
+            return np.round(location)
         return {"real": location, "positive": scale, "unit": location + scale / 2}.get(self.kind, np.zeros(()))
 
     def inputs_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,7 +165,42 @@ class Domain:
         (2, 28, 28)
         """
         first, *rest = event_shape
+        if self.kind == "columns":
+            return (sum(each.width for each in self.columns) + self.missing * len(self.columns),)
         return (2 * first if self.missing else first, *rest)
+
+    @property
+    def width(self) -> int:
+        """How many numbers encoders see of a column, but for the bit that says whether it is observed: a one-hot of
+        categories, a bit more of what may be 0.
+
+        >>> Domain("categorical", levels=5).width, Domain("nonnegative").width, Domain("count").width
+        (5, 2, 1)
+        """
+        return (self.levels or 0) if self.kind == "categorical" else 2 if self.kind == "nonnegative" else 1
+
+    @property
+    def groups(self) -> tuple[tuple[Domain, tuple[int, ...]], ...]:
+        """Columns that can be computed together, as one domain of those of a kind and warp, and which of the columns
+        they are: of categories and ordinal levels, those of up to twice as many.
+
+        >>> table = Domain("columns", columns=(Domain("real", scale=2.0), Domain("binary"), Domain("real")))
+        >>> table.groups
+        ((Domain('real', location=(0.0, 0.0), scale=(2.0, 1.0)), (0, 2)), (Domain('binary'), (1,)))
+        """
+        found: dict[tuple[object, ...], list[int]] = {}
+        for i, each in enumerate(self.columns):
+            found.setdefault((each.kind, each.warp, math.ceil(math.log2(each.levels or 1))), []).append(i)
+        return tuple((self._group(index), tuple(index)) for index in found.values())
+
+    def _group(self, index: list[int]) -> Domain:
+        own = [self.columns[i] for i in index]
+        kind, warp = own[0].kind, own[0].warp
+        if kind in ("binary", "grey", "categorical"):
+            levels = max(each.levels or 0 for each in own) or None
+            return Domain(kind, levels=levels)
+        location = tuple(each.location for each in own)
+        return Domain(kind, location=location, scale=tuple(each.scale for each in own), warp=warp)  # type: ignore[arg-type]
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """What a model gives, of any shape, in the type that data of the domain are kept in: draws of levels as bytes
@@ -131,7 +209,7 @@ class Domain:
         >>> Domain("count").outputs(np.array([3.0, 12.0])).tolist()
         [3, 12]
         """
-        whole = self.kind in ("binary", "grey", "categorical", "count") and not self.relaxed
+        whole = self.kind in WHOLE and not self.relaxed
         if not whole or not (x == np.floor(x)).all():
             return x
         few = self.kind == "binary" or (self.levels is not None and self.levels <= 256)
@@ -169,7 +247,13 @@ class Domain:
         >>> [Domain("count", scale=scale).in_float64 for scale in (100.0, 1e9)]
         [False, True]
         """
-        large = self.kind == "count" and float(np.max(self.scale)) >= 2**20  # a count may be 16 times its scale
+        if self.kind == "columns":
+            return any(each.in_float64 for each in self.columns)
+        location, scale = np.abs(np.asarray(self.location, float)), np.asarray(self.scale, float)
+        if self.warp == "log":
+            return self.kind == "count" and float(np.max(location + 4 * scale)) >= 24 * math.log(2)
+        # A whole number may be 16 times its scale.
+        large = self.kind in ("count", "integer") and float(np.max(location + 16 * scale)) >= 2**24
         return large or self.location_parts[1] is not None
 
     def same_values(self, other: Domain) -> bool:
@@ -181,6 +265,8 @@ class Domain:
         """
         if (self.kind, self.levels, self.relaxed) != (other.kind, other.levels, other.relaxed):
             return False
+        if self.kind == "columns":
+            return len(self.columns) == len(other.columns) and all(map(Domain.same_values, self.columns, other.columns))
         return self.kind != "unit" or (_close(self.location, other.location) and _close(self.scale, other.scale))
 
     def check(self, x: Array, what: str = "data", place: Callable[[tuple[int, ...]], str] | None = None) -> None:
@@ -192,6 +278,9 @@ class Domain:
             raise ValueError(f"{what} is empty")
         if x.dtype.kind not in "biuf":
             raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
+        if self.kind == "columns":
+            self._check_columns(x, what, place)
+            return
         if x.dtype.kind == "f":
             _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
         if self.kind != "real":
@@ -205,6 +294,13 @@ class Domain:
                 "them (dequantize)"
             )
 
+    def _check_columns(self, x: Array, what: str, place: Callable[[tuple[int, ...]], str]) -> None:
+        _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
+        for i, each in enumerate(self.columns):
+            if each.kind != "real":
+                column = np.asarray(x)[:, i : i + 1]
+                _refuse(column, each._outside, what, str(each), lambda at, i=i: place((at[0], i)))  # type: ignore[misc]
+
     def _outside(self, x: np.ndarray) -> np.ndarray:
         if self.relaxed:
             return (x < 0) | (x > 1)
@@ -212,10 +308,12 @@ class Domain:
             return (x != 0) & (x != 1)
         if self.levels is not None:
             return (x < 0) | (x >= self.levels) | (x != np.floor(x))
+        if self.kind == "integer":
+            return x != np.floor(x)
         if self.kind == "count":
             return (x < 0) | (x != np.floor(x))
-        if self.kind == "positive":
-            return x <= 0
+        if self.kind in ("positive", "nonnegative"):
+            return x <= 0 if self.kind == "positive" else x < 0
         # The ends as numbers of the type of x, which may be a little outside.
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(float)
         low, high = np.asarray(self.location), np.asarray(self.location) + np.asarray(self.scale)

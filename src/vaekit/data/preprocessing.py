@@ -36,7 +36,7 @@ class Preprocessing:
     Raises `ValueError` for an unknown `binarize`, or both at once.
 
     >>> Preprocessing(binarize="threshold").domain(Domain("grey", levels=17))
-    Domain(kind='binary', levels=None, location=0.0, scale=1.0, relaxed=False, missing=False)
+    Domain('binary')
     """
 
     binarize: Binarize | None = None

@@ -43,7 +43,11 @@ def mean(dist: Distribution) -> Tensor:
 
 
 def typical(dist: Distribution) -> Tensor:
-    """One value that stands for `dist`: its mean, as of `mean`, or the likeliest where values are `unordered`."""
+    """One value that stands for `dist`: its mean, as of `mean`, or the likeliest where values are `unordered`; its own
+    `typical` where it has one.
+    """
+    if (own := getattr(dist, "typical", None)) is not None:
+        return own
     elements = dist
     while isinstance(elements, Independent):
         elements = elements.base_dist

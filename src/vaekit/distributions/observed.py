@@ -33,5 +33,17 @@ def observed_log_prob(p: Distribution, x: Tensor, observed: Tensor | None) -> Te
     )
 
 
+def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
+    """log p of each cell of x (…, *event) alone, (…, *event) nats: their sum is log p(x) where cells are independent.
+
+    Raises `ValueError` for a distribution whose cells are not, or not known to be.
+    """
+    if (own := getattr(p, "log_probs", None)) is not None:
+        return own(x)
+    if _of_cells(p):
+        return p.base_dist.log_prob(x)
+    raise ValueError(f"{type(p).__name__} is no density of cells that are independent of each other: it has no parts")
+
+
 def _of_cells(p: Distribution) -> TypeGuard[Independent]:
     return isinstance(p, Independent) and not p.base_dist.event_shape

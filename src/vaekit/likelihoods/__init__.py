@@ -16,6 +16,7 @@ from ..data.domains import Domain
 from ..errors import unknown
 from ..settings import setting
 from .base import Likelihood
+from .columns import ColumnsLikelihood, LogisticMixture
 from .counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from .levels import Bernoulli, Binomial, LevelsCategorical, LevelsLogistic
 from .positive import Gamma, LogNormal, Weibull
@@ -27,6 +28,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "ColumnsLikelihood",
     "ContinuousBernoulli",
     "FixedNormal",
     "Gamma",
@@ -35,6 +37,7 @@ __all__ = [
     "LevelsLogistic",
     "Likelihood",
     "LogNormal",
+    "LogisticMixture",
     "NegativeBinomial",
     "Normal",
     "Poisson",
@@ -65,6 +68,8 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "negative-binomial": NegativeBinomial,
     "zero-inflated-poisson": ZeroInflatedPoisson,
     "zero-inflated-negative-binomial": ZeroInflatedNegativeBinomial,
+    "columns": ColumnsLikelihood,
+    "logistic-mixture": LogisticMixture,
 }
 
 

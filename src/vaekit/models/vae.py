@@ -172,7 +172,7 @@ class VAE(nn.Module):
         them.
         """
         if batch.x.dtype == self.scale.dtype or (
-            batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count")
+            batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
         ):
             return batch
         return replace(batch, x=batch.x.to(self.scale.dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -136,6 +137,7 @@ class VampPrior(nn.Module):
     """
 
     logits: Tensor
+    bits: Tensor | None
 
     def __init__(
         self,
@@ -152,13 +154,16 @@ class VampPrior(nn.Module):
         self.groups: int | None = getattr(posterior, "groups", None)
         self.bounded, self.missing = domain.kind in ("binary", "grey", "unit"), domain.missing
         noise = torch.rand if self.bounded else torch.randn
-        self.pseudo_inputs = nn.Parameter(noise(components, *event_shape))
+        inputs = replace(domain, missing=False).inputs_shape(tuple(event_shape))
+        self.pseudo_inputs = nn.Parameter(noise(components, *inputs))
+        bits = (len(domain.columns), *inputs[1:]) if domain.columns else inputs
+        self.register_buffer("bits", torch.ones(components, *bits) if self.missing else None, persistent=False)
         self.register_buffer("logits", torch.zeros(components), persistent=False)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
         inputs = bounded(self.pseudo_inputs, 0.0, 1.0) if self.bounded else self.pseudo_inputs
-        if self.missing:
-            inputs = torch.cat([inputs, torch.ones_like(inputs)], 1)
+        if self.bits is not None:
+            inputs = torch.cat([inputs, self.bits], 1)
         if self.condition and y is not None:
             y = y[..., None, :].expand(*y.shape[:-1], len(inputs), y.shape[-1])
             inputs = inputs.expand(*y.shape[:-1], *inputs.shape[1:])

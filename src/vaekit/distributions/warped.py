@@ -1,0 +1,184 @@
+"""Mixtures of logistic densities of warped numbers, and what whole numbers and zeros make of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.nn.functional import logsigmoid, softplus
+
+from .counts import wide
+from .shapes import _Shape
+from .warps import log_slope, unwarped, warped
+
+QUANTILES = 64
+"""Quantiles of each component that a mean is made of."""
+
+
+class WarpedMixture(Distribution):
+    """A mixture of K logistic densities of t(x), t the `warp` of each column (see `warps`): x are n real numbers.
+
+    logits, loc, scale (…, K, n); location, column_scale (n,). p(x) = sum_k w_k f((t(x) - loc_k) / scale_k) / scale_k
+    dt/dx with f the logistic density, whose tails are those of an exponential: what lies far out pulls no harder than
+    what lies near.
+
+    `mean` is that of 64 quantiles of each component: without the outer hundredth of its mass, since the whole of what a
+    logarithm or asinh was taken of need not have one.
+
+    >>> one = torch.ones(1, 1)
+    >>> p = WarpedMixture(0 * one, 0 * one, one, "affine", torch.zeros(1), torch.ones(1))
+    >>> p.log_prob(torch.tensor([0.0])).exp()
+    tensor([0.2500])
+    """
+
+    arg_constraints = {}
+
+    def __init__(  # noqa: PLR0917 - three of a component, three of a column
+        self, logits: Tensor, loc: Tensor, scale: Tensor, warp: str, location: Tensor, column_scale: Tensor
+    ) -> None:
+        self.logits, self.loc, self.scale = logits, loc, scale
+        self.warp, self.location, self.column_scale = warp, location, column_scale
+        shape = loc.shape[:-2] + loc.shape[-1:]
+        super().__init__(shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.positive if self.warp == "log" else constraints.real
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> WarpedMixture:
+        *lead, n = batch_shape
+        own = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
+        return type(self)(*own, self.warp, self.location, self.column_scale)
+
+    def _inwards(self, x: Tensor) -> Tensor:
+        """t(x) in the type of the parameters."""
+        return warped(self.warp, wide(x), wide(self.location), wide(self.column_scale)).to(self.loc.dtype)
+
+    def _outwards(self, t: Tensor) -> Tensor:
+        return unwarped(self.warp, t, self.location, self.column_scale)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """log w_k, (…, K, n)."""
+        return self.logits.log_softmax(-2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        u = (self._inwards(value).unsqueeze(-2) - self.loc) / self.scale
+        # log f(u) = u - 2 softplus(u)
+        mixed = (self.log_weights + u - 2 * softplus(u) - self.scale.log()).logsumexp(-2)
+        slope = log_slope(self.warp, value, self.location, self.column_scale)
+        return mixed + slope.to(mixed.dtype)
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            which = _chosen(self.log_weights, shape)
+            loc, scale = (_taken(each, which) for each in (self.loc, self.scale))
+            u = torch.rand(shape, dtype=loc.dtype, device=loc.device)
+            info = torch.finfo(u.dtype)
+            return self._outwards(loc + scale * torch.logit(u.clamp(info.tiny, 1 - info.eps)))
+
+    @property
+    def mean(self) -> Tensor:
+        u = (torch.arange(QUANTILES, dtype=self.loc.dtype, device=self.loc.device) + 0.5) / QUANTILES
+        total = sum(self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
+        return (self.log_weights.exp() * total / QUANTILES).sum(-2)
+
+
+class WholeMixture(WarpedMixture):
+    """The mass that a `WarpedMixture` puts on whole numbers: P(x) = F(t(x + 1/2)) - F(t(x - 1/2)).
+
+    With `least`, all below it is of it: counts are from 0 on. A logarithm is one of x + 1.
+
+    >>> one = torch.ones(1, 1)
+    >>> p = WholeMixture(0 * one, 0 * one, one, "log", torch.zeros(1), torch.ones(1), least=0)
+    >>> total = p.log_prob(torch.arange(1e6)[:, None]).exp().sum()
+    >>> bool(torch.isclose(total, torch.tensor(1.0), atol=1e-4))
+    True
+    """
+
+    def __init__(self, *parts: object, least: int | None = None) -> None:
+        self.least = least
+        super().__init__(*parts)  # type: ignore[arg-type]
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.integer if self.least is None else constraints.greater_than_eq(self.least)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> WholeMixture:
+        *lead, n = batch_shape
+        own = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
+        return WholeMixture(*own, self.warp, self.location, self.column_scale, least=self.least)
+
+    @property
+    def _shift(self) -> float:
+        return 1.0 if self.warp == "log" else 0.0
+
+    def _outwards(self, t: Tensor) -> Tensor:
+        x = super()._outwards(t) - self._shift
+        return x if self.least is None else x.clamp(min=self.least)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # The width of a step has few digits beside its place: it is taken in float64, once for all components.
+        at = wide(value) + self._shift
+        ends = (warped(self.warp, at + half, wide(self.location), wide(self.column_scale)) for half in (-0.5, 0.5))
+        low, high = ends
+        width = (high - low).to(self.loc.dtype).unsqueeze(-2) / self.scale
+        lower = (low.to(self.loc.dtype).unsqueeze(-2) - self.loc) / self.scale
+        upper = lower + width
+        inside = logsigmoid(upper) - softplus(lower) + torch.log(-torch.expm1(-width))
+        if self.least is not None:
+            inside = torch.where((value <= self.least).unsqueeze(-2), logsigmoid(upper), inside)
+        return (self.log_weights + inside).logsumexp(-2)
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        return super().sample(sample_shape).round()
+
+
+class ZeroOr(Distribution):
+    """0 with the probability sigmoid(l), l the logits (…, n), else as `base`, a density of numbers above 0.
+
+    Its log_prob is the logarithm of a mass at 0, and of a density elsewhere: a density as regards the sum of a point at
+    0 and length, as that of a Tobit model is.
+
+    >>> from torch.distributions import Exponential
+    >>> ZeroOr(torch.zeros(1), Exponential(torch.ones(1))).log_prob(torch.tensor([0.0])).exp()
+    tensor([0.5000])
+    """
+
+    arg_constraints = {}
+    support = constraints.nonnegative
+
+    def __init__(self, logits: Tensor, base: Distribution) -> None:
+        self.logits, self.base = logits, base
+        super().__init__(base.batch_shape, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> ZeroOr:
+        return ZeroOr(self.logits.expand(*batch_shape), self.base.expand(torch.Size(batch_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        zero = value == 0
+        other = self.base.log_prob(torch.where(zero, torch.ones_like(value), value))
+        return torch.where(zero, logsigmoid(self.logits), logsigmoid(-self.logits) + other)
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        with torch.no_grad():
+            drawn = self.base.sample(torch.Size(sample_shape))
+            return drawn.masked_fill(torch.rand_like(drawn) < self.logits.sigmoid(), 0.0)
+
+    @property
+    def mean(self) -> Tensor:
+        return (-self.logits).sigmoid() * self.base.mean
+
+
+def _chosen(log_weights: Tensor, shape: torch.Size) -> Tensor:
+    """A component for each of `shape` (…, n), drawn by log-weights (…, K, n) by the Gumbel trick."""
+    noise = torch.rand(*shape[:-1], log_weights.shape[-2], shape[-1], dtype=log_weights.dtype, device=log_weights.device)
+    tiny = torch.finfo(noise.dtype).tiny
+    return (log_weights - (-(noise.clamp(min=tiny).log())).clamp(min=tiny).log()).argmax(-2)
+
+
+def _taken(values: Tensor, which: Tensor) -> Tensor:
+    """Of values (…, K, n) those of the components `which` (…, n)."""
+    index = which.unsqueeze(-2)
+    return values.expand(*index.shape[:-2], *values.shape[-2:]).gather(-2, index).squeeze(-2)
