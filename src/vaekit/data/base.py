@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
+from .columns import Column
 from .domains import Domain
 from .memmap import Array, MemmapRows, blocks
 
@@ -86,7 +88,8 @@ class Split:
 class Dataset:
     """A dataset: its splits ("train" always, "valid" and "test" where there are any) and the domain of its values.
 
-    `classes[label]` is the name of a class, `columns` are the names of a table's columns. `notes` say, a line each,
+    `classes[label]` is the name of a class, `columns` are the names of a table's columns, and `table` what is known of
+    each. `notes` say, a line each,
     what its files were taken for where they do not say so themselves, and what of them is not used. Raises `ValueError`
     where the splits do not fit together, or a label has no class.
     """
@@ -99,6 +102,7 @@ class Dataset:
     source: str = ""
     license: str = ""
     notes: tuple[str, ...] = ()
+    table: tuple[Column, ...] = ()
     exposed: bool = False
     """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
 
@@ -126,7 +130,8 @@ class Dataset:
 class Content:
     """What a reader finds in files, before rows are held out and the domain is known.
 
-    `notes` say what was taken for what, `left_out` what is not used.
+    `notes` say what was taken for what, `left_out` what is not used. Of a table it is its `frame`, whose columns are not
+    numbers yet, without splits.
     """
 
     splits: Mapping[str, Split]
@@ -134,6 +139,8 @@ class Content:
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    table: tuple[Column, ...] = ()
+    frame: pd.DataFrame | None = None
 
 
 def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:

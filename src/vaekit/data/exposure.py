@@ -30,7 +30,9 @@ def exposed(content: Content, exposure: str) -> Content:
         raise ValueError(f"{key} is the only column; counts are needed beside it")
     splits = {name: _exposed(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
     if column is not None:
-        return replace(content, splits=splits, columns=tuple(name for name in content.columns if name != exposure))
+        columns = tuple(name for name in content.columns if name != exposure)
+        table = tuple(each for each in content.table if each.name != exposure)
+        return replace(content, splits=splits, columns=columns, table=table)
     note = "the exposure of a row is its own total: scores are those of the row given its total"
     return replace(content, splits=splits, notes=(*content.notes, note))
 

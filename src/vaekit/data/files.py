@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,32 +14,32 @@ from .formats import array_names, read_arrays
 from .images import read_folder
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
-from .tables import read_csv, read_parquet
+from .frames import ENDINGS, ending, read_frame
 
 CHANNELS = range(1, 5)
+ARRAYS = (".npy", ".npz")
 
 
-def read_path(path: Path, label: str | None) -> Content:
-    """The content of a file or a folder of images; `label` names a table's column of classes.
+def read_path(path: Path, label: str | None, header: bool | None = None) -> Content:
+    """The content of a file or a folder of images; `label` names a table's column of classes, `header` says whether its
+    first line names the columns, where that can't be seen.
 
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
-    readers: dict[str, Callable[[Path], Content]] = {
-        ".npy": _read_arrays,
-        ".npz": _read_arrays,
-        ".csv": lambda path: read_csv(path, label),
-        ".parquet": lambda path: read_parquet(path, label),
-    }
-    ending = path.suffix.lower()
     if not path.is_dir():
         check_regular(path)
-    if not path.is_dir() and ending not in readers:
-        raise ValueError(f"{path} has the ending {ending!r}; accepted: {', '.join(readers)}, or a folder of images")
-    if label is not None and (path.is_dir() or ending not in (".csv", ".parquet")):
-        raise ValueError(f"{named('data.label', label)} names a column of a .csv or .parquet table; {path} is none")
-    return read_folder(path) if path.is_dir() else readers[ending](path)
+    is_table = not path.is_dir() and ending(path) is not None
+    if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
+        accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images"
+        raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
+    if label is not None and not is_table:
+        raise ValueError(f"{named('data.label', label)} names a column of a table; {path} is none")
+    if is_table:
+        frame = read_frame(path, label, header)
+        return Content({}, notes=frame.notes, frame=frame.table)
+    return read_folder(path) if path.is_dir() else _read_arrays(path)
 
 
 def _read_arrays(path: Path) -> Content:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,33 +18,40 @@ from .base import Content, Dataset, Split
 from .domains import KINDS, Domain, Kind
 from .exposure import exposed
 from .files import read_path
+from .frames import as_frame
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
 from .splits import hold_out
+from .tabular import table_domain, typed
 
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
 
 
 def load(  # noqa: PLR0913 - all that a file may need to be told
-    name_or_path: str | Path,
+    name_or_path: str | Path | Any,
     *,
     label: str | None = None,
     domain: str | None = None,
     levels: int | None = None,
     exposure: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    header: bool | None = None,
     train: int | None = None,
     validation: int | None = None,
     test: int | None = None,
     seed: int = 0,
     pixels: bool = True,
 ) -> Dataset:
-    """A named dataset, or the user's own: `.npy`, `.npz`, `.csv`, `.parquet` or a folder of images.
+    """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a data
+    frame, or a folder of images.
 
-    `label` names a table's column of class labels. `domain` overrides what is found in the data: 0 and 1 alone are
-    binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1,
-    or -1 and 1, are numbers of that interval; all else is real, with the mean and standard deviation of the training
-    rows as location and scale (per column of a table, one for images). `levels` is the number of grey levels, else 256,
+    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see `kinds.infer`),
+    unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says whether the first line
+    of a text has their names. Cells that are missing are not observed. `domain` overrides what is found in all of the
+    data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels
+    0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all else is real, with the mean and
+    standard deviation of the training rows as location and scale (per column, one for images). `levels` is the number of grey levels, else 256,
     or of categories, else as many as the greatest value tells. `exposure` names the column that the means of counts
     are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by
     class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
@@ -61,7 +68,10 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     with working(f"reading {name_or_path}"):
-        content, name, source, licence = read(name_or_path, label)
+        content, name, source, licence = read(name_or_path, label, header)
+        content = typed(content, name, label, columns or {}, plain=domain not in (None, "columns"))
+    if columns and not content.table:
+        raise ValueError(f"data.columns names kinds of a table's columns; {name} is none")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
@@ -77,15 +87,17 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
         if domain is None or (found.domain and found.domain.kind == "binary"):
             splits, values = found.splits, found.domain
             notes += [found.note] if found.note else []
+    if content.table and domain in (None, "columns"):
+        values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
     values = values or infer_domain(splits, domain, content.columns, levels)
-    if values.kind == "real" and domain is None and _are_counts(splits):
+    if values.kind == "real" and domain is None and not content.table and _are_counts(splits):
         notes.append(
             f"values are whole numbers from 0 on: taken as real ones; counts are {setting('data.domain', 'count')}"
         )
     if gone:
         values, cells = replace(values, missing=True), sum(split.x.size for split in splits.values())
         splits = {split: rows.filled(values) for split, rows in splits.items()}
-        notes.append(f"{gone:,} of {cells:,} cells are NaN: taken as not observed")
+        notes.append(f"{gone:,} of {cells:,} cells are {'missing' if content.table else 'NaN'}: taken as not observed")
     for split, rows in splits.items():
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
@@ -93,23 +105,31 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
         raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; or {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
-    return Dataset(*own, exposed=exposure is not None)
+    return Dataset(*own, table=content.table, exposed=exposure is not None)
 
 
-def read(name_or_path: str | Path, label: str | None = None) -> tuple[Content, str, str, str]:
-    """What there is by this name or path before rows are held out, and its name, source and licence."""
+def read(
+    name_or_path: str | Path | Any, label: str | None = None, header: bool | None = None
+) -> tuple[Content, str, str, str]:
+    """What there is by this name or path, or in a data frame, before rows are held out, and its name, source and licence.
+    """
+    if not isinstance(name_or_path, (str, Path)):
+        frame = as_frame(name_or_path)
+        if label is not None and label not in frame.table:
+            raise ValueError(unknown("column", label, list(frame.table.columns)))
+        return Content({}, notes=frame.notes, frame=frame.table), "table", "", ""
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     if row:
         if label is not None:
             raise ValueError(
-                f"{named('data.label', label)} names a column of a .csv or .parquet table; {name_or_path!r} is none"
+                f"{named('data.label', label)} names a column of a table; {name_or_path!r} is none"
             )
         name, source, licence = str(name_or_path), row.source, row.license
     else:
         path = _path(name_or_path)
         name, source, licence = path.resolve().stem, str(path), ""
     try:
-        content = read_named(name) if row else read_path(Path(source), label)
+        content = read_named(name) if row else read_path(Path(source), label, header)
     except FileNotFoundError:
         raise
     except OSError as error:

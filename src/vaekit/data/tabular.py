@@ -1,20 +1,93 @@
-"""The domain of a table: what the training rows say of each column's place, spread and tails."""
+"""Tables as data: a frame's columns as numbers, and what the training rows say of each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
+from .base import Content, Dataset, Split, encode_labels, stored
+from .columns import Column, numbers_of
 from .domains import Domain, Kind, Warp
-
-if TYPE_CHECKING:
-    from .columns import Column
+from .kinds import in_words, infer
 
 LEAST = 1e-9
 """A spread below this part of the mean is none."""
+
+
+def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:
+    """A table whose `frame` is read as numbers: its columns by the kinds that are `asked`, or that they look like.
+
+    `label` names the column of classes, which is no data. With `plain`, all columns are numbers of one kind, which is
+    said elsewhere. Raises `ValueError` where nothing is left, or a column is not of the kind that is asked for.
+    """
+    frame = content.frame
+    if frame is None:
+        return content
+    y, classes = (None, ()) if label is None else labels_of(frame[label], name, label)
+    frame = frame if label is None else frame.drop(columns=label)
+    if not frame.shape[1]:
+        raise ValueError(f"{name} has no columns besides the label {label!r}")
+    kinds = {each: "real" for each in frame.columns if each not in asked} | dict(asked) if plain else asked
+    columns, without = infer(frame, kinds)
+    if not columns:
+        reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
+        raise ValueError(f"{name} has no column to learn from ({reasons}); say what they are: data.columns")
+    split = replace(rows_of_frame(columns, frame, name), y=y)
+    left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
+    names = tuple(each.name for each in columns)
+    return Content({"train": split}, classes, names, content.notes, (*content.left_out, *left), columns)
+
+
+def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
+    """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
+    x = numbers_of(columns, frame, name, optional)
+    gaps = np.isnan(x)
+    holes = bool(gaps.any())
+    if holes:
+        x[gaps] = 0.0
+    kept = [stored(x[:, i], f"{name}, column {each.name!r},") for i, each in enumerate(columns)]
+    kind = np.result_type(np.float32, *{each.dtype for each in kept})
+    index = frame.index
+    origin = index.to_numpy() if index.dtype.kind in "iu" else np.array([str(each) for each in index], object)
+    return Split(np.stack(kept, 1).astype(kind, copy=False), origin=origin, observed=~gaps if holes else None)
+
+
+def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str]]:
+    """Rows of a table that shows the columns of `dataset`, the first ones of very many: name, kind, why, and how much of
+    it is missing.
+    """
+    gaps, rows = np.zeros(len(dataset.table)), sum(map(len, dataset.splits.values()))
+    for split in dataset.splits.values():
+        gaps += 0 if split.observed is None else (~split.observed).sum(0)
+    shown = [
+        (each.name, in_words(each), each.why, f"{100 * gone / rows:.3g} %" if gone else "")
+        for each, gone in zip(dataset.table[:most], gaps, strict=False)
+    ]
+    return [*shown, ("…", f"{len(gaps) - most} more", "", "")] if len(gaps) > most else shown
+
+
+def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels 0..C-1 (N,) of a column of classes, and their names; `ValueError` where one is missing."""
+    gone = cells.isna().to_numpy()
+    if gone.any():
+        row = int(np.argmax(gone))
+        raise ValueError(f"{name}, row {row} (from 0): missing value in column {label!r}; fill it or drop the row")
+    values = cells.to_numpy()
+    texts = values.astype(str) if values.dtype == object or values.dtype.kind not in "biuf" else values
+    try:
+        texts = texts.astype(np.int64) if texts.dtype.kind in "US" and not _zeros_lead(texts) else texts
+    except ValueError:
+        pass
+    return encodelabels_of(texts)
+
+
+def _zeros_lead(texts: np.ndarray) -> bool:
+    """Whether texts 01 and 1 would be one number."""
+    return len(np.unique(texts)) != len({each.lstrip("0") for each in np.unique(texts).tolist()})
 
 
 def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray | None = None) -> Domain:

@@ -60,6 +60,8 @@ class TensorSplit:
     """Where each row (N,) comes from: its number in the file, from 0, or the name of its image."""
     observed: Tensor | None = None
     """Which cells of x are observed, (N, *event) of bool; None where all are."""
+    mask: float = 0.0
+    """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -135,7 +137,14 @@ class TensorSplit:
 
     def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, one of `order`, as a model sees them in training."""
-        return self.batch(index)
+        return self._masked(self.batch(index))
+
+    def _masked(self, batch: Batch) -> Batch:
+        if not self.mask:
+            return batch
+        rate = self.mask * torch.rand(len(batch), *[1] * (batch.x.dim() - 1), device=batch.x.device)
+        kept = torch.rand(batch.x.shape, device=batch.x.device) >= rate
+        return replace(batch, observed=kept if batch.observed is None else kept & batch.observed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +174,7 @@ class PartlyLabelled(TensorSplit):
 
     def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, of which those with a label stand for all that have one, and the others for the rest."""
-        batch, share, seen = self.batch(index), len(self.labelled) / len(self), self.first
+        batch, share, seen = self._masked(self.batch(index)), len(self.labelled) / len(self), self.first
         others = len(batch) - seen
         of_each = (seen, share), (others, 1 - share)
         weight = torch.cat([batch.x.new_full((many,), part * len(batch) / many) for many, part in of_each])

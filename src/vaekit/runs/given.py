@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from ..data import Dataset, Split
 from ..data.base import Content, with_holes
+from ..data.columns import Column
 from ..data.domains import Domain
 from ..data.loading import read
 from ..data.memmap import MemmapRows, blocks
+from ..data.tabular import labels_of, rows_of_frame
 from ..errors import shown
 from ..settings import option
 from ..spec.keys import Spec
@@ -34,7 +37,8 @@ ALL = "all"
 def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     spec, schema = run.spec, run.schema
-    name, content = _content(given, spec.data.label)
+    name, content = _content(given, spec.data.label, spec.data.header)
+    content = _of_frame(run, name, content)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
     observed = (
@@ -51,7 +55,8 @@ def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: 
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
-    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=(*notes, *said))
+    told = (*notes, *said)
+    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
 
 
 def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:
@@ -73,19 +78,42 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _content(given: str | Path | Dataset | np.ndarray | Tensor, label: str | None) -> tuple[str, Content]:
+def _of_frame(run: Run, name: str, content: Content) -> Content:
+    """A table read as numbers by what `run` knows of its own columns."""
+    frame, schema = content.frame, run.schema
+    if frame is None:
+        return content
+    if not schema.columns:
+        raise ValueError(f"{name} is a table, but {run.path} is of data of shape {schema.event_shape} without columns")
+    label = run.spec.data.label
+    y, classes = labels_of(frame[label], name, label) if label in frame else (None, ())
+    exposure = run.spec.data.exposure
+    if schema.exposed and exposure in frame:
+        y = frame[exposure].to_numpy(np.float32)[:, None]
+    known = schema.table or tuple(Column(each, "real") for each in schema.columns)
+    x = rows_of_frame(known, frame, name)
+    left = [each for each in frame.columns if each not in (*schema.columns, label, exposure)]
+    said = (f"columns of {name} that are not used: {', '.join(left)}",) if left else ()
+    return Content({"train": replace(x, y=y)}, classes, schema.columns, content.notes, said)
+
+
+def _content(
+    given: str | Path | Dataset | np.ndarray | Tensor, label: str | None, header: bool | None
+) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)
+    if hasattr(given, "columns"):
+        return "the table", read(given)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
         x, observed = with_holes(array, "data")
         return "data", Content({"train": Split(x, observed=observed)})
     try:
-        content, name, _, _ = read(given, label)
+        content, name, _, _ = read(given, label, header)
     except ValueError:
         if label is None:
             raise
-        content, name, _, _ = read(given)  # new data may come without labels
+        content, name, _, _ = read(given, header=header)  # new data may come without labels
     return name, content
 
 

@@ -53,7 +53,7 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
         for batch in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():
             refuse_ends(model, batch.x, f"{dataset.name}, split {name},")
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
-    train_data = to_device(dataset, "train", spec.data.preprocessing, device)
+    train_data = replace(to_device(dataset, "train", spec.data.preprocessing, device), mask=spec.data.mask)
     labelled = to_device(dataset, split, spec.data.preprocessing, device) if split in dataset.splits else None
     held_out = labelled
     if spec.data.labels is not None and spec.model.condition:

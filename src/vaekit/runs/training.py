@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
+from ..data.frames import is_frame
 from ..errors import NotBegunError, RunError
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
@@ -19,9 +20,9 @@ from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
 from ..spec.parsing import changed
 from ..spec.parts import PARTS, Parts
-from ..spec.recipes import RECIPES
+from ..spec.recipes import RECIPES, recipe
 from ..spec.saving import to_json
-from ..spec.targets import ACCEPTED, name_of, resolve
+from ..spec.targets import ACCEPTED, TABLE, name_of, resolve
 from ..system.disk import drop_temporaries, write_atomic
 from ..system.progress import following
 from ..training.checkpoint import Checkpoints
@@ -33,6 +34,9 @@ from .folder import check_free, check_places, claim, clear, is_run, locked, read
 from .given import fingerprint_of
 from .preparation import Ready, completed, make_ready
 from .run import Run, load_data, own_data
+
+FRAME = "(data frame)"
+"""What the data of a run are called that were given as a data frame."""
 
 Watch = Callable[[Run, str], Callable[[VAE, int], None]]
 """Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
@@ -68,10 +72,10 @@ class Plan:
 
 @standing("spec")
 def train(
-    target: str | Path | Spec | None = None,
+    target: str | Path | Spec | Any | None = None,
     out: str | Path | None = None,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Any | None = None,
     sets: Iterable[str] = (),
     resume: bool = False,
     overwrite: bool = False,
@@ -81,8 +85,8 @@ def train(
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
-    `target` is a recipe, a dataset by name or path, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
-    and `options` are those of its training (epochs=5). With `data`, a dataset by name or path, it is run on these:
+    `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
+    and `options` are those of its training (epochs=5). With `data`, a dataset by name or path or a data frame, it is run on these:
     they are preprocessed as `target` says, numbers of rows and the like are forgotten, and a batch is no more than
     there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target`
     may be left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one
@@ -94,6 +98,10 @@ def train(
     torch.Size([5, 16])
     """
     callbacks = callbacks or Callbacks()
+    frame = next((each for each in (target, data) if is_frame(each)), None)
+    if frame is not None:
+        target = target if frame is not target else None
+        target, data = target or Spec.model_validate(recipe(TABLE)), None if resume else FRAME
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
         *([sets] if isinstance(sets, str) else sets),
@@ -103,13 +111,14 @@ def train(
     with _claimed(Path(out) if out else usual, free=out is None and not resume) as mine:
         mine.begun = resume
         if resume:
-            plan = _resumed(mine.path, target, data, sets, parts)
+            plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
             spec = _stacked(spec, mine.path, capped=data is not None, overwrite=overwrite, parts=parts, told=callbacks)
-            plan = _new(mine.path, spec, parts, capped=data is not None)
+            plan = _new(mine.path, spec, parts, capped=data is not None, frame=frame)
         ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
-        return _trained(plan, ready, mine, callbacks, overwrite)
+        run = _trained(plan, ready, mine, callbacks, overwrite)
+        return run if frame is None else replace(run, loaded=plan.dataset)
 
 
 def _target(
@@ -120,7 +129,7 @@ def _target(
         raise RunError(f"{option('resume')} and {option('overwrite')} exclude each other; choose one")
     given: object = target  # whatever the signature says
     if not isinstance(given, (str, Path, Spec, NoneType)):
-        known = "a recipe, a dataset by name or path, a .toml file, a Spec; for objects of your own there is fit"
+        known = "a recipe, a dataset by name or path, a data frame, a .toml file, a Spec; for objects there is fit"
         raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
     target = data if target is None else target
     if target is None and not (resume and out):
@@ -155,10 +164,11 @@ def _claimed(path: Path, free: bool) -> Iterator[_Claim]:
         raise
 
 
-def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool) -> Plan:
-    """The plan of a new run of `spec`, of which the data say the rest."""
-    dataset = load_data(spec, parts)
-    schema = schema_of(dataset, spec.data.preprocessing, fingerprint_of(spec, dataset, parts))
+def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool, frame: Any = None) -> Plan:
+    """The plan of a new run of `spec`, of which the data, a `frame` or what it names, say the rest."""
+    dataset = load_data(spec, parts, frame)
+    told = fingerprint_of(spec, dataset, parts)
+    schema = schema_of(dataset, spec.data.preprocessing, told, masked=spec.data.mask > 0)
     spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped).model_copy(
         update={"parts": parts.source}
     )
@@ -166,15 +176,20 @@ def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool) -> Plan:
 
 
 def _resumed(
-    folder: Path, target: str | Path | Spec | None, data: str | Path | None, sets: Sequence[str], parts: Parts
+    folder: Path,
+    target: str | Path | Spec | None,
+    data: str | Path | None,
+    sets: Sequence[str],
+    parts: Parts,
+    frame: Any = None,
 ) -> Plan:
     """The plan of the run in `folder`, to go on from its newest saved state; `RunError` where there can't be one."""
     spec, schema = read_spec(folder, parts)
     check_places(folder)
-    place = _place(folder, spec, target, data, parts)
+    place = frame if frame is not None else _place(folder, spec, target, data, parts)
     spec = changed(spec, _changes(sets), parts)
     dataset = own_data(folder, spec, schema, parts, place)
-    if place is not None and spec.data.codes is None:
+    if place is not None and frame is None and spec.data.codes is None:
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
     states = Checkpoints(folder / "checkpoints")
     newest = states.newest()
@@ -285,11 +300,11 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
 def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
     """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
     dataset = load_data(first, parts)
-    schema = schema_of(dataset, first.data.preprocessing)
+    schema = schema_of(dataset, first.data.preprocessing, masked=first.data.mask > 0)
     first = completed(first, schema, len(dataset.splits["train"]), parts, capped=True)
     model = build_model(first.model, schema, first.training.seed, parts)
     codes = codes_of(Run(Path(spec.data.codes or ""), first, schema, model, parts, dataset))
-    schema = schema_of(codes, spec.data.preprocessing)
+    schema = schema_of(codes, spec.data.preprocessing, masked=spec.data.mask > 0)
     spec = completed(spec, schema, len(codes.splits["train"]), parts, capped)
 
     def stop() -> None:

@@ -238,6 +238,10 @@ class Bar:
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
         what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
         say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
+        if dataset.table:
+            from ..data.tabular import described
+
+            print_table(("column", "kind", "why", "missing"), described(dataset))
         for note in dataset.notes:
             say(f"  {note}")
         say(f"run folder: {path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import Dataset, Preprocessing
@@ -20,8 +20,10 @@ from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
 
 
-def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "") -> Schema:
-    """What a model must know of `dataset` under `preprocessing`."""
+def schema_of(
+    dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "", *, masked: bool = False
+) -> Schema:
+    """What a model must know of `dataset` under `preprocessing`; `masked` says that cells are hidden in training."""
     y = dataset.splits["train"].y
     condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]
     location, scale = ((), ()) if y is None or y.ndim == 1 else covariate_units(y)
@@ -30,13 +32,14 @@ def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str =
         location, scale = (*location[:-1], 0.0), (*scale[:-1], float(y[:, -1].mean(dtype=float)))
     return Schema(
         event_shape=dataset.event_shape,
-        domain=preprocessing.domain(dataset.domain),
+        domain=replace(preprocessing.domain(dataset.domain), missing=dataset.domain.missing or masked),
         stored=dataset.domain,
         condition=condition,
         condition_location=location,
         condition_scale=scale,
         classes=dataset.classes,
         columns=dataset.columns,
+        table=dataset.table,
         fingerprint=fingerprint,
         exposed=dataset.exposed,
     )

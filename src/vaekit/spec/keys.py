@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..data import Preprocessing
+from ..data.columns import Column
 from ..data.domains import Domain
 from ..settings import UNSET, setting, unset
 
@@ -72,6 +73,14 @@ class DataSpec(_Strict):
     """How many levels grey or categorical data have."""
     exposure: str | None = None
     """The column of a table that counts are proportional to: an exposure, a library size."""
+    columns: dict[str, str] = {}
+    """Of a table, the kinds of columns by name, where they are not what they look like; "none" leaves one out."""
+    header: bool | None = None
+    """Whether the first line of a text table has the names of its columns, where that can't be seen."""
+    mask: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The most of a row's cells that are hidden from the encoder in training, so that it learns to do without; each row
+    hides a part drawn between 0 and this.
+    """
     train: Annotated[int, Field(ge=1)] | None = None
     """Training rows; all that are left where it is not set."""
     validation: Annotated[int, Field(ge=0)] | None = None
@@ -110,6 +119,7 @@ class DataSpec(_Strict):
             name=name,
             codes=self.codes,
             labels=self.labels,
+            mask=self.mask,
             binarize=self.binarize,
             dequantize=self.dequantize,
             seed=self.seed,
@@ -271,6 +281,7 @@ class Schema(_Strict):
     condition_scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    table: tuple[Column, ...] = ()
     fingerprint: str = ""
     exposed: bool = False
 
@@ -279,6 +290,9 @@ class Schema(_Strict):
         for values in (self.domain.location, self.domain.scale):
             if isinstance(values, tuple) and len(values) != self.event_shape[-1]:
                 raise ValueError(f"the domain has {len(values)} columns, event_shape {self.event_shape[-1]}")
+        for each in (self.domain.columns, self.table):
+            if each and len(each) != self.event_shape[-1]:
+                raise ValueError(f"there are {len(each)} columns, but event_shape is {self.event_shape[-1]}")
         for values in (self.condition_location, self.condition_scale):
             if values and len(values) != self.condition:
                 raise ValueError(f"covariates have {len(values)} scales, but there are {self.condition} of them")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DATASETS
+from ..data.frames import ending
 from ..errors import shown
 from ..settings import assign, option, standing
 from ..system.disk import read_text
 from .keys import Spec
 from .parsing import changed, parse, tables
 from .parts import PARTS, Parts
-from .recipes import RECIPES, recipe
+from .recipes import RECIPES, joined, recipe
 
 
 @standing("spec")
@@ -71,7 +72,17 @@ def _values(name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} is a run, not what one is trained on; to go on with it: {option('resume')} {option('out', name)}"
         )
-    return {"data": {"name": name}}
+    own = {"data": {"name": name}}
+    return joined(recipe(TABLE), own) if is_table(Path(name)) else own
+
+
+TABLE = "table"
+"""The recipe of tables for which none is named."""
+
+
+def is_table(path: Path) -> bool:
+    """Whether there is a file that is called as tables are."""
+    return ending(path) is not None and path.expanduser().is_file()
 
 
 def _from_file(path: Path) -> dict[str, Any]:

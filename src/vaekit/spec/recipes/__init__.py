@@ -28,7 +28,7 @@ def extended(values: Mapping[str, Any]) -> dict[str, Any]:
     name = values["extends"]
     if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(unknown("recipe of extends", name, RECIPES))
-    return _joined(recipe(name), own)
+    return joined(recipe(name), own)
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -36,10 +36,11 @@ def recipe(name: str) -> dict[str, Any]:
     return extended(tomllib.loads(RECIPES[name]))
 
 
-def _joined(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def joined(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec `below`, but for what `own` says: tables key by key, named parts whole."""
     # What the file says comes first: latents are in its order.
     mine = {
-        key: _joined(below[key], value) if _can_join(key, below.get(key), value) else value
+        key: joined(below[key], value) if _can_join(key, below.get(key), value) else value
         for key, value in own.items()
     }
     return mine | {key: value for key, value in below.items() if key not in mine}
