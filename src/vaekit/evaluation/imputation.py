@@ -13,9 +13,10 @@ from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.products import Columns
 from ..models import VAE
-from ..models.scoring import MEMORY, chunks, plan
+from ..models.scoring import MEMORY
 from ..modules import evaluating
 from ..seeding import seeded
+from .weighted import Picked, Weighted, blocks_of, weighted
 
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
@@ -47,50 +48,24 @@ def impute(
     A row of which nothing is observed is drawn from the model. Raises `ValueError` where cells are missing and the
     likelihood can't be scored without them.
     """
+    found: list[Imputed] = []
     with seeded(seed), evaluating(model):
-        rows, chunk = plan(model.trace, batch, len(batch), samples, memory)
-        found = [
-            _imputed(model, batch.take(slice(start, start + rows)), samples, chunk, draws)
-            for start in range(0, len(batch), rows)
-        ]
+        for part, chunk in blocks_of(model, batch, samples, memory):
+            picked = Picked(max(draws, LEAST))
+            known = weighted(model, part, samples, chunk, lambda trace: _statistics(trace.px), picked)
+            found.append(_imputed(model, part, known, picked, draws))
     drawn = [each.draws for each in found if each.draws is not None]
     joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
 
 
-def _imputed(model: VAE, batch: Batch, samples: int, chunk: int, draws: int) -> Imputed:
-    """As `impute`, of rows that go at once, `chunk` samples of them at a time."""
-    log_total = square = drawn = None
-    averages: list[Tensor] = []
-    for many in chunks(samples, chunk):
-        trace = model.trace(batch, many)
-        log_weight, px = trace.log_weight, trace.px
-        if trace.cases is not None:
-            raise ValueError("a model that sums classes out can't impute; give it their labels")
-        log_sum = log_weight.logsumexp(0)
-        share = (log_weight - log_sum).exp()  # of each sample in its chunk
-        new = [_weighted(share, values) for values in _statistics(px)]
-        picked = _picked(px.sample(), share, max(draws, LEAST))
-        if log_total is None:
-            log_total, averages, drawn, square = log_sum, new, picked, share.square().sum(0)
-            continue
-        both = torch.logaddexp(log_total, log_sum)
-        part = (log_sum - both).exp()
-        averages = [_mixed(old, each, part) for old, each in zip(averages, new, strict=True)]
-        square = square * (1 - part).square() + share.square().sum(0) * part.square()  # type: ignore[operator]
-        keep = torch.rand(picked.shape[:2], device=part.device) >= part
-        drawn = torch.where(keep.view(*keep.shape, *[1] * (picked.dim() - 2)), drawn, picked)  # type: ignore[arg-type]
-        log_total = both
-    x, entropy = _summary(model, px, averages)
-    spread = torch.where(entropy.isnan(), drawn.double().std(0).to(entropy.dtype), entropy)  # type: ignore[union-attr]
-    x = x.to(batch.x.dtype)
-    drawn = drawn.to(batch.x.dtype)  # type: ignore[union-attr]
-    if batch.observed is None:
-        observed = torch.ones_like(x, dtype=torch.bool)
-    else:
-        observed = batch.observed
+def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:
+    x, entropy = _summary(model, picked.px, known.averages)
+    spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
+    x, drawn = x.to(batch.x.dtype), picked.x[:draws].to(batch.x.dtype)
+    observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
-    return Imputed(x, spread, torch.where(observed, batch.x, drawn[:draws]) if draws else None, 1 / square)  # type: ignore[operator]
+    return Imputed(x, spread, torch.where(observed, batch.x, drawn) if draws else None, known.effective_samples)
 
 
 def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
@@ -105,20 +80,6 @@ def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
 def _statistics(px: Distribution) -> list[Tensor]:
     """What is averaged over samples (S, B, …) of each part: probabilities of categories and of 1, else means."""
     return [cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(px)]
-
-
-def _weighted(share: Tensor, values: Tensor) -> Tensor:
-    return (share.view(*share.shape, *[1] * (values.dim() - 2)) * values).sum(0)
-
-
-def _mixed(old: Tensor, new: Tensor, part: Tensor) -> Tensor:
-    return old + (new - old) * part.view(-1, *[1] * (old.dim() - 1))
-
-
-def _picked(x: Tensor, share: Tensor, draws: int) -> Tensor:
-    """`draws` of x (S, B, *event), (draws, B, *event), each with the probability that its `share` (S, B) is."""
-    which = torch.multinomial(share.T, draws, replacement=True).T
-    return x.gather(0, which.view(*which.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:]))
 
 
 def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,50 @@
+"""How odd data are to a model, and what of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.batch import Batch
+from ..distributions.observed import cell_log_probs
+from ..models import VAE
+from ..models.scoring import MEMORY
+from ..models.trace import Trace
+from ..modules import evaluating
+from ..seeding import seeded
+from .weighted import blocks_of, weighted
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """How odd each of B rows is, nats."""
+
+    score: Tensor
+    """-log p(x), estimated by importance sampling, (B,): the higher, the odder."""
+    contributions: Tensor
+    """(B, *event): -log p of each cell given z, averaged over p(z given x); 0 of what is not observed. What all of them
+    lack of `score` is the information in z itself.
+    """
+
+
+@torch.no_grad()
+def anomalies(
+    model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, memory: int = 4 * MEMORY
+) -> Anomalies:
+    """How odd the rows of a batch are, from `samples` of z for each; the same each time for one seed.
+
+    Raises `ValueError` for a likelihood whose cells depend on each other given z.
+    """
+
+    def terms(trace: Trace) -> list[Tensor]:
+        found = -cell_log_probs(trace.px, trace.x)
+        observed = trace.batch.observed
+        return [found if observed is None else torch.where(observed, found, 0.0)]
+
+    with seeded(seed), evaluating(model):
+        found = [
+            weighted(model, part, samples, chunk, terms) for part, chunk in blocks_of(model, batch, samples, memory)
+        ]
+    return Anomalies(-torch.cat([each.log_prob for each in found]), torch.cat([each.averages[0] for each in found]))

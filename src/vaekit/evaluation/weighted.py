@@ -1,0 +1,101 @@
+"""Averages over p(z given x), by self-normalised importance sampling from q(z given x), some samples at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..data.batch import Batch
+from ..models import VAE
+from ..models.scoring import chunks, plan
+from ..models.trace import Trace
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """What K samples of z for each of B rows say, each weighted by w = p(x, z) / q(z given x)."""
+
+    log_prob: Tensor
+    """log of the mean weight, (B,): the importance-weighted bound of log p(x)."""
+    averages: list[Tensor]
+    """Weighted averages (B, …) of what was asked for."""
+    effective_samples: Tensor
+    """(B,): 1 over the sum of the squares of the normalised weights."""
+
+
+class Picked:
+    """`draws` of x from p(x given z) for each of B rows, z by their weights: `x` (draws, B, *event), chunk by chunk."""
+
+    def __init__(self, draws: int) -> None:
+        self.draws = draws
+        self.x: Tensor
+        self.px: Distribution
+        """The likelihood of the last chunk."""
+
+    def add(self, px: Distribution, share: Tensor, part: Tensor | None) -> None:
+        """Draw from a chunk, with the `share` (S, B) of each sample in it; `part` (B,) of all weights so far are its
+        own, all for None.
+        """
+        x, self.px = px.sample(), px
+        which = torch.multinomial(share.T, self.draws, replacement=True).T
+        beside = [1] * (x.dim() - 2)
+        new = x.gather(0, which.view(*which.shape, *beside).expand(-1, -1, *x.shape[2:]))
+        if part is not None:
+            taken = torch.rand(new.shape[:2], device=part.device) < part
+            new = torch.where(taken.view(*taken.shape, *beside), new, self.x)
+        self.x = new
+
+
+def blocks_of(model: VAE, batch: Batch, samples: int, memory: int) -> Iterator[tuple[Batch, int]]:
+    """Rows of a batch that go at once, and how many of `samples` of each do, within `memory` bytes."""
+    rows, chunk = plan(model.trace, batch, len(batch), samples, memory)
+    for start in range(0, len(batch), rows):
+        yield batch.take(slice(start, start + rows)), chunk
+
+
+def weighted(
+    model: VAE,
+    batch: Batch,
+    samples: int,
+    chunk: int,
+    statistics: Callable[[Trace], list[Tensor]],
+    picked: Picked | None = None,
+) -> Weighted:
+    """What `samples` of z for each row of a batch say, `chunk` of them at a time: weighted averages of `statistics`
+    (S, B, …) of a trace, and draws of x, which are added to `picked`.
+
+    Raises `ValueError` for a model that sums classes out, whose traces have no weights of samples alone.
+    """
+    log_total = squares = torch.empty(0)
+    averages: list[Tensor] = []
+    for i, many in enumerate(chunks(samples, chunk)):
+        trace = model.trace(batch, many)
+        if trace.cases is not None:
+            raise ValueError("classes that are summed out have no samples to weigh; give the labels of the data")
+        log_weight = trace.log_weight
+        log_sum = log_weight.logsumexp(0)
+        share = (log_weight - log_sum).exp()  # of each sample in its chunk
+        new = [(_like(share, values) * values).sum(0) for values in statistics(trace)]
+        part = None
+        if i:
+            both = torch.logaddexp(log_total, log_sum)
+            part = (log_sum - both).exp()
+            new = [old + (each - old) * _like(part, each) for old, each in zip(averages, new, strict=True)]
+            squares = squares * (1 - part).square() + share.square().sum(0) * part.square()
+            log_total = both
+        else:
+            log_total, squares = log_sum, share.square().sum(0)
+        averages = new
+        if picked is not None:
+            picked.add(trace.px, share, part)
+    return Weighted(log_total - math.log(samples), averages, 1 / squares)
+
+
+def _like(share: Tensor, values: Tensor) -> Tensor:
+    """`share` with as many dimensions as `values`, behind its own."""
+    return share.view(*share.shape, *[1] * (values.dim() - share.dim()))
