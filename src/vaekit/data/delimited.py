@@ -1,0 +1,239 @@
+"""Text tables: CSV and its relatives, parsed by pandas once their dialect is known and their lines are even."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .headers import check_names, numbered
+from .sniffing import MISSING, WHITESPACE, Dialect, has_names, is_missing, is_number, records, sample, sniff
+from .texts import text_of
+
+BLOCK = 2**22
+WORDS = sorted({form for word in MISSING for form in (word, word.upper(), word.title(), word.capitalize())} | {"NaN"})
+"""What pandas takes for missing; other spellings are found among the distinct values of a text column."""
+LABEL_WORDS = ["", "?"]
+"""What is missing in a column of labels: NA may be the name of a class."""
+LEADING_ZERO = re.compile(r"[+-]?0\d+")
+MOST_NULLABLE = 1000
+"""Columns that get a type of whole numbers with gaps at most: each takes a while."""
+
+
+@dataclass(frozen=True)
+class _Text:
+    path: Path
+    data: bytes
+    dialect: Dialect
+    start: int
+    """Where the rows begin."""
+    width: int
+
+    def parse(self, columns: list[int] | None = None, words: list[str] = WORDS, dtype: Any = None) -> pd.DataFrame:
+        """The rows as pandas reads them; columns are called by their places."""
+        stream = io.BytesIO(self.data)
+        stream.seek(self.start)
+        try:
+            return pd.read_csv(
+                stream,
+                sep=r"\s+" if self.dialect.delimiter == WHITESPACE else self.dialect.delimiter,
+                decimal=self.dialect.decimal,
+                header=None,
+                names=range(self.width),
+                usecols=columns,
+                index_col=False,
+                skipinitialspace=True,
+                keep_default_na=False,
+                na_values=words,
+                low_memory=False,
+                dtype=dtype,
+            )
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{self.path} has a line of names but no rows") from None
+        except (pd.errors.ParserError, OverflowError) as error:
+            reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+            quote = "; is a quote not closed?" if "inside string" in reason else ""
+            raise ValueError(f"{self.path} cannot be read as a table: {reason}{quote}") from None
+
+
+def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table of a text file, its columns by name, and notes of what it was taken for.
+
+    Raises `ValueError`, one line, where there are no rows, lines are uneven, or names are missing or not unique.
+    """
+    data, notes = text_of(path)
+    head = sample(data)
+    dialect = sniff(head)
+    try:
+        rows = list(records(head, dialect.delimiter))
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    _, last, first = rows[0]
+    named = has_names([row for *_, row in rows]) if header is None else header
+    if named:
+        names, start = [cell.strip() for cell in first], _line_end(data, last)
+    else:
+        (names, note), start = numbered(len(first)), 0
+        notes = notes if header is False else (*notes, note)
+    check_names(str(path), names, label, found=named)
+    text = _Text(path, data, dialect, start, len(names))
+    _check_lines(text)
+    table = text.parse()
+    if not len(table):
+        raise ValueError(f"{path} has a line of names but no rows")
+    changed = {i: _tidied(table[i]) for i in _text_columns(table)}
+    changed |= _with_leading_zeros(text, table)
+    changed |= _whole_with_gaps(table)
+    if label is not None:
+        place = names.index(label)
+        changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)
+    table = replaced(table, changed)
+    table.columns = pd.Index(names, dtype="str")
+    return table, notes
+
+
+def replaced(table: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:
+    """The table with some columns changed; all at once, since one at a time takes time of their number squared."""
+    if not columns:
+        return table
+    return pd.DataFrame({name: columns.get(name, each) for name, each in table.items()}, index=table.index)
+
+
+def _line_end(data: bytes, line: int) -> int:
+    end = 0
+    for _ in range(line):
+        end = data.find(b"\n", end) + 1
+        if not end:
+            return len(data)
+    return end
+
+
+def _check_lines(text: _Text) -> None:
+    """Raise `ValueError` for the first line that has too many or too few cells: pandas fills those with NaN."""
+    if _are_even(text):
+        return
+    lines = text.data.decode()
+    try:
+        for line, _, row in records(lines, text.dialect.delimiter):
+            if len(row) != text.width:
+                cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
+                columns = f"there {'are' if text.width != 1 else 'is'} {text.width} column{'s' * (text.width != 1)}"
+                raise ValueError(f"{text.path}, line {line}: {cells}, but {columns}")
+    except csv.Error as error:
+        raise ValueError(f"{text.path} cannot be read as a table: {error}") from None
+
+
+def _are_even(text: _Text) -> bool:
+    """Whether all lines but empty ones have as many cells; False where only a slow look at each can tell."""
+    data = np.frombuffer(text.data, np.uint8)
+    if text.dialect.delimiter == WHITESPACE:
+        data = _single_blanks(data)
+    delimiter, has_quotes = ord(text.dialect.delimiter), b'"' in text.data
+    inside, before, length = False, 0, 0  # of the line that a block begins within: quoted, its delimiters and bytes
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK]
+        marks, ends = block == delimiter, block == ord("\n")
+        if has_quotes:
+            quoted = np.logical_xor.accumulate(block == ord('"')) ^ inside
+            inside = bool(quoted[-1])
+            marks, ends = marks & ~quoted, ends & ~quoted
+        at, total = np.flatnonzero(ends), np.cumsum(marks, dtype=np.int32)
+        if not at.size:
+            before, length = before + int(total[-1]), length + len(block)
+            continue
+        counts, lengths = np.diff(total[at], prepend=0), np.diff(at, prepend=-1) - 1
+        counts[0], lengths[0] = counts[0] + before, lengths[0] + length
+        if ((counts != text.width - 1) & (lengths > 0)).any():
+            return False
+        before, length = int(total[-1] - total[at[-1]]), len(block) - 1 - int(at[-1])
+    return not inside and (length == 0 or before == text.width - 1)
+
+
+def _single_blanks(data: np.ndarray) -> np.ndarray:
+    """With one blank between cells, none at the ends of lines."""
+    end = ord("\n")
+    data = np.where(data == ord("\t"), np.uint8(ord(" ")), data)
+    blank = data == ord(" ")
+    data = data[~(blank & np.r_[True, (blank | (data == end))[:-1]])]
+    return data[~((data == ord(" ")) & np.r_[data[1:] == end, True])]
+
+
+def _with_leading_zeros(text: _Text, table: pd.DataFrame) -> dict[int, pd.Series]:
+    """The columns of whole numbers some of which are written as 01234, as text."""
+    if not _may_have_leading_zeros(text):
+        return {}
+    numbers = table.select_dtypes("number")
+    values = numbers.to_numpy(np.float64)
+    with np.errstate(invalid="ignore"):
+        whole = ((values == np.floor(values)) | np.isnan(values)).all(0)
+    places = [int(each) for each in numbers.columns[whole]]
+    if not places:
+        return {}
+    cells = text.parse(places, dtype="str")
+    return {i: _tidied(cells[i]) for i in places if any(map(LEADING_ZERO.fullmatch, cells[i].dropna().unique()))}
+
+
+def _may_have_leading_zeros(text: _Text) -> bool:
+    data = np.frombuffer(text.data, np.uint8)[max(0, text.start - 1) :]
+    begins = {ord(each) for each in (text.dialect.delimiter, "\n", " ", "\t", '"')}
+    if not text.start and len(data) > 1 and data[0] == ord("0") and ord("0") <= data[1] <= ord("9"):
+        return True
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK + 2]
+        zero = (block[1:-1] == ord("0")) & (block[2:] - np.uint8(ord("0")) < 10)
+        at = np.flatnonzero(zero)
+        if at.size and np.isin(block[at], list(begins)).any():
+            return True
+    return False
+
+
+def _whole_with_gaps(table: pd.DataFrame) -> dict[int, pd.Series]:
+    """Columns of whole numbers that missing cells made floats, as a type that has both."""
+    floats = table.select_dtypes("float")
+    values = floats.to_numpy(np.float64)
+    gaps = np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        whole = ((values == np.floor(values)) & (np.abs(values) < 2**53) | gaps).all(0)
+    places = floats.columns[whole & gaps.any(0) & ~gaps.all(0)]
+    return {int(i): table[i].astype("Int64") for i in places} if len(places) <= MOST_NULLABLE else {}
+
+
+def _text_columns(table: pd.DataFrame) -> list[int]:
+    return [i for i, dtype in enumerate(table.dtypes) if not isinstance(dtype, np.dtype) or dtype.kind == "O"]
+
+
+def _tidied(column: pd.Series, words: Collection[str] | None = None) -> pd.Series:
+    """A column of text stripped, NaN where a cell is one of `words` or else missing; of booleans as such.
+
+    Looks at each distinct value once.
+    """
+    codes, distinct = pd.factorize(column)
+    values = distinct.tolist()
+    if values and all(isinstance(each, bool) for each in values):
+        return column.astype("boolean")
+    is_gap: Callable[[str], bool] = is_missing if words is None else words.__contains__
+    cells = [str(each).strip() for each in values]
+    gaps = [is_gap(cell) for cell in cells]
+    left = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
+    if (
+        words is None
+        and any(gaps)
+        and left
+        and all(map(is_number, left))
+        and not any(map(LEADING_ZERO.fullmatch, left))
+    ):
+        kept = pd.Series([None if gap else cell.replace(",", ".") for cell, gap in zip(cells, gaps, strict=True)])
+        return pd.Series(_taken(pd.to_numeric(kept).astype("float64"), codes), index=column.index)
+    texts = pd.Series([None if gap else cell for cell, gap in zip(cells, gaps, strict=True)], dtype="str")
+    return pd.Series(_taken(texts, codes), index=column.index)
+
+
+def _taken(values: pd.Series, codes: np.ndarray) -> Any:
+    return pd.api.extensions.take(values.array, codes, allow_fill=True)

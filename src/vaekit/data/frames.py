@@ -1,0 +1,117 @@
+"""Tables as pandas has them: from files of any usual kind, and from other libraries' data frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import shown
+from .delimited import read_delimited, replaced
+from .headers import check_names, without_row_numbers
+from .texts import PACKED
+from .workbooks import read_excel, read_parquet
+
+TEXTS = (".csv", ".tsv", ".tab", ".data", ".txt")
+ENDINGS = (*TEXTS, ".parquet", ".xlsx")
+"""Of tables; those of text may be packed as well, as in .csv.gz."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table, its columns called by unique names, and notes, a line each, of what its file was taken for."""
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def ending(path: Path) -> str | None:
+    """Which of `ENDINGS` a file has, packed or not; None where it has none of them.
+
+    >>> ending(Path("a/table.CSV.gz")), ending(Path("photo.png")), ending(Path("x.parquet.gz"))
+    ('.csv', None, None)
+    """
+    last, inner = path.suffix.lower(), Path(path.stem).suffix.lower()
+    if last in PACKED:
+        return inner if inner in TEXTS else None
+    return last if last in ENDINGS else None
+
+
+def read_frame(path: Path, label: str | None = None, header: bool | None = None) -> Frame:
+    """The table of a file, with rows numbered from 0.
+
+    Of text, what separates cells and marks decimals is found out, as is whether the first line names the columns,
+    unless `header` says so. Empty cells, ?, NA, NaN, null, none are missing. The column `label` is text exactly as it
+    is written, missing only where it is empty or ?. Whole numbers with leading zeros are text.
+
+    Raises `ValueError`, one line, for what is no table, uneven, damaged, or has no such column.
+    """
+    kind = ending(path)
+    if kind is None:
+        packed = f"; text also packed: {', '.join(PACKED)}"
+        raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {', '.join(ENDINGS)}{packed}")
+    if kind == ".parquet":
+        table, notes = read_parquet(path)
+        table = _named(str(path), table, label)
+    elif kind == ".xlsx":
+        table, notes = read_excel(path, label, header)
+    else:
+        table, notes = read_delimited(path, label, header)
+    if not len(table):
+        raise ValueError(f"{path} has no rows")
+    if label is not None and kind in (".parquet", ".xlsx"):
+        table = replaced(table, {label: _as_text(table[label])})
+    table, more = without_row_numbers(str(path), table)
+    return Frame(table, (*notes, *more))
+
+
+def as_frame(data: Any) -> Frame:
+    """A data frame of pandas, polars, pyarrow or another library as one of pandas, with its types and index.
+
+    Raises `TypeError` for what is no data frame, `ValueError` for names that are blank or not unique, and no rows.
+
+    >>> as_frame(pd.DataFrame({"a": [1, 2]}, index=["r", "s"])).table.loc["s", "a"].item()
+    2
+    """
+    if not isinstance(data, pd.DataFrame):
+        data = _to_pandas(data)
+    if data.columns.nlevels > 1:
+        raise ValueError(f"the table has names of {data.columns.nlevels} levels; join them to one each")
+    if not data.shape[1]:
+        raise ValueError("the table has no columns")
+    table = _named("the table", data)
+    if not len(table):
+        raise ValueError("the table has no rows")
+    return Frame(*without_row_numbers("the table", table))
+
+
+def _to_pandas(data: Any) -> pd.DataFrame:
+    wanted = "a data frame is needed, of pandas, polars or pyarrow"
+    try:
+        import narwhals
+    except ImportError as error:
+        raise TypeError(f"got {shown(data)}; {wanted} (pip install narwhals for the others)") from error
+    try:
+        return narwhals.from_native(data, eager_only=True).to_pandas()
+    except TypeError as error:
+        lazy = "; collect() it first" if hasattr(data, "collect") else ""
+        raise TypeError(f"got a {type(data).__name__}; {wanted}{lazy}") from error
+
+
+def _named(what: str, data: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+    names = [str(name) for name in data.columns]
+    check_names(what, names, label)
+    table = data.copy(deep=False)
+    table.columns = pd.Index(names, dtype="str")
+    return table
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Each value as it is written, missing where there is none."""
+    codes, distinct = pd.factorize(column)
+    cells = [str(each).strip() for each in distinct]
+    texts = pd.array([None if cell in ("", "?") else cell for cell in cells], dtype="str")
+    return pd.Series(pd.api.extensions.take(texts, np.asarray(codes), allow_fill=True), index=column.index)

@@ -1,0 +1,74 @@
+"""The names of a table's columns: found, checked, and the column that only numbers the rows left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import nearest, several
+from ..settings import setting
+
+UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
+"""What pandas calls the column of its row numbers, in CSV, when it reads that again, and in Parquet."""
+
+
+def numbered(width: int) -> tuple[list[str], str]:
+    """The names of columns that have none, and the note that says so.
+
+    >>> numbered(2)[0]
+    ['x1', 'x2']
+    """
+    names = [f"x{i + 1}" for i in range(width)]
+    span = "column is x1" if width == 1 else f"columns are x1..x{width}"
+    advice = setting("data.header", True)
+    return names, f"no line of names was found: {span}; if the first line is one, say {advice}"
+
+
+def check_names(what: str, names: Sequence[str], label: str | None = None, found: bool = True) -> None:
+    """Raise `ValueError` for names that are blank (but for the first) or not unique, and for a label that is none.
+
+    `found` says that the names were read, not made up.
+    """
+    blank = [i + 1 for i, name in enumerate(names) if not name and i]
+    if blank:
+        which = f"columns {several(blank, 4)} have" if len(blank) > 1 else f"column {blank[0]} has"
+        raise ValueError(f"{what}: {which} no name in the first line; give every column a name, or take it out")
+    if len(set(names)) < len(names):
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        no_names = setting("data.header", False)
+        raise ValueError(
+            f"{what} has more than one column of the name {_quoted(twice)}; rename them, or if the first line is no "
+            f"line of names, say {no_names}"
+        )
+    if label is not None and label not in names:
+        near = nearest(label, names)
+        hint = f"did you mean {near!r}?" if near else f"columns: {_quoted(names)}"
+        unnamed = (
+            "" if found else f" (no line of names was found; if the first line is one: {setting('data.header', True)})"
+        )
+        raise ValueError(f"{what} has no column {label!r}; {hint}{unnamed}")
+
+
+def without_row_numbers(what: str, table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table without a first column that pandas wrote to number the rows, and a note of it.
+
+    Raises `ValueError` where a first column has neither a name nor such numbers.
+    """
+    if table.shape[1] < 2 or table.columns[0] not in UNNAMED:
+        return table, ()
+    name, first = table.columns[0], table.iloc[:, 0]
+    if pd.api.types.is_integer_dtype(first.dtype) and not first.isna().any():
+        start = np.asarray(first, np.int64) - np.arange(len(first))
+        if start[0] in (0, 1) and (start == start[0]).all():
+            called = f"called {name!r}" if name else "without a name"
+            return table.iloc[:, 1:], (f"the first column, {called}, only numbers the rows: left out",)
+    if not name:
+        raise ValueError(f"{what}: the first column has no name, and does not number the rows; give it a name")
+    return table, ()
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return several((repr(name) for name in names), 8)

@@ -1,0 +1,120 @@
+"""Tables that know their types: Parquet and Excel's; both need libraries that not everyone has."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import several
+from ..system.disk import check_regular
+from .formats import check_unpacked
+from .headers import check_names, numbered
+from .sniffing import has_names, is_missing
+
+
+def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A Parquet table with the types that it was saved with. Needs pyarrow.
+
+    Raises `ValueError`, one line, where it is damaged, out of all proportion, or has columns that are no plain values.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError(f"{path}: Parquet files need pyarrow: pip install 'vaekit[tables]'") from error
+    check_regular(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+        check_names(str(path), schema.names)
+        types = pyarrow.types
+        if nested := [repr(each.name) for each in schema if types.is_nested(each.type) or types.is_binary(each.type)]:
+            raise ValueError(f"{path} has columns that are no plain values: {several(nested, 8)}; take them out")
+        # Before a row is read: a few bytes may stand for as many equal values as one likes.
+        check_unpacked(path, 8 * rows * len(schema.names))
+        texts = [each.name for each in schema if types.is_string(each.type) or types.is_large_string(each.type)]
+        table = pyarrow.parquet.read_table(path, read_dictionary=texts)
+        check_unpacked(path, sum(_length(table.column(name)) for name in texts))
+        for i, field in enumerate(schema):
+            if types.is_decimal(field.type):
+                table = table.set_column(i, field.name, table.column(i).cast(pyarrow.float64()))
+            elif types.is_date(field.type):
+                table = table.set_column(i, field.name, table.column(i).cast(pyarrow.timestamp("s")))
+            elif field.name in texts:
+                table = table.set_column(i, field, table.column(i).cast(field.type))
+        frame = table.to_pandas()
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{path} cannot be read as Parquet: {(str(error) or '?').splitlines()[0]}") from error
+    named = [str(each) for each in frame.index.names if each is not None]
+    notes = (f"the index of {path.name}, {several(named)}, is no column: left out",) if named else ()
+    return frame.reset_index(drop=True), notes
+
+
+def _length(column: Any) -> int:
+    """The bytes of a column of text that is read as a dictionary, spelt out."""
+    from pyarrow import compute
+
+    total = 0
+    for chunk in column.chunks:
+        lengths = compute.take(compute.binary_length(chunk.dictionary), chunk.indices)
+        total += compute.sum(lengths).as_py() or 0
+    return total
+
+
+def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The first sheet of an Excel workbook. Needs openpyxl. Raises `ValueError`, one line, as `read_delimited` does."""
+    if importlib.util.find_spec("openpyxl") is None:
+        raise ValueError(f"{path}: Excel files need openpyxl: pip install 'vaekit[tables]'")
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, sum(each.file_size for each in archive.infolist()))
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheets = [str(each) for each in book.sheet_names]
+            cells = book.parse(sheets[0], header=None, dtype=object, keep_default_na=False, na_values=[""])
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+        if str(path) in str(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as an Excel workbook: {reason}") from error
+    notes = (f"{path.name}: of {len(sheets)} sheets the first is read, {sheets[0]!r}",) if len(sheets) > 1 else ()
+    cells = cells.dropna(how="all")
+    if cells.empty:
+        raise ValueError(f"{path} is empty")
+    rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
+    named = has_names(rows) if header is None else header
+    if named:
+        names, cells = [cell.strip() for cell in rows[0]], cells.iloc[1:]
+    else:
+        names, note = numbered(len(rows[0]))
+        notes = notes if header is False else (*notes, note)
+    check_names(str(path), names, label, found=named)
+    if cells.empty:
+        raise ValueError(f"{path} has a line of names but no rows")
+    columns = {name: typed(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}
+    if label is not None:
+        columns[label] = cells.iloc[:, names.index(label)].reset_index(drop=True)
+    return pd.DataFrame({name: columns[name] for name in names}), notes
+
+
+def typed(column: pd.Series) -> pd.Series:
+    """A column of Python objects as the type that its values have, NaN for words that mean a missing one."""
+    gaps = column.map(lambda cell: isinstance(cell, str) and is_missing(cell)).astype(bool)
+    values = column.mask(gaps).dropna()
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    column = column.mask(gaps)
+    if kind == "boolean":
+        return column.astype("boolean" if column.isna().any() else "bool")
+    if kind == "integer":
+        return column.astype("Int64" if column.isna().any() else "int64")
+    if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
+        return column.astype("float64")
+    if kind in ("datetime", "datetime64", "date"):
+        return pd.to_datetime(column)
+    return column.map(lambda cell: str(cell).strip(), na_action="ignore").astype("str")
