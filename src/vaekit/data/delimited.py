@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,18 @@ import numpy as np
 import pandas as pd
 
 from .headers import check_names, numbered
-from .sniffing import MISSING, WHITESPACE, Dialect, has_names, is_missing, is_number, records, sample, sniff
+from .sniffing import (
+    LEADING_ZERO,
+    MISSING,
+    WHITESPACE,
+    Dialect,
+    has_names,
+    is_missing,
+    is_number,
+    records,
+    sample,
+    sniff,
+)
 from .texts import text_of
 
 BLOCK = 2**22
@@ -22,7 +32,6 @@ WORDS = sorted({form for word in MISSING for form in (word, word.upper(), word.t
 """What pandas takes for missing; other spellings are found among the distinct values of a text column."""
 LABEL_WORDS = ["", "?"]
 """What is missing in a column of labels: NA may be the name of a class."""
-LEADING_ZERO = re.compile(r"[+-]?0\d+")
 MOST_NULLABLE = 1000
 """Columns that get a type of whole numbers with gaps at most: each takes a while."""
 

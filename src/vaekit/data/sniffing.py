@@ -15,6 +15,8 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf(inity
 WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
 WITH_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}([ T].*)?")
+LEADING_ZERO = re.compile(r"[+-]?0\d+")
+"""A code, such as a postal one, and no number."""
 WHITESPACE = " "
 DELIMITERS = ("\t", ";", "|", ",", WHITESPACE)
 LINES, BYTES = 100, 2**18

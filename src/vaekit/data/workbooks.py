@@ -11,9 +11,10 @@ import pandas as pd
 
 from ..errors import several
 from ..system.disk import check_regular
+from .cells import typed
 from .formats import check_unpacked
 from .headers import check_names, numbered
-from .sniffing import has_names, is_missing
+from .sniffing import has_names
 
 
 def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -101,20 +102,3 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
     if label is not None:
         columns[label] = cells.iloc[:, names.index(label)].reset_index(drop=True)
     return pd.DataFrame({name: columns[name] for name in names}), notes
-
-
-def typed(column: pd.Series) -> pd.Series:
-    """A column of Python objects as the type that its values have, NaN for words that mean a missing one."""
-    gaps = column.map(lambda cell: isinstance(cell, str) and is_missing(cell)).astype(bool)
-    values = column.mask(gaps).dropna()
-    kind = pd.api.types.infer_dtype(values, skipna=True)
-    column = column.mask(gaps)
-    if kind == "boolean":
-        return column.astype("boolean" if column.isna().any() else "bool")
-    if kind == "integer":
-        return column.astype("Int64" if column.isna().any() else "int64")
-    if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
-        return column.astype("float64")
-    if kind in ("datetime", "datetime64", "date"):
-        return pd.to_datetime(column)
-    return column.map(lambda cell: str(cell).strip(), na_action="ignore").astype("str")

@@ -1,0 +1,101 @@
+"""The cells of a column as pandas has them: distinct ones, numbers among texts, the type of Python's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import shown
+from .sniffing import is_missing, is_number
+
+
+def numbers_in(values: pd.Series, where: str) -> np.ndarray:
+    """The numbers (N,) float64 of a column of numbers, or of texts that are such, NaN where missing.
+
+    Raises `ValueError` for the first cell that is none.
+    """
+    if pd.api.types.is_numeric_dtype(values.dtype) and values.dtype.kind != "c":
+        return values.to_numpy(np.float64, na_value=np.nan)
+    codes, distinct = factorized(values)
+    numbers = np.full(len(distinct) + 1, np.nan)
+    for i, each in enumerate(distinct):
+        if isinstance(each, str) and is_missing(each):
+            continue
+        number = number_in(each)
+        if number is None:
+            raise ValueError(refusal(where, each, int(np.argmax(codes == i)), "numbers"))
+        numbers[i] = number
+    return numbers[codes]
+
+
+def number_in(cell: object) -> float | None:
+    """The number that a cell is or is written as, with a decimal point or comma; None where it is none.
+
+    >>> number_in("1.234,5"), number_in("-0.5"), number_in(7), number_in("7 kg")
+    (1234.5, -0.5, 7.0, None)
+    """
+    if isinstance(cell, str):
+        plain = cell.strip()
+        if "," in plain and "." in plain and plain.rindex(",") > plain.rindex("."):
+            plain = plain.replace(".", "")
+        return float(plain.replace(",", ".")) if is_number(plain) else None
+    try:
+        return None if isinstance(cell, bool | np.bool_) else float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def factorized(values: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """The distinct cells in the order that they first stand in, and (N,) which each row has; -1 where it is missing.
+
+    Texts of nothing but blanks are missing. Raises `ValueError` for cells that are lists or the like.
+    """
+    try:
+        codes, found = pd.factorize(values)
+    except TypeError:
+        raise ValueError(f"column {values.name!r} has cells that are no plain values, such as lists") from None
+    distinct = found.tolist()
+    blank = [i for i, each in enumerate(distinct) if isinstance(each, str) and not each.strip()]
+    if blank:
+        place = np.arange(len(distinct) + 1)
+        place[-1] = -1
+        place[blank] = -1
+        kept = np.flatnonzero(place[:-1] >= 0)
+        place[kept] = np.arange(len(kept))
+        codes, distinct = place[codes], [distinct[i] for i in kept]
+    return np.asarray(codes), distinct
+
+
+def category_text(value: object) -> str:
+    """A category as text: whole numbers without a decimal point, since missing cells make floats of them.
+
+    >>> category_text(3.0), category_text(np.float64(0.5)), category_text(True), category_text("b")
+    ('3', '0.5', 'True', 'b')
+    """
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if np.isfinite(value) and value == int(value) else repr(float(value))
+    return str(value)
+
+
+def typed(column: pd.Series) -> pd.Series:
+    """A column of Python objects as the type that its values have, NaN for words that mean a missing one."""
+    gaps = column.map(lambda cell: isinstance(cell, str) and is_missing(cell)).astype(bool)
+    values = column.mask(gaps).dropna()
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    column = column.mask(gaps)
+    if kind == "boolean":
+        return column.astype("boolean" if column.isna().any() else "bool")
+    if kind == "integer":
+        return column.astype("Int64" if column.isna().any() else "int64")
+    if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
+        return column.astype("float64")
+    if kind in ("datetime", "datetime64", "date"):
+        return pd.to_datetime(column)
+    return column.map(lambda cell: str(cell).strip(), na_action="ignore").astype("str")
+
+
+def refusal(where: str, value: object, row: int, accepted: str) -> str:
+    """The message for a cell that is none of its column."""
+    return f"{where} has {shown(value)} in row {row} (from 0); accepted: {accepted}"

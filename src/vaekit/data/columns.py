@@ -1,0 +1,271 @@
+"""A table's columns: of what kind each is, its cells as numbers, and numbers as cells of the user's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from ..errors import nearest, several, unknown
+from .cells import category_text, factorized, number_in, numbers_in, refusal
+from .dates import SECONDS, dates_of, parsed, seconds_of, written
+
+ColumnKind = Literal[
+    "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "ordinal", "unit", "date"
+]
+COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
+WITH_CATEGORIES = ("binary", "categorical", "ordinal")
+WHOLE = ("count", "integer")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its kind, and what is needed to give back cells as the user had them.
+
+    `categories` are the values of a binary, categorical or ordinal column as text, in the order of their numbers
+    0..L-1. `dtype` is pandas' type of the user's column: of categories that are no text, as `category[int64]`, of
+    ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
+    seen, None for more than 12. Dates are numbers of `unit`, days (D) or seconds (s) since 1970; those given as text
+    have their `format`. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken
+    for.
+
+    >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
+    >>> size.numbers(pd.Series(["small", None, "large"]))
+    array([ 1., nan,  0.])
+    >>> size.values(np.array([0.0, np.nan])).tolist()
+    ['large', nan]
+    """
+
+    name: str
+    kind: ColumnKind
+    categories: tuple[str, ...] = ()
+    dtype: str = "float64"
+    decimals: int | None = None
+    unit: str = ""
+    format: str = ""
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in COLUMN_KINDS:
+            raise ValueError(unknown("kind of column", self.kind, COLUMN_KINDS))
+        if (self.kind in WITH_CATEGORIES) != (len(self.categories) > 1):
+            raise ValueError(f"column {self.name!r}, {self.kind}, has {len(self.categories)} categories")
+
+    def numbers(self, values: pd.Series, what: str = "data") -> np.ndarray:
+        """The cells as numbers (N,) float64, NaN where missing.
+
+        Raises `ValueError`, one line naming the column and the first such cell, for what is none of this column.
+        """
+        where = f"{what}, column {self.name!r},"
+        if self.categories:
+            return self._codes(values, where)
+        if self.kind == "date":
+            return self._dates(values, where)
+        x = numbers_in(values, where)
+        if not (good := self._accepts(x)).all():
+            row = int(np.argmin(good))
+            raise ValueError(refusal(where, x[row].item(), row, self.accepted))
+        return x
+
+    def values(self, numbers: np.ndarray) -> pd.Series:
+        """Numbers (N,) as cells of the user's own type, missing where they are NaN.
+
+        Raises `ValueError` for a number that is no category.
+        """
+        return pd.Series(self._cells(np.asarray(numbers, np.float64)), name=self.name)
+
+    @property
+    def accepted(self) -> str:
+        """Which cells the column has, in words.
+
+        >>> Column("a", "count").accepted
+        'whole numbers from 0 on'
+        """
+        return {
+            "real": "finite numbers",
+            "positive": "numbers above 0",
+            "nonnegative": "numbers from 0 on",
+            "count": "whole numbers from 0 on",
+            "integer": "whole numbers",
+            "unit": f"numbers from {self.low} to {self.high}",
+            "date": f"dates written as {self.format}" if self.format else "dates",
+        }.get(self.kind) or several(self.categories)
+
+    def _accepts(self, x: np.ndarray) -> np.ndarray:
+        low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)
+        good = ~np.isinf(x)
+        with np.errstate(invalid="ignore"):
+            if low is not None:
+                good &= x >= low
+            if self.kind == "positive":
+                good &= x > 0
+            if self.kind == "unit" and self.high is not None:
+                good &= x <= self.high
+            if self.kind in WHOLE:
+                good &= x == np.floor(x)
+        return good | np.isnan(x)
+
+    def _codes(self, values: pd.Series, where: str) -> np.ndarray:
+        table = _category_numbers(self.categories)
+        if table is not None and isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
+            x = values.to_numpy(np.float64)
+            at = np.minimum(np.searchsorted(table[0], x), len(self.categories) - 1)
+            gone, codes, bad = np.isnan(x), table[1][at], table[0][at] != x
+            bad &= ~gone
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise ValueError(refusal(where, values.iloc[row], row, self.accepted))
+            return np.where(gone, np.nan, codes)
+        known = {text: float(i) for i, text in enumerate(self.categories)}
+        codes, distinct = factorized(values)
+        numbers = [known.get(text := category_text(each), known.get(_as_number(text))) for each in distinct]
+        if None in numbers:
+            first = numbers.index(None)
+            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
+        return np.array([*numbers, np.nan], np.float64)[codes]
+
+    def _dates(self, values: pd.Series, where: str) -> np.ndarray:
+        if pd.api.types.is_datetime64_any_dtype(values.dtype):
+            return seconds_of(values) / SECONDS[self.unit]
+        codes, distinct = factorized(values)
+        if all(isinstance(each, str) for each in distinct):
+            dates = parsed([each.strip() for each in distinct], self.format or "ISO8601")
+        else:
+            dates = pd.to_datetime(pd.Series(distinct, dtype="object").map(_no_number), errors="coerce", utc=True)
+        if (bad := dates.isna().to_numpy()).any():
+            first = int(np.argmax(bad))
+            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
+        return np.append(seconds_of(dates) / SECONDS[self.unit], np.nan)[codes]
+
+    def _cells(self, x: np.ndarray) -> Any:
+        gone = np.isnan(x)
+        if self.categories:
+            return self._categories(x, gone)
+        if self.kind == "date":
+            seconds = x * SECONDS[self.unit]
+            if not self.format:
+                return dates_of(seconds, self.dtype).array
+            return written(dates_of(seconds, "datetime64[us]"), self.format).array
+        if self.kind in WHOLE:
+            x = np.rint(x)
+        elif self.decimals is not None:
+            x = np.round(x, self.decimals)
+        return _typed(x, gone, self.dtype)
+
+    def _categories(self, x: np.ndarray, gone: np.ndarray) -> Any:
+        outside = ~gone & ~((x >= 0) & (x < len(self.categories)) & (x == np.floor(x)))
+        if outside.any():
+            row, last = int(np.argmax(outside)), len(self.categories) - 1
+            raise ValueError(refusal(f"column {self.name!r}", x[row].item(), row, f"its categories' numbers 0..{last}"))
+        codes = np.where(gone, -1, x).astype(np.int64)
+        ordered, _, dtype = self.dtype.rpartition("category")
+        if "category" in self.dtype:
+            values = _category_values(self.categories, dtype.strip("[]") or "str")
+            return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
+        if self.dtype in ("str", "string", "object"):
+            return pd.Series([*self.categories, None], dtype=self.dtype).array.take(codes)
+        values = _category_values(self.categories, self.dtype).astype(np.float64)
+        return _typed(np.append(values, np.nan)[codes], gone, self.dtype)
+
+
+def frame_of(columns: Sequence[Column], x: np.ndarray) -> pd.DataFrame:
+    """The table of numbers x (N, D), NaN where missing, as the user had it: each column of its own type.
+
+    >>> frame_of([Column("n", "count", dtype="int64"), Column("b", "real", decimals=1)], np.array([[3.0, 0.25]]))
+       n    b
+    0  3  0.2
+    """
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or x.shape[1] != len(columns):
+        raise ValueError(f"x has the shape {x.shape}; there are {len(columns)} columns")
+    return pd.DataFrame({column.name: column._cells(x[:, i]) for i, column in enumerate(columns)})
+
+
+def numbers_of(
+    columns: Sequence[Column], frame: pd.DataFrame, what: str = "data", optional: bool = False
+) -> np.ndarray:
+    """The cells of a table as numbers (N, D) float64, NaN where missing; columns are found by name, in any order.
+
+    With `optional`, a column that is not there is missing in all rows. Raises `ValueError`, one line, where one lacks,
+    and for the first cell that is none of its column.
+    """
+    lacking = [column.name for column in columns if column.name not in frame.columns]
+    if lacking and not optional:
+        near = nearest(lacking[0], map(str, frame.columns))
+        hint = f" (is it {near!r}?)" if near and len(lacking) == 1 else ""
+        names = several((repr(name) for name in lacking), 8)
+        raise ValueError(f"{what} has no column {names}{hint}; its columns: {several(frame.columns)}")
+    if lacking and len(lacking) == len(columns):
+        names = several((repr(name) for name in lacking), 8)
+        raise ValueError(f"{what} has none of the columns {names}; its columns: {several(frame.columns)}")
+    x = np.full((len(frame), len(columns)), np.nan, order="F")
+    gone = set(lacking)
+    for i, column in enumerate(columns):
+        if column.name not in gone:
+            x[:, i] = column.numbers(frame[column.name], what)
+    return np.ascontiguousarray(x)
+
+
+def _as_number(text: str) -> str:
+    number = number_in(text)
+    return text if number is None else category_text(number)
+
+
+@lru_cache(maxsize=4096)
+def _category_numbers(categories: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The numbers that categories are, in their order, and which category each is; None where some are no numbers."""
+    truth = {"False": 0.0, "True": 1.0}
+    numbers = [truth.get(each, number_in(each)) for each in categories]
+    if None in numbers:
+        return None
+    values = np.array(numbers, np.float64)
+    order = np.argsort(values, kind="stable")
+    return values[order], order.astype(np.float64)
+
+
+def _category_values(categories: tuple[str, ...], dtype: str) -> Any:
+    """Categories as values of a type that is no text's."""
+    kind = pd.api.types.pandas_dtype(dtype)
+    if pd.api.types.is_bool_dtype(kind):
+        return np.array([each == "True" for each in categories])
+    if pd.api.types.is_numeric_dtype(kind):
+        return np.array([float(each) for each in categories]).astype(kind.name if isinstance(kind, np.dtype) else float)
+    return pd.array(list(categories), dtype="str")
+
+
+def _typed(x: np.ndarray, gone: np.ndarray, dtype: str) -> Any:
+    """Numbers as an array of pandas' type, or of one of its kind that holds them all."""
+    kind = pd.api.types.pandas_dtype(dtype)
+    if isinstance(kind, np.dtype) and kind.kind == "f":
+        return x.astype(kind)
+    if pd.api.types.is_bool_dtype(kind):
+        truth = np.where(gone, 0, x).astype(bool)
+        if isinstance(kind, np.dtype):
+            return pd.arrays.BooleanArray(truth, gone) if gone.any() else truth
+        return pd.Series(pd.arrays.BooleanArray(truth, gone)).astype(kind).array
+    if pd.api.types.is_integer_dtype(kind):
+        whole = np.rint(np.where(gone, 0, x))
+        if (np.abs(whole) >= 2**63).any():
+            return x
+        numbers: Any = whole.astype(np.int64)
+        if isinstance(kind, np.dtype):
+            ends = np.iinfo(kind.name)
+            if numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max:
+                numbers = numbers.astype(kind)
+            return pd.arrays.IntegerArray(numbers, gone) if gone.any() else numbers
+        masked = pd.Series(pd.arrays.IntegerArray(numbers, gone))
+        try:
+            return masked.astype(kind).array
+        except (TypeError, ValueError, OverflowError):  # a type of fewer bits
+            return masked.array
+    return pd.Series(x).astype(kind).array
+
+
+def _no_number(cell: object) -> object:
+    return None if isinstance(cell, int | float) else cell

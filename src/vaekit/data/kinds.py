@@ -1,0 +1,354 @@
+"""Of what kind each column of a table is: what its type says, or what its values are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from ..errors import several, unknown
+from .cells import category_text, factorized, number_in, numbers_in, typed
+from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
+from .dates import formats_of, parsed, seconds_of
+from .sniffing import LEADING_ZERO, is_missing
+
+NONE = "none"
+"""The kind that leaves a column out."""
+MOST_LEVELS, MOST_DECIMALS, EXACT = 12, 12, 2.0**53
+FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
+NEAR = 0.05
+CELLS = 2**24
+FIRST_ROWS = 1000
+ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What the values of a column of numbers are, those that are missing apart."""
+
+    seen: int
+    low: float
+    high: float
+    whole: bool
+    ends_only: bool
+    decimals: int | None
+
+
+def infer(frame: pd.DataFrame, asked: Mapping[str, str] | None = None) -> tuple[tuple[Column, ...], dict[str, str]]:
+    """The columns of a table that are kept, with their kinds, and of those left out the reason by name.
+
+    pandas' types are believed; of numbers and text the values of all rows decide. `asked` gives columns a kind by name,
+    or "none" to leave one out. Raises `ValueError`, one line, for a name or a kind that is not there, for a kind that
+    the values are not of, and for infinite numbers.
+
+    >>> columns, left_out = infer(pd.DataFrame({"n": [3, 9, 0], "x": [0.5, 7.25, None], "who": "me"}))
+    >>> [(column.name, column.kind, column.why) for column in columns], left_out
+    ([('n', 'count', 'whole numbers from 0 on'), ('x', 'positive', 'numbers above 0')], {'who': 'constant'})
+    """
+    asked = asked or {}
+    for name, kind in asked.items():
+        if name not in frame.columns:
+            raise ValueError(unknown("column", name, map(str, frame.columns)))
+        if kind not in (*COLUMN_KINDS, NONE):
+            raise ValueError(unknown(f"kind of column {name!r}:", kind, (*COLUMN_KINDS, NONE)))
+    kept: list[Column] = []
+    left_out: dict[str, str] = {}
+    looked_at = _look_at_all(frame)
+    for name in map(str, frame.columns):
+        values = frame[name]
+        wanted = asked.get(name)
+        if wanted == NONE:
+            left_out[name] = "asked to be left out"
+            continue
+        found = _asked(name, values, cast(ColumnKind, wanted)) if wanted else _found(name, values, looked_at.get(name))
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            kept.append(found)
+    return tuple(kept), left_out
+
+
+def describe(
+    columns: Sequence[Column], left_out: Mapping[str, str], frame: pd.DataFrame
+) -> list[tuple[str, str, str, str]]:
+    """Rows of a table that shows the columns in the order of `frame`: name, kind, why, and how much is missing.
+
+    >>> frame = pd.DataFrame({"a": ["yes", "no", None, "no"], "b": 1})
+    >>> describe(*infer(frame), frame)
+    [('a', 'binary: no, yes', '2 values', '25 %'), ('b', 'left out', 'constant', '')]
+    """
+    by_name = {column.name: column for column in columns}
+    gaps = frame.isna().mean()
+    rows = []
+    for name in frame.columns:
+        missing = f"{100 * gaps[name]:.3g} %" if gaps[name] else ""
+        if name in by_name:
+            rows.append((name, _kind_in_words(by_name[name]), by_name[name].why, missing))
+        elif name in left_out:
+            rows.append((name, "left out", left_out[name], missing))
+    return rows
+
+
+def _kind_in_words(column: Column) -> str:
+    if column.kind == "binary":
+        return f"binary: {several(column.categories)}"
+    if column.categories:
+        return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
+    if column.kind == "date":
+        return f"date, in {'days' if column.unit == 'D' else 'seconds'}"
+    return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
+
+
+def _found(name: str, values: pd.Series, look: _Numbers | None) -> Column | str:
+    """The column, or why it is left out."""
+    if look is not None:
+        return _of_numbers(name, values, str(values.dtype), look)
+    if values.isna().all():
+        return "no value"
+    if values.dtype == object:
+        if any(isinstance(each, list | tuple | dict | set | np.ndarray) for each in values.head(FIRST_ROWS)):
+            return "no plain values"
+        values = typed(values)
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _of_type_category(name, values)
+    if pd.api.types.is_bool_dtype(dtype):
+        one = values.nunique() < 2
+        return "constant" if one else Column(name, "binary", ("False", "True"), str(dtype), why="true or false")
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return _of_dates(name, seconds_of(values), str(dtype), "")
+    if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
+        x = numbers_in(values, "")
+        return _of_numbers(name, values, str(dtype), next(_look(x[:, None])))
+    if pd.api.types.is_string_dtype(dtype):
+        return _of_text(name, values)
+    return f"values of the type {dtype}"
+
+
+def _of_type_category(name: str, values: pd.Series) -> Column | str:
+    categories, ordered = values.cat.categories, bool(values.cat.ordered)
+    if values.nunique() < 2:
+        return "constant"
+    texts = tuple(category_text(each) for each in categories)
+    if len(set(texts)) < len(texts):
+        return "categories that are written alike"
+    kind: ColumnKind = "ordinal" if ordered else "binary" if len(texts) == 2 else "categorical"
+    why = f"{'ordered ' * ordered}categories" if kind != "binary" else "2 values"
+    return Column(name, kind, texts, _category_dtype(values), why=why)
+
+
+def _category_dtype(values: pd.Series) -> str:
+    inner = values.cat.categories.dtype
+    of = "" if pd.api.types.is_string_dtype(inner) else f"[{inner}]"
+    return f"{'ordered ' * bool(values.cat.ordered)}category{of}"
+
+
+def _of_text(name: str, values: pd.Series) -> Column | str:
+    codes, distinct = factorized(values)
+    seen = int((codes >= 0).sum())
+    if len(distinct) < 2:
+        return "constant" if distinct else "no value"
+    formats = formats_of(distinct)
+    if len(formats) == 1:
+        seconds = np.append(seconds_of(parsed(distinct, formats[0])), np.nan)[codes]
+        return _of_dates(name, seconds, str(values.dtype), formats[0])
+    if _are_numbers(distinct):
+        x = numbers_in(values, f"column {name!r}")
+        look = next(_look(x[:, None]))
+        whole = look.whole and look.seen == len(x)
+        return _of_numbers(name, pd.Series(x), "int64" if whole else "Int64" if look.whole else "float64", look)
+    if len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
+        categories = _sorted([category_text(each) for each in distinct])
+        kind: ColumnKind = "binary" if len(categories) == 2 else "categorical"
+        return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
+    if formats:
+        return "dates of two readings, day or month first"
+    return "identifier" if len(distinct) == seen else f"free text, {len(distinct)} distinct values"
+
+
+def _are_numbers(texts: Sequence[str]) -> bool:
+    """Whether all texts but those that mean a missing cell are numbers, and none has leading zeros."""
+    some = False
+    for text in texts:
+        if is_missing(text):
+            continue
+        if number_in(text) is None or LEADING_ZERO.fullmatch(text.strip()):
+            return False
+        some = True
+    return some
+
+
+def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
+    seen = seconds[~np.isnan(seconds)]
+    if not seen.size:
+        return "no value"
+    if seen.min() == seen.max():
+        return "constant"
+    unit = "D" if (seen % 86_400 == 0).all() else "s"
+    why = f"dates written as {format}" if format else "dates"
+    return Column(name, "date", dtype=dtype, unit=unit, format=format, why=why)
+
+
+def _of_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
+    if not look.seen:
+        return "no value"
+    if np.isinf(look.low) or np.isinf(look.high):
+        raise ValueError(f"column {name!r} has infinite numbers; take those rows out, or leave their cells empty")
+    if look.low == look.high:
+        return "constant"
+    if look.whole:
+        return _of_whole_numbers(name, values, dtype, look)
+    if values.dtype.kind in "iu":  # whole, of more digits than floats have
+        return "identifier" if values.nunique() == look.seen else "whole numbers of more than 15 digits"
+    real = Column(name, "real", dtype=dtype, decimals=look.decimals, why="numbers")
+    if 0 <= look.low <= NEAR and 1 - NEAR <= look.high <= 1:
+        return replace(real, kind="unit", low=0.0, high=1.0, why="numbers from 0 to 1")
+    if look.low > 0:
+        return replace(real, kind="positive", why="numbers above 0")
+    return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
+
+
+def _of_whole_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
+    if look.ends_only:
+        categories = (category_text(look.low), category_text(look.high))
+        return Column(name, "binary", categories, dtype, decimals=0, why="2 values")
+    span = int(look.high - look.low) + 1
+    if look.seen == len(values) and (span == look.seen or ID.search(name)) and values.nunique() == look.seen:
+        return "identifier"
+    if look.low >= 0 and 3 <= span <= MOST_LEVELS and values.nunique() == span:
+        levels = tuple(str(int(look.low) + i) for i in range(span))
+        why = f"whole numbers {levels[0]} to {levels[-1]}"
+        return Column(name, "ordinal", levels, dtype, decimals=0, why=why)
+    if look.low >= 0:
+        return Column(name, "count", dtype=dtype, decimals=0, why="whole numbers from 0 on")
+    return Column(name, "integer", dtype=dtype, decimals=0, why="whole numbers")
+
+
+def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
+    """The column as a kind that the user wants. Raises `ValueError` where its values are not of it."""
+    what, why = f"asked for as {kind}:", "asked for"
+    if values.isna().all():
+        raise ValueError(f"{what} column {name!r} has no value; leave it out")
+    if values.dtype == object:
+        values = typed(values)
+    if kind in WITH_CATEGORIES:
+        return _asked_categories(name, values, kind, what)
+    if kind == "date":
+        return _asked_dates(name, values, what)
+    x = numbers_in(values, f"{what} column {name!r}")
+    look = next(_look(x[:, None]))
+    dtype = str(values.dtype)
+    if not pd.api.types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
+        dtype = "float64" if not look.whole else "int64" if look.seen == len(x) else "Int64"
+    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why=why)
+    if kind == "unit":
+        ends = next(
+            ((0.0, high) for high in (1.0, 100.0) if look.low >= 0 and look.high <= high), (look.low, look.high)
+        )
+        column = replace(column, low=ends[0], high=ends[1])
+    column.numbers(pd.Series(x), f"asked for as {kind}")
+    return column
+
+
+def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str) -> Column:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        texts: tuple[str, ...] = tuple(category_text(each) for each in values.cat.categories)
+        dtype = _category_dtype(values)
+        if kind == "ordinal" and not values.cat.ordered and not _all_numbers(texts):
+            raise ValueError(f"{what} column {name!r} has categories without an order; make them ordered in pandas")
+    else:
+        texts, dtype = _sorted([category_text(each) for each in factorized(values)[1]]), str(values.dtype)
+        if kind == "ordinal" and not _all_numbers(texts) and not pd.api.types.is_bool_dtype(values.dtype):
+            advice = "give numbers, or an ordered category of pandas, or ask for categorical"
+            raise ValueError(f"{what} column {name!r} has texts, which have no order of their own; {advice}")
+    if kind == "binary" and len(texts) == 1 and texts[0] in ("0", "1"):
+        texts = ("0", "1")
+    most = 2 if kind == "binary" else MOST_CATEGORIES
+    if not 2 <= len(texts) <= most:
+        accepted = "2" if most == 2 else f"2 to {most}"
+        raise ValueError(f"{what} column {name!r} has {len(texts)} distinct values; accepted: {accepted}")
+    return Column(name, kind, texts, dtype, why="asked for")
+
+
+def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        seconds, format = seconds_of(values), ""
+    else:
+        codes, distinct = factorized(values)
+        formats = formats_of([str(each) for each in distinct])
+        if len(formats) != 1:
+            found = "can be read day or month first" if formats else "are no dates of one format"
+            advice = "write them as 2024-01-31"
+            raise ValueError(f"{what} the cells of column {name!r} {found}, such as {distinct[0]!r}; {advice}")
+        format = formats[0]
+        seconds = np.append(seconds_of(parsed(distinct, format)), np.nan)[codes]
+    column = _of_dates(name, seconds, str(values.dtype), format)
+    if isinstance(column, str):
+        raise ValueError(f"{what} column {name!r} is {column}; leave it out")
+    return replace(column, why="asked for")
+
+
+def _sorted(texts: Sequence[str]) -> tuple[str, ...]:
+    """Categories in their order, numbers as such."""
+    if _all_numbers(texts):
+        return tuple(sorted(texts, key=lambda text: (number_in(text) or 0.0, text)))
+    return tuple(sorted(texts))
+
+
+def _all_numbers(texts: Sequence[str]) -> bool:
+    return all(number_in(text) is not None for text in texts)
+
+
+def _look_at_all(frame: pd.DataFrame) -> dict[str, _Numbers]:
+    """What the numbers of columns of NumPy's types are: many columns at a time."""
+    found: dict[str, _Numbers] = {}
+    by_type: dict[np.dtype, list[int]] = {}
+    for i, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+            by_type.setdefault(dtype, []).append(i)
+    many = max(1, CELLS // max(1, len(frame)))
+    for places in by_type.values():
+        for start in range(0, len(places), many):
+            block = frame.iloc[:, places[start : start + many]]
+            found |= zip(block.columns, _look(block.to_numpy()), strict=True)
+    return found
+
+
+def _look(x: np.ndarray) -> Iterator[_Numbers]:
+    """What the values of each column of x (N, D) are."""
+    single = x.dtype.kind == "f" and x.dtype.itemsize < 8
+    values = x.astype(np.float64)
+    gone = np.isnan(values)
+    seen = len(values) - gone.sum(0)
+    low = np.where(gone, np.inf, values).min(0, initial=np.inf)
+    high = np.where(gone, -np.inf, values).max(0, initial=-np.inf)
+    with np.errstate(invalid="ignore"):
+        whole = ((values == np.floor(values)) | gone).all(0) & (np.maximum(-low, high) < EXACT)
+        ends_only = ((values == low) | (values == high) | gone).all(0)
+        decimals = _decimals(values, gone, x.dtype if single else values.dtype)
+    for i in range(values.shape[1]):
+        places = int(decimals[i])
+        yield _Numbers(
+            int(seen[i]),
+            float(low[i]),
+            float(high[i]),
+            bool(whole[i]),
+            bool(ends_only[i]),
+            None if places > MOST_DECIMALS else places,
+        )
+
+
+def _decimals(values: np.ndarray, gone: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The decimals (D,) that the numbers of each column are written with, one more than the most where that is more."""
+    needed = np.zeros(values.shape[1], np.int64)
+    for rows in (slice(FIRST_ROWS), slice(None)):  # a few tell of most columns that they have too many
+        for places in range(MOST_DECIMALS + 1):
+            at = np.flatnonzero(needed == places)
+            part = values[rows][:, at]
+            kept = np.round(part, places).astype(dtype) == part.astype(dtype)
+            needed[at] += ~(kept | gone[rows][:, at]).all(0)
+    return needed
