@@ -68,15 +68,6 @@ def read_frame(path: Path, label: str | None = None, header: bool | None = None)
     return Frame(table, (*notes, *more))
 
 
-def is_frame(data: object) -> bool:
-    """Whether it is a data frame, of whatever library.
-
-    >>> is_frame(pd.DataFrame()), is_frame("table.csv"), is_frame(np.zeros((3, 2)))
-    (True, False, False)
-    """
-    return hasattr(data, "columns") and hasattr(data, "__dataframe__") or type(data).__name__ in ("DataFrame", "Table")
-
-
 def as_frame(data: Any) -> Frame:
     """A data frame of pandas, polars, pyarrow or another library as one of pandas, with its types and index.
 
