@@ -18,7 +18,7 @@ from ..errors import LeftOutWarning
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
-from . import asking, listing, training
+from . import asking, listing, tables, training
 from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
 from .own import FLAG, without_parts
 
@@ -40,6 +40,9 @@ COMMANDS = (
     asking.sample,
     asking.reconstruct,
     asking.encode,
+    tables.impute,
+    tables.detect,
+    tables.synthesize,
     asking.plot,
     training.compare,
     listing.recipes,

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
-from .options import AnySplit, Device, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
+from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
 
 
 def evaluate(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
+    file: File = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
     data: Given = None,
     split: AnySplit = None,
@@ -32,7 +33,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
 
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
-    asked = asked_of(run, device, context, data, split)
+    asked = asked_of(run, device, context, data, split, file)
     every: list[list[Any]] = [[] for _ in asked.splits]
     found = []
     for (name, each), parts in zip(asked.splits.items(), every, strict=True):
@@ -95,10 +96,11 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
             say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
 
 
-def encode(
+def encode(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     path: Out,
+    file: File = None,
     data: Given = None,
     split: AnySplit = None,
     draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
@@ -112,7 +114,7 @@ def encode(
     from ..show.outputs import check_ending
 
     check_ending(path)
-    asked = asked_of(run, device, context, data, split)
+    asked = asked_of(run, device, context, data, split, file)
     write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed))
 
 

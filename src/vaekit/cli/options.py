@@ -26,6 +26,7 @@ AnySplit = Annotated[
 Given = Annotated[
     str | None, typer.Option("--data", help="Where the run's data lie now, or new data of the kind, by name or path.")
 ]
+File = Annotated[str | None, typer.Argument(metavar="[FILE]", help="All rows of this file, new to the run or not.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
     Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")
@@ -51,11 +52,15 @@ def loaded_run(path: Path, device: str, context: typer.Context, data: str | None
     return run
 
 
-def asked_of(path: Path, device: str, context: typer.Context, data: str | None, split: str | None) -> Asked:
+def asked_of(  # noqa: PLR0917 - two that find the run, three that say what of it
+    path: Path, device: str, context: typer.Context, data: str | None, split: str | None, file: str | None = None
+) -> Asked:
     """What a command is about, as `runs.asked.asked` finds it; what is to be said of new data is said."""
     from ..runs.asked import asked
 
-    found = asked(loaded_run(path, device, context), data, split)
+    if file is not None and data is not None:
+        raise ValueError(f"{file} and --data {data} are both given; choose one")
+    found = asked(loaded_run(path, device, context), data, split, file)
     for each in found.notes:
         note(each)
     return found
@@ -68,8 +73,13 @@ def note(text: str) -> None:
 
 def write_rows(path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False) -> None:
     """Write rows to a file of the kind that its name says, and say what was written."""
-    from ..show.outputs import write_array
+    from ..show.outputs import FRAMES, write_array, write_frame
 
+    if rows.table and path.suffix.lower() in FRAMES:
+        write_frame(path, rows.frame)
+        if not quiet:
+            say(f"{path}")
+        return
     beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row}
     write_array(path, rows.array, rows.columns, rows.after, **beside)  # type: ignore[arg-type]
     if not quiet:

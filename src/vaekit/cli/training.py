@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
+from ..settings import written
 from .ending import InterruptedTrainingError
 from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
@@ -27,6 +28,10 @@ def train(  # noqa: PLR0913 - as many as the command has options
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/NAME).")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the spec; repeatable.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="NAME=KIND", help="What a table's column is, or none to leave it out."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
     labels: Annotated[int | None, typer.Option(min=1, help="Same as --set data.labels=N: how many are seen.")] = None,
@@ -45,7 +50,7 @@ def train(  # noqa: PLR0913 - as many as the command has options
             target,
             folder,
             data=data,
-            sets=[*(sets or ()), *([] if labels is None else [f"data.labels={labels}"])],
+            sets=[*(sets or ()), *_kinds(columns or ()), *([] if labels is None else [f"data.labels={labels}"])],
             resume=resume,
             overwrite=overwrite,
             parts=named_parts(context),
@@ -115,6 +120,14 @@ def _training() -> Iterator[Bar]:
             raise
         resume = ["vaekit", "train", "--resume", "--out", str(bar.folders[-1])]
         raise InterruptedTrainingError(None if isinstance(error, NotBegunError) else resume) from None
+
+
+def _kinds(columns: Sequence[str]) -> list[str]:
+    """The setting of the kinds of columns that are given as NAME=KIND."""
+    pairs = [each.rpartition("=")[::2] for each in columns]
+    if bad := [each for each, (name, _) in zip(columns, pairs, strict=True) if not name]:
+        raise ValueError(f"--column {bad[0]!r} is not NAME=KIND, such as age=positive")
+    return [f"data.columns={written(dict(pairs))}"] if pairs else []
 
 
 def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:

@@ -68,6 +68,15 @@ def read_frame(path: Path, label: str | None = None, header: bool | None = None)
     return Frame(table, (*notes, *more))
 
 
+def is_frame(data: object) -> bool:
+    """Whether it is a data frame, of whatever library.
+
+    >>> is_frame(pd.DataFrame()), is_frame("table.csv"), is_frame([1, 2])
+    (True, False, False)
+    """
+    return type(data).__name__ in ("DataFrame", "Table") and hasattr(data, "columns")
+
+
 def as_frame(data: Any) -> Frame:
     """A data frame of pandas, polars, pyarrow or another library as one of pandas, with its types and index.
 

@@ -87,13 +87,13 @@ def describe(
     for name in frame.columns:
         missing = f"{100 * gaps[name]:.3g} %" if gaps[name] else ""
         if name in by_name:
-            rows.append((name, _kind_in_words(by_name[name]), by_name[name].why, missing))
+            rows.append((name, in_words(by_name[name]), by_name[name].why, missing))
         elif name in left_out:
             rows.append((name, "left out", left_out[name], missing))
     return rows
 
 
-def _kind_in_words(column: Column) -> str:
+def in_words(column: Column) -> str:
     if column.kind == "binary":
         return f"binary: {several(column.categories)}"
     if column.categories:

@@ -21,12 +21,15 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
-def asked(run: Run, data: str | Path | None = None, split: str | None = None) -> Asked:
-    """The splits of `run`, or new data, that `data` and `split` mean.
+def asked(run: Run, data: str | Path | None = None, split: str | None = None, file: str | None = None) -> Asked:
+    """The splits of `run`, or new data, that `data` and `split` mean; all rows of a `file`, whatever it is.
 
     Without `data`, or where these are the run's own, lying elsewhere, `split` is one of these (by default "test"), or
     "all"; else they are new data, all of them or a `split` that they bring.
     """
+    if file is not None:
+        dataset = new_data(run, file, split)
+        return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
     if data is not None:
         moved = replace(run, place=str(data), loaded=None)
         try:

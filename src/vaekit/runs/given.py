@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
 from ..data.base import Content, with_holes
-from ..data.columns import Column
+from ..data.base import SPLITS
+from ..data.columns import Column, frame_of
 from ..data.domains import Domain
+from ..data.frames import as_frame, is_frame
 from ..data.loading import read
 from ..data.memmap import MemmapRows, blocks
 from ..data.tabular import labels_of, rows_of_frame
@@ -26,6 +29,7 @@ from ..system.progress import working
 from .codes import fingerprint_of_codes
 
 if TYPE_CHECKING:
+    from ..data.tensors import TensorSplit
     from .run import Run
 
 NEW = "new data"
@@ -57,6 +61,21 @@ def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: 
     domain.check(made.x, name)
     told = (*notes, *said)
     return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
+
+
+def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
+    """The table that `data` of `run`, of what is `given`, are the rows of: all that the user has, where that is at hand,
+    else the columns that the model knows.
+    """
+    if isinstance(given, (str, Path)) and (isinstance(given, Path) or given not in SPLITS):
+        given = read(given, header=run.spec.data.header)[0].frame
+    if is_frame(given):
+        return as_frame(given).table
+    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
+    if data.observed is not None:
+        x[~data.observed.cpu().numpy()] = np.nan
+    table = frame_of(run.schema.table or tuple(Column(each, "real") for each in run.schema.columns), x)
+    return table if data.origin is None else table.set_axis(pd.Index(data.origin), axis=0)
 
 
 def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:
@@ -102,7 +121,7 @@ def _content(
 ) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)
-    if hasattr(given, "columns"):
+    if is_frame(given):
         return "the table", read(given)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)

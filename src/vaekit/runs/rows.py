@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
+from ..data.columns import Column, frame_of
 from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
 from ..seeding import seeded
@@ -30,6 +32,13 @@ class Rows:
     columns: tuple[str, ...]
     before: Table
     after: Table
+    table: tuple[Column, ...] = ()
+    """What is known of the columns, where the array is one of a table's numbers."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All of it as a data frame, the columns of a table of the user's own types."""
+        return pd.concat([pd.DataFrame(self.before), frame_of(self.table, self.array), pd.DataFrame(self.after)], axis=1)
 
 
 def places(splits: Mapping[str, TensorSplit], n: int | None = None) -> Table:
@@ -99,13 +108,14 @@ def pairs(run: Run, splits: Mapping[str, TensorSplit], n: int, samples: int | No
     of = ["reconstruction"] if samples is None else [f"reconstruction {i + 1}" for i in range(samples)]
     before = {name: np.repeat(column, times) for name, column in places(splits, n).items()}
     before["which"] = np.tile(["data", *of], len(made))
-    return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {})
+    return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {}, run.schema.table)
 
 
 def samples(run: Run, n: int, label: str | None, draw: bool, seed: int, name: str | None = None) -> Rows:
     """n samples of the model of `run`, with the classes that they are of, called `name`, or their covariates."""
     x = run.schema.domain.outputs(run.sample(n, label, draw=draw, seed=seed).cpu().numpy())
-    return Rows(x, run.schema.columns, {}, classes_of(run, run.conditions(n, label), name or label_column(run)))
+    beside = classes_of(run, run.conditions(n, label), name or label_column(run))
+    return Rows(x, run.schema.columns, {}, beside, run.schema.table)
 
 
 @torch.no_grad()

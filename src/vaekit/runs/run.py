@@ -8,12 +8,14 @@ writes report.html.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -34,14 +36,15 @@ from ..system.devices import resolve_device
 from ..system.progress import working
 from ..training.checkpoint import Checkpoints
 from ..training.records import Epoch
-from . import history
+from . import history, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .folder import read_spec
 from .given import NEW, fingerprint_of, rows_of
 from .restoring import restored
+from .tables import Filled, Synthesized
 from .wording import run_in_lines
 
-Data = Path | Dataset | np.ndarray | Tensor | TensorSplit
+Data = Path | Dataset | pd.DataFrame | np.ndarray | Tensor | TensorSplit
 """New data, in place of the name of a split."""
 
 
@@ -137,6 +140,44 @@ class Run:
             made = self.model.reconstruct(batch, None, samples, draw)
         x = batch.x if batch.observed is None else torch.where(batch.observed, batch.x, torch.nan)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
+
+    @standing("spec")
+    def impute(self, data: str | Data = "test", *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
+        """A table with its holes filled: a split of the run's, or new rows (a data frame, or the `Path` of a file).
+
+        Numbers are means given what is observed of their row, categories and whole numbers the likeliest, from `samples`
+        of z weighted by importance; with n, n draws for multiple imputation. Cells that are observed stay as they are,
+        and so does what the model does not know. The same each time for one seed.
+        """
+        return tables.impute(self, data, samples=samples, n=n, seed=seed)
+
+    @standing("spec")
+    def detect(
+        self,
+        data: str | Data = "test",
+        *,
+        samples: int = 100,
+        contamination: float = 0.1,
+        seed: int = 0,
+        parts: bool = False,
+    ) -> pd.DataFrame:
+        """How odd each row of a table is: `score`, -log p(row) in nats; `outlier`, whether that is more than all but a
+        `contamination` of the training rows have; `why`, the cells that add most beyond what is usual for their column.
+
+        With `parts`, a column for each of the model's, of the nats that it adds. The same each time for one seed.
+        """
+        return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, parts=parts)
+
+    @standing("spec")
+    def synthesize(
+        self, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
+    ) -> Synthesized:
+        """n rows that the model makes up, each column of the user's own type; with `where`, cells that they all have.
+
+        Rows of a condition are drawn from the posterior given it, resampled by importance from `samples` of it: none
+        is rejected, however rare the condition, and how many of the samples count is said beside.
+        """
+        return tables.synthesize(self, n, where, samples=samples, seed=seed)
 
     @standing("spec")
     def sample(self, n: int, label: str | int | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from ..system.disk import write_atomic
 from . import plots
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
 TABLES = (".csv", ".parquet", ".npz")
+FRAMES = (".csv", ".parquet", ".xlsx")
 FIGURES = (".png", ".svg", ".pdf")
 PAGES = (".html", *FIGURES)
 ROWS = 100_000
@@ -83,10 +85,37 @@ def write_array(
         write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
 
 
+def write_frame(path: Path, frame: pd.DataFrame, index: bool = False) -> None:
+    """Write a data frame to `path`, whole or not at all; `ValueError` unless its ending is .csv, .parquet or .xlsx.
+
+    With `index`, the names of its rows come first, as "row" unless they have a name.
+    """
+    check_ending(path, FRAMES)
+    if index:
+        name = frame.index.name or ("row" if "row" not in frame else "index")
+        frame = frame.reset_index(names=name)
+    if repeated := [name for name, times in Counter(frame.columns).items() if times > 1]:
+        raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": lambda temporary: frame.to_csv(temporary, index=False),
+        ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
+        ".xlsx": lambda temporary: _save_excel(temporary, frame),
+    }
+    try:
+        write_atomic(path, writers[path.suffix.lower()])
+    except ImportError:
+        raise ValueError(f"{path}: such a file needs openpyxl: pip install 'vaekit[tables]'; or write .csv") from None
+
+
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure to `path`, whole or not at all; `ValueError` unless its ending is .png, .svg or .pdf."""
     check_ending(path, FIGURES)
     write_atomic(path, lambda temporary: plots.save(figure, temporary, path.suffix.lower().removeprefix(".")))
+
+
+def _save_excel(path: Path, frame: pd.DataFrame) -> None:
+    with open(path, "wb") as file:  # given a path, pandas wants its ending
+        frame.to_excel(file, index=False, engine="openpyxl")
 
 
 def _save_npy(path: Path, array: np.ndarray) -> None:

@@ -1,0 +1,120 @@
+"""The commands for tables: fill holes, find odd rows, make others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..show.terminal import say
+from .options import AnySplit, Device, File, Given, RunPath, Seed, asked_of, loaded_run, note
+
+Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
+FEW = 20
+"""Samples that count below which what they say of a row is not to be relied on."""
+
+
+def impute(  # noqa: PLR0913 - as many as the command has options
+    context: typer.Context,
+    run: RunPath,
+    path: Table,
+    file: File = None,
+    data: Given = None,
+    split: AnySplit = None,
+    n: Annotated[int, typer.Option("-n", min=0, help="Draws for multiple imputation; 0: one best value a cell.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples for each row.")] = 1000,
+    spread: Annotated[
+        Path | None, typer.Option(help="Write beside it how sure each filled cell is: deviation, or entropy in nats.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Fill the holes of a table: means of numbers, the likeliest of all else, given what is observed of each row."""
+    from ..show.outputs import FRAMES, check_ending, write_frame
+
+    for each in (path, *([] if spread is None else [spread])):
+        check_ending(each, FRAMES)
+    asked = asked_of(run, device, context, data, split, file)
+    found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
+    write_frame(path, found.table)
+    say(f"{path}: {int((found.spread > 0).to_numpy().sum()):,} cells filled")
+    if spread is not None:
+        write_frame(spread, found.spread, index=True)
+        say(f"{spread}")
+    if few := int((found.trusted < FEW).sum()):
+        say(f"for {few:,} rows fewer than {FEW} of the {samples:,} samples count; more help: --samples")
+
+
+def detect(  # noqa: PLR0913 - as many as the command has options
+    context: typer.Context,
+    run: RunPath,
+    path: Table,
+    file: File = None,
+    data: Given = None,
+    split: AnySplit = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples for each row.")] = 100,
+    contamination: Annotated[
+        float, typer.Option(help="The part of usual rows that is taken for outliers: where the threshold is.")
+    ] = 0.1,
+    parts: Annotated[bool, typer.Option("--per-column", help="Add what each column adds to the score.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score how odd rows are, -log p in nats, with what makes them so: the oddest first."""
+    from ..show.outputs import FRAMES, check_ending, write_frame
+
+    check_ending(path, FRAMES)
+    asked = asked_of(run, device, context, data, split, file)
+    given = _one(asked, file or data)
+    found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, parts=parts)
+    write_frame(path, found.sort_values("score", ascending=False), index=True)
+    above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
+    say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
+
+
+def synthesize(  # noqa: PLR0913 - as many as the command has options
+    context: typer.Context,
+    run: RunPath,
+    path: Table,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 1000,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="A cell that all rows have; repeatable.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Importance samples of a condition.")] = 10_000,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Make up rows of a table, each column of its own type; with --where such as have these cells."""
+    from ..show.outputs import FRAMES, check_ending, write_frame
+
+    check_ending(path, FRAMES)
+    loaded = loaded_run(run, device, context)
+    made = loaded.synthesize(n, _cells(where or []), samples=samples, seed=seed)
+    write_frame(path, made.table)
+    say(f"{path}: {n:,} rows")
+    if made.effective_samples is not None and made.effective_samples < FEW:
+        note(
+            f"the condition is rare: {made.effective_samples:.0f} of {samples:,} samples count, so that rows repeat; "
+            "more help: --samples"
+        )
+
+
+def _cells(where: list[str]) -> dict[str, Any]:
+    found = {}
+    for each in where:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise ValueError(f"--where {each!r} is not COLUMN=VALUE, such as 'city=Rome'")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _one(asked: Any, data: str | None) -> Any:
+    """What a command is about: a split by name, or the file of new rows."""
+    from ..runs.given import NEW
+
+    if len(asked.splits) > 1:
+        raise ValueError(f"--split is all; accepted: one of {', '.join(asked.splits)}, or a file of them all")
+    name = next(iter(asked.splits))
+    return Path(str(data)) if name == NEW else name

@@ -1,0 +1,178 @@
+"""What users do with the table of a run: fill its holes, find its odd rows, make others like them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..data.batch import Batch
+from ..data.columns import Column, frame_of
+from ..data.tabular import rows_of_frame
+from ..data.tensors import TensorSplit
+from ..errors import unknown
+from ..evaluation.anomalies import anomalies
+from ..evaluation.imputation import impute as imputed
+from ..models.given import refuse_too_many
+from ..settings import option
+from ..system.progress import working
+from .given import source_frame
+
+if TYPE_CHECKING:
+    from .run import Data, Run
+
+REASONS = 3
+"""Columns that are named as what makes a row odd."""
+REFERENCE = 2000
+"""Training rows whose scores say what is usual."""
+
+
+def typed_columns(run: Run) -> tuple[Column, ...]:
+    """The columns of the table of `run`, in its model's order; `ValueError` where its data are no table."""
+    if not run.schema.columns:
+        raise ValueError(f"{run.path} is of data of shape {run.schema.event_shape} without columns; accepted: a table")
+    return run.schema.table or tuple(Column(name, "real") for name in run.schema.columns)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table whose holes are filled."""
+
+    table: pd.DataFrame
+    """As the user had it, its observed cells as they were; of n draws all of them one below another, by "draw"."""
+    spread: pd.DataFrame
+    """Of each cell of the model's columns that was filled the standard deviation, of categories the entropy in nats."""
+    trusted: np.ndarray
+    """(N,): how many of the samples count; few of them say little."""
+
+
+def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
+    """Fill the holes of a split of `run`, or of new rows, as `Run.impute` says."""
+    columns, data = typed_columns(run), run.data(given)
+    frame = source_frame(run, given, data)
+    x, spread, draws, trusted = [], [], [], []
+    done = 0
+    with working("imputing", len(data)) as step:
+        for i, batch in enumerate(data.blocks()):
+            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed + i)
+            x.append(found.x.double().cpu().numpy())
+            spread.append(found.spread.double().cpu().numpy())
+            trusted.append(found.effective_samples.cpu().numpy())
+            if found.draws is not None:
+                draws.append(found.draws.double().cpu().numpy())
+            step(done := done + len(batch))
+    every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
+    filled = [_filled(frame, columns, each) for each in every]
+    table = filled[0] if not n else pd.concat(filled, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
+    names = [each.name for each in columns]
+    return Filled(table, pd.DataFrame(np.concatenate(spread), frame.index, names), np.concatenate(trusted))
+
+
+def _filled(frame: pd.DataFrame, columns: tuple[Column, ...], x: np.ndarray) -> pd.DataFrame:
+    """`frame` with the numbers x (N, D) in the holes of its columns, what was there as it was."""
+    made, table = frame_of(columns, x), frame.copy()
+    for each in columns:
+        gone = frame[each.name].isna().to_numpy() if each.name in frame else np.ones(len(frame), bool)
+        if gone.all():
+            table[each.name] = made[each.name].array
+        elif gone.any():
+            cells = made[each.name].astype(object).where(gone, frame[each.name].astype(object).array)
+            table[each.name] = pd.Series(cells.array, frame.index).infer_objects()
+            if made[each.name].dtype.kind in "iuM" or isinstance(made[each.name].dtype, pd.CategoricalDtype):
+                table[each.name] = table[each.name].astype(made[each.name].dtype)
+    return table
+
+
+def detect(
+    run: Run, given: str | Data, *, samples: int = 100, contamination: float = 0.1, seed: int = 0, parts: bool = False
+) -> pd.DataFrame:
+    """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
+    if not 0 < contamination < 0.5:
+        raise ValueError(f"contamination is {contamination}; accepted: a part of the rows, above 0 and below 0.5")
+    columns, data = typed_columns(run), run.data(given)
+    score, cells = _odd(run, data, samples, seed)
+    usual, of_columns = _usual(run, data, score, cells, samples, seed)
+    index = source_frame(run, given, data).index
+    threshold = float(np.quantile(usual, 1 - contamination))
+    above = cells - of_columns
+    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": _reasons(columns, data, above)}, index)
+    table.attrs["threshold"] = threshold
+    if parts:
+        table[[each.name for each in columns]] = cells
+    return table
+
+
+def _odd(run: Run, data: TensorSplit, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    score, cells, done = [], [], 0
+    with working("scoring", len(data)) as step:
+        for i, batch in enumerate(data.blocks()):
+            found = anomalies(run.model, run.model.typed(run.model.asked(batch)), samples, seed + i)
+            score.append(found.score.double().cpu().numpy())
+            cells.append(found.contributions.double().cpu().numpy())
+            step(done := done + len(batch))
+    return np.concatenate(score), np.concatenate(cells)
+
+
+def _usual(
+    run: Run, data: TensorSplit, score: np.ndarray, cells: np.ndarray, samples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores (M,) of training rows, and the mean of what each column adds to them; of the rows themselves where the
+    training data are not there.
+    """
+    try:
+        train = run.data("train")
+    except (ValueError, OSError):
+        return score, cells.mean(0)
+    if train.x is data.x:
+        return score, cells.mean(0)
+    rows = np.random.default_rng(seed).permutation(len(train))[:REFERENCE]
+    found = anomalies(run.model, run.model.typed(run.model.asked(train.rows(np.sort(rows)))), samples, seed)
+    return found.score.double().cpu().numpy(), found.contributions.double().cpu().numpy().mean(0)
+
+
+def _reasons(columns: tuple[Column, ...], data: TensorSplit, above: np.ndarray) -> list[str]:
+    """What makes each row odd: its cells of the most nats more than usual, with their values."""
+    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
+    cells = {each.name: frame_of([each], x[:, [i]])[each.name].astype(str).tolist() for i, each in enumerate(columns)}
+    order = np.argsort(-above, 1)[:, :REASONS]
+    names = [each.name for each in columns]
+    return [
+        "; ".join(f"{names[i]}={cells[names[i]][row]} ({above[row, i]:+.1f})" for i in best if above[row, i] > 0)
+        for row, best in enumerate(order)
+    ]
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """Rows that a model made."""
+
+    table: pd.DataFrame
+    effective_samples: float | None = None
+    """How many of the samples that a condition was weighed by count; None without one. Fewer than the rows are asked
+    for means that rows are of a few codes.
+    """
+
+
+@torch.no_grad()
+def synthesize(
+    run: Run, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
+) -> Synthesized:
+    """n rows of the model of `run`, as `Run.synthesize` says."""
+    columns = typed_columns(run)
+    refuse_too_many(n, run.model.event_shape, run.model.scale)
+    if not where:
+        x = run.sample(n, seed=seed).double().cpu().numpy()
+        return Synthesized(frame_of(columns, x))
+    known = {each.name: each for each in columns}
+    if strange := [name for name in where if name not in known]:
+        raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
+    frame = pd.DataFrame({name: pd.Series([value]) for name, value in where.items()})
+    row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
+    x, observed = (torch.from_numpy(np.array(each)).to(run.model.scale.device) for each in (row.x, row.observed))
+    found = imputed(run.model, run.model.typed(Batch(x, observed=observed)), max(samples, n), n, seed)
+    drawn = found.draws[:, 0].double().cpu().numpy()  # type: ignore[index]
+    return Synthesized(frame_of(columns, drawn), float(found.effective_samples[0]))
