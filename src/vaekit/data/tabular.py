@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -97,18 +97,27 @@ def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray 
     that of this kind, so that every likelihood of it serves.
     """
     missing = observed is not None
-    found = [_domain(each, _seen(x, observed, i)) for i, each in enumerate(columns)]
+    found = [_with_ends(_domain(each, seen), seen) for each, seen in zip(columns, _seen(x, observed), strict=True)]
     if {(each.kind, each.warp) for each in found} == {("real", "affine")}:
         location, scale = (tuple(getattr(each, name) for each in found) for name in ("location", "scale"))
-        return Domain("real", location=location, scale=scale, missing=missing)  # type: ignore[arg-type]
+        ends = tuple(end for each in found for end in each.ends)
+        return Domain("real", location=location, scale=scale, missing=missing, ends=ends)  # type: ignore[arg-type]
     if {each.kind for each in found} == {"binary"}:
         return Domain("binary", missing=missing)
     return Domain("columns", columns=tuple(found), missing=missing)
 
 
-def _seen(x: np.ndarray, observed: np.ndarray | None, column: int) -> np.ndarray:
-    values = np.asarray(x[:, column], np.float64)
-    return values if observed is None else values[observed[:, column]]
+def _seen(x: np.ndarray, observed: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The values (n,) of each column that are observed."""
+    for i in range(x.shape[1]):
+        values = np.asarray(x[:, i], np.float64)
+        yield values if observed is None else values[observed[:, i]]
+
+
+def _with_ends(domain: Domain, values: np.ndarray) -> Domain:
+    if domain.kind in ("binary", "grey", "categorical", "unit"):
+        return domain
+    return replace(domain, ends=((float(values.min()), float(values.max())),))
 
 
 def _domain(column: Column, values: np.ndarray) -> Domain:

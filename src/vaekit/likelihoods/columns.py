@@ -14,7 +14,7 @@ from ..data.domains import Domain
 from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.levels import Categories, Levels
 from ..distributions.products import Columns
-from ..distributions.warped import WarpedMixture, WholeMixture, ZeroOr
+from ..distributions.warped import ColumnOf, WarpedMixture, WholeMixture, ZeroOr
 from .base import Likelihood
 from .levels import Bernoulli
 from .unit import TruncatedNormal
@@ -56,10 +56,13 @@ class LogisticMixture(Likelihood):
         for name, value in (("column_location", domain.location), ("column_scale", domain.scale)):
             values = torch.as_tensor(value, dtype=torch.float64).expand(self.event_shape)
             self.register_buffer(name, values.to(kind).clone(), persistent=False)
+        ends = torch.tensor(domain.ends, dtype=kind).T if domain.ends else torch.tensor([[-torch.inf], [torch.inf]])
+        self.register_buffer("ends", ends.clone(), persistent=False)
         # Components that were all alike would stay so.
         spread = torch.linspace(-1.0, 1.0, components) if components > 1 else torch.zeros(1)
         self.register_buffer("spread", spread.unsqueeze(-1), persistent=False)
 
+    ends: Tensor
     column_location: Tensor
     column_scale: Tensor
     spread: Tensor
@@ -68,7 +71,8 @@ class LogisticMixture(Likelihood):
         k = self.components
         logits, loc, log_scale, *zero = parameters.split([k, k, k, *[1] * self.zero], -2)
         scale = bounded(log_scale - 1.0, *self.clamp).exp()
-        own = (logits, loc + self.spread, scale, self.warp, self.column_location, self.column_scale)
+        column = ColumnOf(self.warp, self.column_location, self.column_scale, self.ends)
+        own = (logits, loc + self.spread, scale, column)
         if self.domain.kind in ("count", "integer"):
             return self.event(WholeMixture(*own, least=0 if self.domain.kind == "count" else None))
         mixture = WarpedMixture(*own)
