@@ -103,7 +103,7 @@ def test_nothing_observed_is_the_prior_and_a_column_never_observed_changes_nothi
     vae = model()
     x = VALUES.expand(3, D)
     nothing = Batch(x, observed=torch.zeros(3, D, dtype=torch.bool))
-    assert float(vae.trace(nothing, 4).log_px.abs().max()) == 0
+    assert (vae.trace(nothing, 4).log_px == 0).all()
     seen = torch.ones(3, D, dtype=torch.bool)
     seen[:, 4] = False
     torch.manual_seed(1)
