@@ -127,16 +127,14 @@ def _whole(x: np.ndarray, gone: np.ndarray, kind: Any) -> Any:
     if (np.abs(whole) >= 2.0**63).any():
         return x
     numbers: Any = whole.astype(np.int64)
+    ends = np.iinfo(getattr(kind, "numpy_dtype", kind).name)
+    fits = numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max
+    if isinstance(kind, np.dtype) and not gone.any():
+        return numbers.astype(kind) if fits else numbers
     if isinstance(kind, np.dtype):
-        ends = np.iinfo(kind.name)
-        if numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max:
-            numbers = numbers.astype(kind)
-        return pd.arrays.IntegerArray(numbers, gone) if gone.any() else numbers
+        return pd.arrays.IntegerArray(numbers.astype(kind) if fits else numbers, gone)
     masked = pd.Series(pd.arrays.IntegerArray(numbers, gone))
-    try:
-        return masked.astype(kind).array
-    except (TypeError, ValueError, OverflowError):  # a type of fewer bits
-        return masked.array
+    return masked.astype(kind).array if fits else masked.array
 
 
 def refusal(where: str, value: object, row: int, accepted: str) -> str:

@@ -120,7 +120,7 @@ class Column:
             bad &= ~gone
             if bad.any():
                 row = int(np.argmax(bad))
-                raise ValueError(refusal(where, values.iloc[row], row, self.accepted))
+                raise ValueError(refusal(where, values.to_numpy()[row].item(), row, self.accepted))
             return np.where(gone, np.nan, codes)
         known = {text: float(i) for i, text in enumerate(self.categories)}
         codes, distinct = factorized(values)
