@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,46 @@ def typed(column: pd.Series) -> pd.Series:
     if kind in ("datetime", "datetime64", "date"):
         return pd.to_datetime(column)
     return column.map(lambda cell: str(cell).strip(), na_action="ignore").astype("str")
+
+
+def as_type(x: np.ndarray, gone: np.ndarray, dtype: str) -> Any:
+    """Numbers, missing where `gone`, as an array of pandas' type, or of one of its kind that holds them all.
+
+    >>> as_type(np.array([3.0, np.nan]), np.array([False, True]), "uint8")
+    <IntegerArray>
+    [3, <NA>]
+    Length: 2, dtype: UInt8
+    """
+    kind = type_of(dtype)
+    if pd.api.types.is_bool_dtype(kind):
+        truth = np.where(gone, 0, x).astype(bool)
+        if isinstance(kind, np.dtype):
+            return pd.arrays.BooleanArray(truth, gone) if gone.any() else truth
+        return pd.Series(pd.arrays.BooleanArray(truth, gone)).astype(kind).array
+    if pd.api.types.is_integer_dtype(kind):
+        return _whole(x, gone, kind)
+    return x.astype(kind) if isinstance(kind, np.dtype) else pd.Series(x).astype(kind).array
+
+
+@lru_cache(maxsize=256)
+def type_of(dtype: str) -> Any:
+    """pandas' type of that name, which takes it a while to find."""
+    return pd.api.types.pandas_dtype(dtype)
+
+
+def _whole(x: np.ndarray, gone: np.ndarray, kind: Any) -> Any:
+    whole = np.rint(np.where(gone, 0, x))
+    if (np.abs(whole) >= 2.0**63).any():
+        return x
+    numbers: Any = whole.astype(np.int64)
+    ends = np.iinfo(getattr(kind, "numpy_dtype", kind).name)
+    fits = numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max
+    if isinstance(kind, np.dtype) and not gone.any():
+        return numbers.astype(kind) if fits else numbers
+    if isinstance(kind, np.dtype):
+        return pd.arrays.IntegerArray(numbers.astype(kind) if fits else numbers, gone)
+    masked = pd.Series(pd.arrays.IntegerArray(numbers, gone))
+    return masked.astype(kind).array if fits else masked.array
 
 
 def refusal(where: str, value: object, row: int, accepted: str) -> str:

@@ -84,6 +84,8 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
         rows = list(records(head, dialect.delimiter))
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} is empty")
     _, last, first = rows[0]
     named = has_names([row for *_, row in rows]) if header is None else header
     if named:
@@ -97,9 +99,9 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
     table = text.parse()
     if not len(table):
         raise ValueError(f"{path} has a line of names but no rows")
-    changed = {i: _tidied(table[i]) for i in _text_columns(table)}
+    changed = _whole_with_gaps(table)
+    changed |= {i: _tidied(table[i]) for i in _text_columns(table)}
     changed |= _with_leading_zeros(text, table)
-    changed |= _whole_with_gaps(table)
     if label is not None:
         place = names.index(label)
         changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)
@@ -239,7 +241,9 @@ def _tidied(column: pd.Series, words: Collection[str] | None = None) -> pd.Serie
         and not any(map(LEADING_ZERO.fullmatch, left))
     ):
         kept = pd.Series([None if gap else cell.replace(",", ".") for cell, gap in zip(cells, gaps, strict=True)])
-        return pd.Series(_taken(pd.to_numeric(kept).astype("float64"), codes), index=column.index)
+        numbers = pd.to_numeric(kept).astype("float64")
+        whole = ((numbers % 1 == 0) & (numbers.abs() < 2**53) | numbers.isna()).all()
+        return pd.Series(_taken(numbers.astype("Int64") if whole else numbers, codes), index=column.index)
     texts = pd.Series([None if gap else cell for cell, gap in zip(cells, gaps, strict=True)], dtype="str")
     return pd.Series(_taken(texts, codes), index=column.index)
 

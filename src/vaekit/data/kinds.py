@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -34,7 +35,8 @@ class _Numbers:
     low: float
     high: float
     whole: bool
-    ends_only: bool
+    levels: int
+    """How many distinct values there are: of whole numbers close together, else of two values; 0 for more."""
     decimals: int | None
 
 
@@ -59,17 +61,25 @@ def infer(frame: pd.DataFrame, asked: Mapping[str, str] | None = None) -> tuple[
     left_out: dict[str, str] = {}
     looked_at = _look_at_all(frame)
     for name in map(str, frame.columns):
-        values = frame[name]
         wanted = asked.get(name)
         if wanted == NONE:
             left_out[name] = "asked to be left out"
             continue
-        found = _asked(name, values, cast(ColumnKind, wanted)) if wanted else _found(name, values, looked_at.get(name))
+        if wanted:
+            found: Column | str = _asked(name, frame[name], cast(ColumnKind, wanted))
+        elif name in looked_at:
+            found = _of_numbers(name, *looked_at[name], partial(_cells, frame, name))
+        else:
+            found = _found(name, frame[name])
         if isinstance(found, str):
             left_out[name] = found
         else:
             kept.append(found)
     return tuple(kept), left_out
+
+
+def _cells(frame: pd.DataFrame, name: str) -> pd.Series:
+    return frame[name]
 
 
 def describe(
@@ -103,10 +113,8 @@ def in_words(column: Column) -> str:
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
-def _found(name: str, values: pd.Series, look: _Numbers | None) -> Column | str:
+def _found(name: str, values: pd.Series) -> Column | str:
     """The column, or why it is left out."""
-    if look is not None:
-        return _of_numbers(name, values, str(values.dtype), look)
     if values.isna().all():
         return "no value"
     if values.dtype == object:
@@ -123,7 +131,7 @@ def _found(name: str, values: pd.Series, look: _Numbers | None) -> Column | str:
         return _of_dates(name, seconds_of(values), str(dtype), "")
     if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
         x = numbers_in(values, "")
-        return _of_numbers(name, values, str(dtype), next(_look(x[:, None])))
+        return _of_numbers(name, str(dtype), next(_look(x[:, None])), lambda: values)
     if pd.api.types.is_string_dtype(dtype):
         return _of_text(name, values)
     return f"values of the type {dtype}"
@@ -160,7 +168,8 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         x = numbers_in(values, f"column {name!r}")
         look = next(_look(x[:, None]))
         whole = look.whole and look.seen == len(x)
-        return _of_numbers(name, pd.Series(x), "int64" if whole else "Int64" if look.whole else "float64", look)
+        dtype = "int64" if whole else "Int64" if look.whole else "float64"
+        return _of_numbers(name, dtype, look, lambda: pd.Series(x))
     if len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
         categories = _sorted([category_text(each) for each in distinct])
         kind: ColumnKind = "binary" if len(categories) == 2 else "categorical"
@@ -193,17 +202,17 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column
     return Column(name, "date", dtype=dtype, unit=unit, format=format, why=why)
 
 
-def _of_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
+def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
     if not look.seen:
         return "no value"
     if np.isinf(look.low) or np.isinf(look.high):
         raise ValueError(f"column {name!r} has infinite numbers; take those rows out, or leave their cells empty")
+    if "int" in dtype.lower() and not look.whole:  # of more digits than floats have
+        return "identifier" if cells().nunique() == look.seen > 1 else "whole numbers of more than 15 digits"
     if look.low == look.high:
         return "constant"
     if look.whole:
-        return _of_whole_numbers(name, values, dtype, look)
-    if values.dtype.kind in "iu":  # whole, of more digits than floats have
-        return "identifier" if values.nunique() == look.seen else "whole numbers of more than 15 digits"
+        return _of_whole_numbers(name, dtype, look, cells)
     real = Column(name, "real", dtype=dtype, decimals=look.decimals, why="numbers")
     if 0 <= look.low <= NEAR and 1 - NEAR <= look.high <= 1:
         return replace(real, kind="unit", low=0.0, high=1.0, why="numbers from 0 to 1")
@@ -212,14 +221,16 @@ def _of_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Col
     return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
 
 
-def _of_whole_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
-    if look.ends_only:
+def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
+    if look.levels == 2:
         categories = (category_text(look.low), category_text(look.high))
         return Column(name, "binary", categories, dtype, decimals=0, why="2 values")
     span = int(look.high - look.low) + 1
-    if look.seen == len(values) and (span == look.seen or ID.search(name)) and values.nunique() == look.seen:
-        return "identifier"
-    if look.low >= 0 and 3 <= span <= MOST_LEVELS and values.nunique() == span:
+    if span == look.seen or ID.search(name):
+        values = cells()
+        if look.seen == len(values) == values.nunique():
+            return "identifier"
+    if look.low >= 0 and look.levels == span:
         levels = tuple(str(int(look.low) + i) for i in range(span))
         why = f"whole numbers {levels[0]} to {levels[-1]}"
         return Column(name, "ordinal", levels, dtype, decimals=0, why=why)
@@ -303,18 +314,19 @@ def _all_numbers(texts: Sequence[str]) -> bool:
     return all(number_in(text) is not None for text in texts)
 
 
-def _look_at_all(frame: pd.DataFrame) -> dict[str, _Numbers]:
-    """What the numbers of columns of NumPy's types are: many columns at a time."""
-    found: dict[str, _Numbers] = {}
+def _look_at_all(frame: pd.DataFrame) -> dict[str, tuple[str, _Numbers]]:
+    """The type of each column of a type of NumPy's numbers, and what these are: many columns at a time."""
+    found: dict[str, tuple[str, _Numbers]] = {}
     by_type: dict[np.dtype, list[int]] = {}
     for i, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
             by_type.setdefault(dtype, []).append(i)
     many = max(1, CELLS // max(1, len(frame)))
-    for places in by_type.values():
+    for dtype, places in by_type.items():
         for start in range(0, len(places), many):
             block = frame.iloc[:, places[start : start + many]]
-            found |= zip(block.columns, _look(block.to_numpy()), strict=True)
+            looks = ((str(dtype), look) for look in _look(block.to_numpy()))
+            found |= zip(block.columns, looks, strict=True)
     return found
 
 
@@ -328,7 +340,10 @@ def _look(x: np.ndarray) -> Iterator[_Numbers]:
     high = np.where(gone, -np.inf, values).max(0, initial=-np.inf)
     with np.errstate(invalid="ignore"):
         whole = ((values == np.floor(values)) | gone).all(0) & (np.maximum(-low, high) < EXACT)
-        ends_only = ((values == low) | (values == high) | gone).all(0)
+        levels = 2 * ((values == low) | (values == high) | gone).all(0)
+        close = np.flatnonzero(whole & (high - low < MOST_LEVELS))
+        part = values[:, close]
+        levels[close] = sum((part == low[close] + i).any(0).astype(int) for i in range(MOST_LEVELS))
         decimals = _decimals(values, gone, x.dtype if single else values.dtype)
     for i in range(values.shape[1]):
         places = int(decimals[i])
@@ -337,7 +352,7 @@ def _look(x: np.ndarray) -> Iterator[_Numbers]:
             float(low[i]),
             float(high[i]),
             bool(whole[i]),
-            bool(ends_only[i]),
+            int(levels[i]),
             None if places > MOST_DECIMALS else places,
         )
 

@@ -78,7 +78,7 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
             check_unpacked(path, sum(each.file_size for each in archive.infolist()))
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = [str(each) for each in book.sheet_names]
-            cells = book.parse(sheets[0], header=None, dtype=object, keep_default_na=False, na_values=[""])
+            cells = pd.read_excel(book, sheet_name=0, header=None, dtype=object, keep_default_na=False, na_values=[""])
     except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         if str(path) in str(error):
             raise
