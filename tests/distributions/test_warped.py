@@ -1,5 +1,7 @@
 """Mixtures of warped logistics: masses and densities sum to one, draws follow them, and they hold in float32."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

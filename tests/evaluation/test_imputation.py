@@ -1,5 +1,7 @@
 """Cells given others, against the exact conditional of a linear-Gaussian model."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """A likelihood of columns of several kinds: a product, each in its own units, whatever their order."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch

@@ -53,7 +53,7 @@ class Domain:
     density in the data's own units. Each is one number or one per element of the last axis of x (the columns of a
     table). `warp` says of a column what of x that map is of: x itself, its logarithm (of x + 1 where x is a count), or
     asinh of what it gives, for numbers with outliers. `ends` are the least and the greatest value of each column among
-    the training rows: no part of the domain, but of tails as heavy as those of columns a mean is only taken between them.
+    the training rows: no part of the domain, but means of heavy tails are only taken between them.
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
     `missing` says that cells may be missing, of which encoders are told.
@@ -95,6 +95,9 @@ class Domain:
         if self.warp != "affine" and self.kind not in WARPED.get(self.warp, ()):
             fits = ", ".join(WARPED.get(self.warp, ())) or f"none: accepted are {', '.join(get_args(Warp))}"
             raise ValueError(f"domain {self.kind!r} with warp={self.warp!r}, which goes with {fits}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if self.relaxed and self.kind != "binary":
             raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
         for name in ("location", "scale"):  # floats, whatever numbers were given

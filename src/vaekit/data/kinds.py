@@ -104,6 +104,11 @@ def describe(
 
 
 def in_words(column: Column) -> str:
+    """The kind of a column, with what it has of values.
+
+    >>> in_words(Column("size", "binary", ("large", "small")))
+    'binary: large, small'
+    """
     if column.kind == "binary":
         return f"binary: {several(column.categories)}"
     if column.categories:

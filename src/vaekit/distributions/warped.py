@@ -44,8 +44,8 @@ class WarpedMixture(Distribution):
     dt/dx with f the logistic density, whose tails are those of an exponential: what lies far out pulls no harder than
     what lies near.
 
-    `mean` is that of 64 quantiles of each component, none of them beyond the column's ends: of what a logarithm or asinh
-    was taken, the whole need not have one.
+    `mean` is that of 64 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
+    asinh was taken, the whole need not have one.
 
     >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[-9.0], [9.0]])
     >>> p = WarpedMixture(0 * one, 0 * one, one, ColumnOf("affine", torch.zeros(1), torch.ones(1), wide_ends))
@@ -60,15 +60,16 @@ class WarpedMixture(Distribution):
         super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=False)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         return constraints.positive if self.column.warp == "log" else constraints.real
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WarpedMixture:
         return WarpedMixture(*self._expanded(batch_shape), self.column)
 
-    def _expanded(self, batch_shape: _Shape) -> list[Tensor]:
+    def _expanded(self, batch_shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
         *lead, n = batch_shape
-        return [each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale)]
+        logits, loc, scale = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
+        return logits, loc, scale
 
     def _outwards(self, t: Tensor) -> Tensor:
         return self.column.outwards(t)
@@ -117,15 +118,13 @@ class WholeMixture(WarpedMixture):
     True
     """
 
-    def __init__(
-        self, logits: Tensor, loc: Tensor, scale: Tensor, column: ColumnOf, least: int | None = None
-    ) -> None:
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, column: ColumnOf, least: int | None = None) -> None:
         self.least = least
         super().__init__(logits, loc, scale, column)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
-        return constraints.integer if self.least is None else constraints.greater_than_eq(self.least)
+    def support(self) -> constraints.Constraint:
+        return constraints.real if self.least is None else constraints.greater_than_eq(self.least)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WholeMixture:
         return WholeMixture(*self._expanded(batch_shape), self.column, self.least)
@@ -192,7 +191,9 @@ class ZeroOr(Distribution):
 
 def _chosen(log_weights: Tensor, shape: torch.Size) -> Tensor:
     """A component for each of `shape` (…, n), drawn by log-weights (…, K, n) by the Gumbel trick."""
-    noise = torch.rand(*shape[:-1], log_weights.shape[-2], shape[-1], dtype=log_weights.dtype, device=log_weights.device)
+    noise = torch.rand(
+        *shape[:-1], log_weights.shape[-2], shape[-1], dtype=log_weights.dtype, device=log_weights.device
+    )
     tiny = torch.finfo(noise.dtype).tiny
     return (log_weights - (-(noise.clamp(min=tiny).log())).clamp(min=tiny).log()).argmax(-2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -113,7 +114,7 @@ class ColumnsLikelihood(Likelihood):
         (d,) = self.event_shape
         groups = domain.groups if domain.kind == "columns" else ((domain, tuple(range(d))),)
         self.members = nn.ModuleList(self._member(own, index, components) for own, index in groups)
-        self.sizes = [member.parameter_shape[0] * len(index) for member, (_, index) in zip(self.members, groups)]  # type: ignore[arg-type, index, operator]
+        self.sizes = [math.prod(member.parameter_shape) for member in self.members]  # type: ignore[arg-type]
         self.parameter_shape = (sum(self.sizes),)
         index = [torch.tensor(index) for _, index in groups]
         for i, each in enumerate(index):
