@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -286,9 +287,10 @@ def test_parquet_without_what_pandas_says(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     path = tmp_path / "t.parquet"
-    parquet.write_table(pyarrow.table({"__index_level_0__": [0, 1, 2], "a": ["x", None, "y"]}), path)
+    parquet.write_table(pyarrow.table({"__index_level_0__": [0, 1, 2], "a": ["x", None, "y"], "n": [7, None, 8]}), path)
     frame = read_frame(path, "a")
-    assert cells(frame) == {"a": ["x", None, "y"]}
+    assert cells(frame) == {"a": ["x", None, "y"], "n": [7, None, 8]}
+    assert frame.table["n"].dtype == "Int64"
     assert "only numbers the rows" in frame.notes[0]
     decimals = pyarrow.array([1, 2, None], pyarrow.decimal128(9, 2))
     parquet.write_table(pyarrow.table({"d": decimals, "day": pyarrow.array([0, 1, 2], pyarrow.date32())}), path)
@@ -372,10 +374,14 @@ def test_data_frames_of_pandas_keep_types_and_index() -> None:
     assert list(table) == list(MIXED)
 
 
-def test_data_frames_of_others() -> None:
+def test_tables_of_pyarrow() -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    frame = as_frame(pyarrow.table({"a": [1, 2], "b": ["x", None]}))
-    assert cells(frame) == {"a": [1, 2], "b": ["x", None]}
+    frame = as_frame(pyarrow.table({"a": [1, 2], "b": ["x", None], "c": [7, None]}))
+    assert cells(frame) == {"a": [1, 2], "b": ["x", None], "c": [7, None]}
+    assert frame.table["c"].dtype == "Int64"
+
+
+def test_data_frames_of_polars() -> None:
     polars = pytest.importorskip("polars")
     assert cells(as_frame(polars.DataFrame({"a": [1, 2], "b": ["x", None]}))) == {"a": [1, 2], "b": ["x", None]}
     with pytest.raises(TypeError, match=r"got a LazyFrame; a data frame is needed.*collect\(\) it first"):
@@ -446,6 +452,51 @@ def test_any_bytes_are_read_or_refused_in_a_line(content: bytes, read: Read) -> 
     if frame:
         assert len(frame.table)
         assert len(set(frame.table.columns)) == frame.table.shape[1]
+
+
+WORDS = [
+    "a",
+    "b c",
+    "1",
+    "2.5",
+    "",
+    '"q"',
+    '"x,y"',
+    '"l\nm"',
+    '"d""e"',
+    " s ",
+    '5" p',
+    "0.5 ",
+    "007",
+    'x"y"',
+    '"z" ',
+    'x"',
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.lists(st.lists(st.sampled_from(WORDS), min_size=2, max_size=3), min_size=3, max_size=7), width=st.just(2)
+)
+def test_rows_are_those_of_the_csv_module(body: list[list[str]], width: int, read: Read) -> None:
+    text = "h1,h2\n" + "\n".join(",".join(row) for row in body) + "\n"
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), skipinitialspace=True) if row]
+    if any(len(row) != width for row in rows):
+        with pytest.raises(ValueError, match=r"cells?, but there are 2 columns|a quote not closed|cannot be read"):
+            read(text, header=True)
+        return
+    try:
+        frame = read(text, header=True)
+    except ValueError as error:
+        if "quote not closed" in str(error):
+            return
+        raise
+    kept = [[cell.strip() for cell in row] for row in rows[1:]]
+    found = [["" if pd.isna(cell) else cell for cell in row] for row in frame.table.itertuples(index=False)]
+    assert len(found) == len(kept)
+    for given_row, found_row in zip(kept, found, strict=True):
+        for written, read_as in zip(given_row, found_row, strict=True):
+            assert written == read_as or float(written) == read_as
 
 
 def test_many_rows(read: Read) -> None:

@@ -69,6 +69,8 @@ def texts(n: int, distinct: int) -> list[str]:
         (["01234", "1234", "00001"] * 20, "categorical"),
         (["2024-01-31", "2024-02-01"] * 30, "date"),
         ([1, "a", None] * 20, "binary"),
+        ([f"{i},500" for i in range(N - 1)] + ["1,5"], "positive"),
+        (pd.Series(["NA", "a", "b"] * 20, dtype=object), "categorical"),
     ],
 )
 def test_kinds(values: Any, kind: str) -> None:
@@ -99,6 +101,8 @@ def test_kinds(values: Any, kind: str) -> None:
             "a",
             "dates of two readings, day or month first",
         ),
+        ([f"{i},500" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
+        ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
         (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),
     ],
@@ -217,7 +221,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame({name: series(kind, columns[name]) for name, kind in zip(columns, kinds, strict=True)})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(frames(), st.randoms(use_true_random=False))
 def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
     columns, left_out = infer(frame)
@@ -233,8 +237,6 @@ def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
     back = frame_of(columns, x)
     for column in columns:
         given = frame[column.name]
-        if given.dtype == object and column.dtype != "object":
-            given = given.astype(column.dtype)
         if "ns" in column.dtype:  # nanoseconds are no part of numbers of seconds
             given = given.dt.floor("us")
         pd.testing.assert_series_equal(back[column.name], given)
@@ -302,7 +304,7 @@ def test_description() -> None:
 
 
 def test_very_many_columns() -> None:
-    x = RNG.integers(0, 3, (10, 20_000))
+    x = RNG.integers(0, 3, (10, 3_000))
     frame = pd.DataFrame(x, columns=[f"g{i}" for i in range(x.shape[1])])
     columns, left_out = infer(frame)
     assert len(columns) + len(left_out) == x.shape[1]

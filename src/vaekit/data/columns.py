@@ -169,7 +169,8 @@ class Column:
             values = _category_values(self.categories, dtype.strip("[]") or "str")
             return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
         if self.dtype in ("str", "string", "object"):
-            return pd.Series([*self.categories, None], dtype=self.dtype).array.take(codes)
+            texts = pd.Series([*self.categories, None], dtype=self.dtype).array[codes]
+            return pd.Series(texts, dtype=self.dtype)  # of objects, pandas would make texts
         return as_type(_category_floats(self.categories, self.dtype)[codes], gone, self.dtype)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .cells import replaced
 from .headers import check_names, numbered
 from .sniffing import (
     LEADING_ZERO,
@@ -110,13 +111,6 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
     return table, notes
 
 
-def replaced(table: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:
-    """The table with some columns changed; all at once, since one at a time takes time of their number squared."""
-    if not columns:
-        return table
-    return pd.DataFrame({name: columns.get(name, each) for name, each in table.items()}, index=table.index)
-
-
 def _line_end(data: bytes, line: int) -> int:
     end = 0
     for _ in range(line):
@@ -153,6 +147,9 @@ def _are_even(text: _Text) -> bool:
         marks, ends = block == delimiter, block == ord("\n")
         if has_quotes:
             quoted = np.logical_xor.accumulate(block == ord('"')) ^ inside
+            opened = np.flatnonzero((block == ord('"')) & quoted) + start
+            if not _begin_cells(data, opened, delimiter):
+                return False
             inside = bool(quoted[-1])
             marks, ends = marks & ~quoted, ends & ~quoted
         at, total = np.flatnonzero(ends), np.cumsum(marks, dtype=np.int32)
@@ -165,6 +162,15 @@ def _are_even(text: _Text) -> bool:
             return False
         before, length = int(total[-1] - total[at[-1]]), len(block) - 1 - int(at[-1])
     return not inside and (length == 0 or before == text.width - 1)
+
+
+def _begin_cells(data: np.ndarray, at: np.ndarray, delimiter: int) -> bool:
+    """Whether the quotes at these places begin a cell, or are the second of two within one; an inch sign does not."""
+    edges = (delimiter, ord("\n"))
+    before = data[at[at > 0] - 1]
+    blank = at[at > 0][before == ord(" ")] - 2
+    good = np.isin(before, (*edges, ord('"'), ord(" ")))
+    return bool(good.all() and np.isin(data[blank[blank >= 0]], edges).all())
 
 
 def _single_blanks(data: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
 NEAR = 0.05
 CELLS = 2**24
 FIRST_ROWS = 1000
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
+"""Numbers whose commas, if they have any, may mark thousands."""
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 
 
@@ -176,19 +178,22 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
     if formats:
         return "dates of two readings, day or month first"
+    if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
+        return "numbers whose commas may mark thousands or decimals"
     return "identifier" if len(distinct) == seen else f"free text, {len(distinct)} distinct values"
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    """Whether all texts but those that mean a missing cell are numbers, and none has leading zeros."""
-    some = False
+    """Whether all texts but those of missing cells are numbers, without leading zeros or commas of thousands."""
+    some = commas = decimals = False
     for text in texts:
         if is_missing(text):
             continue
         if number_in(text) is None or LEADING_ZERO.fullmatch(text.strip()):
             return False
-        some = True
-    return some
+        some, comma = True, "," in text
+        commas, decimals = commas | comma, decimals | (comma and not THOUSANDS.fullmatch(text.strip()))
+    return some and commas == decimals
 
 
 def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
