@@ -70,11 +70,19 @@ def texts(n: int, distinct: int) -> list[str]:
         (["2024-01-31", "2024-02-01"] * 30, "date"),
         ([1, "a", None] * 20, "binary"),
         ([f"{i},500" for i in range(N - 1)] + ["1,5"], "positive"),
+        ([f"1.{i},5" for i in range(100, 160)], "positive"),
+        (pd.cut(np.arange(N), 3), "ordinal"),
+        ([10**30, 1, 2] * 20, "positive"),
+        (pd.arrays.SparseArray([0.5, 0, 2] * 20), "nonnegative"),
         (pd.Series(["NA", "a", "b"] * 20, dtype=object), "categorical"),
     ],
 )
 def test_kinds(values: Any, kind: str) -> None:
-    assert kind_of(values).kind == kind
+    frame = pd.DataFrame({"a": values})
+    column = kind_of(values)
+    assert column.kind == kind
+    x = column.numbers(frame["a"])
+    np.testing.assert_array_equal(column.numbers(column.values(x)), x)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,7 @@ def test_kinds(values: Any, kind: str) -> None:
             "dates of two readings, day or month first",
         ),
         ([f"{i},500" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
+        ([f"1.{i},5" for i in range(100, 159)] + ["1.234"], "a", "identifier"),
         ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
         (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),

@@ -91,7 +91,10 @@ def typed(column: pd.Series) -> pd.Series:
     if kind == "boolean":
         return column.astype("boolean" if gaps else "bool")
     if kind == "integer":
-        return column.astype("Int64" if gaps else "int64")
+        try:
+            return column.astype("Int64" if gaps else "int64")
+        except OverflowError:
+            return column.astype("float64")
     if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
         return column.astype("float64")
     if kind in ("datetime", "datetime64", "date"):

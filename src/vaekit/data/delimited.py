@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from .sniffing import (
     WHITESPACE,
     Dialect,
     has_names,
-    is_missing,
     is_number,
     records,
     sample,
@@ -194,7 +193,8 @@ def _with_leading_zeros(text: _Text, table: pd.DataFrame) -> dict[int, pd.Series
     if not places:
         return {}
     cells = text.parse(places, dtype="str")
-    return {i: _tidied(cells[i]) for i in places if any(map(LEADING_ZERO.fullmatch, cells[i].dropna().unique()))}
+    coded = [i for i in places if cells[i].str.fullmatch(LEADING_ZERO.pattern).any()]
+    return {i: _tidied(cells[i]) for i in coded}
 
 
 def _may_have_leading_zeros(text: _Text) -> bool:
@@ -227,32 +227,20 @@ def _text_columns(table: pd.DataFrame) -> list[int]:
 
 
 def _tidied(column: pd.Series, words: Collection[str] | None = None) -> pd.Series:
-    """A column of text stripped, NaN where a cell is one of `words` or else missing; of booleans as such.
-
-    Looks at each distinct value once.
-    """
-    codes, distinct = pd.factorize(column)
-    values = distinct.tolist()
-    if values and all(isinstance(each, bool) for each in values):
+    """A column of text stripped, NaN where a cell is one of `words` or else missing; of booleans as such."""
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
         return column.astype("boolean")
-    is_gap: Callable[[str], bool] = is_missing if words is None else words.__contains__
-    cells = [str(each).strip() for each in values]
-    gaps = [is_gap(cell) for cell in cells]
-    left = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
-    if (
-        words is None
-        and any(gaps)
-        and left
-        and all(map(is_number, left))
-        and not any(map(LEADING_ZERO.fullmatch, left))
-    ):
-        kept = pd.Series([None if gap else cell.replace(",", ".") for cell, gap in zip(cells, gaps, strict=True)])
-        numbers = pd.to_numeric(kept).astype("float64")
-        whole = ((numbers % 1 == 0) & (numbers.abs() < 2**53) | numbers.isna()).all()
-        return pd.Series(_taken(numbers.astype("Int64") if whole else numbers, codes), index=column.index)
-    texts = pd.Series([None if gap else cell for cell, gap in zip(cells, gaps, strict=True)], dtype="str")
-    return pd.Series(_taken(texts, codes), index=column.index)
-
-
-def _taken(values: pd.Series, codes: np.ndarray) -> Any:
-    return pd.api.extensions.take(values.array, codes, allow_fill=True)
+    texts = column.astype("str").str.strip()
+    gaps = texts.isin(words) if words is not None else texts.str.lower().isin(MISSING)
+    if not gaps.any():
+        return texts
+    texts = texts.mask(gaps)
+    if words is not None:
+        return texts
+    left = texts.dropna().unique().tolist()
+    if not left or not all(is_number(each) and not LEADING_ZERO.fullmatch(each) for each in left):
+        return texts
+    # pandas has missed a spelling of missing: the others are numbers.
+    numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False)).astype("float64")
+    whole = ((numbers % 1 == 0) & (numbers.abs() < 2**53) | numbers.isna()).all()
+    return numbers.astype("Int64") if whole else numbers

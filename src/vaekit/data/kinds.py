@@ -153,7 +153,7 @@ def _of_type_category(name: str, values: pd.Series) -> Column | str:
 
 def _category_dtype(values: pd.Series) -> str:
     inner = values.cat.categories.dtype
-    of = "" if pd.api.types.is_string_dtype(inner) else f"[{inner}]"
+    of = f"[{inner}]" if isinstance(inner, np.dtype) and inner.kind in "biuf" else ""  # others come back as text
     return f"{'ordered ' * bool(values.cat.ordered)}category{of}"
 
 
@@ -185,15 +185,13 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
 
 def _are_numbers(texts: Sequence[str]) -> bool:
     """Whether all texts but those of missing cells are numbers, without leading zeros or commas of thousands."""
-    some = commas = decimals = False
-    for text in texts:
-        if is_missing(text):
-            continue
-        if number_in(text) is None or LEADING_ZERO.fullmatch(text.strip()):
-            return False
-        some, comma = True, "," in text
-        commas, decimals = commas | comma, decimals | (comma and not THOUSANDS.fullmatch(text.strip()))
-    return some and commas == decimals
+    left = [text.strip() for text in texts if not is_missing(text)]
+    if not all(number_in(text) is not None and not LEADING_ZERO.fullmatch(text) for text in left):
+        return False
+    # With commas, points mark thousands, and the other way round; where both readings are left, neither is taken.
+    commas = [text for text in left if "," in text]
+    points = any("." in text and "," not in text for text in left)
+    return bool(left) and (not commas or not (points or all(map(THOUSANDS.fullmatch, commas))))
 
 
 def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
