@@ -181,6 +181,10 @@ def test_a_line_of_names_is_found(text: str, named: bool, read: Read) -> None:
     assert (list(other.table), other.notes) == ([f"x{i + 1}" for i in range(width)], ())
 
 
+def test_a_name_stands_on_one_line(read: Read) -> None:
+    assert list(read('"height\nin m",b\n1,2\n').table) == ["height in m", "b"]
+
+
 def test_years_are_names_if_the_user_says_so(read: Read) -> None:
     assert cells(read("2019,2020\n0.5,1\n0.25,2\n", header=True)) == {"2019": [0.5, 0.25], "2020": [1, 2]}
 

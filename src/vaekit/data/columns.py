@@ -95,7 +95,16 @@ class Column:
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
             "date": f"dates written as {self.format}" if self.format else "dates",
-        }.get(self.kind) or several(self.categories)
+        }.get(self.kind) or self.shown_categories
+
+    @property
+    def shown_categories(self) -> str:
+        """The categories on one line, of many the first.
+
+        >>> Column("a", "binary", ("no", "yes")).shown_categories
+        'no, yes'
+        """
+        return several(" ".join(each.splitlines()) for each in self.categories)
 
     def _accepts(self, x: np.ndarray) -> np.ndarray:
         low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import replaced
-from .headers import check_names, numbered
+from .headers import check_names, name_of, numbered
 from .sniffing import (
     LEADING_ZERO,
     MISSING,
@@ -89,7 +89,7 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
     _, last, first = rows[0]
     named = has_names([row for *_, row in rows]) if header is None else header
     if named:
-        names, start = [cell.strip() for cell in first], _line_end(data, last)
+        names, start = list(map(name_of, first)), _line_end(data, last)
     else:
         (names, note), start = numbered(len(first)), 0
         notes = notes if header is False else (*notes, note)

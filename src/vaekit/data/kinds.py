@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from ..errors import several, unknown
+from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
 from .dates import formats_of, parsed, seconds_of
@@ -107,7 +107,7 @@ def describe(
 
 def _kind_in_words(column: Column) -> str:
     if column.kind == "binary":
-        return f"binary: {several(column.categories)}"
+        return f"binary: {column.shown_categories}"
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":

@@ -13,7 +13,7 @@ from ..errors import several
 from ..system.disk import check_regular
 from .cells import replaced, typed
 from .formats import check_unpacked
-from .headers import check_names, numbered
+from .headers import check_names, name_of, numbered
 from .sniffing import has_names, is_missing
 
 
@@ -98,7 +98,7 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
     named = has_names(rows) if header is None else header
     if named:
-        names, cells = [cell.strip() for cell in rows[0]], cells.iloc[1:]
+        names, cells = list(map(name_of, rows[0])), cells.iloc[1:]
     else:
         names, note = numbered(len(rows[0]))
         notes = notes if header is False else (*notes, note)
