@@ -29,7 +29,7 @@ REFUSED = [
         [0, 1.5],
         "data, column 'x', has 1.5 in row 1 (from 0); accepted: numbers from 0.0 to 1.0",
     ),
-    (Column("x", "real"), [True, "a"], "data, column 'x', has True in row 0 (from 0); accepted: numbers"),
+    (Column("x", "real"), [True, "a"], "data, column 'x', has 'a' in row 1 (from 0); accepted: numbers"),
     (Column("x", "real"), [[1], [2]], "column 'x' has cells that are no plain values, such as lists"),
     (
         Column("r", "ordinal", ("1", "2"), dtype="int64"),

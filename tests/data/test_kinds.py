@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import datetime
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -296,6 +298,39 @@ def test_what_cannot_be_asked_for(asked: dict[str, str], message: str) -> None:
         infer(frame, asked)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["real", "date", "unit", "count"])
+@pytest.mark.parametrize("empty", [None, np.nan, " "])
+def test_a_column_without_values_is_of_no_kind(kind: str, empty: Any) -> None:
+    with pytest.raises(ValueError, match=f"asked for as {kind}: column 'a' has no value; leave it out"):
+        infer(pd.DataFrame({"a": [empty] * 3}), {"a": kind})
+
+
+ODD: list[Any] = [1, 2, 3.5, -1, 0, "a", "b", " ", "", "1,5", "2.5", "NA", "2024-01-01", "03/04/2024", None, np.nan]
+ODD += [True, False, pd.Timestamp("2020-02-02"), datetime.date(2021, 1, 1), Decimal("1.5"), np.inf, 10**25, b"x"]
+ODD += [pd.NaT, pd.NA, datetime.timedelta(1), 1j, "01", "x\ny", pd.Timestamp("2020", tz="UTC"), datetime.time(1)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(ODD), min_size=1, max_size=3).flatmap(
+        lambda few: st.lists(st.sampled_from(few), min_size=1, max_size=8)
+    ),
+    st.none() | st.sampled_from(["real", "count", "binary", "categorical", "ordinal", "date", "unit"]),
+)
+def test_any_objects_are_a_column_or_refused_in_a_line(cells: list[Any], kind: str | None) -> None:
+    frame = pd.DataFrame({"a": pd.Series(cells, dtype="object")})
+    message, columns = "", ()
+    try:
+        columns, left_out = infer(frame, {"a": kind} if kind else None)
+        assert len(columns) + len(left_out) == 1
+    except ValueError as error:
+        message = str(error)
+    assert "\n" not in message
+    if columns:
+        x = numbers_of(columns, frame)
+        np.testing.assert_allclose(numbers_of(columns, frame_of(columns, x)), x)
 
 
 def test_infinite_numbers_are_refused_by_name() -> None:

@@ -43,7 +43,7 @@ def number_in(cell: object) -> float | None:
             plain = plain.replace(".", "")
         return float(plain.replace(",", ".")) if is_number(plain) else None
     try:
-        return None if isinstance(cell, bool | np.bool_) else float(cell)  # type: ignore[arg-type]
+        return float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
 
@@ -96,7 +96,7 @@ def typed(column: pd.Series) -> pd.Series:
         except OverflowError:
             return column.astype("float64")
     if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
-        return column.astype("float64")
+        return column.mask(column.isna(), np.nan).astype("float64")
     if kind in ("datetime", "datetime64", "date"):
         return pd.to_datetime(column)
     return column if kind == "string" else column.map(str, na_action="ignore")

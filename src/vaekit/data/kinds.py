@@ -244,9 +244,7 @@ def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[],
 
 def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
     """The column as a kind that the user wants. Raises `ValueError` where its values are not of it."""
-    what, why = f"asked for as {kind}:", "asked for"
-    if values.isna().all():
-        raise ValueError(f"{what} column {name!r} has no value; leave it out")
+    what = f"asked for as {kind}:"
     if values.dtype == object:
         values = typed(values)
     if kind in WITH_CATEGORIES:
@@ -255,10 +253,12 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
         return _asked_dates(name, values, what)
     x = numbers_in(values, f"{what} column {name!r}")
     look = next(_look(x[:, None]))
+    if not look.seen:
+        raise ValueError(f"{what} column {name!r} has no value; leave it out")
     dtype = str(values.dtype)
     if not pd.api.types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
         dtype = "float64" if not look.whole else "int64" if look.seen == len(x) else "Int64"
-    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why=why)
+    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why="asked for")
     if kind == "unit":
         ends = next(
             ((0.0, high) for high in (1.0, 100.0) if look.low >= 0 and look.high <= high), (look.low, look.high)
@@ -293,6 +293,8 @@ def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
         seconds, format = seconds_of(values), ""
     else:
         codes, distinct = factorized(values)
+        if not distinct:
+            raise ValueError(f"{what} column {name!r} has no value; leave it out")
         formats = formats_of([str(each) for each in distinct])
         if len(formats) != 1:
             found = "can be read day or month first" if formats else "are no dates of one format"
