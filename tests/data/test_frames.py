@@ -81,6 +81,13 @@ def test_columns_set_with_blanks_and_a_tab_before_the_last(read: Read) -> None:
     assert cells(frame)["x4"] == ["chevrolet malibu", "buick skylark"]
 
 
+def test_tabs_that_set_columns(read: Read) -> None:
+    frame = read("a\tb\n1.5\t\t2\n3\t4\n", name="seeds.txt")
+    assert cells(frame) == {"a": [1.5, 3], "b": [2, 4]}
+    assert frame.notes == ("cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell",)
+    assert cells(read("a\tb\tc\n1\t\t2\n3\t\t4\n"))["b"] == [None, None]
+
+
 def test_dates_and_times_are_no_reason_to_split_at_blanks(read: Read) -> None:
     assert read("when\n2024-01-01 12:00\n2024-01-02 13:00\n").table.shape == (2, 1)
     assert read("2024-01-01 12:00\t1.5\t2\n2024-01-02 13:00\t2.5\t3\n").table.shape == (2, 3)

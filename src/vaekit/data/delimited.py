@@ -93,6 +93,8 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
     else:
         (names, note), start = numbered(len(first)), 0
         notes = notes if header is False else (*notes, note)
+    if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
+        notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")
     check_names(str(path), names, label, found=named)
     text = _Text(path, data, dialect, start, len(names))
     _check_lines(text)
