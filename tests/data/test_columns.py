@@ -14,6 +14,7 @@ DAY = Column("day", "date", dtype="str", unit="D", format="%d.%m.%Y")
 
 REFUSED = [
     (SIZE, ["small", "huge"], "data, column 'size', has 'huge' in row 1 (from 0); accepted: large, small"),
+    (Column("a", "binary", ("x\ny", "z"), dtype="str"), ["u\nv"], "data, column 'a', has 'u\\nv' in row 0 (from 0)"),
     (SIZE, [1, 2], "data, column 'size', has 1 in row 0 (from 0); accepted: large, small"),
     (COUNT, [1, 2.5], "data, column 'n', has 2.5 in row 1 (from 0); accepted: whole numbers from 0 on"),
     (COUNT, [-1, 2], "data, column 'n', has -1.0 in row 0 (from 0); accepted: whole numbers from 0 on"),
@@ -28,7 +29,7 @@ REFUSED = [
         [0, 1.5],
         "data, column 'x', has 1.5 in row 1 (from 0); accepted: numbers from 0.0 to 1.0",
     ),
-    (Column("x", "real"), [True, "a"], "data, column 'x', has True in row 0 (from 0); accepted: numbers"),
+    (Column("x", "real"), [True, "a"], "data, column 'x', has 'a' in row 1 (from 0); accepted: numbers"),
     (Column("x", "real"), [[1], [2]], "column 'x' has cells that are no plain values, such as lists"),
     (
         Column("r", "ordinal", ("1", "2"), dtype="int64"),

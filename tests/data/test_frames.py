@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -78,6 +79,13 @@ def test_cells_with_delimiters_and_lines_in_quotes(read: Read) -> None:
 def test_columns_set_with_blanks_and_a_tab_before_the_last(read: Read) -> None:
     frame = read('18.0   8   307.0\t"chevrolet malibu"\n15.0   8   350.0\t"buick skylark"\n', name="cars.data")
     assert cells(frame)["x4"] == ["chevrolet malibu", "buick skylark"]
+
+
+def test_tabs_that_set_columns(read: Read) -> None:
+    frame = read("a\tb\n1.5\t\t2\n3\t4\n", name="seeds.txt")
+    assert cells(frame) == {"a": [1.5, 3], "b": [2, 4]}
+    assert frame.notes == ("cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell",)
+    assert cells(read("a\tb\tc\n1\t\t2\n3\t\t4\n"))["b"] == [None, None]
 
 
 def test_dates_and_times_are_no_reason_to_split_at_blanks(read: Read) -> None:
@@ -178,6 +186,10 @@ def test_a_line_of_names_is_found(text: str, named: bool, read: Read) -> None:
     assert len(read(text, header=True).table) == lines - 1
     other = read(text, header=False)
     assert (list(other.table), other.notes) == ([f"x{i + 1}" for i in range(width)], ())
+
+
+def test_a_name_stands_on_one_line(read: Read) -> None:
+    assert list(read('"height\nin m",b\n1,2\n').table) == ["height in m", "b"]
 
 
 def test_years_are_names_if_the_user_says_so(read: Read) -> None:
@@ -286,9 +298,10 @@ def test_parquet_without_what_pandas_says(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     path = tmp_path / "t.parquet"
-    parquet.write_table(pyarrow.table({"__index_level_0__": [0, 1, 2], "a": ["x", None, "y"]}), path)
+    parquet.write_table(pyarrow.table({"__index_level_0__": [0, 1, 2], "a": ["x", None, "y"], "n": [7, None, 8]}), path)
     frame = read_frame(path, "a")
-    assert cells(frame) == {"a": ["x", None, "y"]}
+    assert cells(frame) == {"a": ["x", None, "y"], "n": [7, None, 8]}
+    assert frame.table["n"].dtype == "Int64"
     assert "only numbers the rows" in frame.notes[0]
     decimals = pyarrow.array([1, 2, None], pyarrow.decimal128(9, 2))
     parquet.write_table(pyarrow.table({"d": decimals, "day": pyarrow.array([0, 1, 2], pyarrow.date32())}), path)
@@ -372,10 +385,14 @@ def test_data_frames_of_pandas_keep_types_and_index() -> None:
     assert list(table) == list(MIXED)
 
 
-def test_data_frames_of_others() -> None:
+def test_tables_of_pyarrow() -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    frame = as_frame(pyarrow.table({"a": [1, 2], "b": ["x", None]}))
-    assert cells(frame) == {"a": [1, 2], "b": ["x", None]}
+    frame = as_frame(pyarrow.table({"a": [1, 2], "b": ["x", None], "c": [7, None]}))
+    assert cells(frame) == {"a": [1, 2], "b": ["x", None], "c": [7, None]}
+    assert frame.table["c"].dtype == "Int64"
+
+
+def test_data_frames_of_polars() -> None:
     polars = pytest.importorskip("polars")
     assert cells(as_frame(polars.DataFrame({"a": [1, 2], "b": ["x", None]}))) == {"a": [1, 2], "b": ["x", None]}
     with pytest.raises(TypeError, match=r"got a LazyFrame; a data frame is needed.*collect\(\) it first"):
@@ -446,6 +463,51 @@ def test_any_bytes_are_read_or_refused_in_a_line(content: bytes, read: Read) -> 
     if frame:
         assert len(frame.table)
         assert len(set(frame.table.columns)) == frame.table.shape[1]
+
+
+WORDS = [
+    "a",
+    "b c",
+    "1",
+    "2.5",
+    "",
+    '"q"',
+    '"x,y"',
+    '"l\nm"',
+    '"d""e"',
+    " s ",
+    '5" p',
+    "0.5 ",
+    "007",
+    'x"y"',
+    '"z" ',
+    'x"',
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.lists(st.lists(st.sampled_from(WORDS), min_size=2, max_size=3), min_size=3, max_size=7), width=st.just(2)
+)
+def test_rows_are_those_of_the_csv_module(body: list[list[str]], width: int, read: Read) -> None:
+    text = "h1,h2\n" + "\n".join(",".join(row) for row in body) + "\n"
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), skipinitialspace=True) if row]
+    if any(len(row) != width for row in rows):
+        with pytest.raises(ValueError, match=r"cells?, but there are 2 columns|a quote not closed|cannot be read"):
+            read(text, header=True)
+        return
+    try:
+        frame = read(text, header=True)
+    except ValueError as error:
+        if "quote not closed" in str(error):
+            return
+        raise
+    kept = [[cell.strip() for cell in row] for row in rows[1:]]
+    found = [["" if pd.isna(cell) else cell for cell in row] for row in frame.table.itertuples(index=False)]
+    assert len(found) == len(kept)
+    for given_row, found_row in zip(kept, found, strict=True):
+        for written, read_as in zip(given_row, found_row, strict=True):
+            assert written == read_as or float(written) == read_as
 
 
 def test_many_rows(read: Read) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import datetime
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -69,10 +71,20 @@ def texts(n: int, distinct: int) -> list[str]:
         (["01234", "1234", "00001"] * 20, "categorical"),
         (["2024-01-31", "2024-02-01"] * 30, "date"),
         ([1, "a", None] * 20, "binary"),
+        ([f"{i},500" for i in range(N - 1)] + ["1,5"], "positive"),
+        ([f"1.{i},5" for i in range(100, 160)], "positive"),
+        (pd.cut(np.arange(N), 3), "ordinal"),
+        ([10**30, 1, 2] * 20, "positive"),
+        (pd.arrays.SparseArray([0.5, 0, 2] * 20), "nonnegative"),
+        (pd.Series(["NA", "a", "b"] * 20, dtype=object), "categorical"),
     ],
 )
 def test_kinds(values: Any, kind: str) -> None:
-    assert kind_of(values).kind == kind
+    frame = pd.DataFrame({"a": values})
+    column = kind_of(values)
+    assert column.kind == kind
+    x = column.numbers(frame["a"])
+    np.testing.assert_array_equal(column.numbers(column.values(x)), x)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,9 @@ def test_kinds(values: Any, kind: str) -> None:
             "a",
             "dates of two readings, day or month first",
         ),
+        ([f"{i},500" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
+        ([f"1.{i},5" for i in range(100, 159)] + ["1.234"], "a", "identifier"),
+        ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
         (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),
     ],
@@ -217,7 +232,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame({name: series(kind, columns[name]) for name, kind in zip(columns, kinds, strict=True)})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(frames(), st.randoms(use_true_random=False))
 def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
     columns, left_out = infer(frame)
@@ -233,8 +248,6 @@ def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
     back = frame_of(columns, x)
     for column in columns:
         given = frame[column.name]
-        if given.dtype == object and column.dtype != "object":
-            given = given.astype(column.dtype)
         if "ns" in column.dtype:  # nanoseconds are no part of numbers of seconds
             given = given.dt.floor("us")
         pd.testing.assert_series_equal(back[column.name], given)
@@ -287,6 +300,39 @@ def test_what_cannot_be_asked_for(asked: dict[str, str], message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["real", "date", "unit", "count"])
+@pytest.mark.parametrize("empty", [None, np.nan, " "])
+def test_a_column_without_values_is_of_no_kind(kind: str, empty: Any) -> None:
+    with pytest.raises(ValueError, match=f"asked for as {kind}: column 'a' has no value; leave it out"):
+        infer(pd.DataFrame({"a": [empty] * 3}), {"a": kind})
+
+
+ODD: list[Any] = [1, 2, 3.5, -1, 0, "a", "b", " ", "", "1,5", "2.5", "NA", "2024-01-01", "03/04/2024", None, np.nan]
+ODD += [True, False, pd.Timestamp("2020-02-02"), datetime.date(2021, 1, 1), Decimal("1.5"), np.inf, 10**25, b"x"]
+ODD += [pd.NaT, pd.NA, datetime.timedelta(1), 1j, "01", "x\ny", pd.Timestamp("2020", tz="UTC"), datetime.time(1)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(ODD), min_size=1, max_size=3).flatmap(
+        lambda few: st.lists(st.sampled_from(few), min_size=1, max_size=8)
+    ),
+    st.none() | st.sampled_from(["real", "count", "binary", "categorical", "ordinal", "date", "unit"]),
+)
+def test_any_objects_are_a_column_or_refused_in_a_line(cells: list[Any], kind: str | None) -> None:
+    frame = pd.DataFrame({"a": pd.Series(cells, dtype="object")})
+    message, columns = "", ()
+    try:
+        columns, left_out = infer(frame, {"a": kind} if kind else None)
+        assert len(columns) + len(left_out) == 1
+    except ValueError as error:
+        message = str(error)
+    assert "\n" not in message
+    if columns:
+        x = numbers_of(columns, frame)
+        np.testing.assert_allclose(numbers_of(columns, frame_of(columns, x)), x)
+
+
 def test_infinite_numbers_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="column 'a' has infinite numbers"):
         infer(pd.DataFrame({"a": [0.5, np.inf, 1.5]}))
@@ -302,7 +348,7 @@ def test_description() -> None:
 
 
 def test_very_many_columns() -> None:
-    x = RNG.integers(0, 3, (10, 20_000))
+    x = RNG.integers(0, 3, (10, 3_000))
     frame = pd.DataFrame(x, columns=[f"g{i}" for i in range(x.shape[1])])
     columns, left_out = infer(frame)
     assert len(columns) + len(left_out) == x.shape[1]

@@ -95,7 +95,16 @@ class Column:
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
             "date": f"dates written as {self.format}" if self.format else "dates",
-        }.get(self.kind) or several(self.categories)
+        }.get(self.kind) or self.shown_categories
+
+    @property
+    def shown_categories(self) -> str:
+        """The categories on one line, of many the first.
+
+        >>> Column("a", "binary", ("no", "yes")).shown_categories
+        'no, yes'
+        """
+        return several(" ".join(each.splitlines()) for each in self.categories)
 
     def _accepts(self, x: np.ndarray) -> np.ndarray:
         low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)
@@ -169,7 +178,8 @@ class Column:
             values = _category_values(self.categories, dtype.strip("[]") or "str")
             return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
         if self.dtype in ("str", "string", "object"):
-            return pd.Series([*self.categories, None], dtype=self.dtype).array.take(codes)
+            texts = pd.Series([*self.categories, None], dtype=self.dtype).array[codes]
+            return pd.Series(texts, dtype=self.dtype)  # of objects, pandas would make texts
         return as_type(_category_floats(self.categories, self.dtype)[codes], gone, self.dtype)
 
 

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from ..errors import several, unknown
+from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
 from .dates import formats_of, parsed, seconds_of
@@ -24,6 +24,8 @@ FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
 NEAR = 0.05
 CELLS = 2**24
 FIRST_ROWS = 1000
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
+"""Numbers whose commas, if they have any, may mark thousands."""
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 
 
@@ -110,7 +112,7 @@ def in_words(column: Column) -> str:
     'binary: large, small'
     """
     if column.kind == "binary":
-        return f"binary: {several(column.categories)}"
+        return f"binary: {column.shown_categories}"
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
@@ -156,7 +158,7 @@ def _of_type_category(name: str, values: pd.Series) -> Column | str:
 
 def _category_dtype(values: pd.Series) -> str:
     inner = values.cat.categories.dtype
-    of = "" if pd.api.types.is_string_dtype(inner) else f"[{inner}]"
+    of = f"[{inner}]" if isinstance(inner, np.dtype) and inner.kind in "biuf" else ""  # others come back as text
     return f"{'ordered ' * bool(values.cat.ordered)}category{of}"
 
 
@@ -181,19 +183,20 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
     if formats:
         return "dates of two readings, day or month first"
+    if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
+        return "numbers whose commas may mark thousands or decimals"
     return "identifier" if len(distinct) == seen else f"free text, {len(distinct)} distinct values"
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    """Whether all texts but those that mean a missing cell are numbers, and none has leading zeros."""
-    some = False
-    for text in texts:
-        if is_missing(text):
-            continue
-        if number_in(text) is None or LEADING_ZERO.fullmatch(text.strip()):
-            return False
-        some = True
-    return some
+    """Whether all texts but those of missing cells are numbers, without leading zeros or commas of thousands."""
+    left = [text.strip() for text in texts if not is_missing(text)]
+    if not all(number_in(text) is not None and not LEADING_ZERO.fullmatch(text) for text in left):
+        return False
+    # With commas, points mark thousands, and the other way round; where both readings are left, neither is taken.
+    commas = [text for text in left if "," in text]
+    points = any("." in text and "," not in text for text in left)
+    return bool(left) and (not commas or not (points or all(map(THOUSANDS.fullmatch, commas))))
 
 
 def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
@@ -246,9 +249,7 @@ def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[],
 
 def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
     """The column as a kind that the user wants. Raises `ValueError` where its values are not of it."""
-    what, why = f"asked for as {kind}:", "asked for"
-    if values.isna().all():
-        raise ValueError(f"{what} column {name!r} has no value; leave it out")
+    what = f"asked for as {kind}:"
     if values.dtype == object:
         values = typed(values)
     if kind in WITH_CATEGORIES:
@@ -257,10 +258,12 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
         return _asked_dates(name, values, what)
     x = numbers_in(values, f"{what} column {name!r}")
     look = next(_look(x[:, None]))
+    if not look.seen:
+        raise ValueError(f"{what} column {name!r} has no value; leave it out")
     dtype = str(values.dtype)
     if not pd.api.types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
         dtype = "float64" if not look.whole else "int64" if look.seen == len(x) else "Int64"
-    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why=why)
+    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why="asked for")
     if kind == "unit":
         ends = next(
             ((0.0, high) for high in (1.0, 100.0) if look.low >= 0 and look.high <= high), (look.low, look.high)
@@ -295,6 +298,8 @@ def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
         seconds, format = seconds_of(values), ""
     else:
         codes, distinct = factorized(values)
+        if not distinct:
+            raise ValueError(f"{what} column {name!r} has no value; leave it out")
         formats = formats_of([str(each) for each in distinct])
         if len(formats) != 1:
             found = "can be read day or month first" if formats else "are no dates of one format"
