@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, in half the time
 )
-COMMANDS = {
+COMMANDS: dict[Callable[..., None], str] = {
     training.train: "Train a model, or go on with one.",
     asking.evaluate: "Score a run on its data, or on new ones.",
     asking.sample: "Draw from a model.",

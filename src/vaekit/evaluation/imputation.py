@@ -11,8 +11,11 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from ..data.batch import Batch
 from ..data.domains import WHOLE
+from ..distributions.observed import observed_log_prob
 from ..distributions.products import Columns
 from ..models import VAE
+from ..models.sampling import ROWS
+from ..models.sampling import draws as by_draw
 from ..models.scoring import MEMORY
 from ..modules import evaluating
 from ..seeding import seeded
@@ -57,6 +60,27 @@ def impute(
     drawn = [each.draws for each in found if each.draws is not None]
     joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
+
+
+@torch.no_grad()
+def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | None = 0) -> tuple[Tensor, float]:
+    """`draws` of data given the cells of one row that are observed, (draws, *event), and how many of `samples` count.
+
+    z is drawn from the prior, `samples` of it, and resampled by p(x_observed given z); then x from p(x given z). So it
+    serves models whose encoder was never shown a row with holes; a rare condition leaves few z that count.
+    """
+    with seeded(seed), evaluating(model):
+        y = None if batch.y is None else model._given(batch.y.expand(samples, *batch.y.shape[1:]))
+        found = model.generate(y, by_draw(samples))
+        z, log_weight = model.side_by_side(found), []
+        for part in z.split(ROWS):
+            px = model._likelihood(part, None if y is None else y[: len(part)])
+            log_weight.append(observed_log_prob(px, batch.x, batch.observed))
+        share = torch.cat(log_weight).double().softmax(0)
+        which = torch.multinomial(share, draws, replacement=True)
+        x = torch.cat([model._likelihood(part, None if y is None else y[:1]).sample() for part in z[which].split(ROWS)])
+        x = torch.where(batch.observed, batch.x, x.to(batch.x.dtype)) if batch.observed is not None else x
+    return x, float(1 / share.square().sum())
 
 
 def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:

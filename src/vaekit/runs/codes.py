@@ -161,7 +161,7 @@ def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
 
 
 def _unsized(asked: Spec, there: Spec, key: str) -> bool:
-    """Whether the network that `asked` has as `key` is that of `there`, but for the width, which it leaves to the data."""
+    """Whether the network that `asked` has as `key` is that of `there`, but for a width that it leaves to the data."""
     mine, its = getattr(asked.model, key), getattr(there.model, key)
     return mine.name == its.name and {**mine.options, "hidden": its.options.get("hidden")} == its.options
 

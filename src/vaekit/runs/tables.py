@@ -16,6 +16,7 @@ from ..data.tabular import rows_of_frame
 from ..data.tensors import TensorSplit
 from ..errors import unknown
 from ..evaluation.anomalies import anomalies
+from ..evaluation.imputation import conditioned
 from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
@@ -173,6 +174,7 @@ def synthesize(
     row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
     device = run.model.scale.device
     x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
-    found = imputed(run.model, run.model.typed(Batch(x, observed=seen)), max(samples, n), n, seed)
-    drawn = found.draws[:, 0].double().cpu().numpy()  # type: ignore[index]
-    return Synthesized(frame_of(columns, drawn), float(found.effective_samples[0]))
+    if run.model.condition:
+        raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
+    drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
+    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted)
