@@ -15,6 +15,9 @@ from ..models import VAE
 from ..models.scoring import chunks, plan
 from ..models.trace import Trace
 
+ROWS = 1000
+"""Rows that go at once at most, where the same is drawn for all."""
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -56,6 +59,13 @@ def blocks_of(model: VAE, batch: Batch, samples: int, memory: int) -> Iterator[t
     rows, chunk = plan(model.trace, batch, len(batch), samples, memory)
     for start in range(0, len(batch), rows):
         yield batch.take(slice(start, start + rows)), chunk
+
+
+def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int, int]:
+    """Rows that go at once, and how many of `samples` of each do, within `memory` bytes, whatever their number: what is
+    drawn for a row depends on the latter.
+    """
+    return plan(model.trace, batch, ROWS, samples, memory)
 
 
 def weighted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +66,22 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
                 draws.append(found.draws.double().cpu().numpy())
             step(done := done + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
-    filled = [_filled(frame, columns, each) for each in every]
-    table = filled[0] if not n else pd.concat(filled, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
+    tables = [filled(frame, columns, each) for each in every]
+    table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     return Filled(table, pd.DataFrame(np.concatenate(spread), frame.index, names), np.concatenate(trusted))
 
 
-def _filled(frame: pd.DataFrame, columns: tuple[Column, ...], x: np.ndarray) -> pd.DataFrame:
-    """`frame` with the numbers x (N, D) in the holes of its columns, what was there as it was."""
+def filled(
+    frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray | None = None
+) -> pd.DataFrame:
+    """`frame` with the numbers x (N, D) in the `holes` (N, D) of its columns, where cells are missing if they are not
+    given; what was there is as it was.
+    """
     made, table = frame_of(columns, x), frame.copy()
-    for each in columns:
+    for i, each in enumerate(columns):
         gone = frame[each.name].isna().to_numpy() if each.name in frame else np.ones(len(frame), bool)
+        gone = gone if holes is None else holes[:, i]
         if gone.all():
             table[each.name] = made[each.name].array
         elif gone.any():
