@@ -17,6 +17,10 @@ from ..models.trace import Trace
 
 ROWS = 1000
 """Rows that go at once at most, where the same is drawn for all."""
+CHUNK = 128
+"""Samples of a row that go at once at most, likewise."""
+FEW = 2048
+"""Samples of all rows that go at once without asking how much memory they take."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Picked:
         own, all for None.
         """
         x, self.px = px.sample(), px
-        which = torch.multinomial(share.T, self.draws, replacement=True).T
+        # By the inverse of the cumulated shares: `multinomial` can't draw the same for all rows of `row_by_row`.
+        u = torch.rand(share.shape[1], self.draws, dtype=share.dtype, device=share.device)
+        which = torch.searchsorted(share.cumsum(0).T.contiguous(), u).clamp(max=len(share) - 1).T
         beside = [1] * (x.dim() - 2)
         new = x.gather(0, which.view(*which.shape, *beside).expand(-1, -1, *x.shape[2:]))
         if part is not None:
@@ -65,7 +71,10 @@ def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int
     """Rows that go at once, and how many of `samples` of each do, within `memory` bytes, whatever their number: what is
     drawn for a row depends on the latter.
     """
-    return plan(model.trace, batch, ROWS, samples, memory)
+    chunk = min(samples, CHUNK)
+    if len(batch) * chunk <= FEW:
+        return len(batch), chunk
+    return plan(model.trace, batch, ROWS, chunk, memory)[0], chunk
 
 
 def weighted(

@@ -32,6 +32,10 @@ class VAESynthesizer(DensityMixin, TableVAE):
     ['cow', 'cow', 'cow']
     """
 
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803 - scikit-learn's name
+        """The mean of log p(row), nats: what a search for parameters maximises. y is not used."""
+        return TableVAE.score(self, X, y)
+
     def sample(
         self,
         n_samples: int = 1,
