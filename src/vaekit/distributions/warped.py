@@ -57,6 +57,15 @@ class WarpedMixture(Distribution):
     def _outwards(self, t: Tensor) -> Tensor:
         return unwarped(self.warp, t, self.location, self.column_scale)
 
+    def outwards(self, t: Tensor) -> Tensor:
+        """The x whose t(x) are t, (…, n)."""
+        return self._outwards(t)
+
+    @property
+    def inner_mean(self) -> Tensor:
+        """The mean of t(x), (…, n), which there always is: its x is a geometric mean where t is a logarithm."""
+        return (self.log_weights.exp() * self.loc).sum(-2)
+
     @property
     def log_weights(self) -> Tensor:
         """log w_k, (…, K, n)."""
@@ -173,7 +182,9 @@ class ZeroOr(Distribution):
 
 def _chosen(log_weights: Tensor, shape: torch.Size) -> Tensor:
     """A component for each of `shape` (…, n), drawn by log-weights (…, K, n) by the Gumbel trick."""
-    noise = torch.rand(*shape[:-1], log_weights.shape[-2], shape[-1], dtype=log_weights.dtype, device=log_weights.device)
+    noise = torch.rand(
+        *shape[:-1], log_weights.shape[-2], shape[-1], dtype=log_weights.dtype, device=log_weights.device
+    )
     tiny = torch.finfo(noise.dtype).tiny
     return (log_weights - (-(noise.clamp(min=tiny).log())).clamp(min=tiny).log()).argmax(-2)
 

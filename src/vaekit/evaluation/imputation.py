@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.products import Columns
+from ..distributions.warped import WarpedMixture, ZeroOr
 from ..models import VAE
 from ..models.scoring import MEMORY
 from ..modules import evaluating
@@ -28,7 +29,9 @@ class Imputed:
     """What is known of each cell of B rows, given those that are observed, which are as they were."""
 
     x: Tensor
-    """(B, *event): the posterior mean of numbers, the likeliest of categories and of 0 and 1, whole where data are."""
+    """(B, *event): the posterior mean of numbers, of warped ones that of what the warp makes of them (a geometric mean
+    for a logarithm); the likeliest of categories and of 0 and 1; whole where data are.
+    """
     spread: Tensor
     """(B, *event): of numbers the standard deviation given what is observed, of categories and of 0 and 1 the entropy,
     nats; 0 of what is observed.
@@ -69,9 +72,7 @@ def impute(
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
 
 
-def _imputed_alike(
-    model: VAE, batch: Batch, samples: int, draws: int, seed: int | None, memory: int
-) -> Imputed:
+def _imputed_alike(model: VAE, batch: Batch, samples: int, draws: int, seed: int | None, memory: int) -> Imputed:
     def one(row: Batch) -> tuple[Tensor, ...]:
         picked = Picked(max(draws, LEAST))
         known = weighted(model, row, samples, chunk, lambda trace: _statistics(trace.px), picked)
@@ -104,8 +105,26 @@ def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
 
 
 def _statistics(px: Distribution) -> list[Tensor]:
-    """What is averaged over samples (S, B, …) of each part: probabilities of categories and of 1, else means."""
-    return [cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(px)]
+    """What is averaged over samples (S, B, …) of each part."""
+    return [_statistic(cells) for _, cells in _parts(px)]
+
+
+def _statistic(cells: Distribution) -> Tensor:
+    """Probabilities of categories, of 1 and of 0, else means: of warped numbers those of what the warp makes of them,
+    since a logarithm's tails may be so heavy that the mean of the numbers tells of them alone.
+    """
+    if isinstance(cells, (Categorical, Bernoulli)):
+        return cells.probs
+    if isinstance(cells, ZeroOr):
+        return torch.stack([cells.logits.sigmoid(), _statistic(cells.base)], -1)
+    return cells.inner_mean if isinstance(cells, WarpedMixture) else cells.mean
+
+
+def _number(cells: Distribution, average: Tensor) -> Tensor:
+    """The number that the average of `_statistic` stands for."""
+    if isinstance(cells, ZeroOr):
+        return (1 - average[..., 0]) * _number(cells.base, average[..., 1])
+    return cells.outwards(average) if isinstance(cells, WarpedMixture) else average
 
 
 def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -122,8 +141,9 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
         elif isinstance(cells, Bernoulli):
             value = (average > 0.5).to(x.dtype)
             own = -torch.xlogy(average, average) - torch.xlogy(1 - average, 1 - average)
-        elif kind in WHOLE:
-            value = average.round()
+        else:
+            value = _number(cells, average)
+            value = value.round() if kind in WHOLE else value
         if index is None:
             return value, entropy if own is None else own
         x = x.to(value.dtype) if value.dtype == torch.float64 else x

@@ -87,8 +87,9 @@ def filled(
         elif gone.any():
             cells = made[each.name].astype(object).where(gone, frame[each.name].astype(object).array)
             table[each.name] = pd.Series(cells.array, frame.index).infer_objects()
-            if made[each.name].dtype.kind in "iuM" or isinstance(made[each.name].dtype, pd.CategoricalDtype):
-                table[each.name] = table[each.name].astype(made[each.name].dtype)
+            own = made[each.name].dtype
+            if own == frame[each.name].dtype or own.kind in "iuM" or isinstance(own, pd.CategoricalDtype):
+                table[each.name] = table[each.name].astype(own)
     return table
 
 

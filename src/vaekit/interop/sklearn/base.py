@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -119,12 +121,14 @@ class TableVAE(BaseEstimator):
 
     def _train(self, table: pd.DataFrame) -> None:
         held_out = len(table) // 10 if len(table) // 10 >= HELD_OUT else 0
-        spec = changed(resolve(self.recipe), self._changes(resolve(self.recipe), held_out))
+        recipe = resolve(self.recipe)
+        spec = changed(recipe, self._changes(recipe, held_out))
         kinds = kinds_of(self.columns_, self.left_out_)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeftOutWarning)  # that is what left_out_ is for
             dataset = load(table, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
-        trained = train_in_memory(spec, dataset, on_epoch=self._told)
+        with _quiet(not self.verbose):
+            trained = train_in_memory(spec, dataset, on_epoch=self._told)
         self.model_, self.spec_, self.schema_ = trained.model, trained.spec, trained.schema
         self.n_iter_ = trained.epochs
 
@@ -208,6 +212,18 @@ class TableVAE(BaseEstimator):
             self.model_ = None
         if "n_iter_" in state:
             self._settle()
+
+
+@contextmanager
+def _quiet(wanted: bool) -> Iterator[None]:
+    """Inside, if that is `wanted`, a training logs errors alone: a search trains many."""
+    log = logging.getLogger("vaekit.training")
+    before = log.level
+    try:
+        log.setLevel(logging.ERROR if wanted else before)
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _rebuilt(spec: Spec, schema: Schema, weights: Mapping[str, np.ndarray], device: str) -> VAE:

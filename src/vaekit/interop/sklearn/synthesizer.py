@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ...data.columns import numbers_of
-from ...errors import shown
 from ...runs.run import Run
 from ...runs.tables import synthesize
 from .base import TableVAE
@@ -54,8 +53,9 @@ class VAESynthesizer(DensityMixin, TableVAE):
         known = {names[key] if isinstance(key, int) else str(key): value for key, value in (where or {}).items()}
         for name in [name for name in known if name in self._constants]:
             if known[name] != self._constants[name]:
-                always = shown(self._constants[name])
-                raise ValueError(f"where: {name!r} is {shown(known[name])}, but was always {always} in training")
+                raise ValueError(
+                    f"where: {name!r} is {known[name]}, but was always {self._constants[name]} in training"
+                )
             del known[name]
         run = Run(Path(type(self).__name__), self.spec_, self.schema_, self.model_)
         made = synthesize(run, n_samples, known, seed=seed).table

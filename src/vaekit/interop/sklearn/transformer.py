@@ -38,7 +38,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
         constant, or are missing.
         """
         check_is_fitted(self)
-        z = check_array(X, dtype=np.float64, input_name="X")
+        z = check_array(X, dtype=np.float64, input_name="X", copy=True)  # torch takes none that are read-only
         if z.shape[1] != self._n_features_out:
             raise ValueError(f"X has {z.shape[1]} features, but codes have {self._n_features_out}")
         x = self._exact.decode(z).double().cpu().numpy()
