@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaekit.data import formats, load, tables
+from vaekit.data import formats, load
 from vaekit.data.base import Content, stored
 from vaekit.data.domains import Domain
 from vaekit.data.files import read_path
@@ -85,57 +84,6 @@ def test_archives(tmp_path: Path) -> None:
     assert content.splits["train"].y.dtype == np.float32
     np.savez(path, x=x, y=np.eye(6, dtype=np.uint8))
     np.testing.assert_array_equal(read_path(path, None).splits["train"].y, np.eye(6))
-
-
-def test_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "CHUNK", 2)
-    path = tmp_path / "table.CSV"
-    path.write_text(
-        '\ufeffage, "height, m",kind\r\n1, 1.5 ,dog\r\n\r\n2,-2e-1, "a ""big"" cat"\n3,0,dog', encoding="utf-8"
-    )
-    content = read_path(path, "kind")
-    assert content.columns == ("age", "height, m")
-    np.testing.assert_array_equal(only(content), np.array([[1, 1.5], [2, -0.2], [3, 0]], np.float32))
-    assert content.classes == ('a "big" cat', "dog")
-    assert content.splits["train"].y.tolist() == [1, 0, 1]
-
-
-def test_labels_of_a_table_that_are_integers_sort_as_such(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("a,y\n1,10\n2,9\n3,10\n")
-    assert read_path(path, "y").classes == ("9", "10")
-
-
-def test_csv_round_trip_of_many_rows(tmp_path: Path) -> None:
-    x = RNG.normal(size=(50_001, 3)).astype(np.float32)
-    np.savetxt(tmp_path / "x.csv", x, "%.9g", ",", header="a,b,c", comments="")
-    np.testing.assert_array_equal(only(read_path(tmp_path / "x.csv", None)), x)
-
-
-def test_parquet(tmp_path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    path = tmp_path / "x.parquet"
-    table = {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "c": [True, False, True], "kind": ["dog", "cat", "dog"]}
-    parquet.write_table(pyarrow.table(table), path)
-    content = read_path(path, "kind")
-    assert content.columns == ("a", "b", "c")
-    assert only(content).tolist() == [[1, 0.5, 1], [2, 1.5, 0], [3, 2.5, 1]]
-    assert content.classes == ("cat", "dog")
-    assert content.splits["train"].y.tolist() == [1, 0, 1]
-    with pytest.raises(ValueError, match="not numbers: 'kind'"):
-        read_path(path, None)
-    parquet.write_table(pyarrow.table({"a": [1, None], "b": ["x", None]}), path)
-    with pytest.raises(ValueError, match="missing values in 'a', 'b'"):
-        read_path(path, "b")
-
-
-def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "x.parquet").touch()
-    with pytest.raises(ValueError, match=r"pip install 'vaekit\[tables\]'"):
-        read_path(tmp_path / "x.parquet", None)
 
 
 @pytest.mark.parametrize(
@@ -348,34 +296,6 @@ def test_colours_by_a_palette_and_opaque_ones_are_rgb(tmp_path: Path) -> None:
         read_path(tmp_path, None)
 
 
-def test_names_of_many_columns_are_compared_in_a_time_that_grows_with_their_number(tmp_path: Path) -> None:
-    class Name(str):
-        """Counts how often names are compared."""
-
-        compared = 0
-
-        def __eq__(self, other: object) -> bool:
-            Name.compared += 1
-            return super().__eq__(other)
-
-        __hash__ = str.__hash__
-
-    names = [Name(f"gene_{i}") for i in range(3000)]
-    tables._check_names(tmp_path / "x.csv", names, None)
-    assert Name.compared < 10 * len(names)
-    with pytest.raises(ValueError, match="more than one column of the name 'gene_7', 'gene_8'"):
-        tables._check_names(tmp_path / "x.csv", [*names, Name("gene_8"), Name("gene_7")], None)
-
-
-def test_many_columns(tmp_path: Path) -> None:
-    names = [f"gene_{i}" for i in range(5000)]
-    lines = [names, *([str(row + i) for i in range(5000)] for row in (1, 2))]
-    (tmp_path / "x.csv").write_text("\n".join(map(",".join, lines)))
-    content = read_path(tmp_path / "x.csv", None)
-    assert content.columns == tuple(names)
-    np.testing.assert_array_equal(only(content), np.arange(5000) + np.array([[1], [2]]))
-
-
 def test_parquet_that_stands_for_more_rows_than_there_is_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,7 +317,7 @@ def test_parquet_with_one_long_label_of_many_rows(tmp_path: Path) -> None:
     kinds = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.arange(20_000) % 2), names)
     parquet.write_table(pyarrow.table({"a": np.arange(20_000.0), "kind": kinds}), tmp_path / "x.parquet")
     tracemalloc.start()
-    content = read_path(tmp_path / "x.parquet", "kind")
+    content = load(tmp_path / "x.parquet", label="kind", validation=0, test=0)
     assert tracemalloc.get_traced_memory()[1] < 500_000_000  # and not 2 GB
     tracemalloc.stop()
     assert content.classes == tuple(names.to_pylist())

@@ -52,7 +52,7 @@ def loaded_run(path: Path, device: str, context: typer.Context, data: str | None
     return run
 
 
-def asked_of(  # noqa: PLR0917 - two that find the run, three that say what of it
+def asked_of(
     path: Path, device: str, context: typer.Context, data: str | None, split: str | None, file: str | None = None
 ) -> Asked:
     """What a command is about, as `runs.asked.asked` finds it; what is to be said of new data is said."""

@@ -73,7 +73,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
 
 
-def synthesize(  # noqa: PLR0913 - as many as the command has options
+def synthesize(
     context: typer.Context,
     run: RunPath,
     path: Table,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from ..settings import written
+from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError
 from .options import Device, Json, Seed, Split, loaded_run, named_parts
 

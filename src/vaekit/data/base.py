@@ -130,8 +130,8 @@ class Dataset:
 class Content:
     """What a reader finds in files, before rows are held out and the domain is known.
 
-    `notes` say what was taken for what, `left_out` what is not used. Of a table it is its `frame`, whose columns are not
-    numbers yet, without splits.
+    `notes` say what was taken for what, `left_out` what is not used. Of a table it is its `frame`, whose columns are
+    not numbers yet, without splits.
     """
 
     splits: Mapping[str, Split]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def number_in(cell: object) -> float | None:
             plain = plain.replace(".", "")
         return float(plain.replace(",", ".")) if is_number(plain) else None
     try:
-        return None if isinstance(cell, bool | np.bool_) else float(cell)  # type: ignore[arg-type]
+        return float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
 
@@ -80,20 +81,72 @@ def category_text(value: object) -> str:
 
 
 def typed(column: pd.Series) -> pd.Series:
-    """A column of Python objects as the type that its values have, NaN for words that mean a missing one."""
-    gaps = column.map(lambda cell: isinstance(cell, str) and is_missing(cell)).astype(bool)
-    values = column.mask(gaps).dropna()
-    kind = pd.api.types.infer_dtype(values, skipna=True)
-    column = column.mask(gaps)
+    """A column of Python's objects as of the type that its values have; texts stay as they are.
+
+    >>> typed(pd.Series([True, None], dtype=object)).dtype, typed(pd.Series([1, "a"], dtype=object)).tolist()
+    (BooleanDtype, ['1', 'a'])
+    """
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    gaps = column.isna().any()
     if kind == "boolean":
-        return column.astype("boolean" if column.isna().any() else "bool")
+        return column.astype("boolean" if gaps else "bool")
     if kind == "integer":
-        return column.astype("Int64" if column.isna().any() else "int64")
+        try:
+            return column.astype("Int64" if gaps else "int64")
+        except OverflowError:
+            return column.astype("float64")
     if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
-        return column.astype("float64")
+        return column.mask(column.isna(), np.nan).astype("float64")
     if kind in ("datetime", "datetime64", "date"):
         return pd.to_datetime(column)
-    return column.map(lambda cell: str(cell).strip(), na_action="ignore").astype("str")
+    return column if kind == "string" else column.map(str, na_action="ignore")
+
+
+def replaced(table: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:
+    """The table with some columns changed; all at once, since one at a time takes time of their number squared."""
+    if not columns:
+        return table
+    return pd.DataFrame({name: columns.get(name, each) for name, each in table.items()}, index=table.index)
+
+
+def as_type(x: np.ndarray, gone: np.ndarray, dtype: str) -> Any:
+    """Numbers, missing where `gone`, as an array of pandas' type, or of one of its kind that holds them all.
+
+    >>> as_type(np.array([3.0, np.nan]), np.array([False, True]), "uint8")
+    <IntegerArray>
+    [3, <NA>]
+    Length: 2, dtype: UInt8
+    """
+    kind = type_of(dtype)
+    if pd.api.types.is_bool_dtype(kind):
+        truth = np.where(gone, 0, x).astype(bool)
+        if isinstance(kind, np.dtype):
+            return pd.arrays.BooleanArray(truth, gone) if gone.any() else truth
+        return pd.Series(pd.arrays.BooleanArray(truth, gone)).astype(kind).array
+    if pd.api.types.is_integer_dtype(kind):
+        return _whole(x, gone, kind)
+    return x.astype(kind) if isinstance(kind, np.dtype) else pd.Series(x).astype(kind).array
+
+
+@lru_cache(maxsize=256)
+def type_of(dtype: str) -> Any:
+    """pandas' type of that name, which takes it a while to find."""
+    return pd.api.types.pandas_dtype(dtype)
+
+
+def _whole(x: np.ndarray, gone: np.ndarray, kind: Any) -> Any:
+    whole = np.rint(np.where(gone, 0, x))
+    if (np.abs(whole) >= 2.0**63).any():
+        return x
+    numbers: Any = whole.astype(np.int64)
+    ends = np.iinfo(getattr(kind, "numpy_dtype", kind).name)
+    fits = numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max
+    if isinstance(kind, np.dtype) and not gone.any():
+        return numbers.astype(kind) if fits else numbers
+    if isinstance(kind, np.dtype):
+        return pd.arrays.IntegerArray(numbers.astype(kind) if fits else numbers, gone)
+    masked = pd.Series(pd.arrays.IntegerArray(numbers, gone))
+    return masked.astype(kind).array if fits else masked.array
 
 
 def refusal(where: str, value: object, row: int, accepted: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import nearest, several, unknown
-from .cells import category_text, factorized, number_in, numbers_in, refusal
+from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
 from .dates import SECONDS, dates_of, parsed, seconds_of, written
 
 ColumnKind = Literal[
@@ -119,7 +119,16 @@ class Column:
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
             "date": f"dates written as {self.format}" if self.format else "dates",
-        }.get(self.kind) or several(self.categories)
+        }.get(self.kind) or self.shown_categories
+
+    @property
+    def shown_categories(self) -> str:
+        """The categories on one line, of many the first.
+
+        >>> Column("a", "binary", ("no", "yes")).shown_categories
+        'no, yes'
+        """
+        return several(" ".join(each.splitlines()) for each in self.categories)
 
     def _accepts(self, x: np.ndarray) -> np.ndarray:
         low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)
@@ -144,7 +153,7 @@ class Column:
             bad &= ~gone
             if bad.any():
                 row = int(np.argmax(bad))
-                raise ValueError(refusal(where, values.iloc[row], row, self.accepted))
+                raise ValueError(refusal(where, values.to_numpy()[row].item(), row, self.accepted))
             return np.where(gone, np.nan, codes)
         known = {text: float(i) for i, text in enumerate(self.categories)}
         codes, distinct = factorized(values)
@@ -180,7 +189,7 @@ class Column:
             x = np.rint(x)
         elif self.decimals is not None:
             x = np.round(x, self.decimals)
-        return _typed(x, gone, self.dtype)
+        return as_type(x, gone, self.dtype)
 
     def _categories(self, x: np.ndarray, gone: np.ndarray) -> Any:
         outside = ~gone & ~((x >= 0) & (x < len(self.categories)) & (x == np.floor(x)))
@@ -193,9 +202,9 @@ class Column:
             values = _category_values(self.categories, dtype.strip("[]") or "str")
             return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
         if self.dtype in ("str", "string", "object"):
-            return pd.Series([*self.categories, None], dtype=self.dtype).array.take(codes)
-        values = _category_values(self.categories, self.dtype).astype(np.float64)
-        return _typed(np.append(values, np.nan)[codes], gone, self.dtype)
+            texts = pd.Series([*self.categories, None], dtype=self.dtype).array[codes]
+            return pd.Series(texts, dtype=self.dtype)  # of objects, pandas would make texts
+        return as_type(_category_floats(self.categories, self.dtype)[codes], gone, self.dtype)
 
 
 def frame_of(columns: Sequence[Column], x: np.ndarray) -> pd.DataFrame:
@@ -255,7 +264,7 @@ def _category_numbers(categories: tuple[str, ...]) -> tuple[np.ndarray, np.ndarr
 
 def _category_values(categories: tuple[str, ...], dtype: str) -> Any:
     """Categories as values of a type that is no text's."""
-    kind = pd.api.types.pandas_dtype(dtype)
+    kind = type_of(dtype)
     if pd.api.types.is_bool_dtype(kind):
         return np.array([each == "True" for each in categories])
     if pd.api.types.is_numeric_dtype(kind):
@@ -263,32 +272,10 @@ def _category_values(categories: tuple[str, ...], dtype: str) -> Any:
     return pd.array(list(categories), dtype="str")
 
 
-def _typed(x: np.ndarray, gone: np.ndarray, dtype: str) -> Any:
-    """Numbers as an array of pandas' type, or of one of its kind that holds them all."""
-    kind = pd.api.types.pandas_dtype(dtype)
-    if isinstance(kind, np.dtype) and kind.kind == "f":
-        return x.astype(kind)
-    if pd.api.types.is_bool_dtype(kind):
-        truth = np.where(gone, 0, x).astype(bool)
-        if isinstance(kind, np.dtype):
-            return pd.arrays.BooleanArray(truth, gone) if gone.any() else truth
-        return pd.Series(pd.arrays.BooleanArray(truth, gone)).astype(kind).array
-    if pd.api.types.is_integer_dtype(kind):
-        whole = np.rint(np.where(gone, 0, x))
-        if (np.abs(whole) >= 2**63).any():
-            return x
-        numbers: Any = whole.astype(np.int64)
-        if isinstance(kind, np.dtype):
-            ends = np.iinfo(kind.name)
-            if numbers.min(initial=0) >= ends.min and numbers.max(initial=0) <= ends.max:
-                numbers = numbers.astype(kind)
-            return pd.arrays.IntegerArray(numbers, gone) if gone.any() else numbers
-        masked = pd.Series(pd.arrays.IntegerArray(numbers, gone))
-        try:
-            return masked.astype(kind).array
-        except (TypeError, ValueError, OverflowError):  # a type of fewer bits
-            return masked.array
-    return pd.Series(x).astype(kind).array
+@lru_cache(maxsize=4096)
+def _category_floats(categories: tuple[str, ...], dtype: str) -> np.ndarray:
+    """Categories of a type of numbers as such, and NaN after the last."""
+    return np.append(_category_values(categories, dtype).astype(np.float64), np.nan)
 
 
 def _no_number(cell: object) -> object:

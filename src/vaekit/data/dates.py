@@ -34,7 +34,9 @@ def formats_of(texts: Sequence[str]) -> list[str]:
     if not texts or not all(any(mark in text for mark in "-/. ") and text[:1].isdigit() for text in texts[:FEW]):
         return []
     few = [each for each in FORMATS if _parses(texts[:FEW], each)]
-    return [each for each in few if len(texts) <= FEW or _parses(texts, each)]
+    found = [each for each in few if len(texts) <= FEW or _parses(texts, each)]
+    utc = [each for each in found if each.endswith("Z")]  # which a zone of any name is read as, too
+    return utc or found
 
 
 def parsed(texts: Sequence[str], format: str) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .headers import check_names, numbered
+from .cells import replaced
+from .headers import check_names, name_of, numbered
 from .sniffing import (
     LEADING_ZERO,
     MISSING,
     WHITESPACE,
     Dialect,
     has_names,
-    is_missing,
     is_number,
     records,
     sample,
@@ -84,35 +84,32 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
         rows = list(records(head, dialect.delimiter))
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} is empty")
     _, last, first = rows[0]
     named = has_names([row for *_, row in rows]) if header is None else header
     if named:
-        names, start = [cell.strip() for cell in first], _line_end(data, last)
+        names, start = list(map(name_of, first)), _line_end(data, last)
     else:
         (names, note), start = numbered(len(first)), 0
         notes = notes if header is False else (*notes, note)
+    if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
+        notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")
     check_names(str(path), names, label, found=named)
     text = _Text(path, data, dialect, start, len(names))
     _check_lines(text)
     table = text.parse()
     if not len(table):
         raise ValueError(f"{path} has a line of names but no rows")
-    changed = {i: _tidied(table[i]) for i in _text_columns(table)}
+    changed = _whole_with_gaps(table)
+    changed |= {i: _tidied(table[i]) for i in _text_columns(table)}
     changed |= _with_leading_zeros(text, table)
-    changed |= _whole_with_gaps(table)
     if label is not None:
         place = names.index(label)
         changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)
     table = replaced(table, changed)
     table.columns = pd.Index(names, dtype="str")
     return table, notes
-
-
-def replaced(table: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:
-    """The table with some columns changed; all at once, since one at a time takes time of their number squared."""
-    if not columns:
-        return table
-    return pd.DataFrame({name: columns.get(name, each) for name, each in table.items()}, index=table.index)
 
 
 def _line_end(data: bytes, line: int) -> int:
@@ -151,6 +148,9 @@ def _are_even(text: _Text) -> bool:
         marks, ends = block == delimiter, block == ord("\n")
         if has_quotes:
             quoted = np.logical_xor.accumulate(block == ord('"')) ^ inside
+            opened = np.flatnonzero((block == ord('"')) & quoted) + start
+            if not _begin_cells(data, opened, delimiter):
+                return False
             inside = bool(quoted[-1])
             marks, ends = marks & ~quoted, ends & ~quoted
         at, total = np.flatnonzero(ends), np.cumsum(marks, dtype=np.int32)
@@ -163,6 +163,15 @@ def _are_even(text: _Text) -> bool:
             return False
         before, length = int(total[-1] - total[at[-1]]), len(block) - 1 - int(at[-1])
     return not inside and (length == 0 or before == text.width - 1)
+
+
+def _begin_cells(data: np.ndarray, at: np.ndarray, delimiter: int) -> bool:
+    """Whether the quotes at these places begin a cell, or are the second of two within one; an inch sign does not."""
+    edges = (delimiter, ord("\n"))
+    before = data[at[at > 0] - 1]
+    blank = at[at > 0][before == ord(" ")] - 2
+    good = np.isin(before, (*edges, ord('"'), ord(" ")))
+    return bool(good.all() and np.isin(data[blank[blank >= 0]], edges).all())
 
 
 def _single_blanks(data: np.ndarray) -> np.ndarray:
@@ -186,7 +195,8 @@ def _with_leading_zeros(text: _Text, table: pd.DataFrame) -> dict[int, pd.Series
     if not places:
         return {}
     cells = text.parse(places, dtype="str")
-    return {i: _tidied(cells[i]) for i in places if any(map(LEADING_ZERO.fullmatch, cells[i].dropna().unique()))}
+    coded = [i for i in places if cells[i].str.fullmatch(LEADING_ZERO.pattern).any()]
+    return {i: _tidied(cells[i]) for i in coded}
 
 
 def _may_have_leading_zeros(text: _Text) -> bool:
@@ -219,30 +229,20 @@ def _text_columns(table: pd.DataFrame) -> list[int]:
 
 
 def _tidied(column: pd.Series, words: Collection[str] | None = None) -> pd.Series:
-    """A column of text stripped, NaN where a cell is one of `words` or else missing; of booleans as such.
-
-    Looks at each distinct value once.
-    """
-    codes, distinct = pd.factorize(column)
-    values = distinct.tolist()
-    if values and all(isinstance(each, bool) for each in values):
+    """A column of text stripped, NaN where a cell is one of `words` or else missing; of booleans as such."""
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
         return column.astype("boolean")
-    is_gap: Callable[[str], bool] = is_missing if words is None else words.__contains__
-    cells = [str(each).strip() for each in values]
-    gaps = [is_gap(cell) for cell in cells]
-    left = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
-    if (
-        words is None
-        and any(gaps)
-        and left
-        and all(map(is_number, left))
-        and not any(map(LEADING_ZERO.fullmatch, left))
-    ):
-        kept = pd.Series([None if gap else cell.replace(",", ".") for cell, gap in zip(cells, gaps, strict=True)])
-        return pd.Series(_taken(pd.to_numeric(kept).astype("float64"), codes), index=column.index)
-    texts = pd.Series([None if gap else cell for cell, gap in zip(cells, gaps, strict=True)], dtype="str")
-    return pd.Series(_taken(texts, codes), index=column.index)
-
-
-def _taken(values: pd.Series, codes: np.ndarray) -> Any:
-    return pd.api.extensions.take(values.array, codes, allow_fill=True)
+    texts = column.astype("str").str.strip()
+    gaps = texts.isin(words) if words is not None else texts.str.lower().isin(MISSING)
+    if not gaps.any():
+        return texts
+    texts = texts.mask(gaps)
+    if words is not None:
+        return texts
+    left = texts.dropna().unique().tolist()
+    if not left or not all(is_number(each) and not LEADING_ZERO.fullmatch(each) for each in left):
+        return texts
+    # pandas has missed a spelling of missing: the others are numbers.
+    numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False)).astype("float64")
+    whole = ((numbers % 1 == 0) & (numbers.abs() < 2**53) | numbers.isna()).all()
+    return numbers.astype("Int64") if whole else numbers

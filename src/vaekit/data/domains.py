@@ -52,7 +52,8 @@ class Domain:
     the space in which real densities are parameterised. A density pays for it with its Jacobian, so that it stays a
     density in the data's own units. Each is one number or one per element of the last axis of x (the columns of a
     table). `warp` says of a column what of x that map is of: x itself, its logarithm (of x + 1 where x is a count), or
-    asinh of what it gives, for numbers with outliers.
+    asinh of what it gives, for numbers with outliers. `ends` are the least and the greatest value of each column among
+    the training rows: no part of the domain, but means of heavy tails are only taken between them.
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
     `missing` says that cells may be missing, of which encoders are told.
@@ -71,6 +72,7 @@ class Domain:
     missing: bool = False
     warp: Warp = "affine"
     columns: tuple[Domain, ...] = ()
+    ends: tuple[tuple[float, float], ...] = ()
 
     def __repr__(self) -> str:
         own = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:] if self._is_set(each))
@@ -93,6 +95,9 @@ class Domain:
         if self.warp != "affine" and self.kind not in WARPED.get(self.warp, ()):
             fits = ", ".join(WARPED.get(self.warp, ())) or f"none: accepted are {', '.join(get_args(Warp))}"
             raise ValueError(f"domain {self.kind!r} with warp={self.warp!r}, which goes with {fits}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if self.relaxed and self.kind != "binary":
             raise ValueError(f"only a binary domain can be relaxed, not {self.kind!r}")
         for name in ("location", "scale"):  # floats, whatever numbers were given
@@ -166,13 +171,14 @@ class Domain:
         """
         first, *rest = event_shape
         if self.kind == "columns":
-            return (sum(each.width for each in self.columns) + self.missing * len(self.columns),)
+            seen = sum(own.width * len(index) for own, index in self.groups)
+            return (seen + self.missing * len(self.columns),)
         return (2 * first if self.missing else first, *rest)
 
     @property
     def width(self) -> int:
-        """How many numbers encoders see of a column, but for the bit that says whether it is observed: a one-hot of
-        categories, a bit more of what may be 0.
+        """How many numbers encoders see of a column of this domain, but for the bit that says whether it is observed: a
+        one-hot of categories, a bit more of what may be 0.
 
         >>> Domain("categorical", levels=5).width, Domain("nonnegative").width, Domain("count").width
         (5, 2, 1)
@@ -200,7 +206,9 @@ class Domain:
             levels = max(each.levels or 0 for each in own) or None
             return Domain(kind, levels=levels)
         location = tuple(each.location for each in own)
-        return Domain(kind, location=location, scale=tuple(each.scale for each in own), warp=warp)  # type: ignore[arg-type]
+        scale, ends = tuple(each.scale for each in own), tuple(end for each in own for end in each.ends)
+        given = {"location": location, "scale": scale, "warp": warp, "ends": ends if len(ends) == len(own) else ()}
+        return Domain(kind, **given)  # type: ignore[arg-type]
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """What a model gives, of any shape, in the type that data of the domain are kept in: draws of levels as bytes

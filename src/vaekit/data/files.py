@@ -11,10 +11,10 @@ from ..settings import named
 from ..system.disk import check_regular
 from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
+from .frames import ENDINGS, ending, read_frame
 from .images import read_folder
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
-from .frames import ENDINGS, ending, read_frame
 
 CHANNELS = range(1, 5)
 ARRAYS = (".npy", ".npz")

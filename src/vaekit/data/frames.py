@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import shown
-from .delimited import read_delimited, replaced
+from .cells import replaced
+from .delimited import read_delimited
 from .headers import check_names, without_row_numbers
 from .texts import PACKED
-from .workbooks import read_excel, read_parquet
+from .workbooks import nullable, read_excel, read_parquet
 
 TEXTS = (".csv", ".tsv", ".tab", ".data", ".txt")
 ENDINGS = (*TEXTS, ".parquet", ".xlsx")
@@ -112,10 +113,11 @@ def _to_pandas(data: Any) -> pd.DataFrame:
     except ImportError as error:
         raise TypeError(f"got {shown(data)}; {wanted} (pip install narwhals for the others)") from error
     try:
-        return narwhals.from_native(data, eager_only=True).to_pandas()
+        frame = narwhals.from_native(data, eager_only=True)
     except TypeError as error:
         lazy = "; collect() it first" if hasattr(data, "collect") else ""
         raise TypeError(f"got a {type(data).__name__}; {wanted}{lazy}") from error
+    return nullable(frame.to_pandas(), [name for name, kind in frame.schema.items() if kind.is_integer()])
 
 
 def _named(what: str, data: pd.DataFrame, label: str | None = None) -> pd.DataFrame:

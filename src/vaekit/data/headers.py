@@ -27,6 +27,15 @@ def numbered(width: int) -> tuple[list[str], str]:
     return names, f"no line of names was found: {span}; if the first line is one, say {advice}"
 
 
+def name_of(cell: str) -> str:
+    """The name that a cell of the first line gives, on one line.
+
+    >>> name_of(" height\\nin m ")
+    'height in m'
+    """
+    return " ".join(cell.strip().splitlines())
+
+
 def check_names(what: str, names: Sequence[str], label: str | None = None, found: bool = True) -> None:
     """Raise `ValueError` for names that are blank (but for the first) or not unique, and for a label that is none.
 

@@ -15,7 +15,7 @@ class Inputs(nn.Module):
     """The map from data x (B, *event) of `domain` to what an encoder sees, (B, *`shape`).
 
     That is (x - location) / scale, 0 where a cell is not observed. Of columns it is what their kinds make of them: that
-    of t(x) where a column has a warp, a one-hot of categories (of which the first layer of a network makes an embedding),
+    of t(x) where a column has a warp, a one-hot of categories (of which a network's first layer makes an embedding),
     and beside the logarithm of what may be 0 a bit for that. Where cells of the domain may be missing, a bit for each
     follows, 1 where it is observed, along the first dimension of an event: more columns of a table, more channels of an
     image. It is without anything to train, and no part of a model's state.

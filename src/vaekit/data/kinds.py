@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from ..errors import several, unknown
+from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
 from .dates import formats_of, parsed, seconds_of
@@ -23,6 +24,8 @@ FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
 NEAR = 0.05
 CELLS = 2**24
 FIRST_ROWS = 1000
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
+"""Numbers whose commas, if they have any, may mark thousands."""
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 
 
@@ -34,7 +37,8 @@ class _Numbers:
     low: float
     high: float
     whole: bool
-    ends_only: bool
+    levels: int
+    """How many distinct values there are: of whole numbers close together, else of two values; 0 for more."""
     decimals: int | None
 
 
@@ -59,17 +63,25 @@ def infer(frame: pd.DataFrame, asked: Mapping[str, str] | None = None) -> tuple[
     left_out: dict[str, str] = {}
     looked_at = _look_at_all(frame)
     for name in map(str, frame.columns):
-        values = frame[name]
         wanted = asked.get(name)
         if wanted == NONE:
             left_out[name] = "asked to be left out"
             continue
-        found = _asked(name, values, cast(ColumnKind, wanted)) if wanted else _found(name, values, looked_at.get(name))
+        if wanted:
+            found: Column | str = _asked(name, frame[name], cast(ColumnKind, wanted))
+        elif name in looked_at:
+            found = _of_numbers(name, *looked_at[name], partial(_cells, frame, name))
+        else:
+            found = _found(name, frame[name])
         if isinstance(found, str):
             left_out[name] = found
         else:
             kept.append(found)
     return tuple(kept), left_out
+
+
+def _cells(frame: pd.DataFrame, name: str) -> pd.Series:
+    return frame[name]
 
 
 def describe(
@@ -94,8 +106,13 @@ def describe(
 
 
 def in_words(column: Column) -> str:
+    """The kind of a column, with what it has of values.
+
+    >>> in_words(Column("size", "binary", ("large", "small")))
+    'binary: large, small'
+    """
     if column.kind == "binary":
-        return f"binary: {several(column.categories)}"
+        return f"binary: {column.shown_categories}"
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
@@ -103,10 +120,8 @@ def in_words(column: Column) -> str:
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
-def _found(name: str, values: pd.Series, look: _Numbers | None) -> Column | str:
+def _found(name: str, values: pd.Series) -> Column | str:
     """The column, or why it is left out."""
-    if look is not None:
-        return _of_numbers(name, values, str(values.dtype), look)
     if values.isna().all():
         return "no value"
     if values.dtype == object:
@@ -123,7 +138,7 @@ def _found(name: str, values: pd.Series, look: _Numbers | None) -> Column | str:
         return _of_dates(name, seconds_of(values), str(dtype), "")
     if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
         x = numbers_in(values, "")
-        return _of_numbers(name, values, str(dtype), next(_look(x[:, None])))
+        return _of_numbers(name, str(dtype), next(_look(x[:, None])), lambda: values)
     if pd.api.types.is_string_dtype(dtype):
         return _of_text(name, values)
     return f"values of the type {dtype}"
@@ -143,7 +158,7 @@ def _of_type_category(name: str, values: pd.Series) -> Column | str:
 
 def _category_dtype(values: pd.Series) -> str:
     inner = values.cat.categories.dtype
-    of = "" if pd.api.types.is_string_dtype(inner) else f"[{inner}]"
+    of = f"[{inner}]" if isinstance(inner, np.dtype) and inner.kind in "biuf" else ""  # others come back as text
     return f"{'ordered ' * bool(values.cat.ordered)}category{of}"
 
 
@@ -160,26 +175,28 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         x = numbers_in(values, f"column {name!r}")
         look = next(_look(x[:, None]))
         whole = look.whole and look.seen == len(x)
-        return _of_numbers(name, pd.Series(x), "int64" if whole else "Int64" if look.whole else "float64", look)
+        dtype = "int64" if whole else "Int64" if look.whole else "float64"
+        return _of_numbers(name, dtype, look, lambda: pd.Series(x))
     if len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
         categories = _sorted([category_text(each) for each in distinct])
         kind: ColumnKind = "binary" if len(categories) == 2 else "categorical"
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
     if formats:
         return "dates of two readings, day or month first"
+    if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
+        return "numbers whose commas may mark thousands or decimals"
     return "identifier" if len(distinct) == seen else f"free text, {len(distinct)} distinct values"
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    """Whether all texts but those that mean a missing cell are numbers, and none has leading zeros."""
-    some = False
-    for text in texts:
-        if is_missing(text):
-            continue
-        if number_in(text) is None or LEADING_ZERO.fullmatch(text.strip()):
-            return False
-        some = True
-    return some
+    """Whether all texts but those of missing cells are numbers, without leading zeros or commas of thousands."""
+    left = [text.strip() for text in texts if not is_missing(text)]
+    if not all(number_in(text) is not None and not LEADING_ZERO.fullmatch(text) for text in left):
+        return False
+    # With commas, points mark thousands, and the other way round; where both readings are left, neither is taken.
+    commas = [text for text in left if "," in text]
+    points = any("." in text and "," not in text for text in left)
+    return bool(left) and (not commas or not (points or all(map(THOUSANDS.fullmatch, commas))))
 
 
 def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
@@ -193,17 +210,17 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column
     return Column(name, "date", dtype=dtype, unit=unit, format=format, why=why)
 
 
-def _of_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
+def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
     if not look.seen:
         return "no value"
     if np.isinf(look.low) or np.isinf(look.high):
         raise ValueError(f"column {name!r} has infinite numbers; take those rows out, or leave their cells empty")
+    if "int" in dtype.lower() and not look.whole:  # of more digits than floats have
+        return "identifier" if cells().nunique() == look.seen > 1 else "whole numbers of more than 15 digits"
     if look.low == look.high:
         return "constant"
     if look.whole:
-        return _of_whole_numbers(name, values, dtype, look)
-    if values.dtype.kind in "iu":  # whole, of more digits than floats have
-        return "identifier" if values.nunique() == look.seen else "whole numbers of more than 15 digits"
+        return _of_whole_numbers(name, dtype, look, cells)
     real = Column(name, "real", dtype=dtype, decimals=look.decimals, why="numbers")
     if 0 <= look.low <= NEAR and 1 - NEAR <= look.high <= 1:
         return replace(real, kind="unit", low=0.0, high=1.0, why="numbers from 0 to 1")
@@ -212,14 +229,16 @@ def _of_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Col
     return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
 
 
-def _of_whole_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) -> Column | str:
-    if look.ends_only:
+def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
+    if look.levels == 2:
         categories = (category_text(look.low), category_text(look.high))
         return Column(name, "binary", categories, dtype, decimals=0, why="2 values")
     span = int(look.high - look.low) + 1
-    if look.seen == len(values) and (span == look.seen or ID.search(name)) and values.nunique() == look.seen:
-        return "identifier"
-    if look.low >= 0 and 3 <= span <= MOST_LEVELS and values.nunique() == span:
+    if span == look.seen or ID.search(name):
+        values = cells()
+        if look.seen == len(values) == values.nunique():
+            return "identifier"
+    if look.low >= 0 and look.levels == span:
         levels = tuple(str(int(look.low) + i) for i in range(span))
         why = f"whole numbers {levels[0]} to {levels[-1]}"
         return Column(name, "ordinal", levels, dtype, decimals=0, why=why)
@@ -230,9 +249,7 @@ def _of_whole_numbers(name: str, values: pd.Series, dtype: str, look: _Numbers) 
 
 def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
     """The column as a kind that the user wants. Raises `ValueError` where its values are not of it."""
-    what, why = f"asked for as {kind}:", "asked for"
-    if values.isna().all():
-        raise ValueError(f"{what} column {name!r} has no value; leave it out")
+    what = f"asked for as {kind}:"
     if values.dtype == object:
         values = typed(values)
     if kind in WITH_CATEGORIES:
@@ -241,10 +258,12 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
         return _asked_dates(name, values, what)
     x = numbers_in(values, f"{what} column {name!r}")
     look = next(_look(x[:, None]))
+    if not look.seen:
+        raise ValueError(f"{what} column {name!r} has no value; leave it out")
     dtype = str(values.dtype)
     if not pd.api.types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
         dtype = "float64" if not look.whole else "int64" if look.seen == len(x) else "Int64"
-    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why=why)
+    column = Column(name, kind, dtype=dtype, decimals=look.decimals, why="asked for")
     if kind == "unit":
         ends = next(
             ((0.0, high) for high in (1.0, 100.0) if look.low >= 0 and look.high <= high), (look.low, look.high)
@@ -279,6 +298,8 @@ def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
         seconds, format = seconds_of(values), ""
     else:
         codes, distinct = factorized(values)
+        if not distinct:
+            raise ValueError(f"{what} column {name!r} has no value; leave it out")
         formats = formats_of([str(each) for each in distinct])
         if len(formats) != 1:
             found = "can be read day or month first" if formats else "are no dates of one format"
@@ -303,18 +324,19 @@ def _all_numbers(texts: Sequence[str]) -> bool:
     return all(number_in(text) is not None for text in texts)
 
 
-def _look_at_all(frame: pd.DataFrame) -> dict[str, _Numbers]:
-    """What the numbers of columns of NumPy's types are: many columns at a time."""
-    found: dict[str, _Numbers] = {}
+def _look_at_all(frame: pd.DataFrame) -> dict[str, tuple[str, _Numbers]]:
+    """The type of each column of a type of NumPy's numbers, and what these are: many columns at a time."""
+    found: dict[str, tuple[str, _Numbers]] = {}
     by_type: dict[np.dtype, list[int]] = {}
     for i, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
             by_type.setdefault(dtype, []).append(i)
     many = max(1, CELLS // max(1, len(frame)))
-    for places in by_type.values():
+    for dtype, places in by_type.items():
         for start in range(0, len(places), many):
             block = frame.iloc[:, places[start : start + many]]
-            found |= zip(block.columns, _look(block.to_numpy()), strict=True)
+            looks = ((str(dtype), look) for look in _look(block.to_numpy()))
+            found |= zip(block.columns, looks, strict=True)
     return found
 
 
@@ -328,7 +350,10 @@ def _look(x: np.ndarray) -> Iterator[_Numbers]:
     high = np.where(gone, -np.inf, values).max(0, initial=-np.inf)
     with np.errstate(invalid="ignore"):
         whole = ((values == np.floor(values)) | gone).all(0) & (np.maximum(-low, high) < EXACT)
-        ends_only = ((values == low) | (values == high) | gone).all(0)
+        levels = 2 * ((values == low) | (values == high) | gone).all(0)
+        close = np.flatnonzero(whole & (high - low < MOST_LEVELS))
+        part = values[:, close]
+        levels[close] = sum((part == low[close] + i).any(0).astype(int) for i in range(MOST_LEVELS))
         decimals = _decimals(values, gone, x.dtype if single else values.dtype)
     for i in range(values.shape[1]):
         places = int(decimals[i])
@@ -337,7 +362,7 @@ def _look(x: np.ndarray) -> Iterator[_Numbers]:
             float(low[i]),
             float(high[i]),
             bool(whole[i]),
-            bool(ends_only[i]),
+            int(levels[i]),
             None if places > MOST_DECIMALS else places,
         )
 

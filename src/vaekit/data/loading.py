@@ -28,7 +28,7 @@ from .tabular import table_domain, typed
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
 
 
-def load(  # noqa: PLR0913 - all that a file may need to be told
+def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     name_or_path: str | Path | Any,
     *,
     label: str | None = None,
@@ -43,21 +43,21 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
     seed: int = 0,
     pixels: bool = True,
 ) -> Dataset:
-    """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a data
-    frame, or a folder of images.
+    """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
+    data frame, or a folder of images.
 
-    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see `kinds.infer`),
-    unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says whether the first line
-    of a text has their names. Cells that are missing are not observed. `domain` overrides what is found in all of the
-    data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels
-    0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all else is real, with the mean and
-    standard deviation of the training rows as location and scale (per column, one for images). `levels` is the number of grey levels, else 256,
-    or of categories, else as many as the greatest value tells. `exposure` names the column that the means of counts
-    are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by
-    class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of it), or
-    else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on, None for
-    all. What the files were taken for is in the dataset's `notes`. Without `pixels`, the
-    values of images do not say what they are.
+    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see
+    `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says
+    whether the first line of a text has their names. Cells that are missing are not observed. `domain` overrides
+    what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole
+    pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all
+    else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
+    for images). `levels` is the number of grey levels, else 256, or of categories, else as many as the greatest
+    value tells. `exposure` names the column that the means of counts are proportional to, or is "total", each row's
+    own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none, of
+    the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
+    tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
+    dataset's `notes`. Without `pixels`, the values of images do not say what they are.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -112,8 +112,7 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
 def read(
     name_or_path: str | Path | Any, label: str | None = None, header: bool | None = None
 ) -> tuple[Content, str, str, str]:
-    """What there is by this name or path, or in a data frame, before rows are held out, and its name, source and licence.
-    """
+    """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence."""
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:
@@ -122,9 +121,7 @@ def read(
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     if row:
         if label is not None:
-            raise ValueError(
-                f"{named('data.label', label)} names a column of a table; {name_or_path!r} is none"
-            )
+            raise ValueError(f"{named('data.label', label)} names a column of a table; {name_or_path!r} is none")
         name, source, licence = str(name_or_path), row.source, row.license
     else:
         path = _path(name_or_path)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from .base import Content, Dataset, Split, encode_labels, stored
+from .base import Content, Dataset, Split, stored
 from .columns import Column, numbers_of
-from .domains import Domain, Kind, Warp
+from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
 
+CELLS = 1 << 22
+"""Cells of columns that are looked at together."""
+MARGIN = 0.1
+"""Nats per value that a normal of warped numbers has to be better by."""
+FAR = 10.0
+"""Scales from the median within which nothing needs a warp."""
 LEAST = 1e-9
 """A spread below this part of the mean is none."""
 
@@ -49,16 +56,14 @@ def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, opt
     holes = bool(gaps.any())
     if holes:
         x[gaps] = 0.0
-    kept = [stored(x[:, i], f"{name}, column {each.name!r},") for i, each in enumerate(columns)]
-    kind = np.result_type(np.float32, *{each.dtype for each in kept})
     index = frame.index
     origin = index.to_numpy() if index.dtype.kind in "iu" else np.array([str(each) for each in index], object)
-    return Split(np.stack(kept, 1).astype(kind, copy=False), origin=origin, observed=~gaps if holes else None)
+    return Split(stored(x, name), origin=origin, observed=~gaps if holes else None)
 
 
 def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str]]:
-    """Rows of a table that shows the columns of `dataset`, the first ones of very many: name, kind, why, and how much of
-    it is missing.
+    """Rows of a table that shows the columns of `dataset`, the first of very many: name, kind, why, and how much of it
+    is missing.
     """
     gaps, rows = np.zeros(len(dataset.table)), sum(map(len, dataset.splits.values()))
     for split in dataset.splits.values():
@@ -78,11 +83,10 @@ def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tupl
         raise ValueError(f"{name}, row {row} (from 0): missing value in column {label!r}; fill it or drop the row")
     values = cells.to_numpy()
     texts = values.astype(str) if values.dtype == object or values.dtype.kind not in "biuf" else values
-    try:
-        texts = texts.astype(np.int64) if texts.dtype.kind in "US" and not _zeros_lead(texts) else texts
-    except ValueError:
-        pass
-    return encodelabels_of(texts)
+    if texts.dtype.kind in "US" and not _zeros_lead(texts):
+        with suppress(ValueError):
+            texts = texts.astype(np.int64)
+    return encode_labels(texts)
 
 
 def _zeros_lead(texts: np.ndarray) -> bool:
@@ -93,73 +97,107 @@ def _zeros_lead(texts: np.ndarray) -> bool:
 def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray | None = None) -> Domain:
     """The domain of the rows x (N, D) of a table of `columns`, of the cells that are `observed`.
 
-    Where all columns are of one kind whose likelihoods need no more, real numbers without a warp or zeros and ones, it is
-    that of this kind, so that every likelihood of it serves.
+    Where all columns are real numbers without a warp, or zeros and ones, it is that of this kind, so that every
+    likelihood of it serves.
     """
-    missing = observed is not None
-    found = [_domain(each, _seen(x, observed, i)) for i, each in enumerate(columns)]
+    found: dict[int, Domain] = {}
+    many = max(1, CELLS // max(1, len(x)))
+    numbers = [i for i, each in enumerate(columns) if each.kind not in ("binary", "categorical", "ordinal", "unit")]
+    for start in range(0, len(numbers), many):
+        index = numbers[start : start + many]
+        values = np.asarray(x[:, index], np.float64)
+        if observed is not None:
+            values[~observed[:, index]] = np.nan
+        found |= zip(index, _of_numbers([columns[i] for i in index], values), strict=True)
+    every = [found.get(i) or _of_levels(each) for i, each in enumerate(columns)]
+    if observed is not None and not observed.any(0).all():
+        name = columns[int(np.argmin(observed.any(0)))].name
+        raise ValueError(f"column {name!r} has no value in the training rows; leave it out: data.columns")
+    return _joined(every, observed is not None)
+
+
+def _joined(found: list[Domain], missing: bool) -> Domain:
     if {(each.kind, each.warp) for each in found} == {("real", "affine")}:
         location, scale = (tuple(getattr(each, name) for each in found) for name in ("location", "scale"))
-        return Domain("real", location=location, scale=scale, missing=missing)  # type: ignore[arg-type]
+        ends = tuple(end for each in found for end in each.ends)
+        return Domain("real", location=location, scale=scale, missing=missing, ends=ends)
     if {each.kind for each in found} == {"binary"}:
         return Domain("binary", missing=missing)
     return Domain("columns", columns=tuple(found), missing=missing)
 
 
-def _seen(x: np.ndarray, observed: np.ndarray | None, column: int) -> np.ndarray:
-    values = np.asarray(x[:, column], np.float64)
-    return values if observed is None else values[observed[:, column]]
-
-
-def _domain(column: Column, values: np.ndarray) -> Domain:
-    """The domain of a column, of its values (n,) in the training rows."""
-    if not len(values):
-        raise ValueError(f"column {column.name!r} has no value in the training rows; leave it out")
+def _of_levels(column: Column) -> Domain:
     if column.kind == "binary":
         return Domain("binary")
-    if column.kind in ("categorical", "ordinal"):
-        kind: Kind = "categorical" if column.kind == "categorical" else "grey"
-        return Domain(kind, levels=max(2, len(column.categories)))
     if column.kind == "unit":
         low, high = column.low or 0.0, 1.0 if column.high is None else column.high
         return Domain("unit", location=low, scale=high - low)
-    number: Kind = "integer" if column.kind == "date" and column.unit == "D" else _number(column.kind)
-    if number in ("positive", "nonnegative"):
-        above = values[values > 0]
-        return Domain(number, **_place(np.log(above if len(above) else np.ones(1))), warp="log")
-    other: Warp = "log" if number == "count" else "asinh"
-    shifted = np.log1p(values) if other == "log" else np.arcsinh(_robust(values)[2])
-    plain = -len(values) * math.log(_place(values)["scale"])
-    if other == "log":
-        warped = -len(values) * math.log(_place(shifted)["scale"]) - shifted.sum()
-        return Domain(number, **(_place(shifted) if warped > plain else _place(values)), warp="log" if warped > plain else "affine")
-    location, scale, u = _robust(values)
-    # Of the normal that fits what asinh makes of them best, with what it pays for the map.
-    warped = -len(values) * math.log(shifted.std() * scale + 1e-300) - 0.5 * np.log1p(u**2).sum()
-    if warped > plain + MARGIN * len(values) and np.abs(u).max() > FAR:
-        return Domain(number, location=location, scale=scale, warp="asinh")
-    return Domain(number, **_place(values))
+    return Domain("categorical" if column.kind == "categorical" else "grey", levels=max(2, len(column.categories)))
 
 
-MARGIN = 0.1
-"""Nats per value that a normal of warped numbers has to be better by."""
-FAR = 10.0
-"""Quartile ranges from the median within which nothing needs a warp."""
+def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domain]:
+    """The domains of columns of numbers, of their values (N, D) in the training rows, NaN where they are missing."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns without values, which are refused later
+        ends = np.stack([np.nanmin(values, 0), np.nanmax(values, 0)], 1)
+        plain, logs, roots = _place(values), _logarithms(columns, values), _Robust.of(values)
+        log_place, log_warped = _place(logs[0]), logs[1]
+        as_log = log_warped > -np.log(plain[1])
+        as_root = roots.better_than(-np.log(plain[1]))
+    for i, column in enumerate(columns):
+        kind: Kind = "integer" if column.kind == "date" and column.unit == "D" else _number(column.kind)
+        own = ((float(ends[i, 0]), float(ends[i, 1])),)
+        if kind in ("positive", "nonnegative") or (kind == "count" and as_log[i]):
+            yield Domain(kind, location=log_place[0][i], scale=log_place[1][i], warp="log", ends=own)
+        elif kind in WARPED["asinh"] and as_root[i]:
+            yield Domain(kind, location=roots.location[i], scale=roots.scale[i], warp="asinh", ends=own)
+        else:
+            yield Domain(kind, location=plain[0][i], scale=plain[1][i], ends=own)
 
 
 def _number(kind: str) -> Kind:
     return "real" if kind == "date" else kind  # type: ignore[return-value]
 
 
-def _place(values: np.ndarray) -> dict[str, float]:
-    """Mean and standard deviation; a column of one value alone has 1."""
-    location, scale = float(values.mean()), float(values.std())
-    return {"location": location, "scale": scale if scale > LEAST * abs(location) else 1.0}
+def _place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column; 1 for one of one value alone."""
+    location, scale = np.nanmean(values, 0), np.nanstd(values, 0)
+    location = np.nan_to_num(location)
+    return location, np.where(scale > LEAST * np.abs(location), scale, 1.0)
 
 
-def _robust(values: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Median, a scale that half the values are within, and the values in these units."""
-    location = float(np.median(values))
-    distances = np.abs(values - location)
-    scale = float(np.median(distances)) or float(distances[distances > 0].mean() if distances.any() else 1.0)
-    return location, scale, (values - location) / scale
+def _logarithms(columns: Sequence[Column], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The logarithms of each column, of counts of one more, NaN where there is none; and the log-density per value of
+    the normal that fits them best, but for what a normal of the values has too.
+    """
+    counts = np.array([column.kind == "count" for column in columns])
+    above = np.where(values + counts > 0, values + counts, np.nan)
+    logs = np.log(above)
+    return logs, -np.log(_place(logs)[1]) - np.nan_to_num(np.nanmean(logs, 0))
+
+
+@dataclass(frozen=True)
+class _Robust:
+    """Medians, scales that half the values are within, and the values in these units."""
+
+    location: np.ndarray
+    scale: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Robust:
+        location = np.nan_to_num(np.nanmedian(values, 0))
+        distances = np.abs(values - location)
+        scale = np.nanmedian(distances, 0)
+        other = np.nanmean(np.where(distances > 0, distances, np.nan), 0)  # where half the values are the median
+        scale = np.where(scale > 0, scale, np.nan_to_num(other, nan=1.0))
+        scale = np.where(scale > 0, scale, 1.0)
+        return cls(location, scale, (values - location) / scale)
+
+    def better_than(self, plain: np.ndarray) -> np.ndarray:
+        """Which columns have values far out, and are better described by a normal of asinh of them, with what it pays
+        for the map, than by one of them, which has `plain` nats per value.
+        """
+        roots = np.arcsinh(self.values)
+        own = -np.log(_place(roots)[1] * self.scale) - 0.5 * np.nanmean(np.log1p(self.values**2), 0)
+        return (own > plain + MARGIN) & (np.nanmax(np.abs(self.values), 0) > FAR)

@@ -11,10 +11,10 @@ import pandas as pd
 
 from ..errors import several
 from ..system.disk import check_regular
-from .cells import typed
+from .cells import replaced, typed
 from .formats import check_unpacked
-from .headers import check_names, numbered
-from .sniffing import has_names
+from .headers import check_names, name_of, numbered
+from .sniffing import has_names, is_missing
 
 
 def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -54,7 +54,14 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         raise ValueError(f"{path} cannot be read as Parquet: {(str(error) or '?').splitlines()[0]}") from error
     named = [str(each) for each in frame.index.names if each is not None]
     notes = (f"the index of {path.name}, {several(named)}, is no column: left out",) if named else ()
-    return frame.reset_index(drop=True), notes
+    whole = [each.name for each in schema if types.is_integer(each.type) and each.name in frame]
+    return nullable(frame.reset_index(drop=True), whole), notes
+
+
+def nullable(table: pd.DataFrame, whole: list[str]) -> pd.DataFrame:
+    """The table with those columns of whole numbers that missing cells made floats as `Int64`."""
+    floats = [name for name in whole if table[name].dtype.kind == "f"]
+    return replaced(table, {name: table[name].astype("Int64") for name in floats})
 
 
 def _length(column: Any) -> int:
@@ -78,7 +85,7 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
             check_unpacked(path, sum(each.file_size for each in archive.infolist()))
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = [str(each) for each in book.sheet_names]
-            cells = book.parse(sheets[0], header=None, dtype=object, keep_default_na=False, na_values=[""])
+            cells = pd.read_excel(book, sheet_name=0, header=None, dtype=object, keep_default_na=False, na_values=[""])
     except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         if str(path) in str(error):
             raise
@@ -91,14 +98,21 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
     named = has_names(rows) if header is None else header
     if named:
-        names, cells = [cell.strip() for cell in rows[0]], cells.iloc[1:]
+        names, cells = list(map(name_of, rows[0])), cells.iloc[1:]
     else:
         names, note = numbered(len(rows[0]))
         notes = notes if header is False else (*notes, note)
     check_names(str(path), names, label, found=named)
     if cells.empty:
         raise ValueError(f"{path} has a line of names but no rows")
-    columns = {name: typed(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}
+    columns = {name: _plain(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}
     if label is not None:
         columns[label] = cells.iloc[:, names.index(label)].reset_index(drop=True)
     return pd.DataFrame({name: columns[name] for name in names}), notes
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """The cells of one type, without words that mean a missing one."""
+    words = column.map(lambda cell: isinstance(cell, str) and is_missing(cell)).astype(bool)
+    column = typed(column.mask(words))
+    return column.str.strip().astype("str") if column.dtype == "object" else column

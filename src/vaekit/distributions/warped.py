@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -15,47 +17,62 @@ QUANTILES = 64
 """Quantiles of each component that a mean is made of."""
 
 
-class WarpedMixture(Distribution):
-    """A mixture of K logistic densities of t(x), t the `warp` of each column (see `warps`): x are n real numbers.
+@dataclass(frozen=True)
+class ColumnOf:
+    """How n columns of numbers are made ones of order one: a `warp`, its location and scale (n,), and the `ends` (2, n)
+    between which means are taken.
+    """
 
-    logits, loc, scale (…, K, n); location, column_scale (n,). p(x) = sum_k w_k f((t(x) - loc_k) / scale_k) / scale_k
+    warp: str
+    location: Tensor
+    scale: Tensor
+    ends: Tensor
+
+    def inwards(self, x: Tensor) -> Tensor:
+        """t(x), in float64."""
+        return warped(self.warp, wide(x), wide(self.location), wide(self.scale))
+
+    def outwards(self, t: Tensor) -> Tensor:
+        """x of t."""
+        return unwarped(self.warp, t, self.location, self.scale)
+
+
+class WarpedMixture(Distribution):
+    """A mixture of K logistic densities of t(x), t the `column`'s warp (see `warps`): x are n real numbers.
+
+    logits, loc, scale (…, K, n). p(x) = sum_k w_k f((t(x) - loc_k) / scale_k) / scale_k
     dt/dx with f the logistic density, whose tails are those of an exponential: what lies far out pulls no harder than
     what lies near.
 
-    `mean` is that of 64 quantiles of each component: without the outer hundredth of its mass, since the whole of what a
-    logarithm or asinh was taken of need not have one.
+    `mean` is that of 64 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
+    asinh was taken, the whole need not have one.
 
-    >>> one = torch.ones(1, 1)
-    >>> p = WarpedMixture(0 * one, 0 * one, one, "affine", torch.zeros(1), torch.ones(1))
+    >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[-9.0], [9.0]])
+    >>> p = WarpedMixture(0 * one, 0 * one, one, ColumnOf("affine", torch.zeros(1), torch.ones(1), wide_ends))
     >>> p.log_prob(torch.tensor([0.0])).exp()
     tensor([0.2500])
     """
 
     arg_constraints = {}
 
-    def __init__(  # noqa: PLR0917 - three of a component, three of a column
-        self, logits: Tensor, loc: Tensor, scale: Tensor, warp: str, location: Tensor, column_scale: Tensor
-    ) -> None:
-        self.logits, self.loc, self.scale = logits, loc, scale
-        self.warp, self.location, self.column_scale = warp, location, column_scale
-        shape = loc.shape[:-2] + loc.shape[-1:]
-        super().__init__(shape, validate_args=False)
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, column: ColumnOf) -> None:
+        self.logits, self.loc, self.scale, self.column = logits, loc, scale, column
+        super().__init__(loc.shape[:-2] + loc.shape[-1:], validate_args=False)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
-        return constraints.positive if self.warp == "log" else constraints.real
+    def support(self) -> constraints.Constraint:
+        return constraints.positive if self.column.warp == "log" else constraints.real
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WarpedMixture:
-        *lead, n = batch_shape
-        own = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
-        return type(self)(*own, self.warp, self.location, self.column_scale)
+        return WarpedMixture(*self._expanded(batch_shape), self.column)
 
-    def _inwards(self, x: Tensor) -> Tensor:
-        """t(x) in the type of the parameters."""
-        return warped(self.warp, wide(x), wide(self.location), wide(self.column_scale)).to(self.loc.dtype)
+    def _expanded(self, batch_shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
+        *lead, n = batch_shape
+        logits, loc, scale = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
+        return logits, loc, scale
 
     def _outwards(self, t: Tensor) -> Tensor:
-        return unwarped(self.warp, t, self.location, self.column_scale)
+        return self.column.outwards(t)
 
     def outwards(self, t: Tensor) -> Tensor:
         """The x whose t(x) are t, (…, n)."""
@@ -72,10 +89,11 @@ class WarpedMixture(Distribution):
         return self.logits.log_softmax(-2)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        u = (self._inwards(value).unsqueeze(-2) - self.loc) / self.scale
+        inwards = self.column.inwards(value).to(self.loc.dtype)
+        u = (inwards.unsqueeze(-2) - self.loc) / self.scale
         # log f(u) = u - 2 softplus(u)
         mixed = (self.log_weights + u - 2 * softplus(u) - self.scale.log()).logsumexp(-2)
-        slope = log_slope(self.warp, value, self.location, self.column_scale)
+        slope = log_slope(self.column.warp, value, self.column.location, self.column.scale)
         return mixed + slope.to(mixed.dtype)
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
@@ -90,7 +108,9 @@ class WarpedMixture(Distribution):
     @property
     def mean(self) -> Tensor:
         u = (torch.arange(QUANTILES, dtype=self.loc.dtype, device=self.loc.device) + 0.5) / QUANTILES
-        total = sum(self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
+        low, high = self.column.ends
+        places = (self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
+        total = sum(torch.minimum(torch.maximum(each, low), high) for each in places)
         return (self.log_weights.exp() * total / QUANTILES).sum(-2)
 
 
@@ -99,29 +119,28 @@ class WholeMixture(WarpedMixture):
 
     With `least`, all below it is of it: counts are from 0 on. A logarithm is one of x + 1.
 
-    >>> one = torch.ones(1, 1)
-    >>> p = WholeMixture(0 * one, 0 * one, one, "log", torch.zeros(1), torch.ones(1), least=0)
+    >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[0.0], [9.0]])
+    >>> column = ColumnOf("log", torch.zeros(1), torch.ones(1), wide_ends)
+    >>> p = WholeMixture(0 * one, 0 * one, one, column, least=0)
     >>> total = p.log_prob(torch.arange(1e6)[:, None]).exp().sum()
     >>> bool(torch.isclose(total, torch.tensor(1.0), atol=1e-4))
     True
     """
 
-    def __init__(self, *parts: object, least: int | None = None) -> None:
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, column: ColumnOf, least: int | None = None) -> None:
         self.least = least
-        super().__init__(*parts)  # type: ignore[arg-type]
+        super().__init__(logits, loc, scale, column)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
-        return constraints.integer if self.least is None else constraints.greater_than_eq(self.least)
+    def support(self) -> constraints.Constraint:
+        return constraints.real if self.least is None else constraints.greater_than_eq(self.least)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WholeMixture:
-        *lead, n = batch_shape
-        own = (each.expand(*lead, each.shape[-2], n) for each in (self.logits, self.loc, self.scale))
-        return WholeMixture(*own, self.warp, self.location, self.column_scale, least=self.least)
+        return WholeMixture(*self._expanded(batch_shape), self.column, self.least)
 
     @property
     def _shift(self) -> float:
-        return 1.0 if self.warp == "log" else 0.0
+        return 1.0 if self.column.warp == "log" else 0.0
 
     def _outwards(self, t: Tensor) -> Tensor:
         x = super()._outwards(t) - self._shift
@@ -130,8 +149,7 @@ class WholeMixture(WarpedMixture):
     def log_prob(self, value: Tensor) -> Tensor:
         # The width of a step has few digits beside its place: it is taken in float64, once for all components.
         at = wide(value) + self._shift
-        ends = (warped(self.warp, at + half, wide(self.location), wide(self.column_scale)) for half in (-0.5, 0.5))
-        low, high = ends
+        low, high = (self.column.inwards(at + half) for half in (-0.5, 0.5))
         width = (high - low).to(self.loc.dtype).unsqueeze(-2) / self.scale
         lower = (low.to(self.loc.dtype).unsqueeze(-2) - self.loc) / self.scale
         upper = lower + width

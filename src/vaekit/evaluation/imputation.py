@@ -1,4 +1,4 @@
-"""What a model says of cells that are not observed: p(x_missing given x_observed), by importance-weighted posteriors."""
+"""What a model says of cells that are not observed, given the others of their row: by importance sampling."""
 
 from __future__ import annotations
 

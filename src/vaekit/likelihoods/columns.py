@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from ..data.domains import Domain
 from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.levels import Categories, Levels
 from ..distributions.products import Columns
-from ..distributions.warped import WarpedMixture, WholeMixture, ZeroOr
+from ..distributions.warped import ColumnOf, WarpedMixture, WholeMixture, ZeroOr
 from .base import Likelihood
 from .levels import Bernoulli
 from .unit import TruncatedNormal
@@ -56,10 +57,13 @@ class LogisticMixture(Likelihood):
         for name, value in (("column_location", domain.location), ("column_scale", domain.scale)):
             values = torch.as_tensor(value, dtype=torch.float64).expand(self.event_shape)
             self.register_buffer(name, values.to(kind).clone(), persistent=False)
+        ends = torch.tensor(domain.ends, dtype=kind).T if domain.ends else torch.tensor([[-torch.inf], [torch.inf]])
+        self.register_buffer("ends", ends.clone(), persistent=False)
         # Components that were all alike would stay so.
         spread = torch.linspace(-1.0, 1.0, components) if components > 1 else torch.zeros(1)
         self.register_buffer("spread", spread.unsqueeze(-1), persistent=False)
 
+    ends: Tensor
     column_location: Tensor
     column_scale: Tensor
     spread: Tensor
@@ -68,7 +72,8 @@ class LogisticMixture(Likelihood):
         k = self.components
         logits, loc, log_scale, *zero = parameters.split([k, k, k, *[1] * self.zero], -2)
         scale = bounded(log_scale - 1.0, *self.clamp).exp()
-        own = (logits, loc + self.spread, scale, self.warp, self.column_location, self.column_scale)
+        column = ColumnOf(self.warp, self.column_location, self.column_scale, self.ends)
+        own = (logits, loc + self.spread, scale, column)
         if self.domain.kind in ("count", "integer"):
             return self.event(WholeMixture(*own, least=0 if self.domain.kind == "count" else None))
         mixture = WarpedMixture(*own)
@@ -109,7 +114,7 @@ class ColumnsLikelihood(Likelihood):
         (d,) = self.event_shape
         groups = domain.groups if domain.kind == "columns" else ((domain, tuple(range(d))),)
         self.members = nn.ModuleList(self._member(own, index, components) for own, index in groups)
-        self.sizes = [member.parameter_shape[0] * len(index) for member, (_, index) in zip(self.members, groups)]  # type: ignore[arg-type, index, operator]
+        self.sizes = [math.prod(member.parameter_shape) for member in self.members]  # type: ignore[arg-type]
         self.parameter_shape = (sum(self.sizes),)
         index = [torch.tensor(index) for _, index in groups]
         for i, each in enumerate(index):

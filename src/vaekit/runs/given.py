@@ -13,8 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
-from ..data.base import Content, with_holes
-from ..data.base import SPLITS
+from ..data.base import SPLITS, Content, with_holes
 from ..data.columns import Column, frame_of
 from ..data.domains import Domain
 from ..data.frames import as_frame, is_frame
@@ -38,7 +37,9 @@ ALL = "all"
 """Every split there is, in place of the name of one."""
 
 
-def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
+def rows_of(
+    run: Run, given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, split: str | None = None
+) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     spec, schema = run.spec, run.schema
     name, content = _content(given, spec.data.label, spec.data.header)
@@ -64,8 +65,8 @@ def rows_of(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: 
 
 
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
-    """The table that `data` of `run`, of what is `given`, are the rows of: all that the user has, where that is at hand,
-    else the columns that the model knows.
+    """The table that `data` of `run`, of what is `given`, are the rows of: all that the user has, where that is at
+    hand, else the columns that the model knows.
     """
     if isinstance(given, (str, Path)) and (isinstance(given, Path) or given not in SPLITS):
         given = read(given, header=run.spec.data.header)[0].frame
@@ -105,7 +106,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if not schema.columns:
         raise ValueError(f"{name} is a table, but {run.path} is of data of shape {schema.event_shape} without columns")
     label = run.spec.data.label
-    y, classes = labels_of(frame[label], name, label) if label in frame else (None, ())
+    y, classes = (None, ()) if label is None or label not in frame else labels_of(frame[label], name, label)
     exposure = run.spec.data.exposure
     if schema.exposed and exposure in frame:
         y = frame[exposure].to_numpy(np.float32)[:, None]
@@ -117,7 +118,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
 
 
 def _content(
-    given: str | Path | Dataset | np.ndarray | Tensor, label: str | None, header: bool | None
+    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, label: str | None, header: bool | None
 ) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -18,21 +19,30 @@ from ..spec.parts import Parts
 from ..spec.saving import from_json, to_json
 from ..system.devices import resolve_device
 from ..system.memory import check_memory
-from ..training.task import BATCH_SIZE, Task
+from ..training.task import BATCH_SIZE, Task, planned
 from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
 
 
-def completed(spec: Spec, schema: Schema, rows: int, parts: Parts, capped: bool) -> Spec:
-    """`spec` with what it leaves to the data: a likelihood, and a batch of no more than there is, also its own if
-    `capped`.
+def completed(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, capped: bool) -> Spec:
+    """`spec` with what it leaves to the data: a likelihood, a batch of no more than there is, also its own if `capped`,
+    and the epochs that make its steps.
     """
-    spec = with_likelihood(spec, schema.domain, parts)
-    asked = spec.training.batch_size
-    if asked is None or capped:
-        training = spec.training.model_copy(update={"batch_size": min(asked or BATCH_SIZE, rows)})
-        spec = spec.model_copy(update={"training": training})
-    return spec
+    rows = len(dataset.splits["train"])
+    spec, asked = with_likelihood(spec, schema.domain, parts), spec.training
+    if asked.batch_size is None or capped:
+        batch = asked.batch_size or (table_batch(rows) if schema.table else BATCH_SIZE)
+        asked = asked.model_copy(update={"batch_size": min(batch, rows)})
+    return spec.model_copy(update={"training": planned(asked, rows, "valid" in dataset.splits)})
+
+
+def table_batch(rows: int) -> int:
+    """The rows of a step of a table of so many.
+
+    >>> [table_batch(rows) for rows in (100, 26_000, 10**6)]
+    [32, 512, 1024]
+    """
+    return min(max(2 ** round(math.log2(rows / 50)), 32), 1024)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ class Rows:
     @property
     def frame(self) -> pd.DataFrame:
         """All of it as a data frame, the columns of a table of the user's own types."""
-        return pd.concat([pd.DataFrame(self.before), frame_of(self.table, self.array), pd.DataFrame(self.after)], axis=1)
+        return pd.concat(
+            [pd.DataFrame(self.before), frame_of(self.table, self.array), pd.DataFrame(self.after)], axis=1
+        )
 
 
 def places(splits: Mapping[str, TensorSplit], n: int | None = None) -> Table:

@@ -145,9 +145,9 @@ class Run:
     def impute(self, data: str | Data = "test", *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
         """A table with its holes filled: a split of the run's, or new rows (a data frame, or the `Path` of a file).
 
-        Numbers are means given what is observed of their row, categories and whole numbers the likeliest, from `samples`
-        of z weighted by importance; with n, n draws for multiple imputation. Cells that are observed stay as they are,
-        and so does what the model does not know. The same each time for one seed.
+        Numbers are means given what is observed of their row, categories and whole numbers the likeliest, from
+        `samples` of z weighted by importance; with n, n draws for multiple imputation. Cells that are observed stay as
+        they are, and so does what the model does not know. The same each time for one seed.
         """
         return tables.impute(self, data, samples=samples, n=n, seed=seed)
 
@@ -304,7 +304,9 @@ def own_data(
     raise RunError(f"dataset {str(name)!r} is not what {folder} was trained on: its values have changed")
 
 
-def new_data(run: Run, given: str | Path | Dataset | np.ndarray | Tensor, split: str | None = None) -> Dataset:
+def new_data(
+    run: Run, given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, split: str | None = None
+) -> Dataset:
     """Data that `run` was not trained on, as its split "train": all rows of what `given` names or is, or of a `split`
     of it.
 

@@ -171,14 +171,14 @@ def synthesize(
     columns = typed_columns(run)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
-        x = run.sample(n, seed=seed).double().cpu().numpy()
-        return Synthesized(frame_of(columns, x))
+        return Synthesized(frame_of(columns, run.sample(n, seed=seed).double().cpu().numpy()))
     known = {each.name: each for each in columns}
     if strange := [name for name in where if name not in known]:
         raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
     frame = pd.DataFrame({name: pd.Series([value]) for name, value in where.items()})
     row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
-    x, observed = (torch.from_numpy(np.array(each)).to(run.model.scale.device) for each in (row.x, row.observed))
-    found = imputed(run.model, run.model.typed(Batch(x, observed=observed)), max(samples, n), n, seed)
+    device = run.model.scale.device
+    x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
+    found = imputed(run.model, run.model.typed(Batch(x, observed=seen)), max(samples, n), n, seed)
     drawn = found.draws[:, 0].double().cpu().numpy()  # type: ignore[index]
     return Synthesized(frame_of(columns, drawn), float(found.effective_samples[0]))

@@ -85,12 +85,13 @@ def train(
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
-    `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it ("training.seed=1"),
-    and `options` are those of its training (epochs=5). With `data`, a dataset by name or path or a data frame, it is run on these:
-    they are preprocessed as `target` says, numbers of rows and the like are forgotten, and a batch is no more than
-    there is. With `resume` the run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target`
-    may be left out; `data` is then where its data lie now. `callbacks` are told how it goes. Raises `ValueError`, one
-    line, for what can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
+    `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it
+    ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, a dataset by name or path
+    or a data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are
+    forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was, by its own
+    spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. `callbacks` are
+    told how it goes. Raises `ValueError`, one line, for what can't be run, before anything is written;
+    `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -169,9 +170,7 @@ def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool, frame: Any = N
     dataset = load_data(spec, parts, frame)
     told = fingerprint_of(spec, dataset, parts)
     schema = schema_of(dataset, spec.data.preprocessing, told, masked=spec.data.mask > 0)
-    spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped).model_copy(
-        update={"parts": parts.source}
-    )
+    spec = completed(spec, schema, dataset, parts, capped).model_copy(update={"parts": parts.source})
     return Plan(folder, spec, schema, dataset, parts, resume=False)
 
 
@@ -301,11 +300,11 @@ def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch 
     """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
     dataset = load_data(first, parts)
     schema = schema_of(dataset, first.data.preprocessing, masked=first.data.mask > 0)
-    first = completed(first, schema, len(dataset.splits["train"]), parts, capped=True)
+    first = completed(first, schema, dataset, parts, capped=True)
     model = build_model(first.model, schema, first.training.seed, parts)
     codes = codes_of(Run(Path(spec.data.codes or ""), first, schema, model, parts, dataset))
     schema = schema_of(codes, spec.data.preprocessing, masked=spec.data.mask > 0)
-    spec = completed(spec, schema, len(codes.splits["train"]), parts, capped)
+    spec = completed(spec, schema, codes, parts, capped)
 
     def stop() -> None:
         raise _RehearsedError

@@ -92,7 +92,7 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False) -> None:
     """
     check_ending(path, FRAMES)
     if index:
-        name = frame.index.name or ("row" if "row" not in frame else "index")
+        name = "row" if frame.index.name is None else str(frame.index.name)
         frame = frame.reset_index(names=name)
     if repeated := [name for name, times in Counter(frame.columns).items() if times > 1]:
         raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")

@@ -20,9 +20,7 @@ from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build
 
 
-def schema_of(
-    dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "", *, masked: bool = False
-) -> Schema:
+def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "", *, masked: bool = False) -> Schema:
     """What a model must know of `dataset` under `preprocessing`; `masked` says that cells are hidden in training."""
     y = dataset.splits["train"].y
     condition = 0 if y is None else len(dataset.classes) if y.ndim == 1 else y.shape[1]

@@ -206,8 +206,12 @@ class TrainingSpec(_Strict):
 
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training rows."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """As many epochs as make so many steps, in place of `epochs`; from 10 to 2,000 of them."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Rows of a step; 128 where it is not set, or all where there are fewer."""
+    """Rows of a step; where it is not set 128, of a table a fiftieth of its rows as a power of two from 32 to 1,024; or
+    all where there are fewer.
+    """
     labelled: Annotated[int, Field(ge=1)] = 64
     """The rows of a batch that show their label, where `data.labels` of them are seen."""
     optimizer: PartSpec = PartSpec(name="adam")
@@ -218,8 +222,10 @@ class TrainingSpec(_Strict):
     """The norm that all gradients together are cut to, where theirs is more."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The decay of averaged weights, which are then those of the run."""
-    early_stopping: Annotated[int, Field(ge=1)] | None = None
-    """Epochs without a better validation loss after which a training ends, with its best weights."""
+    early_stopping: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Epochs without a better validation loss after which a training ends, with its best weights; or that part of all
+    epochs, where rows are held out for validation.
+    """
     mean_pass: bool = False
     """Whether to measure after each epoch also what the posterior's mean in place of draws gives."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1

@@ -20,7 +20,7 @@ from ..system.progress import following
 from .checkpoint import State
 from .loop import optimize
 from .records import Epoch, Progress
-from .task import Task
+from .task import Task, planned
 
 
 def fit(
@@ -58,6 +58,7 @@ def fit(
     splits = data.splits if isinstance(data, Dataset) else {}
     train = as_split(data, "train", model.domain, preprocessing, device)
     held_out = as_split(data, "valid", model.domain, preprocessing, device) if "valid" in splits else None
+    chosen = planned(chosen, len(train), held_out is not None)
     task = Task(model, train, held_out, objective or ELBO(), chosen)
     told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
     with following(on_progress, task.total) as told["on_progress"]:

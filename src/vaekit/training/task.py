@@ -24,6 +24,29 @@ BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 
 
+FEWEST, MOST = 10, 2000
+"""Epochs that a number of steps may be."""
+
+
+def planned(options: TrainingSpec, rows: int, held_out: bool) -> TrainingSpec:
+    """`options` for so many rows, in epochs: those that make its `steps`, and of a part of them for `early_stopping` as
+    many as that is; none where no rows are held out.
+
+    >>> found = planned(TrainingSpec(steps=5000, early_stopping=0.1), 1280, held_out=True)
+    >>> found.epochs, found.early_stopping
+    (500, 50)
+    """
+    found: dict[str, object] = {}
+    epochs = options.epochs
+    if options.steps is not None:
+        batch = options.batch_size or min(BATCH_SIZE, rows)
+        epochs = min(max(round(options.steps * batch / rows), FEWEST), MOST)
+        found = {"epochs": epochs, "steps": None}
+    if isinstance(options.early_stopping, float):
+        found["early_stopping"] = math.ceil(options.early_stopping * epochs) if held_out else None
+    return options.model_copy(update=found) if found else options
+
+
 @dataclass(frozen=True)
 class Task:
     """A model to be trained on `train` by an objective, looked at on `held_out` (called `split`) after each epoch."""

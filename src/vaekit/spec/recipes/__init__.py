@@ -40,8 +40,7 @@ def joined(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The spec `below`, but for what `own` says: tables key by key, named parts whole."""
     # What the file says comes first: latents are in its order.
     mine = {
-        key: joined(below[key], value) if _can_join(key, below.get(key), value) else value
-        for key, value in own.items()
+        key: joined(below[key], value) if _can_join(key, below.get(key), value) else value for key, value in own.items()
     }
     return mine | {key: value for key, value in below.items() if key not in mine}
 

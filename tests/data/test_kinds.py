@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import datetime
+import json
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from vaekit.data.columns import Column, frame_of, numbers_of
+from vaekit.data.kinds import describe, infer
+
+RNG = np.random.default_rng(0)
+N = 60
+MANY = RNG.permutation(np.r_[np.arange(5, 40), np.arange(7, 32)])
+
+
+def kind_of(values: Any, name: str = "a", **more: Any) -> Column:
+    columns, left_out = infer(pd.DataFrame({name: values}), **more)
+    assert not left_out
+    return columns[0]
+
+
+def reason(values: Any, name: str = "a") -> str:
+    columns, left_out = infer(pd.DataFrame({name: values}))
+    assert not columns
+    return left_out[name]
+
+
+def texts(n: int, distinct: int) -> list[str]:
+    return [f"word {i % distinct}" for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0, 1] * 30, "binary"),
+        ([1.0, 2.0, np.nan] * 20, "binary"),
+        ([True, False] * 30, "binary"),
+        (pd.array([True, None, False] * 20, "boolean"), "binary"),
+        (["yes", "no"] * 30, "binary"),
+        ([1, 2, 3, 4, 5] * 12, "ordinal"),
+        (list(range(12)) * 5, "ordinal"),
+        (list(range(13)) * 5, "count"),
+        ([0, 1, 3] * 20, "count"),
+        ([-1, 0, 1] * 20, "integer"),
+        (np.r_[MANY[:-1], np.nan], "count"),
+        (-MANY, "integer"),
+        (pd.array([*MANY[:-1], None], "Int64"), "count"),
+        (pd.array([*MANY[:-1], None], "int64[pyarrow]"), "count"),
+        (MANY.astype(np.uint8), "count"),
+        (RNG.normal(size=N), "real"),
+        (RNG.normal(size=N).astype(np.float32), "real"),
+        (np.exp(RNG.normal(size=N)), "positive"),
+        (np.maximum(RNG.normal(size=N), 0), "nonnegative"),
+        (np.linspace(0.01, 0.99, N), "unit"),
+        (np.linspace(0.1, 0.9, N), "positive"),
+        (np.linspace(1, 2, N) * 1e37, "positive"),  # too large to be whole
+        (pd.Categorical(["b", "a", "c"] * 20), "categorical"),
+        (pd.Categorical(["b", "a", "c"] * 20, ["b", "a", "c"], ordered=True), "ordinal"),
+        (pd.date_range("2020-01-01", periods=N), "date"),
+        (texts(N, 5), "categorical"),
+        (texts(3000, 150), "categorical"),
+        (["1,5", "2,25", "-3"] * 20, "real"),
+        (["1.5", "2.25", "NA"] * 20, "positive"),
+        (["01234", "1234", "00001"] * 20, "categorical"),
+        (["2024-01-31", "2024-02-01"] * 30, "date"),
+        ([1, "a", None] * 20, "binary"),
+        ([f"{i},500" for i in range(N - 1)] + ["1,5"], "positive"),
+        ([f"1.{i},5" for i in range(100, 160)], "positive"),
+        (pd.cut(np.arange(N), 3), "ordinal"),
+        ([10**30, 1, 2] * 20, "positive"),
+        (pd.arrays.SparseArray([0.5, 0, 2] * 20), "nonnegative"),
+        (pd.Series(["NA", "a", "b"] * 20, dtype=object), "categorical"),
+    ],
+)
+def test_kinds(values: Any, kind: str) -> None:
+    frame = pd.DataFrame({"a": values})
+    column = kind_of(values)
+    assert column.kind == kind
+    x = column.numbers(frame["a"])
+    np.testing.assert_array_equal(column.numbers(column.values(x)), x)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "why"),
+    [
+        ([7] * N, "a", "constant"),
+        ([7.5, None] * 30, "a", "constant"),
+        (["x", None] * 30, "a", "constant"),
+        ([True] * N, "a", "constant"),
+        (pd.Categorical(["a"] * N, ["a", "b"]), "a", "constant"),
+        ([None] * N, "a", "no value"),
+        ([np.nan] * N, "a", "no value"),
+        ([" ", ""] * 30, "a", "no value"),
+        (RNG.permutation(N), "a", "identifier"),
+        (RNG.permutation(N) + 1.0, "a", "identifier"),
+        (10_000 + 7 * np.arange(N), "customer_id", "identifier"),
+        (10_000 + 7 * np.arange(N), "PassengerId", "identifier"),
+        (2**60 + 7 * np.arange(N), "a", "identifier"),
+        (2**60 + np.arange(N) // 2, "a", "whole numbers of more than 15 digits"),
+        ([f"name {i}" for i in range(N)], "a", "identifier"),
+        (texts(N, 40), "a", "free text, 40 distinct values"),
+        (
+            [f"{1 + i % 12:02d}/{1 + i // 12:02d}/2024" for i in range(N)],
+            "a",
+            "dates of two readings, day or month first",
+        ),
+        ([f"{i},500" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
+        ([f"1.{i},5" for i in range(100, 159)] + ["1.234"], "a", "identifier"),
+        ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
+        ([[1], [2]] * 30, "a", "no plain values"),
+        (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),
+    ],
+)
+def test_what_is_left_out(values: Any, name: str, why: str) -> None:
+    assert reason(values, name).startswith(why)
+
+
+def test_names_that_only_look_like_identifiers() -> None:
+    spread = 10_000 + 7 * np.arange(N)
+    for name in ("paid", "grid", "width", "ideal"):
+        assert kind_of(spread, name).kind == "count"
+
+
+def test_categories_stand_in_the_order_of_their_numbers() -> None:
+    assert kind_of([10, 9] * 30).categories == ("9", "10")
+    assert kind_of(["b", "a", "c"] * 20).categories == ("a", "b", "c")
+    assert kind_of([3, 5, 4] * 20).categories == ("3", "4", "5")
+    ordered = kind_of(pd.Categorical(["low", "high", "mid"] * 20, ["low", "mid", "high"], ordered=True))
+    assert ordered.categories == ("low", "mid", "high")
+
+
+def test_decimals_are_those_seen() -> None:
+    assert kind_of([0.5, -1.25, 3.0] * 20).decimals == 2
+    assert kind_of(RNG.normal(size=2000)).decimals is None
+    assert kind_of(np.r_[np.full(1500, 0.5), -0.125]).decimals == 3
+    assert kind_of(np.array([0.1, -0.25] * 30, np.float32)).decimals == 2
+
+
+DATES = [
+    ("2024-01-31", "%Y-%m-%d", "D"),
+    ("2024-01-31T12:30:00", "%Y-%m-%dT%H:%M:%S", "s"),
+    ("2024-01-31 12:30", "%Y-%m-%d %H:%M", "s"),
+    ("2024-01-31T12:30:00Z", "%Y-%m-%dT%H:%M:%SZ", "s"),
+    ("2024/01/31", "%Y/%m/%d", "D"),
+    ("31.01.2024", "%d.%m.%Y", "D"),
+    ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "s"),
+    ("31/01/2024", "%d/%m/%Y", "D"),
+    ("01/31/2024", "%m/%d/%Y", "D"),
+    ("31 Jan 2024", "%d %b %Y", "D"),
+]
+
+
+@pytest.mark.parametrize(("text", "form", "unit"), DATES)
+def test_dates_that_are_text(text: str, form: str, unit: str) -> None:
+    other = text.replace("2024", "1969")
+    column = kind_of([text, other, None])
+    assert (column.kind, column.format, column.unit) == ("date", form, unit)
+    x = column.numbers(pd.Series([other, text, None]))
+    assert x[0] < 0 < x[1]
+    assert column.values(x).tolist()[:2] == [other, text]
+    day = (pd.Timestamp("2024-01-31") - pd.Timestamp("1970-01-01")).days
+    assert int(x[1] if unit == "D" else x[1] // 86_400) == day
+
+
+def test_dates_with_a_zone_and_beyond_what_there_is() -> None:
+    dates = pd.Series(pd.date_range("2024-03-30 22:00", periods=5, freq="7h", tz="Europe/Berlin"))
+    column = kind_of(dates)
+    pd.testing.assert_series_equal(column.values(column.numbers(dates)), dates, check_names=False)
+    last = kind_of(pd.date_range("2020", periods=9).astype("datetime64[ns]")).values(np.array([1e9, -1e9]))
+    assert last.dt.year.tolist() == [2262, 1677]
+    assert kind_of(["2020-01-01", "2020-01-02"]).values(np.array([1e9])).tolist() == ["9999-12-31"]
+
+
+def cell(kind: str) -> st.SearchStrategy[Any]:
+    whole = st.integers(-(2**40), 2**40)
+    return {
+        "int64": whole,
+        "Int64": st.none() | whole,
+        "int8": st.integers(-128, 127),
+        "UInt16": st.none() | st.integers(0, 2**16 - 1),
+        "int64[pyarrow]": st.none() | whole,
+        "float64": st.none() | st.floats(-1e6, 1e6) | whole.map(float),
+        "decimals": st.none() | st.integers(-(10**7), 10**7).map(lambda n: n / 1000),
+        "float32": st.none() | st.floats(-1e6, 1e6, width=32),
+        "Float64": st.none() | st.floats(-1e6, 1e6),
+        "bool": st.booleans(),
+        "boolean": st.none() | st.booleans(),
+        "bool[pyarrow]": st.none() | st.booleans(),
+        "str": st.none() | st.sampled_from(["a", " b", "ä, ö", 'say "no"', "NA", "1"]),
+        "string": st.none() | st.sampled_from(["x", "y", "z"]),
+        "object": st.none() | st.sampled_from(["x", "y", "z"]),
+        "category": st.none() | st.sampled_from(["u", "v", "w"]),
+        "numbered": st.none() | st.sampled_from([3, 1, 2]),
+        "ordered": st.none() | st.sampled_from(["low", "mid", "high"]),
+        "datetime64[ns]": st.none() | st.datetimes(pd.Timestamp("1700"), pd.Timestamp("2200")),
+        "datetime64[us]": st.none() | st.dates().map(pd.Timestamp),
+        "datetime64[us, UTC]": st.none() | st.datetimes(pd.Timestamp("1700"), pd.Timestamp("2200")),
+        "days": st.none() | st.dates(min_value=pd.Timestamp("1000-01-01").date()).map(lambda day: f"{day:%d.%m.%Y}"),
+    }[kind]
+
+
+TYPES = ["int64", "Int64", "int8", "UInt16", "int64[pyarrow]", "float64", "decimals", "float32", "Float64", "bool"]
+TYPES += ["boolean", "bool[pyarrow]", "str", "string", "object", "category", "numbered", "ordered", "datetime64[ns]"]
+TYPES += ["datetime64[us]", "datetime64[us, UTC]", "days"]
+
+
+def series(kind: str, cells: list[Any]) -> pd.Series:
+    dtype: Any = {
+        "decimals": "float64",
+        "days": "str",
+        "category": pd.CategoricalDtype(["u", "v", "w"]),
+        "numbered": pd.CategoricalDtype([3, 1, 2]),
+        "ordered": pd.CategoricalDtype(["low", "mid", "high"], ordered=True),
+    }.get(kind, kind)
+    if kind == "datetime64[us, UTC]":
+        return pd.to_datetime(pd.Series(cells, dtype="object"), utc=True).astype(dtype)
+    return pd.Series(cells, dtype=dtype)
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> pd.DataFrame:
+    rows = draw(st.integers(1, 30))
+    kinds = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=5))
+    columns = {f"c{i}": draw(st.lists(cell(kind), min_size=rows, max_size=rows)) for i, kind in enumerate(kinds)}
+    return pd.DataFrame({name: series(kind, columns[name]) for name, kind in zip(columns, kinds, strict=True)})
+
+
+@settings(max_examples=80, deadline=None)
+@given(frames(), st.randoms(use_true_random=False))
+def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
+    columns, left_out = infer(frame)
+    names = [column.name for column in columns]
+    assert sorted([*names, *left_out]) == sorted(frame.columns)
+    columns = TypeAdapter(tuple[Column, ...]).validate_json(TypeAdapter(tuple[Column, ...]).dump_json(columns))
+    if not columns:
+        return
+    shuffled = frame[random.sample(list(frame.columns), frame.shape[1])]
+    x = numbers_of(columns, shuffled)
+    assert x.dtype == np.float64
+    np.testing.assert_array_equal(np.isnan(x), frame[names].isna())
+    back = frame_of(columns, x)
+    for column in columns:
+        given = frame[column.name]
+        if "ns" in column.dtype:  # nanoseconds are no part of numbers of seconds
+            given = given.dt.floor("us")
+        pd.testing.assert_series_equal(back[column.name], given)
+    assert len(describe(columns, left_out, frame)) == frame.shape[1]
+
+
+def test_spec_json_is_plain() -> None:
+    column = kind_of(["b", "a", "c"] * 20)
+    as_json = json.loads(TypeAdapter(Column).dump_json(column))
+    assert as_json["categories"] == ["a", "b", "c"]
+    assert TypeAdapter(Column).validate_python(as_json) == column
+
+
+def test_columns_asked_for() -> None:
+    frame = pd.DataFrame(
+        {"n": [1, 2, 3, 4] * 5, "x": [0.5, 12.25] * 10, "who": texts(20, 20), "flag": 0, "id": np.arange(20)}
+    )
+    asked = {"n": "real", "x": "unit", "who": "categorical", "flag": "binary", "id": "count"}
+    columns, left_out = infer(frame, asked)
+    assert not left_out
+    assert {column.name: column.kind for column in columns} == asked
+    assert {column.why for column in columns} == {"asked for"}
+    assert (columns[1].low, columns[1].high) == (0, 100)
+    assert columns[3].categories == ("0", "1")
+    pd.testing.assert_frame_equal(frame_of(columns, numbers_of(columns, frame)), frame)
+    assert infer(frame, {"n": "none"})[1]["n"] == "asked to be left out"
+    assert kind_of([1, 3, 9] * 9, asked={"a": "ordinal"}).categories == ("1", "3", "9")
+    assert kind_of(["1,5", "2,5"] * 9, asked={"a": "positive"}).dtype == "float64"
+    assert kind_of([1, 2, 3] * 9, asked={"a": "categorical"}).values(np.array([0, np.nan])).dtype == "Int64"
+
+
+REFUSED = [
+    ({"b": "real"}, "unknown column 'b'; accepted: a, c"),
+    ({"a": "reel"}, "unknown kind of column 'a': 'reel' (did you mean 'real'?)"),
+    ({"a": "count"}, "asked for as count, column 'a', has 0.5 in row 0 (from 0); accepted: whole numbers from 0 on"),
+    ({"a": "positive"}, "asked for as positive, column 'a', has -1.5 in row 1"),
+    ({"a": "binary"}, "asked for as binary: column 'a' has 3 distinct values; accepted: 2"),
+    ({"c": "real"}, "asked for as real: column 'c' has 'x' in row 0 (from 0); accepted: numbers"),
+    ({"c": "ordinal"}, "asked for as ordinal: column 'c' has texts, which have no order of their own"),
+    ({"c": "date"}, "asked for as date: the cells of column 'c' are no dates of one format, such as 'x'"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), REFUSED)
+def test_what_cannot_be_asked_for(asked: dict[str, str], message: str) -> None:
+    frame = pd.DataFrame({"a": [0.5, -1.5, 2.0], "c": ["x", "y", "z"]})
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared whole
+        infer(frame, asked)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["real", "date", "unit", "count"])
+@pytest.mark.parametrize("empty", [None, np.nan, " "])
+def test_a_column_without_values_is_of_no_kind(kind: str, empty: Any) -> None:
+    with pytest.raises(ValueError, match=f"asked for as {kind}: column 'a' has no value; leave it out"):
+        infer(pd.DataFrame({"a": [empty] * 3}), {"a": kind})
+
+
+ODD: list[Any] = [1, 2, 3.5, -1, 0, "a", "b", " ", "", "1,5", "2.5", "NA", "2024-01-01", "03/04/2024", None, np.nan]
+ODD += [True, False, pd.Timestamp("2020-02-02"), datetime.date(2021, 1, 1), Decimal("1.5"), np.inf, 10**25, b"x"]
+ODD += [pd.NaT, pd.NA, datetime.timedelta(1), 1j, "01", "x\ny", pd.Timestamp("2020", tz="UTC"), datetime.time(1)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(ODD), min_size=1, max_size=3).flatmap(
+        lambda few: st.lists(st.sampled_from(few), min_size=1, max_size=8)
+    ),
+    st.none() | st.sampled_from(["real", "count", "binary", "categorical", "ordinal", "date", "unit"]),
+)
+def test_any_objects_are_a_column_or_refused_in_a_line(cells: list[Any], kind: str | None) -> None:
+    frame = pd.DataFrame({"a": pd.Series(cells, dtype="object")})
+    message, columns = "", ()
+    try:
+        columns, left_out = infer(frame, {"a": kind} if kind else None)
+        assert len(columns) + len(left_out) == 1
+    except ValueError as error:
+        message = str(error)
+    assert "\n" not in message
+    if columns:
+        x = numbers_of(columns, frame)
+        np.testing.assert_allclose(numbers_of(columns, frame_of(columns, x)), x)
+
+
+def test_infinite_numbers_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="column 'a' has infinite numbers"):
+        infer(pd.DataFrame({"a": [0.5, np.inf, 1.5]}))
+
+
+def test_description() -> None:
+    frame = pd.DataFrame({"n": [3, 9, 0, 3], "size": ["l", None, "s", "m"], "who": "me"})
+    assert describe(*infer(frame), frame) == [
+        ("n", "count", "whole numbers from 0 on", ""),
+        ("size", "categorical, 3 categories", "3 values", "25 %"),
+        ("who", "left out", "constant", ""),
+    ]
+
+
+def test_very_many_columns() -> None:
+    x = RNG.integers(0, 3, (10, 3_000))
+    frame = pd.DataFrame(x, columns=[f"g{i}" for i in range(x.shape[1])])
+    columns, left_out = infer(frame)
+    assert len(columns) + len(left_out) == x.shape[1]
+    kept = [column.name for column in columns]
+    pd.testing.assert_frame_equal(frame_of(columns, numbers_of(columns, frame)), frame[kept])
