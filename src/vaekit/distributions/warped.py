@@ -74,15 +74,6 @@ class WarpedMixture(Distribution):
     def _outwards(self, t: Tensor) -> Tensor:
         return self.column.outwards(t)
 
-    def outwards(self, t: Tensor) -> Tensor:
-        """The x whose t(x) are t, (…, n)."""
-        return self._outwards(t)
-
-    @property
-    def inner_mean(self) -> Tensor:
-        """The mean of t(x), (…, n), which there always is: its x is a geometric mean where t is a logarithm."""
-        return (self.log_weights.exp() * self.loc).sum(-2)
-
     @property
     def log_weights(self) -> Tensor:
         """log w_k, (…, K, n)."""

@@ -12,7 +12,6 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.products import Columns
-from ..distributions.warped import WarpedMixture, ZeroOr
 from ..models import VAE
 from ..models.scoring import MEMORY
 from ..modules import evaluating
@@ -29,9 +28,7 @@ class Imputed:
     """What is known of each cell of B rows, given those that are observed, which are as they were."""
 
     x: Tensor
-    """(B, *event): the posterior mean of numbers, of warped ones that of what the warp makes of them (a geometric mean
-    for a logarithm); the likeliest of categories and of 0 and 1; whole where data are.
-    """
+    """(B, *event): the posterior mean of numbers, the likeliest of categories and of 0 and 1, whole where data are."""
     spread: Tensor
     """(B, *event): of numbers the standard deviation given what is observed, of categories and of 0 and 1 the entropy,
     nats; 0 of what is observed.
@@ -56,8 +53,8 @@ def impute(
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
     A row of which nothing is observed is drawn from the model. With `alike`, the same random numbers are drawn for all
-    rows: what is said of one does not depend on those beside it, which takes half as long again. Raises `ValueError` where cells are missing and the
-    likelihood can't be scored without them.
+    rows: what is said of one does not depend on those beside it, which takes half as long again. Raises `ValueError`
+    where cells are missing and the likelihood can't be scored without them.
     """
     if alike:
         return _imputed_alike(model, batch, samples, draws, seed, memory)
@@ -105,26 +102,8 @@ def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
 
 
 def _statistics(px: Distribution) -> list[Tensor]:
-    """What is averaged over samples (S, B, …) of each part."""
-    return [_statistic(cells) for _, cells in _parts(px)]
-
-
-def _statistic(cells: Distribution) -> Tensor:
-    """Probabilities of categories, of 1 and of 0, else means: of warped numbers those of what the warp makes of them,
-    since a logarithm's tails may be so heavy that the mean of the numbers tells of them alone.
-    """
-    if isinstance(cells, (Categorical, Bernoulli)):
-        return cells.probs
-    if isinstance(cells, ZeroOr):
-        return torch.stack([cells.logits.sigmoid(), _statistic(cells.base)], -1)
-    return cells.inner_mean if isinstance(cells, WarpedMixture) else cells.mean
-
-
-def _number(cells: Distribution, average: Tensor) -> Tensor:
-    """The number that the average of `_statistic` stands for."""
-    if isinstance(cells, ZeroOr):
-        return (1 - average[..., 0]) * _number(cells.base, average[..., 1])
-    return cells.outwards(average) if isinstance(cells, WarpedMixture) else average
+    """What is averaged over samples (S, B, …) of each part: probabilities of categories and of 1, else means."""
+    return [cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(px)]
 
 
 def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -141,9 +120,8 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
         elif isinstance(cells, Bernoulli):
             value = (average > 0.5).to(x.dtype)
             own = -torch.xlogy(average, average) - torch.xlogy(1 - average, 1 - average)
-        else:
-            value = _number(cells, average)
-            value = value.round() if kind in WHOLE else value
+        elif kind in WHOLE:
+            value = average.round()
         if index is None:
             return value, entropy if own is None else own
         x = x.to(value.dtype) if value.dtype == torch.float64 else x

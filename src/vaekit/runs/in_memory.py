@@ -44,7 +44,7 @@ def train_in_memory(
     16
     """
     schema = schema_of(dataset, spec.data.preprocessing, masked=spec.data.mask > 0)
-    spec = completed(spec, schema, len(dataset.splits["train"]), parts, capped=True)
+    spec = completed(spec, schema, dataset, parts, capped=True)
     task = make_ready(spec, schema, dataset, parts).task
     state = optimize(task, on_epoch=on_epoch)
     return Trained(spec, schema, task.model.eval(), state.epoch)

@@ -66,28 +66,23 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
                 draws.append(found.draws.double().cpu().numpy())
             step(done := done + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
-    tables = [filled(frame, columns, each) for each in every]
+    holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
+    tables = [filled(frame, columns, each, holes) for each in every]
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     return Filled(table, pd.DataFrame(np.concatenate(spread), frame.index, names), np.concatenate(trusted))
 
 
-def filled(
-    frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray | None = None
-) -> pd.DataFrame:
-    """`frame` with the numbers x (N, D) in the `holes` (N, D) of its columns, where cells are missing if they are not
-    given; what was there is as it was.
-    """
+def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
+    """`frame` with the numbers x (N, D) in the `holes` (N, D) of its columns, what was there as it was."""
     made, table = frame_of(columns, x), frame.copy()
-    for i, each in enumerate(columns):
-        gone = frame[each.name].isna().to_numpy() if each.name in frame else np.ones(len(frame), bool)
-        gone = gone if holes is None else holes[:, i]
+    for each, gone in zip(columns, holes.T, strict=True):
+        values, own = made[each.name], made[each.name].dtype
         if gone.all():
-            table[each.name] = made[each.name].array
+            table[each.name] = values.array
         elif gone.any():
-            cells = made[each.name].astype(object).where(gone, frame[each.name].astype(object).array)
+            cells = values.astype(object).where(gone, frame[each.name].astype(object).array)
             table[each.name] = pd.Series(cells.array, frame.index).infer_objects()
-            own = made[each.name].dtype
             if own == frame[each.name].dtype or own.kind in "iuM" or isinstance(own, pd.CategoricalDtype):
                 table[each.name] = table[each.name].astype(own)
     return table

@@ -22,7 +22,7 @@ from ...data.frames import is_frame
 from ...errors import LeftOutWarning
 from ...evaluation.anomalies import anomalies
 from ...models import VAE
-from ...runs.in_memory import train_in_memory
+from ...runs.in_memory import Trained, train_in_memory
 from ...settings import standing, written
 from ...spec.building import build_model
 from ...spec.keys import Schema, Spec
@@ -39,7 +39,7 @@ HELD_OUT = 5
 
 
 class TableVAE(BaseEstimator):
-    """A VAE of the rows of a table X: a pandas or polars data frame, or an array, of numbers, texts, dates, missing cells.
+    """A VAE of the rows of a table X: a data frame of pandas or polars, or an array, cells of which may be missing.
 
     Parameters
     ----------
@@ -107,19 +107,20 @@ class TableVAE(BaseEstimator):
         fixed = [name for name, why in self.left_out_.items() if why == "constant"]
         self._constants = {name: table[name].dropna().iloc[0] for name in fixed}
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.model_, self.spec_, self.schema_, self.n_iter_ = None, None, None, 0
-        if self.columns_:
-            self._train(table)
-        elif not self._bears_no_column:
-            reasons = "; ".join(f"{name!r}: {why}" for name, why in list(self.left_out_.items())[:4])
-            raise ValueError(f"X has no column to learn from ({reasons}); say what they are by columns={{…}}")
+        trained = self._trained(table) if self.columns_ else self._untrained()
+        self.model_ = trained.model if trained else None
+        self.spec_ = trained.spec if trained else None
+        self.schema_ = trained.schema if trained else None
+        self.n_iter_ = trained.epochs if trained else 0
         self._settle()
         return self
 
-    _bears_no_column = False
-    """Whether there is something to do where no column can be learned."""
+    def _untrained(self) -> Trained | None:
+        """What there is to go on with where no column can be learned; `ValueError` where that is nothing."""
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in list(self.left_out_.items())[:4])
+        raise ValueError(f"X has no column to learn from ({reasons}); say what they are by columns={{…}}")
 
-    def _train(self, table: pd.DataFrame) -> None:
+    def _trained(self, table: pd.DataFrame) -> Trained:
         held_out = len(table) // 10 if len(table) // 10 >= HELD_OUT else 0
         recipe = resolve(self.recipe)
         spec = changed(recipe, self._changes(recipe, held_out))
@@ -128,15 +129,15 @@ class TableVAE(BaseEstimator):
             warnings.simplefilter("ignore", LeftOutWarning)  # that is what left_out_ is for
             dataset = load(table, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
         with _quiet(not self.verbose):
-            trained = train_in_memory(spec, dataset, on_epoch=self._told)
-        self.model_, self.spec_, self.schema_ = trained.model, trained.spec, trained.schema
-        self.n_iter_ = trained.epochs
+            return train_in_memory(spec, dataset, on_epoch=self._told)
 
     def _changes(self, spec: Spec, held_out: int) -> Iterable[str]:
         """What the parameters change of a recipe."""
         yield from (f"{key}.seed={self._seed}" for key in ("data", "training"))
         if not held_out:
             yield from ("data.validation=0", "training.early_stopping=none")
+        if self.epochs is not None:
+            yield "training.steps=none"
         values: dict[str, object] = {"training.device": self.device}
         values |= {f"training.{key}": getattr(self, key) for key in ("epochs", "batch_size", "learning_rate")}
         values |= {f"model.latents.{name}.size": self.latent_size for name in spec.model.latents}
@@ -158,6 +159,12 @@ class TableVAE(BaseEstimator):
         if self.model_ is not None:
             exact = copy.deepcopy(self.model_)
             self._exact = (exact if exact.scale.device.type == "mps" else exact.double()).eval()
+
+    @property
+    def _vae(self) -> VAE:
+        """What scores rows, of an estimator that is fitted, and has a model."""
+        assert self._exact is not None
+        return self._exact
 
     def _cells(self, X: Any) -> tuple[pd.DataFrame, Cells]:  # noqa: N803 - scikit-learn's name
         check_is_fitted(self)
@@ -185,7 +192,7 @@ class TableVAE(BaseEstimator):
     def _names(self) -> list[str]:
         return names_of(self)
 
-    # -- as scikit-learn asks for ---------------------------------------------------------------------------------------
+    # -- as scikit-learn asks for --------------------------------------------------------------------------------------
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -206,8 +213,9 @@ class TableVAE(BaseEstimator):
         saved, weights = state.pop("_saved", None), state.pop("_weights", {})
         super().__setstate__(state)
         if saved is not None:
-            self.spec_, self.schema_ = from_json(saved)
-            self.model_ = _rebuilt(self.spec_, self.schema_, weights, self.device)
+            spec, schema = from_json(saved)
+            self.spec_, self.schema_ = spec, schema
+            self.model_ = _rebuilt(spec, schema, weights, self.device)
         elif "n_iter_" in state:
             self.model_ = None
         if "n_iter_" in state:

@@ -34,7 +34,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, TableVAE):
     ((200, 2), False)
     """
 
-    _bears_no_column = True
+    def _untrained(self) -> None:
+        """Constants can be filled in without a model."""
 
     def transform(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
         """X with its holes filled, (N, D): an array, or what `set_output` asks for, each column of its own type."""

@@ -57,6 +57,9 @@ class VAESynthesizer(DensityMixin, TableVAE):
                     f"where: {name!r} is {known[name]}, but was always {self._constants[name]} in training"
                 )
             del known[name]
+        assert self.model_ is not None
+        assert self.spec_ is not None
+        assert self.schema_ is not None
         run = Run(Path(type(self).__name__), self.spec_, self.schema_, self.model_)
         made = synthesize(run, n_samples, known, seed=seed).table
         table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made))

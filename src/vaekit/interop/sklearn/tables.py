@@ -40,11 +40,12 @@ def table_of(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame: 
             name = type(estimator).__name__
             found = f"Found array with {len(table)} sample(s) (shape={table.shape})"
             raise ValueError(f"{found} while a minimum of {least} is required by {name}.")
-        for name, dtype in table.dtypes.items():
-            if isinstance(dtype, pd.SparseDtype):
-                table[name] = table[name].sparse.to_dense()
-            if table[name].dtype.kind == "f":
-                assert_all_finite(table[name].to_numpy(np.float64, na_value=np.nan), allow_nan=True, input_name="X")
+        for name in table.columns:
+            values: pd.Series = table[name]
+            if isinstance(values.dtype, pd.SparseDtype):
+                table[name] = values = values.astype(values.dtype.subtype)
+            if values.dtype.kind == "f":
+                assert_all_finite(values.to_numpy(np.float64, na_value=np.nan), allow_nan=True, input_name="X")
     else:
         finite = {"ensure_all_finite": "allow-nan", "ensure_min_samples": least}
         table = pd.DataFrame(validate_data(estimator, X, reset=reset, dtype=None, **finite))
@@ -117,8 +118,8 @@ def cells_of(columns: Sequence[Column], table: pd.DataFrame) -> Cells:
 def completed(
     names: Sequence[str], columns: Sequence[Column], constants: Mapping[str, Any], x: np.ndarray
 ) -> pd.DataFrame:
-    """The table of all columns by `names`, of numbers x (N, D) of those that are known: `constants` are what they always
-    are, what nothing is known of is missing.
+    """The table of all columns by `names`, of numbers x (N, D) of those that are known; others have their constant, or
+    are missing.
     """
     made = frame_of(columns, x)
     others = {name: pd.Series([constants.get(name)] * len(x)) for name in names if name not in made}

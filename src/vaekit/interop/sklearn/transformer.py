@@ -29,8 +29,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
         """The code of each row, (N, D): the mean of q(z given what is observed of it)."""
         _, cells = self._cells(X)
-        batch = cells.batch(self._exact.domain, self._exact.scale)
-        return self._exact.encode(batch).double().cpu().numpy()
+        batch = cells.batch(self._vae.domain, self._vae.scale)
+        return self._vae.encode(batch).double().cpu().numpy()
 
     def inverse_transform(self, X: Any) -> pd.DataFrame | np.ndarray:  # noqa: N803 - scikit-learn's name
         """What codes (N, D) are decoded to: means of numbers, the likeliest of categories; a data frame where it was
@@ -41,7 +41,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
         z = check_array(X, dtype=np.float64, input_name="X", copy=True)  # torch takes none that are read-only
         if z.shape[1] != self._n_features_out:
             raise ValueError(f"X has {z.shape[1]} features, but codes have {self._n_features_out}")
-        x = self._exact.decode(z).double().cpu().numpy()
+        x = self._vae.decode(z).double().cpu().numpy()
         table = completed(self._names, self.columns_, self._constants, self._likeliest(x))
         return table if self._framed else array_of(table)
 
@@ -55,4 +55,4 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.model_.latent_size)
+        return self._vae.latent_size
