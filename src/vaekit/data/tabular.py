@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from .base import Content, Dataset, Split, stored
+from .cells import category_text, factorized
 from .columns import Column, numbers_of
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
@@ -81,17 +81,16 @@ def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tupl
     if gone.any():
         row = int(np.argmax(gone))
         raise ValueError(f"{name}, row {row} (from 0): missing value in column {label!r}; fill it or drop the row")
-    values = cells.to_numpy()
-    texts = values.astype(str) if values.dtype == object or values.dtype.kind not in "biuf" else values
-    if texts.dtype.kind in "US" and not _zeros_lead(texts):
-        with suppress(ValueError):
-            texts = texts.astype(np.int64)
-    return encode_labels(texts)
-
-
-def _zeros_lead(texts: np.ndarray) -> bool:
-    """Whether texts 01 and 1 would be one number."""
-    return len(np.unique(texts)) != len({each.lstrip("0") for each in np.unique(texts).tolist()})
+    codes, distinct = factorized(cells)
+    texts = [category_text(each) for each in distinct]
+    whole = all(text.removeprefix("-").isdecimal() for text in texts) and len({int(text) for text in texts}) == len(
+        texts
+    )
+    # Labels 2 and 10 sort as numbers, not as text, unless 01 and 1 are two of them.
+    order = sorted(range(len(texts)), key=lambda i: (int(texts[i]) if whole else 0, texts[i]))
+    numbers = np.empty(len(texts), np.int64)
+    numbers[order] = np.arange(len(texts))
+    return numbers[codes], tuple(texts[i] for i in order)
 
 
 def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray | None = None) -> Domain:

@@ -135,7 +135,7 @@ class ColumnsLikelihood(Likelihood):
     def forward(self, parameters: Tensor) -> Distribution:
         parts, index = [], []
         for i, (member, own) in enumerate(zip(self.members, parameters.split(self.sizes, -1), strict=True)):
-            parts.append(member(own.unflatten(-1, member.parameter_shape)))  # type: ignore[arg-type]
+            parts.append(member(own.unflatten(-1, member.parameter_shape)))
             index.append(getattr(self, f"index_{i}"))
         return Columns(parts, index, self.order)
 
