@@ -126,7 +126,14 @@ def test_cells_that_a_column_can_t_have_stay_and_have_no_probability() -> None:
     new.iloc[0, table.columns.get_loc("size")] = "vast"
     new.iloc[0, table.columns.get_loc("weight")] = np.nan
     new.iloc[1, table.columns.get_loc("weight")] = -1.0
+    new["count"] = new["count"].astype(float)
+    new.iloc[0, table.columns.get_loc("count")] = 3.5
+    new.iloc[1, table.columns.get_loc("count")] = np.nan
+    new["grade"] = new["grade"].astype(object)
+    new.iloc[0, table.columns.get_loc("grade")] = "d"
     filled = imputer.transform(new)
+    assert filled["count"].iloc[0] == 3.5
+    assert filled["grade"].iloc[0] == "d"
     assert filled["size"].iloc[0] == "vast"
     assert filled["weight"].iloc[0] > 0
     assert filled["weight"].iloc[1] == -1.0
@@ -220,7 +227,7 @@ def test_conditions_of_an_array_are_by_number_or_name_and_refused_where_they_can
 
 def test_rows_are_like_those_in_training() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(600, 1)) * [2.0, -2.0] + [10.0, 0.0] + 0.3 * rng.normal(size=(600, 2))
+    x = rng.normal(size=(300, 1)) * [2.0, -2.0] + [10.0, 0.0] + 0.3 * rng.normal(size=(300, 2))
     made = VAESynthesizer(epochs=40, **SMALL).fit(x).sample(2000)
     assert made.mean(0) == pytest.approx(x.mean(0), abs=0.3)
     assert made.std(0) == pytest.approx(x.std(0), rel=0.2)
@@ -295,6 +302,13 @@ def test_a_search_over_a_parameter_in_a_pipeline() -> None:
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_row_numbers_that_pandas_wrote_are_passed_by() -> None:
+    table = pd.DataFrame({"Unnamed: 0": range(30), "b": np.random.default_rng(0).normal(size=30)})
+    imputer = VAEImputer(**TINY).set_output(transform="pandas")
+    assert imputer.fit_transform(table).equals(table)
+    assert imputer.left_out_ == {"Unnamed: 0": "identifier"}
+
+
 @EACH
 def test_it_is_set_by_parameters_of_a_recipe(kind: Any) -> None:
     estimator = kind(**TINY, sets=["model.latents.z.prior=mixture"], random_state=0)
@@ -324,6 +338,8 @@ def test_frames_are_refused_in_scikit_learn_s_words(rows: int) -> None:
     infinite = mixed().assign(weight=np.inf)
     with pytest.raises(ValueError, match="Input X contains infinity"):
         VAEImputer(**TINY).fit(infinite)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        VAEImputer(**TINY).fit(mixed().assign(weight=1j))
     with pytest.raises(ValueError, match="feature names"):
         VAEImputer(**TINY).fit(mixed()).transform(mixed().iloc[:, ::-1])
 

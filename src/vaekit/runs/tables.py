@@ -77,14 +77,14 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
     """`frame` with the numbers x (N, D) in the `holes` (N, D) of its columns, what was there as it was."""
     made, table = frame_of(columns, x), frame.copy()
     for each, gone in zip(columns, holes.T, strict=True):
-        values, own = made[each.name], made[each.name].dtype
+        values, given = made[each.name], frame[each.name]
         if gone.all():
             table[each.name] = values.array
         elif gone.any():
-            cells = values.astype(object).where(gone, frame[each.name].astype(object).array)
-            table[each.name] = pd.Series(cells.array, frame.index).infer_objects()
-            if own == frame[each.name].dtype or own.kind in "iuM" or isinstance(own, pd.CategoricalDtype):
-                table[each.name] = table[each.name].astype(own)
+            cells = pd.Series(values.astype(object).where(gone, given.astype(object).array).array, frame.index)
+            own = values.dtype == given.dtype or values.dtype.kind in "iuM" or each.categories
+            fits = own and not each.refused(given.where(~gone)).any()
+            table[each.name] = cells.astype(values.dtype) if fits else cells.infer_objects()
     return table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...data import load
 from ...data.frames import is_frame
-from ...errors import LeftOutWarning
 from ...evaluation.anomalies import anomalies
 from ...models import VAE
 from ...runs.in_memory import Trained, train_in_memory
@@ -32,7 +30,7 @@ from ...spec.targets import resolve
 from ...system.devices import resolve_device
 from ...training.records import Epoch
 from ...training.weights import model_tensors, set_model_tensors
-from .tables import Cells, cells_of, columns_of, kinds_of, names_of, table_of
+from .tables import Cells, cells_of, columns_of, names_of, table_of
 
 HELD_OUT = 5
 """Rows held out for validation, a tenth of all, that are enough for early stopping: with fewer it is not done."""
@@ -124,10 +122,9 @@ class TableVAE(BaseEstimator):
         held_out = len(table) // 10 if len(table) // 10 >= HELD_OUT else 0
         recipe = resolve(self.recipe)
         spec = changed(recipe, self._changes(recipe, held_out))
-        kinds = kinds_of(self.columns_, self.left_out_)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LeftOutWarning)  # that is what left_out_ is for
-            dataset = load(table, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
+        kinds = {each.name: each.kind for each in self.columns_ if each.why == "asked for"}
+        learned = table[[each.name for each in self.columns_]]
+        dataset = load(learned, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
         with _quiet(not self.verbose):
             return train_in_memory(spec, dataset, on_epoch=self._told)
 

@@ -18,7 +18,7 @@ from ...data.batch import Batch
 from ...data.columns import Column, frame_of
 from ...data.domains import Domain
 from ...data.frames import is_frame, pandas_frame
-from ...data.kinds import NONE, infer
+from ...data.kinds import infer
 
 PASSED_BY = ("constant", "no value", "asked to be left out")
 """Why a column of numbers may be left out: any other reason, such as that they are all distinct, is one for a file's
@@ -44,6 +44,8 @@ def table_of(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame: 
             values: pd.Series = table[name]
             if isinstance(values.dtype, pd.SparseDtype):
                 table[name] = values = values.astype(values.dtype.subtype)
+            if values.dtype.kind == "c":
+                raise ValueError("Complex data not supported\n" + str(values.head()))
             if values.dtype.kind == "f":
                 assert_all_finite(values.to_numpy(np.float64, na_value=np.nan), allow_nan=True, input_name="X")
     else:
@@ -76,11 +78,6 @@ def columns_of(
         if pd.api.types.is_numeric_dtype(numbers.dtype) or pd.api.types.infer_dtype(numbers, skipna=True) == "integer":
             kinds[name] = "integer" if np.abs(numbers.astype(float)).max() < 2**53 else "real"
     return infer(table, kinds)
-
-
-def kinds_of(columns: Sequence[Column], left_out: Mapping[str, str]) -> dict[str, str]:
-    """The kinds by name that give these columns again, and no others."""
-    return {each.name: each.kind for each in columns if each.why == "asked for"} | dict.fromkeys(left_out, NONE)
 
 
 @dataclass(frozen=True)
