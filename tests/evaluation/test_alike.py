@@ -12,7 +12,7 @@ from vaekit.data.batch import Batch
 from vaekit.data.tensors import to_device
 from vaekit.evaluation import alike, weighted
 from vaekit.evaluation.anomalies import anomalies
-from vaekit.evaluation.imputation import impute
+from vaekit.evaluation.imputation import fill, impute
 from vaekit.models import scoring
 from vaekit.runs.in_memory import train_in_memory
 from vaekit.spec.targets import resolve
@@ -47,6 +47,10 @@ def model_and_rows(frame: pd.DataFrame, *sets: str) -> tuple[VAE, Batch]:
     return model, model.typed(split.rows(np.arange(len(split))))
 
 
+def score(model: VAE, batch: Batch, samples: int) -> torch.Tensor:
+    return anomalies(model, batch, samples, alike=True).score
+
+
 @pytest.mark.parametrize(("posterior", "chunk"), [("diagonal-normal", 2), ("full-rank-normal", 9), ("flow", 9)])
 def test_rows_alone_among_others_and_in_any_order_are_the_same(
     posterior: str, chunk: int, monkeypatch: pytest.MonkeyPatch
@@ -54,13 +58,10 @@ def test_rows_alone_among_others_and_in_any_order_are_the_same(
     monkeypatch.setattr(weighted, "CHUNK", chunk)
     model, batch = model_and_rows(table(), f"model.latents.z.posterior={posterior}")
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))[:11]
-    for ask, names in ((anomalies, ("score", "contributions")), (impute, ("x", "spread", "effective_samples"))):
-        every, some = ask(model, batch, 5, alike=True), ask(model, batch.take(order), 5, alike=True)
-        (one,) = (ask(model, batch.take(order[:1]), 5, alike=True),)
-        for name in names:
-            expected = getattr(every, name)[order]
-            torch.testing.assert_close(getattr(some, name), expected, rtol=1e-9, atol=1e-9)
-            torch.testing.assert_close(getattr(one, name), expected[:1], rtol=1e-9, atol=1e-9)
+    for ask in (score, fill):
+        every, some, one = (ask(model, each, 5) for each in (batch, batch.take(order), batch.take(order[:1])))
+        torch.testing.assert_close(some, every[order], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(one, every[order[:1]], rtol=1e-9, atol=1e-9)
 
 
 def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
@@ -71,14 +72,24 @@ def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
     assert float(((own - same) / spread).square().mean().sqrt()) < 3
 
 
-def test_draws_are_of_all_rows_and_keep_what_is_observed() -> None:
+def test_cells_are_those_that_impute_gives() -> None:
     model, batch = model_and_rows(table())
-    found = impute(model, batch, 20, draws=3, alike=True)
-    assert found.draws is not None
-    assert found.draws.shape == (3, *batch.x.shape)
+    own, same = impute(model, batch, 1000), fill(model, batch, 1000)
     assert batch.observed is not None
-    assert (found.draws == batch.x)[:, batch.observed].all()
-    assert (found.draws[0] != found.draws[1]).any()
+    assert torch.equal(same[batch.observed], batch.x[batch.observed])
+    near = (own.x - same).abs() < 0.5 * own.spread.clamp(min=1e-6)
+    assert float(near[~batch.observed].double().mean()) > 0.95
+
+
+@pytest.mark.parametrize("ask", ["score", "fill"])
+def test_they_are_computed_at_once(ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = model_and_rows(table())
+
+    def refuse(*given: object) -> object:
+        raise AssertionError("vmap did not take it")
+
+    monkeypatch.setattr(alike, "_in_turn", refuse)
+    assert len({"score": score, "fill": fill}[ask](model, batch, 5)) == len(batch)
 
 
 def test_a_model_that_vmap_can_t_take_gives_the_same_row_after_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,5 +125,5 @@ def test_holes_of_columns_that_are_all_of_one_kind_are_filled(values: list[float
     frame = frame + (rng.normal(size=frame.shape) if len(values) == 3 else 0)
     model, batch = model_and_rows(frame.mask(rng.random(frame.shape) < 0.2))
     assert model.domain.kind == ("real" if len(values) == 3 else "binary")
-    for each in (False, True):
-        assert impute(model, batch, 5, alike=each).x.isfinite().all()
+    assert impute(model, batch, 5).x.isfinite().all()
+    assert fill(model, batch, 5).isfinite().all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from typing import Any
 
 import joblib
@@ -54,6 +55,12 @@ def mixed(rows: int = 60, seed: int = 0) -> pd.DataFrame:
     for name in ("size", "weight", "fixed", "sold", "grade", "day"):
         table.loc[rng.random(rows) < 0.2, name] = None
     return table
+
+
+@cache
+def fitted(kind: Any, seed: int = 0) -> Any:
+    """An estimator of `mixed`."""
+    return kind(**TINY, random_state=seed).fit(mixed())
 
 
 # -- filling holes ---------------------------------------------------------------------------------------------------
@@ -140,15 +147,14 @@ def test_cells_that_a_column_can_t_have_stay_and_have_no_probability() -> None:
     scores = imputer.score_samples(new)
     assert np.isneginf(scores[:2]).all()
     assert np.isfinite(scores[2:]).all()
-    detector = VAEOutlierDetector(**TINY, random_state=0).fit(table)
+    detector = fitted(VAEOutlierDetector)
     assert detector.predict(new)[:2].tolist() == [-1, -1]
     assert np.isfinite(detector.decision_function(new)).all()
 
 
 @EACH
 def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(kind: Any) -> None:
-    table = mixed()
-    estimator = kind(**TINY, random_state=0).fit(table)
+    table, estimator = mixed(), fitted(kind)
     asked = [name for name in ("transform", "score_samples", "decision_function") if hasattr(estimator, name)]
     order = np.random.default_rng(1).permutation(len(table))[:7]
     for name in asked:
@@ -194,7 +200,7 @@ def test_a_contamination_is_a_part_of_the_rows(contamination: float) -> None:
 
 def test_rows_are_of_the_user_s_own_types_and_keep_what_is_asked_for() -> None:
     table = mixed()
-    maker = VAESynthesizer(**TINY, random_state=0).fit(table)
+    maker = fitted(VAESynthesizer)
     made = maker.sample(30)
     assert made.columns.tolist() == table.columns.tolist()
     learned = [each.name for each in maker.columns_]
@@ -268,8 +274,7 @@ def joblib_copy(estimator: Any) -> Any:
 
 @EACH
 def test_a_pickled_estimator_gives_equal_numbers(kind: Any) -> None:
-    table = mixed()
-    estimator = kind(**TINY, random_state=0).fit(table)
+    table, estimator = mixed(), fitted(kind)
     again = joblib_copy(estimator)
     assert (estimator.score_samples(table) == again.score_samples(table)).all()
     if hasattr(estimator, "transform"):
@@ -285,7 +290,8 @@ def test_a_pickled_estimator_gives_equal_numbers(kind: Any) -> None:
 @EACH
 def test_a_seed_gives_the_same_and_another_other_numbers(kind: Any) -> None:
     table = mixed()
-    scores = [kind(**TINY, random_state=seed).fit(table).score_samples(table) for seed in (0, 0, 1)]
+    again = clone(fitted(kind)).fit(table)
+    scores = [each.score_samples(table) for each in (fitted(kind), again, fitted(kind, 1))]
     assert (scores[0] == scores[1]).all()
     assert (scores[0] != scores[2]).any()
 

@@ -14,6 +14,7 @@ from ..data.domains import WHOLE
 from ..distributions.products import Columns
 from ..models import VAE
 from ..models.scoring import MEMORY
+from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
 from .alike import row_by_row
@@ -41,23 +42,14 @@ class Imputed:
 
 @torch.no_grad()
 def impute(
-    model: VAE,
-    batch: Batch,
-    samples: int = 1000,
-    draws: int = 0,
-    seed: int | None = 0,
-    memory: int = 4 * MEMORY,
-    alike: bool = False,
+    model: VAE, batch: Batch, samples: int = 1000, draws: int = 0, seed: int | None = 0, memory: int = 4 * MEMORY
 ) -> Imputed:
     """The cells of a batch that are not observed, from `samples` of z for each row, weighted by p(x, z) / q(z given x)
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
-    A row of which nothing is observed is drawn from the model. With `alike`, the same random numbers are drawn for all
-    rows: what is said of one does not depend on those beside it, which takes half as long again. Raises `ValueError`
-    where cells are missing and the likelihood can't be scored without them.
+    A row of which nothing is observed is drawn from the model. Raises `ValueError` where cells are missing and the
+    likelihood can't be scored without them.
     """
-    if alike:
-        return _imputed_alike(model, batch, samples, draws, seed, memory)
     found: list[Imputed] = []
     with seeded(seed), evaluating(model):
         for part, chunk in blocks_of(model, batch, samples, memory):
@@ -69,18 +61,27 @@ def impute(
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
 
 
-def _imputed_alike(model: VAE, batch: Batch, samples: int, draws: int, seed: int | None, memory: int) -> Imputed:
-    def one(row: Batch) -> tuple[Tensor, ...]:
-        picked = Picked(max(draws, LEAST))
-        known = weighted(model, row, samples, chunk, lambda trace: _statistics(trace.px), picked)
-        found = _imputed(model, row, known, picked, draws)
-        drawn = () if found.draws is None else (found.draws.transpose(0, 1),)
-        return (found.x, found.spread, found.effective_samples, *drawn)
+@torch.no_grad()
+def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, memory: int = 4 * MEMORY) -> Tensor:
+    """The cells (B, *event) of a batch, those that are not observed as `impute` gives them, and no more than that.
+
+    The same random numbers are drawn for all rows: what is said of one does not depend on those beside it.
+    """
+
+    def one(row: Batch) -> tuple[Tensor]:
+        seen: list[Distribution] = []
+
+        def statistics(trace: Trace) -> list[Tensor]:
+            seen.append(trace.px)
+            return _statistics(trace.px)
+
+        known = weighted(model, row, samples, chunk, statistics)
+        x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
+        return (x if row.observed is None else torch.where(row.observed, row.x, x),)
 
     with evaluating(model):
         rows, chunk = alike_plan(model, batch, samples, memory)
-        x, spread, effective_samples, *drawn = row_by_row(one, batch, rows, seed)
-    return Imputed(x, spread, drawn[0].transpose(0, 1) if drawn else None, effective_samples)
+        return row_by_row(one, batch, rows, seed)[0]
 
 
 def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:

@@ -49,9 +49,7 @@ class Picked:
         own, all for None.
         """
         x, self.px = px.sample(), px
-        # By the inverse of the cumulated shares: `multinomial` can't draw the same for all rows of `row_by_row`.
-        u = torch.rand(share.shape[1], self.draws, dtype=share.dtype, device=share.device).contiguous()
-        which = torch.searchsorted(share.T.cumsum(1).contiguous(), u).clamp(max=len(share) - 1).T
+        which = torch.multinomial(share.T, self.draws, replacement=True).T
         beside = [1] * (x.dim() - 2)
         new = x.gather(0, which.view(*which.shape, *beside).expand(-1, -1, *x.shape[2:]))
         if part is not None:

@@ -13,7 +13,7 @@ from sklearn.utils._set_output import _get_output_config
 
 from ...data.columns import frame_of
 from ...data.frames import is_frame
-from ...evaluation.imputation import impute
+from ...evaluation.imputation import fill
 from ...runs.tables import filled
 from .base import TableVAE
 from .tables import Cells, array_of
@@ -59,8 +59,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, TableVAE):
         holes = np.flatnonzero(cells.gone.any(1))
         if self._exact is not None and len(holes):
             part = Cells(cells.x[holes], cells.refused[holes]).batch(self._exact.domain, self._exact.scale)
-            found = impute(self._exact, part, self.samples, seed=self._seed, alike=True)
-            x[holes] = np.where(cells.gone[holes], found.x.double().cpu().numpy(), x[holes])
+            found = fill(self._exact, part, self.samples, self._seed)
+            x[holes] = np.where(cells.gone[holes], found.double().cpu().numpy(), x[holes])
         return x
 
     def _of_numbers(self, given: np.ndarray, cells: Cells, x: np.ndarray) -> np.ndarray:
