@@ -67,7 +67,6 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
-    # Not a data frame itself: to write that out takes longer than to read it.
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
         content, name, source, licence = read(name_or_path, label, header)
         content = typed(content, name, label, columns or {}, plain=domain not in (None, "columns"))
