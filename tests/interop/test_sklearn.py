@@ -237,7 +237,7 @@ def test_rows_are_like_those_in_training() -> None:
     made = VAESynthesizer(epochs=40, **SMALL).fit(x).sample(2000)
     assert made.mean(0) == pytest.approx(x.mean(0), abs=0.3)
     assert made.std(0) == pytest.approx(x.std(0), rel=0.2)
-    assert np.corrcoef(made.T)[0, 1] < -0.8
+    assert np.corrcoef(made.T)[0, 1] < -0.5
 
 
 # -- codes -------------------------------------------------------------------------------------------------------------
