@@ -17,9 +17,11 @@ from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
 from ..models.scoring import MEMORY
+from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
-from .weighted import Picked, Weighted, blocks_of, weighted
+from .alike import row_by_row
+from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted
 
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
@@ -83,6 +85,29 @@ def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | 
     return x, float(1 / share.square().sum())
 
 
+@torch.no_grad()
+def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, memory: int = 4 * MEMORY) -> Tensor:
+    """The cells (B, *event) of a batch, those that are not observed as `impute` gives them, and no more than that.
+
+    The same random numbers are drawn for all rows: what is said of one does not depend on those beside it.
+    """
+
+    def one(row: Batch) -> tuple[Tensor]:
+        seen: list[Distribution] = []
+
+        def statistics(trace: Trace) -> list[Tensor]:
+            seen.append(trace.px)
+            return _statistics(trace.px)
+
+        known = weighted(model, row, samples, chunk, statistics)
+        x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
+        return (x if row.observed is None else torch.where(row.observed, row.x, x),)
+
+    with evaluating(model):
+        rows, chunk = alike_plan(model, batch, samples, memory)
+        return row_by_row(one, batch, rows, seed)[0]
+
+
 def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:
     x, entropy = _summary(model, picked.px, known.averages)
     spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
@@ -111,7 +136,7 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
     rows = len(averages[0])
     x = averages[0].new_zeros(rows, *model.event_shape)
     entropy = torch.full_like(x, torch.nan)
-    columns = model.domain.columns
+    columns = model.domain.columns or (model.domain,) * model.event_shape[-1]
     for (index, cells), average in zip(_parts(px), averages, strict=True):
         kind = model.domain.kind if index is None else columns[int(index[0])].kind
         value, own = average, None
