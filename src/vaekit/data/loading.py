@@ -71,7 +71,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         content, name, source, licence = read(name_or_path, label, header)
         content = typed(content, name, label, columns or {}, plain=domain not in (None, "columns"))
     if columns and not content.table:
-        raise ValueError(f"data.columns names kinds of a table's columns; {name} is none")
+        raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
