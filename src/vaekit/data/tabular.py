@@ -22,7 +22,7 @@ MARGIN = 0.1
 """Nats per value that a normal of warped numbers has to be better by."""
 FAR = 10.0
 """Scales from the median within which nothing needs a warp."""
-LEAST = 1e-9
+LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
 
