@@ -38,8 +38,17 @@ DOMAINS: dict[str, Domain] = {
     "unit": Domain("unit", location=-1.0, scale=8.0),
     "real": Domain("real", location=-3.0, scale=0.5),
     "positive": Domain("positive", scale=2.0),
+    "nonnegative": Domain("nonnegative", location=0.5, scale=0.8, warp="log"),
+    "integer": Domain("integer", location=-1.0, scale=3.0),
 }
-"""One domain of each kind."""
+"""One domain of each kind but of columns."""
+KINDS = ("real", "binary", "nonnegative", "categorical", "integer", "positive", "unit", "count", "grey")
+
+
+def table_of(size: int) -> Domain:
+    """A domain of so many columns of several kinds."""
+    return Domain("columns", columns=tuple(DOMAINS[KINDS[i % len(KINDS)]] for i in range(size)))
+
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [6], "activation": "tanh"},
@@ -126,7 +135,7 @@ def model_of(
     if structure == "hierarchical":
         for each in list(values["latents"])[1:]:
             values["latents"][each] |= {"encoder": part(encoder), "generator": part(encoder)}
-    domain = domain or DOMAINS[parts.likelihoods[likelihood].domains[0]]  # type: ignore[attr-defined]
+    domain = domain or domain_of(parts.likelihoods[likelihood].domains[0], event_shape)  # type: ignore[attr-defined]
     of_y = dict(zip(("condition_location", "condition_scale"), map(tuple, condition_units), strict=True))
     schema = Schema(event_shape=event_shape, domain=domain, condition=condition, **of_y)
     with float64():
@@ -141,8 +150,15 @@ def moved(model: VAE, seed: int = 0, by: float = 0.3) -> VAE:
     return model
 
 
+def domain_of(kind: str, event_shape: tuple[int, ...] = (4,)) -> Domain:
+    """The domain of a kind, for data of that shape."""
+    return table_of(event_shape[-1]) if kind == "columns" else DOMAINS[kind]
+
+
 def data_of(domain: Domain, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     """Values of `domain`, random."""
+    if domain.kind == "columns":
+        return torch.stack([data_of(each, shape[:-1], seed + 100 * i) for i, each in enumerate(domain.columns)], -1)
     with seeded(seed):
         u = torch.rand(shape, dtype=torch.float64)
         if domain.kind in ("grey", "categorical"):
@@ -151,6 +167,10 @@ def data_of(domain: Domain, shape: tuple[int, ...], seed: int = 0) -> Tensor:
             return (u < 0.5).double()
         if domain.kind == "count":
             return (u * 4).floor()
+        if domain.kind == "integer":
+            return (u * 7).floor() - 4
+        if domain.kind == "nonnegative":
+            return (u * 4 - 1).clamp(min=0)
         location, scale = (torch.as_tensor(v, dtype=torch.float64) for v in (domain.location, domain.scale))
         return location + scale * (u if domain.kind != "positive" else u + 0.1)
 

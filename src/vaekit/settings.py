@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import Any, Final, Literal
 _Where = Literal["call", "spec", "command"]
 _where: ContextVar[_Where] = ContextVar("_where", default="call")
 FLAGS = {"n": "-n"}
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+"""Keys of TOML that need no quotes."""
 
 
 class _Unset:
@@ -90,10 +93,14 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {_toml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _key(name: str) -> str:
+    return name if BARE.fullmatch(name) else _toml(name)
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:

@@ -35,6 +35,17 @@ def test_a_column_is_the_exposure_and_no_data(table: Path) -> None:
     assert np.allclose(dataset.splits["train"].y, DEPTH, atol=1e-3)  # type: ignore[arg-type]
 
 
+def test_missing_counts_and_missing_exposures(tmp_path: Path) -> None:
+    lines = ["depth,a,b", *(f"{i % 7 + 1},{'' if i == 3 else i % 5},{i % 3}" for i in range(60))]
+    (tmp_path / "holes.csv").write_text("\n".join(lines))
+    found = load(tmp_path / "holes.csv", domain="count", exposure="depth", validation=0, test=0)
+    assert found.columns == ("a", "b")
+    assert np.argwhere(~found.splits["train"].observed).tolist() == [[3, 0]]  # type: ignore[operator]
+    (tmp_path / "holes.csv").write_text("\n".join([*lines, ",4,2"]))
+    with refuses("has the exposure nan in row 60; accepted: numbers above 0; drop such rows"):
+        load(tmp_path / "holes.csv", domain="count", exposure="depth")
+
+
 def test_the_total_is_the_exposure_and_said_to_be_given(tmp_path: Path) -> None:
     np.save(tmp_path / "counts.npy", COUNTS)
     dataset = load(tmp_path / "counts.npy", domain="count", exposure="total", validation=0, test=0)
@@ -45,7 +56,7 @@ def test_the_total_is_the_exposure_and_said_to_be_given(tmp_path: Path) -> None:
 def test_exposures_that_make_no_sense_are_refused(table: Path, tmp_path: Path) -> None:
     with refuses("unknown column of exposures 'dept' (did you mean 'depth'?)"):
         load(table, domain="count", exposure="dept")
-    with refuses("is for counts; the data are real numbers"):
+    with refuses("is for counts; the data are columns: 6 count; if they are counts: domain='count'"):
         load(table, exposure="depth")
     with refuses("beside labels"):
         load(table, domain="count", exposure="depth", label="gene3")

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.distributions import Normal
 
 from vaekit import train
 from vaekit.data import Split, load
 from vaekit.data.domains import Domain
+from vaekit.data.inputs import Inputs
 from vaekit.data.loading import infer_domain
+from vaekit.errors import LeftOutWarning
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([5.0, -3.0], [2.0, 0.1], (100, 2))
@@ -90,7 +93,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "empty name": (lambda folder: "", {}, ValueError, "unknown dataset ''"),
     "no file": (lambda folder: str(folder / "no.npy"), {}, FileNotFoundError, r"no\.npy"),
     "no folder": (lambda folder: folder / "no", {}, FileNotFoundError, "no file or folder"),
-    "ending": (raw("table.txt", b"1,2\n"), {}, ValueError, r"'\.txt'; accepted: \.npy, \.npz, \.csv, \.parquet"),
+    "ending": (
+        raw("a.doc", b"1,2\n"),
+        {},
+        ValueError,
+        r"'\.doc'; accepted: \.npy, \.npz, \.csv, .*\.parquet, \.xlsx, or",
+    ),
     "label of a named set": (lambda folder: "digits", {"label": "y"}, ValueError, "label='y' names a column"),
     "label of an array": (npy(TABLE), {"label": "y"}, ValueError, "label='y' names a column"),
     "domain": (npy(TABLE), {"domain": "rael"}, ValueError, "unknown domain 'rael' .did you mean 'real'.*count"),
@@ -157,26 +165,53 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "splits of two shapes": (npz(x_train=TABLE, x_test=np.ones((3, 3))), {}, ValueError, "a datum of test has shape"),
     "empty csv": (csv(""), {}, ValueError, "is empty"),
     "blank csv": (csv("\n\n"), {}, ValueError, "is empty"),
-    "header only": (csv(HEAD), {}, ValueError, "a header but no rows"),
-    "no header": (csv("1,2\n3,4\n"), {}, ValueError, "first line is all numbers"),
-    "ragged": (csv("a,b\n1,2\n\n3\n"), {}, ValueError, "line 4: 1 values, but there are 2 columns"),
-    "text column": (csv(HEAD + "1,2,x\n2,3,y\n"), {}, ValueError, "not numbers: 'kind'; .*label="),
-    "text columns": (csv(HEAD + "1,z,x\n2,3,y\n"), {}, ValueError, "not numbers: 'b', 'kind'"),
-    "many text columns": (
-        csv(",".join("abcdefghij") + "\n" + ",".join("abcdefghij")),
+    "header only": (csv(HEAD), {}, ValueError, "a line of names but no rows"),
+    "ragged": (csv("a,b\n1,2\n\n3\n"), {}, ValueError, "line 4: 1 cell, but there are 2 columns"),
+    "text among numbers": (
+        csv(HEAD + "1,2,x\n2,3,y\n"),
+        {"domain": "real"},
+        ValueError,
+        r"asked for as real: column 'kind' has 'x' in row 0 \(from 0\); accepted: numbers",
+    ),
+    "text asked for as numbers": (
+        csv(HEAD + "1,2,4\n2,3,y\n"),
+        {"columns": {"kind": "count"}},
+        ValueError,
+        r"asked for as count: column 'kind' has 'y' in row 1 \(from 0\); accepted: numbers",
+    ),
+    "no such column": (csv("a,b\n1,2\n3,4\n"), {"columns": {"aa": "real"}}, ValueError, "unknown column 'aa' .*'a'"),
+    "no such kind": (csv("a,b\n1,2\n3,4\n"), {"columns": {"a": "rael"}}, ValueError, "column 'a': 'rael' .*'real'"),
+    "kinds of no table": (npy(TABLE), {"columns": {"a": "real"}}, ValueError, "columns={'a': 'real'} names kinds of a"),
+    "constant columns": (
+        csv(HEAD + "1,2,\n"),
         {},
         ValueError,
-        "'h' and 2 more",
+        "no column to learn from .'a': constant; 'b': constant; 'kind': no value.; .*: columns={'a': 'real'}$",
     ),
-    "missing number": (csv(HEAD + '1,2,3\n"4", ?,6\n'), {}, ValueError, r"line 3: missing value '\?' in column 'b'"),
-    "missing cell": (csv(HEAD + "1,2,\n"), {}, ValueError, "line 2: missing value '' in column 'kind'"),
     "missing label": (
         csv(HEAD + "1,2,x\n3,4,\n"),
         {"label": "kind"},
         ValueError,
-        "line 3: missing value '' in column 'kind'",
+        r"row 1 \(from 0\): missing value in column 'kind'; fill it or drop the row",
     ),
-    "infinite cell": (csv("a,b\n1,2\n3,inf\n"), {}, ValueError, r"column 'b', has a value .* inf at index \(1,\)"),
+    "value only outside the training rows": (
+        csv("a,b\n" + "".join(f"{i / 8},{'' if i != 9 else 1.5}\n" for i in range(20))),
+        {"columns": {"b": "real"}},
+        ValueError,
+        "column 'b' has no value in the training rows; leave it out: columns={'b': 'none'}",
+    ),
+    "infinite cell": (
+        csv("a,b\n1,2\n3,inf\n"),
+        {},
+        ValueError,
+        r"column 'b' has inf in row 1 \(from 0\); accepted: fin",
+    ),
+    "infinite cell of a kind": (
+        csv("a,b\n1,2\n3,-inf\n"),
+        {"domain": "real"},
+        ValueError,
+        r"column 'b', has -inf in row 1 \(from 0\); accepted: finite numbers",
+    ),
     "duplicate names": (csv("a,b,a\n1,2,3\n"), {}, ValueError, "more than one column of the name 'a'"),
     "no such label": (csv(HEAD + "1,2,3\n"), {"label": "kin"}, ValueError, "no column 'kin'; did you mean 'kind'"),
     "no near label": (
@@ -186,9 +221,13 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         "no column 'zzz'; columns: 'a', 'b', 'kind'",
     ),
     "label only": (csv("kind\nx\ny\n"), {"label": "kind"}, ValueError, "no columns besides the label"),
-    "constant named column": (csv("a,b\n1,5\n2,5\n4,5\n"), {}, ValueError, "constant .*: b; drop it"),
-    "other encoding": (csv("a,b\n1,\udcff\n"), {}, ValueError, "no UTF-8 text"),
-    "open quote": (csv('a,b\n1,"2\n'), {}, ValueError, "no CSV file"),
+    "constant named column": (
+        csv("a,b\n1,5\n2,5\n4,5\n"),
+        {"domain": "real"},
+        ValueError,
+        "constant .*: b; drop it",
+    ),
+    "open quote": (csv('a,b\n1,"2\n'), {}, ValueError, "cannot be read as a table: .*is a quote not closed"),
     "no parquet": (raw("x.parquet", b"PAR1 but not really"), {}, ValueError, "cannot be read as Parquet"),
     "no images": (images(), {}, ValueError, "holds no images; accepted: .*png"),
     "empty class": (images(cat__1=picture(), dog__1=b""), {}, ValueError, "1.png cannot be read as an image"),
@@ -225,6 +264,40 @@ def test_bad_input_is_one_clear_line(
         load(make(tmp_path), **options)
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
+
+
+KINDS_OF_CELLS = [
+    # What the first versions refused.
+    ("1,2\n3,5\n4,7\n", {"x1": "count", "x2": "count"}, "no line of names was found: columns are x1..x2"),
+    ("a,kind\n1,x\n2,y\n4,x\n", {"a": "count", "kind": "binary"}, ""),
+    ("a,kind\n1,x\n2,y\n4,z\n4,z\n", {"a": "count", "kind": "categorical"}, ""),
+    ('a,b\n1,2\n"4", ?\n6,9\n8,4\n', {"a": "count", "b": "count"}, "1 of 8 cells are missing: taken as not observed"),
+    ("a,b\n1,5\n2,5\n4,5\n", {"a": "count"}, "column 'b' is left out: constant"),
+    ("a,b\n1,\n2,\n4,\n", {"a": "count"}, "column 'b' is left out: no value"),
+    ("name,a\n\udcff,1\ny,2\ny,4\n", {"name": "binary", "a": "count"}, "its letters are read as cp1252"),
+]
+
+
+@pytest.mark.parametrize(("text", "kinds", "note"), KINDS_OF_CELLS)
+@pytest.mark.filterwarnings("ignore::vaekit.errors.LeftOutWarning")
+def test_cells_that_are_no_numbers_are_taken_for_what_they_are(
+    text: str, kinds: dict[str, str], note: str, tmp_path: Path
+) -> None:
+    data = load(csv(text)(tmp_path), validation=0, test=0)
+    assert {each.name: each.kind for each in data.table} == kinds
+    assert data.columns == tuple(kinds)
+    assert (note in "; ".join(data.notes)) if note else not data.notes
+    assert data.domain.missing == ("not observed" in note)
+    if data.domain.missing:
+        train = data.splits["train"]
+        assert np.argwhere(~train.observed).tolist() == [[1, 1]]  # type: ignore[operator]
+        assert train.x[:, 0].tolist() == [1, 4, 6, 8]
+        data.domain.check(train.x)
+
+
+def test_what_is_left_out_of_a_table_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(LeftOutWarning, match=r"^table: column 'b' is left out: constant$"):
+        load(csv("a,b\n1,5\n2,5\n4,5\n")(tmp_path))
 
 
 @pytest.mark.parametrize("make", [npy(TABLE), csv("a,b\n1,2\n"), raw("x.parquet", b"")])
@@ -314,7 +387,13 @@ def test_what_float32_would_lose_is_kept_in_float64(tmp_path: Path, offset: floa
         found = dataset.splits["train"].x
         assert found.dtype == np.dtype(kept)
         assert np.allclose((found - x.mean(0)) / x.std(0), (x - x.mean(0)) / x.std(0), atol=1e-3)
-        assert np.allclose(dataset.domain.scale, x.std(0), rtol=1e-3)
+        if dataset.domain.kind == "real":
+            assert np.allclose(dataset.domain.scale, x.std(0), rtol=1e-3)
+        seen = Inputs((2,), dataset.domain)(torch.from_numpy(found)).numpy()
+        kinds = [each.kind for each in dataset.domain.columns] or ["real", "real"]
+        for kind, column, values in zip(kinds, seen.T, x.T, strict=True):  # what is above 0 is seen by its logarithm
+            moved = np.log(values) if kind == "positive" else values
+            assert column == pytest.approx((moved - moved.mean()) / moved.std(), abs=2e-3)
 
 
 def test_a_run_far_from_zero_is_that_of_the_same_data_moved(tmp_path: Path) -> None:
@@ -331,6 +410,19 @@ def test_a_run_far_from_zero_is_that_of_the_same_data_moved(tmp_path: Path) -> N
         )
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
     assert torch.allclose(*draws, atol=1e-3)
+
+
+def test_a_table_far_from_zero_is_learned_and_drawn_to_its_digits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = 1.7e9 + 0.5 * rng.normal(size=(600, 1)) @ np.ones((1, 2)) + 0.1 * rng.normal(size=(600, 2))
+    (tmp_path / "far.csv").write_text("a,b\n" + "\n".join(f"{a!r},{b!r}" for a, b in x.tolist()) + "\n")
+    sets = ["model.encoder.hidden=[32]", "model.decoder.hidden=[32]", "model.latents.z.size=2"]
+    run = train(tmp_path / "far.csv", tmp_path / "run", sets=[*sets, "training.batch_size=32"], epochs=15)
+    drawn = run.sample(2000, seed=0).double().numpy()
+    assert np.allclose(drawn.mean(0), x.mean(0), rtol=0, atol=0.15)
+    assert np.allclose(drawn.std(0), x.std(0), rtol=0.3)
+    apart = Normal(0, 1).entropy() * 2 + np.log(x.std(0)).sum()  # nats of a row, were the columns independent
+    assert run.evaluate("test", 50).nll < float(apart)
 
 
 # -- what is said of data ----------------------------------------------------------------------------------------------

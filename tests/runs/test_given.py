@@ -13,7 +13,9 @@ import pytest
 from commands_for_tests import QUICK, command, done
 from sklearn.datasets import load_digits
 
+from vaekit import train
 from vaekit.data import Dataset
+from vaekit.errors import RunError
 from vaekit.runs.run import load_run
 from vaekit.show import report
 
@@ -196,3 +198,53 @@ def test_new_images_are_treated_as_those_of_the_run(tmp_path: Path) -> None:
     np.testing.assert_allclose(codes, run.model.encode(images[:7, None] // 255).numpy(), atol=1e-6)
     with pytest.raises(ValueError, match="other than binary 0/1"):
         run.encode(tmp_path / "grey.npy")
+
+
+# -- runs of tables before their columns had kinds -------------------------------------------------------------------
+
+ROWS = np.arange(60)
+OLDER: dict[str, tuple[list[str], np.ndarray, list[str] | None, str | None]] = {
+    "whole numbers": (
+        ["", "id", "level", "height", "flag"],
+        np.stack([ROWS, ROWS + 7, ROWS % 5, 1.7e9 + ROWS / 8, ROWS % 2], 1),
+        ["10", "2", "1"],
+        None,
+    ),
+    "names that are numbers": (["2019", "2020"], np.stack([ROWS / 2, ROWS * 1.5], 1), ["a", "b"], None),
+    "zeros and ones": (["1", "b"], np.stack([ROWS % 2, ROWS % 3 % 2], 1), None, None),
+    "counts, one of them constant": (["a", "b"], np.stack([ROWS % 4, 0 * ROWS + 5], 1), None, "count"),
+}
+
+
+@pytest.mark.parametrize("case", OLDER)
+def test_a_run_from_before_columns_had_kinds_finds_its_table_unchanged(case: str, tmp_path: Path) -> None:
+    """Such a run says of its table the columns alone; its rows were those of an array of the same numbers."""
+    columns, x, kinds, domain = OLDER[case]
+    labels = None if kinds is None else np.array(kinds)[ROWS % len(kinds)]
+    np.savez(tmp_path / "x.npz", x=x.astype(float), **({} if labels is None else {"y": labels.astype("U2")}))
+    if labels is not None and labels[0].isdecimal():
+        np.savez(tmp_path / "x.npz", x=x.astype(float), y=labels.astype(int))
+    sets = [each.removeprefix("--set=") for each in QUICK[:3]] + ([] if domain is None else [f"data.domain={domain}"])
+    run = train(tmp_path / "x.npz", tmp_path / "run", sets=sets, epochs=1)
+    cells = x.tolist() if labels is None else [[*row, name] for row, name in zip(x.tolist(), labels, strict=True)]
+    texts = [[f"{each:.15g}" if isinstance(each, float | int) else each for each in row] for row in cells]
+    path, names = tmp_path / "x.csv", [*columns, *([] if labels is None else ["kind"])]
+    path.write_text("\n".join(map(",".join, [names, *texts])) + "\n")
+    saved = json.loads((run.path / "spec.json").read_text())
+    del saved["sha256"]
+    saved["schema"] |= {"columns": columns, "stored": None}
+    del saved["schema"]["table"]
+    saved["spec"]["data"] |= {"name": str(path), "label": None if labels is None else "kind"}
+    (run.path / "spec.json").write_text(json.dumps(saved))
+    found = load_run(run.path)
+    assert found.dataset.columns == tuple(columns)
+    assert found.dataset.domain.kind == run.schema.domain.kind
+    for split, rows in run.dataset.splits.items():
+        assert rows.x.dtype == found.dataset.splits[split].x.dtype
+        np.testing.assert_array_equal(rows.x, found.dataset.splits[split].x)
+    assert found.evaluate("test", 5).nll == run.evaluate("test", 5).nll
+    assert found.evaluate(path, 5).nll == pytest.approx(run.evaluate(tmp_path / "x.npz", 5).nll)
+    assert list(found.impute(path, samples=5).table.columns) == names
+    path.write_text(path.read_text().replace("\n" + ",".join(texts[7]), "\n" + ",".join(texts[6]), 1))
+    with pytest.raises(RunError, match="its values have changed"):
+        load_run(run.path).dataset  # noqa: B018

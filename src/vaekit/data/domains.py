@@ -259,9 +259,9 @@ class Domain:
             return any(each.in_float64 for each in self.columns)
         location, scale = np.abs(np.asarray(self.location, float)), np.asarray(self.scale, float)
         if self.warp == "log":
-            return self.kind == "count" and float(np.max(location + 4 * scale)) >= 24 * math.log(2)
-        # A whole number may be 16 times its scale.
-        large = self.kind in ("count", "integer") and float(np.max(location + 16 * scale)) >= 2**24
+            large = self.kind == "count" and float(np.max(location + 4 * scale)) >= 24 * math.log(2)
+        else:  # a whole number may be 16 times its scale
+            large = self.kind in ("count", "integer") and float(np.max(location + 16 * scale)) >= 2**24
         return large or self.location_parts[1] is not None
 
     def same_values(self, other: Domain) -> bool:

@@ -38,13 +38,16 @@ def exposed(content: Content, exposure: str) -> Content:
 
 
 def _exposed(split: Split, column: int | None, what: str) -> Split:
+    seen = split.observed
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
         x, y = split.x, np.concatenate(sums)
     else:
         whole = np.asarray(split.x)
         x, y = np.delete(whole, column, 1), whole[:, column]
+        if seen is not None:
+            y, seen = np.where(seen[:, column], y, np.nan), np.delete(seen, column, 1)
     if not (y > 0).all():
         row = int(np.argmin(y > 0))
         raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
-    return replace(split, x=x, y=y.astype(np.float32)[:, None])
+    return replace(split, x=x, y=y.astype(np.float32)[:, None], observed=seen)

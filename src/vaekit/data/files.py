@@ -20,9 +20,9 @@ CHANNELS = range(1, 5)
 ARRAYS = (".npy", ".npz")
 
 
-def read_path(path: Path, label: str | None, header: bool | None = None) -> Content:
+def read_path(path: Path, label: str | None, header: bool | None = None, older: bool = False) -> Content:
     """The content of a file or a folder of images; `label` names a table's column of classes, `header` says whether its
-    first line names the columns, where that can't be seen.
+    first line names the columns, where that can't be seen; `older` tables are those that earlier versions read.
 
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
     """
@@ -37,7 +37,7 @@ def read_path(path: Path, label: str | None, header: bool | None = None) -> Cont
     if label is not None and not is_table:
         raise ValueError(f"{named('data.label', label)} names a column of a table; {path} is none")
     if is_table:
-        frame = read_frame(path, label, header)
+        frame = read_frame(path, label, header, older)
         return Content({}, notes=frame.notes, frame=frame.table)
     return read_folder(path) if path.is_dir() else _read_arrays(path)
 

@@ -41,12 +41,13 @@ def ending(path: Path) -> str | None:
     return last if last in ENDINGS else None
 
 
-def read_frame(path: Path, label: str | None = None, header: bool | None = None) -> Frame:
+def read_frame(path: Path, label: str | None = None, header: bool | None = None, older: bool = False) -> Frame:
     """The table of a file, with rows numbered from 0.
 
     Of text, what separates cells and marks decimals is found out, as is whether the first line names the columns,
     unless `header` says so. Empty cells, ?, NA, NaN, null, none are missing. The column `label` is text exactly as it
-    is written, missing only where it is empty or ?. Whole numbers with leading zeros are text.
+    is written, missing only where it is empty or ?. Whole numbers with leading zeros are text. As earlier versions read
+    it, an `older` one has a line of names, and keeps a first column that only numbers the rows.
 
     Raises `ValueError`, one line, for what is no table, uneven, damaged, or has no such column.
     """
@@ -60,12 +61,12 @@ def read_frame(path: Path, label: str | None = None, header: bool | None = None)
     elif kind == ".xlsx":
         table, notes = read_excel(path, label, header)
     else:
-        table, notes = read_delimited(path, label, header)
+        table, notes = read_delimited(path, label, older or header)
     if not len(table):
         raise ValueError(f"{path} has no rows")
     if label is not None and kind in (".parquet", ".xlsx"):
         table = replaced(table, {label: _as_text(table[label])})
-    table, more = without_row_numbers(str(path), table)
+    table, more = (table, ()) if older else without_row_numbers(str(path), table)
     return Frame(table, (*notes, *more))
 
 

@@ -93,7 +93,10 @@ class _Group(nn.Module):
         kind = self.scale.dtype
         if self.domain.warp != "affine":
             shifted = wide(x) + (self.domain.kind == "count")
-            return warped(self.domain.warp, shifted, wide(self.location), wide(self.scale)).to(kind)
+            location = wide(self.location)
+            if self.location_rest is not None:
+                location = location + self.location_rest
+            return warped(self.domain.warp, shifted, location, wide(self.scale)).to(kind)
         if not self.scaled:
             return x.to(kind)
         moved = x - self.location

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import unknown
-from .cells import category_text, factorized, number_in, numbers_in, typed
+from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
 from .dates import formats_of, parsed, seconds_of
 from .sniffing import LEADING_ZERO, is_missing
@@ -214,7 +214,9 @@ def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Se
     if not look.seen:
         return "no value"
     if np.isinf(look.low) or np.isinf(look.high):
-        raise ValueError(f"column {name!r} has infinite numbers; take those rows out, or leave their cells empty")
+        x = numbers_in(cells(), "")
+        row = int(np.argmax(np.isinf(x)))
+        raise ValueError(refusal(f"column {name!r}", x[row].item(), row, "finite numbers, or an empty cell"))
     if "int" in dtype.lower() and not look.whole:  # of more digits than floats have
         return "identifier" if cells().nunique() == look.seen > 1 else "whole numbers of more than 15 digits"
     if look.low == look.high:

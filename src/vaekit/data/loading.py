@@ -41,7 +41,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     validation: int | None = None,
     test: int | None = None,
     seed: int = 0,
-    pixels: bool = True,
+    older: bool = False,
 ) -> Dataset:
     """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
     data frame, or a folder of images.
@@ -57,7 +57,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none, of
     the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
     tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
-    dataset's `notes`. Without `pixels`, the values of images do not say what they are.
+    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and the columns
+    of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -68,10 +69,10 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
-        content, name, source, licence = read(name_or_path, label, header)
-        content = typed(content, name, label, columns or {}, plain=domain not in (None, "columns"))
+        content, name, source, licence = read(name_or_path, label, header, older)
+        content = typed(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
     if columns and not content.table:
-        raise ValueError(f"data.columns names kinds of a table's columns; {name} is none")
+        raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
@@ -82,12 +83,12 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
     if row and levels is None and domain in (None, row.domain.kind):
         values = row.domain
-    elif pixels and images and not row and domain in (None, "binary"):
+    elif not older and images and not row and domain in (None, "binary"):
         found = understand(splits, levels)
         if domain is None or (found.domain and found.domain.kind == "binary"):
             splits, values = found.splits, found.domain
             notes += [found.note] if found.note else []
-    if content.table and domain in (None, "columns"):
+    if content.table and not older and domain in (None, "columns"):
         values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
     values = values or infer_domain(splits, domain, content.columns, levels)
     if values.kind == "real" and domain is None and not content.table and _are_counts(splits):
@@ -102,16 +103,20 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
         counts = setting("data.domain", "count")
-        raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; or {counts}")
+        of = f"{setting('data.exposure', exposure)} is for counts; the data are {values}"
+        raise ValueError(f"{of}; if they are counts: {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
-    return Dataset(*own, table=content.table, exposed=exposure is not None)
+    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None)
 
 
 def read(
-    name_or_path: str | Path | Any, label: str | None = None, header: bool | None = None
+    name_or_path: str | Path | Any, label: str | None = None, header: bool | None = None, older: bool = False
 ) -> tuple[Content, str, str, str]:
-    """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence."""
+    """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence.
+
+    `older` tables have a line of names, and a column that only numbers the rows is one of theirs.
+    """
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:
@@ -126,7 +131,7 @@ def read(
         path = _path(name_or_path)
         name, source, licence = path.resolve().stem, str(path), ""
     try:
-        content = read_named(name) if row else read_path(Path(source), label, header)
+        content = read_named(name) if row else read_path(Path(source), label, header, older)
     except FileNotFoundError:
         raise
     except OSError as error:

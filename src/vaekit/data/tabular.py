@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ..settings import setting
 from .base import Content, Dataset, Split, stored
 from .cells import category_text, factorized
 from .columns import Column, numbers_of
@@ -21,7 +22,7 @@ MARGIN = 0.1
 """Nats per value that a normal of warped numbers has to be better by."""
 FAR = 10.0
 """Scales from the median within which nothing needs a warp."""
-LEAST = 1e-9
+LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
 
@@ -42,7 +43,8 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     columns, without = infer(frame, kinds)
     if not columns:
         reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
-        raise ValueError(f"{name} has no column to learn from ({reasons}); say what they are: data.columns")
+        advice = f"say of what kind one is: {setting('data.columns', {next(iter(without)): 'real'})}"
+        raise ValueError(f"{name} has no column to learn from ({reasons}); {advice}")
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
     names = tuple(each.name for each in columns)
@@ -111,7 +113,8 @@ def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray 
     every = [found.get(i) or _of_levels(each) for i, each in enumerate(columns)]
     if observed is not None and not observed.any(0).all():
         name = columns[int(np.argmin(observed.any(0)))].name
-        raise ValueError(f"column {name!r} has no value in the training rows; leave it out: data.columns")
+        advice = f"leave it out: {setting('data.columns', {name: 'none'})}"
+        raise ValueError(f"column {name!r} has no value in the training rows; {advice}")
     return _joined(every, observed is not None)
 
 

@@ -42,7 +42,7 @@ def rows_of(
 ) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     spec, schema = run.spec, run.schema
-    name, content = _content(given, spec.data.label, spec.data.header)
+    name, content = _content(given, spec.data.label, spec.data.header, schema.is_older_table)
     content = _of_frame(run, name, content)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
@@ -69,8 +69,10 @@ def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
     hand, else the columns that the model knows.
     """
     if isinstance(given, (str, Path)) and (isinstance(given, Path) or given not in SPLITS):
-        given = read(given, header=run.spec.data.header)[0].frame
-    if is_frame(given):
+        frame = read(given, header=run.spec.data.header, older=run.schema.is_older_table)[0].frame
+        if frame is not None:
+            return frame
+    elif is_frame(given):
         return as_frame(given).table
     x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
     if data.observed is not None:
@@ -118,7 +120,10 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
 
 
 def _content(
-    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, label: str | None, header: bool | None
+    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor,
+    label: str | None,
+    header: bool | None,
+    older: bool,
 ) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)
@@ -129,11 +134,11 @@ def _content(
         x, observed = with_holes(array, "data")
         return "data", Content({"train": Split(x, observed=observed)})
     try:
-        content, name, _, _ = read(given, label, header)
+        content, name, _, _ = read(given, label, header, older)
     except ValueError:
         if label is None:
             raise
-        content, name, _, _ = read(given, header=header)  # new data may come without labels
+        content, name, _, _ = read(given, header=header, older=older)  # new data may come without labels
     return name, content
 
 

@@ -266,10 +266,10 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
 
 
 @standing("spec")
-def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None, *, pixels: bool = True) -> Dataset:
+def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None, *, older: bool = False) -> Dataset:
     """The dataset that `spec` names, or the codes that a run gives it; `place` is where the data lie, if elsewhere.
 
-    Without `pixels`, the values of images do not say what they are, as for runs from before they did.
+    `older` runs are from before the values of images and the columns of tables said what they are.
     """
     data = spec.data
     if data.codes is not None:
@@ -277,7 +277,7 @@ def load_data(spec: Spec, parts: Parts = PARTS, place: str | Path | None = None,
         return codes_of(load_run(data.codes, parts=parts, data=place))
     options = {key: getattr(data, key) for key in (*READING, "seed")}
     given = {key: value for key, value in options.items() if value is not None}
-    return load(data.name if place is None else place, **given, pixels=pixels)
+    return load(data.name if place is None else place, **given, older=older)
 
 
 def own_data(
@@ -289,11 +289,11 @@ def own_data(
     """
     name = spec.data.name if place is None else place
     try:
-        dataset = load_data(spec, parts, place)
+        dataset = load_data(spec, parts, place, older=schema.is_older_table)
         if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
             return dataset
-        if schema.stored is None and spec.data.codes is None:
-            dataset = load_data(spec, parts, place, pixels=False)
+        if schema.stored is None and not schema.is_older_table and spec.data.codes is None:
+            dataset = load_data(spec, parts, place, older=True)
             if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
                 return dataset
     except FileNotFoundError as error:

@@ -291,6 +291,11 @@ class Schema(_Strict):
     fingerprint: str = ""
     exposed: bool = False
 
+    @property
+    def is_older_table(self) -> bool:
+        """Whether it is of a table from before its columns had kinds: all are numbers alike."""
+        return bool(self.columns) and not self.table
+
     @model_validator(mode="after")
     def _columns_fit(self) -> Schema:
         for values in (self.domain.location, self.domain.scale):
