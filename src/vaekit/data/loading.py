@@ -57,8 +57,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none, of
     the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
     tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
-    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and the columns
-    of tables are numbers alike.
+    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and
+    the columns of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
