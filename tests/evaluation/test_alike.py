@@ -17,7 +17,13 @@ from vaekit.models import scoring
 from vaekit.runs.in_memory import train_in_memory
 from vaekit.spec.targets import resolve
 
-TINY = ["training.epochs=2", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2"]
+TINY = [
+    "training.steps=none",
+    "training.epochs=2",
+    "model.encoder.hidden=[8]",
+    "model.decoder.hidden=[8]",
+    "model.latents.z.size=2",
+]
 
 
 def table(rows: int = 40) -> pd.DataFrame:

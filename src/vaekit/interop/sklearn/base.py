@@ -113,6 +113,9 @@ class TableVAE(BaseEstimator):
         self._settle()
         return self
 
+    _mask: float | None = None
+    """The most of a row's cells that are hidden from the encoder in training; None for what the recipe says."""
+
     def _untrained(self) -> Trained | None:
         """What there is to go on with where no column can be learned; `ValueError` where that is nothing."""
         reasons = "; ".join(f"{name!r}: {why}" for name, why in list(self.left_out_.items())[:4])
@@ -135,7 +138,7 @@ class TableVAE(BaseEstimator):
             yield from ("data.validation=0", "training.early_stopping=none")
         if self.epochs is not None:
             yield "training.steps=none"
-        values: dict[str, object] = {"training.device": self.device}
+        values: dict[str, object] = {"training.device": self.device, "data.mask": self._mask}
         values |= {f"training.{key}": getattr(self, key) for key in ("epochs", "batch_size", "learning_rate")}
         values |= {f"model.latents.{name}.size": self.latent_size for name in spec.model.latents}
         hidden = None if self.hidden is None else [int(each) for each in self.hidden]

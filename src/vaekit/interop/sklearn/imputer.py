@@ -24,7 +24,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, TableVAE):
 
     Numbers are means given what is observed of the row, categories and whole numbers the likeliest. A column that is
     constant is filled by its constant; one of which nothing is known (no value in training; of data frames also
-    identifiers and free text) stays as it is. Parameters are those of `TableVAE`.
+    identifiers and free text) stays as it is. Parameters are those of `TableVAE`; in training up to half of a row is
+    hidden from the encoder, unless `sets` has another data.mask.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0] + [0.0, 5.0]
@@ -33,6 +34,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, TableVAE):
     >>> filled.shape, bool(np.isnan(filled).any())
     ((200, 2), False)
     """
+
+    _mask = 0.5  # it is to know rows with holes, also where those in training have none
 
     def _untrained(self) -> None:
         """Constants can be filled in without a model."""
