@@ -10,10 +10,11 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid, softplus
 
 from .counts import wide
+from .levels import log_of_rest
 from .shapes import _Shape
 from .warps import log_slope, unwarped, warped
 
-QUANTILES = 64
+QUANTILES = 24
 """Quantiles of each component that a mean is made of."""
 
 
@@ -44,7 +45,7 @@ class WarpedMixture(Distribution):
     dt/dx with f the logistic density, whose tails are those of an exponential: what lies far out pulls no harder than
     what lies near.
 
-    `mean` is that of 64 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
+    `mean` is that of 24 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
     asinh was taken, the whole need not have one.
 
     >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[-9.0], [9.0]])
@@ -144,7 +145,7 @@ class WholeMixture(WarpedMixture):
         width = (high - low).to(self.loc.dtype).unsqueeze(-2) / self.scale
         lower = (low.to(self.loc.dtype).unsqueeze(-2) - self.loc) / self.scale
         upper = lower + width
-        inside = logsigmoid(upper) - softplus(lower) + torch.log(-torch.expm1(-width))
+        inside = logsigmoid(upper) - softplus(lower) + log_of_rest(width)
         if self.least is not None:
             inside = torch.where((value <= self.least).unsqueeze(-2), logsigmoid(upper), inside)
         return (self.log_weights + inside).logsumexp(-2)
