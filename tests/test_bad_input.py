@@ -231,7 +231,10 @@ TRAIN: list[tuple[str, str]] = [
     ("train digits --out {good.csv}/run", "good.csv/run: Not a directory"),
     ("train digits --out /proc/run", "/proc/run: No such file or directory"),
     # data
-    ("train {hole.csv} --set data.label=b", "hole, row 3 (from 0): missing value in column 'b'; fill it or drop the row"),
+    (
+        "train {hole.csv} --set data.label=b",
+        "hole, row 3 (from 0): missing value in column 'b'; fill it or drop the row",
+    ),
     ("train {inf.csv}", "column 'b' has inf in row 3 (from 0); accepted: finite numbers, or an empty cell"),
     ("train {ragged.csv}", "ragged.csv, line 5: 1 cell, but there are 2 columns"),
     (
@@ -241,7 +244,7 @@ TRAIN: list[tuple[str, str]] = [
     ("train {text.csv} --column b", "--column 'b' is not NAME=KIND, such as age=positive"),
     ("train {text.csv} --column c=real", "unknown column 'c'; accepted: a, b"),
     ("train {text.csv} --column b=rael", "unknown kind of column 'b': 'rael' (did you mean 'real'?); accepted: real, "),
-    ("train {half.npy} --column a=real", "data.columns={a = \"real\"} names kinds of a table's columns; half is none"),
+    ("train {half.npy} --column a=real", 'data.columns={a = "real"} names kinds of a table\'s columns; half is none'),
     (
         "train {constant.csv}",
         "constant has no column to learn from ('a': identifier; 'b': constant); say of what kind one is: "

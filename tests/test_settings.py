@@ -17,7 +17,7 @@ from models_for_tests import refuses
 from vaekit import train
 from vaekit.data import load
 from vaekit.runs.run import Run, load_run
-from vaekit.settings import assign, option, setting, standing, unset
+from vaekit.settings import assign, option, setting, standing, unset, written
 from vaekit.spec.parsing import parse_toml
 from vaekit.spec.targets import resolve
 
@@ -46,6 +46,11 @@ def assigned(text: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
 )
 def test_values_are_toml_or_lists_of_numbers_or_else_text(text: str, value: Any) -> None:
     assert assigned(f"a.b={text}") == {"a": {"b": value}}
+
+
+def test_keys_of_any_letters_are_read_as_they_are_written() -> None:
+    kinds = {"size in m": "real", "b": "none", 'the "é"': "count", "": "date", "a.b": "real"}
+    assert assigned(f"data.columns={written(kinds)}") == {"data": {"columns": kinds}}
 
 
 def test_sizes_of_layers_may_be_given_with_commas_alone() -> None:

@@ -334,7 +334,9 @@ def test_any_objects_are_a_column_or_refused_in_a_line(cells: list[Any], kind: s
 
 
 def test_infinite_numbers_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"column 'a' has inf in row 1 \(from 0\); accepted: finite numbers, or an empty"):
+    with pytest.raises(
+        ValueError, match=r"column 'a' has inf in row 1 \(from 0\); accepted: finite numbers, or an empty"
+    ):
         infer(pd.DataFrame({"a": [0.5, np.inf, 1.5]}))
 
 

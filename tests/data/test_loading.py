@@ -93,7 +93,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "empty name": (lambda folder: "", {}, ValueError, "unknown dataset ''"),
     "no file": (lambda folder: str(folder / "no.npy"), {}, FileNotFoundError, r"no\.npy"),
     "no folder": (lambda folder: folder / "no", {}, FileNotFoundError, "no file or folder"),
-    "ending": (raw("a.doc", b"1,2\n"), {}, ValueError, r"'\.doc'; accepted: \.npy, \.npz, \.csv, .*\.parquet, \.xlsx, or"),
+    "ending": (
+        raw("a.doc", b"1,2\n"),
+        {},
+        ValueError,
+        r"'\.doc'; accepted: \.npy, \.npz, \.csv, .*\.parquet, \.xlsx, or",
+    ),
     "label of a named set": (lambda folder: "digits", {"label": "y"}, ValueError, "label='y' names a column"),
     "label of an array": (npy(TABLE), {"label": "y"}, ValueError, "label='y' names a column"),
     "domain": (npy(TABLE), {"domain": "rael"}, ValueError, "unknown domain 'rael' .did you mean 'real'.*count"),
@@ -195,7 +200,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         ValueError,
         "column 'b' has no value in the training rows; leave it out: columns={'b': 'none'}",
     ),
-    "infinite cell": (csv("a,b\n1,2\n3,inf\n"), {}, ValueError, r"column 'b' has inf in row 1 \(from 0\); accepted: fin"),
+    "infinite cell": (
+        csv("a,b\n1,2\n3,inf\n"),
+        {},
+        ValueError,
+        r"column 'b' has inf in row 1 \(from 0\); accepted: fin",
+    ),
     "infinite cell of a kind": (
         csv("a,b\n1,2\n3,-inf\n"),
         {"domain": "real"},

@@ -41,9 +41,7 @@ def ending(path: Path) -> str | None:
     return last if last in ENDINGS else None
 
 
-def read_frame(
-    path: Path, label: str | None = None, header: bool | None = None, older: bool = False
-) -> Frame:
+def read_frame(path: Path, label: str | None = None, header: bool | None = None, older: bool = False) -> Frame:
     """The table of a file, with rows numbered from 0.
 
     Of text, what separates cells and marks decimals is found out, as is whether the first line names the columns,

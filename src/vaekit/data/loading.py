@@ -103,7 +103,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
         counts = setting("data.domain", "count")
-        raise ValueError(f"{setting('data.exposure', exposure)} is for counts; the data are {values}; if they are counts: {counts}")
+        raise ValueError(
+            f"{setting('data.exposure', exposure)} is for counts; the data are {values}; if they are counts: {counts}"
+        )
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
     return Dataset(*own, table=() if older else content.table, exposed=exposure is not None)
