@@ -9,7 +9,7 @@ import torch
 from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
 from vaekit.data.batch import Batch
 from vaekit.evaluation.anomalies import anomalies
-from vaekit.evaluation.imputation import impute
+from vaekit.evaluation.imputation import conditioned, impute
 
 D, SIGMA = 4, 0.5
 LOADINGS = torch.tensor([[1.0, -0.5], [0.3, 0.8], [-0.7, 0.4], [0.2, 0.2]])
@@ -112,3 +112,14 @@ def test_categories_are_filled_by_the_likeliest_and_entropy_says_how_sure():
     assert found.x.tolist() == [[1.0, 0.0]]
     expected = float(-(probabilities * probabilities.log()).sum())
     assert float(found.spread[0, 0]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_data_of_a_condition_follow_the_exact_conditional() -> None:
+    vae, x = linear_gaussian(), torch.tensor([[1.2, 0.0, 0.3, 0.0]])
+    observed = torch.tensor([[True, False, True, False]])
+    drawn, counted = conditioned(vae, Batch(x, observed=observed), 4000, 20_000, seed=0)
+    m, mean, covariance = conditional(x[0].double().numpy(), observed[0].numpy())
+    assert np.allclose(drawn[:, m].mean(0), mean, atol=0.05)
+    assert np.allclose(np.cov(drawn[:, m].T.numpy()), covariance, atol=0.06)
+    assert (drawn[:, observed[0]] == x[0, observed[0]]).all()
+    assert 1000 < counted < 20_000

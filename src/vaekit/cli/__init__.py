@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,24 +33,26 @@ app = typer.Typer(
     "your own by name, from a file that is run.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, in half the time
 )
-COMMANDS = (
-    training.train,
-    asking.evaluate,
-    asking.sample,
-    asking.reconstruct,
-    asking.encode,
-    tables.impute,
-    tables.detect,
-    tables.synthesize,
-    asking.plot,
-    training.compare,
-    listing.recipes,
-    listing.datasets,
-    listing.parts,
-)
-for _command in COMMANDS:
-    app.command()(_command)
+COMMANDS: dict[Callable[..., None], str] = {
+    training.train: "Train a model, or go on with one.",
+    asking.evaluate: "Score a run on its data, or on new ones.",
+    asking.sample: "Draw from a model.",
+    asking.reconstruct: "Data, and what they are decoded to.",
+    asking.encode: "Write latent codes.",
+    tables.impute: "Fill the holes of a table.",
+    tables.detect: "Find the odd rows of a table, and why.",
+    tables.synthesize: "Make up rows of a table.",
+    asking.plot: "Draw a picture of a run.",
+    training.compare: "Compare runs on the same data.",
+    listing.recipes: "List recipes, or print one to edit.",
+    listing.datasets: "List the named datasets.",
+    listing.parts: "List the parts that models are made of.",
+}
+"""The commands, in the order in which they are listed, with what is said of each there."""
+for _command, _said in COMMANDS.items():
+    app.command(short_help=_said)(_command)
 
 
 def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:

@@ -26,7 +26,7 @@ AnySplit = Annotated[
 Given = Annotated[
     str | None, typer.Option("--data", help="Where the run's data lie now, or new data of the kind, by name or path.")
 ]
-File = Annotated[str | None, typer.Argument(metavar="[FILE]", help="All rows of this file, new to the run or not.")]
+File = Annotated[str | None, typer.Argument(metavar="FILE", help="All rows of this file, new to the run or not.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
     Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # whoever lists datasets does without torch
     from torch import Tensor
 
-FIELDS = ("x", "y", "observed", "weight", "shown")
+FIELDS = ("x", "y", "observed", "weight")
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,6 @@ class Batch:
     weight: Tensor | None = None
     """What each row stands for, (B,), 1 on average: where rows with a label are shown more often than the data have
     them. None where all stand for one datum.
-    """
-    shown: Tensor | None = None
-    """Which cells the encoder sees, (B, *event) of bool, where some that are observed are hidden from it; None where it
-    sees them all.
     """
     rows: int | None = None
     """N, the number of training data that it is of, where it is a part of them."""

@@ -73,6 +73,30 @@ class Column:
             raise ValueError(refusal(where, x[row].item(), row, self.accepted))
         return x
 
+    def refused(self, values: pd.Series) -> np.ndarray:
+        """Which cells (N,) are none of this column, those for which `numbers` raises; a missing one is not.
+
+        >>> Column("a", "positive").refused(pd.Series([1.0, -1.0, None])).tolist()
+        [False, True, False]
+        """
+        try:
+            self.numbers(values)
+        except ValueError:
+            pass
+        else:
+            return np.zeros(len(values), bool)
+        if not self.categories and self.kind != "date" and pd.api.types.is_numeric_dtype(values.dtype):
+            return ~self._accepts(values.to_numpy(np.float64, na_value=np.nan))
+        codes, distinct = factorized(values)
+        return np.append([self._refuses(each) for each in distinct], False)[codes].astype(bool)
+
+    def _refuses(self, cell: object) -> bool:
+        try:
+            self.numbers(pd.Series([cell]))
+        except ValueError:
+            return True
+        return False
+
     def values(self, numbers: np.ndarray) -> pd.Series:
         """Numbers (N,) as cells of the user's own type, missing where they are NaN.
 

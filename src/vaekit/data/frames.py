@@ -87,16 +87,24 @@ def as_frame(data: Any) -> Frame:
     >>> as_frame(pd.DataFrame({"a": [1, 2]}, index=["r", "s"])).table.loc["s", "a"].item()
     2
     """
+    table = pandas_frame(data)
+    if not table.shape[1]:
+        raise ValueError("the table has no columns")
+    if not len(table):
+        raise ValueError("the table has no rows")
+    return Frame(*without_row_numbers("the table", table))
+
+
+def pandas_frame(data: Any) -> pd.DataFrame:
+    """A data frame of whatever library as one of pandas, all of its columns, by unique names that are texts.
+
+    Raises `TypeError` for what is no data frame, `ValueError` for names that are blank or not unique.
+    """
     if not isinstance(data, pd.DataFrame):
         data = _to_pandas(data)
     if data.columns.nlevels > 1:
         raise ValueError(f"the table has names of {data.columns.nlevels} levels; join them to one each")
-    if not data.shape[1]:
-        raise ValueError("the table has no columns")
-    table = _named("the table", data)
-    if not len(table):
-        raise ValueError("the table has no rows")
-    return Frame(*without_row_numbers("the table", table))
+    return _named("the table", data)
 
 
 def _to_pandas(data: Any) -> pd.DataFrame:

@@ -57,8 +57,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none, of
     the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
     tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
-    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and the columns
-    of tables are numbers alike.
+    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and
+    the columns of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -68,7 +68,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
-    with working(f"reading {name_or_path}"):
+    with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
         content, name, source, licence = read(name_or_path, label, header, older)
         content = typed(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
     if columns and not content.table:
@@ -103,9 +103,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))
     if exposure is not None and values.kind != "count":
         counts = setting("data.domain", "count")
-        raise ValueError(
-            f"{setting('data.exposure', exposure)} is for counts; the data are {values}; if they are counts: {counts}"
-        )
+        of = f"{setting('data.exposure', exposure)} is for counts; the data are {values}"
+        raise ValueError(f"{of}; if they are counts: {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
     return Dataset(*own, table=() if older else content.table, exposed=exposure is not None)

@@ -61,8 +61,7 @@ class TensorSplit:
     observed: Tensor | None = None
     """Which cells of x are observed, (N, *event) of bool; None where all are."""
     mask: float = 0.0
-    """The most of a row's cells that are hidden from the encoder in training; each row a part drawn between 0 and this.
-    """
+    """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -145,7 +144,7 @@ class TensorSplit:
             return batch
         rate = self.mask * torch.rand(len(batch), *[1] * (batch.x.dim() - 1), device=batch.x.device)
         kept = torch.rand(batch.x.shape, device=batch.x.device) >= rate
-        return replace(batch, shown=kept if batch.observed is None else kept & batch.observed)
+        return replace(batch, observed=kept if batch.observed is None else kept & batch.observed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,17 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from ..data.batch import Batch
 from ..data.domains import WHOLE
+from ..distributions.observed import observed_log_prob
 from ..distributions.products import Columns
 from ..models import VAE
+from ..models.sampling import ROWS
+from ..models.sampling import draws as by_draw
 from ..models.scoring import MEMORY
+from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
-from .weighted import Picked, Weighted, blocks_of, weighted
+from .alike import row_by_row
+from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted
 
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
@@ -59,6 +64,50 @@ def impute(
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
 
 
+@torch.no_grad()
+def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | None = 0) -> tuple[Tensor, float]:
+    """`draws` of data given the cells of one row that are observed, (draws, *event), and how many of `samples` count.
+
+    z is drawn from the prior, `samples` of it, and resampled by p(x_observed given z); then x from p(x given z). So it
+    serves models whose encoder was never shown a row with holes; a rare condition leaves few z that count.
+    """
+    with seeded(seed), evaluating(model):
+        y = None if batch.y is None else model._given(batch.y.expand(samples, *batch.y.shape[1:]))
+        found = model.generate(y, by_draw(samples))
+        z, log_weight = model.side_by_side(found), []
+        for part in z.split(ROWS):
+            px = model._likelihood(part, None if y is None else y[: len(part)])
+            log_weight.append(observed_log_prob(px, batch.x, batch.observed))
+        share = torch.cat(log_weight).double().softmax(0)
+        which = torch.multinomial(share, draws, replacement=True)
+        x = torch.cat([model._likelihood(part, None if y is None else y[:1]).sample() for part in z[which].split(ROWS)])
+        x = torch.where(batch.observed, batch.x, x.to(batch.x.dtype)) if batch.observed is not None else x
+    return x, float(1 / share.square().sum())
+
+
+@torch.no_grad()
+def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, memory: int = 4 * MEMORY) -> Tensor:
+    """The cells (B, *event) of a batch, those that are not observed as `impute` gives them, and no more than that.
+
+    The same random numbers are drawn for all rows: what is said of one does not depend on those beside it.
+    """
+
+    def one(row: Batch) -> tuple[Tensor]:
+        seen: list[Distribution] = []
+
+        def statistics(trace: Trace) -> list[Tensor]:
+            seen.append(trace.px)
+            return _statistics(trace.px)
+
+        known = weighted(model, row, samples, chunk, statistics)
+        x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
+        return (x if row.observed is None else torch.where(row.observed, row.x, x),)
+
+    with evaluating(model):
+        rows, chunk = alike_plan(model, batch, samples, memory)
+        return row_by_row(one, batch, rows, seed)[0]
+
+
 def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:
     x, entropy = _summary(model, picked.px, known.averages)
     spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
@@ -87,7 +136,7 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
     rows = len(averages[0])
     x = averages[0].new_zeros(rows, *model.event_shape)
     entropy = torch.full_like(x, torch.nan)
-    columns = model.domain.columns
+    columns = model.domain.columns or (model.domain,) * model.event_shape[-1]
     for (index, cells), average in zip(_parts(px), averages, strict=True):
         kind = model.domain.kind if index is None else columns[int(index[0])].kind
         value, own = average, None

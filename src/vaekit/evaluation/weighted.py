@@ -15,6 +15,13 @@ from ..models import VAE
 from ..models.scoring import chunks, plan
 from ..models.trace import Trace
 
+ROWS = 1000
+"""Rows that go at once at most, where the same is drawn for all."""
+CHUNK = 128
+"""Samples of a row that go at once at most, likewise."""
+FEW = 2048
+"""Samples of all rows that go at once without asking how much memory they take."""
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -56,6 +63,16 @@ def blocks_of(model: VAE, batch: Batch, samples: int, memory: int) -> Iterator[t
     rows, chunk = plan(model.trace, batch, len(batch), samples, memory)
     for start in range(0, len(batch), rows):
         yield batch.take(slice(start, start + rows)), chunk
+
+
+def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int, int]:
+    """Rows that go at once, and how many of `samples` of each do, within `memory` bytes, whatever their number: what is
+    drawn for a row depends on the latter.
+    """
+    chunk = min(samples, CHUNK)
+    if len(batch) * chunk <= FEW:
+        return len(batch), chunk
+    return plan(model.trace, batch, ROWS, chunk, memory)[0], chunk
 
 
 def weighted(

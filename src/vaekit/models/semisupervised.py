@@ -81,7 +81,7 @@ class SemiSupervisedVAE(VAE):
     def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True) -> Trace:
         """The trace of a batch, the label summed out where it is not seen, whatever `sum_classes` says."""
         batch, y = self.typed(batch), self.one_hot(batch.y)
-        inputs, seen = self.shown(batch), 0 if y is None else len(y)
+        inputs, seen = self.inputs(batch.x, batch.observed), 0 if y is None else len(y)
         q_y, of_a, a = self._label(inputs, torch.Size((samples,)))
         label, log_q_label = self._label_cases(q_y, y, len(inputs) - seen, exact=a is None)
         cases, labels = label.cases, label.z[0]
@@ -151,7 +151,7 @@ class SemiSupervisedVAE(VAE):
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """A draw of the label of a batch, where it is not seen."""
         batch = self.typed(batch)
-        q_y, _, _ = self._label(self.shown(batch), torch.Size((1,)))
+        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), torch.Size((1,)))
         return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
 
     def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
@@ -166,7 +166,7 @@ class SemiSupervisedVAE(VAE):
 
     def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
-        inputs = self.shown(batch)
+        inputs = self.inputs(batch.x, batch.observed)
         y = self.one_hot(self.classify(batch).argmax(-1) if batch.y is None else batch.y)
         if self.auxiliary:
             q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
@@ -233,7 +233,7 @@ class SemiSupervisedVAE(VAE):
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
         batch = checked(self, x, None)
-        inputs = self.shown(batch)
+        inputs = self.inputs(batch.x, batch.observed)
         with seeded(seed), evaluating(self):
             if self.auxiliary is None:
                 return self._network(self.classifier, inputs, None).softmax(-1)

@@ -130,11 +130,7 @@ class VAE(nn.Module):
         return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases)
 
     def _features(self, batch: Batch) -> Tensor:
-        return self._network(self.encoder, self.shown(batch), self._given(batch.y))
-
-    def shown(self, batch: Batch) -> Tensor:
-        """What the encoder sees of a batch, (B, *inputs.shape)."""
-        return self.inputs(batch.x, batch.observed if batch.shown is None else batch.shown)
+        return self._network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
 
     def _posteriors(self, features: Tensor) -> dict[str, Distribution]:
         return {name: posterior(features) for name, posterior in self.posteriors.items()}

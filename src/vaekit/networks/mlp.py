@@ -19,6 +19,9 @@ class MLP(nn.Module):
     Normalised over the batch, what a row gives depends in training on the rows beside it, and a bound with it; scores
     are made in evaluation mode, where it does not.
 
+    With `skip` what a linear layer makes of (x, y) is added, and the others add nothing at first: a decoder starts as
+    that of factor analysis, and bends where the data do. It needs an `out_shape`.
+
     >>> import torch
     >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
     torch.Size([5, 3, 2, 10])
@@ -34,6 +37,7 @@ class MLP(nn.Module):
         hidden: tuple[int, ...] = (512,),
         activation: str = "relu",
         normalization: str | None = None,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         if any(width < 1 for width in hidden):
@@ -52,9 +56,17 @@ class MLP(nn.Module):
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
         self.out_shape = (sizes[-1],) if out_shape is None else tuple(out_shape)
         self.layers = nn.Sequential(*layers)
+        self.linear = None
+        if skip and out_shape is not None and hidden:
+            self.linear = nn.Linear(sizes[0], math.prod(out_shape))
+            for parameter in layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         flat = x.flatten(x.dim() - len(self.in_shape))
+        if self.linear is not None:
+            both = join(flat, y, self.condition)
+            return (self.layers(both) + self.linear(both)).unflatten(-1, self.out_shape)
         if not self.condition or not self.layers:
             return self.layers(join(flat, y, self.condition)).unflatten(-1, self.out_shape)
         # The first layer of (x, y) in two: where y has more leading dimensions, x is not multiplied for each of them.

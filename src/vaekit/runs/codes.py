@@ -145,13 +145,25 @@ def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
     there = read_spec(folder, parts)[0]
     batch, most = there.training.batch_size or 0, asked.training.batch_size
     batch_size = batch if most is None or batch < most else most
-    training = asked.training.model_copy(update={"batch_size": batch_size, "device": there.training.device})
-    model = asked.model.model_copy(update={"likelihood": asked.model.likelihood or there.model.likelihood})
+    left = {"batch_size": batch_size, "device": there.training.device}
+    if asked.training.steps is not None:  # as many epochs as its data made of them
+        left |= {"steps": None, "epochs": there.training.epochs, "early_stopping": there.training.early_stopping}
+    training = asked.training.model_copy(update=left)
+    parts_left = {key: getattr(there.model, key) for key in ("encoder", "decoder") if _unsized(asked, there, key)}
+    model = asked.model.model_copy(
+        update={"likelihood": asked.model.likelihood or there.model.likelihood, **parts_left}
+    )
     asked = asked.model_copy(update={"training": training, "model": model})
     other = _difference(there.model_dump(mode="json"), asked.model_dump(mode="json"))
     if other is not None:
         anew = f"name another folder, or add {option('overwrite')} to make it anew"
         raise RunError(f"{folder} holds another run than is needed: its {other}; {anew}")
+
+
+def _unsized(asked: Spec, there: Spec, key: str) -> bool:
+    """Whether the network that `asked` has as `key` is that of `there`, but for a width that it leaves to the data."""
+    mine, its = getattr(asked.model, key), getattr(there.model, key)
+    return mine.name == its.name and {**mine.options, "hidden": its.options.get("hidden")} == its.options
 
 
 def _difference(there: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> str | None:

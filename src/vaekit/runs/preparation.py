@@ -14,7 +14,7 @@ from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_ends
 from ..settings import setting, unset
 from ..spec.building import build_model, build_objective, with_likelihood
-from ..spec.keys import Schema, Spec
+from ..spec.keys import PartSpec, Schema, Spec
 from ..spec.parts import Parts
 from ..spec.saving import from_json, to_json
 from ..system.devices import resolve_device
@@ -25,15 +25,37 @@ from .restoring import check_outline, rebuilt
 
 
 def completed(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, capped: bool) -> Spec:
-    """`spec` with what it leaves to the data: a likelihood, a batch of no more than there is, also its own if `capped`,
-    and the epochs that make its steps.
+    """`spec` with what it leaves to the data: a likelihood, of a table the width of its networks, a batch of no more
+    than there is, also its own if `capped`, and the epochs that make its steps.
     """
     rows = len(dataset.splits["train"])
     spec, asked = with_likelihood(spec, schema.domain, parts), spec.training
+    if schema.table:
+        spec = _sized(spec, table_width(rows))
     if asked.batch_size is None or capped:
         batch = asked.batch_size or (table_batch(rows) if schema.table else BATCH_SIZE)
         asked = asked.model_copy(update={"batch_size": min(batch, rows)})
     return spec.model_copy(update={"training": planned(asked, rows, "valid" in dataset.splits)})
+
+
+def _sized(spec: Spec, width: int) -> Spec:
+    """`spec` with the layers of an encoder and a decoder that are an mlp, where it does not say how wide they are."""
+    found = {}
+    for family in ("encoder", "decoder"):
+        part = getattr(spec.model, family)
+        if part.name == "mlp" and "hidden" not in part.options:
+            found[family] = PartSpec.model_validate({"name": "mlp", **part.options, "hidden": [width, width]})
+    return spec.model_copy(update={"model": spec.model.model_copy(update=found)}) if found else spec
+
+
+def table_width(rows: int) -> int:
+    """The width of the two layers of a network of a table of so many rows: more than these tell apart are learned by
+    heart.
+
+    >>> [table_width(rows) for rows in (100, 569, 26_000, 10**6)]
+    [16, 32, 256, 512]
+    """
+    return min(max(2 ** round(math.log2(1.5 * math.sqrt(rows))), 16), 512)
 
 
 def table_batch(rows: int) -> int:

@@ -174,8 +174,8 @@ class Run:
     ) -> Synthesized:
         """n rows that the model makes up, each column of the user's own type; with `where`, cells that they all have.
 
-        Rows of a condition are drawn from the posterior given it, resampled by importance from `samples` of it: none
-        is rejected, however rare the condition, and how many of the samples count is said beside.
+        Of a condition, z is drawn `samples` times from its prior and resampled by how likely each makes it: no row is
+        rejected, however rare the condition, and how many of the samples count is said beside.
         """
         return tables.synthesize(self, n, where, samples=samples, seed=seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..data.tabular import rows_of_frame
 from ..data.tensors import TensorSplit
 from ..errors import unknown
 from ..evaluation.anomalies import anomalies
+from ..evaluation.imputation import conditioned
 from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
@@ -66,24 +67,25 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
                 draws.append(found.draws.double().cpu().numpy())
             step(done := done + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
-    filled = [_filled(frame, columns, each) for each in every]
-    table = filled[0] if not n else pd.concat(filled, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
+    holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
+    tables = [filled(frame, columns, each, holes) for each in every]
+    table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     return Filled(table, pd.DataFrame(np.concatenate(spread), frame.index, names), np.concatenate(trusted))
 
 
-def _filled(frame: pd.DataFrame, columns: tuple[Column, ...], x: np.ndarray) -> pd.DataFrame:
-    """`frame` with the numbers x (N, D) in the holes of its columns, what was there as it was."""
+def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
+    """`frame` with the numbers x (N, D) in the `holes` (N, D) of its columns, what was there as it was."""
     made, table = frame_of(columns, x), frame.copy()
-    for each in columns:
-        gone = frame[each.name].isna().to_numpy() if each.name in frame else np.ones(len(frame), bool)
+    for each, gone in zip(columns, holes.T, strict=True):
+        values, given = made[each.name], frame[each.name]
         if gone.all():
-            table[each.name] = made[each.name].array
+            table[each.name] = values.array
         elif gone.any():
-            cells = made[each.name].astype(object).where(gone, frame[each.name].astype(object).array)
-            table[each.name] = pd.Series(cells.array, frame.index).infer_objects()
-            if made[each.name].dtype.kind in "iuM" or isinstance(made[each.name].dtype, pd.CategoricalDtype):
-                table[each.name] = table[each.name].astype(made[each.name].dtype)
+            cells = pd.Series(values.astype(object).where(gone, given.astype(object).array).array, frame.index)
+            own = values.dtype == given.dtype or values.dtype.kind in "iuM" or each.categories
+            fits = own and not each.refused(given.where(~gone)).any()
+            table[each.name] = cells.astype(values.dtype) if fits else cells.infer_objects()
     return table
 
 
@@ -173,6 +175,7 @@ def synthesize(
     row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
     device = run.model.scale.device
     x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
-    found = imputed(run.model, run.model.typed(Batch(x, observed=seen)), max(samples, n), n, seed)
-    drawn = found.draws[:, 0].double().cpu().numpy()  # type: ignore[index]
-    return Synthesized(frame_of(columns, drawn), float(found.effective_samples[0]))
+    if run.model.condition:
+        raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
+    drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
+    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted)

@@ -78,8 +78,8 @@ class DataSpec(_Strict):
     header: bool | None = None
     """Whether the first line of a text table has the names of its columns, where that can't be seen."""
     mask: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The most of a row's cells that are hidden from the encoder in training, so that it learns to do without; each row
-    hides a part drawn between 0 and this.
+    """The most of a row's cells that training takes as not observed, so that encoders learn to do without; each row a
+    part drawn between 0 and this.
     """
     train: Annotated[int, Field(ge=1)] | None = None
     """Training rows; all that are left where it is not set."""

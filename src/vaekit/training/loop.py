@@ -152,7 +152,7 @@ class _Training:
             fit_priors(self.models, train, state.epoch, options.epochs, options.seed)
             terms = self._take_steps(on_progress)
             self._check_weights()
-            if self.first and not self.begins:
+            if self.first and not self.begins and not train.mask:  # fewer cells have another loss
                 state.untrained_loss = float(self.first.values[0])
             state.epoch += 1
             state.engine = self.take.chosen

@@ -1,0 +1,66 @@
+"""Rows that a VAE makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ...data.columns import numbers_of
+from ...runs.run import Run
+from ...runs.tables import synthesize
+from .base import TableVAE
+from .tables import array_of, completed
+
+
+class VAESynthesizer(DensityMixin, TableVAE):
+    """A density of rows that is drawn from, as `KernelDensity` is, also given some of their cells.
+
+    Parameters are those of `TableVAE`.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"animal": ["cat", "cow"] * 50, "weight": [4.0, 600.0, 5.0, 500.0] * 25})
+    >>> maker = VAESynthesizer(epochs=2, hidden=(8,), latent_size=2, random_state=0).fit(table)
+    >>> maker.sample(3, where={"animal": "cow"})["animal"].tolist()
+    ['cow', 'cow', 'cow']
+    """
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803 - scikit-learn's name
+        """The mean of log p(row), nats: what a search for parameters maximises. y is not used."""
+        return TableVAE.score(self, X, y)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        where: Mapping[str | int, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> pd.DataFrame | np.ndarray:
+        """Rows that the model makes up: a data frame where it was fitted on one, each column of its own type, else an
+        array. With `where`, all of them have these cells, by name, or number of the column.
+
+        Columns that the model does not know have their constant, or are missing. `random_state` is, where it is None,
+        that of the estimator. Raises `ValueError` for a column that is not there, or a value that it can't have.
+        """
+        check_is_fitted(self)
+        seed = int(check_random_state(self.random_state if random_state is None else random_state).randint(2**31 - 1))
+        names = self._names
+        known = {names[key] if isinstance(key, int) else str(key): value for key, value in (where or {}).items()}
+        for name in [name for name in known if name in self._constants]:
+            if known[name] != self._constants[name]:
+                raise ValueError(
+                    f"where: {name!r} is {known[name]}, but was always {self._constants[name]} in training"
+                )
+            del known[name]
+        assert self.model_ is not None
+        assert self.spec_ is not None
+        assert self.schema_ is not None
+        run = Run(Path(type(self).__name__), self.spec_, self.schema_, self.model_)
+        made = synthesize(run, n_samples, known, seed=seed).table
+        table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made))
+        return table if self._framed else array_of(table)

@@ -1,0 +1,130 @@
+"""What scikit-learn calls X as a table with names, its columns as numbers, and numbers as what X was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from ...data.batch import Batch
+from ...data.columns import Column, frame_of
+from ...data.domains import Domain
+from ...data.frames import is_frame, pandas_frame
+from ...data.kinds import infer
+
+PASSED_BY = ("constant", "no value", "asked to be left out")
+"""Why a column of numbers may be left out: any other reason, such as that they are all distinct, is one for a file's
+columns, not for an array's.
+"""
+
+
+def table_of(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:  # noqa: N803 - scikit-learn's name
+    """X, checked as scikit-learn checks it, as a table: of at least two rows where it is `reset`, which is fitted on.
+
+    Columns are called as they were when it was fitted; those of an array x0, x1, …. Cells may be missing, but not
+    infinite.
+    """
+    least = 2 if reset else 1
+    if is_frame(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        table = pandas_frame(X)
+        if len(table) < least:
+            name = type(estimator).__name__
+            found = f"Found array with {len(table)} sample(s) (shape={table.shape})"
+            raise ValueError(f"{found} while a minimum of {least} is required by {name}.")
+        for name in table.columns:
+            values: pd.Series = table[name]
+            if isinstance(values.dtype, pd.SparseDtype):
+                table[name] = values = values.astype(values.dtype.subtype)
+            if values.dtype.kind == "c":
+                raise ValueError("Complex data not supported\n" + str(values.head()))
+            if values.dtype.kind == "f":
+                assert_all_finite(values.to_numpy(np.float64, na_value=np.nan), allow_nan=True, input_name="X")
+    else:
+        finite = {"ensure_all_finite": "allow-nan", "ensure_min_samples": least}
+        table = pd.DataFrame(validate_data(estimator, X, reset=reset, dtype=None, **finite))
+    table.columns = pd.Index(names_of(estimator), dtype="str")
+    return table
+
+
+def names_of(estimator: Any) -> list[str]:
+    """What the columns are called that an estimator was fitted on."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{i}" for i in range(estimator.n_features_in_)] if names is None else list(map(str, names))
+
+
+def columns_of(
+    table: pd.DataFrame, asked: Mapping[str | int, str] | None, framed: bool
+) -> tuple[tuple[Column, ...], dict[str, str]]:
+    """The columns of a table that a model can learn, by the kinds that are `asked` for (by name, or by number) or that
+    they look like, and of the others why they are left out. Unless it was `framed`, a data frame, numbers are numbers
+    also where they could number the rows.
+    """
+    names = list(map(str, table.columns))
+    kinds = {names[each] if isinstance(each, int) else str(each): kind for each, kind in (asked or {}).items()}
+    columns, left_out = infer(table, kinds)
+    if framed or not (others := {name: why for name, why in left_out.items() if why not in PASSED_BY}):
+        return columns, left_out
+    for name in others:
+        numbers = table[name]
+        if pd.api.types.is_numeric_dtype(numbers.dtype) or pd.api.types.infer_dtype(numbers, skipna=True) == "integer":
+            kinds[name] = "integer" if np.abs(numbers.astype(float)).max() < 2**53 else "real"
+    return infer(table, kinds)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of N rows of D columns that a model knows."""
+
+    x: np.ndarray
+    """(N, D): numbers, NaN where a cell is missing, or is none that its column has."""
+    refused: np.ndarray
+    """(N, D) of bool: cells that are none that their column has, of which the model knows nothing."""
+
+    @property
+    def gone(self) -> np.ndarray:
+        """(N, D) of bool: cells that are missing."""
+        return np.isnan(self.x) & ~self.refused
+
+    def batch(self, domain: Domain, like: Tensor) -> Batch:
+        """As a model of `domain` takes them, of the type and on the device of a tensor."""
+        observed = ~np.isnan(self.x)
+        x = torch.from_numpy(np.where(observed, self.x, domain.filler)).to(like)
+        return Batch(x, observed=torch.from_numpy(observed).to(like.device))
+
+
+def cells_of(columns: Sequence[Column], table: pd.DataFrame) -> Cells:
+    """The cells of a table, its columns found by name."""
+    x = np.full((len(table), len(columns)), np.nan)
+    refused = np.zeros(x.shape, bool)
+    for i, column in enumerate(columns):
+        values = table[column.name]
+        bad = refused[:, i] = column.refused(values)
+        x[~bad, i] = column.numbers(values[~bad]) if bad.any() else column.numbers(values)
+    return Cells(x, refused)
+
+
+def completed(
+    names: Sequence[str], columns: Sequence[Column], constants: Mapping[str, Any], x: np.ndarray
+) -> pd.DataFrame:
+    """The table of all columns by `names`, of numbers x (N, D) of those that are known; others have their constant, or
+    are missing.
+    """
+    made = frame_of(columns, x)
+    others = {name: pd.Series([constants.get(name)] * len(x)) for name in names if name not in made}
+    return pd.DataFrame({name: made[name] if name in made else others[name] for name in names})
+
+
+def array_of(table: pd.DataFrame) -> np.ndarray:
+    """A table as an array: of float64 where all are numbers, else of Python's objects."""
+    if all(pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b" for dtype in table.dtypes):
+        return table.to_numpy(np.float64, na_value=np.nan)
+    return table.to_numpy(object)
