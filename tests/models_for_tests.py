@@ -50,6 +50,9 @@ def table_of(size: int) -> Domain:
     return Domain("columns", columns=tuple(DOMAINS[KINDS[i % len(KINDS)]] for i in range(size)))
 
 
+TABLES_ALONE = ("columns", "logistic-mixture")
+"""Likelihoods of tables, which images have no use for."""
+
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [6], "activation": "tanh"},
     "conv": {"channels": [2, 3], "dense": 6, "activation": "tanh"},
@@ -181,7 +184,7 @@ def one_hot(n: int, classes: int) -> Tensor:
 
 def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = None) -> Trace:
     """The trace of `model` at latents given, put together by hand from the model's parts."""
-    features = model.encoder((x - model.location) / model.scale, y)
+    features = model.encoder(model.inputs(x), y)
     latents = tuple(Latent(name, z[name], q(features), model.priors[name](y)) for name, q in model.posteriors.items())
     return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
 

@@ -16,8 +16,9 @@ from models_for_tests import refuses
 
 from vaekit import train
 from vaekit.data import load
+from vaekit.errors import LeftOutWarning
 from vaekit.runs.run import Run, load_run
-from vaekit.settings import assign, option, setting, standing, unset
+from vaekit.settings import assign, option, setting, standing, unset, written
 from vaekit.spec.parsing import parse_toml
 from vaekit.spec.targets import resolve
 
@@ -46,6 +47,11 @@ def assigned(text: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
 )
 def test_values_are_toml_or_lists_of_numbers_or_else_text(text: str, value: Any) -> None:
     assert assigned(f"a.b={text}") == {"a": {"b": value}}
+
+
+def test_keys_of_any_letters_are_read_as_they_are_written() -> None:
+    kinds = {"size in m": "real", "b": "none", 'the "é"': "count", "": "date", "a.b": "real"}
+    assert assigned(f"data.columns={written(kinds)}") == {"data": {"columns": kinds}}
 
 
 def test_sizes_of_layers_may_be_given_with_commas_alone() -> None:
@@ -102,21 +108,34 @@ def table(folder: Path, rows: int = 60) -> Path:
     return path
 
 
-def test_a_table_with_a_column_of_text_is_told_how_to_name_it_and_that_works(tmp_path: Path) -> None:
-    path = table(tmp_path)
-    with refuses("columns that are not numbers: 'kind'; encode them as numbers or drop them, or name the column"):
+def test_a_table_of_nothing_but_numbers_of_its_rows_is_told_how_to_say_what_it_is_and_that_works(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["row id,b", *(f"{i},7" for i in range(60))]))
+    with refuses(
+        "no column to learn from ('row id': identifier; 'b': constant); say of what kind one is: columns={'row"
+    ):
         load(path)
-    with refuses("label='kind'"):
-        load(path)
-    assert load(path, label="kind").classes == ("x", "y", "z")
-    with refuses('sets=["data.label=kind"]'):
+    with pytest.warns(LeftOutWarning, match="column 'b' is left out: constant"):
+        assert load(path, columns={"row id": "real"}).columns == ("row id",)
+    with refuses("""sets=["data.columns={\\"row id\\" = \\"real\\"}"]"""):
         train(path, tmp_path / "run")
     result = command("train", path, "--out", tmp_path / "run")
     assert result.status == 2
-    advice = shlex.split(result.err.partition("the column of classes: ")[2])
-    assert advice == ["--set", "data.label=kind"]
+    advice = shlex.split(result.err.partition("of what kind one is: ")[2])
+    assert advice == ["--set", 'data.columns={"row id" = "real"}']
     sets = [word for each in TINY for word in ("--set", each)]
     done("train", path, "--out", tmp_path / "run", *advice, *sets, "--epochs=1", "--samples=1")
+    done("train", path, "--out", tmp_path / "other", "--column", "row id=real", *sets, "--epochs=1", "--samples=1")
+    assert load_run(tmp_path / "other").spec.data.columns == {"row id": "real"}
+
+
+def test_a_column_of_text_is_a_column_or_names_classes(tmp_path: Path) -> None:
+    path = table(tmp_path)
+    assert [each.kind for each in load(path).table] == ["real", "real", "categorical"]
+    assert load(path, label="kind").classes == ("x", "y", "z")
+    assert load(path, label="kind").columns == ("a", "b")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models_for_tests import DOMAINS, data_of, refuses
+from models_for_tests import data_of, domain_of, refuses
 
 from vaekit.data.domains import KINDS, Domain
 
@@ -16,12 +16,16 @@ OUTSIDE = {
     "unit": [-1.01, 7.01],
     "positive": [0.0, -1.0],
     "real": [],
+    "nonnegative": [-0.5],
+    "integer": [0.5],
+    "columns": [0.5, -1.0],  # of the second column, of zeros and ones
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_domains_take_their_values_and_no_others(kind: str):
-    domain, x = DOMAINS[kind], data_of(DOMAINS[kind], (50, 3)).numpy()
+    domain = domain_of(kind, (3,))
+    x = data_of(domain, (50, 3)).numpy()
     domain.check(x)
     for bad in [*OUTSIDE[kind], np.nan, np.inf]:
         wrong = x.copy()

@@ -108,6 +108,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         ValueError,
         "array, split train.*positive numbers; the first",
     ),
+    "columns of an array": (
+        npy(TABLE),
+        {"domain": "columns"},
+        ValueError,
+        "domain='columns' is of a table whose columns",
+    ),
     "levels of reals": (npy(TABLE), {"levels": 3}, ValueError, "levels=3 .* the domain is 'real'; accepted: 'grey'"),
     "one level": (npy(X3), {"domain": "grey", "levels": 1}, ValueError, "at least 2 levels"),
     "too few levels": (lambda folder: "digits", {"levels": 5}, ValueError, "digits.* other than grey levels 0..4"),

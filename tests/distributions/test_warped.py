@@ -37,6 +37,16 @@ def test_a_warp_is_undone_and_its_slope_is_its_derivative(warp):
     assert torch.allclose(slope.log(), log_slope(warp, x, location, scale))
 
 
+@pytest.mark.parametrize("warp", ["log", "asinh"])
+def test_numbers_beyond_those_of_their_type_are_the_last_of_it(warp):
+    t = torch.tensor([-1e30, -300.0, 300.0, 1e30])
+    x = unwarped(warp, t, torch.tensor(0.5), torch.tensor(4.0))
+    assert x.isfinite().all()
+    assert (x.diff() >= 0).all()
+    assert (x > 0).all() if warp == "log" else (x[0] < -1e38)
+    assert x[-1] > 1e38
+
+
 @pytest.mark.parametrize("warp", WARPS)
 def test_a_density_integrates_to_the_probability_of_any_interval(warp):
     p = WarpedMixture(LOGITS, LOC, SCALE, column(warp))

@@ -166,7 +166,19 @@ def test_a_mixture_contains_the_logistic():
     assert float(found) == pytest.approx(stats.logistic.logpdf(3.0, 1.0, 2.0), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["real", "count", "binary", "positive"])
+@pytest.mark.parametrize("kind", ["positive", "nonnegative"])
+def test_draws_of_what_is_not_below_0_are_not(kind):
+    """Also where the domain is that of numbers of one kind, in units of their scale."""
+    domain = Domain(kind, scale=(0.5, 100.0))
+    p = LogisticMixture((2,), domain)
+    x = p(3 * torch.randn(200, *p.parameter_shape)).sample((20,))
+    domain.check(x.numpy())
+    assert p(torch.zeros(1, *p.parameter_shape)).log_prob(x).isfinite().all()
+    seen = Inputs((2,), domain)
+    assert seen(x[0]).shape == (200, *seen.shape) == (200, 4 if kind == "nonnegative" else 2)
+
+
+@pytest.mark.parametrize("kind", ["real", "count", "binary", "positive", "nonnegative", "integer"])
 def test_a_table_of_one_kind_is_one_of_columns_too(kind):
     domain = Domain(kind, scale=(1.0, 2.0) if kind != "binary" else 1.0)
     p = likelihoods.ColumnsLikelihood((2,), domain)

@@ -173,7 +173,7 @@ class Domain:
         if self.kind == "columns":
             seen = sum(own.width * len(index) for own, index in self.groups)
             return (seen + self.missing * len(self.columns),)
-        return (2 * first if self.missing else first, *rest)
+        return (first * (1 + (self.kind == "nonnegative") + self.missing), *rest)
 
     @property
     def width(self) -> int:

@@ -153,6 +153,8 @@ def infer_domain(
     if kind not in KINDS:
         raise ValueError(unknown("domain", kind, KINDS))
     kind = cast(Kind, kind)
+    if kind == "columns":
+        raise ValueError(f"{named('data.domain', kind)} is of a table whose columns have names; the data are an array")
     if levels is not None and kind not in ("grey", "categorical"):
         raise ValueError(
             f"{named('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"

@@ -102,8 +102,9 @@ class WarpedMixture(Distribution):
         u = (torch.arange(QUANTILES, dtype=self.loc.dtype, device=self.loc.device) + 0.5) / QUANTILES
         low, high = self.column.ends
         places = (self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
-        total = sum(torch.minimum(torch.maximum(each, low), high) for each in places)
-        return (self.log_weights.exp() * total / QUANTILES).sum(-2)
+        # Divided first: the sum of large ones is beyond what numbers can be.
+        mean = sum(torch.minimum(torch.maximum(each, low), high) / QUANTILES for each in places)
+        return (self.log_weights.exp() * mean).sum(-2)
 
 
 class WholeMixture(WarpedMixture):

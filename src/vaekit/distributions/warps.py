@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,15 +27,19 @@ def warped(name: str, x: Tensor, location: Tensor, scale: Tensor) -> Tensor:
 
 
 def unwarped(name: str, t: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-    """The x (…, n) whose t(x) is t.
+    """The x (…, n) whose t(x) is t, or the greatest or least number that their type has.
 
     >>> x, zero, two = torch.tensor([3.0]), torch.tensor([0.0]), torch.tensor([2.0])
     >>> [round(float(unwarped(name, warped(name, x, zero, two), zero, two)), 4) for name in WARPS]
     [3.0, 3.0, 3.0]
     """
+    if name == "affine":
+        return location + scale * t
+    info = torch.finfo(torch.promote_types(t.dtype, scale.dtype))
+    low, high = 0.999 * math.log(info.tiny), 0.999 * math.log(info.max)
     if name == "log":
-        return (location + scale * t).exp()
-    return location + scale * (t.sinh() if name == "asinh" else t)
+        return (location + scale * t).clamp(low, high).exp()
+    return (location + scale * t.clamp(-high, high).sinh()).clamp(info.min, info.max)
 
 
 def log_slope(name: str, x: Tensor, location: Tensor, scale: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class LogisticMixture(Likelihood):
         if len(self.event_shape) != 1:
             raise ValueError(f"a mixture is one of a table's columns, but a datum has shape {self.event_shape}")
         self.components, self.clamp = components, checked_clamp("log_scale_clamp", log_scale_clamp)
-        if domain.kind == "positive" and domain.warp == "affine":  # its scale is that of a mean
+        if domain.kind in ("positive", "nonnegative") and domain.warp == "affine":  # its scale is that of a mean
             domain = replace(domain, location=_logs(domain.scale), scale=1.0, warp="log")
         self.warp = domain.warp
         # Large whole numbers, and real ones far from 0, are drawn in float64.
