@@ -90,6 +90,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
             notes += [found.note] if found.note else []
     if content.table and not older and domain in (None, "columns"):
         values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
+    if domain == "columns" and not content.table:
+        raise ValueError(f"{named('data.domain', domain)} is of a table whose columns have names; {name} is none")
     values = values or infer_domain(splits, domain, content.columns, levels)
     if values.kind == "real" and domain is None and not content.table and _are_counts(splits):
         notes.append(
@@ -153,8 +155,6 @@ def infer_domain(
     if kind not in KINDS:
         raise ValueError(unknown("domain", kind, KINDS))
     kind = cast(Kind, kind)
-    if kind == "columns":
-        raise ValueError(f"{named('data.domain', kind)} is of a table whose columns have names; the data are an array")
     if levels is not None and kind not in ("grey", "categorical"):
         raise ValueError(
             f"{named('data.levels', levels)} was given, but the domain is {kind!r}; accepted: 'grey', 'categorical'"
