@@ -113,8 +113,9 @@ def epoch(setting: Setting) -> Section:
         "DataLoader and transforms, as their lesson and their tutorial do; pythae and Lightning get floats in memory, "
         "by the DataLoader of their trainers or of a TensorDataset; JAX compiles a scan over the batches of an epoch, "
         "without the rows that fill none. Products alone are the eleven of a step, mean and log-variance side by side, "
-        "by torch's own choice (MKL on most processors) and by oneDNN. vaekit is compiled at step 1,000, as runs of ten "
-        "thousand steps are by themselves; its first epochs count nowhere. bfloat16 is timed where the processor has it.",
+        "by torch's own choice (MKL on most processors) and by oneDNN. vaekit is compiled at step 1,000, as runs of "
+        "ten thousand steps are by themselves; its first epochs count nowhere. bfloat16 is timed where a processor has "
+        "it.",
         sides,
         (SECONDS, TEST, MEMORY),
         (

@@ -106,7 +106,6 @@ def train(
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
         *([sets] if isinstance(sets, str) else sets),
-        *(["training.steps=none"] if options.get("epochs") is not None and not resume else []),
         *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None),
     ]
     usual = Path("runs") / name_of(target or "")

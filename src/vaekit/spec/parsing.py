@@ -39,8 +39,7 @@ def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spe
     7
     """
     values = tables(text)
-    for each in sets:
-        assign(values, each)
+    assign_all(values, sets)
     return parse(values, parts)
 
 
@@ -53,12 +52,19 @@ def tables(text: str) -> dict[str, Any]:
     return extended(values)
 
 
+def assign_all(values: dict[str, Any], sets: Iterable[str]) -> None:
+    """Put into a spec's nested tables what `sets` say; epochs that are asked for stand, whatever `steps` a recipe has."""
+    for each in sets:
+        assign(values, each)
+        if each.partition("=")[0].strip() == "training.epochs":
+            values["training"].pop("steps", None)
+
+
 def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
     """`spec` with the changes of `sets`, as in `parse_toml`."""
     values = spec.model_dump()
     values["data"] = spec.data.model_dump(exclude_unset=True)  # what is not said may be that of the run of data.codes
-    for each in sets:
-        assign(values, each)
+    assign_all(values, sets)
     return parse(values, parts)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from ..data import DATASETS
 from ..data.frames import ending
 from ..errors import shown
-from ..settings import assign, option, standing
+from ..settings import option, standing
 from ..system.disk import read_text
 from .keys import Spec
-from .parsing import changed, parse, tables
+from .parsing import assign_all, changed, parse, tables
 from .parts import PARTS, Parts
 from .recipes import RECIPES, joined, recipe
 
@@ -35,8 +35,7 @@ def resolve(
         spec = changed(target, sets, parts)
     else:
         values = _values(str(target))
-        for each in sets:
-            assign(values, each)
+        assign_all(values, sets)
         spec = parse(values, parts)
     path = Path(spec.data.name).expanduser()
     found = spec.data

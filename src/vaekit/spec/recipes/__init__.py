@@ -42,7 +42,8 @@ def joined(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     mine = {
         key: joined(below[key], value) if _can_join(key, below.get(key), value) else value for key, value in own.items()
     }
-    return mine | {key: value for key, value in below.items() if key not in mine}
+    left = {"steps"} if "epochs" in mine else set()  # epochs that are asked for stand, whatever steps there are
+    return mine | {key: value for key, value in below.items() if key not in mine and key not in left}
 
 
 def _can_join(key: str, below: Any, own: Any) -> bool:
