@@ -197,3 +197,39 @@ def test_data_that_are_no_table_are_refused(tmp_path: Path) -> None:
     other = vaekit.train(tmp_path / "x.npy", tmp_path / "run", epochs=1)
     with pytest.raises(ValueError, match="without columns"):
         other.synthesize(3)
+
+
+def test_large_numbers_are_filled_and_made_up_to_their_digits(tmp_path: Path) -> None:
+    """A mean of numbers of 1e12 that lie within 500 of each other does not leave them."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"big": 10**12 + rng.integers(0, 500, 200), "kind": rng.choice(["a", "b", "c"], 200)})
+    run = vaekit.train(table, tmp_path / "run", epochs=3, sets=["model.encoder.hidden=[8]", "model.decoder.hidden=[8]"])
+    holes = table.astype({"big": "Int64"}).mask(pd.DataFrame({"big": rng.random(200) < 0.3, "kind": False}))
+    filled = run.impute(holes, samples=30).table["big"].astype("int64")
+    assert filled.between(10**12, 10**12 + 499).all()
+    made = run.synthesize(200, where={"kind": "a"}, samples=500).table["big"]
+    assert made.nunique() > 20
+    assert (made - 10**12).abs().median() < 2000
+
+
+def test_a_condition_without_a_value_is_refused(run: Run) -> None:
+    for nothing in (None, float("nan"), ""):
+        with pytest.raises(ValueError, match="has no value"):
+            run.synthesize(3, where={"city": nothing})
+
+
+def test_means_of_two_valued_columns_are_written_as_one_of_them(run: Run, tmp_path: Path) -> None:
+    people().to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "out.csv"
+    given = [str(run.path), "--data", str(tmp_path / "new.csv"), "--out", str(out), "-n", "4"]
+    assert main(["reconstruct", *given]) == 0
+    assert set(pd.read_csv(out)["sex"].dropna()) <= {"f", "m"}
+
+
+def test_what_is_read_is_not_written_over(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new.csv"
+    people().to_csv(path, index=False)
+    before = path.read_text()
+    assert main(["impute", str(run.path), str(path), "--out", str(path)]) == 2
+    assert "is the file that is read" in capsys.readouterr().err
+    assert path.read_text() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,18 +32,22 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Fill the holes of a table: means of numbers, the likeliest of all else, given what is observed of each row."""
+    import pandas as pd
+
     from ..show.outputs import FRAMES, check_ending, write_frame
 
     for each in (path, *([] if spread is None else [spread])):
         check_ending(each, FRAMES)
+        _keep_apart(each, file or data)
     asked = asked_of(run, device, context, data, split, file)
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
-    write_frame(path, found.table)
-    say(f"{path}: {int((found.spread > 0).to_numpy().sum()):,} cells filled")
+    named = not isinstance(found.table.index, pd.RangeIndex)
+    write_frame(path, found.table, index=named and n == 0)
+    say(f"{path}: {int(found.spread.notna().to_numpy().sum()):,} cells filled")
     if spread is not None:
         write_frame(spread, found.spread, index=True)
         say(f"{spread}")
-    if few := int((found.trusted < FEW).sum()):
+    if samples > FEW and (few := int((found.trusted < FEW).sum())):
         say(f"for {few:,} rows fewer than {FEW} of the {samples:,} samples count; more help: --samples")
 
 
@@ -65,6 +70,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     from ..show.outputs import FRAMES, check_ending, write_frame
 
     check_ending(path, FRAMES)
+    _keep_apart(path, file or data)
     asked = asked_of(run, device, context, data, split, file)
     given = _one(asked, file or data)
     found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, parts=parts)
@@ -90,7 +96,7 @@ def synthesize(
 
     check_ending(path, FRAMES)
     loaded = loaded_run(run, device, context)
-    made = loaded.synthesize(n, _cells(where or []), samples=samples, seed=seed)
+    made = loaded.synthesize(n, _cells(where or [], loaded.schema.columns), samples=samples, seed=seed)
     write_frame(path, made.table)
     say(f"{path}: {n:,} rows")
     if made.effective_samples is not None and made.effective_samples < FEW:
@@ -100,14 +106,24 @@ def synthesize(
         )
 
 
-def _cells(where: list[str]) -> dict[str, Any]:
-    found = {}
+def _cells(where: list[str], columns: Sequence[str]) -> dict[str, Any]:
+    """The conditions that are given as COLUMN=VALUE; a column's own name may have an = in it."""
+    found: dict[str, Any] = {}
     for each in where:
-        name, equals, value = each.partition("=")
-        if not equals:
+        known = [name for name in columns if each.startswith(f"{name}=")]
+        name = max(known, key=len) if known else each.partition("=")[0].strip()
+        if "=" not in each:
             raise ValueError(f"--where {each!r} is not COLUMN=VALUE, such as 'city=Rome'")
-        found[name.strip()] = value.strip()
+        if name in found:
+            raise ValueError(f"--where is given twice for {name!r}; give one value")
+        found[name] = each[len(name) :].lstrip().removeprefix("=").strip()
     return found
+
+
+def _keep_apart(path: Path, data: str | None) -> None:
+    """`ValueError` where a file would be written over the data that it is made of."""
+    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+        raise ValueError(f"--out {path} is the file that is read; name another")
 
 
 def _one(asked: Any, data: str | None) -> Any:

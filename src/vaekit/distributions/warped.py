@@ -103,8 +103,9 @@ class WarpedMixture(Distribution):
         low, high = self.column.ends
         places = (self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
         # Divided first: the sum of large ones is beyond what numbers can be.
-        mean = sum(torch.minimum(torch.maximum(each, low), high) / QUANTILES for each in places)
-        return (self.log_weights.exp() * mean).sum(-2)
+        parts = (torch.minimum(torch.maximum(each, low), high) / QUANTILES for each in places)
+        mean = sum(parts, start=torch.zeros_like(low))
+        return (self.logits.to(mean.dtype).softmax(-2) * mean).sum(-2)
 
 
 class WholeMixture(WarpedMixture):

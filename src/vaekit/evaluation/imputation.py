@@ -81,7 +81,8 @@ def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | 
         share = torch.cat(log_weight).double().softmax(0)
         which = torch.multinomial(share, draws, replacement=True)
         x = torch.cat([model._likelihood(part, None if y is None else y[:1]).sample() for part in z[which].split(ROWS)])
-        x = torch.where(batch.observed, batch.x, x.to(batch.x.dtype)) if batch.observed is not None else x
+    if batch.observed is not None:
+        x = torch.where(batch.observed, batch.x.to(torch.promote_types(x.dtype, batch.x.dtype)), x)
     return x, float(1 / share.square().sum())
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from ..data.batch import Batch
 from ..models import VAE
-from ..models.scoring import chunks, plan
+from ..models.scoring import chunks, plan, sum_type
 from ..models.trace import Trace
 
 ROWS = 1000
@@ -94,7 +94,8 @@ def weighted(
         trace = model.trace(batch, many)
         if trace.cases is not None:
             raise ValueError("classes that are summed out have no samples to weigh; give the labels of the data")
-        log_weight = trace.log_weight
+        # Shares whose sum is 1 to the last digit: an average of numbers of 1e12 that vary by one is no better than it.
+        log_weight = trace.log_weight.to(sum_type(trace.x.device))
         log_sum = log_weight.logsumexp(0)
         share = (log_weight - log_sum).exp()  # of each sample in its chunk
         new = [(_like(share, values) * values).sum(0) for values in statistics(trace)]

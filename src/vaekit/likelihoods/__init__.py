@@ -84,7 +84,7 @@ def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domai
         fits = [other for other, part in table.items() if domain.kind in getattr(part, "domains", ())]
         binarize = f"; or binarise them: {setting('data.binarize', 'stochastic')}"
         treat = {"grey": f"{binarize}, or {setting('data.dequantize', True)}", "unit": binarize}.get(domain.kind, "")
-        if domain.kind == "real":  # what is asked for no other kind is taken for real
+        if domain.kind in ("real", "columns"):  # what is asked for no other kind is taken for real
             treat = f"; if the data are that, say so: {setting('data.domain', domains[0])}"
         raise ValueError(
             f"likelihood {name!r} is a density of {' or '.join(domains)} data, but the data are {domain}; "

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
+FRAME = "(data frame)"
+"""What the data of a run are called that were given as a data frame."""
 ALL = "all"
 """Every split there is, in place of the name of one."""
 

@@ -38,9 +38,11 @@ class Rows:
     @property
     def frame(self) -> pd.DataFrame:
         """All of it as a data frame, the columns of a table of the user's own types."""
-        return pd.concat(
-            [pd.DataFrame(self.before), frame_of(self.table, self.array), pd.DataFrame(self.after)], axis=1
-        )
+        x = np.array(self.array, np.float64)
+        for i, each in enumerate(self.table):
+            if each.categories:  # of which a mean is none
+                x[:, i] = np.clip(np.rint(x[:, i]), 0, len(each.categories) - 1)
+        return pd.concat([pd.DataFrame(self.before), frame_of(self.table, x), pd.DataFrame(self.after)], axis=1)
 
 
 def places(splits: Mapping[str, TensorSplit], n: int | None = None) -> Table:

@@ -39,7 +39,7 @@ from ..training.records import Epoch
 from . import history, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .folder import read_spec
-from .given import NEW, fingerprint_of, rows_of
+from .given import FRAME, NEW, fingerprint_of, rows_of
 from .restoring import restored
 from .tables import Filled, Synthesized
 from .wording import run_in_lines
@@ -288,6 +288,10 @@ def own_data(
     Raises `RunError` where they are not there, or their values are others.
     """
     name = spec.data.name if place is None else place
+    if place is None and spec.data.name == FRAME:
+        raise RunError(
+            f"{folder} was trained on a data frame, which it does not keep: give it, {option('data', 'PATH')}"
+        )
     try:
         dataset = load_data(spec, parts, place, older=schema.is_older_table)
         if fingerprint_of(spec, dataset, parts) == schema.fingerprint:

@@ -46,7 +46,9 @@ class Filled:
     table: pd.DataFrame
     """As the user had it, its observed cells as they were; of n draws all of them one below another, by "draw"."""
     spread: pd.DataFrame
-    """Of each cell of the model's columns that was filled the standard deviation, of categories the entropy in nats."""
+    """Of each cell of the model's columns that was filled the standard deviation, of categories the entropy in nats;
+    NaN of those that were there.
+    """
     trusted: np.ndarray
     """(N,): how many of the samples count; few of them say little."""
 
@@ -71,7 +73,8 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     tables = [filled(frame, columns, each, holes) for each in every]
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
-    return Filled(table, pd.DataFrame(np.concatenate(spread), frame.index, names), np.concatenate(trusted))
+    sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
+    return Filled(table, sure, np.concatenate(trusted))
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
@@ -171,6 +174,8 @@ def synthesize(
     known = {each.name: each for each in columns}
     if strange := [name for name in where if name not in known]:
         raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
+    if empty := [name for name, value in where.items() if pd.isna(value) or value == ""]:
+        raise ValueError(f"{option('where', empty[0])} has no value; give one that all rows are to have")
     frame = pd.DataFrame({name: pd.Series([value]) for name, value in where.items()})
     row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
     device = run.model.scale.device

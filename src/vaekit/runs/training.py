@@ -31,12 +31,9 @@ from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import check_free, check_places, claim, clear, is_run, locked, read_spec
-from .given import fingerprint_of
+from .given import FRAME, fingerprint_of
 from .preparation import Ready, completed, make_ready
 from .run import Run, load_data, own_data
-
-FRAME = "(data frame)"
-"""What the data of a run are called that were given as a data frame."""
 
 Watch = Callable[[Run, str], Callable[[VAE, int], None]]
 """Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model

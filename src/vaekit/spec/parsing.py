@@ -53,7 +53,7 @@ def tables(text: str) -> dict[str, Any]:
 
 
 def assign_all(values: dict[str, Any], sets: Iterable[str]) -> None:
-    """Put into a spec's nested tables what `sets` say; epochs that are asked for stand, whatever `steps` a recipe has."""
+    """Put into a spec's nested tables what `sets` say; epochs that are asked for stand, whatever `steps` there are."""
     for each in sets:
         assign(values, each)
         if each.partition("=")[0].strip() == "training.epochs":
