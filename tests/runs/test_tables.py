@@ -157,7 +157,19 @@ def test_columns_are_found_by_name_in_any_order(run: Run) -> None:
         run.detect(table.drop(columns="height"))
     strange = table.assign(city="Paris")
     with pytest.raises(ValueError, match="'Paris'"):
-        run.detect(strange)
+        run.impute(strange)
+
+
+def test_what_a_column_cannot_have_is_odd_beyond_measure(run: Run) -> None:
+    table = people(seed=2, holes=0.0)
+    table["city"] = table["city"].astype(str)
+    table.loc[1007, "city"] = "Paris"
+    table.loc[1009, "height"] = -3.0
+    found = run.detect(table, samples=20)
+    assert np.isinf(found.loc[[1007, 1009], "score"]).all()
+    assert found.loc[1007, "why"].startswith("city=Paris (+inf)")
+    assert found.loc[1009, "why"].startswith("height=-3.0 (+inf)")
+    assert np.isfinite(found["score"]).sum() == ROWS - 2
 
 
 def test_a_run_is_read_again_and_gives_the_same(run: Run) -> None:

@@ -66,6 +66,13 @@ def rows_of(
     return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
 
 
+def new_frame(run: Run, given: object) -> pd.DataFrame | None:
+    """The table of new rows that is `given`, a data frame or a file; None where it is neither."""
+    if isinstance(given, Path):
+        given = read(given, header=run.spec.data.header)[0].frame
+    return as_frame(given).table if is_frame(given) else None
+
+
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
     """The table that `data` of `run`, of what is `given`, are the rows of: all that the user has, where that is at
     hand, else the columns that the model knows.

@@ -164,7 +164,9 @@ class Run:
         """How odd each row of a table is: `score`, -log p(row) in nats; `outlier`, whether that is more than all but a
         `contamination` of the training rows have; `why`, the cells that add most beyond what is usual for their column.
 
-        With `parts`, a column for each of the model's, of the nats that it adds. The same each time for one seed.
+        A cell that its column can't have, such as a category that was not in training, has no probability: the score is
+        infinite. With `parts`, a column for each of the model's, of the nats that it adds. The same each time for one
+        seed.
         """
         return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, parts=parts)
 

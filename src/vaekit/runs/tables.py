@@ -21,7 +21,7 @@ from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
 from ..system.progress import working
-from .given import source_frame
+from .given import new_frame, source_frame
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -98,13 +98,23 @@ def detect(
     """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
     if not 0 < contamination < 0.5:
         raise ValueError(f"contamination is {contamination}; accepted: a part of the rows, above 0 and below 0.5")
-    columns, data = typed_columns(run), run.data(given)
+    columns, never, shown = typed_columns(run), None, {}
+    frame = new_frame(run, given)
+    if frame is not None:
+        known = [each for each in columns if each.name in frame]
+        never = pd.DataFrame({each.name: each.refused(frame[each.name]) for each in known}, frame.index)
+        shown = {name: frame[name].astype(str).tolist() for name in never.columns[never.any()]}
+        given = frame.mask(never.reindex(columns=frame.columns, fill_value=False)) if shown else frame
+    data = run.data(given)
     score, cells = _odd(run, data, samples, seed)
     usual, of_columns = _usual(run, data, score, cells, samples, seed)
     index = source_frame(run, given, data).index
     threshold = float(np.quantile(usual, 1 - contamination))
-    above = cells - of_columns
-    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": _reasons(columns, data, above)}, index)
+    if shown and never is not None:
+        impossible = never.reindex(columns=[each.name for each in columns], fill_value=False).to_numpy()
+        cells, score = np.where(impossible, np.inf, cells), np.where(impossible.any(1), np.inf, score)
+    why = _reasons(columns, data, cells - of_columns, shown)
+    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, index)
     table.attrs["threshold"] = threshold
     if parts:
         table[[each.name for each in columns]] = cells
@@ -139,10 +149,15 @@ def _usual(
     return found.score.double().cpu().numpy(), found.contributions.double().cpu().numpy().mean(0)
 
 
-def _reasons(columns: tuple[Column, ...], data: TensorSplit, above: np.ndarray) -> list[str]:
-    """What makes each row odd: its cells of the most nats more than usual, with their values."""
+def _reasons(
+    columns: tuple[Column, ...], data: TensorSplit, above: np.ndarray, shown: Mapping[str, list[str]]
+) -> list[str]:
+    """What makes each row odd: its cells of the most nats more than usual, with their values, as they are `shown` where
+    some are such that their column can't have.
+    """
     x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
     cells = {each.name: frame_of([each], x[:, [i]])[each.name].astype(str).tolist() for i, each in enumerate(columns)}
+    cells |= shown
     order = np.argsort(-above, 1)[:, :REASONS]
     names = [each.name for each in columns]
     return [
