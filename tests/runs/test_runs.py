@@ -314,8 +314,8 @@ def test_runs_without_a_folder_never_share_one(tmp_path: Path, monkeypatch: pyte
 
 def test_fewer_rows_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv")
-    run = train(path, tmp_path / "run", sets=["data.label=kind"], epochs=1)
-    assert run.spec.training.batch_size == len(run.dataset.splits["train"]) < 128
+    run = train(path, tmp_path / "run", sets=["data.label=kind", "data.train=20"], epochs=1)
+    assert run.spec.training.batch_size == len(run.dataset.splits["train"]) == 20
 
 
 def test_labels_are_names_and_numbers_only_where_no_name_is_one() -> None:

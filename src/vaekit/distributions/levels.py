@@ -67,7 +67,7 @@ class Categories(Levels):
 
 
 NARROW = 0.2
-"""A width below which log(1 - exp(-w)) is its series, right to seven digits."""
+"""A width below which log(1 - exp(-w)) is its series, right to twelve digits."""
 
 
 def log_of_rest(width: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def log_of_rest(width: Tensor) -> Tensor:
     """
     few, many = width.clamp(max=NARROW), width.clamp(min=NARROW)
     square = few.square()
-    series = few.log() - few / 2 + square / 24 - square.square() / 2880
+    series = few.log() - few / 2 + square * (1 / 24 - square * (1 / 2880 - square / 181440))
     return torch.where(width < NARROW, series, torch.log1p(-(-many).exp()))
 
 
