@@ -7,8 +7,8 @@ deviation, squared, as in Mattei & Frellsen 2019 (MIWAE), on scikit-learn's brea
 `--data` (a folder with winequality-red.csv and data_banknote_authentication.txt of UCI), red wine and banknote; vaekit
 by its recipe `miwae`, against means, scikit-learn's IterativeImputer and the same with trees (missForest). Anomalies:
 the area under the ROC curve of -log p by the recipe `table`, trained on all rows without labels, against an isolation
-forest and the error of a PCA. Density: nats per held-out row, against columns that are independent of each other (the
-same likelihood without latents) and a mixture of normals (on what is real).
+forest and the error of a PCA. Density: nats per held-out row of
+real numbers, against mixtures of normals.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ from vaekit.data import Split, load
 from vaekit.data.domains import Domain
 from vaekit.data.inputs import Inputs
 from vaekit.data.loading import infer_domain
+from vaekit.data.preprocessing import Preprocessing
+from vaekit.data.tensors import TensorSplit
 from vaekit.errors import LeftOutWarning
+from vaekit.seeding import seeded
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([5.0, -3.0], [2.0, 0.1], (100, 2))
@@ -463,3 +466,16 @@ def test_labels_that_are_numbers_of_a_float_type_are_said_to_be_covariates(tmp_p
         found = load(tmp_path / "xy.npz")
         assert any("y is taken as 1 covariate of each row" in note for note in found.notes) == said
         assert bool(found.classes) != said
+
+
+def test_a_mask_hides_a_part_of_the_cells_that_are_observed_in_training_alone() -> None:
+    observed = torch.ones(4000, 5, dtype=torch.bool)
+    observed[:, 0] = False
+    x = torch.zeros(4000, 5)
+    split = TensorSplit(x, None, Domain("real", missing=True), Preprocessing(), observed=observed, mask=0.6)
+    with seeded(0):
+        shown = split.training_batch(torch.arange(4000)).observed
+    assert shown is not None
+    assert not shown[:, 0].any()
+    assert float(shown[:, 1:].float().mean()) == pytest.approx(0.7, abs=0.02)  # a part drawn between 0 and 0.6
+    assert torch.equal(split.batch(slice(None)).observed, observed)

@@ -138,7 +138,7 @@ def test_every_row_of_a_condition_has_it(run: Run) -> None:
 def test_what_makes_a_row_odd_is_named(run: Run) -> None:
     table = people(seed=2, holes=0.0)
     table.loc[1003, "height"] = 320.0
-    found = run.detect(table, samples=50, contamination=0.05, parts=True)
+    found = run.detect(table, samples=50, contamination=0.05, per_column=True)
     assert found.index.equals(table.index)
     assert found["score"].idxmax() == 1003
     assert found.loc[1003, "outlier"]
@@ -245,3 +245,27 @@ def test_what_is_read_is_not_written_over(run: Run, tmp_path: Path, capsys: pyte
     assert main(["impute", str(run.path), str(path), "--out", str(path)]) == 2
     assert "is the file that is read" in capsys.readouterr().err
     assert path.read_text() == before
+
+
+def test_without_the_training_data_rows_are_compared_with_each_other_and_that_is_told(run: Run) -> None:
+    new = people(seed=4)
+    assert run.detect(new, samples=20).attrs["by_training_rows"]
+    alone = vaekit.load_run(run.path).detect(new, samples=20, contamination=0.25)  # a data frame is not kept
+    assert not alone.attrs["by_training_rows"]
+    assert alone["outlier"].mean() == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_data_frame_is_a_run_called_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["model.encoder.hidden=[4]", "model.decoder.hidden=[4]"]
+    made = vaekit.train(people()[["sex", "height"]], epochs=1, sets=small)
+    assert made.path == Path("runs/table")
+
+
+def test_a_cell_may_need_more_digits_than_those_that_are_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"big": 10**12 + rng.integers(0, 500, 100), "kind": rng.choice(["a", "b"], 100)})
+    small = ["model.encoder.hidden=[4]", "model.decoder.hidden=[4]"]
+    made = vaekit.train(table, tmp_path / "run", epochs=1, sets=small)
+    nothing = table.assign(big=np.nan)  # no cell of it has any
+    assert made.impute(nothing, samples=20).table["big"].between(10**12, 10**12 + 499).all()

@@ -62,7 +62,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     contamination: Annotated[
         float, typer.Option(help="The part of usual rows that is taken for outliers: where the threshold is.")
     ] = 0.1,
-    parts: Annotated[bool, typer.Option("--per-column", help="Add what each column adds to the score.")] = False,
+    per_column: Annotated[bool, typer.Option("--per-column", help="Add what each column adds to the score.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -73,10 +73,12 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     _keep_apart(path, file or data)
     asked = asked_of(run, device, context, data, split, file)
     given = _one(asked, file or data)
-    found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, parts=parts)
+    found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
     write_frame(path, found.sort_values("score", ascending=False), index=True)
     above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
+    if not found.attrs["by_training_rows"]:
+        note("the data of the run are not there: what is usual is told by these rows themselves")
 
 
 def synthesize(

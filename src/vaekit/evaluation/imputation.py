@@ -16,7 +16,7 @@ from ..distributions.products import Columns
 from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
-from ..models.scoring import MEMORY
+from ..models.scoring import MEMORY, sum_type
 from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
@@ -68,19 +68,17 @@ def impute(
 def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | None = 0) -> tuple[Tensor, float]:
     """`draws` of data given the cells of one row that are observed, (draws, *event), and how many of `samples` count.
 
-    z is drawn from the prior, `samples` of it, and resampled by p(x_observed given z); then x from p(x given z). So it
-    serves models whose encoder was never shown a row with holes; a rare condition leaves few z that count.
+    The model is one without a condition. z is drawn from the prior, `samples` of it, and resampled by p(x_observed
+    given z); then x from p(x given z). So it serves models whose encoder was never shown a row with holes; a rare
+    condition leaves few z that count.
     """
     with seeded(seed), evaluating(model):
-        y = None if batch.y is None else model._given(batch.y.expand(samples, *batch.y.shape[1:]))
-        found = model.generate(y, by_draw(samples))
-        z, log_weight = model.side_by_side(found), []
-        for part in z.split(ROWS):
-            px = model._likelihood(part, None if y is None else y[: len(part)])
-            log_weight.append(observed_log_prob(px, batch.x, batch.observed))
-        share = torch.cat(log_weight).double().softmax(0)
+        z = model.side_by_side(model.generate(None, by_draw(samples)))
+        every = (model._likelihood(part, None) for part in z.split(ROWS))
+        log_weight = torch.cat([observed_log_prob(px, batch.x, batch.observed) for px in every])
+        share = log_weight.to(sum_type(z.device)).softmax(0)
         which = torch.multinomial(share, draws, replacement=True)
-        x = torch.cat([model._likelihood(part, None if y is None else y[:1]).sample() for part in z[which].split(ROWS)])
+        x = torch.cat([model._likelihood(part, None).sample() for part in z[which].split(ROWS)])
     if batch.observed is not None:
         x = torch.where(batch.observed, batch.x.to(torch.promote_types(x.dtype, batch.x.dtype)), x)
     return x, float(1 / share.square().sum())
@@ -112,7 +110,9 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
 def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:
     x, entropy = _summary(model, picked.px, known.averages)
     spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
-    x, drawn = x.to(batch.x.dtype), picked.x[:draws].to(batch.x.dtype)
+    # Cells that are filled may need more digits than those that are there.
+    kind = sum_type(x.device) if model.domain.in_float64 else batch.x.dtype
+    x, drawn = x.to(kind), picked.x[:draws].to(kind)
     observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
     return Imputed(x, spread, torch.where(observed, batch.x, drawn) if draws else None, known.effective_samples)

@@ -159,16 +159,16 @@ class Run:
         samples: int = 100,
         contamination: float = 0.1,
         seed: int = 0,
-        parts: bool = False,
+        per_column: bool = False,
     ) -> pd.DataFrame:
         """How odd each row of a table is: `score`, -log p(row) in nats; `outlier`, whether that is more than all but a
         `contamination` of the training rows have; `why`, the cells that add most beyond what is usual for their column.
 
         A cell that its column can't have, such as a category that was not in training, has no probability: the score is
-        infinite. With `parts`, a column for each of the model's, of the nats that it adds. The same each time for one
-        seed.
+        infinite. With `per_column`, a column for each of the model's, of the nats that it adds. The same each time for
+        one seed.
         """
-        return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, parts=parts)
+        return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
 
     @standing("spec")
     def synthesize(

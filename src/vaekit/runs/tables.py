@@ -93,7 +93,13 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
 
 
 def detect(
-    run: Run, given: str | Data, *, samples: int = 100, contamination: float = 0.1, seed: int = 0, parts: bool = False
+    run: Run,
+    given: str | Data,
+    *,
+    samples: int = 100,
+    contamination: float = 0.1,
+    seed: int = 0,
+    per_column: bool = False,
 ) -> pd.DataFrame:
     """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
     if not 0 < contamination < 0.5:
@@ -101,13 +107,14 @@ def detect(
     columns, never, shown = typed_columns(run), None, {}
     frame = new_frame(run, given)
     if frame is not None:
-        known = [each for each in columns if each.name in frame]
-        never = pd.DataFrame({each.name: each.refused(frame[each.name]) for each in known}, frame.index)
+        own = [each for each in columns if each.name in frame]
+        never = pd.DataFrame({each.name: each.refused(frame[each.name]) for each in own}, frame.index)
         shown = {name: frame[name].astype(str).tolist() for name in never.columns[never.any()]}
         given = frame.mask(never.reindex(columns=frame.columns, fill_value=False)) if shown else frame
     data = run.data(given)
     score, cells = _odd(run, data, samples, seed)
-    usual, of_columns = _usual(run, data, score, cells, samples, seed)
+    known = _usual(run, samples, seed)
+    usual, of_columns = known or (score, cells.mean(0))
     index = source_frame(run, given, data).index
     threshold = float(np.quantile(usual, 1 - contamination))
     if shown and never is not None:
@@ -115,8 +122,8 @@ def detect(
         cells, score = np.where(impossible, np.inf, cells), np.where(impossible.any(1), np.inf, score)
     why = _reasons(columns, data, cells - of_columns, shown)
     table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, index)
-    table.attrs["threshold"] = threshold
-    if parts:
+    table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
+    if per_column:
         table[[each.name for each in columns]] = cells
     return table
 
@@ -132,18 +139,14 @@ def _odd(run: Run, data: TensorSplit, samples: int, seed: int) -> tuple[np.ndarr
     return np.concatenate(score), np.concatenate(cells)
 
 
-def _usual(
-    run: Run, data: TensorSplit, score: np.ndarray, cells: np.ndarray, samples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The scores (M,) of training rows, and the mean of what each column adds to them; of the rows themselves where the
+def _usual(run: Run, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The scores (M,) of training rows, nats, and the mean of what each column adds to them, (D,); None where the
     training data are not there.
     """
     try:
         train = run.data("train")
     except (ValueError, OSError):
-        return score, cells.mean(0)
-    if train.x is data.x:
-        return score, cells.mean(0)
+        return None
     rows = np.random.default_rng(seed).permutation(len(train))[:REFERENCE]
     found = anomalies(run.model, run.model.typed(run.model.asked(train.rows(np.sort(rows)))), samples, seed)
     return found.score.double().cpu().numpy(), found.contributions.double().cpu().numpy().mean(0)
@@ -186,6 +189,8 @@ def synthesize(
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
         return Synthesized(frame_of(columns, run.sample(n, seed=seed).double().cpu().numpy()))
+    if run.model.condition:
+        raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
     known = {each.name: each for each in columns}
     if strange := [name for name in where if name not in known]:
         raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
@@ -195,7 +200,5 @@ def synthesize(
     row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
     device = run.model.scale.device
     x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
-    if run.model.condition:
-        raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
     drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
     return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted)

@@ -20,7 +20,7 @@ from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
 from ..spec.parsing import changed
 from ..spec.parts import PARTS, Parts
-from ..spec.recipes import RECIPES, recipe
+from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
 from ..spec.targets import ACCEPTED, TABLE, name_of, resolve
 from ..system.disk import drop_temporaries, write_atomic
@@ -98,8 +98,8 @@ def train(
     callbacks = callbacks or Callbacks()
     frame = next((each for each in (target, data) if is_frame(each)), None)
     if frame is not None:
-        target = target if frame is not target else None
-        target, data = target or Spec.model_validate(recipe(TABLE)), None if resume else FRAME
+        target = TABLE if target is None or frame is target else target
+        data = None if resume else FRAME
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
         *([sets] if isinstance(sets, str) else sets),

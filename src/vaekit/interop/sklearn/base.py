@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -114,7 +115,7 @@ class TableVAE(BaseEstimator):
         return self
 
     _mask: float | None = None
-    """The most of a row's cells that are hidden from the encoder in training; None for what the recipe says."""
+    """The most of a row's cells that training takes as not observed; None for what the recipe says."""
 
     def _untrained(self) -> Trained | None:
         """What there is to go on with where no column can be learned; `ValueError` where that is nothing."""
@@ -136,8 +137,6 @@ class TableVAE(BaseEstimator):
         yield from (f"{key}.seed={self._seed}" for key in ("data", "training"))
         if not held_out:
             yield from ("data.validation=0", "training.early_stopping=none")
-        if self.epochs is not None:
-            yield "training.steps=none"
         values: dict[str, object] = {"training.device": self.device, "data.mask": self._mask}
         values |= {f"training.{key}": getattr(self, key) for key in ("epochs", "batch_size", "learning_rate")}
         values |= {f"model.latents.{name}.size": self.latent_size for name in spec.model.latents}
@@ -163,7 +162,8 @@ class TableVAE(BaseEstimator):
     @property
     def _vae(self) -> VAE:
         """What scores rows, of an estimator that is fitted, and has a model."""
-        assert self._exact is not None
+        if self._exact is None:
+            raise NotFittedError(f"this {type(self).__name__} has no model; call fit on columns that can be learned")
         return self._exact
 
     def _cells(self, X: Any) -> tuple[pd.DataFrame, Cells]:  # noqa: N803 - scikit-learn's name

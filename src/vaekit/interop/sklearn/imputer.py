@@ -24,8 +24,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, TableVAE):
 
     Numbers are means given what is observed of the row, categories and whole numbers the likeliest. A column that is
     constant is filled by its constant; one of which nothing is known (no value in training; of data frames also
-    identifiers and free text) stays as it is. Parameters are those of `TableVAE`; in training up to half of a row is
-    hidden from the encoder, unless `sets` has another data.mask.
+    identifiers and free text) stays as it is. Parameters are those of `TableVAE`; training takes up to
+    half of a row's cells as not observed, unless `sets` has another data.mask.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0] + [0.0, 5.0]

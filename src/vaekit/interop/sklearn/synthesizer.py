@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import DensityMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -57,9 +58,8 @@ class VAESynthesizer(DensityMixin, TableVAE):
                     f"where: {name!r} is {known[name]}, but was always {self._constants[name]} in training"
                 )
             del known[name]
-        assert self.model_ is not None
-        assert self.spec_ is not None
-        assert self.schema_ is not None
+        if self.model_ is None or self.spec_ is None or self.schema_ is None:
+            raise NotFittedError(f"this {type(self).__name__} has no model; call fit on columns that can be learned")
         run = Run(Path(type(self).__name__), self.spec_, self.schema_, self.model_)
         made = synthesize(run, n_samples, known, seed=seed).table
         table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made))
