@@ -29,7 +29,7 @@ from .meter import Meter, steadier
 from .opponents import Opponents
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
-from .step import Step, Terms
+from .step import Step, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
 from .validation import Validation
@@ -106,7 +106,6 @@ class _Training:
         self.state = State()
         self.improved = False
         self.best: dict[str, Tensor] = {}
-        self.first: Terms | None = None
         patience = options.early_stopping or 0
         if patience and 0 < self.begins >= options.epochs - patience:
             log.warning(
@@ -150,10 +149,10 @@ class _Training:
         streams = seeded(stream(options.seed, state.epoch))
         with threads(self.threads), cudnn.flags(deterministic=True), streams, unvalidated():
             fit_priors(self.models, train, state.epoch, options.epochs, options.seed)
+            if not (state.step or self.begins or train.mask):  # fewer cells have another loss
+                state.untrained_loss = untrained(self.model, self.task.objective, train, self.task.batch_size)
             terms = self._take_steps(on_progress)
             self._check_weights()
-            if self.first and not self.begins and not train.mask:  # fewer cells have another loss
-                state.untrained_loss = float(self.first.values[0])
             state.epoch += 1
             state.engine = self.take.chosen
             seconds = time.perf_counter() - started
@@ -188,8 +187,6 @@ class _Training:
                 # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
                 update_average(average, self.model, min(self.options.ema or 0.0, (1 + state.step) / (10 + state.step)))
             meter.add(terms, len(index))
-            if state.step == 0:
-                self.first = terms
             state.step += 1
             if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                 polled = time.perf_counter()

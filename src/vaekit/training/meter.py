@@ -64,7 +64,7 @@ class Meter:
 
 def steadier() -> str:
     """What to try where a training runs away."""
-    lower, clip = setting("training.learning_rate", "…"), setting("training.clip", 5.0)
+    lower, clip = setting("training.learning_rate", "…"), setting("training.clip", 1.0)
     return f"lower the learning rate ({lower}) or clip gradients ({clip})"
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -175,17 +177,34 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
     """
     rows = min(len(data), 2 + (data.first if isinstance(data, PartlyLabelled) else 0))
+    with _undisturbed(model):
+        batch = data.training_batch(torch.arange(rows, device=data.x.device))
+        loss = objective(traced(model, objective, batch), 0.0).loss
+        _check_gradients(model, objective, loss)
+        for player in leaves(objective):
+            if getattr(player, "opponent", None) is not None:
+                player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
+
+
+def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: int, rows: int = 1000) -> float:
+    """The loss of the weights as they are, over some `rows` of `data`: of one batch it would be known to no better than
+    a table's log-likelihoods differ from row to row.
+    """
+    with _undisturbed(model), torch.no_grad():
+        batches = islice(data.order(batch_size), max(rows // batch_size, 1))
+        losses = [objective(traced(model, objective, data.training_batch(index)), 0.0).loss for index in batches]
+        return float(torch.stack(losses).mean())
+
+
+@contextmanager
+def _undisturbed(model: VAE) -> Iterator[None]:
+    """Train mode, the draws of one seed; then model and random streams are what they were."""
     buffers, training = list(model.buffers()), model.training
     before = [buffer.clone() for buffer in buffers]
     try:
         model.train()
         with seeded(0):
-            batch = data.training_batch(torch.arange(rows, device=data.x.device))
-            loss = objective(traced(model, objective, batch), 0.0).loss
-            _check_gradients(model, objective, loss)
-            for player in leaves(objective):
-                if getattr(player, "opponent", None) is not None:
-                    player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
+            yield
     finally:
         model.train(training)
         with torch.no_grad():
