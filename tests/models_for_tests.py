@@ -50,7 +50,7 @@ def table_of(size: int) -> Domain:
     return Domain("columns", columns=tuple(DOMAINS[KINDS[i % len(KINDS)]] for i in range(size)))
 
 
-TABLES_ALONE = ("columns", "logistic-mixture")
+TABLES_ALONE = ("columns", "logistic-mixture", "self-masked-columns")
 """Likelihoods of tables, which images have no use for."""
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -71,7 +71,10 @@ SCIPY: dict[str, Element] = {
     "truncated-normal": lambda x, p, d, m, s: _truncated_normal(x, p, d, m, s),
     "discretized-logistic": lambda x, p, d, m, s: _logistic_level(x, p, _levels(d)),
     "logistic-mixture": lambda x, p, d, m, s: _mixture(x, p, d, m, s),
-    "columns": lambda x, p, d, m, s: SCIPY[MEMBER.get(d.kind, "logistic-mixture")](x, p, d, m, s),
+    **dict.fromkeys(
+        ("columns", "self-masked-columns"),
+        lambda x, p, d, m, s: SCIPY[MEMBER.get(d.kind, "logistic-mixture")](x, p, d, m, s),
+    ),
 }
 MEMBER = {
     "binary": "bernoulli",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -14,8 +16,9 @@ from .levels import log_of_rest
 from .shapes import _Shape
 from .warps import log_slope, unwarped, warped
 
-QUANTILES = 24
-"""Quantiles of each component that a mean is made of."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+NODES, WEIGHTS = 0.5 + 0.5 * _NODES, 0.5 * _WEIGHTS
+"""Of a quadrature over (0, 1), Gauss-Legendre: averages are made of the quantiles that these are of."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class WarpedMixture(Distribution):
     dt/dx with f the logistic density, whose tails are those of an exponential: what lies far out pulls no harder than
     what lies near.
 
-    `mean` is that of 24 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
+    `mean` is that of 16 quantiles of each component, none of them beyond the column's ends: of what a logarithm or
     asinh was taken, the whole need not have one.
 
     >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[-9.0], [9.0]])
@@ -55,6 +58,7 @@ class WarpedMixture(Distribution):
     """
 
     arg_constraints = {}
+    least: int | None = None
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, column: ColumnOf) -> None:
         self.logits, self.loc, self.scale, self.column = logits, loc, scale, column
@@ -97,15 +101,31 @@ class WarpedMixture(Distribution):
             info = torch.finfo(u.dtype)
             return self._outwards(loc + scale * torch.logit(u.clamp(info.tiny, 1 - info.eps)))
 
+    def points(self) -> tuple[Tensor, Tensor]:
+        """Quantiles of each component (Q, …, n), none beyond the column's ends, and log-weights (Q, …, n): an average
+        over x is one of theirs.
+        """
+        u, weights = (torch.as_tensor(each, dtype=self.loc.dtype, device=self.loc.device) for each in (NODES, WEIGHTS))
+        beside = [1] * self.loc.dim()
+        x = self._within(self._outwards(self.loc + self.scale * torch.logit(u).view(-1, *beside)))
+        log_weight = weights.log().view(-1, *beside) + self.log_weights
+        return x.movedim(-2, 1).flatten(0, 1), log_weight.movedim(-2, 1).flatten(0, 1)
+
     @property
     def mean(self) -> Tensor:
-        u = (torch.arange(QUANTILES, dtype=self.loc.dtype, device=self.loc.device) + 0.5) / QUANTILES
+        weights = self.logits.softmax(-2)
+        if self.column.warp == "affine" and self.least is None:
+            return (weights * self._within(self._outwards(self.loc))).sum(-2)
+        # One quantile after another: all at once are 16 times the memory.
+        mean = torch.zeros_like(self.loc, dtype=self.column.location.dtype)
+        for node, weight in zip(NODES, WEIGHTS, strict=True):
+            place = self.loc + self.scale * math.log(node / (1 - node))
+            mean = mean + weight * self._within(self._outwards(place))
+        return (weights.to(mean.dtype) * mean).sum(-2)
+
+    def _within(self, x: Tensor) -> Tensor:
         low, high = self.column.ends
-        places = (self._outwards(self.loc + self.scale * each) for each in torch.logit(u))
-        # Divided first: the sum of large ones is beyond what numbers can be.
-        parts = (torch.minimum(torch.maximum(each, low), high) / QUANTILES for each in places)
-        mean = sum(parts, start=torch.zeros_like(low))
-        return (self.logits.to(mean.dtype).softmax(-2) * mean).sum(-2)
+        return torch.minimum(torch.maximum(x, low), high)
 
 
 class WholeMixture(WarpedMixture):

@@ -13,6 +13,7 @@ from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.observed import observed_log_prob
 from ..distributions.products import Columns
+from ..distributions.selfmasked import SelfMasked
 from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
@@ -21,7 +22,7 @@ from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
 from .alike import row_by_row
-from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted
+from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted, where_missing
 
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
@@ -57,7 +58,7 @@ def impute(
     with seeded(seed), evaluating(model):
         for part, chunk in blocks_of(model, batch, samples, memory):
             picked = Picked(max(draws, LEAST))
-            known = weighted(model, part, samples, chunk, lambda trace: _statistics(trace.px), picked)
+            known = weighted(model, part, samples, chunk, lambda trace: _statistics(where_missing(trace.px)), picked)
             found.append(_imputed(model, part, known, picked, draws))
     drawn = [each.draws for each in found if each.draws is not None]
     joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
@@ -74,7 +75,7 @@ def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | 
     """
     with seeded(seed), evaluating(model):
         z = model.side_by_side(model.generate(None, by_draw(samples)))
-        every = (model._likelihood(part, None) for part in z.split(ROWS))
+        every = (_whole(model._likelihood(part, None)) for part in z.split(ROWS))
         log_weight = torch.cat([observed_log_prob(px, batch.x, batch.observed) for px in every])
         share = log_weight.to(sum_type(z.device)).softmax(0)
         which = torch.multinomial(share, draws, replacement=True)
@@ -95,8 +96,8 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
         seen: list[Distribution] = []
 
         def statistics(trace: Trace) -> list[Tensor]:
-            seen.append(trace.px)
-            return _statistics(trace.px)
+            seen.append(where_missing(trace.px))
+            return _statistics(seen[-1])
 
         known = weighted(model, row, samples, chunk, statistics)
         x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
@@ -116,6 +117,11 @@ def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: i
     observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
     return Imputed(x, spread, torch.where(observed, batch.x, drawn) if draws else None, known.effective_samples)
+
+
+def _whole(px: Distribution) -> Distribution:
+    """The distribution of whole rows: of cells that were not asked for nothing is said, not that they are missing."""
+    return px.columns if isinstance(px, SelfMasked) else px
 
 
 def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:

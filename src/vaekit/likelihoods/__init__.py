@@ -21,6 +21,7 @@ from .counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, Zer
 from .levels import Bernoulli, Binomial, LevelsCategorical, LevelsLogistic
 from .positive import Gamma, LogNormal, Weibull
 from .real import FixedNormal, GlobalNormal, Normal, StudentT
+from .selfmasking import SelfMaskedColumns
 from .unit import Beta, ContinuousBernoulli, TruncatedNormal
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "SelfMaskedColumns",
     "StudentT",
     "TruncatedNormal",
     "Weibull",
@@ -70,6 +72,7 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "zero-inflated-negative-binomial": ZeroInflatedNegativeBinomial,
     "columns": ColumnsLikelihood,
     "logistic-mixture": LogisticMixture,
+    "self-masked-columns": SelfMaskedColumns,
 }
 
 

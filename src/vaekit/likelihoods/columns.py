@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,17 @@ class ColumnsLikelihood(Likelihood):
     the row's.
     """
 
-    domains = ("columns", "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "unit")
+    domains: ClassVar[tuple[str, ...]] = (
+        "columns",
+        "real",
+        "positive",
+        "nonnegative",
+        "count",
+        "integer",
+        "binary",
+        "categorical",
+        "unit",
+    )
     order: Tensor
 
     def __init__(self, event_shape: Sequence[int], domain: Domain, components: int = 3) -> None:
@@ -133,6 +143,10 @@ class ColumnsLikelihood(Likelihood):
         return LogisticMixture(**given, components=components)
 
     def forward(self, parameters: Tensor) -> Distribution:
+        return self.columns(parameters)
+
+    def columns(self, parameters: Tensor) -> Columns:
+        """The distribution of a row."""
         parts, index = [], []
         for i, (member, own) in enumerate(zip(self.members, parameters.split(self.sizes, -1), strict=True)):
             parts.append(member(own.unflatten(-1, member.parameter_shape)))

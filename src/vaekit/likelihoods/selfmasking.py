@@ -1,0 +1,89 @@
+"""A likelihood of tables whose cells are missing because of what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.functional import softplus
+
+from ..data.domains import Domain
+from ..distributions.selfmasked import SelfMasked
+from ..distributions.warps import warped
+from .base import Likelihood
+from .columns import ColumnsLikelihood, LogisticMixture
+
+Missing = Literal["either", "high", "low"]
+
+
+class SelfMaskedColumns(ColumnsLikelihood):
+    """A row of columns as of `columns`, and which of its cells are observed, each by a logistic function of what is in
+    it: missing not at random (self-masking of not-MIWAE, Ipsen, Mattei & Frellsen 2021, section 4).
+
+    `missing` says what goes missing more often, where that is known: `high` or `low` numbers; `either` learns it for
+    each column. Categories and 0 and 1 have a probability each. The probability of a row with holes is that of what is
+    observed and of which cells these are; that of a whole row, or of a table without holes, leaves the latter out.
+
+    A mechanism of one's own is a subclass with another `mechanism`.
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, components: int = 3, missing: Missing = "either"
+    ) -> None:
+        super().__init__(event_shape, domain, components)
+        self.mechanisms = nn.ModuleList(self.mechanism(member, missing) for member in self.members)  # type: ignore[arg-type]
+
+    def mechanism(self, member: Likelihood, missing: Missing) -> nn.Module:
+        """The module that maps values (…, n) of the n columns of a `member` to the logits (…, n) of their being there.
+
+        Values are in the user's units, categories and levels numbered from 0.
+        """
+        if isinstance(member, LogisticMixture):
+            return NumbersSeen(member, missing, member.column_location, member.column_scale)
+        if member.domain.kind == "unit":
+            return NumbersSeen(member, missing, member.location, member.scale)
+        return LevelsSeen(member)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        return SelfMasked(self.columns(parameters), list(self.mechanisms))
+
+
+class NumbersSeen(nn.Module):
+    """Logits a_j + b_j t(x_j), t what the columns are modelled as; zeros of columns that may be 0 have their own."""
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, member: Likelihood, missing: Missing, location: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.warp, self.missing, self.kind = getattr(member, "warp", "affine"), missing, member.domain.kind
+        for name, value in (("location", location), ("scale", scale)):
+            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        self.offset, self.slope = (nn.Parameter(torch.zeros(member.event_shape)) for _ in range(2))
+        self.of_zero = nn.Parameter(torch.zeros(member.event_shape)) if self.kind == "nonnegative" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = self.slope if self.missing == "either" else softplus(self.slope)
+        slope = -slope if self.missing == "high" else slope
+        zero = x == 0 if self.of_zero is not None else None
+        if zero is not None:
+            x = torch.where(zero, torch.ones_like(x), x)
+        if self.warp == "log" and self.kind in ("count", "integer"):
+            x = x + 1
+        logits = self.offset + slope * warped(self.warp, x.to(slope.dtype), self.location, self.scale)
+        return logits if zero is None else torch.where(zero, self.of_zero.expand_as(logits), logits)  # type: ignore[union-attr]
+
+
+class LevelsSeen(nn.Module):
+    """A logit for each value of 0 and 1, of categories or levels."""
+
+    def __init__(self, member: Likelihood) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(member.domain.levels or 2, *member.event_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.logits.expand(*x.shape[:-1], *self.logits.shape)
+        return own.gather(-2, x.long().clamp(0, len(self.logits) - 1).unsqueeze(-2)).squeeze(-2)
