@@ -30,6 +30,8 @@ LEVELS = 8
 BINS = 32
 ZERO = 0.3
 """The share of 0 from which on it would hide what else there is."""
+FAR = 30.0
+"""From the least to the greatest so many times: then logarithms tell more."""
 SPAN = (0.5, 99.5)
 """Percentiles that an axis reaches to: a few far draws must not squeeze all others."""
 DAY = {"s": 1 / 86_400}
@@ -58,7 +60,7 @@ class Table:
         return [agreement(column, domain, x, y) for column, domain, x, y in own]
 
     def known(self) -> np.ndarray:
-        """How well what was made of each column tells what it was, (D,) in [0, 1]: their dependence, where it is known."""
+        """How well what was made of each column tells what it was: their dependence, (D,) in [0, 1]."""
         made = self.data if self.made is None else self.made
         levels = levels_of(self.columns)
         pairs = zip(cuts(self.data, levels), cuts(made, levels), self.data.T, made.T, strict=True)
@@ -99,10 +101,14 @@ def levels_of(columns: Sequence[Column]) -> list[int | None]:
     return [len(column.categories) or None for column in columns]
 
 
-def scale_of(column: Column, domain: Domain) -> Scale:
-    """How the numbers of a column lie on an axis: as the model has them, by logarithms or their like where it has."""
+def scale_of(column: Column, domain: Domain, x: np.ndarray) -> Scale:
+    """How the numbers of a column, x (N,), lie on an axis: as the model has them, by logarithms or their like where it
+    has and they reach far enough.
+    """
     if column.kind == "date":
         return plots.Scale("date", scale=DAY.get(column.unit, 1.0))
+    if domain.warp == "log" and not _reaches_far(x):
+        return plots.Scale()
     location, scale = (float(np.max(each)) for each in (domain.location, domain.scale))
     if domain.warp == "asinh":
         return plots.Scale("asinh", location, scale)
@@ -111,6 +117,14 @@ def scale_of(column: Column, domain: Domain) -> Scale:
     if domain.warp == "log":  # where 0 has a place
         return plots.Scale("asinh", 0.0, 0.5 if column.kind == "count" else math.exp(location - 2 * scale))
     return plots.Scale()
+
+
+def _reaches_far(x: np.ndarray) -> bool:
+    above = x[x > 0]
+    if not len(above):
+        return False
+    low, high = np.percentile(above, SPAN)
+    return bool(high >= FAR * low)
 
 
 def named(column: Column, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -131,12 +145,15 @@ def named(column: Column, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
 
 def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | None = None) -> Marginal:
     """How often each category or bin of a column is in its cells x (N,), NaN where missing, and in those made (M,)."""
-    missing, seen = float(np.isnan(x).mean()), [each[~np.isnan(each)] for each in (x, *([] if made is None else [made]))]
+    missing, seen = (
+        float(np.isnan(x).mean()),
+        [each[~np.isnan(each)] for each in (x, *([] if made is None else [made]))],
+    )
     if column.categories:
         group, names = named(column, x)
         shares = [_shares(np.bincount(group[cells(column, each)], minlength=len(names)), len(each)) for each in seen]
         return plots.Marginal(column.name, shares[0], shares[1] if len(shares) > 1 else None, names, missing=missing)
-    scale, zero = scale_of(column, domain), None
+    scale, zero = scale_of(column, domain, x), None
     sizes = [len(each) for each in seen]
     whole = column.kind in WHOLE or (column.kind == "date" and column.unit == "D")
     few = whole and len(seen[0]) and np.ptp(np.percentile(seen[0], SPAN)) < BINS
@@ -147,9 +164,7 @@ def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | N
     ends = _ends(scale, seen, whole)
     shares = [_shares(np.histogram(scale.place(each), ends)[0], n) for each, n in zip(seen, sizes, strict=True)]
     made_shares = shares[1] if len(shares) > 1 else None
-    return plots.Marginal(
-        column.name, shares[0], made_shares, ends=ends, scale=scale, missing=missing, zero=zero
-    )
+    return plots.Marginal(column.name, shares[0], made_shares, ends=ends, scale=scale, missing=missing, zero=zero)
 
 
 def agreement(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray) -> Agreement:
@@ -161,7 +176,7 @@ def agreement(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray) -
         return plots.Agreement(
             column.name, group[cells(column, x[seen])], group[cells(column, made[seen])], said, names
         )
-    return plots.Agreement(column.name, x[seen], made[seen], said, scale=scale_of(column, domain))
+    return plots.Agreement(column.name, x[seen], made[seen], said, scale=scale_of(column, domain, x))
 
 
 def errors(column: Column, x: np.ndarray, made: np.ndarray) -> tuple[str, str]:
@@ -184,7 +199,7 @@ def errors(column: Column, x: np.ndarray, made: np.ndarray) -> tuple[str, str]:
 def colouring(column: Column, domain: Domain, x: np.ndarray) -> Colouring:
     """A column's cells x (N,), NaN where missing, as colours."""
     if not column.categories:
-        return plots.Colouring(column.name, x, scale=scale_of(column, domain))
+        return plots.Colouring(column.name, x, scale=scale_of(column, domain, x))
     group, names = named(column, x)
     gone = np.isnan(x)
     values = np.where(gone, np.nan, group[cells(column, np.where(gone, 0.0, x))])
@@ -228,21 +243,22 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
 
 def _ends(scale: Scale, seen: Sequence[np.ndarray], whole: bool) -> np.ndarray:
     """The ends of the bins of the values that are `seen`, as places on their scale; of whole numbers between two."""
-    values = np.concatenate(seen)
-    values = values[np.isfinite(scale.place(values))]
-    if not len(values):
+    places = [each[np.isfinite(each)] for each in map(scale.place, seen)]
+    spans = [np.percentile(each, SPAN) for each in places if len(each)]
+    if not spans:
         return np.array([0.0, 1.0])
-    low, high = np.percentile(values, SPAN)
+    room = max(float(np.ptp(spans[0])), 1.0 if whole and scale.kind != "asinh" else 0.0)
+    # Samples may lie far out; what they say there is not worth that the data are squeezed.
+    low = max(min(float(each[0]) for each in spans), float(spans[0][0]) - room)
+    high = min(max(float(each[1]) for each in spans), float(spans[0][1]) + room)
     count = min(BINS, 4 + math.isqrt(len(seen[0])))
-    if whole and scale.kind != "asinh":
+    if high - low <= 1e-12 * abs(low):
+        return np.array([low - 0.5, low + 0.5])
+    if not whole:
+        return np.linspace(low, high, count + 1)
+    if scale.kind != "asinh":
         width = max(1, math.ceil((high - low + 1) / count))
-        return scale.place(np.arange(math.floor(low), math.ceil(high) + width + 1, width) - 0.5)
-    first, last = scale.place(np.array([low, high]))
-    if last - first <= 1e-12 * abs(first):
-        return np.array([first - 0.5, first + 0.5])
-    ends = np.linspace(first, last, count + 1)
-    if whole:
-        # Bins between whole numbers, lest some hold two of them and others none.
-        between = np.unique([low - 0.5, *(np.floor(scale.number(ends)) + 0.5)])
-        ends = scale.place(between) if len(between) > 1 else ends
-    return ends
+        return np.arange(math.floor(low), math.ceil(high) + width + 1, width) - 0.5
+    # Bins between whole numbers, lest some hold two of them and others none.
+    between = np.unique(np.floor(scale.number(np.linspace(low, high, count + 1))) + 0.5)
+    return scale.place(np.array([between[0] - 1.0, *between]))

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from ...data.batch import Batch
+from ...errors import unknown
 from ...evaluation.evaluation import ACTIVE
 from ...modules import evaluating
 from ...seeding import seeded
-from ...errors import unknown
 from .. import plots
 from . import columns
 from .base import Picture, Prepared, Subject, array, outline, visible

@@ -37,7 +37,9 @@ class Dependences(Picture):
         names = [each.name for each in table.columns][:MANY]
         groups = cuts(table.data[:, :MANY], columns.levels_of(table.columns[:MANY]))
         both = [np.nan_to_num(dependences(x[:, :MANY], groups)) for x in (table.data, made)]
-        text = f"Cramér's V of each two columns, corrected for chance, of {len(made):,} rows of the {subject.split} split"
+        text = (
+            f"Cramér's V of each two columns, corrected for chance, of {len(made):,} rows of the {subject.split} split"
+        )
         text += f" and of as many draws of the model; numbers are cut into {BINS} groups of as many rows. 0 is"
         text += " independent, 1 is that each tells the other's group."
         if len(table.columns) > columns.SHOWN:
@@ -66,7 +68,9 @@ class Missing(Picture):
         some = np.flatnonzero(shares)
         chosen = np.sort(some[np.argsort(-shares[some], kind="stable")][: columns.SHOWN])
         chosen = chosen if len(chosen) else np.arange(min(len(shares), columns.SHOWN))
-        text = f"{len(some)} of {len(shares)} columns have cells that are missing: {gaps.sum():,} of {gaps.size:,} cells"
+        text = (
+            f"{len(some)} of {len(shares)} columns have cells that are missing: {gaps.sum():,} of {gaps.size:,} cells"
+        )
         text += f", in {gaps.any(1).sum():,} of {len(gaps):,} rows."
         if len(chosen) < len(some):
             text += f" Shown are the {len(chosen)} columns that lack most."

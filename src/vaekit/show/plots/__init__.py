@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from .coloured import Colouring, coloured_maps
     from .columns import Agreement, Marginal, column_agreements, column_marginals
     from .history import compared_curves, curves
-    from .missing import holes
     from .images import image_grid, image_grids, many_of_one, pairs_grid
     from .latents import CLASSES, embed, kl_bars, latent_map
     from .matrices import correlations, dependences
+    from .missing import holes
     from .scales import Scale, said
     from .style import DARK, LIGHT, Theme, add_title, save
     from .tables import COLUMNS, agreement, marginals

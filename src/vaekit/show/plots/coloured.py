@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from .scales import Scale
+from .scales import LINEAR, Scale
 from .style import DARK, LIGHT, WIDTH, Theme, new_axes, new_figure, short
 
 ENDS = (1, 99)
@@ -28,7 +28,7 @@ class Colouring:
     name: str
     values: np.ndarray
     names: tuple[str, ...] = ()
-    scale: Scale = Scale()
+    scale: Scale = LINEAR
 
 
 def coloured_maps(
@@ -46,7 +46,7 @@ def coloured_maps(
         raise ValueError(f"z has shape {points.shape} for {len(parts)} columns; accepted: (N, 2) and 1 or more")
     across = min(2, len(parts))
     rows = math.ceil(len(parts) / across)
-    figure = new_figure(WIDTH * (0.8 if across == 1 else 1), rows * (5.0 if across == 1 else 3.6), theme)
+    figure = new_figure(WIDTH * (0.8 if across == 1 else 1), rows * (5.0 if across == 1 else 3.0), theme)
     for i, part in enumerate(parts):
         axes = new_axes(figure, (rows, across, i + 1), theme, part.name)
         size = 12 if len(points) < 1000 else 6

@@ -12,9 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
-from .scales import Scale, label_both
+from .scales import LINEAR, Scale, label_both
 from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure, short
 
 ACROSS = 3
@@ -37,7 +37,7 @@ class Marginal:
     samples: np.ndarray | None = None
     names: tuple[str, ...] = ()
     ends: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    scale: Scale = Scale()
+    scale: Scale = LINEAR
     missing: float = 0.0
     zero: tuple[float, float] | None = None
 
@@ -65,7 +65,7 @@ class Agreement:
     made: np.ndarray
     error: str = ""
     names: tuple[str, ...] = ()
-    scale: Scale = Scale()
+    scale: Scale = LINEAR
 
 
 def column_marginals(parts: Sequence[Marginal], *, theme: Theme = LIGHT) -> Figure:
@@ -75,11 +75,9 @@ def column_marginals(parts: Sequence[Marginal], *, theme: Theme = LIGHT) -> Figu
     1
     """
     figure = _figure(len(parts), 1.8, theme)
-    for axes, part in zip(_panels(figure, len(parts), theme), parts, strict=True):
-        said = [f"missing {percent(part.missing)}"] if part.missing else []
-        if part.zero:
-            said.append("0 in " + " / ".join(map(percent, part.zero[: 1 if part.samples is None else 2])))
-        _title(axes, part.name, " · ".join(said), theme)
+    said = [_said(part) for part in parts]
+    for axes, part, text in zip(_panels(figure, len(parts), theme), parts, said, strict=True):
+        _title(axes, part.name, text, any(said), theme)
         if part.missing:
             _strip(axes, part.missing, theme)
         (_bars if part.names else _steps)(axes, part, theme)
@@ -101,7 +99,7 @@ def column_agreements(parts: Sequence[Agreement], *, theme: Theme = LIGHT) -> Fi
     """
     figure = _figure(len(parts), 2.1, theme)
     for axes, part in zip(_panels(figure, len(parts), theme), parts, strict=True):
-        _title(axes, part.name, part.error, theme)
+        _title(axes, part.name, part.error, True, theme)
         axes.grid(visible=False)
         if part.names:
             _confusion(axes, part, theme)
@@ -123,13 +121,19 @@ def _panels(figure: Figure, count: int, theme: Theme) -> list[Axes]:
     return [new_axes(figure, (rows, across, i + 1), theme) for i in range(count)]
 
 
-def _title(axes: Axes, name: str, said: str, theme: Theme) -> None:
-    """A column's name, and beneath it in small print what is `said` of it."""
-    look = {"size": 10, "color": theme.text, "weight": "bold"}
-    axes.set_title(short(name), loc="left", pad=15 if said else 6, parse_math=False, **look)
-    axes.annotate(
-        said, (0, 1), (0, 5), "axes fraction", "offset points", size=8, color=theme.muted, parse_math=False
+def _said(part: Marginal) -> str:
+    said = [f"missing {percent(part.missing)}"] if part.missing else []
+    if part.zero:
+        said.append("0 in " + " / ".join(map(percent, part.zero[: 1 if part.samples is None else 2])))
+    return " · ".join(said)
+
+
+def _title(axes: Axes, name: str, said: str, room: bool, theme: Theme) -> None:
+    """A column's name, and beneath it, where there is `room`, in small print what is `said` of it."""
+    axes.set_title(
+        short(name), loc="left", size=10, color=theme.text, weight="bold", parse_math=False, pad=16 if room else 6
     )
+    axes.annotate(said, (0, 1), (0, 5), "axes fraction", "offset points", size=8, color=theme.muted, parse_math=False)
 
 
 def _strip(axes: Axes, share: float, theme: Theme) -> None:
@@ -148,7 +152,7 @@ def _bars(axes: Axes, part: Marginal, theme: Theme) -> None:
     axes.set_ylim(len(at) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: percent(x)))
     axes.locator_params(axis="x", nbins=3)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=theme.line, lw=0.7)
@@ -191,7 +195,7 @@ def _confusion(axes: Axes, part: Agreement, theme: Theme) -> None:
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.1:
                 colour = theme.background if share > 0.6 else theme.text
-                axes.text(j, i, f"{100 * share:.0f}", ha="center", va="center", size=6, color=colour)
+                axes.text(j, i, f"{100 * share:.0f}", ha="center", va="center", size=6, color=colour, in_layout=False)
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 from .columns import percent
@@ -41,11 +41,11 @@ def holes(missing: ArrayLike, names: Sequence[str], *, theme: Theme = LIGHT) -> 
     axes.set_yticks(range(len(names)), texts, size=8, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: percent(x)))
     axes.locator_params(axis="x", nbins=4)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=theme.line, lw=0.7)
-    axes = new_axes(figure, grid[1], theme, "together, share of rows")
+    axes = new_axes(figure, grid[1], theme, "missing together")
     axes.imshow(patterns, cmap=ListedColormap([theme.background, theme.muted]), vmin=0, vmax=1, aspect="auto")
     axes.set_yticks(range(len(order)), list(map(percent, shares)), size=8)
     axes.set_xticks(range(len(names)), texts, size=8, rotation=90, parse_math=False)

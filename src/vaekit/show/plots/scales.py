@@ -65,6 +65,9 @@ class Scale:
             axis.set_ticks(self.place(ticks).tolist(), [said(x) for x in ticks])
 
 
+LINEAR = Scale()
+
+
 def label_both(axes: Axes, scale: Scale) -> None:
     """Put the same ticks on both axes."""
     scale.label(axes.xaxis)
