@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,9 @@ class Cut:
 
 
 def cuts(x: np.ndarray, levels: Sequence[int | None]) -> tuple[Cut, ...]:
-    """How each column of x (N, D), NaN where missing, is cut: of numbers, whose `levels` are None, into 10 groups of as
-    many values as their ties allow; of categories 0..L-1 each is a group, of more than 30 the rarer ones one.
+    """How each column of x (N, D), NaN where missing, is cut: numbers, whose `levels` are None, into 10 groups of as
+    many values as their ties allow, fewer of less than 400 rows; of categories 0..L-1 each is a group, of more than 30
+    the rarer ones are one.
     """
     return tuple(_cut(column[~np.isnan(column)], own) for column, own in zip(x.T, levels, strict=True))
 
@@ -80,8 +82,10 @@ def association(first: np.ndarray, second: np.ndarray) -> float:
 
 def _cut(values: np.ndarray, levels: int | None) -> Cut:
     if levels is None:
-        ends = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], method="lower") if len(values) else np.zeros(0)
-        return Cut(np.unique(ends))
+        if not len(values):
+            return Cut(values)
+        bins = max(2, min(BINS, math.isqrt(len(values)) // 2))
+        return Cut(np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1], method="lower")))
     if levels <= LEVELS:
         return Cut(np.zeros(0), np.arange(levels))
     often = np.argsort(-np.bincount(values.astype(np.int64), minlength=levels), kind="stable")

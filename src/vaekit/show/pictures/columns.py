@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROWS = 5000
 """Rows, at most, of data and of samples, unless told otherwise."""
+CELLS = 1 << 24
+"""Cells, at most, of those rows."""
 SHOWN = 24
 """Columns, at most, that have a panel."""
 LEVELS = 8
@@ -77,22 +79,27 @@ def no_table(run: Run) -> str:
     return "" if is_table(run) else "a table (its data have no named columns)"
 
 
+def few(run: Run) -> int:
+    """How many rows are looked at unless told otherwise: fewer of very many columns."""
+    return max(1, min(ROWS, CELLS // len(run.schema.columns)))
+
+
 def data_of(subject: Subject, n: int | None = None) -> Table:
     """n rows of the split, chosen at random, and nothing made of them."""
     columns, domain = typed_columns(subject.run), subject.run.schema.domain
     domains = domain.columns or tuple(replace(domain, **_own(domain, i)) for i in range(len(columns)))
-    return Table(columns, domains, visible(subject.some(n or ROWS)).astype(np.float64))
+    return Table(columns, domains, visible(subject.some(n or few(subject.run))).astype(np.float64))
 
 
 def sampled(subject: Subject, n: int | None = None) -> Table:
-    """n rows of the split, chosen at random, and as many draws of the model."""
-    table = data_of(subject, n)
-    return replace(table, made=subject.samples(len(table.data), draw=True).astype(np.float64))
+    """n rows of the split, chosen at random, and n draws of the model."""
+    made = subject.samples(n or few(subject.run), draw=True)
+    return replace(data_of(subject, n), made=made.astype(np.float64))
 
 
 def reconstructed(subject: Subject, n: int | None = None) -> Table:
     """n rows of the split, chosen at random, and their reconstructions."""
-    made = array(subject.run.model.reconstruct(subject.some(n or ROWS), seed=subject.seed))
+    made = array(subject.run.model.reconstruct(subject.some(n or few(subject.run)), seed=subject.seed))
     return replace(data_of(subject, n), made=made.astype(np.float64))
 
 
@@ -149,22 +156,21 @@ def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | N
         float(np.isnan(x).mean()),
         [each[~np.isnan(each)] for each in (x, *([] if made is None else [made]))],
     )
+    counts = (len(seen[0]), len(seen[-1]))
     if column.categories:
         group, names = named(column, x)
         shares = [_shares(np.bincount(group[cells(column, each)], minlength=len(names)), len(each)) for each in seen]
-        return plots.Marginal(column.name, shares[0], shares[1] if len(shares) > 1 else None, names, missing=missing)
+        return plots.Marginal(column.name, *_two(shares), names, missing=missing, counts=counts)
     scale, zero = scale_of(column, domain, x), None
     sizes = [len(each) for each in seen]
     whole = column.kind in WHOLE or (column.kind == "date" and column.unit == "D")
-    few = whole and len(seen[0]) and np.ptp(np.percentile(seen[0], SPAN)) < BINS
-    if scale.kind != "date" and not few and 1 > (seen[0] == 0).sum() / max(sizes[0], 1) >= ZERO:
-        shares = [float((each == 0).mean()) for each in seen]
-        zero = (shares[0], shares[-1])
+    each_a_bin = whole and len(seen[0]) > 0 and np.ptp(np.percentile(seen[0], SPAN)) < BINS
+    if scale.kind != "date" and not each_a_bin and 1 > (seen[0] == 0).sum() / max(sizes[0], 1) >= ZERO:
+        zero = (float((seen[0] == 0).mean()), float((seen[-1] == 0).mean()))
         seen = [each[each != 0] for each in seen]
     ends = _ends(scale, seen, whole)
     shares = [_shares(np.histogram(scale.place(each), ends)[0], n) for each, n in zip(seen, sizes, strict=True)]
-    made_shares = shares[1] if len(shares) > 1 else None
-    return plots.Marginal(column.name, shares[0], made_shares, ends=ends, scale=scale, missing=missing, zero=zero)
+    return plots.Marginal(column.name, *_two(shares), (), ends, scale, missing, zero, counts)
 
 
 def agreement(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray) -> Agreement:
@@ -239,6 +245,11 @@ def _amount(column: Column, value: float) -> str:
 
 def _shares(counts: np.ndarray, total: int) -> np.ndarray:
     return counts / max(total, 1)
+
+
+def _two(shares: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Those of data, and those of samples where there are any."""
+    return shares[0], shares[1] if len(shares) > 1 else None
 
 
 def _ends(scale: Scale, seen: Sequence[np.ndarray], whole: bool) -> np.ndarray:

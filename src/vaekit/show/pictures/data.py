@@ -148,13 +148,16 @@ def _columns(subject: Subject, table: columns.Table) -> Prepared:
     if len(parts) > columns.SHOWN:
         few = f"The first {columns.SHOWN} of {len(parts)} columns"
         if table.made is not None:
-            parts.sort(key=lambda part: -part.distance)
+            parts.sort(key=lambda part: part.chance - part.distance)
             few = f"Of {len(parts)} columns the {columns.SHOWN} whose samples are farthest from the data, these first,"
     text = f"{few} in {len(table.data):,} of the {len(subject.data):,} rows of the {subject.split} split"
     title = "Columns"
     if table.made is not None:
         given = ", given the labels of data" if subject.run.model.conditional else ""
-        text += f" (filled), and in as many draws of the model (lines){given}: z from the prior, then x from p(x | z)"
+        text += (
+            f" (filled), and in {len(table.made):,} draws of the model (lines){given}: z from the prior, then x from"
+        )
+        text += " p(x | z)"
         title = "Samples from the prior, by column"
     text += ". Shares are of the cells that are observed; how much is missing of the data is said above a column."
     return Prepared(title, text, partial(plots.column_marginals, parts[: columns.SHOWN]))

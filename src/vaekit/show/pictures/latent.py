@@ -15,6 +15,7 @@ from ...data.batch import Batch
 from ...errors import unknown
 from ...evaluation.evaluation import ACTIVE
 from ...modules import evaluating
+from ...runs.tables import typed_columns
 from ...seeding import seeded
 from .. import plots
 from . import columns
@@ -78,7 +79,7 @@ class Latents(Picture):
 
     def _columns(self, subject: Subject, chosen: np.ndarray) -> tuple[str, list[Colouring]]:
         """What is said of the columns that colour the rows `chosen`, and these."""
-        known = columns.typed_columns(subject.run)
+        known = typed_columns(subject.run)
         names = [each.name for each in known]
         if self.column is None:
             table = columns.reconstructed(subject)

@@ -26,7 +26,7 @@ PAIRS = 3
 class Dependences(Picture):
     """How much each two columns of a table hang together, of any kinds, in data and in samples of the model."""
 
-    n: int = columns.ROWS
+    n: int | None = None
 
     def lacks(self, run: Run) -> str:
         return columns.no_table(run) or ("" if len(run.schema.columns) > 1 else "two columns or more")
@@ -49,7 +49,7 @@ class Dependences(Picture):
             of = f"the first {MANY} of {len(table.columns)}" if len(table.columns) > MANY else str(len(table.columns))
             text += f" Shown are the {len(index)} of {of} columns with the strongest ones."
         text += _farthest(names, *both)
-        return Prepared("Dependences between columns", text, partial(plots.dependences, *both, names))
+        return Prepared("Dependences between columns", text, partial(plots.dependences, both[0], both[1], names))
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def coloured_maps(
         axes = new_axes(figure, (rows, across, i + 1), theme, part.name)
         size = 12 if len(points) < 1000 else 6
         gone = np.isnan(part.values)
-        axes.scatter(*points[gone].T, s=size, color=theme.line, lw=0)
+        axes.scatter(points[gone, 0], points[gone, 1], s=size, color=theme.muted, alpha=0.3, lw=0)
         _named(axes, points, part, size, theme) if part.names else _shaded(figure, axes, points, part, size, theme)
         for axis, side, title in zip((axes.xaxis, axes.yaxis), ("bottom", "left"), axes_names, strict=True):
             axis.set_label_text(title)
@@ -66,8 +66,8 @@ def coloured_maps(
 def _named(axes: Axes, points: np.ndarray, part: Colouring, size: int, theme: Theme) -> None:
     handles = []
     for k in range(len(part.names)):
-        colour, here = theme.colours[k % len(theme.colours)], points[part.values == k]
-        axes.scatter(*here.T, s=size, color=colour, lw=0, alpha=0.8)
+        colour, here = theme.colours[k % len(theme.colours)], part.values == k
+        axes.scatter(points[here, 0], points[here, 1], s=size, color=colour, lw=0, alpha=0.8)
         handles.append(Line2D([], [], color=colour, marker="o", ls="none", ms=4))
     texts = ["-"] * len(handles)  # a legend leaves out names that begin with an underscore
     legend = axes.legend(handles, texts, fontsize=7, frameon=False, labelcolor=theme.text, loc="center left")
@@ -83,11 +83,13 @@ def _shaded(figure: Figure, axes: Axes, points: np.ndarray, part: Colouring, siz
         return
     low, high = np.percentile(place[seen], ENDS)
     high = max(high, low + 1e-9)
-    shown = axes.scatter(*points[seen].T, s=size, c=place[seen], cmap=_shades(theme), vmin=low, vmax=high, lw=0)
+    shown = axes.scatter(
+        points[seen, 0], points[seen, 1], s=size, c=place[seen], cmap=_shades(theme), vmin=low, vmax=high, lw=0
+    )
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, aspect=24, pad=0.02)
     part.scale.label(bar.ax.yaxis)
     bar.ax.tick_params(labelsize=7, color=theme.line, labelcolor=theme.muted)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _shades(theme: Theme) -> Colormap:

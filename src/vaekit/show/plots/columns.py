@@ -40,17 +40,31 @@ class Marginal:
     scale: Scale = LINEAR
     missing: float = 0.0
     zero: tuple[float, float] | None = None
+    counts: tuple[int, int] = (0, 0)
+    """The cells that the shares are of, data's and samples'."""
 
     @property
     def distance(self) -> float:
         """The total variation distance of samples from data: the share of cells that lie elsewhere, 0 to 1; 0 without
         samples.
         """
-        if self.samples is None:
-            return 0.0
-        zero = self.zero or (0.0, 0.0)
-        rest = abs(self.data.sum() + zero[0] - self.samples.sum() - zero[1])  # what lies beyond the bins
-        return float(np.abs(self.data - self.samples).sum() + abs(zero[0] - zero[1]) + rest) / 2
+        pairs = self._pairs
+        return float(np.abs(pairs[0] - pairs[1]).sum()) / 2
+
+    @property
+    def chance(self) -> float:
+        """The distance that chance alone is expected to give, of samples from what the data are of."""
+        first, second = self._pairs
+        n, m = (max(each, 1) for each in self.counts)
+        both = (n * first + m * second) / (n + m)
+        return float(np.sqrt(both * (1 - both) * (1 / n + 1 / m) * 2 / math.pi).sum()) / 2
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        """The shares (2, K + 2) of data and samples, with those of 0 and of what lies beyond the bins."""
+        samples, zero = self.data if self.samples is None else self.samples, self.zero or (0.0, 0.0)
+        every = zip((self.data, samples), zero, strict=True)
+        return np.array([[*own, at, max(1.0 - own.sum() - at, 0.0)] for own, at in every])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -86,7 +86,7 @@ def dependences(data: ArrayLike, samples: ArrayLike, names: Sequence[str], *, th
     return figure
 
 
-def _colours(theme: Theme) -> tuple[LinearSegmentedColormap, LinearSegmentedColormap]:
+def _colours(theme: Theme) -> tuple[Colormap, Colormap]:
     """Colours of numbers with a sign, and of those without."""
     low, high = theme.colours[0], theme.colours[1]
     signed = LinearSegmentedColormap.from_list("signed", [low, theme.background, high]).with_extremes(bad=theme.line)
@@ -107,4 +107,4 @@ def _bar(figure: Figure, axes: Axes, shown: AxesImage, text: str, theme: Theme) 
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=24, pad=0.03)
     bar.set_label(text, size=9, color=theme.muted)
     bar.ax.tick_params(labelsize=8, color=theme.line, labelcolor=theme.muted)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

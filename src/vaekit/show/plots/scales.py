@@ -50,9 +50,10 @@ class Scale:
     def label(self, axis: Axis) -> None:
         """Put ticks on `axis`, whose limits are set: round numbers, or dates."""
         if self.kind == "date":
-            dates = AutoDateLocator(minticks=2, maxticks=TICKS)
+            dates = AutoDateLocator(minticks=2, maxticks=TICKS + 1)
             axis.set_major_locator(dates)
-            axis.set_major_formatter(ConciseDateFormatter(dates, show_offset=False))
+            axis.set_major_formatter(ConciseDateFormatter(dates))
+            axis.get_offset_text().set_fontsize(7)
         elif self.kind == "linear":
             axis.set_major_locator(MaxNLocator(TICKS))
             axis.set_major_formatter(FuncFormatter(lambda x, _: said(x)))

@@ -8,7 +8,7 @@ import pandas as pd
 from ...data.kinds import in_words
 from ...runs.tables import typed_columns
 from ..pictures import Subject
-from ..pictures.columns import ROWS, errors, reconstructed, sampled, value_range
+from ..pictures.columns import errors, few, reconstructed, sampled, value_range
 from .frame import Table, number
 
 SAMPLES = 20
@@ -22,8 +22,8 @@ def scored(subject: Subject) -> pd.DataFrame | None:
     None of a likelihood that has no parts for columns.
     """
     data = subject.data
-    if len(data) > ROWS:
-        data = data.part(np.sort(subject.chosen(ROWS)))
+    if len(data) > (most := few(subject.run)):
+        data = data.part(np.sort(subject.chosen(most)))
     try:
         return subject.run.detect(data, samples=SAMPLES, seed=subject.seed, per_column=True)
     except ValueError:
@@ -34,7 +34,7 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
     """The columns: of what kind, how well the model knows them, how near its samples come, and what is in them."""
     columns, table = typed_columns(subject.run), reconstructed(subject)
     made, marginals = table.data if table.made is None else table.made, sampled(subject).marginals()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, column in enumerate(columns[:COLUMNS]):
         x, gone = table.data[:, i], marginals[i].missing
         off, constant = errors(column, x, made[:, i])
@@ -46,7 +46,7 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
                 *(() if found is None else (number(_nats(found, column.name, gone)),)),
                 off,
                 constant,
-                number(marginals[i].distance),
+                f"{number(marginals[i].distance)} ({number(marginals[i].chance)})",
                 value_range(column, x),
             )
         )
@@ -57,7 +57,7 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
         text += "Nats: −log p(column | z) of a cell, averaged over its row's posterior. "
     text += "Reconstruction: how far its cells are off on average, in the column's own unit, and how far its median or"
     text += " commonest category would be. Samples: the share of cells that lie elsewhere in samples than in data"
-    text += " (total variation distance of what is drawn below); for chance alone it is a few hundredths."
+    text += " (total variation distance of what is drawn below), in brackets what chance alone would give."
     return Table("Columns", text, (*heads, "Samples", "Values"), rows)
 
 
@@ -68,7 +68,7 @@ def odd_table(subject: Subject, found: pd.DataFrame) -> Table:
     text = f"Those of least density of {some} rows of the {subject.split} split, by {SAMPLES} importance samples: the"
     text += " score is −log p(row) in nats. Beside it are the cells that add most beyond what is usual for their"
     text += f" column, with how much. A tenth of the training rows score more than {number(found.attrs['threshold'])}."
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (str(name), number(score), str(why))
         for name, score, why in zip(most.index, most["score"], most["why"], strict=True)
     ]
