@@ -176,12 +176,14 @@ def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | N
 def agreement(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray) -> Agreement:
     """What became of a column's cells x (N,), NaN where missing."""
     seen = ~np.isnan(x)
-    said, _ = errors(column, x, made)
+    off, _ = errors(column, x, made)
     if column.categories:
+        said = f"{off} wrong" if off else ""
         group, names = named(column, x)
         return plots.Agreement(
             column.name, group[cells(column, x[seen])], group[cells(column, made[seen])], said, names
         )
+    said = f"off by {off}" if off else ""
     return plots.Agreement(column.name, x[seen], made[seen], said, scale=scale_of(column, domain, x))
 
 
@@ -196,10 +198,10 @@ def errors(column: Column, x: np.ndarray, made: np.ndarray) -> tuple[str, str]:
     if column.categories:
         own = cells(column, x)
         found = (own != cells(column, made)).mean(), (own != np.bincount(own).argmax()).mean()
-        return tuple(f"{100 * each:.3g} % wrong" for each in found)  # type: ignore[return-value]
+        return tuple(f"{100 * each:.3g} %" for each in found)  # type: ignore[return-value]
     made = np.rint(made) if column.kind in WHOLE else made
     found = np.abs(x - made).mean(), np.abs(x - np.median(x)).mean()
-    return tuple(f"off by {_amount(column, each)}" for each in found)  # type: ignore[return-value]
+    return tuple(_amount(column, each) for each in found)  # type: ignore[return-value]
 
 
 def colouring(column: Column, domain: Domain, x: np.ndarray) -> Colouring:

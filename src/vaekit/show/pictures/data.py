@@ -150,7 +150,7 @@ def _columns(subject: Subject, table: columns.Table) -> Prepared:
         if table.made is not None:
             parts.sort(key=lambda part: part.chance - part.distance)
             few = f"Of {len(parts)} columns the {columns.SHOWN} whose samples are farthest from the data, these first,"
-    text = f"{few} in {len(table.data):,} of the {len(subject.data):,} rows of the {subject.split} split"
+    text = f"{few} in {subject.some_of(len(table.data))}"
     title = "Columns"
     if table.made is not None:
         given = ", given the labels of data" if subject.run.model.conditional else ""
@@ -169,7 +169,7 @@ def _column_reconstructions(subject: Subject, table: columns.Table) -> Prepared:
         worst = np.argsort(table.known(), kind="stable")[: columns.SHOWN]
         few = f"Of {len(parts)} columns the {len(worst)} that codes tell least of, these first,"
         parts = [parts[i] for i in worst]
-    text = f"{few} in {len(table.data):,} of the {len(subject.data):,} rows of the {subject.split} split, against what"
+    text = f"{few} in {subject.some_of(len(table.data))}, against what"
     text += " p(x | z) makes of it at the posterior mean: of numbers the mean, exact on the line; of categories the"
     text += " likeliest, a row for each with the per cent that become which, in the same order from left to right."
     text += " Above a column is how far off it is on average, in its own unit."

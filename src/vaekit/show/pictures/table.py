@@ -37,10 +37,8 @@ class Dependences(Picture):
         names = [each.name for each in table.columns][:MANY]
         groups = cuts(table.data[:, :MANY], columns.levels_of(table.columns[:MANY]))
         both = [np.nan_to_num(dependences(x[:, :MANY], groups)) for x in (table.data, made)]
-        text = (
-            f"Cramér's V of each two columns, corrected for chance, of {len(made):,} rows of the {subject.split} split"
-        )
-        text += f" and of as many draws of the model; numbers are cut into {BINS} groups of as many rows. 0 is"
+        text = f"Cramér's V of each two columns, corrected for chance, in {subject.some_of(len(table.data))} and in"
+        text += f" {len(made):,} draws of the model; numbers are cut into groups of as many rows, at most {BINS}. 0 is"
         text += " independent, 1 is that each tells the other's group."
         if len(table.columns) > columns.SHOWN:
             strongest = (both[0] - np.eye(len(names))).max(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ...data.kinds import in_words
+from ...data.columns import Column
 from ...runs.tables import typed_columns
 from ..pictures import Subject
 from ..pictures.columns import errors, few, reconstructed, sampled, value_range
@@ -41,7 +41,7 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
         rows.append(
             (
                 column.name,
-                in_words(column).partition(":")[0],
+                _kind(column),
                 f"{100 * gone:.2g} %" if gone else "",
                 *(() if found is None else (number(_nats(found, column.name, gone)),)),
                 off,
@@ -50,13 +50,14 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
                 value_range(column, x),
             )
         )
-    heads = ("Column", "Kind", "Missing", *(() if found is None else ("Nats",)), "Reconstruction", "A constant")
-    n = f"{len(table.data):,} rows of the {subject.split} split"
+    heads = ("Column", "Kind", "Missing", *(() if found is None else ("Nats",)), "Error", "A constant's")
+    n = subject.some_of(len(table.data))
     text = f"Of {n}. " if len(columns) <= COLUMNS else f"The first {COLUMNS} of {len(columns)}, of {n}. "
     if found is not None:
         text += "Nats: −log p(column | z) of a cell, averaged over its row's posterior. "
-    text += "Reconstruction: how far its cells are off on average, in the column's own unit, and how far its median or"
-    text += " commonest category would be. Samples: the share of cells that lie elsewhere in samples than in data"
+    text += "Error: how far a reconstruction is off on average, in the column's own unit, or how often it is another"
+    text += " category; and how far or often the column's median or commonest category would be. Samples: the share of"
+    text += " cells that lie elsewhere in samples than in data"
     text += " (total variation distance of what is drawn below), in brackets what chance alone would give."
     return Table("Columns", text, (*heads, "Samples", "Values"), rows)
 
@@ -64,8 +65,7 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
 def odd_table(subject: Subject, found: pd.DataFrame) -> Table:
     """The rows that the model finds least likely, and why."""
     most = found.sort_values("score", ascending=False, kind="stable").head(ODD)
-    some = f"{len(found):,} of the {len(subject.data):,}" if len(found) < len(subject.data) else f"{len(found):,}"
-    text = f"Those of least density of {some} rows of the {subject.split} split, by {SAMPLES} importance samples: the"
+    text = f"Those of least density of {subject.some_of(len(found))}, by {SAMPLES} importance samples: the"
     text += " score is −log p(row) in nats. Beside it are the cells that add most beyond what is usual for their"
     text += f" column, with how much. A tenth of the training rows score more than {number(found.attrs['threshold'])}."
     rows: list[tuple[str, ...]] = [
@@ -73,6 +73,10 @@ def odd_table(subject: Subject, found: pd.DataFrame) -> Table:
         for name, score, why in zip(most.index, most["score"], most["why"], strict=True)
     ]
     return Table("The oddest rows", text, ("Row", "Score", "What makes it odd"), rows)
+
+
+def _kind(column: Column) -> str:
+    return f"{column.kind}, {len(column.categories)}" if len(column.categories) > 2 else column.kind
 
 
 def _nats(found: pd.DataFrame, name: str, missing: float) -> float:
