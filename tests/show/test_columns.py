@@ -255,11 +255,12 @@ def test_a_map_has_the_colours_of_a_column() -> None:
 def test_all_pictures_of_a_table_with_holes_and_dates(run: Run) -> None:
     lacking = {offer.name for offer in offers(run) if offer.lacks}
     assert not lacking & {"data", "samples", "dependences", "reconstructions", "missing", "latents"}
-    for name in ("data", "samples", "dependences", "reconstructions", "missing"):
-        draw(run, name, theme=DARK).draw_without_rendering()
+    made = {name: draw(run, name, theme=DARK) for name in ("samples", "dependences", "reconstructions", "missing")}
+    for figure in made.values():
+        figure.draw_without_rendering()
     names = list(run.schema.columns)
-    assert [axes.get_title(loc="left") for axes in draw(run, "samples").axes] == names
-    assert [axes.get_title(loc="left") for axes in draw(run, "reconstructions").axes] == names
+    assert [axes.get_title(loc="left") for axes in made["samples"].axes] == names
+    assert [axes.get_title(loc="left") for axes in made["reconstructions"].axes] == names
     said = prepare(Subject(run), "missing", {}).text
     holes = frame().isna()
     assert f"{holes.to_numpy().sum():,} of {holes.size:,} cells" in said

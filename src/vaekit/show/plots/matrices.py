@@ -54,7 +54,7 @@ def dependences(data: ArrayLike, samples: ArrayLike, names: Sequence[str], *, th
     the other; the diagonal is left out. Raises `ValueError` for other shapes.
 
     >>> len(dependences(np.eye(2), np.eye(2), ["a", "b"]).axes)
-    6
+    7
     """
     first, second = np.asarray(data, dtype=np.float64), np.asarray(samples, dtype=np.float64)
     if first.shape != (len(names),) * 2 or first.shape != second.shape or len(names) < 2:
