@@ -13,6 +13,7 @@ from .frame import Table, number
 
 SAMPLES = 20
 """Importance samples of each row that is scored."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
 COLUMNS, ODD = 100, 10
 """Columns and rows, at most, that are listed."""
 
@@ -44,9 +45,9 @@ def column_table(subject: Subject, found: pd.DataFrame | None) -> Table:
                 _kind(column),
                 f"{100 * gone:.2g} %" if gone else "",
                 *(() if found is None else (number(_nats(found, column.name, gone)),)),
-                off,
-                constant,
-                f"{number(marginals[i].distance)} ({number(marginals[i].chance)})",
+                off.replace(" ", UNBROKEN),
+                constant.replace(" ", UNBROKEN),
+                f"{number(marginals[i].distance)}{UNBROKEN}({number(marginals[i].chance)})",
                 value_range(column, x),
             )
         )
