@@ -106,6 +106,15 @@ class TensorSplit:
             x[mine] = block[torch.as_tensor(index[mine] - start, device=block.device)]
         return self._beside(x, where)
 
+    def part(self, index: np.ndarray) -> TensorSplit:
+        """The split of the rows numbered `index` (B,) alone, of data without random preprocessing."""
+        where = torch.as_tensor(index, device=self._picked_on)
+        y, noise, observed = (
+            None if each is None else _rows(each, where) for each in (self.y, self.noise, self.observed)
+        )
+        origin = None if self.origin is None else self.origin[index]
+        return replace(self, x=_rows(self.x, where), y=y, noise=noise, origin=origin, observed=observed)
+
     def _block(self, start: int) -> Batch:
         with seeded(stream(self.preprocessing.seed, "preprocessing", start)):
             return self.batch(slice(start, start + self.block_rows))

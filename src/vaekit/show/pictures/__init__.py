@@ -12,6 +12,7 @@ from .data import Data, Pairs, Reconstructions, ReconstructOne, Samples, Untrain
 from .groups import ClusterGrid, ConditionalGrid
 from .latent import KL, Correlations, Latents
 from .making import Curves, Model
+from .table import Dependences, Missing
 
 PICTURES: dict[str, Callable[..., Picture]] = {
     "data": Data,
@@ -22,6 +23,8 @@ PICTURES: dict[str, Callable[..., Picture]] = {
     "reconstructions": Reconstructions,
     "pairs": Pairs,
     "reconstruct-one": ReconstructOne,
+    "dependences": Dependences,
+    "missing": Missing,
     "latents": Latents,
     "kl": KL,
     "correlations": Correlations,

@@ -78,6 +78,17 @@ class Subject:
         """The `chosen` n rows of the split, as `rows`."""
         return self.rows(self.chosen(n))
 
+    def some_of(self, n: int) -> str:
+        """n rows of the split, in words.
+
+        >>> from types import SimpleNamespace
+        >>> subject = Subject(SimpleNamespace(data=lambda split: range(4000)), "test")
+        >>> subject.some_of(500), subject.some_of(4000)
+        ('500 of the 4,000 rows of the test split', 'all 4,000 rows of the test split')
+        """
+        total = len(self.data)
+        return f"{'all' if n == total else f'{n:,} of the'} {total:,} rows of the {self.split} split"
+
     def one(self, datum: int) -> Batch:
         """The row numbered `datum`, from 0, as `rows`; `ValueError` where there is none."""
         if not 0 <= datum < len(self.data):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import plots
+from . import columns
 from .base import Picture, Prepared, Subject, array, is_image, no_images, visible
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class Data(Picture):
     columns: int | None = None
 
     def __call__(self, subject: Subject) -> Prepared:
+        if columns.is_table(subject.run):
+            return _columns(subject, columns.data_of(subject, self.n))
         n = _count(subject.run, self.n, 100)
         x = visible(subject.some(n))
         text = f"{len(x):,} of the {len(subject.data):,} data of the {subject.split} split, chosen at random."
         if is_image(subject.run.model.event_shape):
             draw = partial(plots.image_grid, x, columns=self.columns, limits=subject.limits)
             return Prepared("Data", text, draw, chart=False)
-        return Prepared("Data", text, partial(plots.marginals, _flat(x), columns=subject.run.schema.columns))
+        return Prepared("Data", text, partial(plots.marginals, _flat(x)))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Samples(Picture):
     columns: int | None = None
 
     def __call__(self, subject: Subject) -> Prepared:
+        if columns.is_table(subject.run):
+            return _columns(subject, columns.sampled(subject, self.n))
         run, n = subject.run, _count(subject.run, self.n, 64)
         title, given = "Samples from the prior", ", given the labels of data" if subject.run.model.conditional else ""
         if is_image(run.model.event_shape):
@@ -53,7 +58,7 @@ class Samples(Picture):
         data, samples = _flat(visible(subject.some(n))), _flat(subject.samples(n, draw=True))
         where = f"the {subject.split} split, and of draws from the model{given}"
         text = f"{_which(data)} of {where}: z from the prior, then x from p(x | z)."
-        return Prepared(title, text, partial(plots.marginals, data, samples, run.schema.columns))
+        return Prepared(title, text, partial(plots.marginals, data, samples))
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Reconstructions(Picture):
     columns: int | None = None
 
     def __call__(self, subject: Subject) -> Prepared:
+        if columns.is_table(subject.run):
+            return _column_reconstructions(subject, columns.reconstructed(subject, self.n))
         run, n = subject.run, _count(subject.run, self.n, 8)
         x, made = _reconstructed(subject, n)
         if is_image(run.model.event_shape):
@@ -72,7 +79,7 @@ class Reconstructions(Picture):
             draw = partial(plots.pairs_grid, x, made, columns=self.columns or min(n, 12), limits=subject.limits)
             return Prepared("Reconstructions", text, draw, chart=False)
         text = f"{_which(_flat(x))} of the {subject.split} split, against the mean of p(x | z) at the posterior mean"
-        draw = partial(plots.agreement, _flat(x), _flat(made), run.schema.columns)
+        draw = partial(plots.agreement, _flat(x), _flat(made))
         return Prepared("Reconstructions", f"{text}: exact on the line.", draw)
 
 
@@ -133,6 +140,40 @@ class UntrainedSamples(Picture):
         text += " Images at the same place have the same z, or where the prior has learned too, the same noise."
         draw = partial(plots.image_grids, both, columns=self.columns, limits=subject.limits)
         return Prepared("Samples before and after training", text, draw)
+
+
+def _columns(subject: Subject, table: columns.Table) -> Prepared:
+    """Histograms and bars of columns, of data and of samples where the table has some."""
+    parts, few = table.marginals(), "Each column"
+    if len(parts) > columns.SHOWN:
+        few = f"The first {columns.SHOWN} of {len(parts)} columns"
+        if table.made is not None:
+            parts.sort(key=lambda part: part.chance - part.distance)
+            few = f"Of {len(parts)} columns the {columns.SHOWN} whose samples are farthest from the data, these first,"
+    text = f"{few} in {subject.some_of(len(table.data))}"
+    title = "Columns"
+    if table.made is not None:
+        given = ", given the labels of data" if subject.run.model.conditional else ""
+        text += (
+            f" (filled), and in {len(table.made):,} draws of the model (lines){given}: z from the prior, then x from"
+        )
+        text += " p(x | z)"
+        title = "Samples from the prior, by column"
+    text += ". Shares are of the cells that are observed; how much is missing of the data is said above a column."
+    return Prepared(title, text, partial(plots.column_marginals, parts[: columns.SHOWN]))
+
+
+def _column_reconstructions(subject: Subject, table: columns.Table) -> Prepared:
+    parts, few = table.agreements(), "Each column"
+    if len(parts) > columns.SHOWN:
+        worst = np.argsort(table.known(), kind="stable")[: columns.SHOWN]
+        few = f"Of {len(parts)} columns the {len(worst)} that codes tell least of, these first,"
+        parts = [parts[i] for i in worst]
+    text = f"{few} in {subject.some_of(len(table.data))}, against what"
+    text += " p(x | z) makes of it at the posterior mean: of numbers the mean, exact on the line; of categories the"
+    text += " likeliest, a row for each with the per cent that become which, in the same order from left to right."
+    text += " Above a column is how far off it is on average, in its own unit."
+    return Prepared("Reconstructions, by column", text, partial(plots.column_agreements, parts))
 
 
 def _count(run: Run, n: int | None, images: int) -> int:

@@ -12,29 +12,37 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from ...data.batch import Batch
+from ...errors import unknown
 from ...evaluation.evaluation import ACTIVE
 from ...modules import evaluating
+from ...runs.tables import typed_columns
 from ...seeding import seeded
 from .. import plots
-from .base import Picture, Prepared, Subject, array, outline
+from . import columns
+from .base import Picture, Prepared, Subject, array, outline, visible
 
 if TYPE_CHECKING:
     from ...runs.run import Run
+    from ..plots import Colouring
 
 DRAWS = 1000
 """Draws that a covariance without a closed form is estimated from."""
+COLOURS = 4
+"""Columns, at most, that a map is coloured by, unless one is named."""
 ROWS = 100
 """Posteriors at a time whose covariances are computed."""
 
 
 @dataclass(frozen=True)
 class Latents(Picture):
-    """Posterior means in the plane, coloured by class: as they are for two dimensions, by t-SNE above.
+    """Posterior means in the plane, coloured by class or by a column: as they are for two dimensions, by t-SNE above.
 
-    At most n data of the split, chosen at random. 10,000 take about a minute.
+    At most n data of the split, chosen at random. 10,000 take about a minute. Of a table without classes, `column` is
+    the one that colours them, by default the four that codes tell most of.
     """
 
     n: int = 2000
+    column: str | None = None
 
     def __call__(self, subject: Subject) -> Prepared:
         (means, y), sizes, seed = subject.codes, subject.run.model.sizes, subject.seed
@@ -54,15 +62,36 @@ class Latents(Picture):
         if total > 1 and not (means.var(0, ddof=1, dtype=np.float64) > ACTIVE).any():
             title += " of a collapsed posterior: noise alone"
             text += " No mean varies with the data: what is seen here, clusters too, is noise."
+        names = [f"{name}{i}" for name, own in sizes.items() for i in range(own)]
+        axes = (names[0], names[1] if size == 2 else "") if size <= 2 else ("", "")
         labels = y[chosen] if y is not None and y.ndim == 1 else None
+        if self.column is not None or (labels is None and columns.is_table(subject.run)):
+            said, parts = self._columns(subject, chosen)
+            at = plots.embed(means[chosen], seed=seed)
+            draw = partial(plots.coloured_maps, at, parts, axes_names=axes)
+            return Prepared(title, text + said, draw, chart=len(parts) > 1)
         if labels is not None:
             many = len(np.unique(labels)) > plots.CLASSES
             text += " Colours are classes" + (", too many to name: they repeat." if many else ".")
-        names = [f"{name}{i}" for name, own in sizes.items() for i in range(own)]
-        axes = (names[0], names[1] if size == 2 else "") if size <= 2 else ("", "")
         at = plots.embed(means[chosen], seed=seed)
         draw = partial(plots.latent_map, at, labels, subject.run.schema.classes, axes_names=axes)
         return Prepared(title, text, draw, chart=False)
+
+    def _columns(self, subject: Subject, chosen: np.ndarray) -> tuple[str, list[Colouring]]:
+        """What is said of the columns that colour the rows `chosen`, and these."""
+        known = typed_columns(subject.run)
+        names = [each.name for each in known]
+        if self.column is None:
+            table = columns.reconstructed(subject)
+            index = np.argsort(-table.known(), kind="stable")[:COLOURS].tolist()
+            said = " Colours are the columns that codes tell most of." if len(names) > COLOURS else ""
+        elif self.column in names:
+            table, index, said = columns.data_of(subject, 1), [names.index(self.column)], ""
+        else:
+            raise ValueError(unknown("column", self.column, names))
+        x = visible(subject.rows(chosen)).astype(np.float64)
+        parts = [columns.colouring(known[i], table.domains[i], x[:, i]) for i in index]
+        return f"{said} A cell that is missing is grey." if np.isnan(x[:, index]).any() else said, parts
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .boxes import Block, Code, Layer, structure
+    from .coloured import Colouring, coloured_maps
+    from .columns import Agreement, Marginal, column_agreements, column_marginals
     from .history import compared_curves, curves
     from .images import image_grid, image_grids, many_of_one, pairs_grid
     from .latents import CLASSES, embed, kl_bars, latent_map
-    from .matrices import correlations
+    from .matrices import correlations, dependences
+    from .missing import holes
+    from .scales import Scale, said
     from .style import DARK, LIGHT, Theme, add_title, save
     from .tables import COLUMNS, agreement, marginals
 
@@ -22,7 +26,11 @@ _HOME = {
     "history": ("compared_curves", "curves"),
     "images": ("image_grid", "image_grids", "many_of_one", "pairs_grid"),
     "latents": ("CLASSES", "embed", "kl_bars", "latent_map"),
-    "matrices": ("correlations",),
+    "matrices": ("correlations", "dependences"),
+    "coloured": ("Colouring", "coloured_maps"),
+    "columns": ("Agreement", "Marginal", "column_agreements", "column_marginals"),
+    "missing": ("holes",),
+    "scales": ("Scale", "said"),
     "boxes": ("Block", "Code", "Layer", "structure"),
     "style": ("DARK", "LIGHT", "Theme", "add_title", "save"),
     "tables": ("COLUMNS", "agreement", "marginals"),
@@ -33,16 +41,25 @@ __all__ = [
     "COLUMNS",
     "DARK",
     "LIGHT",
+    "Agreement",
     "Block",
     "Code",
+    "Colouring",
     "Layer",
+    "Marginal",
+    "Scale",
     "Theme",
     "add_title",
     "agreement",
+    "coloured_maps",
+    "column_agreements",
+    "column_marginals",
     "compared_curves",
     "correlations",
     "curves",
+    "dependences",
     "embed",
+    "holes",
     "image_grid",
     "image_grids",
     "kl_bars",
@@ -50,6 +67,7 @@ __all__ = [
     "many_of_one",
     "marginals",
     "pairs_grid",
+    "said",
     "save",
     "structure",
 ]

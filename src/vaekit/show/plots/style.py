@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 DPI = 200
 WIDTH = 8.4
@@ -85,9 +86,10 @@ def new_figure(width: float, height: float, theme: Theme) -> Figure:
     return Drawing(figsize=(width, height), layout="constrained", facecolor=theme.background)
 
 
-def new_axes(figure: Figure, place: tuple[int, int, int], theme: Theme, title: str = "") -> Axes:
-    """Axes at `place` (rows, columns, number from 1)."""
-    axes = figure.add_subplot(*place, facecolor=theme.background)
+def new_axes(figure: Figure, place: tuple[int, int, int] | SubplotSpec, theme: Theme, title: str = "") -> Axes:
+    """Axes at `place` (rows, columns, number from 1), or at one of a grid."""
+    where = place if isinstance(place, tuple) else (place,)
+    axes = figure.add_subplot(*where, facecolor=theme.background)
     axes.set_title(short(title), loc="left", size=10, color=theme.text, weight="bold", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(theme.line)
@@ -108,7 +110,7 @@ def add_legend(figure: Figure, entries: Sequence[tuple[str, Artist]], theme: The
         text.set(text=short(name), parse_math=False)
 
 
-def short(name: str) -> str:
-    """`name` on one line, cut where it is long."""
+def short(name: str, letters: int = NAME) -> str:
+    """`name` on one line, cut where it is longer than so many letters."""
     name = " ".join(name.split())
-    return name if len(name) <= NAME else name[: NAME - 1] + "…"
+    return name if len(name) <= letters else name[: letters - 1] + "…"

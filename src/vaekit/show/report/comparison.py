@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..outputs import PAGES, check_ending, write_figure
 from ..pictures import Prepared, Subject
 from ..pictures.base import outline
 from ..pictures.latent import Correlations
-from .frame import LABEL_SCORES, drawn, duration, number, render, with_error
+from .frame import LABEL_SCORES, Table, drawn, duration, number, render, with_error
 
 SCORES = ("Run", "ELBO", "Reconstruction", "KL", "NLL", "NLL less the first's", "Bits per dimension", "Active units")
 RUNS = ("Run", "Posterior", "Objective", "Optimiser", "Epochs", "Wall time", "Parameters", "What")
@@ -42,17 +41,6 @@ def comparison_curves(comparison: Comparison, theme: plots.Theme | None = None) 
     """The terms of all runs against epochs, as a figure; `ValueError` where no run has any."""
     histories = {row.name: run.history() for row, run in zip(comparison.rows, comparison.runs, strict=True)}
     return plots.compared_curves(histories, theme=theme or plots.LIGHT)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table in words: its title, what is said of it, the heads of its columns, its rows, and if they are numbers."""
-
-    title: str
-    text: str
-    heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    numbers: bool = False
 
 
 def tables(comparison: Comparison) -> list[Table]:

@@ -29,12 +29,15 @@ from ...system.progress import working
 from ...training.records import Epoch
 from ..pictures import Picture, Subject
 from ..pictures.base import is_image
+from ..pictures.columns import is_table
 from ..pictures.data import Reconstructions, Samples
 from ..pictures.drawing import named
 from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
-from .frame import LABEL_SCORES, Drawn, drawn, duration, number, render, with_error
+from ..pictures.table import Dependences, Missing
+from .columns import column_table, odd_table, scored
+from .frame import LABEL_SCORES, Drawn, Table, drawn, duration, number, render, with_error
 
 DRAWS = 100_000
 """Posterior draws in all, at most, of the scores that a report makes itself: fewer than most epochs of training."""
@@ -81,6 +84,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
         for name, picture in pictures.items():
             shown[name] = drawn(picture(subject))
             step(len(shown))
+    tables, odd = _tables(subject) if is_table(run) else ([], [])
     _write_pictures(subfolder(run.path, "pictures"), shown)
     with standing("command"):
         course = course_of(run)
@@ -94,7 +98,9 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
         collapse=collapsed,
         course=went,
         scores=_scores(evaluation, run.model.conditional),
+        columns=tables,
         pictures=list(shown.values()),
+        odd=odd,
         facts={
             "Data": _data(run, dataset),
             "Model": _model(run),
@@ -123,7 +129,10 @@ def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
     """The pictures by name: those of any report that the run can have, then those that its spec asks for."""
     pictures: dict[str, Picture] = {"curves": Curves()} if trained else {}
     by_class = ConditionalGrid(n=COLUMNS)
-    if not is_image(run.model.event_shape):
+    if is_table(run):
+        pictures |= {"samples": Samples(), "dependences": Dependences(), "reconstructions": Reconstructions()}
+        pictures["missing"] = Missing()
+    elif not is_image(run.model.event_shape):
         pictures |= {"samples": Samples(), "reconstructions": Reconstructions()}
     elif by_class.lacks(run):
         pictures["samples"] = Samples(n=SAMPLES * ROWS * 2, columns=SAMPLES)
@@ -134,6 +143,12 @@ def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
     pictures |= {"latents": Latents(), "kl": KL(), "model": Model()}
     asked = {each.name: named(run.parts, each.name, each.options) for each in run.spec.pictures.report}
     return {name: picture for name, picture in (pictures | asked).items() if not picture.lacks(run)}
+
+
+def _tables(subject: Subject) -> tuple[list[Table], list[Table]]:
+    """The columns of a table, and its oddest rows where they are known."""
+    found = scored(subject)
+    return [column_table(subject, found)], [] if found is None else [odd_table(subject, found)]
 
 
 def _write_pictures(folder: Path, shown: Mapping[str, Drawn]) -> None:
