@@ -12,6 +12,7 @@ import vaekit
 from vaekit import Run
 from vaekit.cli import main
 from vaekit.errors import LeftOutWarning
+from vaekit.models.scoring import Scores
 
 ROWS = 240
 
@@ -155,21 +156,58 @@ def test_columns_are_found_by_name_in_any_order(run: Run) -> None:
     pd.testing.assert_series_equal(one, other)
     with pytest.raises(ValueError, match="no column 'height'"):
         run.detect(table.drop(columns="height"))
-    strange = table.assign(city="Paris")
-    with pytest.raises(ValueError, match="'Paris'"):
-        run.impute(strange)
+
+
+def impossible(holes: float = 0.0) -> pd.DataFrame:
+    """Rows two of which have a cell that its column can't have."""
+    table = people(seed=2, holes=holes)
+    table["city"] = table["city"].astype("str")
+    table.loc[1007, "city"] = "Paris"
+    table.loc[1009, "height"] = -3.0
+    return table
+
+
+NEVER = (
+    r"2 cells of the table are none that their columns can have, and count as not observed: 'Paris' at row 1007 "
+    r"\(from 0\), column 'city'; -3.0 at row 1009 \(from 0\), column 'height'"
+)
 
 
 def test_what_a_column_cannot_have_is_odd_beyond_measure(run: Run) -> None:
-    table = people(seed=2, holes=0.0)
-    table["city"] = table["city"].astype(str)
-    table.loc[1007, "city"] = "Paris"
-    table.loc[1009, "height"] = -3.0
-    found = run.detect(table, samples=20)
+    with pytest.warns(LeftOutWarning, match=NEVER):
+        found = run.detect(impossible(), samples=20)
     assert np.isinf(found.loc[[1007, 1009], "score"]).all()
     assert found.loc[1007, "why"].startswith("city=Paris (+inf)")
     assert found.loc[1009, "why"].startswith("height=-3.0 (+inf)")
     assert np.isfinite(found["score"]).sum() == ROWS - 2
+
+
+def test_what_a_column_cannot_have_is_kept_and_the_rest_of_its_row_filled_without_it(run: Run) -> None:
+    table = impossible(holes=0.2)
+    table.loc[[1007, 1009], "income"] = np.nan
+    with pytest.warns(LeftOutWarning, match=NEVER):
+        found = run.impute(table, samples=50)
+    assert found.table.loc[1007, "city"] == "Paris"
+    assert found.table.loc[1009, "height"] == -3.0
+    assert found.spread.loc[1007].notna().tolist() == table.loc[1007, found.spread.columns].isna().tolist()
+    without = table.copy()
+    without.loc[1007, "city"] = without.loc[1009, "height"] = None
+    pd.testing.assert_series_equal(found.table["income"], run.impute(without, samples=50).table["income"])
+
+
+def test_scores_are_of_the_rows_that_can_be(run: Run) -> None:
+    parts: list[Scores] = []
+    with pytest.warns(LeftOutWarning, match=NEVER):
+        found = run.evaluate(impossible(), 20, on_scores=parts.append)
+    assert found.impossible == (1007, 1009)
+    assert found.n == ROWS - 2
+    said = "log p is -inf for rows 1007, 1009, which have a cell that their column can't have: the scores are of the "
+    assert said + f"other {ROWS - 2} data alone" in repr(found)
+    log_prob = np.concatenate([each.log_prob.numpy() for each in parts])
+    assert np.flatnonzero(np.isinf(log_prob)).tolist() == [7, 9]
+    assert found.nll == pytest.approx(-log_prob[np.isfinite(log_prob)].mean(), rel=1e-5)
+    with pytest.warns(LeftOutWarning), pytest.raises(ValueError, match="each row of new data has a cell that"):
+        run.evaluate(impossible().loc[[1007]], 20)
 
 
 def test_a_run_is_read_again_and_gives_the_same(run: Run) -> None:

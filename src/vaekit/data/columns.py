@@ -79,12 +79,19 @@ class Column:
         >>> Column("a", "positive").refused(pd.Series([1.0, -1.0, None])).tolist()
         [False, True, False]
         """
+        return self.possible(values)[1]
+
+    def possible(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """The cells as numbers (N,), NaN also where they are none of this column; and which these are, (N,)."""
         try:
-            self.numbers(values)
+            return self.numbers(values), np.zeros(len(values), bool)
         except ValueError:
-            pass
-        else:
-            return np.zeros(len(values), bool)
+            bad = self._bad(values)
+        x = np.full(len(values), np.nan)
+        x[~bad] = self.numbers(values[~bad])
+        return x, bad
+
+    def _bad(self, values: pd.Series) -> np.ndarray:
         if not self.categories and self.kind != "date" and pd.api.types.is_numeric_dtype(values.dtype):
             return ~self._accepts(values.to_numpy(np.float64, na_value=np.nan))
         codes, distinct = factorized(values)
@@ -228,6 +235,30 @@ def numbers_of(
     With `optional`, a column that is not there is missing in all rows. Raises `ValueError`, one line, where one lacks,
     and for the first cell that is none of its column.
     """
+    _refuse_lacking(columns, frame, what, optional)
+    x = np.full((len(frame), len(columns)), np.nan, order="F")
+    for i, column in enumerate(columns):
+        if column.name in frame.columns:
+            x[:, i] = column.numbers(frame[column.name], what)
+    return np.ascontiguousarray(x)
+
+
+def possible_numbers(
+    columns: Sequence[Column], frame: pd.DataFrame, what: str = "data"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of a table as `numbers_of` gives them, but NaN where a cell is none of its column; and which these are,
+    of bool (N, D).
+
+    >>> possible_numbers([Column("a", "positive")], pd.DataFrame({"a": [2.0, -1.0]}))[1].tolist()
+    [[False], [True]]
+    """
+    _refuse_lacking(columns, frame, what, optional=False)
+    found = [column.possible(frame[column.name]) for column in columns]
+    x, refused = (np.stack([each[i] for each in found], 1) for i in (0, 1))
+    return np.ascontiguousarray(x), np.ascontiguousarray(refused)
+
+
+def _refuse_lacking(columns: Sequence[Column], frame: pd.DataFrame, what: str, optional: bool) -> None:
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking and not optional:
         near = nearest(lacking[0], map(str, frame.columns))
@@ -237,12 +268,6 @@ def numbers_of(
     if lacking and len(lacking) == len(columns):
         names = several((repr(name) for name in lacking), 8)
         raise ValueError(f"{what} has none of the columns {names}; its columns: {several(frame.columns)}")
-    x = np.full((len(frame), len(columns)), np.nan, order="F")
-    gone = set(lacking)
-    for i, column in enumerate(columns):
-        if column.name not in gone:
-            x[:, i] = column.numbers(frame[column.name], what)
-    return np.ascontiguousarray(x)
 
 
 def _as_number(text: str) -> str:

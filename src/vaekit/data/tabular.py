@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ..errors import shown
 from ..settings import setting
 from .base import Content, Dataset, Split, stored
 from .cells import category_text, factorized
-from .columns import Column, numbers_of
+from .columns import Column, numbers_of, possible_numbers
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
 
@@ -53,7 +54,30 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    x = numbers_of(columns, frame, name, optional)
+    return _rows(numbers_of(columns, frame, name, optional), frame, name)
+
+
+def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
+    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
+    x, refused = possible_numbers(columns, frame, name)
+    rows = _rows(x, frame, name)
+    return replace(rows, refused=refused) if refused.any() else rows
+
+
+def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name: str, most: int = 3) -> str:
+    """What of `rows` of a `frame` no column can have, in a line: the first few cells; nothing where there are none."""
+    if rows.refused is None:
+        return ""
+    names, at = [each.name for each in columns], np.argwhere(rows.refused)
+    values = [(frame[names[i]].iloc[row], (row, i)) for row, i in at[:most].tolist()]
+    cells = [f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values]
+    many = f"{len(at):,} cells of {name} are none that their columns can have, and count"
+    one = f"a cell of {name} is none that its column can have, and counts"
+    rest = [f"and {len(at) - most:,} more"] if len(at) > most else []
+    return f"{one if len(at) == 1 else many} as not observed: {'; '.join([*cells, *rest])}"
+
+
+def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
     gaps = np.isnan(x)
     holes = bool(gaps.any())
     if holes:

@@ -21,7 +21,7 @@ from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
 from ..system.progress import working
-from .given import new_frame, source_frame
+from .given import source_frame
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -70,6 +70,7 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
             step(done := done + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
     holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
+    holes &= True if data.refused is None else ~data.refused
     tables = [filled(frame, columns, each, holes) for each in every]
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
@@ -104,24 +105,18 @@ def detect(
     """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
     if not 0 < contamination < 0.5:
         raise ValueError(f"contamination is {contamination}; accepted: a part of the rows, above 0 and below 0.5")
-    columns, never, shown = typed_columns(run), None, {}
-    frame = new_frame(run, given)
-    if frame is not None:
-        own = [each for each in columns if each.name in frame]
-        never = pd.DataFrame({each.name: each.refused(frame[each.name]) for each in own}, frame.index)
-        shown = {name: frame[name].astype(str).tolist() for name in never.columns[never.any()]}
-        given = frame.mask(never.reindex(columns=frame.columns, fill_value=False)) if shown else frame
-    data = run.data(given)
+    columns, data, shown = typed_columns(run), run.data(given), {}
+    frame = source_frame(run, given, data)
     score, cells = _odd(run, data, samples, seed)
     known = _usual(run, samples, seed)
     usual, of_columns = known or (score, cells.mean(0))
-    index = source_frame(run, given, data).index
     threshold = float(np.quantile(usual, 1 - contamination))
-    if shown and never is not None:
-        impossible = never.reindex(columns=[each.name for each in columns], fill_value=False).to_numpy()
-        cells, score = np.where(impossible, np.inf, cells), np.where(impossible.any(1), np.inf, score)
+    if data.refused is not None:
+        cells, score = np.where(data.refused, np.inf, cells), np.where(data.refused.any(1), np.inf, score)
+        never = [each.name for each, bad in zip(columns, data.refused.any(0), strict=True) if bad]
+        shown = {name: frame[name].astype(str).tolist() for name in never}
     why = _reasons(columns, data, cells - of_columns, shown)
-    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, index)
+    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, frame.index)
     table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     if per_column:
         table[[each.name for each in columns]] = cells

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from ...data.batch import Batch
-from ...data.columns import Column, frame_of
+from ...data.columns import Column, frame_of, possible_numbers
 from ...data.domains import Domain
 from ...data.frames import is_frame, pandas_frame
 from ...data.kinds import infer
@@ -103,13 +103,9 @@ class Cells:
 
 def cells_of(columns: Sequence[Column], table: pd.DataFrame) -> Cells:
     """The cells of a table, its columns found by name."""
-    x = np.full((len(table), len(columns)), np.nan)
-    refused = np.zeros(x.shape, bool)
-    for i, column in enumerate(columns):
-        values = table[column.name]
-        bad = refused[:, i] = column.refused(values)
-        x[~bad, i] = column.numbers(values[~bad]) if bad.any() else column.numbers(values)
-    return Cells(x, refused)
+    if not columns:
+        return Cells(np.empty((len(table), 0)), np.zeros((len(table), 0), bool))
+    return Cells(*possible_numbers(columns, table))
 
 
 def completed(
