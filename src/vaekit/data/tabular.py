@@ -94,11 +94,16 @@ def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str
     gaps, rows = np.zeros(len(dataset.table)), sum(map(len, dataset.splits.values()))
     for split in dataset.splits.values():
         gaps += 0 if split.observed is None else (~split.observed).sum(0)
+    domains = dataset.domain.columns or (dataset.domain,) * len(gaps)
     shown = [
-        (each.name, in_words(each), each.why, f"{100 * gone / rows:.3g} %" if gone else "")
-        for each, gone in zip(dataset.table[:most], gaps, strict=False)
+        (each.name, in_words(each), each.why + _without_rows(own), f"{100 * gone / rows:.3g} %" if gone else "")
+        for each, own, gone in zip(dataset.table[:most], domains, gaps, strict=False)
     ]
     return [*shown, ("…", f"{len(gaps) - most} more", "", "")] if len(gaps) > most else shown
+
+
+def _without_rows(domain: Domain) -> str:
+    return f", {len(domain.unseen)} of them in no training row" if domain.unseen else ""
 
 
 def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -134,7 +139,10 @@ def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray 
         if observed is not None:
             values[~observed[:, index]] = np.nan
         found |= zip(index, _of_numbers([columns[i] for i in index], values), strict=True)
-    every = [found.get(i) or _of_levels(each) for i, each in enumerate(columns)]
+    for i, each in enumerate(columns):
+        if i not in found:
+            found[i] = _of_levels(each, x[:, i] if observed is None else x[observed[:, i], i])
+    every = [found[i] for i in range(len(columns))]
     if observed is not None and not observed.any(0).all():
         name = columns[int(np.argmin(observed.any(0)))].name
         advice = f"leave it out: {setting('data.columns', {name: 'none'})}"
@@ -152,13 +160,17 @@ def _joined(found: list[Domain], missing: bool) -> Domain:
     return Domain("columns", columns=tuple(found), missing=missing)
 
 
-def _of_levels(column: Column) -> Domain:
+def _of_levels(column: Column, values: np.ndarray) -> Domain:
+    """The domain of a column of levels, or between two ends, whose values in training are those (N,)."""
     if column.kind == "binary":
         return Domain("binary")
     if column.kind == "unit":
         low, high = column.low or 0.0, 1.0 if column.high is None else column.high
         return Domain("unit", location=low, scale=high - low)
-    return Domain("categorical" if column.kind == "categorical" else "grey", levels=max(2, len(column.categories)))
+    levels = max(2, len(column.categories))
+    unseen = tuple(sorted(set(range(levels)) - set(np.unique(values).astype(int).tolist())))
+    kind: Kind = "categorical" if column.kind == "categorical" else "grey"
+    return Domain(kind, levels=levels, unseen=unseen, rows=len(values) if unseen else 0)
 
 
 def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domain]:
