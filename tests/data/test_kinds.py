@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from vaekit.data.columns import Column, frame_of, numbers_of
+from vaekit.data.dates import SECONDS
 from vaekit.data.kinds import describe, infer
 
 RNG = np.random.default_rng(0)
@@ -145,12 +146,13 @@ def test_decimals_are_those_seen() -> None:
 
 DATES = [
     ("2024-01-31", "%Y-%m-%d", "D"),
-    ("2024-01-31T12:30:00", "%Y-%m-%dT%H:%M:%S", "s"),
-    ("2024-01-31 12:30", "%Y-%m-%d %H:%M", "s"),
-    ("2024-01-31T12:30:00Z", "%Y-%m-%dT%H:%M:%SZ", "s"),
+    ("2024-01-31T12:30:05", "%Y-%m-%dT%H:%M:%S", "s"),
+    ("2024-01-31T12:30:00", "%Y-%m-%dT%H:%M:%S", "min"),
+    ("2024-01-31 12:30", "%Y-%m-%d %H:%M", "min"),
+    ("2024-01-31T12:00:00Z", "%Y-%m-%dT%H:%M:%SZ", "h"),
     ("2024/01/31", "%Y/%m/%d", "D"),
     ("31.01.2024", "%d.%m.%Y", "D"),
-    ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "s"),
+    ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "min"),
     ("31/01/2024", "%d/%m/%Y", "D"),
     ("01/31/2024", "%m/%d/%Y", "D"),
     ("31 Jan 2024", "%d %b %Y", "D"),
@@ -166,7 +168,17 @@ def test_dates_that_are_text(text: str, form: str, unit: str) -> None:
     assert x[0] < 0 < x[1]
     assert column.values(x).tolist()[:2] == [other, text]
     day = (pd.Timestamp("2024-01-31") - pd.Timestamp("1970-01-01")).days
-    assert int(x[1] if unit == "D" else x[1] // 86_400) == day
+    assert int(x[1] * SECONDS[unit] // 86_400) == day
+
+
+@pytest.mark.parametrize("step", ["D", "6h", "15min", "s", "20ms", "us"])
+def test_what_lies_between_dates_is_written_as_finely_as_they_are(step: str) -> None:
+    dates = pd.Series(pd.date_range("2024-03-01", periods=50, freq=step)).astype("datetime64[us]")
+    column = kind_of(dates)
+    x = column.numbers(dates)
+    between = column.values((x[:-1] + x[1:]) / 2 + (x[1] - x[0]) / 7)
+    pd.testing.assert_series_equal(between, between.dt.round(step.lstrip("0123456789")), check_names=False)
+    pd.testing.assert_series_equal(column.values(x), dates, check_names=False)
 
 
 def test_dates_with_a_zone_and_beyond_what_there_is() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,11 @@ def test_every_row_of_a_condition_has_it(run: Run) -> None:
     assert set(made.table["sex"]) == {"f"}
     assert made.effective_samples is not None
     assert 1 <= made.effective_samples <= 2000
+    assert not made.caution or made.effective_samples < 200
+    few = run.synthesize(200, where={"city": "Rome"}, samples=100, seed=0)
+    assert re.match(r"200 rows are of about \d+ different codes, as many of the 100 samples count", few.caution)
+    assert few.caution.endswith("more help: samples=1000")
+    assert replace(few, effective_samples=3.2).caution.startswith("the condition is rare: 200 rows are of about 3 ")
     everybody = run.synthesize(400, seed=1).table
     assert made.table["age"].mean() < everybody["age"].mean()  # nobody above 40 lives in Rome
     with pytest.raises(ValueError, match="unknown column 'town'"):

@@ -12,8 +12,6 @@ from ..show.terminal import say
 from .options import AnySplit, Device, File, Given, RunPath, Seed, asked_of, loaded_run, note
 
 Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
-FEW = 20
-"""Samples that count below which what they say of a row is not to be relied on."""
 
 
 def impute(  # noqa: PLR0913 - as many as the command has options
@@ -47,8 +45,8 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     if spread is not None:
         write_frame(spread, found.spread, index=True)
         say(f"{spread}")
-    if samples > FEW and (few := int((found.trusted < FEW).sum())):
-        say(f"for {few:,} rows fewer than {FEW} of the {samples:,} samples count; more help: --samples")
+    if found.caution:
+        note(found.caution)
 
 
 def detect(  # noqa: PLR0913 - as many as the command has options
@@ -101,11 +99,8 @@ def synthesize(
     made = loaded.synthesize(n, _cells(where or [], loaded.schema.columns), samples=samples, seed=seed)
     write_frame(path, made.table)
     say(f"{path}: {n:,} rows")
-    if made.effective_samples is not None and made.effective_samples < FEW:
-        note(
-            f"the condition is rare: {made.effective_samples:.0f} of {samples:,} samples count, so that rows repeat; "
-            "more help: --samples"
-        )
+    if made.caution:
+        note(made.caution)
 
 
 def _cells(where: list[str], columns: Sequence[str]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class Column:
     `categories` are the values of a binary, categorical or ordinal column as text, in the order of their numbers
     0..L-1. `dtype` is pandas' type of the user's column: of categories that are no text, as `category[int64]`, of
     ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
-    seen, None for more than 12. Dates are numbers of `unit`, days (D) or seconds (s) since 1970; those given as text
-    have their `format`. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken
+    seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
+    (min), seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken
     for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
@@ -188,7 +188,7 @@ class Column:
         if self.categories:
             return self._categories(x, gone)
         if self.kind == "date":
-            seconds = x * SECONDS[self.unit]
+            seconds = (x if self.decimals is None else np.round(x, self.decimals)) * SECONDS[self.unit]
             if not self.format:
                 return dates_of(seconds, self.dtype).array
             return written(dates_of(seconds, "datetime64[us]"), self.format).array

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
-from .dates import formats_of, parsed, seconds_of
+from .dates import SECONDS, UNITS, formats_of, parsed, seconds_of
 from .sniffing import LEADING_ZERO, is_missing
 
 NONE = "none"
@@ -116,7 +116,7 @@ def in_words(column: Column) -> str:
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
-        return f"date, in {'days' if column.unit == 'D' else 'seconds'}"
+        return f"date, in {UNITS[column.unit]}"
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
@@ -205,9 +205,10 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column
         return "no value"
     if seen.min() == seen.max():
         return "constant"
-    unit = "D" if (seen % 86_400 == 0).all() else "s"
+    unit = next((unit for unit, each in SECONDS.items() if (seen % each == 0).all()), "s")
+    decimals = 0 if (seen % 1 == 0).all() else 3 if (np.round(seen, 3) == seen).all() else 6
     why = f"dates written as {format}" if format else "dates"
-    return Column(name, "date", dtype=dtype, unit=unit, format=format, why=why)
+    return Column(name, "date", dtype=dtype, decimals=decimals, unit=unit, format=format, why=why)
 
 
 def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:

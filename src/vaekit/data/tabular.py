@@ -183,7 +183,7 @@ def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domai
         as_log = log_warped > -np.log(plain[1])
         as_root = roots.better_than(-np.log(plain[1]))
     for i, column in enumerate(columns):
-        kind: Kind = "integer" if column.kind == "date" and column.unit == "D" else _number(column.kind)
+        kind: Kind = _number(column)
         own = ((float(ends[i, 0]), float(ends[i, 1])),)
         if kind in ("positive", "nonnegative") or (kind == "count" and as_log[i]):
             yield Domain(kind, location=log_place[0][i], scale=log_place[1][i], warp="log", ends=own)
@@ -193,8 +193,11 @@ def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domai
             yield Domain(kind, location=plain[0][i], scale=plain[1][i], ends=own)
 
 
-def _number(kind: str) -> Kind:
-    return "real" if kind == "date" else kind  # type: ignore[return-value]
+def _number(column: Column) -> Kind:
+    """The kind of a column's numbers: dates are whole ones of their unit, or seconds."""
+    if column.kind != "date":
+        return column.kind  # type: ignore[return-value]
+    return "real" if column.unit == "s" else "integer"
 
 
 def _place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

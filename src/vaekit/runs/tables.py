@@ -30,6 +30,10 @@ REASONS = 3
 """Columns that are named as what makes a row odd."""
 REFERENCE = 2000
 """Training rows whose scores say what is usual."""
+FEW = 20
+"""Samples that count below which what they say of a row is not to be relied on."""
+RARE = 0.1
+"""The part of samples that count below which a condition is called rare."""
 
 
 def typed_columns(run: Run) -> tuple[Column, ...]:
@@ -51,6 +55,17 @@ class Filled:
     """
     trusted: np.ndarray
     """(N,): how many of the samples count; few of them say little."""
+    samples: int = 0
+    """How many there were for each row."""
+
+    @property
+    def caution(self) -> str:
+        """A sentence where too few of the samples count for some rows, else ""."""
+        few = int((self.trusted < FEW).sum()) if self.samples > FEW else 0
+        if not few:
+            return ""
+        many = f"{few:,} rows fewer than" if few > 1 else "a row fewer than"
+        return f"for {many} {FEW} of the {self.samples:,} samples count; more help: {option('samples', 10 * self.samples)}"
 
 
 def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
@@ -75,7 +90,7 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
-    return Filled(table, sure, np.concatenate(trusted))
+    return Filled(table, sure, np.concatenate(trusted), samples)
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
@@ -170,9 +185,21 @@ class Synthesized:
 
     table: pd.DataFrame
     effective_samples: float | None = None
-    """How many of the samples that a condition was weighed by count; None without one. Fewer than the rows are asked
-    for means that rows are of a few codes.
-    """
+    """How many of the samples that a condition was weighed by count; None without one."""
+    samples: int = 0
+    """How many there were."""
+
+    @property
+    def caution(self) -> str:
+        """A sentence where fewer samples of a code count than there are rows, which then share codes, else ""."""
+        rows, counted = len(self.table), self.effective_samples
+        if counted is None or counted >= rows:
+            return ""
+        why = "the condition is rare: " if counted < RARE * self.samples else ""
+        return (
+            f"{why}{rows:,} rows are of about {max(1, round(counted)):,} different codes, as many of the "
+            f"{self.samples:,} samples count, and so resemble each other; more help: {option('samples', 10 * self.samples)}"
+        )
 
 
 @torch.no_grad()
@@ -196,4 +223,4 @@ def synthesize(
     device = run.model.scale.device
     x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
     drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
-    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted)
+    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted, samples)
