@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from vaekit.data.columns import Column, frame_of, numbers_of
 from vaekit.data.dates import SECONDS
-from vaekit.data.kinds import describe, infer
+from vaekit.data.kinds import HANDFUL, describe, infer
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -116,11 +116,38 @@ def test_kinds(values: Any, kind: str) -> None:
         ([f"1.{i},5" for i in range(100, 159)] + ["1.234"], "a", "identifier"),
         ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
+        ([*range(N), 7, 7, None], "a", "identifier, 60 of 62 values are distinct"),
+        ([*(7 * np.arange(N)), 7, 14], "order_id", "identifier, 60 of 62 values are distinct"),
+        ([*(f"name {i}" for i in range(N)), "name 1"], "a", "identifier, 60 of 61 values are distinct"),
+        ([f"name {i}" for i in range(15)], "a", "identifier"),
         (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),
     ],
 )
 def test_what_is_left_out(values: Any, name: str, why: str) -> None:
     assert reason(values, name).startswith(why)
+
+
+def test_years_in_their_order_are_no_numbers_of_rows() -> None:
+    for years in (range(1960, 2020), RNG.permutation(np.arange(1960, 2020)), range(1900, 2020, 2)):
+        assert kind_of(list(years), "year").kind == "count"
+    assert kind_of(list(range(-30, 30))).kind == "integer"
+    assert kind_of(texts(15, 5)).kind == "categorical"
+    assert kind_of(texts(15, 12)).kind == "categorical"
+    assert kind_of(["red", "green", "blue"]).kind == "categorical"  # three rows tell nothing
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(HANDFUL, 400), st.integers(-(10**6), 10**6), st.booleans(), st.integers(0, 9), st.integers(0, 9))
+def test_what_numbers_the_rows_does_so_in_any_order_with_a_few_gaps_and_twins(
+    rows: int, first: int, turned: bool, gaps: int, twins: int
+) -> None:
+    few = rows // 50
+    numbers = [each for i, each in enumerate(range(rows)) if i >= min(gaps, few) or i == 0]
+    numbers += numbers[: min(twins, few)]
+    one, other = ([start + each for each in (reversed(numbers) if turned else numbers)] for start in (1, first))
+    assert reason(one).startswith("identifier")
+    if first not in (0, 1):
+        assert kind_of(other).kind in ("count", "integer", "ordinal")
 
 
 def test_names_that_only_look_like_identifiers() -> None:
