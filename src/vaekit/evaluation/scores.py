@@ -12,6 +12,8 @@ from .metrics import carriers, is_collapsed
 
 FEW = 0.01
 """The fraction of data whose weights may be no good before the mean over all is said not to be."""
+LEAST = 5
+"""Data whose mean may tell something of others."""
 LABELS = {
     "error": ("classification error", "{:.2%}", "the likeliest class is another"),
     "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1; higher is better"),
@@ -66,7 +68,11 @@ class Evaluation:
 
     @property
     def caution(self) -> str:
-        """A sentence where the importance weights of more than a few data are not to be trusted, else ""."""
+        """A sentence where there are too few data, or where the importance weights of more than a few are not to be
+        trusted, else "".
+        """
+        if self.n < LEAST:
+            return f"scores of {self.n} data tell next to nothing of others; hold out {LEAST} at least, better hundreds"
         if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
             return ""
         return (

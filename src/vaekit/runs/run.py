@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, load
+from ..data.kinds import in_words
 from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError, unknown
 from ..evaluation.evaluation import evaluate
@@ -72,11 +73,20 @@ class Run:
         """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
         return self.loaded or own_data(self.path, self.spec, self.schema, self.parts, self.place)
 
+    @property
+    def kinds(self) -> pd.DataFrame:
+        """What each column of a table was taken for, and why; no rows for other data. Other kinds are asked for by
+        `data.columns`.
+        """
+        rows = [(each.name, in_words(each), each.why) for each in self.schema.table]
+        return pd.DataFrame(rows, columns=["column", "kind", "why"])
+
     def data(self, split: str | Data = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device; or new data of the same kind.
 
         Those are an array (N, *event), a dataset, or the path of a file of them: all rows, in the run's units, by the
-        names of its columns and classes. Raises `ValueError` where they are not of the run's kind.
+        names of its columns and classes. A cell of a table that its column can't have, such as a category that was not
+        in training, counts as not observed, with a warning. Raises `ValueError` where they are not of the run's kind.
         """
         if isinstance(split, TensorSplit):
             return split
@@ -110,7 +120,8 @@ class Run:
         on_scores: Callable[[Scores], None] | None = None,
     ) -> Evaluation:
         """The scores of a split, or of new data; of a run without a classifier for whose codes `data.labels` are seen,
-        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
+        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time. Rows
+        of a table with a cell that its column can't have, of which log p is -inf, are counted apart (`impossible`).
         """
         name = split if isinstance(split, str) else NEW
         data = self.data(split)
@@ -147,7 +158,8 @@ class Run:
 
         Numbers are means given what is observed of their row, categories and whole numbers the likeliest, from
         `samples` of z weighted by importance; with n, n draws for multiple imputation. Cells that are observed stay as
-        they are, and so does what the model does not know. The same each time for one seed.
+        they are, and so does what the model does not know: other columns, and cells that their column can't have. The
+        same each time for one seed.
         """
         return tables.impute(self, data, samples=samples, n=n, seed=seed)
 

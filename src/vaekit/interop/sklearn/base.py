@@ -19,7 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...data import load
 from ...data.frames import is_frame
+from ...data.tabular import described
 from ...evaluation.anomalies import anomalies
+from ...evaluation.scores import aligned
 from ...models import VAE
 from ...runs.in_memory import Trained, train_in_memory
 from ...settings import standing, written
@@ -49,7 +51,8 @@ class TableVAE(BaseEstimator):
     latent_size, hidden : the size of each latent, and the widths of the layers of encoder and decoder.
     epochs, batch_size, learning_rate : how it is trained. Each of these is the recipe's where it is None.
     samples : how many z are drawn for each row whose log p is asked for, or whose holes are filled.
-    random_state, device, verbose : a seed; "auto", "cpu", "cuda", …; 1 to print the loss of each epoch.
+    random_state, device, verbose : a seed; "auto", "cpu", "cuda", …; 1 to print what columns are taken for, and the loss
+        of each epoch.
 
     Attributes
     ----------
@@ -129,6 +132,9 @@ class TableVAE(BaseEstimator):
         kinds = {each.name: each.kind for each in self.columns_ if each.why == "asked for"}
         learned = table[[each.name for each in self.columns_]]
         dataset = load(learned, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
+        if self.verbose:
+            shown = aligned([("column", "kind", "why", "missing"), *described(dataset)])
+            print("\n".join(f"[{type(self).__name__}] {line}" for line in shown.splitlines()))  # noqa: T201
         with _quiet(not self.verbose):
             return train_in_memory(spec, dataset, on_epoch=self._told)
 
