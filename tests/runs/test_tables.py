@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vaekit.cli import main
 from vaekit.data.tabular import described
 from vaekit.errors import LeftOutWarning
 from vaekit.models.scoring import Scores
+from vaekit.runs.conditions import Where
 
 ROWS = 240
 
@@ -144,6 +146,56 @@ def test_every_row_of_a_condition_has_it(run: Run) -> None:
         run.synthesize(3, where={"city": "Paris"})
 
 
+CONDITIONS = [
+    ({"age": (30, 40)}, lambda made: made["age"].between(30, 40)),
+    (["age>=40", "age<=65"], lambda made: made["age"].between(40, 65)),
+    (["age=30..40", "city!=Rome"], lambda made: made["age"].between(30, 40) & (made["city"] != "Rome")),
+    (["age>39.5", "sex=f"], lambda made: (made["age"] >= 40) & (made["sex"] == "f")),
+    ({"age": (None, 40), "city": "Oslo"}, lambda made: (made["age"] <= 40) & (made["city"] == "Oslo")),
+    (["height>170.5", "height < 175"], lambda made: (made["height"] > 170.5) & (made["height"] < 175)),
+    (["income>0"], lambda made: made["income"] > 0),
+    (["joined<2020-12-31"], lambda made: made["joined"] < pd.Timestamp("2020-12-31")),
+    ({"joined": (pd.Timestamp("2021-01-01"), None)}, lambda made: made["joined"] >= pd.Timestamp("2021-01-01")),
+    (["member=yes"], lambda made: made["member"]),
+    ({"member": "TRUE"}, lambda made: made["member"]),
+    ({"member": 0, "city": "rome"}, lambda made: ~made["member"] & (made["city"] == "Rome")),
+]
+
+
+@pytest.mark.parametrize(("where", "holds"), CONDITIONS)
+def test_what_is_asked_of_rows_holds_for_all_of_them(
+    run: Run, where: Where, holds: Callable[[pd.DataFrame], pd.Series]
+) -> None:
+    made = run.synthesize(60, where, samples=1000)
+    assert len(made.table) == 60
+    assert holds(made.table).all()
+    assert made.effective_samples is not None
+    assert 1 <= made.effective_samples <= 1000
+
+
+REFUSED = [
+    (["age"], "where='age' is not COLUMN=VALUE, such as 'city=Rome'"),
+    (["town>=3"], "unknown column 'town'"),
+    (["city>=Rome"], "where='city>=Rome': the categories of 'city' have no order; accepted: = and !="),
+    (["age!=3"], "accepted of such: =, >=, <=, >, <"),
+    (["age>=old"], "has 'old' in row 0"),
+    (["age="], "has no value"),
+    ({"age": (1, 2, 3)}, "accepted: a value, or (low, high)"),
+    (["age=40..30"], "leaves no value of column 'age', which has whole numbers from 0 on"),
+    (["age>40", "age<41"], "leaves no value of column 'age'"),
+    (["city=Rome", "city!=Rome"], "leaves no value of column 'city', which has"),
+    (["age<0"], "leaves no value of column 'age'"),
+    (["age>=100000"], "the condition holds for none of the 100 rows that were drawn for it; try samples=1000"),
+]
+
+
+@pytest.mark.parametrize(("where", "said"), REFUSED)
+def test_what_cannot_be_asked_of_rows_is_refused_in_a_line(run: Run, where: Where, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        run.synthesize(3, where, samples=100)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_makes_a_row_odd_is_named(run: Run) -> None:
     table = people(seed=2, holes=0.0)
     table.loc[1003, "height"] = 320.0
@@ -247,7 +299,7 @@ def test_the_commands_write_what_the_methods_give(run: Run, tmp_path: Path, caps
     assert len(pd.read_csv(files["scores"])) == ROWS
     capsys.readouterr()
     assert main(["synthesize", str(run.path), "--where", "Rome", "--out", str(files["made"])]) == 2
-    assert "--where 'Rome' is not COLUMN=VALUE" in capsys.readouterr().err
+    assert "--where Rome is not COLUMN=VALUE" in capsys.readouterr().err
 
 
 def test_data_that_are_no_table_are_refused(tmp_path: Path) -> None:

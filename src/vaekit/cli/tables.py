@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,7 +84,8 @@ def synthesize(
     path: Table,
     n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 1000,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="A cell that all rows have; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="What all rows have, also age>=40, age=30..40, city!=X; repeatable."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples of a condition.")] = 10_000,
     seed: Seed = 0,
@@ -96,25 +96,11 @@ def synthesize(
 
     check_ending(path, FRAMES)
     loaded = loaded_run(run, device, context)
-    made = loaded.synthesize(n, _cells(where or [], loaded.schema.columns), samples=samples, seed=seed)
+    made = loaded.synthesize(n, where, samples=samples, seed=seed)
     write_frame(path, made.table)
     say(f"{path}: {n:,} rows")
     if made.caution:
         note(made.caution)
-
-
-def _cells(where: list[str], columns: Sequence[str]) -> dict[str, Any]:
-    """The conditions that are given as COLUMN=VALUE; a column's own name may have an = in it."""
-    found: dict[str, Any] = {}
-    for each in where:
-        known = [name for name in columns if each.startswith(f"{name}=")]
-        name = max(known, key=len) if known else each.partition("=")[0].strip()
-        if "=" not in each:
-            raise ValueError(f"--where {each!r} is not COLUMN=VALUE, such as 'city=Rome'")
-        if name in found:
-            raise ValueError(f"--where is given twice for {name!r}; give one value")
-        found[name] = each[len(name) :].lstrip().removeprefix("=").strip()
-    return found
 
 
 def _keep_apart(path: Path, data: str | None) -> None:

@@ -68,7 +68,7 @@ class Column:
         if self.kind == "date":
             return self._dates(values, where)
         x = numbers_in(values, where)
-        if not (good := self._accepts(x)).all():
+        if not (good := self.accepts(x)).all():
             row = int(np.argmin(good))
             raise ValueError(refusal(where, x[row].item(), row, self.accepted))
         return x
@@ -93,7 +93,7 @@ class Column:
 
     def _bad(self, values: pd.Series) -> np.ndarray:
         if not self.categories and self.kind != "date" and pd.api.types.is_numeric_dtype(values.dtype):
-            return ~self._accepts(values.to_numpy(np.float64, na_value=np.nan))
+            return ~self.accepts(values.to_numpy(np.float64, na_value=np.nan))
         codes, distinct = factorized(values)
         return np.append([self._refuses(each) for each in distinct], False)[codes].astype(bool)
 
@@ -137,7 +137,8 @@ class Column:
         """
         return several(" ".join(each.splitlines()) for each in self.categories)
 
-    def _accepts(self, x: np.ndarray) -> np.ndarray:
+    def accepts(self, x: np.ndarray) -> np.ndarray:
+        """Which of the numbers x (N,) are ones of this column's kind, or NaN."""
         low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)
         good = ~np.isinf(x)
         with np.errstate(invalid="ignore"):

@@ -8,11 +8,10 @@ writes report.html.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +41,7 @@ from .codes import READING, codes_of, error_of_codes, runs_below
 from .folder import read_spec
 from .given import FRAME, NEW, fingerprint_of, rows_of
 from .restoring import restored
+from .conditions import Where
 from .tables import Filled, Synthesized
 from .wording import run_in_lines
 
@@ -184,12 +184,14 @@ class Run:
 
     @standing("spec")
     def synthesize(
-        self, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
+        self, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0
     ) -> Synthesized:
-        """n rows that the model makes up, each column of the user's own type; with `where`, cells that they all have.
+        """n rows that the model makes up, each column of the user's own type; with `where`, what they all have.
 
-        Of a condition, z is drawn `samples` times from its prior and resampled by how likely each makes it: no row is
-        rejected, however rare the condition, and how many of the samples count is said beside.
+        That is values by column ({"city": "Rome"}), or where they are numbers, dates or ordered, the two ends between
+        which they lie ({"age": (30, 40)}, None for no end); or texts, as ["age>=40", "city!=Rome"]. z is drawn
+        `samples` times from its prior and resampled by how likely each makes the values; of what is to lie between two
+        ends each z has one draw. How many of the samples count is said beside. Raises `ValueError` where none does.
         """
         return tables.synthesize(self, n, where, samples=samples, seed=seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,15 @@ import torch
 
 from ..data.batch import Batch
 from ..data.columns import Column, frame_of
-from ..data.tabular import rows_of_frame
+from ..data.base import stored
 from ..data.tensors import TensorSplit
-from ..errors import unknown
 from ..evaluation.anomalies import anomalies
-from ..evaluation.imputation import conditioned
+from ..evaluation.imputation import Event, conditioned
 from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
 from ..system.progress import working
+from .conditions import Condition, Where, conditions_of
 from .given import source_frame
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Synthesized:
 
 @torch.no_grad()
 def synthesize(
-    run: Run, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
+    run: Run, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0
 ) -> Synthesized:
     """n rows of the model of `run`, as `Run.synthesize` says."""
     columns = typed_columns(run)
@@ -213,14 +213,30 @@ def synthesize(
         return Synthesized(frame_of(columns, run.sample(n, seed=seed).double().cpu().numpy()))
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
-    known = {each.name: each for each in columns}
-    if strange := [name for name in where if name not in known]:
-        raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
-    if empty := [name for name, value in where.items() if pd.isna(value) or value == ""]:
-        raise ValueError(f"{option('where', empty[0])} has no value; give one that all rows are to have")
-    frame = pd.DataFrame({name: pd.Series([value]) for name, value in where.items()})
-    row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
+    conditions = conditions_of(columns, where)
+    cells = {each.place: each.number for each in conditions if each.sign == "="}
+    others = [each for each in conditions if each.place not in cells]
     device = run.model.scale.device
-    x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
-    drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
+    x = np.broadcast_to(run.schema.domain.filler, (len(columns),)).astype(np.float64)
+    x[list(cells)] = list(cells.values())
+    seen = np.isin(np.arange(len(columns)), list(cells))
+    given, observed = (torch.from_numpy(each).to(device) for each in (stored(x[None], "the condition"), seen[None]))
+    event = event_of(others, len(columns), device) if others else None
+    row = run.model.typed(Batch(given, observed=observed))
+    drawn, counted = conditioned(run.model, row, n, samples, seed, event)
+    if not len(drawn):
+        more = option("samples", 10 * samples)
+        raise ValueError(f"the condition holds for none of the {samples:,} rows that were drawn for it; try {more}")
     return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted, samples)
+
+
+def event_of(conditions: Sequence[Condition], size: int, device: torch.device) -> Event:
+    """That all conditions hold of rows of so many columns."""
+
+    def holds(x: torch.Tensor) -> torch.Tensor:
+        own = [each.holds(x[:, each.place].double().cpu().numpy()) for each in conditions]
+        return torch.from_numpy(np.logical_and.reduce(own)).to(device)
+
+    asked = torch.zeros(size, dtype=torch.bool, device=device)
+    asked[[each.place for each in conditions]] = True
+    return Event(asked, holds)
