@@ -382,3 +382,25 @@ def test_a_category_that_no_row_has_is_next_to_never_made_up(tmp_path: Path) -> 
     few, many = run.detect(rare, samples=20)["score"]
     assert few + 3 < many < few + 15  # it may be: it is declared
     assert described(run.dataset)[0][2] == "categories, 2 of them in no training row"
+
+
+def test_a_csv_is_written_as_the_one_is_that_it_is_made_of(run: Run, tmp_path: Path) -> None:
+    table = people().drop(columns="name").reset_index(drop=True)
+    table.to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
+    made = vaekit.train(tmp_path / "new.csv", tmp_path / "run", epochs=1, sets=["model.decoder.hidden=[4]"])
+    again = {"sep": ";", "decimal": ","}
+    for command in ("impute", "detect", "encode", "evaluate"):
+        for of in (run, made):  # whatever the run was trained on
+            out = tmp_path / f"{command}.csv"
+            few = [] if command == "encode" else ["--samples", "20"]
+            assert main([command, str(of.path), str(tmp_path / "new.csv"), *few, "--out", str(out)]) == 0
+            numbers = pd.read_csv(out, **again).select_dtypes("float")
+            assert numbers.shape[1] >= 1
+            assert len(numbers) == ROWS
+    for command in ("synthesize", "sample", "reconstruct"):
+        out = tmp_path / f"{command}.csv"
+        assert main([command, str(made.path), "-n", "5", "--out", str(out)]) == 0
+        assert pd.read_csv(out, **again)["height"].dtype == "float64"
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    assert main(["impute", str(made.path), str(tmp_path / "plain.csv"), "--out", str(tmp_path / "out.csv")]) == 0
+    assert pd.read_csv(tmp_path / "out.csv")["height"].dtype == "float64"

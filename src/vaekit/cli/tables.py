@@ -39,10 +39,10 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     asked = asked_of(run, device, context, data, split, file)
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
     named = not isinstance(found.table.index, pd.RangeIndex)
-    write_frame(path, found.table, index=named and n == 0)
+    write_frame(path, found.table, index=named and n == 0, dialect=asked.dialect)
     say(f"{path}: {int(found.spread.notna().to_numpy().sum()):,} cells filled")
     if spread is not None:
-        write_frame(spread, found.spread, index=True)
+        write_frame(spread, found.spread, index=True, dialect=asked.dialect)
         say(f"{spread}")
     if found.caution:
         note(found.caution)
@@ -71,7 +71,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     asked = asked_of(run, device, context, data, split, file)
     given = _one(asked, file or data)
     found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
-    write_frame(path, found.sort_values("score", ascending=False), index=True)
+    write_frame(path, found.sort_values("score", ascending=False), index=True, dialect=asked.dialect)
     above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
     if not found.attrs["by_training_rows"]:
@@ -97,7 +97,7 @@ def synthesize(
     check_ending(path, FRAMES)
     loaded = loaded_run(run, device, context)
     made = loaded.synthesize(n, where, samples=samples, seed=seed)
-    write_frame(path, made.table)
+    write_frame(path, made.table, dialect=loaded.schema.dialect)
     say(f"{path}: {n:,} rows")
     if made.caution:
         note(made.caution)

@@ -11,6 +11,7 @@ import pandas as pd
 from .columns import Column
 from .domains import Domain
 from .memmap import Array, MemmapRows, blocks
+from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
 
@@ -107,6 +108,8 @@ class Dataset:
     table: tuple[Column, ...] = ()
     exposed: bool = False
     """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
+    dialect: Dialect = PLAIN
+    """How the text of a table is written."""
 
     def __post_init__(self) -> None:
         if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
@@ -143,6 +146,7 @@ class Content:
     left_out: tuple[str, ...] = ()
     table: tuple[Column, ...] = ()
     frame: pd.DataFrame | None = None
+    dialect: Dialect = PLAIN
 
 
 def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:

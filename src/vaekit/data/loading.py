@@ -114,7 +114,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         raise ValueError(f"{of}; if they are counts: {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
-    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None)
+    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None, dialect=content.dialect)
 
 
 def read(

@@ -49,7 +49,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
     names = tuple(each.name for each in columns)
-    return Content({"train": split}, classes, names, content.notes, (*content.left_out, *left), columns)
+    return Content({"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect)
 
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:

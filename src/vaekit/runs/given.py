@@ -64,7 +64,8 @@ def rows_of(
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
     told = (*notes, *said)
-    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
+    own = {"notes": told, "table": schema.table, "dialect": content.dialect}
+    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, **own)  # type: ignore[arg-type]
 
 
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if never := impossible(x, frame, known, name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
         said += (never,)
-    return Content({"train": replace(x, y=y)}, classes, schema.columns, content.notes, said)
+    return Content({"train": replace(x, y=y)}, classes, schema.columns, content.notes, said, dialect=content.dialect)
 
 
 def _content(
