@@ -18,8 +18,8 @@ _Result = TypeVar("_Result")
 
 
 def _drawing(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """`function`, with the pictures of `show` drawn while it trains, unless its callbacks draw others. Without callbacks
-    a notebook, which shows how far it is, shows first what it is of.
+    """`function`, with the pictures of `show` drawn while it trains, unless its callbacks draw others. Without
+    callbacks a notebook, which shows how far it is, shows first what it is of.
     """
 
     @wraps(function)

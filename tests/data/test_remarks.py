@@ -39,7 +39,9 @@ def test_a_date_far_from_all_others_is_one() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(30, 500), st.integers(0, 2**32 - 1), st.sampled_from(["normal", "exponential", "lognormal", "poisson"]))
+@given(
+    st.integers(30, 500), st.integers(0, 2**32 - 1), st.sampled_from(["normal", "exponential", "lognormal", "poisson"])
+)
 def test_usual_columns_have_none(rows: int, seed: int, kind: str) -> None:
     x = getattr(np.random.default_rng(seed), kind)(size=rows).astype(float)
     assert far_above(x) is None

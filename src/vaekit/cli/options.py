@@ -75,7 +75,7 @@ def note(text: str) -> None:
 def write_rows(
     path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False, dialect: Dialect | None = None
 ) -> None:
-    """Write rows to a file of the kind that its name says, of text in a dialect or the run's, and say what was written."""
+    """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written."""
     from ..show.outputs import FRAMES, write_array, write_frame
 
     dialect = dialect or run.schema.dialect

@@ -30,8 +30,8 @@ class Column:
     0..L-1. `dtype` is pandas' type of the user's column: of categories that are no text, as `category[int64]`, of
     ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
     seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
-    (min), seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken
-    for.
+    (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`.
+    `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
     >>> size.numbers(pd.Series(["small", None, "large"]))

@@ -72,9 +72,7 @@ class _Text:
             raise ValueError(f"{self.path} cannot be read as a table: {reason}{quote}") from None
 
 
-def read_delimited(
-    path: Path, label: str | None, header: bool | None
-) -> tuple[pd.DataFrame, tuple[str, ...], Dialect]:
+def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...], Dialect]:
     """The table of a text file, its columns by name, notes of what it was taken for, and how it is written.
 
     Raises `ValueError`, one line, where there are no rows, lines are uneven, or names are missing or not unique.

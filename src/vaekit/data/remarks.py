@@ -40,9 +40,7 @@ def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
         x = np.asarray(rows.x)[:, i].astype(np.float64)
         if rows.observed is not None:
             x[~rows.observed[:, i]] = np.nan
-        for far in (far_above(x), far_above(-x)):
-            if far is not None:
-                found.append(_said(column, x, far, rows))
+        found += [_said(column, x, far, rows) for far in (far_above(x), far_above(-x)) if far is not None]
     return found
 
 

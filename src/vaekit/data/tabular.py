@@ -49,7 +49,9 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
     names = tuple(each.name for each in columns)
-    return Content({"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect)
+    return Content(
+        {"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect
+    )
 
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
@@ -70,7 +72,9 @@ def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name
         return ""
     names, at = [each.name for each in columns], np.argwhere(rows.refused)
     values = [(frame[names[i]].iloc[row], (row, i)) for row, i in at[:most].tolist()]
-    cells = [f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values]
+    cells = [
+        f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values
+    ]
     many = f"{len(at):,} cells of {name} are none that their columns can have, and count"
     one = f"a cell of {name} is none that its column can have, and counts"
     rest = [f"and {len(at) - most:,} more"] if len(at) > most else []

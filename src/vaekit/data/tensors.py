@@ -226,8 +226,8 @@ def to_device(
     x = _tensor(preprocessing.once(given.x, dataset.domain, split), device)
     beside = (given.y, given.noise, given.observed)
     y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
-    own = {"noise": noise, "origin": given.origin, "observed": observed, "refused": given.refused}
-    return TensorSplit(x, y, dataset.domain, preprocessing, **own)
+    own = (x, y, dataset.domain, preprocessing, noise, given.origin, observed)
+    return TensorSplit(*own, refused=given.refused)
 
 
 def as_split(

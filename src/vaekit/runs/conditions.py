@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from ..data.cells import category_text, number_in, numbers_in
 from ..data.columns import Column
 from ..errors import shown, unknown
@@ -61,7 +62,9 @@ def conditions_of(columns: Sequence[Column], where: Where) -> list[Condition]:
             if ends is not None and (len(ends) != 2 or all(end is None for end in ends)):
                 raise ValueError(f"{given} is {value!r}; accepted: a value, or (low, high), None for no end")
             wanted = zip((">=", "<="), ends, strict=True) if ends is not None else [("=", value)]
-            found += [_condition(columns, at, sign, end, given) for sign, end in wanted if sign == "=" or end is not None]
+            found += [
+                _condition(columns, at, sign, end, given) for sign, end in wanted if sign == "=" or end is not None
+            ]
     else:
         for text in [where] if isinstance(where, str) else where:
             found += _read(columns, text)
@@ -72,14 +75,14 @@ def conditions_of(columns: Sequence[Column], where: Where) -> list[Condition]:
 def _read(columns: Sequence[Column], text: str) -> list[Condition]:
     """The conditions of a text; a column's own name may have signs in it."""
     given = option("where", text)
-    known = [each.name for each in columns if text.startswith(each.name) and SIGN.match(text[len(each.name) :])]
-    first = SIGN.search(text)
-    if not known and first is None:
+    signs = {each.name: SIGN.match(text, len(each.name)) for each in columns if text.startswith(each.name)}
+    known = {name: match for name, match in signs.items() if match}
+    name = max(known, key=len, default="")
+    match = known.get(name) or SIGN.search(text)
+    if match is None:
         raise ValueError(f"{given} is not COLUMN=VALUE, {SUCH}")
-    name = max(known, key=len) if known else text[: first.start()].strip()  # type: ignore[union-attr]
-    at = _place(columns, name, given)
-    match = SIGN.match(text[text.index(name) + len(name) :])
-    sign, value = match[1].replace("==", "="), text[text.index(name) + len(name) + match.end() :].strip()  # type: ignore[index]
+    at = _place(columns, name or text[: match.start()].strip(), given)
+    sign, value = match[1].replace("==", "="), text[match.end() :].strip()
     column = columns[at]
     if sign == "=" and RANGE in value and value not in column.categories:
         low, high = value.split(RANGE, 1)

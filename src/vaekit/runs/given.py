@@ -64,8 +64,8 @@ def rows_of(
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
     told = (*notes, *said)
-    own = {"notes": told, "table": schema.table, "dialect": content.dialect}
-    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, **own)  # type: ignore[arg-type]
+    found = Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
+    return replace(found, dialect=content.dialect)
 
 
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
@@ -119,11 +119,13 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
     x = new_rows_of_frame(known, frame, name)
     left = [each for each in frame.columns if each not in (*schema.columns, label, exposure)]
-    said = (f"columns of {name} that are not used: {', '.join(left)}",) if left else ()
+    said = [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
     if never := impossible(x, frame, known, name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
-        said += (never,)
-    return Content({"train": replace(x, y=y)}, classes, schema.columns, content.notes, said, dialect=content.dialect)
+        said.append(never)
+    return Content(
+        {"train": replace(x, y=y)}, classes, schema.columns, content.notes, tuple(said), dialect=content.dialect
+    )
 
 
 def _content(

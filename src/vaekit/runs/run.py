@@ -38,10 +38,10 @@ from ..training.checkpoint import Checkpoints
 from ..training.records import Epoch
 from . import history, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
+from .conditions import Where
 from .folder import read_spec
 from .given import FRAME, NEW, fingerprint_of, rows_of
 from .restoring import restored
-from .conditions import Where
 from .tables import Filled, Synthesized
 from .wording import run_in_lines
 
@@ -120,8 +120,8 @@ class Run:
         on_scores: Callable[[Scores], None] | None = None,
     ) -> Evaluation:
         """The scores of a split, or of new data; of a run without a classifier for whose codes `data.labels` are seen,
-        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time. Rows
-        of a table with a cell that its column can't have, of which log p is -inf, are counted apart (`impossible`).
+        with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
+        Rows of a table with a cell that its column can't have, of which log p is -inf, are apart (`impossible`).
         """
         name = split if isinstance(split, str) else NEW
         data = self.data(split)
@@ -183,9 +183,7 @@ class Run:
         return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
 
     @standing("spec")
-    def synthesize(
-        self, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0
-    ) -> Synthesized:
+    def synthesize(self, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
         """n rows that the model makes up, each column of the user's own type; with `where`, what they all have.
 
         That is values by column ({"city": "Rome"}), or where they are numbers, dates or ordered, the two ends between

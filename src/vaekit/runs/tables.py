@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..data.base import stored
 from ..data.batch import Batch
 from ..data.columns import Column, frame_of
-from ..data.base import stored
 from ..data.tensors import TensorSplit
 from ..evaluation.anomalies import anomalies
 from ..evaluation.imputation import Event, conditioned
@@ -65,7 +65,9 @@ class Filled:
         if not few:
             return ""
         many = f"{few:,} rows fewer than" if few > 1 else "a row fewer than"
-        return f"for {many} {FEW} of the {self.samples:,} samples count; more help: {option('samples', 10 * self.samples)}"
+        return (
+            f"for {many} {FEW} of the {self.samples:,} samples count; more help: {option('samples', 10 * self.samples)}"
+        )
 
 
 def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
@@ -128,7 +130,7 @@ def detect(
     threshold = float(np.quantile(usual, 1 - contamination))
     if data.refused is not None:
         cells, score = np.where(data.refused, np.inf, cells), np.where(data.refused.any(1), np.inf, score)
-        never = [each.name for each, bad in zip(columns, data.refused.any(0), strict=True) if bad]
+        never = [columns[i].name for i in np.flatnonzero(data.refused.any(0))]
         shown = {name: frame[name].astype(str).tolist() for name in never}
     why = _reasons(columns, data, cells - of_columns, shown)
     table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, frame.index)
@@ -198,14 +200,13 @@ class Synthesized:
         why = "the condition is rare: " if counted < RARE * self.samples else ""
         return (
             f"{why}{rows:,} rows are of about {max(1, round(counted)):,} different codes, as many of the "
-            f"{self.samples:,} samples count, and so resemble each other; more help: {option('samples', 10 * self.samples)}"
+            f"{self.samples:,} samples count, and so resemble each other; more help: "
+            f"{option('samples', 10 * self.samples)}"
         )
 
 
 @torch.no_grad()
-def synthesize(
-    run: Run, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0
-) -> Synthesized:
+def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
     """n rows of the model of `run`, as `Run.synthesize` says."""
     columns = typed_columns(run)
     refuse_too_many(n, run.model.event_shape, run.model.scale)

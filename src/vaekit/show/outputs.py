@@ -55,9 +55,9 @@ def write_array(
     """Write `array` (N, …) to `path`, whole or not at all.
 
     A table has a row for each of N: the columns `before` (N,), one for each element, called as in `columns` (or x0, x1,
-    …), and those of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits`
-    are black and white. A `.csv` is written in a `dialect`. `.npy` has the array alone, in its shape; `.npz` has it as x, beside what a table has beside
-    it. Raises `ValueError` for two columns of one name.
+    …), and those of `extra` (N,); a .csv is written in a `dialect`. A PNG needs images (N, C, H, W), of which it shows
+    `per_row` side by side; `limits` are black and white. `.npy` has the array alone, in its shape; `.npz` has it as x,
+    beside what a table has beside it. Raises `ValueError` for two columns of one name.
     """
     check_ending(path)
     ending = path.suffix.lower()
@@ -91,7 +91,8 @@ def write_array(
 def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: Dialect = PLAIN) -> None:
     """Write a data frame to `path`, whole or not at all; `ValueError` unless its ending is .csv, .parquet or .xlsx.
 
-    A .csv is written in a `dialect`, so that the program opens it that wrote what it was made of. With `index`, the names of its rows come first, as "row" unless they have a name.
+    A .csv is written in a `dialect`, so that the program opens it that wrote what it was made of. With `index`, the
+    names of its rows come first, as "row" unless they have a name.
     """
     check_ending(path, FRAMES)
     if index:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
@@ -18,7 +17,7 @@ from ...data.columns import numbers_of
 from ...runs.run import Run
 from ...runs.tables import synthesize
 from .base import TableVAE
-from .tables import array_of, completed
+from .tables import as_in, completed
 
 CODES = 10_000
 """Codes that a condition is weighed by at least."""
@@ -45,9 +44,9 @@ class VAESynthesizer(DensityMixin, TableVAE):
         n_samples: int = 1,
         where: Mapping[str | int, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
-    ) -> pd.DataFrame | np.ndarray:
-        """Rows that the model makes up: a data frame where it was fitted on one, each column of its own type, else an
-        array. With `where`, all of them have these cells, by name, or number of the column.
+    ) -> Any:
+        """Rows that the model makes up: a data frame of the library that it was fitted on, each column of its own
+        type, or an array. With `where`, all of them have these cells, by name, or number of the column.
 
         Columns that the model does not know have their constant, or are missing. `random_state` is, where it is None,
         that of the estimator. Raises `ValueError` for a column that is not there, or a value that it can't have; warns
@@ -70,4 +69,4 @@ class VAESynthesizer(DensityMixin, TableVAE):
         if made.caution:
             warnings.warn(made.caution, UserWarning, stacklevel=2)
         table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made.table))
-        return table if self._framed else array_of(table)
+        return as_in(self._library, table)

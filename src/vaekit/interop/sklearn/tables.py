@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals
 import numpy as np
 import pandas as pd
 import torch
@@ -117,6 +118,23 @@ def completed(
     made = frame_of(columns, x)
     others = {name: pd.Series([constants.get(name)] * len(x)) for name in names if name not in made}
     return pd.DataFrame({name: made[name] if name in made else others[name] for name in names})
+
+
+def library_of(X: Any) -> str:  # noqa: N803 - scikit-learn's name
+    """Which library a data frame is of; nothing of an array."""
+    return type(X).__module__.partition(".")[0] if is_frame(X) else ""
+
+
+def as_in(library: str, table: pd.DataFrame) -> Any:
+    """A table as a data frame of the library that a fit was given, of polars or pyarrow, else of pandas; as an array
+    where that was one.
+    """
+    if not library:
+        return array_of(table)
+    if library not in ("polars", "pyarrow"):
+        return table
+    frame = narwhals.from_native(table, eager_only=True)
+    return frame.to_polars() if library == "polars" else frame.to_arrow()
 
 
 def array_of(table: pd.DataFrame) -> np.ndarray:
