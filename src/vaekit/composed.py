@@ -10,17 +10,22 @@ from typing import Any, ParamSpec, TypeVar
 from .runs import training
 from .runs.training import Callbacks
 from .show.pictures.drawing import watch
+from .show.terminal import print_beginning
+from .system.progress import in_a_notebook
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
 def _drawing(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-    """`function`, with the pictures of `show` drawn while it trains, unless its callbacks draw others."""
+    """`function`, with the pictures of `show` drawn while it trains, unless its callbacks draw others. Without
+    callbacks a notebook, which shows how far it is, shows first what it is of.
+    """
 
     @wraps(function)
     def drawn(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
-        given: Any = kwargs.get("callbacks") or Callbacks()
+        usual = Callbacks(on_start=print_beginning) if in_a_notebook() else Callbacks()
+        given: Any = kwargs.get("callbacks") or usual
         kwargs["callbacks"] = given if given.watch else replace(given, watch=watch)
         return function(*args, **kwargs)
 

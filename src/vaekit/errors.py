@@ -51,14 +51,20 @@ def said(error: Mapping[str, Any]) -> str:
 
 
 def several(names: Iterable[object], most: int = 12) -> str:
-    """Names with commas between, of many the first: a message stays one readable line.
+    """Names with commas between, of many the first: a message stays one readable line. Those that have a comma, or
+    blanks at an end, or nothing, are in quotes.
 
-    >>> several(range(1000), 3)
-    '0, 1, 2 and 997 more'
+    >>> several(range(1000), 3), several(["Rome", "Oslo, Norway"])
+    ('0, 1, 2 and 997 more', "Rome, 'Oslo, Norway'")
     """
-    every = [str(each) for each in names]
+    every = [_quoted(str(each)) for each in names]
     rest = len(every) - most
     return ", ".join(every) if rest <= 1 else f"{', '.join(every[:most])} and {rest} more"
+
+
+def _quoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
+    return repr(name) if not quoted and ("," in name or name != name.strip() or not name) else name
 
 
 def nearest(name: object, accepted: Iterable[str]) -> str | None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from vaekit.data.columns import Column, frame_of, numbers_of
-from vaekit.data.kinds import describe, infer
+from vaekit.data.dates import SECONDS
+from vaekit.data.kinds import HANDFUL, describe, infer
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -115,11 +116,38 @@ def test_kinds(values: Any, kind: str) -> None:
         ([f"1.{i},5" for i in range(100, 159)] + ["1.234"], "a", "identifier"),
         ([f"{i},500,000" for i in range(N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
+        ([*range(N), 7, 7, None], "a", "identifier, 60 of 62 values are distinct"),
+        ([*(7 * np.arange(N)), 7, 14], "order_id", "identifier, 60 of 62 values are distinct"),
+        ([*(f"name {i}" for i in range(N)), "name 1"], "a", "identifier, 60 of 61 values are distinct"),
+        ([f"name {i}" for i in range(15)], "a", "identifier"),
         (pd.to_timedelta(np.arange(N), unit="D"), "a", "values of the type timedelta64"),
     ],
 )
 def test_what_is_left_out(values: Any, name: str, why: str) -> None:
     assert reason(values, name).startswith(why)
+
+
+def test_years_in_their_order_are_no_numbers_of_rows() -> None:
+    for years in (range(1960, 2020), RNG.permutation(np.arange(1960, 2020)), range(1900, 2020, 2)):
+        assert kind_of(list(years), "year").kind == "count"
+    assert kind_of(list(range(-30, 30))).kind == "integer"
+    assert kind_of(texts(15, 5)).kind == "categorical"
+    assert kind_of(texts(15, 12)).kind == "categorical"
+    assert kind_of(["red", "green", "blue"]).kind == "categorical"  # three rows tell nothing
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(HANDFUL, 400), st.integers(-(10**6), 10**6), st.booleans(), st.integers(0, 9), st.integers(0, 9))
+def test_what_numbers_the_rows_does_so_in_any_order_with_a_few_gaps_and_twins(
+    rows: int, first: int, turned: bool, gaps: int, twins: int
+) -> None:
+    few = rows // 50
+    numbers = [each for i, each in enumerate(range(rows)) if i >= min(gaps, few) or i == 0]
+    numbers += numbers[: min(twins, few)]
+    one, other = ([start + each for each in (reversed(numbers) if turned else numbers)] for start in (1, first))
+    assert reason(one).startswith("identifier")
+    if first not in (0, 1):
+        assert kind_of(other).kind in ("count", "integer", "ordinal")
 
 
 def test_names_that_only_look_like_identifiers() -> None:
@@ -145,12 +173,13 @@ def test_decimals_are_those_seen() -> None:
 
 DATES = [
     ("2024-01-31", "%Y-%m-%d", "D"),
-    ("2024-01-31T12:30:00", "%Y-%m-%dT%H:%M:%S", "s"),
-    ("2024-01-31 12:30", "%Y-%m-%d %H:%M", "s"),
-    ("2024-01-31T12:30:00Z", "%Y-%m-%dT%H:%M:%SZ", "s"),
+    ("2024-01-31T12:30:05", "%Y-%m-%dT%H:%M:%S", "s"),
+    ("2024-01-31T12:30:00", "%Y-%m-%dT%H:%M:%S", "min"),
+    ("2024-01-31 12:30", "%Y-%m-%d %H:%M", "min"),
+    ("2024-01-31T12:00:00Z", "%Y-%m-%dT%H:%M:%SZ", "h"),
     ("2024/01/31", "%Y/%m/%d", "D"),
     ("31.01.2024", "%d.%m.%Y", "D"),
-    ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "s"),
+    ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "min"),
     ("31/01/2024", "%d/%m/%Y", "D"),
     ("01/31/2024", "%m/%d/%Y", "D"),
     ("31 Jan 2024", "%d %b %Y", "D"),
@@ -166,7 +195,17 @@ def test_dates_that_are_text(text: str, form: str, unit: str) -> None:
     assert x[0] < 0 < x[1]
     assert column.values(x).tolist()[:2] == [other, text]
     day = (pd.Timestamp("2024-01-31") - pd.Timestamp("1970-01-01")).days
-    assert int(x[1] if unit == "D" else x[1] // 86_400) == day
+    assert int(x[1] * SECONDS[unit] // 86_400) == day
+
+
+@pytest.mark.parametrize("step", ["D", "6h", "15min", "s", "20ms", "us"])
+def test_what_lies_between_dates_is_written_as_finely_as_they_are(step: str) -> None:
+    dates = pd.Series(pd.date_range("2024-03-01", periods=50, freq=step)).astype("datetime64[us]")
+    column = kind_of(dates)
+    x = column.numbers(dates)
+    between = column.values((x[:-1] + x[1:]) / 2 + (x[1] - x[0]) / 7)
+    pd.testing.assert_series_equal(between, between.dt.round(step.lstrip("0123456789")), check_names=False)
+    pd.testing.assert_series_equal(column.values(x), dates, check_names=False)
 
 
 def test_dates_with_a_zone_and_beyond_what_there_is() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest, truncnorm
 
 from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
 from vaekit.data.batch import Batch
 from vaekit.evaluation.anomalies import anomalies
-from vaekit.evaluation.imputation import conditioned, impute
+from vaekit.evaluation.imputation import Event, conditioned, impute
 
 D, SIGMA = 4, 0.5
+NOWHERE = Event(torch.tensor([True, False, False, False]), lambda rows: rows[:, 0] > 1e9)
 LOADINGS = torch.tensor([[1.0, -0.5], [0.3, 0.8], [-0.7, 0.4], [0.2, 0.2]])
 
 
@@ -60,6 +62,29 @@ def test_means_spreads_and_draws_are_those_of_the_conditional(memory):
     assert (draws[:, observed.numpy()] == x[observed].numpy()).all()
     assert np.allclose(found.spread[0, m], np.sqrt(np.diag(covariance)), rtol=0.1)
     assert (found.spread[0, observed] == 0).all()
+
+
+def test_what_is_drawn_where_a_cell_lies_between_two_ends_is_of_the_exact_conditional():
+    """x0 between two ends and x2 = 0.3: x0 is a truncated normal, by which the means of the others move."""
+    vae, low, high = linear_gaussian(), 0.5, 1.5
+    observed = torch.tensor([False, False, True, False])
+    x = torch.tensor([0.0, 0.0, 0.3, 0.0])
+    event = Event(torch.tensor([True, False, False, False]), lambda rows: (rows[:, 0] > low) & (rows[:, 0] < high))
+    drawn, counted = conditioned(vae, Batch(x[None], observed=observed[None]), 8000, 200_000, seed=0, event=event)
+    m, mean, covariance = conditional(x.double().numpy(), observed.numpy())
+    deviation = np.sqrt(covariance[0, 0])
+    first = truncnorm((low - mean[0]) / deviation, (high - mean[0]) / deviation, mean[0], deviation)
+    moved = mean + covariance[:, 0] / covariance[0, 0] * (first.mean() - mean[0])
+    left = covariance - np.outer(covariance[0], covariance[0]) / covariance[0, 0] * (1 - first.var() / covariance[0, 0])
+    draws = drawn.double().numpy()
+    assert (draws[:, 2] == np.float32(0.3)).all()
+    assert 8000 < counted < 200_000
+    assert np.allclose(draws[:, m].mean(0), moved, atol=5 * np.sqrt(np.diag(left) / 8000))
+    assert np.allclose(np.cov(draws[:, m].T), left, atol=0.04)
+    assert kstest(draws[:, 0], first.cdf).statistic < 2.2 / np.sqrt(8000)
+    assert len(np.unique(draws[:, 0])) > 7000  # not the same few again and again
+    none, counted = conditioned(vae, Batch(x[None], observed=observed[None]), 8, 100, seed=0, event=NOWHERE)
+    assert (len(none), counted) == (0, 0.0)
 
 
 def test_nothing_observed_is_the_marginal():

@@ -334,7 +334,9 @@ def test_losses_are_printed_where_asked_for(capsys: pytest.CaptureFixture[str]) 
     VAEImputer(**TINY).fit(x)
     assert capsys.readouterr() == ("", "")
     VAEImputer(**TINY, verbose=1).fit(x)
-    assert capsys.readouterr().out.startswith("[VAEImputer] epoch 1: train ")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == "[VAEImputer] x0 real numbers"
+    assert lines[3].startswith("[VAEImputer] epoch 1: train ")
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -361,3 +363,8 @@ def test_polars_frames_go_in_and_out() -> None:
     assert filled["weight"].null_count() == 0
     codes = VAETransformer(**TINY).set_output(transform="polars").fit_transform(frame)
     assert isinstance(codes, polars.DataFrame)
+    inverse = VAETransformer(**TINY).fit(frame)
+    assert isinstance(inverse.inverse_transform(inverse.transform(frame)), polars.DataFrame)
+    made = VAESynthesizer(**TINY).fit(frame).sample(3)
+    assert isinstance(made, polars.DataFrame)
+    assert made.columns == frame.columns

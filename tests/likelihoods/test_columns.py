@@ -53,6 +53,18 @@ def distribution(domain, seed=0, rows=5):
     return p(0.5 * torch.randn(rows, *p.parameter_shape))
 
 
+def test_a_level_of_no_training_row_begins_next_to_impossible():
+    domain = table((Domain("categorical", levels=4, unseen=(1,), rows=50), Domain("grey", levels=3), *KINDS))
+    p = ColumnsLikelihood((len(domain.columns),), domain)
+    rows = torch.zeros(4, len(domain.columns))
+    rows[:, 0], rows[:, 3] = torch.arange(4.0), 1.0
+    rows[:, 2 + KINDS.index(Domain("positive", location=1.0, scale=0.8, warp="log"))] = 1.0
+    own = p(torch.zeros(4, *p.parameter_shape)).log_probs(rows)[:, 0].exp()
+    assert own[1] == pytest.approx(1 / 104, rel=0.02)
+    torch.testing.assert_close(own.sum(), torch.tensor(1.0))
+    assert own[[0, 2, 3]].unique().numel() == 1
+
+
 def test_columns_add_up_to_the_row():
     p = distribution(table())
     x = VALUES.expand(5, D)

@@ -925,3 +925,17 @@ def test_one_setting_may_be_given_by_itself(tmp_path: Path) -> None:
     assert run.spec.training.optimizer.options == {"momentum": 0.5}
     with refuses("unknown key of spec training: 'epoch' (did you mean 'epochs'?)"):
         train("digits", tmp_path / "other", epoch=1)
+
+
+def test_a_run_whose_data_have_moved_goes_on_by_its_own_target_or_says_how(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    old, new, out = tmp_path / "old.npy", tmp_path / "new.npy", tmp_path / "run"
+    np.save(old, rng.normal(size=(60, 3)).astype(np.float32))
+    small = ["model.encoder.hidden=[4]", "model.decoder.hidden=[4]"]
+    train(old, out, sets=small, epochs=1)
+    old.rename(new)
+    with pytest.raises(
+        RunError, match=r"are not where they were: .*; if they are elsewhere now, say where: data='PATH'"
+    ):
+        train(old, out, resume=True, epochs=2)
+    assert train(old, out, data=new, resume=True, epochs=2).history()[-1].epoch == 2

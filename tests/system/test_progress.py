@@ -7,17 +7,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands_for_tests import QUICK, done
 from rich.console import Console
 from runs_for_tests import small_run
 
+import vaekit
+from vaekit import composed
 from vaekit.runs.given import fingerprint
 from vaekit.runs.run import Run
+from vaekit.runs.training import Callbacks
 from vaekit.show import terminal
 from vaekit.show.plots.latents import embed
 from vaekit.show.terminal import Works
@@ -40,6 +45,35 @@ class Watched:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("progress") / "run")
+
+
+def test_a_notebook_shows_first_what_is_trained_unless_there_are_callbacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "in_a_notebook", lambda: False)
+    monkeypatch.setattr(composed, "in_a_notebook", lambda: True)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"size": rng.normal(size=60), "city": rng.choice(["Rome", "Oslo", "Bern"], 60)})
+    small = {"epochs": 1, "sets": ["model.encoder.hidden=[4]", "model.decoder.hidden=[4]"]}
+    made = vaekit.train(table, tmp_path / "run", **small)
+    shown_lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "city categorical, 3 categories 3 values" in shown_lines
+    assert made.kinds.to_numpy().tolist() == [
+        ["size", "real", "numbers"],
+        ["city", "categorical, 3 categories", "3 values"],
+    ]
+    vaekit.train(table, tmp_path / "other", callbacks=Callbacks(), **small)
+    assert not capsys.readouterr().out
+    monkeypatch.setattr(composed, "in_a_notebook", lambda: False)
+    vaekit.train(table, tmp_path / "plain", **small)
+    assert not capsys.readouterr().out
+
+
+def test_the_rate_of_small_tables_is_in_rows() -> None:
+    bar = terminal.Bar()
+    for rate, said in ((43.0, "43 rows/s"), (999.4, "999 rows/s"), (2345.0, "2.3k rows/s")):
+        bar.rate = rate
+        assert bar._terms({"elbo": -1.0}) == f"ELBO -1.0 {said}"
 
 
 def test_what_takes_long_says_so_in_order_and_to_its_end(run: Run) -> None:

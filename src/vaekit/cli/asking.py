@@ -40,7 +40,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         told = each if name == NEW else name
         found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
     if path is not None:
-        write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json)
+        write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json, dialect=asked.dialect)
     if as_json:
         values = [asdict(scores) for scores in found]
         print_json(values[0] if len(values) == 1 else values)
@@ -90,7 +90,7 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     check_ending(path)
     asked = asked_of(run, device, context, data, split)
     made = rows.pairs(asked.run, asked.splits, n, samples, draw, seed)
-    write_rows(path, asked.run, made, per_row=2 if samples is None else 1 + samples)
+    write_rows(path, asked.run, made, 2 if samples is None else 1 + samples, dialect=asked.dialect)
     for name, each in asked.splits.items():
         if len(each) < n:
             say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
@@ -115,7 +115,7 @@ def encode(  # noqa: PLR0913 - as many as the command has options
 
     check_ending(path)
     asked = asked_of(run, device, context, data, split, file)
-    write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed))
+    write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed), dialect=asked.dialect)
 
 
 def plot(  # noqa: PLR0913 - as many as the command has options

@@ -10,6 +10,7 @@ import typer
 from ..show.terminal import err, plain, say
 
 if TYPE_CHECKING:
+    from ..data.sniffing import Dialect
     from ..runs.asked import Asked
     from ..runs.rows import Rows
     from ..runs.run import Run
@@ -71,16 +72,19 @@ def note(text: str) -> None:
     err.print(plain(text), highlight=False, markup=False, soft_wrap=True)
 
 
-def write_rows(path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False) -> None:
-    """Write rows to a file of the kind that its name says, and say what was written."""
+def write_rows(
+    path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False, dialect: Dialect | None = None
+) -> None:
+    """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written."""
     from ..show.outputs import FRAMES, write_array, write_frame
 
+    dialect = dialect or run.schema.dialect
     if rows.table and path.suffix.lower() in FRAMES:
-        write_frame(path, rows.frame)
+        write_frame(path, rows.frame, dialect=dialect)
         if not quiet:
             say(f"{path}")
         return
-    beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row}
+    beside = {"before": rows.before, "limits": run.schema.domain.limits, "per_row": per_row, "dialect": dialect}
     write_array(path, rows.array, rows.columns, rows.after, **beside)  # type: ignore[arg-type]
     if not quiet:
         left = [*rows.before, *rows.after] if path.suffix.lower() in (".npy", ".png") else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,6 @@ from ..show.terminal import say
 from .options import AnySplit, Device, File, Given, RunPath, Seed, asked_of, loaded_run, note
 
 Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
-FEW = 20
-"""Samples that count below which what they say of a row is not to be relied on."""
 
 
 def impute(  # noqa: PLR0913 - as many as the command has options
@@ -42,13 +39,13 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     asked = asked_of(run, device, context, data, split, file)
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
     named = not isinstance(found.table.index, pd.RangeIndex)
-    write_frame(path, found.table, index=named and n == 0)
+    write_frame(path, found.table, index=named and n == 0, dialect=asked.dialect)
     say(f"{path}: {int(found.spread.notna().to_numpy().sum()):,} cells filled")
     if spread is not None:
-        write_frame(spread, found.spread, index=True)
+        write_frame(spread, found.spread, index=True, dialect=asked.dialect)
         say(f"{spread}")
-    if samples > FEW and (few := int((found.trusted < FEW).sum())):
-        say(f"for {few:,} rows fewer than {FEW} of the {samples:,} samples count; more help: --samples")
+    if found.caution:
+        note(found.caution)
 
 
 def detect(  # noqa: PLR0913 - as many as the command has options
@@ -74,7 +71,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     asked = asked_of(run, device, context, data, split, file)
     given = _one(asked, file or data)
     found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
-    write_frame(path, found.sort_values("score", ascending=False), index=True)
+    write_frame(path, found.sort_values("score", ascending=False), index=True, dialect=asked.dialect)
     above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
     if not found.attrs["by_training_rows"]:
@@ -87,7 +84,8 @@ def synthesize(
     path: Table,
     n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 1000,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="A cell that all rows have; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="What all rows have, also age>=40, age=30..40, city!=X; repeatable."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples of a condition.")] = 10_000,
     seed: Seed = 0,
@@ -98,28 +96,11 @@ def synthesize(
 
     check_ending(path, FRAMES)
     loaded = loaded_run(run, device, context)
-    made = loaded.synthesize(n, _cells(where or [], loaded.schema.columns), samples=samples, seed=seed)
-    write_frame(path, made.table)
+    made = loaded.synthesize(n, where, samples=samples, seed=seed)
+    write_frame(path, made.table, dialect=loaded.schema.dialect)
     say(f"{path}: {n:,} rows")
-    if made.effective_samples is not None and made.effective_samples < FEW:
-        note(
-            f"the condition is rare: {made.effective_samples:.0f} of {samples:,} samples count, so that rows repeat; "
-            "more help: --samples"
-        )
-
-
-def _cells(where: list[str], columns: Sequence[str]) -> dict[str, Any]:
-    """The conditions that are given as COLUMN=VALUE; a column's own name may have an = in it."""
-    found: dict[str, Any] = {}
-    for each in where:
-        known = [name for name in columns if each.startswith(f"{name}=")]
-        name = max(known, key=len) if known else each.partition("=")[0].strip()
-        if "=" not in each:
-            raise ValueError(f"--where {each!r} is not COLUMN=VALUE, such as 'city=Rome'")
-        if name in found:
-            raise ValueError(f"--where is given twice for {name!r}; give one value")
-        found[name] = each[len(name) :].lstrip().removeprefix("=").strip()
-    return found
+    if made.caution:
+        note(made.caution)
 
 
 def _keep_apart(path: Path, data: str | None) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from .columns import Column
 from .domains import Domain
 from .memmap import Array, MemmapRows, blocks
+from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
 
@@ -20,7 +21,8 @@ class Split:
     """The rows of one split: data `x` (N, *event_shape) and, if known, `y`: class labels (N,) or covariates (N, C).
 
     With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
-    `observed` (N, *event_shape) of bool says which cells are; None where all are. The others hold any value.
+    `observed` (N, *event_shape) of bool says which cells are; None where all are. The others hold any value. `refused`
+    (N, *event_shape) of bool are those that are not since their column can't have what stands there; None for none.
     `origin` (N,) is where each row comes from: its number in the file, from 0, or the name of its image.
     Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
 
@@ -33,6 +35,7 @@ class Split:
     noise: np.ndarray | None = None
     origin: np.ndarray | None = None
     observed: np.ndarray | None = None
+    refused: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("noise", self.noise), ("observed", self.observed)):
@@ -60,7 +63,7 @@ class Split:
         if mask.all():
             return self
         x = self.x.where(mask) if isinstance(self.x, MemmapRows) else self.x[mask]
-        beside = ("y", "noise", "origin", "observed")
+        beside = ("y", "noise", "origin", "observed", "refused")
         return Split(x, **{name: None if (each := getattr(self, name)) is None else each[mask] for name in beside})
 
     def filled(self, domain: Domain) -> Split:
@@ -105,6 +108,8 @@ class Dataset:
     table: tuple[Column, ...] = ()
     exposed: bool = False
     """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
+    dialect: Dialect = PLAIN
+    """How the text of a table is written."""
 
     def __post_init__(self) -> None:
         if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
@@ -141,6 +146,7 @@ class Content:
     left_out: tuple[str, ...] = ()
     table: tuple[Column, ...] = ()
     frame: pd.DataFrame | None = None
+    dialect: Dialect = PLAIN
 
 
 def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:

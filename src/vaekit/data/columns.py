@@ -29,9 +29,9 @@ class Column:
     `categories` are the values of a binary, categorical or ordinal column as text, in the order of their numbers
     0..L-1. `dtype` is pandas' type of the user's column: of categories that are no text, as `category[int64]`, of
     ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
-    seen, None for more than 12. Dates are numbers of `unit`, days (D) or seconds (s) since 1970; those given as text
-    have their `format`. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken
-    for.
+    seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
+    (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`.
+    `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
     >>> size.numbers(pd.Series(["small", None, "large"]))
@@ -68,7 +68,7 @@ class Column:
         if self.kind == "date":
             return self._dates(values, where)
         x = numbers_in(values, where)
-        if not (good := self._accepts(x)).all():
+        if not (good := self.accepts(x)).all():
             row = int(np.argmin(good))
             raise ValueError(refusal(where, x[row].item(), row, self.accepted))
         return x
@@ -79,14 +79,21 @@ class Column:
         >>> Column("a", "positive").refused(pd.Series([1.0, -1.0, None])).tolist()
         [False, True, False]
         """
+        return self.possible(values)[1]
+
+    def possible(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        """The cells as numbers (N,), NaN also where they are none of this column; and which these are, (N,)."""
         try:
-            self.numbers(values)
+            return self.numbers(values), np.zeros(len(values), bool)
         except ValueError:
-            pass
-        else:
-            return np.zeros(len(values), bool)
+            bad = self._bad(values)
+        x = np.full(len(values), np.nan)
+        x[~bad] = self.numbers(values[~bad])
+        return x, bad
+
+    def _bad(self, values: pd.Series) -> np.ndarray:
         if not self.categories and self.kind != "date" and pd.api.types.is_numeric_dtype(values.dtype):
-            return ~self._accepts(values.to_numpy(np.float64, na_value=np.nan))
+            return ~self.accepts(values.to_numpy(np.float64, na_value=np.nan))
         codes, distinct = factorized(values)
         return np.append([self._refuses(each) for each in distinct], False)[codes].astype(bool)
 
@@ -130,7 +137,8 @@ class Column:
         """
         return several(" ".join(each.splitlines()) for each in self.categories)
 
-    def _accepts(self, x: np.ndarray) -> np.ndarray:
+    def accepts(self, x: np.ndarray) -> np.ndarray:
+        """Which of the numbers x (N,) are ones of this column's kind, or NaN."""
         low = {"count": 0.0, "nonnegative": 0.0, "unit": self.low}.get(self.kind)
         good = ~np.isinf(x)
         with np.errstate(invalid="ignore"):
@@ -181,7 +189,7 @@ class Column:
         if self.categories:
             return self._categories(x, gone)
         if self.kind == "date":
-            seconds = x * SECONDS[self.unit]
+            seconds = (x if self.decimals is None else np.round(x, self.decimals)) * SECONDS[self.unit]
             if not self.format:
                 return dates_of(seconds, self.dtype).array
             return written(dates_of(seconds, "datetime64[us]"), self.format).array
@@ -228,6 +236,30 @@ def numbers_of(
     With `optional`, a column that is not there is missing in all rows. Raises `ValueError`, one line, where one lacks,
     and for the first cell that is none of its column.
     """
+    _refuse_lacking(columns, frame, what, optional)
+    x = np.full((len(frame), len(columns)), np.nan, order="F")
+    for i, column in enumerate(columns):
+        if column.name in frame.columns:
+            x[:, i] = column.numbers(frame[column.name], what)
+    return np.ascontiguousarray(x)
+
+
+def possible_numbers(
+    columns: Sequence[Column], frame: pd.DataFrame, what: str = "data"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of a table as `numbers_of` gives them, but NaN where a cell is none of its column; and which these are,
+    of bool (N, D).
+
+    >>> possible_numbers([Column("a", "positive")], pd.DataFrame({"a": [2.0, -1.0]}))[1].tolist()
+    [[False], [True]]
+    """
+    _refuse_lacking(columns, frame, what, optional=False)
+    found = [column.possible(frame[column.name]) for column in columns]
+    x, refused = (np.stack([each[i] for each in found], 1) for i in (0, 1))
+    return np.ascontiguousarray(x), np.ascontiguousarray(refused)
+
+
+def _refuse_lacking(columns: Sequence[Column], frame: pd.DataFrame, what: str, optional: bool) -> None:
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking and not optional:
         near = nearest(lacking[0], map(str, frame.columns))
@@ -237,12 +269,6 @@ def numbers_of(
     if lacking and len(lacking) == len(columns):
         names = several((repr(name) for name in lacking), 8)
         raise ValueError(f"{what} has none of the columns {names}; its columns: {several(frame.columns)}")
-    x = np.full((len(frame), len(columns)), np.nan, order="F")
-    gone = set(lacking)
-    for i, column in enumerate(columns):
-        if column.name not in gone:
-            x[:, i] = column.numbers(frame[column.name], what)
-    return np.ascontiguousarray(x)
 
 
 def _as_number(text: str) -> str:

@@ -17,7 +17,10 @@ FORMATS = (
     "%d %b %Y",
     "%d-%b-%Y",
 )
-SECONDS = {"D": 86_400.0, "s": 1.0}
+SECONDS = {"D": 86_400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+"""Of each unit of dates, from the coarsest."""
+UNITS = {"D": "days", "h": "hours", "min": "minutes", "s": "seconds"}
+"""What they are called."""
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 """Of the years 1 to 9999, which are those that can be written."""
 FEW = 50

@@ -72,8 +72,8 @@ class _Text:
             raise ValueError(f"{self.path} cannot be read as a table: {reason}{quote}") from None
 
 
-def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table of a text file, its columns by name, and notes of what it was taken for.
+def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...], Dialect]:
+    """The table of a text file, its columns by name, notes of what it was taken for, and how it is written.
 
     Raises `ValueError`, one line, where there are no rows, lines are uneven, or names are missing or not unique.
     """
@@ -109,7 +109,7 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
         changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)
     table = replaced(table, changed)
     table.columns = pd.Index(names, dtype="str")
-    return table, notes
+    return table, notes, dialect
 
 
 def _line_end(data: bytes, line: int) -> int:

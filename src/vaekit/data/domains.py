@@ -53,7 +53,8 @@ class Domain:
     density in the data's own units. Each is one number or one per element of the last axis of x (the columns of a
     table). `warp` says of a column what of x that map is of: x itself, its logarithm (of x + 1 where x is a count), or
     asinh of what it gives, for numbers with outliers. `ends` are the least and the greatest value of each column among
-    the training rows: no part of the domain, but means of heavy tails are only taken between them.
+    the training rows: no part of the domain, but means of heavy tails are only taken between them. `unseen` are the
+    levels of a column that none of its `rows` of training has, which a likelihood is to give next to no probability.
 
     `relaxed` marks grey values that are scored as if they were Bernoulli probabilities: that number is no likelihood.
     `missing` says that cells may be missing, of which encoders are told.
@@ -73,6 +74,8 @@ class Domain:
     warp: Warp = "affine"
     columns: tuple[Domain, ...] = ()
     ends: tuple[tuple[float, float], ...] = ()
+    unseen: tuple[int, ...] = ()
+    rows: int = 0
 
     def __repr__(self) -> str:
         own = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(self)[1:] if self._is_set(each))

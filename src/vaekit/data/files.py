@@ -38,7 +38,7 @@ def read_path(path: Path, label: str | None, header: bool | None = None, older: 
         raise ValueError(f"{named('data.label', label)} names a column of a table; {path} is none")
     if is_table:
         frame = read_frame(path, label, header, older)
-        return Content({}, notes=frame.notes, frame=frame.table)
+        return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
     return read_folder(path) if path.is_dir() else _read_arrays(path)
 
 

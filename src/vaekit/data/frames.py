@@ -13,6 +13,7 @@ from ..errors import shown
 from .cells import replaced
 from .delimited import read_delimited
 from .headers import check_names, without_row_numbers
+from .sniffing import PLAIN, Dialect
 from .texts import PACKED
 from .workbooks import nullable, read_excel, read_parquet
 
@@ -27,6 +28,8 @@ class Frame:
 
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+    dialect: Dialect = PLAIN
+    """How its text is written."""
 
 
 def ending(path: Path) -> str | None:
@@ -55,19 +58,20 @@ def read_frame(path: Path, label: str | None = None, header: bool | None = None,
     if kind is None:
         packed = f"; text also packed: {', '.join(PACKED)}"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {', '.join(ENDINGS)}{packed}")
+    dialect = PLAIN
     if kind == ".parquet":
         table, notes = read_parquet(path)
         table = _named(str(path), table, label)
     elif kind == ".xlsx":
         table, notes = read_excel(path, label, header)
     else:
-        table, notes = read_delimited(path, label, older or header)
+        table, notes, dialect = read_delimited(path, label, older or header)
     if not len(table):
         raise ValueError(f"{path} has no rows")
     if label is not None and kind in (".parquet", ".xlsx"):
         table = replaced(table, {label: _as_text(table[label])})
     table, more = (table, ()) if older else without_row_numbers(str(path), table)
-    return Frame(table, (*notes, *more))
+    return Frame(table, (*notes, *more), dialect)
 
 
 def is_frame(data: object) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
-from .dates import formats_of, parsed, seconds_of
+from .dates import SECONDS, UNITS, formats_of, parsed, seconds_of
 from .sniffing import LEADING_ZERO, is_missing
 
 NONE = "none"
@@ -22,6 +22,10 @@ NONE = "none"
 MOST_LEVELS, MOST_DECIMALS, EXACT = 12, 12, 2.0**53
 FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
 NEAR = 0.05
+UNIQUE, HANDFUL = 0.95, 10
+"""The part of a column's cells that differ from which on they name rows: a few may be there twice. Of fewer rows than a
+handful nothing is told by that.
+"""
 CELLS = 2**24
 FIRST_ROWS = 1000
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
@@ -116,7 +120,7 @@ def in_words(column: Column) -> str:
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
-        return f"date, in {'days' if column.unit == 'D' else 'seconds'}"
+        return f"date, in {UNITS[column.unit]}"
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
@@ -177,7 +181,8 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         whole = look.whole and look.seen == len(x)
         dtype = "int64" if whole else "Int64" if look.whole else "float64"
         return _of_numbers(name, dtype, look, lambda: pd.Series(x))
-    if len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
+    names = _names_rows(len(distinct), seen)
+    if not names and len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
         categories = _sorted([category_text(each) for each in distinct])
         kind: ColumnKind = "binary" if len(categories) == 2 else "categorical"
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
@@ -185,7 +190,16 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return "dates of two readings, day or month first"
     if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
         return "numbers whose commas may mark thousands or decimals"
-    return "identifier" if len(distinct) == seen else f"free text, {len(distinct)} distinct values"
+    return _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
+
+
+def _names_rows(distinct: int, seen: int) -> bool:
+    """Whether so many distinct cells of all that are seen name rows, rather than say what they are like."""
+    return seen >= HANDFUL and distinct >= UNIQUE * seen
+
+
+def _identifier(distinct: int, seen: int) -> str:
+    return "identifier" if distinct == seen else f"identifier, {distinct:,} of {seen:,} values are distinct"
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
@@ -205,9 +219,10 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column
         return "no value"
     if seen.min() == seen.max():
         return "constant"
-    unit = "D" if (seen % 86_400 == 0).all() else "s"
+    unit = next((unit for unit, each in SECONDS.items() if (seen % each == 0).all()), "s")
+    decimals = 0 if (seen % 1 == 0).all() else 3 if (np.round(seen, 3) == seen).all() else 6
     why = f"dates written as {format}" if format else "dates"
-    return Column(name, "date", dtype=dtype, unit=unit, format=format, why=why)
+    return Column(name, "date", dtype=dtype, decimals=decimals, unit=unit, format=format, why=why)
 
 
 def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
@@ -236,10 +251,10 @@ def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[],
         categories = (category_text(look.low), category_text(look.high))
         return Column(name, "binary", categories, dtype, decimals=0, why="2 values")
     span = int(look.high - look.low) + 1
-    if span == look.seen or ID.search(name):
-        values = cells()
-        if look.seen == len(values) == values.nunique():
-            return "identifier"
+    # Years in their order are no numbers of rows, which begin at 0 or 1; some rows may be left out.
+    numbers_rows = look.low in (0, 1) and UNIQUE * look.seen <= span <= look.seen / UNIQUE
+    if (numbers_rows or ID.search(name)) and _names_rows(distinct := cells().nunique(), look.seen):
+        return _identifier(distinct, look.seen)
     if look.low >= 0 and look.levels == span:
         levels = tuple(str(int(look.low) + i) for i in range(span))
         why = f"whole numbers {levels[0]} to {levels[-1]}"

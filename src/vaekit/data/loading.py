@@ -22,6 +22,7 @@ from .frames import as_frame
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
+from .remarks import far_values, few_rows
 from .splits import hold_out
 from .tabular import table_domain, typed
 
@@ -97,6 +98,10 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         notes.append(
             f"values are whole numbers from 0 on: taken as real ones; counts are {setting('data.domain', 'count')}"
         )
+    if content.table and not older:
+        said = few_rows(sum(map(len, splits.values())))
+        notes += [said] if said else []
+        notes += [each for rows in content.splits.values() for each in far_values(content.table, rows)]
     if gone:
         values, cells = replace(values, missing=True), sum(split.x.size for split in splits.values())
         splits = {split: rows.filled(values) for split, rows in splits.items()}
@@ -109,7 +114,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         raise ValueError(f"{of}; if they are counts: {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
-    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None)
+    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None, dialect=content.dialect)
 
 
 def read(

@@ -30,6 +30,21 @@ class Dialect:
     delimiter: str
     decimal: str = "."
 
+    @property
+    def of_csv(self) -> Dialect:
+        """How a .csv is written that is to be opened as easily as what is written so: commas, semicolons and bars stay.
+
+        >>> Dialect("\t", ",").of_csv, Dialect(" ").of_csv
+        (Dialect(delimiter=';', decimal=','), Dialect(delimiter=',', decimal='.'))
+        """
+        if self.delimiter in ",;|":
+            return self
+        return Dialect(";" if self.decimal == "," else ",", self.decimal)
+
+
+PLAIN = Dialect(",")
+"""How what is no text is written as one."""
+
 
 def sample(data: bytes) -> str:
     """The first lines of a text."""

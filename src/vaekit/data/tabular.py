@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ..errors import shown
 from ..settings import setting
 from .base import Content, Dataset, Split, stored
 from .cells import category_text, factorized
-from .columns import Column, numbers_of
+from .columns import Column, numbers_of, possible_numbers
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
 
@@ -48,12 +49,39 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
     names = tuple(each.name for each in columns)
-    return Content({"train": split}, classes, names, content.notes, (*content.left_out, *left), columns)
+    return Content(
+        {"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect
+    )
 
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    x = numbers_of(columns, frame, name, optional)
+    return _rows(numbers_of(columns, frame, name, optional), frame, name)
+
+
+def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
+    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
+    x, refused = possible_numbers(columns, frame, name)
+    rows = _rows(x, frame, name)
+    return replace(rows, refused=refused) if refused.any() else rows
+
+
+def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name: str, most: int = 3) -> str:
+    """What of `rows` of a `frame` no column can have, in a line: the first few cells; nothing where there are none."""
+    if rows.refused is None:
+        return ""
+    names, at = [each.name for each in columns], np.argwhere(rows.refused)
+    values = [(frame[names[i]].iloc[row], (row, i)) for row, i in at[:most].tolist()]
+    cells = [
+        f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values
+    ]
+    many = f"{len(at):,} cells of {name} are none that their columns can have, and count"
+    one = f"a cell of {name} is none that its column can have, and counts"
+    rest = [f"and {len(at) - most:,} more"] if len(at) > most else []
+    return f"{one if len(at) == 1 else many} as not observed: {'; '.join([*cells, *rest])}"
+
+
+def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
     gaps = np.isnan(x)
     holes = bool(gaps.any())
     if holes:
@@ -70,11 +98,16 @@ def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str
     gaps, rows = np.zeros(len(dataset.table)), sum(map(len, dataset.splits.values()))
     for split in dataset.splits.values():
         gaps += 0 if split.observed is None else (~split.observed).sum(0)
+    domains = dataset.domain.columns or (dataset.domain,) * len(gaps)
     shown = [
-        (each.name, in_words(each), each.why, f"{100 * gone / rows:.3g} %" if gone else "")
-        for each, gone in zip(dataset.table[:most], gaps, strict=False)
+        (each.name, in_words(each), each.why + _without_rows(own), f"{100 * gone / rows:.3g} %" if gone else "")
+        for each, own, gone in zip(dataset.table[:most], domains, gaps, strict=False)
     ]
     return [*shown, ("…", f"{len(gaps) - most} more", "", "")] if len(gaps) > most else shown
+
+
+def _without_rows(domain: Domain) -> str:
+    return f", {len(domain.unseen)} of them in no training row" if domain.unseen else ""
 
 
 def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -110,7 +143,10 @@ def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray 
         if observed is not None:
             values[~observed[:, index]] = np.nan
         found |= zip(index, _of_numbers([columns[i] for i in index], values), strict=True)
-    every = [found.get(i) or _of_levels(each) for i, each in enumerate(columns)]
+    for i, each in enumerate(columns):
+        if i not in found:
+            found[i] = _of_levels(each, x[:, i] if observed is None else x[observed[:, i], i])
+    every = [found[i] for i in range(len(columns))]
     if observed is not None and not observed.any(0).all():
         name = columns[int(np.argmin(observed.any(0)))].name
         advice = f"leave it out: {setting('data.columns', {name: 'none'})}"
@@ -128,13 +164,17 @@ def _joined(found: list[Domain], missing: bool) -> Domain:
     return Domain("columns", columns=tuple(found), missing=missing)
 
 
-def _of_levels(column: Column) -> Domain:
+def _of_levels(column: Column, values: np.ndarray) -> Domain:
+    """The domain of a column of levels, or between two ends, whose values in training are those (N,)."""
     if column.kind == "binary":
         return Domain("binary")
     if column.kind == "unit":
         low, high = column.low or 0.0, 1.0 if column.high is None else column.high
         return Domain("unit", location=low, scale=high - low)
-    return Domain("categorical" if column.kind == "categorical" else "grey", levels=max(2, len(column.categories)))
+    levels = max(2, len(column.categories))
+    unseen = tuple(sorted(set(range(levels)) - set(np.unique(values).astype(int).tolist())))
+    kind: Kind = "categorical" if column.kind == "categorical" else "grey"
+    return Domain(kind, levels=levels, unseen=unseen, rows=len(values) if unseen else 0)
 
 
 def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domain]:
@@ -147,7 +187,7 @@ def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domai
         as_log = log_warped > -np.log(plain[1])
         as_root = roots.better_than(-np.log(plain[1]))
     for i, column in enumerate(columns):
-        kind: Kind = "integer" if column.kind == "date" and column.unit == "D" else _number(column.kind)
+        kind: Kind = _number(column)
         own = ((float(ends[i, 0]), float(ends[i, 1])),)
         if kind in ("positive", "nonnegative") or (kind == "count" and as_log[i]):
             yield Domain(kind, location=log_place[0][i], scale=log_place[1][i], warp="log", ends=own)
@@ -157,8 +197,11 @@ def _of_numbers(columns: Sequence[Column], values: np.ndarray) -> Iterator[Domai
             yield Domain(kind, location=plain[0][i], scale=plain[1][i], ends=own)
 
 
-def _number(kind: str) -> Kind:
-    return "real" if kind == "date" else kind  # type: ignore[return-value]
+def _number(column: Column) -> Kind:
+    """The kind of a column's numbers: dates are whole ones of their unit, or seconds."""
+    if column.kind != "date":
+        return column.kind  # type: ignore[return-value]
+    return "real" if column.unit == "s" else "integer"
 
 
 def _place(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

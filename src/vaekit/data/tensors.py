@@ -62,6 +62,8 @@ class TensorSplit:
     """Which cells of x are observed, (N, *event) of bool; None where all are."""
     mask: float = 0.0
     """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
+    refused: np.ndarray | None = None
+    """Which cells are not observed since their column can't have them, (N, *event) of bool; None for none."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -233,7 +235,8 @@ def to_device(
     x = _tensor(preprocessing.once(given.x, dataset.domain, split), device)
     beside = (given.y, given.noise, given.observed)
     y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
-    return TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed)
+    own = (x, y, dataset.domain, preprocessing, noise, given.origin, observed)
+    return TensorSplit(*own, refused=given.refused)
 
 
 def as_split(

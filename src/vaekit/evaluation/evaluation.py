@@ -53,18 +53,25 @@ def evaluate(
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, totals = len(data), _Totals()
     trust: list[Tensor] = []
+    possible = _possible(data, split)
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
+        start = 0
         for batch in data.blocks():
             refuse_ends(model, batch.x)
-            scores = scorer(model.asked(batch))
+            every = scorer(model.asked(batch))
+            kept = possible[start : (start := start + len(batch))]
+            scores = every if kept.all() else every.rows(kept)
+            if on_scores:
+                on_scores(every if kept.all() else every.without(~kept))
+            if not kept.any():
+                continue
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
-            if on_scores:
-                on_scores(scores)
+    n = int(possible.sum())
     nll = totals.mean("nll")
     effective, shapes = torch.cat(trust, 1)
     return Evaluation(
@@ -81,18 +88,31 @@ def evaluate(
         effective_samples=float(effective.quantile(0.5)),
         pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
         untrusted=int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum()),
-        bits_per_dim=float(nll) / (_cells(data) * math.log(2)),
+        bits_per_dim=float(nll) / (_cells(data, possible) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
+        impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
     )
 
 
-def _cells(data: TensorSplit) -> float:
-    """How many cells of a datum are observed, on average."""
-    return math.prod(data.x.shape[1:]) if data.observed is None else float(data.observed.sum()) / len(data)
+def _possible(data: TensorSplit, split: str) -> Tensor:
+    """Which rows (N,) have no cell that its column can't have; `ValueError` where none is such."""
+    never = np.zeros(len(data), bool) if data.refused is None else data.refused.any(1)
+    if never.all():
+        raise ValueError(f"each row of {split} has a cell that its column can't have: log p of all of them is -inf")
+    return torch.from_numpy(~never).to(data.x.device)
+
+
+def _origin(data: TensorSplit) -> np.ndarray:
+    return np.arange(len(data)) if data.origin is None else data.origin
+
+
+def _cells(data: TensorSplit, of: Tensor) -> float:
+    """How many cells of a datum are observed, on average, `of` (N,) the data that count."""
+    return math.prod(data.x.shape[1:]) if data.observed is None else float(data.observed[of].sum() / of.sum())
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ from ..seeding import seeded
 from .alike import row_by_row
 from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted, where_missing
 
+TRIES = 4
+"""Draws of which one may take the place of another that an event holds for: rows of one z have not all the same."""
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
 
@@ -65,21 +67,46 @@ def impute(
     return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
 
 
+@dataclass(frozen=True)
+class Event:
+    """What is asked of some columns (D,) of bool: `holds` says for which of rows (N, D) it does, (N,) of bool."""
+
+    columns: Tensor
+    holds: Callable[[Tensor], Tensor]
+
+
 @torch.no_grad()
-def conditioned(model: VAE, batch: Batch, draws: int, samples: int, seed: int | None = 0) -> tuple[Tensor, float]:
-    """`draws` of data given the cells of one row that are observed, (draws, *event), and how many of `samples` count.
+def conditioned(
+    model: VAE, batch: Batch, draws: int, samples: int, seed: int | None = 0, event: Event | None = None
+) -> tuple[Tensor, float]:
+    """`draws` of data given the cells of one row that are observed, (draws, *event), and how many of `samples` count;
+    of an `event` also given that it holds. None counts where it holds for none of `samples`: there are no draws then.
 
     The model is one without a condition. z is drawn from the prior, `samples` of it, and resampled by p(x_observed
     given z); then x from p(x given z). So it serves models whose encoder was never shown a row with holes; a rare
-    condition leaves few z that count.
+    condition leaves few z that count. Of an event each z has a draw of x, and is kept where it holds for that; its
+    columns are that draw's, or another's of the same z for which it holds: both are of p(x given z and the event).
     """
     with seeded(seed), evaluating(model):
         z = model.side_by_side(model.generate(None, by_draw(samples)))
-        every = (_whole(model._likelihood(part, None)) for part in z.split(ROWS))
+        every = [_whole(model._likelihood(part, None)) for part in z.split(ROWS)]
         log_weight = torch.cat([observed_log_prob(px, batch.x, batch.observed) for px in every])
+        first = None
+        if event is not None:
+            first = torch.cat([px.sample() for px in every])
+            log_weight = log_weight.masked_fill(~event.holds(first), -torch.inf)
+            if log_weight.isneginf().all():
+                return first[:0], 0.0
         share = log_weight.to(sum_type(z.device)).softmax(0)
         which = torch.multinomial(share, draws, replacement=True)
-        x = torch.cat([model._likelihood(part, None).sample() for part in z[which].split(ROWS)])
+        of = [model._likelihood(part, None) for part in z[which].split(ROWS)]
+        x = torch.cat([px.sample() for px in of])
+        if event is not None and first is not None:
+            held = first[which]
+            for _ in range(TRIES):
+                new = torch.cat([px.sample() for px in of])
+                held = torch.where(event.holds(new)[:, None], new, held)
+            x = torch.where(event.columns, held, x)
     if batch.observed is not None:
         x = torch.where(batch.observed, batch.x.to(torch.promote_types(x.dtype, batch.x.dtype)), x)
     return x, float(1 / share.square().sum())

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import several
 from ..models.importance import UNTRUSTED
 from ..settings import in_a_call, setting
 from .metrics import carriers, is_collapsed
 
 FEW = 0.01
 """The fraction of data whose weights may be no good before the mean over all is said not to be."""
+LEAST = 5
+"""Data whose mean may tell something of others."""
 LABELS = {
     "error": ("classification error", "{:.2%}", "the likeliest class is another"),
     "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1; higher is better"),
@@ -35,7 +38,8 @@ class Evaluation:
     the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
     is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
     number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
-    probabilities.
+    probabilities. `impossible` are the rows that are not among the `n`: each has a cell that its column can't have, so
+    that log p of it is -inf, which no mean is left with.
     """
 
     split: str
@@ -57,13 +61,18 @@ class Evaluation:
     kl_per_dimension: dict[str, list[float]]
     is_likelihood: bool
     labels: dict[str, float]
+    impossible: tuple[int | str, ...] = ()
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
 
     @property
     def caution(self) -> str:
-        """A sentence where the importance weights of more than a few data are not to be trusted, else ""."""
+        """A sentence where there are too few data, or where the importance weights of more than a few are not to be
+        trusted, else "".
+        """
+        if self.n < LEAST:
+            return f"scores of {self.n} data tell next to nothing of others; hold out {LEAST} at least, better hundreds"
         if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
             return ""
         return (
@@ -120,9 +129,20 @@ def collapse(scores: Evaluation) -> str:
     )
 
 
+def left_out(scores: Evaluation) -> str:
+    """Which rows the scores are not of, since log p of them is -inf; nothing where there are none."""
+    if not scores.impossible:
+        return ""
+    many = len(scores.impossible)
+    rows = f"row {several(scores.impossible, 8)}" if many == 1 else f"rows {several(scores.impossible, 8)}"
+    have = "has a cell that its column" if many == 1 else "have a cell that their column"
+    return f"log p is -inf for {rows}, which {have} can't have: the scores are of the other {scores.n:,} data alone"
+
+
 def notes(scores: Evaluation) -> list[str]:
     """What has to be known of scores before they are used, a sentence each."""
-    return [*([] if scores.is_likelihood else [NO_LIKELIHOOD]), *filter(None, [scores.caution, collapse(scores)])]
+    said = [NO_LIKELIHOOD * (not scores.is_likelihood), left_out(scores), scores.caution, collapse(scores)]
+    return [each for each in said if each]
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> str:

@@ -81,19 +81,28 @@ class LogisticMixture(Likelihood):
 
 
 class _Ragged(Likelihood):
-    """Columns (n,) of categories or ordered levels, of which some columns have fewer than others: `levels` (n,)."""
+    """Columns (n,) of categories or ordered levels, each of its own of `columns`: some have fewer levels than others.
+
+    A level that no training row has begins with the probability 1 / (2 N + L), of N rows and L levels: that of
+    half a row of it among N (Krichevsky & Trofimov 1981). Training only lowers it, but takes long from 1 / L.
+    """
 
     domains = ("grey", "categorical")
-    never: Tensor
+    lowered: Tensor
 
-    def __init__(self, event_shape: Sequence[int], domain: Domain, levels: Sequence[int]) -> None:
+    def __init__(self, event_shape: Sequence[int], domain: Domain, columns: Sequence[Domain]) -> None:
         super().__init__(event_shape, domain, parameters=domain.levels or 0)
-        beyond = torch.arange(domain.levels or 0)[:, None] >= torch.tensor(levels)
-        self.register_buffer("never", NEVER * beyond.to(torch.get_default_dtype()), persistent=False)
+        lowered = torch.zeros(domain.levels or 0, len(columns))
+        for i, each in enumerate(columns):
+            levels, unseen = each.levels or 0, len(each.unseen)
+            lowered[levels:, i] = NEVER
+            # Beside levels of the logit 0.
+            lowered[list(each.unseen), i] = math.log((levels - unseen) / (2 * each.rows + levels - unseen))
+        self.register_buffer("lowered", lowered, persistent=False)
 
     def forward(self, parameters: Tensor) -> Distribution:
         kind = Categories if self.domain.kind == "categorical" else Levels
-        return self.event(kind(logits=(parameters + self.never).movedim(-2, -1)))
+        return self.event(kind(logits=(parameters + self.lowered).movedim(-2, -1)))
 
 
 class ColumnsLikelihood(Likelihood):
@@ -139,7 +148,7 @@ class ColumnsLikelihood(Likelihood):
             return TruncatedNormal(**given)
         if domain.levels is not None:
             of_each = [self.domain.columns[i] if self.domain.columns else domain for i in index]
-            return _Ragged(**given, levels=[each.levels or 0 for each in of_each])
+            return _Ragged(**given, columns=of_each)
         return LogisticMixture(**given, components=components)
 
     def forward(self, parameters: Tensor) -> Distribution:

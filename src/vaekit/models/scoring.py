@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -59,6 +59,17 @@ class Scores:
     @property
     def elbo(self) -> Tensor:
         return self.reconstruction - self.kl
+
+    def rows(self, kept: Tensor) -> Scores:
+        """Those of the data that are `kept`, of bool (B,)."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        terms = {name: each[kept] for name, each in own.pop("kl_terms").items()}
+        return Scores(kl_terms=terms, **{name: each[kept] for name, each in own.items()})
+
+    def without(self, never: Tensor) -> Scores:
+        """With the log-probability of 0 for the data that can `never` be, of bool (B,)."""
+        zero = {name: getattr(self, name).masked_fill(never, -torch.inf) for name in ("reconstruction", "log_prob")}
+        return replace(self, **zero)
 
 
 def sum_type(device: torch.device) -> torch.dtype:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..data import Dataset
+from ..data.sniffing import PLAIN, Dialect
 from ..data.tensors import TensorSplit
 from .given import ALL, NEW
 from .run import Run, new_data, treated
@@ -19,6 +21,8 @@ class Asked:
     run: Run
     splits: dict[str, TensorSplit]
     notes: tuple[str, ...] = ()
+    dialect: Dialect = PLAIN
+    """How the text of a table is written that it is about: so are those made of it."""
 
 
 def asked(run: Run, data: str | Path | None = None, split: str | None = None, file: str | None = None) -> Asked:
@@ -29,13 +33,17 @@ def asked(run: Run, data: str | Path | None = None, split: str | None = None, fi
     """
     if file is not None:
         dataset = new_data(run, file, split)
-        return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
+        return _new(run, dataset)
     if data is not None:
         moved = replace(run, place=str(data), loaded=None)
         try:
             run = replace(moved, loaded=moved.dataset)
         except ValueError:  # others, or such that no rows can be held out of them: new ones
             dataset = new_data(run, data, split)
-            return Asked(run, {NEW: treated(run, dataset)}, dataset.notes)
+            return _new(run, dataset)
     names = list(run.dataset.splits) if split == ALL else [split or "test"]
-    return Asked(run, {name: run.data(name) for name in names})
+    return Asked(run, {name: run.data(name) for name in names}, dialect=run.schema.dialect)
+
+
+def _new(run: Run, dataset: Dataset) -> Asked:
+    return Asked(run, {NEW: treated(run, dataset)}, dataset.notes, dataset.dialect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,8 @@ from ..data.domains import Domain
 from ..data.frames import as_frame, is_frame
 from ..data.loading import read
 from ..data.memmap import MemmapRows, blocks
-from ..data.tabular import labels_of, rows_of_frame
-from ..errors import shown
+from ..data.tabular import impossible, labels_of, new_rows_of_frame
+from ..errors import LeftOutWarning, shown
 from ..settings import option
 from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
@@ -60,17 +61,11 @@ def rows_of(
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
     y, said = _y(run, name, rows.y, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed).filled(domain)  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
     told = (*notes, *said)
-    return Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
-
-
-def new_frame(run: Run, given: object) -> pd.DataFrame | None:
-    """The table of new rows that is `given`, a data frame or a file; None where it is neither."""
-    if isinstance(given, Path):
-        given = read(given, header=run.spec.data.header)[0].frame
-    return as_frame(given).table if is_frame(given) else None
+    found = Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
+    return replace(found, dialect=content.dialect)
 
 
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
@@ -122,10 +117,15 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if schema.exposed and exposure in frame:
         y = frame[exposure].to_numpy(np.float32)[:, None]
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
-    x = rows_of_frame(known, frame, name)
+    x = new_rows_of_frame(known, frame, name)
     left = [each for each in frame.columns if each not in (*schema.columns, label, exposure)]
-    said = (f"columns of {name} that are not used: {', '.join(left)}",) if left else ()
-    return Content({"train": replace(x, y=y)}, classes, schema.columns, content.notes, said)
+    said = [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
+    if never := impossible(x, frame, known, name):
+        warnings.warn(never, LeftOutWarning, stacklevel=2)
+        said.append(never)
+    return Content(
+        {"train": replace(x, y=y)}, classes, schema.columns, content.notes, tuple(said), dialect=content.dialect
+    )
 
 
 def _content(

@@ -8,11 +8,10 @@ writes report.html.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, load
+from ..data.kinds import in_words
 from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError, unknown
 from ..evaluation.evaluation import evaluate
@@ -38,6 +38,7 @@ from ..training.checkpoint import Checkpoints
 from ..training.records import Epoch
 from . import history, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
+from .conditions import Where
 from .folder import read_spec
 from .given import FRAME, NEW, fingerprint_of, rows_of
 from .restoring import restored
@@ -72,11 +73,20 @@ class Run:
         """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
         return self.loaded or own_data(self.path, self.spec, self.schema, self.parts, self.place)
 
+    @property
+    def kinds(self) -> pd.DataFrame:
+        """What each column of a table was taken for, and why; no rows for other data. Other kinds are asked for by
+        `data.columns`.
+        """
+        rows = [(each.name, in_words(each), each.why) for each in self.schema.table]
+        return pd.DataFrame(rows, columns=["column", "kind", "why"])
+
     def data(self, split: str | Data = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device; or new data of the same kind.
 
         Those are an array (N, *event), a dataset, or the path of a file of them: all rows, in the run's units, by the
-        names of its columns and classes. Raises `ValueError` where they are not of the run's kind.
+        names of its columns and classes. A cell of a table that its column can't have, such as a category that was not
+        in training, counts as not observed, with a warning. Raises `ValueError` where they are not of the run's kind.
         """
         if isinstance(split, TensorSplit):
             return split
@@ -111,6 +121,7 @@ class Run:
     ) -> Evaluation:
         """The scores of a split, or of new data; of a run without a classifier for whose codes `data.labels` are seen,
         with their error under a classifier on the codes. `on_scores` gets those of each datum, some data at a time.
+        Rows of a table with a cell that its column can't have, of which log p is -inf, are apart (`impossible`).
         """
         name = split if isinstance(split, str) else NEW
         data = self.data(split)
@@ -147,7 +158,8 @@ class Run:
 
         Numbers are means given what is observed of their row, categories and whole numbers the likeliest, from
         `samples` of z weighted by importance; with n, n draws for multiple imputation. Cells that are observed stay as
-        they are, and so does what the model does not know. The same each time for one seed.
+        they are, and so does what the model does not know: other columns, and cells that their column can't have. The
+        same each time for one seed.
         """
         return tables.impute(self, data, samples=samples, n=n, seed=seed)
 
@@ -171,13 +183,13 @@ class Run:
         return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
 
     @standing("spec")
-    def synthesize(
-        self, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
-    ) -> Synthesized:
-        """n rows that the model makes up, each column of the user's own type; with `where`, cells that they all have.
+    def synthesize(self, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
+        """n rows that the model makes up, each column of the user's own type; with `where`, what they all have.
 
-        Of a condition, z is drawn `samples` times from its prior and resampled by how likely each makes it: no row is
-        rejected, however rare the condition, and how many of the samples count is said beside.
+        That is values by column ({"city": "Rome"}), or where they are numbers, dates or ordered, the two ends between
+        which they lie ({"age": (30, 40)}, None for no end); or texts, as ["age>=40", "city!=Rome"]. z is drawn
+        `samples` times from its prior and resampled by how likely each makes the values; of what is to lie between two
+        ends each z has one draw. How many of the samples count is said beside. Raises `ValueError` where none does.
         """
         return tables.synthesize(self, n, where, samples=samples, seed=seed)
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
+from ..data.base import stored
 from ..data.batch import Batch
 from ..data.columns import Column, frame_of
-from ..data.tabular import rows_of_frame
 from ..data.tensors import TensorSplit
-from ..errors import unknown
 from ..evaluation.anomalies import anomalies
-from ..evaluation.imputation import conditioned
+from ..evaluation.imputation import Event, conditioned
 from ..evaluation.imputation import impute as imputed
 from ..models.given import refuse_too_many
 from ..settings import option
 from ..system.progress import working
-from .given import new_frame, source_frame
+from .conditions import Condition, Where, conditions_of
+from .given import source_frame
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -30,6 +30,10 @@ REASONS = 3
 """Columns that are named as what makes a row odd."""
 REFERENCE = 2000
 """Training rows whose scores say what is usual."""
+FEW = 20
+"""Samples that count below which what they say of a row is not to be relied on."""
+RARE = 0.1
+"""The part of samples that count below which a condition is called rare."""
 
 
 def typed_columns(run: Run) -> tuple[Column, ...]:
@@ -51,6 +55,19 @@ class Filled:
     """
     trusted: np.ndarray
     """(N,): how many of the samples count; few of them say little."""
+    samples: int = 0
+    """How many there were for each row."""
+
+    @property
+    def caution(self) -> str:
+        """A sentence where too few of the samples count for some rows, else ""."""
+        few = int((self.trusted < FEW).sum()) if self.samples > FEW else 0
+        if not few:
+            return ""
+        many = f"{few:,} rows fewer than" if few > 1 else "a row fewer than"
+        return (
+            f"for {many} {FEW} of the {self.samples:,} samples count; more help: {option('samples', 10 * self.samples)}"
+        )
 
 
 def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
@@ -70,11 +87,12 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
             step(done := done + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
     holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
+    holes &= True if data.refused is None else ~data.refused
     tables = [filled(frame, columns, each, holes) for each in every]
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
-    return Filled(table, sure, np.concatenate(trusted))
+    return Filled(table, sure, np.concatenate(trusted), samples)
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
@@ -104,24 +122,18 @@ def detect(
     """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
     if not 0 < contamination < 0.5:
         raise ValueError(f"contamination is {contamination}; accepted: a part of the rows, above 0 and below 0.5")
-    columns, never, shown = typed_columns(run), None, {}
-    frame = new_frame(run, given)
-    if frame is not None:
-        own = [each for each in columns if each.name in frame]
-        never = pd.DataFrame({each.name: each.refused(frame[each.name]) for each in own}, frame.index)
-        shown = {name: frame[name].astype(str).tolist() for name in never.columns[never.any()]}
-        given = frame.mask(never.reindex(columns=frame.columns, fill_value=False)) if shown else frame
-    data = run.data(given)
+    columns, data, shown = typed_columns(run), run.data(given), {}
+    frame = source_frame(run, given, data)
     score, cells = _odd(run, data, samples, seed)
     known = _usual(run, samples, seed)
     usual, of_columns = known or (score, cells.mean(0))
-    index = source_frame(run, given, data).index
     threshold = float(np.quantile(usual, 1 - contamination))
-    if shown and never is not None:
-        impossible = never.reindex(columns=[each.name for each in columns], fill_value=False).to_numpy()
-        cells, score = np.where(impossible, np.inf, cells), np.where(impossible.any(1), np.inf, score)
+    if data.refused is not None:
+        cells, score = np.where(data.refused, np.inf, cells), np.where(data.refused.any(1), np.inf, score)
+        never = [columns[i].name for i in np.flatnonzero(data.refused.any(0))]
+        shown = {name: frame[name].astype(str).tolist() for name in never}
     why = _reasons(columns, data, cells - of_columns, shown)
-    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, index)
+    table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, frame.index)
     table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     if per_column:
         table[[each.name for each in columns]] = cells
@@ -175,15 +187,26 @@ class Synthesized:
 
     table: pd.DataFrame
     effective_samples: float | None = None
-    """How many of the samples that a condition was weighed by count; None without one. Fewer than the rows are asked
-    for means that rows are of a few codes.
-    """
+    """How many of the samples that a condition was weighed by count; None without one."""
+    samples: int = 0
+    """How many there were."""
+
+    @property
+    def caution(self) -> str:
+        """A sentence where fewer samples of a code count than there are rows, which then share codes, else ""."""
+        rows, counted = len(self.table), self.effective_samples
+        if counted is None or counted >= rows:
+            return ""
+        why = "the condition is rare: " if counted < RARE * self.samples else ""
+        return (
+            f"{why}{rows:,} rows are of about {max(1, round(counted)):,} different codes, as many of the "
+            f"{self.samples:,} samples count, and so resemble each other; more help: "
+            f"{option('samples', 10 * self.samples)}"
+        )
 
 
 @torch.no_grad()
-def synthesize(
-    run: Run, n: int, where: Mapping[str, Any] | None = None, *, samples: int = 10_000, seed: int = 0
-) -> Synthesized:
+def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
     """n rows of the model of `run`, as `Run.synthesize` says."""
     columns = typed_columns(run)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
@@ -191,14 +214,30 @@ def synthesize(
         return Synthesized(frame_of(columns, run.sample(n, seed=seed).double().cpu().numpy()))
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
-    known = {each.name: each for each in columns}
-    if strange := [name for name in where if name not in known]:
-        raise ValueError(f"{option('where', strange[0])}: {unknown('column', strange[0], list(known))}")
-    if empty := [name for name, value in where.items() if pd.isna(value) or value == ""]:
-        raise ValueError(f"{option('where', empty[0])} has no value; give one that all rows are to have")
-    frame = pd.DataFrame({name: pd.Series([value]) for name, value in where.items()})
-    row = rows_of_frame(columns, frame, "the condition", optional=True).filled(run.schema.domain)
+    conditions = conditions_of(columns, where)
+    cells = {each.place: each.number for each in conditions if each.sign == "="}
+    others = [each for each in conditions if each.place not in cells]
     device = run.model.scale.device
-    x, seen = (torch.from_numpy(np.array(each)).to(device) for each in (row.x, row.observed))
-    drawn, counted = conditioned(run.model, run.model.typed(Batch(x, observed=seen)), n, samples, seed)
-    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted)
+    x = np.broadcast_to(run.schema.domain.filler, (len(columns),)).astype(np.float64)
+    x[list(cells)] = list(cells.values())
+    seen = np.isin(np.arange(len(columns)), list(cells))
+    given, observed = (torch.from_numpy(each).to(device) for each in (stored(x[None], "the condition"), seen[None]))
+    event = event_of(others, len(columns), device) if others else None
+    row = run.model.typed(Batch(given, observed=observed))
+    drawn, counted = conditioned(run.model, row, n, samples, seed, event)
+    if not len(drawn):
+        more = option("samples", 10 * samples)
+        raise ValueError(f"the condition holds for none of the {samples:,} rows that were drawn for it; try {more}")
+    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted, samples)
+
+
+def event_of(conditions: Sequence[Condition], size: int, device: torch.device) -> Event:
+    """That all conditions hold of rows of so many columns."""
+
+    def holds(x: torch.Tensor) -> torch.Tensor:
+        own = [each.holds(x[:, each.place].double().cpu().numpy()) for each in conditions]
+        return torch.from_numpy(np.logical_and.reduce(own)).to(device)
+
+    asked = torch.zeros(size, dtype=torch.bool, device=device)
+    asked[[each.place for each in conditions]] = True
+    return Event(asked, holds)

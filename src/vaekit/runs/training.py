@@ -320,6 +320,8 @@ def _place(
     folder: Path, spec: Spec, target: str | Path | Spec | None, data: str | Path | None, parts: Parts
 ) -> str | None:
     """Where the data of the run in `folder` that is gone on with lie, if `data` say that it is elsewhere."""
+    if isinstance(target, str | Path) and str(Path(target).expanduser().resolve()) == spec.data.name:
+        target = data  # what the run was on, whether it is still there or not
     if target is None:
         return None
     asked = on_codes(resolve(target, (), parts, data), parts).data.name

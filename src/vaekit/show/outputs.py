@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.sniffing import PLAIN, Dialect
 from ..errors import unknown
 from ..system.disk import write_atomic
 from . import plots
@@ -49,13 +50,14 @@ def write_array(
     before: Mapping[str, np.ndarray] | None = None,
     limits: tuple[float, float] | None = None,
     per_row: int = 8,
+    dialect: Dialect = PLAIN,
 ) -> None:
     """Write `array` (N, …) to `path`, whole or not at all.
 
     A table has a row for each of N: the columns `before` (N,), one for each element, called as in `columns` (or x0, x1,
-    …), and those of `extra` (N,). A PNG needs images (N, C, H, W), of which it shows `per_row` side by side; `limits`
-    are black and white. `.npy` has the array alone, in its shape; `.npz` has it as x, beside what a table has beside
-    it. Raises `ValueError` for two columns of one name.
+    …), and those of `extra` (N,); a .csv is written in a `dialect`. A PNG needs images (N, C, H, W), of which it shows
+    `per_row` side by side; `limits` are black and white. `.npy` has the array alone, in its shape; `.npz` has it as x,
+    beside what a table has beside it. Raises `ValueError` for two columns of one name.
     """
     check_ending(path)
     ending = path.suffix.lower()
@@ -82,13 +84,15 @@ def write_array(
             write_atomic(path, lambda temporary: _save_npz(temporary, {"x": array, **arrays}))
             return
         table = before | dict(zip(names, flat.T, strict=True)) | extra
-        write_atomic(path, (lambda t: _save_csv(t, table)) if ending == ".csv" else (lambda t: _save_parquet(t, table)))
+        csv = ending == ".csv"
+        write_atomic(path, lambda t: _save_csv(t, table, dialect.of_csv) if csv else _save_parquet(t, table))
 
 
-def write_frame(path: Path, frame: pd.DataFrame, index: bool = False) -> None:
+def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: Dialect = PLAIN) -> None:
     """Write a data frame to `path`, whole or not at all; `ValueError` unless its ending is .csv, .parquet or .xlsx.
 
-    With `index`, the names of its rows come first, as "row" unless they have a name.
+    A .csv is written in a `dialect`, so that the program opens it that wrote what it was made of. With `index`, the
+    names of its rows come first, as "row" unless they have a name.
     """
     check_ending(path, FRAMES)
     if index:
@@ -96,8 +100,9 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False) -> None:
         frame = frame.reset_index(names=name)
     if repeated := [name for name, times in Counter(frame.columns).items() if times > 1]:
         raise ValueError(f"a table has more than one column of the name {repeated[0]!r}; give each its own")
+    own = dialect.of_csv
     writers: dict[str, Callable[[Path], object]] = {
-        ".csv": lambda temporary: frame.to_csv(temporary, index=False),
+        ".csv": lambda temporary: frame.to_csv(temporary, index=False, sep=own.delimiter, decimal=own.decimal),
         ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
         ".xlsx": lambda temporary: _save_excel(temporary, frame),
     }
@@ -134,25 +139,25 @@ def _without_objects(column: np.ndarray) -> np.ndarray:
     return column.astype(str) if column.dtype == object else column
 
 
-def _save_csv(path: Path, table: Mapping[str, np.ndarray]) -> None:
+def _save_csv(path: Path, table: Mapping[str, np.ndarray], dialect: Dialect) -> None:
     import csv
 
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, delimiter=dialect.delimiter)
         writer.writerow(table)
         for start in range(0, len(next(iter(table.values()), ())), ROWS):
-            some = (_texts(column[start : start + ROWS]) for column in table.values())
+            some = (_texts(column[start : start + ROWS], dialect.decimal) for column in table.values())
             writer.writerows(zip(*some, strict=True))
 
 
-def _texts(column: np.ndarray) -> list[Any]:
+def _texts(column: np.ndarray, decimal: str) -> list[Any]:
     """What a CSV has of a column: the shortest text that reads back as the same value, 7.4 for the float32 next to it,
     and 7 for a whole number of any type.
     """
     if column.dtype.kind != "f":
         return column.tolist()
     # Of float32, Python's own numbers would have the digits of the float64 that is nearest to them.
-    return [text.removesuffix(".0") for text in column.astype(str).tolist()]
+    return [text.removesuffix(".0").replace(".", decimal) for text in column.astype(str).tolist()]
 
 
 def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:

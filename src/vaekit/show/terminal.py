@@ -140,6 +140,21 @@ def _likelihood(spec: Spec, dataset: Dataset) -> str:
     return f"likelihood: {name}, a density of {domain}{instead}"
 
 
+def print_beginning(path: Path, spec: Spec, dataset: Dataset) -> None:
+    """Print what is to be trained, where, and on what: of a table, what each column is taken for."""
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
+    what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
+    say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
+    if dataset.table:
+        from ..data.tabular import described
+
+        print_table(("column", "kind", "why", "missing"), described(dataset))
+    for note in dataset.notes:
+        say(f"  {note}")
+    say(f"run folder: {path}")
+    say(_likelihood(spec, dataset))
+
+
 class Works:
     """Shows work that takes a while: a bar on a terminal while it lasts, else a line now and then; both on stderr.
 
@@ -235,17 +250,7 @@ class Bar:
 
     def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
         self.folders.append(path)
-        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-        what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
-        say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
-        if dataset.table:
-            from ..data.tabular import described
-
-            print_table(("column", "kind", "why", "missing"), described(dataset))
-        for note in dataset.notes:
-            say(f"  {note}")
-        say(f"run folder: {path}")
-        say(_likelihood(spec, dataset))
+        print_beginning(path, spec, dataset)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
             # As a shell starts the jobs that a script puts into the background.
             say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
@@ -268,4 +273,5 @@ class Bar:
     def _terms(self, terms: dict[str, float]) -> str:
         names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
         parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
-        return f"{' '.join(parts)} {self.rate / 1000:.1f}k rows/s"
+        rate = f"{self.rate / 1000:.1f}k" if self.rate >= 1000 else f"{self.rate:.0f}"
+        return f"{' '.join(parts)} {rate} rows/s"

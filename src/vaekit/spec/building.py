@@ -40,6 +40,7 @@ def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str =
         table=dataset.table,
         fingerprint=fingerprint,
         exposed=dataset.exposed,
+        dialect=dataset.dialect,
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..data import Preprocessing
 from ..data.columns import Column
 from ..data.domains import Domain
+from ..data.sniffing import PLAIN, Dialect
 from ..settings import UNSET, setting, unset
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -290,6 +291,7 @@ class Schema(_Strict):
     table: tuple[Column, ...] = ()
     fingerprint: str = ""
     exposed: bool = False
+    dialect: Dialect = PLAIN
 
     @property
     def is_older_table(self) -> bool:

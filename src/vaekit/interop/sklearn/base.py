@@ -18,8 +18,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ...data import load
-from ...data.frames import is_frame
+from ...data.tabular import described
 from ...evaluation.anomalies import anomalies
+from ...evaluation.scores import aligned
 from ...models import VAE
 from ...runs.in_memory import Trained, train_in_memory
 from ...settings import standing, written
@@ -31,7 +32,7 @@ from ...spec.targets import resolve
 from ...system.devices import resolve_device
 from ...training.records import Epoch
 from ...training.weights import model_tensors, set_model_tensors
-from .tables import Cells, cells_of, columns_of, names_of, table_of
+from .tables import Cells, cells_of, columns_of, library_of, names_of, table_of
 
 HELD_OUT = 5
 """Rows held out for validation, a tenth of all, that are enough for early stopping: with fewer it is not done."""
@@ -49,7 +50,8 @@ class TableVAE(BaseEstimator):
     latent_size, hidden : the size of each latent, and the widths of the layers of encoder and decoder.
     epochs, batch_size, learning_rate : how it is trained. Each of these is the recipe's where it is None.
     samples : how many z are drawn for each row whose log p is asked for, or whose holes are filled.
-    random_state, device, verbose : a seed; "auto", "cpu", "cuda", …; 1 to print the loss of each epoch.
+    random_state, device, verbose : a seed; "auto", "cpu", "cuda", …; 1 to print what columns are taken for, and
+        the loss of each epoch.
 
     Attributes
     ----------
@@ -101,8 +103,8 @@ class TableVAE(BaseEstimator):
         Raises `ValueError` for what is no table, or has no column that could be learned.
         """
         table = table_of(self, X, reset=True)
-        self._framed = is_frame(X)
-        self.columns_, self.left_out_ = columns_of(table, self.columns, self._framed)
+        self._library = library_of(X)
+        self.columns_, self.left_out_ = columns_of(table, self.columns, bool(self._library))
         fixed = [name for name, why in self.left_out_.items() if why == "constant"]
         self._constants = {name: table[name].dropna().iloc[0] for name in fixed}
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -129,6 +131,9 @@ class TableVAE(BaseEstimator):
         kinds = {each.name: each.kind for each in self.columns_ if each.why == "asked for"}
         learned = table[[each.name for each in self.columns_]]
         dataset = load(learned, columns=kinds, validation=held_out, test=0, seed=spec.data.seed)
+        if self.verbose:
+            shown = aligned([("column", "kind", "why", "missing"), *described(dataset)])
+            print("\n".join(f"[{type(self).__name__}] {line}" for line in shown.splitlines()))  # noqa: T201
         with _quiet(not self.verbose):
             return train_in_memory(spec, dataset, on_epoch=self._told)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
@@ -17,7 +17,10 @@ from ...data.columns import numbers_of
 from ...runs.run import Run
 from ...runs.tables import synthesize
 from .base import TableVAE
-from .tables import array_of, completed
+from .tables import as_in, completed
+
+CODES = 10_000
+"""Codes that a condition is weighed by at least."""
 
 
 class VAESynthesizer(DensityMixin, TableVAE):
@@ -41,12 +44,13 @@ class VAESynthesizer(DensityMixin, TableVAE):
         n_samples: int = 1,
         where: Mapping[str | int, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
-    ) -> pd.DataFrame | np.ndarray:
-        """Rows that the model makes up: a data frame where it was fitted on one, each column of its own type, else an
-        array. With `where`, all of them have these cells, by name, or number of the column.
+    ) -> Any:
+        """Rows that the model makes up: a data frame of the library that it was fitted on, each column of its own
+        type, or an array. With `where`, all of them have these cells, by name, or number of the column.
 
         Columns that the model does not know have their constant, or are missing. `random_state` is, where it is None,
-        that of the estimator. Raises `ValueError` for a column that is not there, or a value that it can't have.
+        that of the estimator. Raises `ValueError` for a column that is not there, or a value that it can't have; warns
+        where few of the codes that are drawn, 10,000 or `samples`, count for a condition.
         """
         check_is_fitted(self)
         seed = int(check_random_state(self.random_state if random_state is None else random_state).randint(2**31 - 1))
@@ -61,6 +65,8 @@ class VAESynthesizer(DensityMixin, TableVAE):
         if self.model_ is None or self.spec_ is None or self.schema_ is None:
             raise NotFittedError(f"this {type(self).__name__} has no model; call fit on columns that can be learned")
         run = Run(Path(type(self).__name__), self.spec_, self.schema_, self.model_)
-        made = synthesize(run, n_samples, known, seed=seed).table
-        table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made))
-        return table if self._framed else array_of(table)
+        made = synthesize(run, n_samples, known, samples=max(CODES, self.samples), seed=seed)
+        if made.caution:
+            warnings.warn(made.caution, UserWarning, stacklevel=2)
+        table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made.table))
+        return as_in(self._library, table)

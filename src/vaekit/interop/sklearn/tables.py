@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals
 import numpy as np
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from ...data.batch import Batch
-from ...data.columns import Column, frame_of
+from ...data.columns import Column, frame_of, possible_numbers
 from ...data.domains import Domain
 from ...data.frames import is_frame, pandas_frame
 from ...data.kinds import infer
@@ -103,13 +104,9 @@ class Cells:
 
 def cells_of(columns: Sequence[Column], table: pd.DataFrame) -> Cells:
     """The cells of a table, its columns found by name."""
-    x = np.full((len(table), len(columns)), np.nan)
-    refused = np.zeros(x.shape, bool)
-    for i, column in enumerate(columns):
-        values = table[column.name]
-        bad = refused[:, i] = column.refused(values)
-        x[~bad, i] = column.numbers(values[~bad]) if bad.any() else column.numbers(values)
-    return Cells(x, refused)
+    if not columns:
+        return Cells(np.empty((len(table), 0)), np.zeros((len(table), 0), bool))
+    return Cells(*possible_numbers(columns, table))
 
 
 def completed(
@@ -121,6 +118,23 @@ def completed(
     made = frame_of(columns, x)
     others = {name: pd.Series([constants.get(name)] * len(x)) for name in names if name not in made}
     return pd.DataFrame({name: made[name] if name in made else others[name] for name in names})
+
+
+def library_of(X: Any) -> str:  # noqa: N803 - scikit-learn's name
+    """Which library a data frame is of; nothing of an array."""
+    return type(X).__module__.partition(".")[0] if is_frame(X) else ""
+
+
+def as_in(library: str, table: pd.DataFrame) -> Any:
+    """A table as a data frame of the library that a fit was given, of polars or pyarrow, else of pandas; as an array
+    where that was one.
+    """
+    if not library:
+        return array_of(table)
+    if library not in ("polars", "pyarrow"):
+        return table
+    frame = narwhals.from_native(table, eager_only=True)
+    return frame.to_polars() if library == "polars" else frame.to_arrow()
 
 
 def array_of(table: pd.DataFrame) -> np.ndarray:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from .base import TableVAE
-from .tables import array_of, completed
+from .tables import as_in, completed
 
 
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE):
@@ -32,9 +31,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
         batch = cells.batch(self._vae.domain, self._vae.scale)
         return self._vae.encode(batch).double().cpu().numpy()
 
-    def inverse_transform(self, X: Any) -> pd.DataFrame | np.ndarray:  # noqa: N803 - scikit-learn's name
-        """What codes (N, D) are decoded to: means of numbers, the likeliest of categories; a data frame where it was
-        fitted on one, each column of its own type, else an array. Columns that the model does not know have their
+    def inverse_transform(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+        """What codes (N, D) are decoded to: means of numbers, the likeliest of categories; a data frame of the library
+        that it was fitted on, each column of its own type, or an array. Columns that the model does not know have their
         constant, or are missing.
         """
         check_is_fitted(self)
@@ -43,7 +42,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
             raise ValueError(f"X has {z.shape[1]} features, but codes have {self._n_features_out}")
         x = self._vae.decode(z).double().cpu().numpy()
         table = completed(self._names, self.columns_, self._constants, self._likeliest(x))
-        return table if self._framed else array_of(table)
+        return as_in(self._library, table)
 
     def _likeliest(self, x: np.ndarray) -> np.ndarray:
         """Means as categories where a column has such: a probability of 1 above a half is 1."""

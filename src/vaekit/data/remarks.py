@@ -1,0 +1,78 @@
+"""What is said of data before a model is trained on them: that there are few, that a value lies far from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..settings import setting
+from .base import Split
+from .columns import WITH_CATEGORIES, Column
+
+FEW_ROWS = 50
+"""Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
+FAR = 10.0
+"""As many times as all others are apart: heavy tails, such as those of incomes, hardly ever have a gap so wide."""
+MOST_FAR, LEAST_NEAR = 3, 10
+"""Distinct values that are far from all others at most, and how many others there are at least."""
+
+
+def few_rows(rows: int) -> str:
+    """That data have too few rows, in a line; nothing where they have not.
+
+    >>> few_rows(2)
+    '2 rows are too few to learn from, or to tell whether anything was learned: have 50 at least, better hundreds'
+    """
+    if rows >= FEW_ROWS:
+        return ""
+    many = "1 row is" if rows == 1 else f"{rows} rows are"
+    least = f"have {FEW_ROWS} at least, better hundreds"
+    return f"{many} too few to learn from, or to tell whether anything was learned: {least}"
+
+
+def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
+    """A line for each column of `rows` (N, D) that has a value, or a few, far from all others."""
+    found = []
+    for i, column in enumerate(columns):
+        if column.kind in WITH_CATEGORIES or column.kind == "unit":
+            continue
+        x = np.asarray(rows.x)[:, i].astype(np.float64)
+        if rows.observed is not None:
+            x[~rows.observed[:, i]] = np.nan
+        found += [_said(column, x, far, rows) for far in (far_above(x), far_above(-x)) if far is not None]
+    return found
+
+
+def far_above(x: np.ndarray) -> np.ndarray | None:
+    """Which of the numbers x (N,), some NaN, are above all others by `FAR` times what these are apart, if few are.
+
+    >>> far_above(np.array([*range(20), 1e9, np.nan])).nonzero()[0].tolist(), far_above(np.arange(20.0))
+    ([20], None)
+    """
+    seen = x[~np.isnan(x)]
+    if len(seen) <= LEAST_NEAR:
+        return None
+    low, high = seen.min(), seen.max()
+    if high - low <= FAR * (np.median(seen) - low):  # most columns
+        return None
+    for _ in range(MOST_FAR):
+        others = seen[seen < high]
+        if len(others) < LEAST_NEAR:
+            return None
+        nearest = others.max()
+        if high - nearest > FAR * (nearest - low) > 0:
+            return x >= high
+        seen, high = others, nearest
+    return None
+
+
+def _said(column: Column, x: np.ndarray, far: np.ndarray, rows: Split) -> str:
+    others = x[~far & ~np.isnan(x)]
+    first, low, high = column.values(np.array([x[far.argmax()], others.min(), others.max()])).tolist()
+    times = int(far.sum())
+    more = f", as {times - 1:,} more are" if times > 1 else ""
+    where = rows.place((int(far.argmax()),))
+    advice = "empty it, if it is a mistake or stands for nothing, or leave the column out: "
+    advice += setting("data.columns", {column.name: "none"})
+    return f"column {column.name!r}: {first} in {where} is far from all others, {low} to {high}{more}; {advice}"

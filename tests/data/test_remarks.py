@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaekit.data import load
+from vaekit.data.remarks import FEW_ROWS, far_above, few_rows
+
+RNG = np.random.default_rng(0)
+
+
+def notes(**columns: object) -> list[str]:
+    return [note for note in load(pd.DataFrame(columns)).notes if "far from" in note]
+
+
+def test_a_value_far_from_all_others_is_named_with_its_row() -> None:
+    x = RNG.normal(size=200).round(2)
+    x[17] = 1e9
+    (said,) = notes(x=x, y=RNG.normal(size=200))
+    assert said.startswith("column 'x': 1000000000.0 in row 17 (from 0) is far from all others, -")
+    assert "columns={'x': 'none'}" in said
+
+
+def test_a_code_for_missing_is_named_once() -> None:
+    ages = RNG.integers(18, 60, 200).astype("int64")
+    ages[[3, 8, 90]] = 9999
+    (said,) = notes(age=ages, y=RNG.normal(size=200))
+    assert "9999 in row 3 (from 0) is far from all others, 18 to 59, as 2 more are" in said
+
+
+def test_a_date_far_from_all_others_is_one() -> None:
+    days = pd.Series(pd.date_range("2024-01-01", periods=200)).sample(frac=1, random_state=0).reset_index(drop=True)
+    days[5] = pd.Timestamp("1900-01-01")
+    (said,) = notes(day=days, y=RNG.normal(size=200))
+    assert "1900-01-01 00:00:00 in row 5" in said
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(30, 500), st.integers(0, 2**32 - 1), st.sampled_from(["normal", "exponential", "lognormal", "poisson"])
+)
+def test_usual_columns_have_none(rows: int, seed: int, kind: str) -> None:
+    x = getattr(np.random.default_rng(seed), kind)(size=rows).astype(float)
+    assert far_above(x) is None
+    assert far_above(-x) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(12, 200), st.integers(0, 2**32 - 1), st.integers(1, 3), st.floats(-3, 3))
+def test_what_is_far_is_found_wherever_it_stands(rows: int, seed: int, many: int, unit: float) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.random(rows + many) * 10.0**unit
+    where = rng.choice(rows + many, many, replace=False)
+    x[where] = (20 + np.arange(many)) * 10.0**unit
+    found = far_above(x)
+    assert found is not None
+    assert sorted(np.flatnonzero(found)) == sorted(where)
+
+
+@pytest.mark.parametrize("rows", [2, FEW_ROWS - 1, FEW_ROWS])
+def test_few_rows_are_said_to_be_few(rows: int) -> None:
+    table = pd.DataFrame({"a": RNG.normal(size=rows), "b": RNG.normal(size=rows)})
+    assert (few_rows(rows) in load(table).notes) == (rows < FEW_ROWS)
