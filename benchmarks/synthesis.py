@@ -10,7 +10,7 @@ training rows; fewer epochs than their 300 are said, and their numbers are broug
 the training rows, as SDV, which wraps them, has it. All are scored alike beside the same training and held-out rows:
 SDMetrics' quality and diagnostic, the F1 (mean over classes) of telling `income` on held-out rows by trees trained on
 the made-up rows, and how near they lie to training rows (`vaekit synthesize --metrics` says what each is). What is in
-`--folder` is not made again; the seconds are those of when it was. The processor's seconds are those of all threads;
+`--folder` is not made again, scores neither; the seconds are those of when it was. The processor's seconds are those of all threads;
 the clock's say little on a machine that others use too.
 """
 
@@ -131,11 +131,15 @@ def seed_rows(given: argparse.Namespace, frame: pd.DataFrame, seed: int) -> list
     for which, epochs in given.peer_epochs.items() if given.peers else ():
         spent = by_peer(given.folder, run, frame, which, given.peers, epochs, seed)
         rows = within(pd.read_csv(given.folder / f"{which}-{seed}.csv"), splits["train"])
-        sides[f"{PEERS[which]}, {spent['epochs']} epochs"] = rows, spent
+        sides[f"{PEERS[which]}, {spent['epochs']} epochs"] = (rows, spent)
     sides |= {"held-out rows": (splits["test"], {}), "training rows": (splits["train"], {})}
     found = []
     for name, (rows, spent) in sides.items():
-        found.append({"by": name, "seed": seed, "rows": len(rows), **scored(run, rows, seed), **spent})
+        path = given.folder / f"scores of {name}-{seed}.json"
+        scores = kept(path, lambda rows=rows: scored(run, rows, seed))
+        if name == "held-out rows":  # on which they would be tested themselves
+            scores = {key: value for key, value in scores.items() if key not in ("F1", "AUROC", "seen")}
+        found.append({"by": name, "seed": seed, "rows": len(rows), **scores, **spent})
         print(json.dumps(found[-1]), flush=True)
     return found
 

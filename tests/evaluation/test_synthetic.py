@@ -164,6 +164,18 @@ def test_scores_are_scikit_learns() -> None:
     assert found.auroc == pytest.approx(roc_auc_score(test[:, 1], chances, multi_class="ovr"))
 
 
+def test_a_class_of_one_row_among_many_is_learned_from() -> None:
+    rows = function(10_500, 0)
+    rows[:, 1] = np.where(rows[:, 1] == 2, 1, rows[:, 1])
+    rows[0, 1] = 2
+    assert predicted(COLUMNS, rows, function(100, 1), "grade").accuracy > 0.6
+
+
+def test_a_wide_table_is_compared_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.evaluation.synthetic.WORK", QUERIES * len(COLUMNS) * 70)
+    assert nearness(COLUMNS, table(50, 0), table(100, 1), table(90, 2)).train == 70
+
+
 def test_rows_without_the_target_or_of_one_class_are_no_obstacle() -> None:
     rows, test = function(300, 0), function(200, 1)
     holes = rows.copy()

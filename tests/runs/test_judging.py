@@ -106,6 +106,14 @@ def test_reports_are_those_of_sdmetrics_called_by_hand(run: Run) -> None:
     assert quality_of_held_out(run, own).rows == len(own.held_out)
 
 
+def test_a_few_rows_are_compared_too(run: Run) -> None:
+    sdmetrics = pytest.importorskip("vaekit.interop.sdmetrics")
+    made = run.synthesize(2, seed=0).table
+    made = pd.concat([made.head(1), made.head(1)], ignore_index=True)  # no column has two values
+    assert 0 < sdmetrics.quality(run, made).column_shapes < 1
+    assert run.judge(made, "city").by_made.accuracy < 0.8
+
+
 def test_every_kind_of_column_has_a_type_for_sdmetrics() -> None:
     sdmetrics = pytest.importorskip("vaekit.interop.sdmetrics")
     columns = [

@@ -20,6 +20,8 @@ LOW = 0.05
 """The part of held-out rows that lie nearest to training rows."""
 CELLS = 1 << 17
 """Distances that are computed together: as many as caches hold."""
+WORK = 4_000_000_000
+"""Differences of cells at most, in one table's distances to another: a wide table is compared with fewer rows."""
 BINS = 255
 """The most categories that scikit-learn's boosted trees take as such."""
 ERRORS = 3.0
@@ -147,17 +149,18 @@ def nearness(
 ) -> Nearness:
     """How near made-up rows (S, D) lie to those of training (N, D), beside held-out ones (M, D).
 
-    Of each at most `QUERIES` are compared with at most `ROWS`, samples by `seed`; copies are looked for among all.
-    Raises `ValueError` where a table has no rows.
+    Of each at most `QUERIES` are compared with at most `ROWS`, fewer where there are more than forty columns, samples by
+    `seed`; copies are looked for among all. Raises `ValueError` where a table has no rows.
     """
     for what, each in {"made-up": made, "training": train, "held-out": held_out}.items():
         if not len(each):
             raise ValueError(f"there are no {what} rows to compare with")
     rng = np.random.default_rng(seed)
     queries, unseen = sample(made, QUERIES, rng), sample(held_out, QUERIES, rng)
-    rows, own = sample(train, ROWS, rng), spans(columns, train)
+    most = min(ROWS, WORK // (QUERIES * len(columns)))
+    rows, own = sample(train, most, rng), spans(columns, train)
     to_train, of_held_out = (nearest(each, rows, own)[0] for each in (queries, unseen))
-    seen, seen_stderr = _seen(queries, rows, held_out, own, rng)
+    seen, seen_stderr = _seen(queries, rows, sample(held_out, most, rng), own, rng)
     low, low_held_out = (float(np.quantile(each, LOW, method="lower")) for each in (to_train, of_held_out))
     known = {row.tobytes() for row in train + 0.0}  # -0 is 0
     return Nearness(
@@ -182,7 +185,7 @@ def _seen(
     """The share of the rows x whose nearest, of as many of either table, is of `train`, and its standard error: rows
     of x that lie nearest to the same row are not independent of each other.
     """
-    fair = min(len(train), len(held_out), ROWS)
+    fair = min(len(train), len(held_out))
     both = np.concatenate([sample(each, fair, rng) for each in (train, held_out)])
     order = rng.permutation(2 * fair)  # of rows as near, either may be the first
     which = order[nearest(x, both[order], spans)[1]]
@@ -215,7 +218,7 @@ def predicted(
         return Prediction(target, len(rows), *_classified(x, y, test, truth, as_categories, seed))
     from sklearn.ensemble import HistGradientBoostingRegressor  # half a second
 
-    trees = HistGradientBoostingRegressor(categorical_features=as_categories, random_state=seed)
+    trees = HistGradientBoostingRegressor(categorical_features=as_categories, random_state=seed, early_stopping=False)
     error = np.square(trees.fit(x, y).predict(test) - truth).mean()
     return Prediction(target, len(rows), r2=float(1 - error / truth.var()) if truth.var() > 0 else None)
 
@@ -230,7 +233,9 @@ def _classified(  # what `predicted` has made ready
     if len(classes) == 1:
         chances = np.ones((len(test), 1))
     else:
-        trees = HistGradientBoostingClassifier(categorical_features=as_categories, random_state=seed)
+        trees = HistGradientBoostingClassifier(  # which, to stop early, would want two rows of each class
+            categorical_features=as_categories, random_state=seed, early_stopping=False
+        )
         chances = trees.fit(x, y).predict_proba(test)
     told, there = classes[chances.argmax(1)], np.unique(truth)
     areas = []
