@@ -10,8 +10,8 @@ training rows; fewer epochs than their 300 are said, and their numbers are broug
 the training rows, as SDV, which wraps them, has it. All are scored alike beside the same training and held-out rows:
 SDMetrics' quality and diagnostic, the F1 (mean over classes) of telling `income` on held-out rows by trees trained on
 the made-up rows, and how near they lie to training rows (`vaekit synthesize --metrics` says what each is). What is in
-`--folder` is not made again, scores neither; the seconds are those of when it was. The processor's seconds are those of all threads;
-the clock's say little on a machine that others use too.
+`--folder` is not made again, scores neither; the seconds are those of when it was. The processor's seconds are those of
+all threads; the clock's say little on a machine that others use too.
 """
 
 from __future__ import annotations

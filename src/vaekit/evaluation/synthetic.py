@@ -149,8 +149,8 @@ def nearness(
 ) -> Nearness:
     """How near made-up rows (S, D) lie to those of training (N, D), beside held-out ones (M, D).
 
-    Of each at most `QUERIES` are compared with at most `ROWS`, fewer where there are more than forty columns, samples by
-    `seed`; copies are looked for among all. Raises `ValueError` where a table has no rows.
+    Of each at most `QUERIES` are compared with at most `ROWS`, fewer where there are more than forty columns: samples
+    by `seed`. Copies are looked for among all. Raises `ValueError` where a table has no rows.
     """
     for what, each in {"made-up": made, "training": train, "held-out": held_out}.items():
         if not len(each):
