@@ -47,6 +47,7 @@ QUANTITIES = {
     "AUROC": "auroc",
     "nearer": "nearer",
     "seen": "seen",
+    "by chance": "seen_by_chance",
     "copies": "copies",
 }
 
@@ -138,7 +139,7 @@ def seed_rows(given: argparse.Namespace, frame: pd.DataFrame, seed: int) -> list
         path = given.folder / f"scores of {name}-{seed}.json"
         scores = kept(path, lambda rows=rows: scored(run, rows, seed))
         if name == "held-out rows":  # on which they would be tested themselves
-            scores = {key: value for key, value in scores.items() if key not in ("F1", "AUROC", "seen")}
+            scores = {key: value for key, value in scores.items() if key not in ("F1", "AUROC", "seen", "by chance")}
         found.append({"by": name, "seed": seed, "rows": len(rows), **scores, **spent})
         print(json.dumps(found[-1]), flush=True)
     return found

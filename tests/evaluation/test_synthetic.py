@@ -81,10 +81,11 @@ def test_rows_with_little_in_common_are_not_compared() -> None:
 def test_rows_of_the_same_kind_lie_as_near_as_held_out_ones() -> None:
     found = nearness(COLUMNS, table(1500, 0), table(3000, 1), table(1500, 2))
     assert found.nearer == pytest.approx(0.05, abs=0.025)
-    assert found.seen == pytest.approx(0.5, abs=3 * found.seen_stderr)
+    assert found.seen == pytest.approx(found.seen_by_chance, abs=3 * found.seen_stderr)
     assert found.median == pytest.approx(found.median_held_out, rel=0.1)
     assert "no sign" in found.reading
     assert (found.made, found.train, found.held_out) == (1500, 3000, 1500)
+    assert found.seen_by_chance == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("part", [0.1, 1.0])
@@ -97,6 +98,7 @@ def test_rows_known_by_heart_are_found(part: float) -> None:
     made[:known, 0] += 1e-6  # nearly by heart
     near = nearness(COLUMNS, made, train, table(1500, 2))
     assert near.copies < 0.005
+    assert near.seen == pytest.approx((2 + part) / 3, abs=3 * near.seen_stderr)
     assert near.nearer > 0.05 + 0.8 * part
     for each in (exact, near):
         assert "known by heart" in each.reading
@@ -109,7 +111,7 @@ def test_usual_rows_are_not_taken_for_rows_known_by_heart() -> None:
     made, train, held_out = (rng.normal(size=(n, 3)) for n in (1500, 3000, 1500))
     found = nearness([Column(each, "real") for each in "abc"], 0.3 * made, train, held_out)
     assert found.nearer > 0.08
-    assert found.seen == pytest.approx(0.5, abs=3 * found.seen_stderr)
+    assert found.seen == pytest.approx(found.seen_by_chance, abs=3 * found.seen_stderr)
     assert "more usual" in found.reading
 
 

@@ -53,7 +53,7 @@ def _say_nearness(judged: Judged) -> None:
         ("median distance", f"{near.median:.4f}", f"{near.median_held_out:.4f}", f"Gower's, to {near.train:,} rows"),
         ("5 % quantile", f"{near.low:.4f}", f"{near.low_held_out:.4f}", ""),
         ("nearer than that of held-out rows", _part(near.nearer), "5 %", "more: nearer than unseen rows are"),
-        ("nearest among as many of both", _part(near.seen), "50 %", "more: known by heart"),
+        ("nearest of all a training row", _part(near.seen), _part(near.seen_by_chance), "more: known by heart"),
         ("the same in every cell", _part(near.copies), _part(near.copies_held_out), ""),
     ]
     heads = ("nearest training row", f"{near.made:,} made-up rows", f"{near.held_out:,} of {judged.split}", "")
@@ -88,7 +88,7 @@ def _say_quality(split: str, own: Quality, real: Quality) -> None:
 
 
 def _part(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.3g} %"
 
 
 def _number(value: float | None) -> str:

@@ -51,9 +51,10 @@ class Nearness:
     these.
     """
     seen: float
-    """The share of made-up rows whose nearest real row is one of training, of as many training rows as held-out ones:
-    about 0.5 where none is known by heart; and its standard error, were it chance which of these are training rows.
+    """The share of made-up rows whose nearest real row is one of training; what it would be were it chance which real
+    rows were trained on, and its standard error then.
     """
+    seen_by_chance: float
     seen_stderr: float
     copies: float
     """The share of rows that are a training row in every cell, of all made-up ones and of all held-out ones."""
@@ -62,7 +63,7 @@ class Nearness:
     @property
     def reading(self) -> str:
         """What the numbers say, in a sentence."""
-        beyond = self.seen > 0.5 + ERRORS * self.seen_stderr
+        beyond = self.seen > self.seen_by_chance + ERRORS * self.seen_stderr
         if beyond or self.copies > _more(self.copies_held_out, self.made, self.held_out):
             return "made-up rows lie nearer to training rows than chance brings unseen ones: some are known by heart"
         if self.nearer > _more(LOW, self.made, self.held_out):
@@ -160,7 +161,7 @@ def nearness(
     most = min(ROWS, WORK // (QUERIES * len(columns)))
     rows, own = sample(train, most, rng), spans(columns, train)
     to_train, of_held_out = (nearest(each, rows, own)[0] for each in (queries, unseen))
-    seen, seen_stderr = _seen(queries, rows, sample(held_out, most, rng), own, rng)
+    seen, by_chance, seen_stderr = _seen(queries, rows, sample(held_out, most, rng), own, rng)
     low, low_held_out = (float(np.quantile(each, LOW, method="lower")) for each in (to_train, of_held_out))
     known = {row.tobytes() for row in train + 0.0}  # -0 is 0
     return Nearness(
@@ -173,6 +174,7 @@ def nearness(
         low_held_out,
         float((to_train < low_held_out).mean()),
         seen,
+        by_chance,
         seen_stderr,
         float(np.mean([row.tobytes() in known for row in made + 0.0])),
         float(np.mean([row.tobytes() in known for row in held_out + 0.0])),
@@ -181,16 +183,16 @@ def nearness(
 
 def _seen(
     x: np.ndarray, train: np.ndarray, held_out: np.ndarray, spans: np.ndarray, rng: np.random.Generator
-) -> tuple[float, float]:
-    """The share of the rows x whose nearest, of as many of either table, is of `train`, and its standard error: rows
-    of x that lie nearest to the same row are not independent of each other.
+) -> tuple[float, float, float]:
+    """The share of the rows x whose nearest of both tables is of `train`, what it is by chance, and its standard error
+    then: rows of x that lie nearest to the same row are not independent of each other.
     """
-    fair = min(len(train), len(held_out))
-    both = np.concatenate([sample(each, fair, rng) for each in (train, held_out)])
-    order = rng.permutation(2 * fair)  # of rows as near, either may be the first
+    both = np.concatenate([train, held_out])
+    order = rng.permutation(len(both))  # of rows as near, any may be the first
     which = order[nearest(x, both[order], spans)[1]]
-    weights = np.bincount(which) / len(x)
-    return float((which < fair).mean()), float(0.5 * np.sqrt(np.square(weights).sum()))
+    chance, weights = len(train) / len(both), np.bincount(which) / len(x)
+    error = np.sqrt(chance * (1 - chance) * np.square(weights).sum())
+    return float((which < len(train)).mean()), chance, float(error)
 
 
 def predicted(
