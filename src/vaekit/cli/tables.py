@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..show.terminal import say
-from .options import AnySplit, Device, File, Given, RunPath, Seed, asked_of, loaded_run, note
+from ..show.terminal import print_json, say
+from . import judging
+from .options import AnySplit, Device, File, Given, Json, RunPath, Seed, asked_of, loaded_run, note
 
 Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
 
@@ -78,7 +79,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
         note("the data of the run are not there: what is usual is told by these rows themselves")
 
 
-def synthesize(
+def synthesize(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     path: Table,
@@ -88,19 +89,41 @@ def synthesize(
         typer.Option(metavar="COLUMN=VALUE", help="What all rows have, also age>=40, age=30..40, city!=X; repeatable."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples of a condition.")] = 10_000,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Say how good they are, and whether training rows are known by heart.")
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --metrics: how well they teach this column, beside real rows."),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now, for --metrics.")] = None,
+    as_json: Json = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Make up rows of a table, each column of its own type; with --where such as have these cells."""
+    """Make up rows of a table, each column of its own type; with --where such as have these cells, with --metrics
+    beside the rows that the model was trained on and those held out.
+    """
+    from ..runs.judging import check
     from ..show.outputs import FRAMES, check_ending, write_frame
 
     check_ending(path, FRAMES)
-    loaded = loaded_run(run, device, context)
+    loaded = loaded_run(run, device, context, data)
+    if metrics:
+        if where:
+            raise ValueError("--metrics compares with all rows of the data: leave --where out")
+        check(loaded, target)
+    elif target is not None:
+        raise ValueError(f"--target {target} is for --metrics; give that too")
     made = loaded.synthesize(n, where, samples=samples, seed=seed)
     write_frame(path, made.table, dialect=loaded.schema.dialect)
-    say(f"{path}: {n:,} rows")
+    if not as_json:
+        say(f"{path}: {n:,} rows")
     if made.caution:
         note(made.caution)
+    found = judging.metrics(loaded, made.table, target, seed, as_json) if metrics else {}
+    if as_json:
+        print_json({"file": str(path), "rows": n, **found})
 
 
 def _keep_apart(path: Path, data: str | None) -> None:

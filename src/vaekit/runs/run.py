@@ -36,11 +36,12 @@ from ..system.devices import resolve_device
 from ..system.progress import working
 from ..training.checkpoint import Checkpoints
 from ..training.records import Epoch
-from . import history, tables
+from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
 from .folder import read_spec
 from .given import FRAME, NEW, fingerprint_of, rows_of
+from .judging import Judged
 from .restoring import restored
 from .tables import Filled, Synthesized
 from .wording import run_in_lines
@@ -192,6 +193,16 @@ class Run:
         ends each z has one draw. How many of the samples count is said beside. Raises `ValueError` where none does.
         """
         return tables.synthesize(self, n, where, samples=samples, seed=seed)
+
+    @standing("spec")
+    def judge(self, made: pd.DataFrame, target: str | None = None, *, seed: int = 0) -> Judged:
+        """How private rows are that the model made up, and what they are worth in place of real ones.
+
+        Distances to the nearest training row, beside those of held-out rows, tell whether rows are known by heart. With
+        `target`, trees learn to tell that column from the rows `made`, others from training rows, and both are tested
+        on held-out ones. SDMetrics' reports are in `vaekit.interop.sdmetrics`.
+        """
+        return judging.judge(self, made, target, seed=seed)
 
     @standing("spec")
     def sample(self, n: int, label: str | int | None = None, *, draw: bool = True, seed: int | None = None) -> Tensor:

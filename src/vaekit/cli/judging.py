@@ -1,0 +1,95 @@
+"""What `synthesize --metrics` says of the rows that it made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..show.terminal import print_table, say
+from .options import note
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..interop.sdmetrics import Quality
+    from ..runs.judging import Judged
+    from ..runs.run import Run
+
+WORST = 3
+"""Columns and pairs that are named as the least alike."""
+
+
+def metrics(run: Run, made: pd.DataFrame, target: str | None, seed: int, quiet: bool = False) -> dict[str, Any]:
+    """How good, and how private, the rows `made` are, said unless `quiet`, as a JSON has it.
+
+    Without SDMetrics its reports are left out, which is said.
+    """
+    from ..runs.judging import compared, judge
+
+    rows = compared(run, made)
+    judged = judge(run, rows, target, seed=seed)
+    own, real = _quality(run, rows, seed)
+    if not quiet:
+        _say_nearness(judged)
+        _say_predictions(judged)
+        if own is not None and real is not None:
+            _say_quality(judged.split, own, real)
+    reports = {"quality": own and asdict(own), "quality_held_out": real and asdict(real)}
+    return asdict(judged) | {"reading": judged.nearness.reading} | reports
+
+
+def _quality(run: Run, rows: Any, seed: int) -> tuple[Quality | None, Quality | None]:
+    try:
+        from ..interop.sdmetrics import quality, quality_of_held_out
+    except ImportError as error:
+        note(f"without SDMetrics' reports: {error}")
+        return None, None
+    return quality(run, rows, seed=seed), quality_of_held_out(run, rows, seed=seed)
+
+
+def _say_nearness(judged: Judged) -> None:
+    near = judged.nearness
+    rows = [
+        ("median distance", f"{near.median:.4f}", f"{near.median_held_out:.4f}", f"Gower's, to {near.train:,} rows"),
+        ("5 % quantile", f"{near.low:.4f}", f"{near.low_held_out:.4f}", ""),
+        ("nearer than that of held-out rows", _part(near.nearer), "5 %", "more: nearer than unseen rows are"),
+        ("nearest of all a training row", _part(near.seen), _part(near.seen_by_chance), "more: known by heart"),
+        ("the same in every cell", _part(near.copies), _part(near.copies_held_out), ""),
+    ]
+    heads = ("nearest training row", f"{near.made:,} made-up rows", f"{near.held_out:,} of {judged.split}", "")
+    print_table(heads, rows)
+    say(near.reading)
+
+
+def _say_predictions(judged: Judged) -> None:
+    made, real = judged.by_made, judged.by_train
+    if made is None or real is None:
+        return
+    names = {"f1": "F1, mean over classes", "accuracy": "accuracy", "auroc": "area under the ROC curve", "r2": "R²"}
+    rows = [(name, _number(getattr(made, key)), _number(getattr(real, key))) for key, name in names.items()]
+    heads = (f"{made.target} of {judged.split}, by trees on", f"{made.rows:,} made-up rows", f"{real.rows:,} of train")
+    print_table(heads, [row for row in rows if row[1:] != ("", "")])
+
+
+def _say_quality(split: str, own: Quality, real: Quality) -> None:
+    names = {
+        "overall": "quality",
+        "column_shapes": "column shapes",
+        "pair_trends": "pair trends",
+        "validity": "diagnostic: validity",
+        "structure": "diagnostic: structure",
+    }
+    rows = [(name, _number(getattr(own, key)), _number(getattr(real, key))) for key, name in names.items()]
+    heads = (f"SDMetrics, beside {own.train:,} of train", f"{own.rows:,} made-up rows", f"{real.rows:,} of {split}")
+    print_table(heads, rows)
+    columns = [f"{name} {score:.3f}" for name, score in own.shapes[:WORST]]
+    pairs = [f"{one} and {other} {score:.3f}" for one, other, score in own.trends[:WORST]]
+    say(f"least alike: {', '.join([*columns, *pairs])}")
+
+
+def _part(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
