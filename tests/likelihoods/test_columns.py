@@ -202,3 +202,21 @@ def test_a_table_of_one_kind_is_one_of_columns_too(kind):
 def test_images_are_no_columns():
     with pytest.raises(ValueError, match="columns are those of a table"):
         ColumnsLikelihood((1, 8, 8), Domain("binary"))
+
+
+def test_a_global_scale_is_that_of_all_rows_and_learned():
+    """Decoders have no say in it; at the same scale the densities are those of the likelihood with a scale for each."""
+    column = Domain("columns", columns=(Domain("nonnegative", location=1.0, scale=1.0, warp="log"),) * 2)
+    one, each = (ColumnsLikelihood((2,), column, 2, global_scale=flag) for flag in (True, False))
+    assert one.parameter_shape == (2 * (2 * 2 + 1),)
+    assert each.parameter_shape == (2 * (3 * 2 + 1),)
+    torch.manual_seed(0)
+    parameters = torch.randn(5, 7, 2)
+    parameters[:, 4:6] = 0.3
+    with torch.no_grad():
+        one.members[0].log_scale.fill_(0.3)
+    x = torch.tensor([[0.0, 2.0]]).expand(5, 2)
+    found = one(torch.cat([parameters[:, :4], parameters[:, 6:]], 1).flatten(1)).log_probs(x)
+    torch.testing.assert_close(found, each(parameters.flatten(1)).log_probs(x))
+    found.sum().backward()
+    assert one.members[0].log_scale.grad[:, 1].abs().min() > 0  # the first column is all zeros

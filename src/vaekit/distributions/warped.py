@@ -113,15 +113,16 @@ class WarpedMixture(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        weights = self.logits.softmax(-2)
         if self.column.warp == "affine" and self.least is None:
-            return (weights * self._within(self._outwards(self.loc))).sum(-2)
-        # One quantile after another: all at once are 16 times the memory.
-        mean = torch.zeros_like(self.loc, dtype=self.column.location.dtype)
-        for node, weight in zip(NODES, WEIGHTS, strict=True):
-            place = self.loc + self.scale * math.log(node / (1 - node))
-            mean = mean + weight * self._within(self._outwards(place))
-        return (weights.to(mean.dtype) * mean).sum(-2)
+            mean = self._within(self._outwards(self.loc))
+        else:
+            mean = torch.zeros_like(self.loc, dtype=self.column.location.dtype)
+            # One quantile after another: all at once are 16 times the memory.
+            for node, weight in zip(NODES, WEIGHTS, strict=True):
+                place = self.loc + self.scale * math.log(node / (1 - node))
+                mean = mean + weight * self._within(self._outwards(place))
+        # Weights that add up to 1 to the last digit that the numbers have.
+        return (self.logits.to(mean.dtype).softmax(-2) * mean).sum(-2)
 
     def _within(self, x: Tensor) -> Tensor:
         low, high = self.column.ends

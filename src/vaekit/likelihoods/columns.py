@@ -30,7 +30,8 @@ class LogisticMixture(Likelihood):
     or else is a real number above it, has a probability of 0 beside.
 
     Skewed, heavy-tailed and many-peaked columns are what it is for (mixtures of logistics as in Salimans et al. 2017,
-    of any column instead of a pixel).
+    of any column instead of a pixel). With `global_scale` a column's scales are the same for all rows, and learned:
+    of few rows a decoder learns by heart which of them are narrow.
     """
 
     domains = ("real", "positive", "nonnegative", "count", "integer")
@@ -41,14 +42,16 @@ class LogisticMixture(Likelihood):
         domain: Domain,
         components: int = 3,
         log_scale_clamp: tuple[float, float] = (-6.0, 3.0),
+        global_scale: bool = False,
     ) -> None:
         if components < 1:
             raise ValueError(f"components must be at least 1, got {components}")
         self.zero = domain.kind == "nonnegative"
-        super().__init__(event_shape, domain, parameters=3 * components + self.zero)
+        super().__init__(event_shape, domain, parameters=(2 if global_scale else 3) * components + self.zero)
         if len(self.event_shape) != 1:
             raise ValueError(f"a mixture is one of a table's columns, but a datum has shape {self.event_shape}")
         self.components, self.clamp = components, checked_clamp("log_scale_clamp", log_scale_clamp)
+        self.log_scale = nn.Parameter(torch.zeros(components, *self.event_shape)) if global_scale else None
         if domain.kind in ("positive", "nonnegative") and domain.warp == "affine":  # its scale is that of a mean
             domain = replace(domain, location=_logs(domain.scale), scale=1.0, warp="log")
         self.warp = domain.warp
@@ -70,14 +73,16 @@ class LogisticMixture(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         k = self.components
-        logits, loc, log_scale, *zero = parameters.split([k, k, k, *[1] * self.zero], -2)
+        own = [] if self.log_scale is not None else [k]
+        logits, loc, *rest = parameters.split([k, k, *own, *[1] * self.zero], -2)
+        log_scale = self.log_scale.expand_as(loc) if self.log_scale is not None else rest.pop(0)
         scale = bounded(log_scale - 1.0, *self.clamp).exp()
         column = ColumnOf(self.warp, self.column_location, self.column_scale, self.ends)
-        own = (logits, loc + self.spread, scale, column)
+        made = (logits, loc + self.spread, scale, column)
         if self.domain.kind in ("count", "integer"):
-            return self.event(WholeMixture(*own, least=0 if self.domain.kind == "count" else None))
-        mixture = WarpedMixture(*own)
-        return self.event(ZeroOr(zero[0].squeeze(-2), mixture) if zero else mixture)
+            return self.event(WholeMixture(*made, least=0 if self.domain.kind == "count" else None))
+        mixture = WarpedMixture(*made)
+        return self.event(ZeroOr(rest[0].squeeze(-2), mixture) if rest else mixture)
 
 
 class _Ragged(Likelihood):
@@ -126,13 +131,16 @@ class ColumnsLikelihood(Likelihood):
     )
     order: Tensor
 
-    def __init__(self, event_shape: Sequence[int], domain: Domain, components: int = 3) -> None:
+    def __init__(
+        self, event_shape: Sequence[int], domain: Domain, components: int = 3, global_scale: bool = False
+    ) -> None:
         super().__init__(event_shape, domain)
         if len(self.event_shape) != 1:
             raise ValueError(f"columns are those of a table, but a datum has shape {self.event_shape}")
         (d,) = self.event_shape
         groups = domain.groups if domain.kind == "columns" else ((domain, tuple(range(d))),)
-        self.members = nn.ModuleList(self._member(own, index, components) for own, index in groups)
+        numbers = {"components": components, "global_scale": global_scale}
+        self.members = nn.ModuleList(self._member(own, index, numbers) for own, index in groups)
         self.sizes = [math.prod(member.parameter_shape) for member in self.members]  # type: ignore[arg-type]
         self.parameter_shape = (sum(self.sizes),)
         index = [torch.tensor(index) for _, index in groups]
@@ -140,7 +148,7 @@ class ColumnsLikelihood(Likelihood):
             self.register_buffer(f"index_{i}", each, persistent=False)
         self.register_buffer("order", torch.cat(index).argsort(), persistent=False)
 
-    def _member(self, domain: Domain, index: tuple[int, ...], components: int) -> Likelihood:
+    def _member(self, domain: Domain, index: tuple[int, ...], numbers: Mapping[str, Any]) -> Likelihood:
         given: Mapping[str, Any] = {"event_shape": (len(index),), "domain": domain}
         if domain.kind == "binary":
             return Bernoulli(**given)
@@ -149,7 +157,7 @@ class ColumnsLikelihood(Likelihood):
         if domain.levels is not None:
             of_each = [self.domain.columns[i] if self.domain.columns else domain for i in index]
             return _Ragged(**given, columns=of_each)
-        return LogisticMixture(**given, components=components)
+        return LogisticMixture(**given, **numbers)
 
     def forward(self, parameters: Tensor) -> Distribution:
         return self.columns(parameters)

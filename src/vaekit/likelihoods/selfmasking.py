@@ -31,9 +31,14 @@ class SelfMaskedColumns(ColumnsLikelihood):
     """
 
     def __init__(
-        self, event_shape: Sequence[int], domain: Domain, components: int = 3, missing: Missing = "either"
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        components: int = 3,
+        global_scale: bool = False,
+        missing: Missing = "either",
     ) -> None:
-        super().__init__(event_shape, domain, components)
+        super().__init__(event_shape, domain, components, global_scale)
         self.mechanisms = nn.ModuleList(self.mechanism(member, missing) for member in self.members)  # type: ignore[arg-type]
 
     def mechanism(self, member: Likelihood, missing: Missing) -> nn.Module:
