@@ -125,10 +125,7 @@ def seed_rows(given: argparse.Namespace, frame: pd.DataFrame, seed: int) -> list
     run, spent = trained(given.folder, frame, seed, sets)
     splits = {name: frame.iloc[split.origin.astype(int)] for name, split in run.dataset.splits.items()}
     made = pd.read_csv(given.folder / f"vaekit-{seed}.csv")
-    sides = {
-        "vaekit": (made, spent),
-        "vaekit, numbers within those of training": (within(made, splits["train"]), spent),
-    }
+    sides = {"vaekit": (made, spent)}
     for which, epochs in given.peer_epochs.items() if given.peers else ():
         spent = by_peer(given.folder, run, frame, which, given.peers, epochs, seed)
         rows = within(pd.read_csv(given.folder / f"{which}-{seed}.csv"), splits["train"])

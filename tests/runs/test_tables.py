@@ -404,3 +404,18 @@ def test_a_csv_is_written_as_the_one_is_that_it_is_made_of(run: Run, tmp_path: P
     table.to_csv(tmp_path / "plain.csv", index=False)
     assert main(["impute", str(made.path), str(tmp_path / "plain.csv"), "--out", str(tmp_path / "out.csv")]) == 0
     assert pd.read_csv(tmp_path / "out.csv")["height"].dtype == "float64"
+
+
+def test_made_up_numbers_are_none_beyond_those_of_the_training_rows_but_where_that_is_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    money = np.exp(2 * rng.normal(size=300)).round(2)
+    frame = pd.DataFrame({"money": money, "count": rng.poisson(3, 300), "sex": rng.choice(["f", "m"], 300)})
+    run = vaekit.train("table", tmp_path / "run", data=frame, sets=("training.steps=30", "pictures.report=[]"))
+    ends = frame.iloc[run.dataset.splits["train"].origin.astype(int)].agg(["min", "max"])
+    made = run.synthesize(5000, seed=0).table
+    for name in ("money", "count"):
+        assert made[name].min() >= ends[name]["min"]
+        assert made[name].max() <= ends[name]["max"]
+    assert float(run.sample(5000, seed=0)[:, 0].max()) > ends["money"]["max"]
+    beyond = float(2 * ends["money"]["max"])
+    assert (run.synthesize(50, {"money": beyond}).table["money"] == beyond).all()

@@ -187,10 +187,12 @@ class Run:
     def synthesize(self, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
         """n rows that the model makes up, each column of the user's own type; with `where`, what they all have.
 
-        That is values by column ({"city": "Rome"}), or where they are numbers, dates or ordered, the two ends between
-        which they lie ({"age": (30, 40)}, None for no end); or texts, as ["age>=40", "city!=Rome"]. z is drawn
-        `samples` times from its prior and resampled by how likely each makes the values; of what is to lie between two
-        ends each z has one draw. How many of the samples count is said beside. Raises `ValueError` where none does.
+        Numbers that nothing is asked of are none beyond those of the training rows (`sample` leaves them as drawn).
+        What is asked for is values by column ({"city": "Rome"}), or where they are numbers, dates or ordered, the two
+        ends between which they lie ({"age": (30, 40)}, None for no end); or texts, as ["age>=40", "city!=Rome"]. z is
+        drawn `samples` times from its prior and resampled by how likely each makes the values; of what is to lie
+        between two ends each z has one draw. How many of the samples count is said beside. Raises `ValueError` where
+        none does.
         """
         return tables.synthesize(self, n, where, samples=samples, seed=seed)
 

@@ -13,6 +13,7 @@ import torch
 from ..data.base import stored
 from ..data.batch import Batch
 from ..data.columns import Column, frame_of
+from ..data.domains import Domain
 from ..data.tensors import TensorSplit
 from ..evaluation.anomalies import anomalies
 from ..evaluation.imputation import Event, conditioned
@@ -34,6 +35,7 @@ FEW = 20
 """Samples that count below which what they say of a row is not to be relied on."""
 RARE = 0.1
 """The part of samples that count below which a condition is called rare."""
+ENDLESS = (-np.inf, np.inf)
 
 
 def typed_columns(run: Run) -> tuple[Column, ...]:
@@ -211,7 +213,9 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
     columns = typed_columns(run)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
-        return Synthesized(frame_of(columns, run.sample(n, seed=seed).double().cpu().numpy()))
+        return Synthesized(
+            frame_of(columns, within(run.schema.domain, run.sample(n, seed=seed).double().cpu().numpy()))
+        )
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
     conditions = conditions_of(columns, where)
@@ -228,7 +232,20 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
     if not len(drawn):
         more = option("samples", 10 * samples)
         raise ValueError(f"the condition holds for none of the {samples:,} rows that were drawn for it; try {more}")
-    return Synthesized(frame_of(columns, drawn.double().cpu().numpy()), counted, samples)
+    asked = [each.place for each in conditions]
+    return Synthesized(
+        frame_of(columns, within(run.schema.domain, drawn.double().cpu().numpy(), asked)), counted, samples
+    )
+
+
+def within(domain: Domain, x: np.ndarray, but: Sequence[int] = ()) -> np.ndarray:
+    """Rows (n, D) whose numbers, `but` of some columns, are none beyond the least and the greatest of training rows: a
+    density has tails, and of many rows some lie where no user's do.
+    """
+    ends = [each.ends[0] if each.ends else ENDLESS for each in domain.columns] or list(domain.ends) or [ENDLESS]
+    low, high = np.broadcast_to(np.array(ends), (x.shape[1], 2)).T.copy()
+    low[list(but)], high[list(but)] = ENDLESS
+    return x.clip(low, high)
 
 
 def event_of(conditions: Sequence[Condition], size: int, device: torch.device) -> Event:
