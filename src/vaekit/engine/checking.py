@@ -81,7 +81,8 @@ class Comparison:
         tolerance = self.tolerance
         one, other = one[finite].double(), other[finite].double()
         if one.numel() <= FEW:
-            least = BESIDE * float(one.abs().max()) if one.numel() else 0.0
+            # As of the others: of a trained model, the gradient of a bias is a sum of which little is left.
+            least = BESIDE * max(float(one.abs().max()) if one.numel() else 0.0, largest)
             return bool(((one - other).abs() <= tolerance * (one.abs() + least) + 1e-12).all())
         return float((one - other).norm()) <= tolerance * max(float(one.norm()), BESIDE * largest) + 1e-12
 
