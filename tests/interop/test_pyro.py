@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, fits, float64, gradient, model_of, one_hot, refuses, standard_errors_apart
+from models_for_tests import (
+    TABLES_ALONE,
+    data_of,
+    fits,
+    float64,
+    gradient,
+    model_of,
+    one_hot,
+    refuses,
+    standard_errors_apart,
+)
 from rounding_for_tests import close_in_ulps
 from torch import Tensor, nn
 from torch.distributions import Distribution, Exponential
@@ -33,7 +43,7 @@ from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
 
 IMAGE = (1, 5, 4)
-OF_IMAGES = [name for name in PARTS.likelihoods if name not in ("columns", "logistic-mixture")]  # these are of tables
+OF_IMAGES = [name for name in PARTS.likelihoods if name not in TABLES_ALONE]
 CASES: dict[str, dict[str, Any]] = (
     {
         f"{posterior} and {prior}": {"posterior": posterior, "prior": prior}
