@@ -15,9 +15,9 @@ LOC = torch.tensor([[-1.0], [0.5], [1.2]], dtype=torch.float64)
 SCALE = torch.tensor([[0.3], [0.1], [0.6]], dtype=torch.float64)
 
 
-def column(warp, location=0.7, scale=1.4, ends=(-1e9, 1e9)):
+def column(warp, location=0.7, scale=1.4, ends=(-1e9, 1e9), whole=False):
     values = (torch.tensor([each], dtype=torch.float64) for each in (location, scale))
-    return ColumnOf(warp, *values, torch.tensor(ends, dtype=torch.float64)[:, None])
+    return ColumnOf(warp, *values, torch.tensor(ends, dtype=torch.float64)[:, None], whole)
 
 
 def mixture_cdf(p, x):
@@ -57,7 +57,7 @@ def test_a_density_integrates_to_the_probability_of_any_interval(warp):
 
 @pytest.mark.parametrize(("warp", "least"), [("affine", None), ("asinh", None), ("affine", 0), ("log", 0)])
 def test_masses_of_whole_numbers_sum_to_one(warp, least):
-    p = WholeMixture(LOGITS, LOC, SCALE, column(warp, scale=0.6), least)
+    p = WholeMixture(LOGITS, LOC, SCALE, column(warp, scale=0.6, whole=True), least)
     x = torch.arange(-(10**6) if least is None else 0, 10**6, dtype=torch.float64)[:, None]
     assert float(p.log_prob(x).exp().sum()) == pytest.approx(1.0, abs=1e-4)
 
@@ -71,7 +71,7 @@ def test_draws_follow_the_density(warp):
 
 
 def test_draws_of_whole_numbers_follow_their_masses():
-    p = WholeMixture(LOGITS, LOC, SCALE, column("log", scale=0.6), least=0)
+    p = WholeMixture(LOGITS, LOC, SCALE, column("log", scale=0.6, whole=True), least=0)
     torch.manual_seed(0)
     x = p.sample((50_000,))[:, 0]
     assert ((x >= 0) & (x == x.round())).all()
@@ -86,7 +86,7 @@ def test_float32_is_right_at_large_whole_numbers(value):
     """What float64 says of the same parameters, to 1e-3 nats, where a step is a millionth of the scale."""
     for warp, location, scale in (("affine", value, 0.05 * value + 1), ("log", np.log1p(value), 0.5)):
         exact, single = (
-            WholeMixture(*(each.to(kind) for each in (LOGITS, LOC, SCALE)), column(warp, location, scale), least=0)
+            WholeMixture(*(each.to(kind) for each in (LOGITS, LOC, SCALE)), column(warp, location, scale, whole=True), least=0)
             for kind in (torch.float64, torch.float32)
         )
         x = torch.tensor([value], dtype=torch.float64)

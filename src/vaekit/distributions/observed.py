@@ -45,5 +45,15 @@ def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
     raise ValueError(f"{type(p).__name__} is no density of cells that are independent of each other: it has no parts")
 
 
+def given_missing(p: Distribution) -> Distribution:
+    """What cells that are missing are drawn from: p, unless it says more of them, as its `given_missing`."""
+    return getattr(p, "given_missing", p)
+
+
+def whole(p: Distribution) -> Distribution:
+    """The distribution of a datum of which nothing is said to be missing: p, or what it has as `whole`."""
+    return getattr(p, "whole", p)
+
+
 def _of_cells(p: Distribution) -> TypeGuard[Independent]:
     return isinstance(p, Independent) and not p.base_dist.event_shape

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent
 from torch.nn.functional import logsigmoid
 
 from .products import Columns
+from .quadrature import unit_nodes
 from .shapes import Scaled, _Shape
 from .warped import WarpedMixture, ZeroOr
 
@@ -56,13 +56,10 @@ def points(cells: Distribution) -> tuple[Tensor, Tensor]:
 
 
 def _within(cells: Scaled, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    nodes, weights = np.polynomial.legendre.leggauss(GRID)
     beside = [1] * len(cells.batch_shape)
-    u, log_width = (
-        torch.as_tensor(each).to(cells.scale).view(-1, *beside) for each in (0.5 + 0.5 * nodes, np.log(weights))
-    )
+    u, weights = (torch.as_tensor(each).to(cells.scale).view(-1, *beside) for each in unit_nodes(GRID))
     x = low + (high - low) * u
-    log_weight = cells.log_prob(x) + log_width
+    log_weight = cells.log_prob(x) + weights.log()
     return x.expand_as(log_weight), log_weight - log_weight.logsumexp(0)
 
 
@@ -83,20 +80,20 @@ class SelfMasked(Distribution):
     arg_constraints = {}
 
     def __init__(self, columns: Columns, mechanisms: Sequence[Mechanism]) -> None:
-        self.columns, self.mechanisms = columns, tuple(mechanisms)
+        self.whole, self.mechanisms = columns, tuple(mechanisms)
         super().__init__(columns.batch_shape, columns.event_shape, validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> SelfMasked:
-        return SelfMasked(self.columns.expand(batch_shape), self.mechanisms)
+        return SelfMasked(self.whole.expand(batch_shape), self.mechanisms)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.columns.log_prob(value)
+        return self.whole.log_prob(value)
 
     def log_probs(self, value: Tensor) -> Tensor:
-        return self.columns.log_probs(value)
+        return self.whole.log_probs(value)
 
     def marginal_log_prob(self, value: Tensor, observed: Tensor) -> Tensor:
-        columns, there, missing = self.columns, [], []
+        columns, there, missing = self.whole, [], []
         for cells, mechanism, index in self._parts():
             there.append(logsigmoid(mechanism(value.index_select(-1, index))).to(value.dtype))
             x, log_weight = points(cells)
@@ -105,25 +102,25 @@ class SelfMasked(Distribution):
         return torch.where(observed, seen, torch.cat(missing, -1).index_select(-1, columns.order)).sum(-1)
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        return self.columns.sample(sample_shape)
+        return self.whole.sample(sample_shape)
 
     @property
     def mean(self) -> Tensor:
-        return self.columns.mean
+        return self.whole.mean
 
     @property
     def typical(self) -> Tensor:
-        return self.columns.typical
+        return self.whole.typical
 
     @property
-    def where_missing(self) -> Columns:
+    def given_missing(self) -> Columns:
         """The columns given that they are missing."""
         parts = [Independent(_missing(cells, mechanism), 1) for cells, mechanism, _ in self._parts()]
-        return Columns(parts, self.columns.index, self.columns.order)
+        return Columns(parts, self.whole.index, self.whole.order)
 
     def _parts(self) -> list[tuple[Distribution, Mechanism, Tensor]]:
-        cells = [part.base_dist for part in self.columns.parts]
-        return list(zip(cells, self.mechanisms, self.columns.index, strict=True))
+        cells = [part.base_dist for part in self.whole.parts]
+        return list(zip(cells, self.mechanisms, self.whole.index, strict=True))
 
 
 def _missing(cells: Distribution, mechanism: Mechanism) -> Distribution:

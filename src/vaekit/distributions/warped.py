@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -13,32 +12,38 @@ from torch.nn.functional import logsigmoid, softplus
 
 from .counts import wide
 from .levels import log_of_rest
+from .quadrature import unit_nodes
 from .shapes import _Shape
 from .warps import log_slope, unwarped, warped
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-NODES, WEIGHTS = 0.5 + 0.5 * _NODES, 0.5 * _WEIGHTS
-"""Of a quadrature over (0, 1), Gauss-Legendre: averages are made of the quantiles that these are of."""
+QUANTILES = 16
+"""Quantiles of each component, at the nodes of a quadrature, that averages are made of."""
 
 
 @dataclass(frozen=True)
 class ColumnOf:
     """How n columns of numbers are made ones of order one: a `warp`, its location and scale (n,), and the `ends` (2, n)
-    between which means are taken.
+    between which means are taken. Of whole numbers a logarithm is one of x + 1.
     """
 
     warp: str
     location: Tensor
     scale: Tensor
     ends: Tensor
+    whole: bool = False
+
+    @property
+    def _shift(self) -> float:
+        return 1.0 if self.whole and self.warp == "log" else 0.0
 
     def inwards(self, x: Tensor) -> Tensor:
         """t(x), in float64."""
-        return warped(self.warp, wide(x), wide(self.location), wide(self.scale))
+        return warped(self.warp, wide(x) + self._shift, wide(self.location), wide(self.scale))
 
     def outwards(self, t: Tensor) -> Tensor:
         """x of t."""
-        return unwarped(self.warp, t, self.location, self.scale)
+        x = unwarped(self.warp, t, self.location, self.scale)
+        return x - self._shift if self._shift else x
 
 
 class WarpedMixture(Distribution):
@@ -105,10 +110,10 @@ class WarpedMixture(Distribution):
         """Quantiles of each component (Q, …, n), none beyond the column's ends, and log-weights (Q, …, n): an average
         over x is one of theirs.
         """
-        u, weights = (torch.as_tensor(each, dtype=self.loc.dtype, device=self.loc.device) for each in (NODES, WEIGHTS))
         beside = [1] * self.loc.dim()
-        x = self._within(self._outwards(self.loc + self.scale * torch.logit(u).view(-1, *beside)))
-        log_weight = weights.log().view(-1, *beside) + self.log_weights
+        u, weights = (torch.as_tensor(each).to(self.loc).view(-1, *beside) for each in unit_nodes(QUANTILES))
+        x = self._within(self._outwards(self.loc + self.scale * torch.logit(u)))
+        log_weight = weights.log() + self.log_weights
         return x.movedim(-2, 1).flatten(0, 1), log_weight.movedim(-2, 1).flatten(0, 1)
 
     @property
@@ -118,7 +123,7 @@ class WarpedMixture(Distribution):
         else:
             mean = torch.zeros_like(self.loc, dtype=self.column.location.dtype)
             # One quantile after another: all at once are 16 times the memory.
-            for node, weight in zip(NODES, WEIGHTS, strict=True):
+            for node, weight in zip(*unit_nodes(QUANTILES), strict=True):
                 place = self.loc + self.scale * math.log(node / (1 - node))
                 mean = mean + weight * self._within(self._outwards(place))
         # Weights that add up to 1 to the last digit that the numbers have.
@@ -132,10 +137,10 @@ class WarpedMixture(Distribution):
 class WholeMixture(WarpedMixture):
     """The mass that a `WarpedMixture` puts on whole numbers: P(x) = F(t(x + 1/2)) - F(t(x - 1/2)).
 
-    With `least`, all below it is of it: counts are from 0 on. A logarithm is one of x + 1.
+    With `least`, all below it is of it: counts are from 0 on.
 
     >>> one, wide_ends = torch.ones(1, 1), torch.tensor([[0.0], [9.0]])
-    >>> column = ColumnOf("log", torch.zeros(1), torch.ones(1), wide_ends)
+    >>> column = ColumnOf("log", torch.zeros(1), torch.ones(1), wide_ends, whole=True)
     >>> p = WholeMixture(0 * one, 0 * one, one, column, least=0)
     >>> total = p.log_prob(torch.arange(1e6)[:, None]).exp().sum()
     >>> bool(torch.isclose(total, torch.tensor(1.0), atol=1e-4))
@@ -153,18 +158,13 @@ class WholeMixture(WarpedMixture):
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WholeMixture:
         return WholeMixture(*self._expanded(batch_shape), self.column, self.least)
 
-    @property
-    def _shift(self) -> float:
-        return 1.0 if self.column.warp == "log" else 0.0
-
     def _outwards(self, t: Tensor) -> Tensor:
-        x = super()._outwards(t) - self._shift
+        x = super()._outwards(t)
         return x if self.least is None else x.clamp(min=self.least)
 
     def log_prob(self, value: Tensor) -> Tensor:
         # The width of a step has few digits beside its place: it is taken in float64, once for all components.
-        at = wide(value) + self._shift
-        low, high = (self.column.inwards(at + half) for half in (-0.5, 0.5))
+        low, high = (self.column.inwards(wide(value) + half) for half in (-0.5, 0.5))
         width = (high - low).to(self.loc.dtype).unsqueeze(-2) / self.scale
         lower = (low.to(self.loc.dtype).unsqueeze(-2) - self.loc) / self.scale
         upper = lower + width

@@ -11,9 +11,8 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from ..data.batch import Batch
 from ..data.domains import WHOLE
-from ..distributions.observed import observed_log_prob
+from ..distributions.observed import given_missing, observed_log_prob, whole
 from ..distributions.products import Columns
-from ..distributions.selfmasked import SelfMasked
 from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
@@ -22,7 +21,7 @@ from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
 from .alike import row_by_row
-from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted, where_missing
+from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted
 
 TRIES = 4
 """Draws of which one may take the place of another that an event holds for: rows of one z have not all the same."""
@@ -60,7 +59,7 @@ def impute(
     with seeded(seed), evaluating(model):
         for part, chunk in blocks_of(model, batch, samples, memory):
             picked = Picked(max(draws, LEAST))
-            known = weighted(model, part, samples, chunk, lambda trace: _statistics(where_missing(trace.px)), picked)
+            known = weighted(model, part, samples, chunk, lambda trace: _statistics(given_missing(trace.px)), picked)
             found.append(_imputed(model, part, known, picked, draws))
     drawn = [each.draws for each in found if each.draws is not None]
     joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
@@ -85,11 +84,13 @@ def conditioned(
     The model is one without a condition. z is drawn from the prior, `samples` of it, and resampled by p(x_observed
     given z); then x from p(x given z). So it serves models whose encoder was never shown a row with holes; a rare
     condition leaves few z that count. Of an event each z has a draw of x, and is kept where it holds for that; its
-    columns are that draw's, or another's of the same z for which it holds: both are of p(x given z and the event).
+    columns are that draw's, or another's of the same z for which it holds: both are of p(x given z and the event), if
+    columns are independent given z.
     """
     with seeded(seed), evaluating(model):
         z = model.side_by_side(model.generate(None, by_draw(samples)))
-        every = [_whole(model._likelihood(part, None)) for part in z.split(ROWS)]
+        # Of what is not asked for nothing is said: not that it is missing.
+        every = [whole(model._likelihood(part, None)) for part in z.split(ROWS)]
         log_weight = torch.cat([observed_log_prob(px, batch.x, batch.observed) for px in every])
         first = None
         if event is not None:
@@ -123,7 +124,7 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
         seen: list[Distribution] = []
 
         def statistics(trace: Trace) -> list[Tensor]:
-            seen.append(where_missing(trace.px))
+            seen.append(given_missing(trace.px))
             return _statistics(seen[-1])
 
         known = weighted(model, row, samples, chunk, statistics)
@@ -144,11 +145,6 @@ def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: i
     observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
     return Imputed(x, spread, torch.where(observed, batch.x, drawn) if draws else None, known.effective_samples)
-
-
-def _whole(px: Distribution) -> Distribution:
-    """The distribution of whole rows: of cells that were not asked for nothing is said, not that they are missing."""
-    return px.columns if isinstance(px, SelfMasked) else px
 
 
 def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..distributions.selfmasked import SelfMasked
+from ..distributions.observed import given_missing
 from ..models import VAE
 from ..models.scoring import chunks, plan, sum_type
 from ..models.trace import Trace
@@ -36,11 +36,6 @@ class Weighted:
     """(B,): 1 over the sum of the squares of the normalised weights."""
 
 
-def where_missing(px: Distribution) -> Distribution:
-    """What cells that are missing are drawn from: px, but for one in which that tells of them."""
-    return px.where_missing if isinstance(px, SelfMasked) else px
-
-
 class Picked:
     """`draws` of x from p(x given z) for each of B rows, z by their weights: `x` (draws, B, *event), chunk by chunk."""
 
@@ -54,7 +49,7 @@ class Picked:
         """Draw from a chunk, with the `share` (S, B) of each sample in it; `part` (B,) of all weights so far are its
         own, all for None.
         """
-        self.px = where_missing(px)
+        self.px = given_missing(px)
         x = self.px.sample()
         which = torch.multinomial(share.T, self.draws, replacement=True).T
         beside = [1] * (x.dim() - 2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..data.domains import Domain
+from ..data.domains import WHOLE, Domain
 from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.levels import Categories, Levels
 from ..distributions.products import Columns
@@ -71,15 +71,20 @@ class LogisticMixture(Likelihood):
     column_scale: Tensor
     spread: Tensor
 
+    @property
+    def column(self) -> ColumnOf:
+        """What x becomes to be of order one."""
+        whole = self.domain.kind in WHOLE
+        return ColumnOf(self.warp, self.column_location, self.column_scale, self.ends, whole)
+
     def forward(self, parameters: Tensor) -> Distribution:
         k = self.components
         own = [] if self.log_scale is not None else [k]
         logits, loc, *rest = parameters.split([k, k, *own, *[1] * self.zero], -2)
         log_scale = self.log_scale.expand_as(loc) if self.log_scale is not None else rest.pop(0)
         scale = bounded(log_scale - 1.0, *self.clamp).exp()
-        column = ColumnOf(self.warp, self.column_location, self.column_scale, self.ends)
-        made = (logits, loc + self.spread, scale, column)
-        if self.domain.kind in ("count", "integer"):
+        made = (logits, loc + self.spread, scale, self.column)
+        if self.domain.kind in WHOLE:
             return self.event(WholeMixture(*made, least=0 if self.domain.kind == "count" else None))
         mixture = WarpedMixture(*made)
         return self.event(ZeroOr(rest[0].squeeze(-2), mixture) if rest else mixture)

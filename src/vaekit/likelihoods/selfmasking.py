@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import softplus
 
 from ..data.domains import Domain
 from ..distributions.selfmasked import SelfMasked
-from ..distributions.warps import warped
+from ..distributions.warped import ColumnOf
 from .base import Likelihood
 from .columns import ColumnsLikelihood, LogisticMixture
 
@@ -47,47 +48,50 @@ class SelfMaskedColumns(ColumnsLikelihood):
         Values are in the user's units, categories and levels numbered from 0.
         """
         if isinstance(member, LogisticMixture):
-            return NumbersSeen(member, missing, member.column_location, member.column_scale)
+            return NumbersSeen(member.column, missing, member.zero)
         if member.domain.kind == "unit":
-            return NumbersSeen(member, missing, member.location, member.scale)
-        return LevelsSeen(member)
+            size = member.event_shape
+            location, scale = (each.expand(size) for each in (member.location, member.scale))
+            return NumbersSeen(ColumnOf("affine", location, scale, torch.stack([location, location + scale])), missing)
+        return LevelsSeen(member.event_shape, member.domain.levels or 2)
 
     def forward(self, parameters: Tensor) -> Distribution:
         return SelfMasked(self.columns(parameters), list(self.mechanisms))
 
 
 class NumbersSeen(nn.Module):
-    """Logits a_j + b_j t(x_j), t what the columns are modelled as; zeros of columns that may be 0 have their own."""
+    """Logits a_j + b_j t(x_j) of numbers x (…, n), t what makes the `column` one of order one; with `zero` those of
+    columns that may be 0, and then have a logit of their own.
+    """
 
     location: Tensor
     scale: Tensor
 
-    def __init__(self, member: Likelihood, missing: Missing, location: Tensor, scale: Tensor) -> None:
+    def __init__(self, column: ColumnOf, missing: Missing, zero: bool = False) -> None:
         super().__init__()
-        self.warp, self.missing, self.kind = getattr(member, "warp", "affine"), missing, member.domain.kind
-        for name, value in (("location", location), ("scale", scale)):
-            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
-        self.offset, self.slope = (nn.Parameter(torch.zeros(member.event_shape)) for _ in range(2))
-        self.of_zero = nn.Parameter(torch.zeros(member.event_shape)) if self.kind == "nonnegative" else None
+        self.column, self.missing, size = column, missing, column.location.shape
+        for name in ("location", "scale"):
+            self.register_buffer(name, getattr(column, name).to(torch.get_default_dtype()), persistent=False)
+        self.offset, self.slope = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size))
+        self.of_zero = nn.Parameter(torch.zeros(size)) if zero else None
 
     def forward(self, x: Tensor) -> Tensor:
         slope = self.slope if self.missing == "either" else softplus(self.slope)
         slope = -slope if self.missing == "high" else slope
-        zero = x == 0 if self.of_zero is not None else None
-        if zero is not None:
+        zero = x == 0
+        if self.of_zero is not None:  # of which there is no logarithm
             x = torch.where(zero, torch.ones_like(x), x)
-        if self.warp == "log" and self.kind in ("count", "integer"):
-            x = x + 1
-        logits = self.offset + slope * warped(self.warp, x.to(slope.dtype), self.location, self.scale)
-        return logits if zero is None else torch.where(zero, self.of_zero.expand_as(logits), logits)  # type: ignore[union-attr]
+        column = replace(self.column, location=self.location, scale=self.scale)
+        logits = self.offset + slope * column.inwards(x).to(slope.dtype)
+        return logits if self.of_zero is None else torch.where(zero, self.of_zero, logits)
 
 
 class LevelsSeen(nn.Module):
-    """A logit for each value of 0 and 1, of categories or levels."""
+    """A logit for each of the `levels` of columns x (…, n), of 0 and 1, of categories or of ordered ones."""
 
-    def __init__(self, member: Likelihood) -> None:
+    def __init__(self, size: Sequence[int], levels: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(member.domain.levels or 2, *member.event_shape))
+        self.logits = nn.Parameter(torch.zeros(levels, *size))
 
     def forward(self, x: Tensor) -> Tensor:
         own = self.logits.expand(*x.shape[:-1], *self.logits.shape)
