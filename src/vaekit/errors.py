@@ -20,6 +20,10 @@ class LeftOutWarning(UserWarning):
     """Something that lies with the data is not used."""
 
 
+class UndefinedError(ValueError):
+    """Something is asked of a model for which it is not defined, whatever the data."""
+
+
 class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 

@@ -86,7 +86,9 @@ def test_float32_is_right_at_large_whole_numbers(value):
     """What float64 says of the same parameters, to 1e-3 nats, where a step is a millionth of the scale."""
     for warp, location, scale in (("affine", value, 0.05 * value + 1), ("log", np.log1p(value), 0.5)):
         exact, single = (
-            WholeMixture(*(each.to(kind) for each in (LOGITS, LOC, SCALE)), column(warp, location, scale, whole=True), least=0)
+            WholeMixture(
+                *(each.to(kind) for each in (LOGITS, LOC, SCALE)), column(warp, location, scale, whole=True), least=0
+            )
             for kind in (torch.float64, torch.float32)
         )
         x = torch.tensor([value], dtype=torch.float64)

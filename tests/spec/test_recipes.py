@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands_for_tests import command, done
-from models_for_tests import refuses
+from models_for_tests import TABLES_ALONE, refuses
 from runs_for_tests import small_run
 
 from vaekit import train
@@ -110,10 +110,15 @@ def test_a_recipe_has_the_rows_of_its_source(name: str, sizes: dict[str, int]) -
         assert np.bincount(labels).min() > 40
 
 
+def is_of_tables(name: str) -> bool:
+    likelihood = resolve(name).model.likelihood
+    return likelihood is not None and likelihood.name in TABLES_ALONE
+
+
 # -- on other data -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("table", "miwae", "not-miwae")])
+@pytest.mark.parametrize("name", [name for name in RECIPES if not is_of_tables(name)])
 def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = resolve(name)
     if below := own.data.codes:  # `epochs` is of the second training alone

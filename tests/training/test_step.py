@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import CLUSTERING, OBJECTIVES, data_of, model_of
+from models_for_tests import CLUSTERING, OBJECTIVES, data_of, domain_of, model_of
 from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
@@ -106,6 +106,15 @@ def test_a_recorded_step_is_the_step(case: dict[str, Any], condition: int) -> No
     model = model_of(condition=condition, **options)  # type: ignore[arg-type]
     model.train()
     assert_same(both(model, objective, data_for(model)), 1e-10)
+
+
+def test_a_recorded_step_of_cells_that_are_missing_not_at_random_is_the_step() -> None:
+    """Quadratures, gathers and a product of likelihoods, of every kind of column."""
+    model = model_of(likelihood="self-masked-columns", domain=domain_of("columns", (9,)), event_shape=(9,)).train()
+    x = data_of(model.domain, (20, 9))
+    observed = torch.rand(20, 9, generator=torch.Generator().manual_seed(0)) < 0.7
+    data = TensorSplit(x, None, model.domain, Preprocessing(), observed=observed)
+    assert_same(both(model, PARTS.objectives["iwae"](), data), 1e-10)
 
 
 @pytest.mark.slow

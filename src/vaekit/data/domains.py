@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -201,6 +201,19 @@ class Domain:
         for i, each in enumerate(self.columns):
             found.setdefault((each.kind, each.warp, math.ceil(math.log2(each.levels or 1))), []).append(i)
         return tuple((self._group(index), tuple(index)) for index in found.values())
+
+    def each(self, count: int) -> tuple[Domain, ...]:
+        """The domains of `count` columns, one by one, be they of one kind or of several.
+
+        >>> Domain("real", location=(0.0, 3.0), scale=2.0).each(2)[1]
+        Domain('real', location=3.0, scale=2.0)
+        """
+        if self.columns:
+            return self.columns
+        location, scale = (np.broadcast_to(each, count).tolist() for each in (self.location, self.scale))
+        return tuple(
+            replace(self, location=location[i], scale=scale[i], ends=self.ends[i : i + 1]) for i in range(count)
+        )
 
     def _group(self, index: list[int]) -> Domain:
         own = [self.columns[i] for i in index]

@@ -98,7 +98,7 @@ def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str
     gaps, rows = np.zeros(len(dataset.table)), sum(map(len, dataset.splits.values()))
     for split in dataset.splits.values():
         gaps += 0 if split.observed is None else (~split.observed).sum(0)
-    domains = dataset.domain.columns or (dataset.domain,) * len(gaps)
+    domains = dataset.domain.each(len(gaps))
     shown = [
         (each.name, in_words(each), each.why + _without_rows(own), f"{100 * gone / rows:.3g} %" if gone else "")
         for each, own, gone in zip(dataset.table[:most], domains, gaps, strict=False)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from ..errors import UndefinedError
+
 
 def observed_log_prob(p: Distribution, x: Tensor, observed: Tensor | None) -> Tensor:
     """log p of the cells of x (…, *event) that are `observed`, a mask of bool that broadcasts with x: (…), nats.
@@ -36,13 +38,15 @@ def observed_log_prob(p: Distribution, x: Tensor, observed: Tensor | None) -> Te
 def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
     """log p of each cell of x (…, *event) alone, (…, *event) nats: their sum is log p(x) where cells are independent.
 
-    Raises `ValueError` for a distribution whose cells are not, or not known to be.
+    Raises `UndefinedError` for a distribution whose cells are not, or not known to be.
     """
     if (own := getattr(p, "log_probs", None)) is not None:
         return own(x)
     if _of_cells(p):
         return p.base_dist.log_prob(x)
-    raise ValueError(f"{type(p).__name__} is no density of cells that are independent of each other: it has no parts")
+    raise UndefinedError(
+        f"{type(p).__name__} is no density of cells that are independent of each other: it has no parts"
+    )
 
 
 def given_missing(p: Distribution) -> Distribution:

@@ -166,7 +166,7 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
     rows = len(averages[0])
     x = averages[0].new_zeros(rows, *model.event_shape)
     entropy = torch.full_like(x, torch.nan)
-    columns = model.domain.columns or (model.domain,) * model.event_shape[-1]
+    columns = model.domain.each(model.event_shape[-1])
     for (index, cells), average in zip(_parts(px), averages, strict=True):
         kind = model.domain.kind if index is None else columns[int(index[0])].kind
         value, own = average, None

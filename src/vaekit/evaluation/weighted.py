@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from ..data.batch import Batch
 from ..distributions.observed import given_missing
+from ..errors import UndefinedError
 from ..models import VAE
 from ..models.scoring import chunks, plan, sum_type
 from ..models.trace import Trace
@@ -88,14 +89,14 @@ def weighted(
     """What `samples` of z for each row of a batch say, `chunk` of them at a time: weighted averages of `statistics`
     (S, B, …) of a trace, and draws of x, which are added to `picked`.
 
-    Raises `ValueError` for a model that sums classes out, whose traces have no weights of samples alone.
+    Raises `UndefinedError` for a model that sums classes out, whose traces have no weights of samples alone.
     """
     log_total = squares = torch.empty(0)
     averages: list[Tensor] = []
     for i, many in enumerate(chunks(samples, chunk)):
         trace = model.trace(batch, many)
         if trace.cases is not None:
-            raise ValueError("classes that are summed out have no samples to weigh; give the labels of the data")
+            raise UndefinedError("classes that are summed out have no samples to weigh; give the labels of the data")
         # Shares whose sum is 1 to the last digit: an average of numbers of 1e12 that vary by one is no better than it.
         log_weight = trace.log_weight.to(sum_type(trace.x.device))
         log_sum = log_weight.logsumexp(0)

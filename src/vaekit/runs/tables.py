@@ -242,8 +242,7 @@ def within(domain: Domain, x: np.ndarray, but: Sequence[int] = ()) -> np.ndarray
     """Rows (n, D) whose numbers, `but` of some columns, are none beyond the least and the greatest of training rows: a
     density has tails, and of many rows some lie where no user's do.
     """
-    ends = [each.ends[0] if each.ends else ENDLESS for each in domain.columns] or list(domain.ends) or [ENDLESS]
-    low, high = np.broadcast_to(np.array(ends), (x.shape[1], 2)).T.copy()
+    low, high = np.array([each.ends[0] if each.ends else ENDLESS for each in domain.each(x.shape[1])]).T
     low[list(but)], high[list(but)] = ENDLESS
     return x.clip(low, high)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -86,8 +86,8 @@ def few(run: Run) -> int:
 
 def data_of(subject: Subject, n: int | None = None) -> Table:
     """n rows of the split, chosen at random, and nothing made of them."""
-    columns, domain = typed_columns(subject.run), subject.run.schema.domain
-    domains = domain.columns or tuple(replace(domain, **_own(domain, i)) for i in range(len(columns)))
+    columns = typed_columns(subject.run)
+    domains = subject.run.schema.domain.each(len(columns))
     return Table(columns, domains, visible(subject.some(n or few(subject.run))).astype(np.float64))
 
 
@@ -116,7 +116,7 @@ def scale_of(column: Column, domain: Domain, x: np.ndarray) -> Scale:
         return plots.Scale("date", scale=DAY.get(column.unit, 1.0))
     if domain.warp == "log" and not _reaches_far(x):
         return plots.Scale()
-    location, scale = (float(np.max(each)) for each in (domain.location, domain.scale))
+    location, scale = float(domain.location), float(domain.scale)  # type: ignore[arg-type]
     if domain.warp == "asinh":
         return plots.Scale("asinh", location, scale)
     if domain.warp == "log" and column.kind == "positive":
@@ -152,10 +152,8 @@ def named(column: Column, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ..
 
 def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | None = None) -> Marginal:
     """How often each category or bin of a column is in its cells x (N,), NaN where missing, and in those made (M,)."""
-    missing, seen = (
-        float(np.isnan(x).mean()),
-        [each[~np.isnan(each)] for each in (x, *([] if made is None else [made]))],
-    )
+    missing = float(np.isnan(x).mean())
+    seen = [each[~np.isnan(each)] for each in (x, *([] if made is None else [made]))]
     counts = (len(seen[0]), len(seen[-1]))
     if column.categories:
         group, names = named(column, x)
@@ -230,12 +228,6 @@ def value_range(column: Column, x: np.ndarray) -> str:
         texts = (f"{column.categories[i]} {100 * counts[i] / len(seen):.0f} %" for i in most if counts[i])
         return ", ".join(texts) + ("…" if len(column.categories) > len(most) else "")
     return " to ".join(column.values(np.array([seen.min(), seen.max()])).astype(str))
-
-
-def _own(domain: Domain, i: int) -> dict[str, Any]:
-    """Location, scale and ends of column i of a domain of columns that are all alike."""
-    places = {key: getattr(domain, key) for key in ("location", "scale")}
-    return {key: each[i] if isinstance(each, tuple) else each for key, each in places.items()} | {"ends": ()}
 
 
 def _amount(column: Column, value: float) -> str:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from .scales import LINEAR, Scale
-from .style import DARK, LIGHT, WIDTH, Theme, new_axes, new_figure, short
+from .style import DARK, LIGHT, WIDTH, Theme, add_legend, as_map, new_axes, new_figure
 
 ENDS = (1, 99)
 """Percentiles of a column's numbers between which colours change."""
@@ -53,27 +53,17 @@ def coloured_maps(
         gone = np.isnan(part.values)
         axes.scatter(points[gone, 0], points[gone, 1], s=size, color=theme.muted, alpha=0.3, lw=0)
         _named(axes, points, part, size, theme) if part.names else _shaded(figure, axes, points, part, size, theme)
-        for axis, side, title in zip((axes.xaxis, axes.yaxis), ("bottom", "left"), axes_names, strict=True):
-            axis.set_label_text(title)
-            if not title:
-                axis.set_ticks([])
-                axes.spines[side].set_visible(False)
-        axes.grid(visible=False)
-        axes.set_aspect("equal", adjustable="datalim")
+        as_map(axes, axes_names)
     return figure
 
 
 def _named(axes: Axes, points: np.ndarray, part: Colouring, size: int, theme: Theme) -> None:
-    handles = []
-    for k in range(len(part.names)):
+    entries = []
+    for k, name in enumerate(part.names):
         colour, here = theme.colours[k % len(theme.colours)], part.values == k
         axes.scatter(points[here, 0], points[here, 1], s=size, color=colour, lw=0, alpha=0.8)
-        handles.append(Line2D([], [], color=colour, marker="o", ls="none", ms=4))
-    texts = ["-"] * len(handles)  # a legend leaves out names that begin with an underscore
-    legend = axes.legend(handles, texts, fontsize=7, frameon=False, labelcolor=theme.text, loc="center left")
-    legend.set_bbox_to_anchor((1.0, 0.5))
-    for text, name in zip(legend.get_texts(), part.names, strict=True):
-        text.set(text=short(name, 16), parse_math=False)
+        entries.append((name, Line2D([], [], color=colour, marker="o", ls="none", ms=4)))
+    add_legend(axes, entries, theme, letters=16, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _shaded(figure: Figure, axes: Axes, points: np.ndarray, part: Colouring, size: int, theme: Theme) -> None:

@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from ...system.progress import working
-from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure, short
+from .style import LIGHT, WIDTH, Theme, add_legend, as_map, new_axes, new_figure, short
 
 CLASSES = 20
 """Classes, at most, that are named in a map."""
@@ -92,13 +92,7 @@ def latent_map(
             text.set(ha="center", va="center")
     if named:
         add_legend(figure, entries, theme, loc="outside right center")
-    for axis, side, title in zip((axes.xaxis, axes.yaxis), ("bottom", "left"), axes_names, strict=True):
-        axis.set_label_text(title)
-        if not title:
-            axis.set_ticks([])
-            axes.spines[side].set_visible(False)
-    axes.grid(visible=False)
-    axes.set_aspect("equal", adjustable="datalim")
+    as_map(axes, axes_names)
     axes.margins(0.04)
     return figure
 

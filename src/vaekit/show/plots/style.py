@@ -101,13 +101,27 @@ def new_axes(figure: Figure, place: tuple[int, int, int] | SubplotSpec, theme: T
     return axes
 
 
-def add_legend(figure: Figure, entries: Sequence[tuple[str, Artist]], theme: Theme, **options: Any) -> None:
+def add_legend(
+    owner: Figure | Axes, entries: Sequence[tuple[str, Artist]], theme: Theme, letters: int = NAME, **options: Any
+) -> None:
     """A legend of (name, sample) beside the axes."""
     # Names are put in afterwards: a legend leaves out those that begin with an underscore.
     handles = [handle for _, handle in entries]
-    legend = figure.legend(handles, ["-"] * len(handles), frameon=False, fontsize=9, labelcolor=theme.text, **options)
+    given: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": theme.text}
+    legend = owner.legend(handles, ["-"] * len(handles), **given | options)
     for text, (name, _) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=short(name), parse_math=False)
+        text.set(text=short(name, letters), parse_math=False)
+
+
+def as_map(axes: Axes, names: tuple[str, str]) -> None:
+    """Axes of points in a plane, as long one way as the other; an axis without a name has no ticks."""
+    for axis, side, title in zip((axes.xaxis, axes.yaxis), ("bottom", "left"), names, strict=True):
+        axis.set_label_text(title)
+        if not title:
+            axis.set_ticks([])
+            axes.spines[side].set_visible(False)
+    axes.grid(visible=False)
+    axes.set_aspect("equal", adjustable="datalim")
 
 
 def short(name: str, letters: int = NAME) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ...data.columns import Column
+from ...errors import UndefinedError
 from ...runs.tables import typed_columns
 from ..pictures import Subject
 from ..pictures.columns import errors, few, reconstructed, sampled, value_range
@@ -20,14 +21,14 @@ COLUMNS, ODD = 100, 10
 
 def scored(subject: Subject) -> pd.DataFrame | None:
     """How odd rows of the split are, all or some thousands chosen at random, as `Run.detect` gives it for each column;
-    None of a likelihood that has no parts for columns.
+    None of a model of which that is not defined.
     """
     data = subject.data
     if len(data) > (most := few(subject.run)):
         data = data.part(np.sort(subject.chosen(most)))
     try:
         return subject.run.detect(data, samples=SAMPLES, seed=subject.seed, per_column=True)
-    except ValueError:
+    except UndefinedError:
         return None
 
 
