@@ -122,7 +122,8 @@ def detectors(
     train, test = scaler.transform(rows), scaler.transform(scored)
 
     def vae() -> np.ndarray:
-        return trained("table", rows, seed, quick).detect(scored)["score"].to_numpy()
+        score = trained("table", rows, seed, quick).detect(scored)["score"].to_numpy()
+        return np.nan_to_num(score, posinf=np.finfo(np.float32).max)  # a level that no usual row has is odder than all
 
     def pca() -> np.ndarray:
         fitted = PCA(0.9, random_state=0).fit(train)
