@@ -132,12 +132,13 @@ class Convolutional(nn.Module):
 class M2(nn.Module):
     """Kingma et al. 2014: the first len(y) rows show their label, of the others it is summed out.
 
-    The first layer of the encoder is linear in x and y, so that x is not multiplied anew for each class.
+    The first layer of the encoder is linear in x and y, so that x is not multiplied anew for each class. `share` is
+    that of the data whose label is seen, which is what their rows count for in the bound.
     """
 
-    def __init__(self, classification: float = 30.0) -> None:
+    def __init__(self, classification: float = 60.0, share: float = 100 / 30_000) -> None:
         super().__init__()
-        self.classification = classification
+        self.classification, self.share = classification, share
         self.classifier = nn.Sequential(nn.Linear(784, 500), nn.Softplus(), nn.Linear(500, CLASSES))
         self.of_x, self.of_y = nn.Linear(784, 500), nn.Linear(CLASSES, 500, bias=False)
         self.mean, self.log_variance = nn.Linear(500, 50), nn.Linear(500, 50)
@@ -157,9 +158,9 @@ class M2(nn.Module):
         seen, unseen = log_q.split([len(y), len(x) - len(y)])
         labelled = self.bound(x[: len(y)], F.one_hot(y, CLASSES).float())
         of_classes = self.bound(x[len(y) :], torch.eye(CLASSES)[:, None])
-        unlabelled = (unseen.exp() * (of_classes.T + unseen)).sum()
-        entropy = F.nll_loss(seen, y)
-        return labelled.sum() + unlabelled + self.classification * entropy * len(x)
+        unlabelled = (unseen.exp() * (of_classes.T + unseen)).sum(1)
+        bound = self.share * labelled.mean() + (1 - self.share) * unlabelled.mean()
+        return len(x) * (bound + self.classification * F.nll_loss(seen, y))
 
 
 @dataclass(frozen=True)

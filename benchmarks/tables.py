@@ -4,13 +4,13 @@ python benchmarks/tables.py --report benchmarks/tables.md [--only imputation,ano
 
 Imputation: half of the cells hidden at random, the error of what is filled in them in units of each column's standard
 deviation, squared, as in Mattei & Frellsen 2019 (MIWAE), on scikit-learn's breast cancer and, where they are given by
-`--data` (a folder with winequality-red.csv and data_banknote_authentication.txt of UCI), red wine and banknote; vaekit
-by its recipe `miwae`, against means, scikit-learn's IterativeImputer and the same with trees (missForest). Not at
-random: the same tables, half of their columns without all that is above the mean. Mixed: Nazabal et al.'s Wine and
-Breast with their masks, in folders of these names beside that of `--data`. Anomalies: the area under the ROC curve of
+`--data` (a folder with tables/uci/winequality-red.csv and tables/uci/data_banknote_authentication.txt of UCI), red wine
+and banknote; vaekit by its recipe `miwae`, against means, scikit-learn's IterativeImputer and the same with trees
+(missForest). Not at random: the same tables, half of their columns without all that is above the mean. Mixed: Nazabal
+et al.'s Wine and Breast with their masks, in tables/Wine and tables/Breast. Anomalies: the area under the ROC curve of
 -log p by the recipe `table`, trained on all rows without labels, or on half of the usual ones, against an isolation
-forest, the error of a PCA and, with `--peers` (a Python that has PyOD), PyOD's VAE. Density: nats per held-out row of
-real numbers, against mixtures of normals.
+forest, the error of a PCA and, with `--peers` (a Python that has PyOD), PyOD's VAE. Density: nats per held-out row,
+also of the census table adult/adult.data, against columns by themselves and mixtures of normals.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from baselines import CATEGORY, REAL, WHOLE, Normals, columns_apart
 from machine import where
 from sklearn import datasets
 from sklearn.decomposition import PCA
@@ -33,10 +35,11 @@ from sklearn.ensemble import ExtraTreesRegressor, IsolationForest
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, SimpleImputer
 from sklearn.metrics import roc_auc_score
-from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
+from synthesis import adult
 
 import vaekit
+from vaekit.data.columns import numbers_of
 
 PUBLISHED = {"breast cancer": 0.280, "banknote": 0.446, "red wine": 0.643}
 """Of MIWAE, Mattei & Frellsen 2019, table 3."""
@@ -46,9 +49,10 @@ def tables(folder: Path | None) -> dict[str, pd.DataFrame]:
     """The tables that holes are made in."""
     found = {"breast cancer": datasets.load_breast_cancer(as_frame=True).data}
     if folder is not None:
-        found["banknote"] = pd.read_csv(folder / "data_banknote_authentication.txt", header=None).iloc[:, :4]
+        uci = folder / "tables" / "uci"
+        found["banknote"] = pd.read_csv(uci / "data_banknote_authentication.txt", header=None).iloc[:, :4]
         found["banknote"].columns = pd.Index(["variance", "skewness", "curtosis", "entropy"])
-        found["red wine"] = pd.read_csv(folder / "winequality-red.csv", sep=";").drop(columns="quality")
+        found["red wine"] = pd.read_csv(uci / "winequality-red.csv", sep=";").drop(columns="quality")
     return found
 
 
@@ -146,26 +150,50 @@ def detectors(
 
 
 def density(seeds: int, quick: bool, data: Path | None) -> Iterator[dict]:
-    """Nats per held-out row of what is real, in the user's units."""
-    for name, x in tables(data).items():
+    """Nats per held-out row, in the user's units: densities of what is real, masses of whole numbers and categories."""
+    for name, x in wholes(data).items():
         for seed in range(seeds):
             start = time.perf_counter()
             run = trained("table", x, seed, quick, f"data.seed={seed}")
             found = run.evaluate("test", 500).nll
             yield {"of": name, "by": "vaekit", "seed": seed, "value": found, "seconds": time.perf_counter() - start}
-            train, test = (x.iloc[run.dataset.splits[split].origin.astype(int)] for split in ("train", "test"))
-            scaler = StandardScaler().fit(train)
-            for many in (1, 5, 10):
+            for way, log_prob in densities(run, x, name, seed).items():
                 start = time.perf_counter()
-                mixture = GaussianMixture(many, reg_covar=1e-3, random_state=seed).fit(scaler.transform(train))
-                nats = -mixture.score(scaler.transform(test)) + np.log(scaler.scale_).sum()
-                yield {
-                    "of": name,
-                    "by": f"mixture of {many} normals",
-                    "seed": seed,
-                    "value": nats,
-                    "seconds": time.perf_counter() - start,
-                }
+                nats = -log_prob().mean()
+                yield {"of": name, "by": way, "seed": seed, "value": nats, "seconds": time.perf_counter() - start}
+
+
+def densities(run: vaekit.Run, x: pd.DataFrame, name: str, seed: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Other ways to say log p of the test rows of a run, from its training rows, and from those held out for
+    validation, which these do not need.
+    """
+    kinds = [_kind(each.kind) for each in run.schema.table]
+    levels = [len(each.categories) for each in run.schema.table]
+    numbers = numbers_of(run.schema.table, x, name)
+    rows = {split: each.origin.astype(int) for split, each in run.dataset.splits.items()}
+    train, test = numbers[np.concatenate([rows["train"], rows["valid"]])], numbers[rows["test"]]
+
+    def normals(many: int) -> np.ndarray:
+        return Normals(train, kinds, many, seed).log_prob(test)
+
+    return {
+        "columns apart": lambda: columns_apart(train, test, kinds, levels, seed),
+        **{f"mixture of {many} normals": partial(normals, many) for many in (1, 5, 20)},
+    }
+
+
+def wholes(data: Path | None) -> dict[str, pd.DataFrame]:
+    """The tables without a hole: those of `tables`, and of the census table the rows that have none."""
+    found = tables(data)
+    if data is not None:
+        found["adult"] = adult(data / "adult" / "adult.data").dropna().reset_index(drop=True)
+    return found
+
+
+def _kind(kind: str) -> str:
+    """What a column is to a density that knows three kinds."""
+    whole = {"count": WHOLE, "integer": WHOLE, "binary": CATEGORY, "categorical": CATEGORY, "ordinal": CATEGORY}
+    return whole.get(kind, REAL)
 
 
 def not_at_random(seeds: int, quick: bool, data: Path | None) -> Iterator[dict]:
@@ -198,7 +226,7 @@ def not_at_random(seeds: int, quick: bool, data: Path | None) -> Iterator[dict]:
 def mixed(seeds: int, quick: bool, data: Path | None) -> Iterator[dict]:
     """The error by kind of column of Nazabal et al.'s tables, with their lists of missing cells."""
     for name in ("Wine", "Breast") if data else ():
-        folder = data.parent / name  # type: ignore[union-attr]
+        folder = data / "tables" / name  # type: ignore[operator]
         x = pd.read_csv(folder / "data.csv", header=None)
         x.columns = pd.Index([f"x{i}" for i in range(x.shape[1])])
         stated = pd.read_csv(folder / "data_types.csv")["type"]
