@@ -26,9 +26,10 @@ QUICK = (
     "--epochs=2",
 )
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-PROGRAM = [sys.executable, "-c", "import sys; from vaekit.cli import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-m", "vaekit"]
 # Ctrl-C as at a terminal, also where these tests run in the background of a script, which has them ignore it.
-AT_A_TERMINAL = [PROGRAM[0], "-c", "from signal import *; signal(SIGINT, default_int_handler); " + PROGRAM[2]]
+_CALLED = "import sys; from vaekit.cli import main; sys.exit(main())"
+AT_A_TERMINAL = [sys.executable, "-c", "from signal import *; signal(SIGINT, default_int_handler); " + _CALLED]
 IN_THE_BACKGROUND = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *PROGRAM]
 SECONDS = 200
 """How long a process may take, on a busy machine, before it is taken for one that hangs."""
