@@ -9,6 +9,8 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vaekit.data.columns import frame_of, numbers_of
 from vaekit.data.frames import Frame, as_frame, ending, read_frame
+from vaekit.data.kinds import infer
 
 RNG = np.random.default_rng(0)
 HEADERLESS = "no line of names was found: columns are x1..x{}; if the first line is one, say header=True"
@@ -521,3 +525,43 @@ def test_very_many_columns(read: Read) -> None:
     x = RNG.integers(0, 9, (3, 50_000))
     text = ",".join(f"g{i}" for i in range(x.shape[1])) + "\n" + "".join(",".join(map(str, row)) + "\n" for row in x)
     np.testing.assert_array_equal(read(text).table.to_numpy(), x)
+
+
+def test_a_delimiter_at_the_end_of_each_line_is_no_column(read: Read) -> None:
+    frame = read("a;b;\n1;x;\n2;y;\n")
+    assert list(frame.table) == ["a", "b"]
+    assert "1 of 3 columns have neither a name nor a value: left out" in frame.notes
+
+
+def test_arrow_s_decimals_dates_and_texts_are_numbers_dates_and_texts(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    written = [Decimal(cents) / 100 for cents in range(101, 2000, 7)]
+    days = [date(2020, 1, 1) + timedelta(i) for i in range(len(written))]
+    table = pyarrow.table(
+        {
+            "price": pyarrow.array(written, pyarrow.decimal128(9, 2)),
+            "day": pyarrow.array(days, pyarrow.date32()),
+            "city": ["Bern", "Rome"] * (len(written) // 2),
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    for frame in (read_frame(tmp_path / "t.parquet"), as_frame(table.to_pandas(types_mapper=pd.ArrowDtype))):
+        columns, left_out = infer(frame.table)
+        assert not left_out
+        assert [(each.kind, each.decimals) for each in columns] == [("positive", 2), ("date", 0), ("binary", None)]
+        assert frame.table["price"].tolist() == [float(each) for each in written]
+        back = frame_of(columns, numbers_of(columns, frame.table))
+        assert back["city"].tolist() == table["city"].to_pylist()
+        assert back["day"].dt.date.tolist() == days
+
+
+def test_the_first_sheet_that_is_not_empty_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame().to_excel(book, sheet_name="notes", index=False)
+        pd.DataFrame({"a": [1, 2]}).to_excel(book, sheet_name="rows", index=False)
+    frame = read_frame(tmp_path / "t.xlsx")
+    assert frame.table["a"].tolist() == [1, 2]
+    assert frame.notes == ("t.xlsx: of 2 sheets the first that is not empty is read, 'rows'",)

@@ -107,6 +107,9 @@ def test_kinds(values: Any, kind: str) -> None:
         (2**60 + np.arange(N) // 2, "a", "whole numbers of more than 15 digits"),
         ([f"name {i}" for i in range(N)], "a", "identifier"),
         (texts(N, 40), "a", "free text, 40 distinct values"),
+        ([f"${i},384.44" for i in range(1, N + 1)], "a", "numbers written as '$1,384.44'; write them without $ , %"),
+        ([f"{i}.5%" for i in range(N)], "a", "numbers written as '0.5%'; write them without $ , %"),
+        ([*map(str, range(1, N)), "Total"], "a", "'Total' is no number, as the other 59 values are"),
         (
             [f"{1 + i % 12:02d}/{1 + i // 12:02d}/2024" for i in range(N)],
             "a",

@@ -15,6 +15,7 @@ from vaekit.evaluation.anomalies import anomalies
 from vaekit.evaluation.imputation import fill, impute
 from vaekit.models import scoring
 from vaekit.runs.in_memory import train_in_memory
+from vaekit.seeding import seeded
 from vaekit.spec.targets import resolve
 
 TINY = [
@@ -54,7 +55,7 @@ def model_and_rows(frame: pd.DataFrame, *sets: str) -> tuple[VAE, Batch]:
 
 
 def score(model: VAE, batch: Batch, samples: int) -> torch.Tensor:
-    return anomalies(model, batch, samples, alike=True).score
+    return anomalies(model, batch, samples).score
 
 
 @pytest.mark.parametrize(("posterior", "chunk"), [("diagonal-normal", 2), ("full-rank-normal", 9), ("flow", 9)])
@@ -72,7 +73,10 @@ def test_rows_alone_among_others_and_in_any_order_are_the_same(
 
 def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
     model, batch = model_and_rows(table())
-    own, same = (anomalies(model, batch, 1000, seed=1, alike=each).score for each in (False, True))
+    with seeded(1), torch.no_grad():
+        parts = weighted.blocks_of(model.eval(), batch, 1000, scoring.MEMORY)
+        own = -torch.cat([weighted.weighted(model, part, 1000, many, lambda _: []).log_prob for part, many in parts])
+    same = anomalies(model, batch, 1000, seed=1).score
     errors = [anomalies(model, batch, 1000, seed=seed).score for seed in range(2, 6)]
     spread = torch.stack(errors).std(0).clamp(min=1e-3)
     assert float(((own - same) / spread).square().mean().sqrt()) < 3
@@ -100,19 +104,19 @@ def test_they_are_computed_at_once(ask: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_model_that_vmap_can_t_take_gives_the_same_row_after_row(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = model_and_rows(table())
-    expected = anomalies(model, batch, 5, alike=True).score
+    expected = anomalies(model, batch, 5).score
 
     def refuse(*given: object, **options: object) -> object:
         raise RuntimeError("vmap: it looks like you're calling .item() on a Tensor")
 
     monkeypatch.setattr(torch.func, "vmap", lambda function, **options: refuse)
-    torch.testing.assert_close(anomalies(model, batch, 5, alike=True).score, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(anomalies(model, batch, 5).score, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_little_memory_changes_nothing() -> None:
     model, batch = model_and_rows(table())
     batch = Batch(*[None if each is None else each.repeat(20, 1) for each in (batch.x, batch.y, batch.observed)])
-    much, little = (anomalies(model, batch, 5, memory=memory, alike=True) for memory in (4 * scoring.MEMORY, 2**20))
+    much, little = (anomalies(model, batch, 5, memory=memory) for memory in (4 * scoring.MEMORY, 2**20))
     torch.testing.assert_close(much.score, little.score, rtol=1e-9, atol=1e-9)
 
 

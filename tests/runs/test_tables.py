@@ -207,6 +207,13 @@ def test_what_makes_a_row_odd_is_named(run: Run) -> None:
     assert found["outlier"].mean() < 0.5
     known = [each.name for each in run.schema.table]
     assert found.loc[1003, known].astype(float).idxmax() == "height"
+    assert np.allclose(found[[*known, "latent"]].sum(axis=1), found["score"])
+
+
+def test_what_is_said_of_a_row_does_not_depend_on_where_it_stands(run: Run) -> None:
+    table = people(seed=2, holes=0.2)
+    found, turned = (run.detect(each, samples=20) for each in (table, table[::-1]))
+    pd.testing.assert_series_equal(turned["score"].loc[table.index], found["score"], rtol=1e-5)
 
 
 def test_columns_are_found_by_name_in_any_order(run: Run) -> None:

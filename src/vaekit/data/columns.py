@@ -209,9 +209,11 @@ class Column:
         if "category" in self.dtype:
             values = _category_values(self.categories, dtype.strip("[]") or "str")
             return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
-        if self.dtype in ("str", "string", "object"):
-            texts = pd.Series([*self.categories, None], dtype=self.dtype).array[codes]
-            return pd.Series(texts, dtype=self.dtype)  # of objects, pandas would make texts
+        if self.dtype in ("str", "object") or self.dtype.startswith(("string", "large_string")):
+            # An Arrow text's type has the name of another of pandas.
+            own = "string" if "[" in self.dtype else self.dtype
+            texts = pd.Series([*self.categories, None], dtype=own).array[codes]
+            return pd.Series(texts, dtype=own)  # of objects, pandas would make texts
         return as_type(_category_floats(self.categories, self.dtype)[codes], gone, self.dtype)
 
 

@@ -95,20 +95,25 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
         notes = notes if header is False else (*notes, note)
     if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
         notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")
-    check_names(str(path), names, label, found=named)
     text = _Text(path, data, dialect, start, len(names))
     _check_lines(text)
     table = text.parse()
     if not len(table):
         raise ValueError(f"{path} has a line of names but no rows")
+    # Of a delimiter at the end of each line.
+    spare = [i for i, name in enumerate(names) if i and not name and table[i].isna().all()]
+    kept = [name for i, name in enumerate(names) if i not in spare]
+    check_names(str(path), kept, label, found=named)
+    if spare:
+        notes = (*notes, f"{len(spare)} of {len(names)} columns have neither a name nor a value: left out")
     changed = _whole_with_gaps(table)
     changed |= {i: _tidied(table[i]) for i in _text_columns(table)}
     changed |= _with_leading_zeros(text, table)
     if label is not None:
         place = names.index(label)
         changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)
-    table = replaced(table, changed)
-    table.columns = pd.Index(names, dtype="str")
+    table = replaced(table, changed).drop(columns=spare)
+    table.columns = pd.Index(kept, dtype="str")
     return table, notes, dialect
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +132,17 @@ def _named(what: str, data: pd.DataFrame, label: str | None = None) -> pd.DataFr
     check_names(what, names, label)
     table = data.copy(deep=False)
     table.columns = pd.Index(names, dtype="str")
-    return table
+    arrows = {name: table[name] for name, dtype in table.dtypes.items() if isinstance(dtype, pd.ArrowDtype)}
+    return replaced(table, {name: plain for name, each in arrows.items() if (plain := _plain(each)) is not None})
+
+
+def _plain(column: pd.Series) -> pd.Series | None:
+    """A column of Arrow's decimals or dates as one of pandas' numbers or dates; None of what is read as it is."""
+    dtype: Any = column.dtype
+    kind = dtype.type
+    if kind is Decimal:
+        return column.astype("float64").round(dtype.pyarrow_dtype.scale)
+    return column.astype("datetime64[s]") if kind is date else None
 
 
 def _as_text(column: pd.Series) -> pd.Series:

@@ -30,6 +30,8 @@ CELLS = 2**24
 FIRST_ROWS = 1000
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
 """Numbers whose commas, if they have any, may mark thousands."""
+DECORATED = re.compile(r"[+-]?[€$£¥]?\s?[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?\s?[%€$£¥]?")
+"""Numbers with signs of money or percent, or with commas of thousands, as people write them."""
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 
 
@@ -190,7 +192,26 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return "dates of two readings, day or month first"
     if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
         return "numbers whose commas may mark thousands or decimals"
+    if numbers := _nearly_numbers(distinct):
+        return numbers
     return _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
+
+
+def _nearly_numbers(texts: Sequence[str]) -> str:
+    """What keeps texts from being numbers, most of which are, or all of which are but for how they are written; else
+    nothing.
+
+    >>> _nearly_numbers(["$1,384.44", "$12.00"])
+    "numbers written as '$1,384.44'; write them without $ , %"
+    """
+    left = [text.strip() for text in texts if not is_missing(text)]
+    if all(map(DECORATED.fullmatch, left)) and any(re.search(r"[,%€$£¥]", text) for text in left):
+        return f"numbers written as {left[0]!r}; write them without $ , %"
+    others = [text for text in left if number_in(text) is None]
+    if others and len(others) <= NEAR * len(left):
+        few = f"{others[0]!r}" if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"
+        return f"{few} is no number, as the other {len(left) - len(others):,} values are"
+    return ""
 
 
 def _names_rows(distinct: int, seen: int) -> bool:

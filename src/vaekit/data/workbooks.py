@@ -47,7 +47,8 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
                 table = table.set_column(i, field.name, table.column(i).cast(pyarrow.timestamp("s")))
             elif field.name in texts:
                 table = table.set_column(i, field, table.column(i).cast(field.type))
-        frame = table.to_pandas()
+        scales = {each.name: each.type.scale for each in schema if types.is_decimal(each.type)}
+        frame = table.to_pandas().round(scales)  # Arrow's cast is off in the last digit
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -76,7 +77,10 @@ def _length(column: Any) -> int:
 
 
 def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The first sheet of an Excel workbook. Needs openpyxl. Raises `ValueError`, one line, as `read_delimited` does."""
+    """The first sheet of an Excel workbook that is not empty. Needs openpyxl.
+
+    Raises `ValueError`, one line, as `read_delimited` does.
+    """
     if importlib.util.find_spec("openpyxl") is None:
         raise ValueError(f"{path}: Excel files need openpyxl: pip install 'vaekit[tables]'")
     check_regular(path)
@@ -85,14 +89,19 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
             check_unpacked(path, sum(each.file_size for each in archive.infolist()))
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = [str(each) for each in book.sheet_names]
-            cells = pd.read_excel(book, sheet_name=0, header=None, dtype=object, keep_default_na=False, na_values=[""])
+            cells, at = pd.DataFrame(), ""
+            for at in sheets:
+                given: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
+                cells = pd.read_excel(book, sheet_name=at, **given).dropna(how="all")
+                if not cells.empty:
+                    break
     except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
         if str(path) in str(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} cannot be read as an Excel workbook: {reason}") from error
-    notes = (f"{path.name}: of {len(sheets)} sheets the first is read, {sheets[0]!r}",) if len(sheets) > 1 else ()
-    cells = cells.dropna(how="all")
+    first = "the first is" if at == sheets[0] else "the first that is not empty is"
+    notes = (f"{path.name}: of {len(sheets)} sheets {first} read, {at!r}",) if len(sheets) > 1 else ()
     if cells.empty:
         raise ValueError(f"{path} is empty")
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]

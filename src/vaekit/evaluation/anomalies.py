@@ -13,9 +13,8 @@ from ..models import VAE
 from ..models.scoring import MEMORY
 from ..models.trace import Trace
 from ..modules import evaluating
-from ..seeding import seeded
 from .alike import row_by_row
-from .weighted import alike_plan, blocks_of, weighted
+from .weighted import alike_plan, weighted
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,12 @@ class Anomalies:
 
 @torch.no_grad()
 def anomalies(
-    model: VAE,
-    batch: Batch,
-    samples: int = 100,
-    seed: int | None = 0,
-    memory: int = 4 * MEMORY,
-    alike: bool = False,
+    model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, memory: int = 4 * MEMORY
 ) -> Anomalies:
     """How odd the rows of a batch are, from `samples` of z for each; the same each time for one seed.
 
-    With `alike`, the same random numbers are drawn for all rows: a score does not depend on the rows beside it, and so
-    differences of scores are not those of chance; it takes half as long again.
+    The same random numbers are drawn for all rows: a score does not depend on the rows beside it, and differences of
+    scores are not those of chance.
 
     Raises `ValueError` for a likelihood whose cells depend on each other given z.
     """
@@ -56,13 +50,7 @@ def anomalies(
         known = weighted(model, row, samples, chunk, terms)
         return known.log_prob, known.averages[0]
 
-    if alike:
-        with evaluating(model):
-            rows, chunk = alike_plan(model, batch, samples, memory)
-            log_prob, contributions = row_by_row(one, batch, rows, seed)
-        return Anomalies(-log_prob, contributions)
-    with seeded(seed), evaluating(model):
-        found = [
-            weighted(model, part, samples, chunk, terms) for part, chunk in blocks_of(model, batch, samples, memory)
-        ]
-    return Anomalies(-torch.cat([each.log_prob for each in found]), torch.cat([each.averages[0] for each in found]))
+    with evaluating(model):
+        rows, chunk = alike_plan(model, batch, samples, memory)
+        log_prob, contributions = row_by_row(one, batch, rows, seed)
+    return Anomalies(-log_prob, contributions)

@@ -36,6 +36,8 @@ FEW = 20
 RARE = 0.1
 """The part of samples that count below which a condition is called rare."""
 ENDLESS = (-np.inf, np.inf)
+LATENT = "latent"
+"""What a row's code adds to its score, as a column beside those of the table."""
 
 
 def typed_columns(run: Run) -> tuple[Column, ...]:
@@ -139,14 +141,16 @@ def detect(
     table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     if per_column:
         table[[each.name for each in columns]] = cells
+        if LATENT not in table:
+            table[LATENT] = np.where(np.isfinite(score), score - cells.sum(1), np.nan)
     return table
 
 
 def _odd(run: Run, data: TensorSplit, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     score, cells, done = [], [], 0
     with working("scoring", len(data)) as step:
-        for i, batch in enumerate(data.blocks()):
-            found = anomalies(run.model, run.model.typed(run.model.asked(batch)), samples, seed + i)
+        for batch in data.blocks():
+            found = anomalies(run.model, run.model.typed(run.model.asked(batch)), samples, seed)
             score.append(found.score.double().cpu().numpy())
             cells.append(found.contributions.double().cpu().numpy())
             step(done := done + len(batch))

@@ -184,7 +184,7 @@ class TableVAE(BaseEstimator):
         found = np.zeros(len(cells.x))
         if self._exact is not None:
             batch = cells.batch(self._exact.domain, self._exact.scale)
-            scores = anomalies(self._exact, batch, self.samples, self._seed, alike=True).score
+            scores = anomalies(self._exact, batch, self.samples, self._seed).score
             found = -scores.double().cpu().numpy()
         found[cells.refused.any(1)] = -np.inf
         return found
