@@ -82,6 +82,14 @@ def test_holes_are_filled_and_the_rest_is_as_it_was(run: Run) -> None:
     assert (filled["income"] >= 0).all()
 
 
+def test_names_that_are_numbers_stay_numbers(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    table = pd.DataFrame(np.where(x > 1.5, np.nan, x))
+    run = vaekit.train(table, tmp_path / "run", sets=["training.steps=3", "model.latents.z.size=2"])
+    filled = run.impute(table, samples=5)
+    assert list(filled.table.columns) == list(filled.spread.columns) == [0, 1, 2]
+
+
 def test_filled_cells_are_nearer_to_the_truth_than_means(run: Run) -> None:
     whole = people(seed=1, holes=0.0)
     holes = whole.copy()

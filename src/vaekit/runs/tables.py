@@ -96,7 +96,8 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
     names = [each.name for each in columns]
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
-    return Filled(table, sure, np.concatenate(trusted), samples)
+    own = {str(name): name for name in given.columns} if isinstance(given, pd.DataFrame) else {}  # whatever names are
+    return Filled(table.rename(columns=own), sure.rename(columns=own), np.concatenate(trusted), samples)
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
