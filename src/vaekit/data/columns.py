@@ -239,11 +239,11 @@ def numbers_of(
     and for the first cell that is none of its column.
     """
     _refuse_lacking(columns, frame, what, optional)
-    x = np.full((len(frame), len(columns)), np.nan, order="F")
+    x = np.full((len(frame), len(columns)), np.nan)
     for i, column in enumerate(columns):
         if column.name in frame.columns:
             x[:, i] = column.numbers(frame[column.name], what)
-    return np.ascontiguousarray(x)
+    return x
 
 
 def possible_numbers(
