@@ -15,7 +15,7 @@ from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
 from .dates import SECONDS, UNITS, formats_of, parsed, seconds_of
-from .sniffing import LEADING_ZERO, is_missing
+from .numerals import THOUSANDS, are_numbers, nearly_numbers
 
 NONE = "none"
 """The kind that leaves a column out."""
@@ -28,10 +28,6 @@ handful nothing is told by that.
 """
 CELLS = 2**24
 FIRST_ROWS = 1000
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})*")
-"""Numbers whose commas, if they have any, may mark thousands."""
-DECORATED = re.compile(r"[+-]?[€$£¥]?\s?[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?\s?[%€$£¥]?")
-"""Numbers with signs of money or percent, or with commas of thousands, as people write them."""
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 
 
@@ -177,7 +173,7 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
     if len(formats) == 1:
         seconds = np.append(seconds_of(parsed(distinct, formats[0])), np.nan)[codes]
         return _of_dates(name, seconds, str(values.dtype), formats[0])
-    if _are_numbers(distinct):
+    if are_numbers(distinct):
         x = numbers_in(values, f"column {name!r}")
         look = next(_look(x[:, None]))
         whole = look.whole and look.seen == len(x)
@@ -192,26 +188,9 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return "dates of two readings, day or month first"
     if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
         return "numbers whose commas may mark thousands or decimals"
-    if numbers := _nearly_numbers(distinct):
+    if numbers := nearly_numbers(distinct):
         return numbers
     return _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
-
-
-def _nearly_numbers(texts: Sequence[str]) -> str:
-    """What keeps texts from being numbers, most of which are, or all of which are but for how they are written; else
-    nothing.
-
-    >>> _nearly_numbers(["$1,384.44", "$12.00"])
-    "numbers written as '$1,384.44'; write them without $ , %"
-    """
-    left = [text.strip() for text in texts if not is_missing(text)]
-    if all(map(DECORATED.fullmatch, left)) and any(re.search(r"[,%€$£¥]", text) for text in left):
-        return f"numbers written as {left[0]!r}; write them without $ , %"
-    others = [text for text in left if number_in(text) is None]
-    if others and len(others) <= NEAR * len(left):
-        few = f"{others[0]!r}" if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"
-        return f"{few} is no number, as the other {len(left) - len(others):,} values are"
-    return ""
 
 
 def _names_rows(distinct: int, seen: int) -> bool:
@@ -221,17 +200,6 @@ def _names_rows(distinct: int, seen: int) -> bool:
 
 def _identifier(distinct: int, seen: int) -> str:
     return "identifier" if distinct == seen else f"identifier, {distinct:,} of {seen:,} values are distinct"
-
-
-def _are_numbers(texts: Sequence[str]) -> bool:
-    """Whether all texts but those of missing cells are numbers, without leading zeros or commas of thousands."""
-    left = [text.strip() for text in texts if not is_missing(text)]
-    if not all(number_in(text) is not None and not LEADING_ZERO.fullmatch(text) for text in left):
-        return False
-    # With commas, points mark thousands, and the other way round; where both readings are left, neither is taken.
-    commas = [text for text in left if "," in text]
-    points = any("." in text and "," not in text for text in left)
-    return bool(left) and (not commas or not (points or all(map(THOUSANDS.fullmatch, commas))))
 
 
 def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
