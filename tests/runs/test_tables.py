@@ -224,6 +224,15 @@ def test_what_is_said_of_a_row_does_not_depend_on_where_it_stands(run: Run) -> N
     pd.testing.assert_series_equal(turned["score"].loc[table.index], found["score"], rtol=1e-5)
 
 
+def test_of_a_row_that_cannot_be_nothing_is_left_to_its_code(run: Run) -> None:
+    with pytest.warns(LeftOutWarning, match="Paris"):
+        found = run.detect(impossible(), samples=10, per_column=True)
+    never = np.isinf(found[[each.name for each in run.schema.table]]).any(axis=1)
+    assert never.any()
+    assert np.isinf(found["score"]).equals(never)
+    assert found["latent"].isna().equals(never)
+
+
 def test_columns_are_found_by_name_in_any_order(run: Run) -> None:
     table = people()
     turned = table[table.columns[::-1]].assign(other=1)

@@ -61,7 +61,10 @@ def detect(  # noqa: PLR0913 - as many as the command has options
         float, typer.Option(help="The part of usual rows that is taken for outliers: where the threshold is.")
     ] = 0.1,
     per_column: Annotated[
-        bool, typer.Option("--per-column", help="Write what each column adds to the score, and its code: latent.")
+        bool,
+        typer.Option(
+            "--per-column", help="Write what each column adds to the score, and as latent what the code adds."
+        ),
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",

@@ -143,7 +143,8 @@ def detect(
     if per_column:
         table[[each.name for each in columns]] = cells
         if LATENT not in table:
-            table[LATENT] = np.where(np.isfinite(score), score - cells.sum(1), np.nan)
+            with np.errstate(invalid="ignore"):  # of a row that no code explains nothing is left
+                table[LATENT] = score - cells.sum(1)
     return table
 
 
