@@ -40,7 +40,7 @@ def test_the_shape_of_an_array_says_what_it_is(
 ) -> None:
     x = RNG.integers(0, 256, shape, dtype=np.uint8)
     np.save(tmp_path / "x.npy", x)
-    found = only(read_path(tmp_path / "x.npy", None))
+    found = only(read_path(tmp_path / "x.npy"))
     np.testing.assert_array_equal(found, np.moveaxis(x, -1, 1) if shape == (7, 5, 6, 3) else x.reshape(expected))
     assert found.flags.c_contiguous
 
@@ -67,23 +67,23 @@ def test_archives(tmp_path: Path) -> None:
     x = RNG.normal(size=(6, 2)).astype(np.float32)
     path = tmp_path / "x.npz"
     np.savez(path, pictures=x)
-    np.testing.assert_array_equal(only(read_path(path, None)), x)
+    np.testing.assert_array_equal(only(read_path(path)), x)
     np.savez(path, x=x, y=np.array(["b", "a", "c", "a", "b", "c"]), other=np.array([{}]))
-    content = read_path(path, None)
+    content = read_path(path)
     assert content.left_out == ("arrays of x.npz that are not used: other",)
     assert content.classes == ("a", "b", "c")
     assert content.splits["train"].y.tolist() == [1, 0, 2, 0, 1, 2]
     np.savez(path, x_train=x, y_train=np.array([[3]] * 6), x_test=x[:2], y_test=np.array([[10], [3]]))
-    content = read_path(path, None)
+    content = read_path(path)
     assert content.classes == ("3", "10")
     assert content.splits["test"].y.tolist() == [1, 0]
     assert list(load(path, validation=0).splits) == ["train", "test"]
     np.savez(path, x=x, y=x[:, 0].astype(np.float64))
-    content = read_path(path, None)
+    content = read_path(path)
     np.testing.assert_array_equal(content.splits["train"].y, x[:, :1])
     assert content.splits["train"].y.dtype == np.float32
     np.savez(path, x=x, y=np.eye(6, dtype=np.uint8))
-    np.testing.assert_array_equal(read_path(path, None).splits["train"].y, np.eye(6))
+    np.testing.assert_array_equal(read_path(path).splits["train"].y, np.eye(6))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_folders_of_images(pixels: np.ndarray, expected: np.ndarray, domain: str
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     (tmp_path / ".hidden.png").touch()
     (tmp_path / "notes.txt").touch()
-    np.testing.assert_array_equal(only(read_path(tmp_path, None)), expected)
+    np.testing.assert_array_equal(only(read_path(tmp_path)), expected)
     with pytest.warns(LeftOutWarning, match="skipped 2 files that are no images: .hidden.png, notes.txt"):
         assert load(tmp_path).domain.kind == domain
 
@@ -200,7 +200,7 @@ def test_subfolders_are_classes(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (2, 2), value).save(tmp_path / f"{name}.bmp")
     (tmp_path / ".cache").mkdir()
-    content = read_path(tmp_path, None)
+    content = read_path(tmp_path)
     assert content.classes == ("cat", "dog")
     assert content.splits["train"].y.tolist() == [0, 1, 1]
     assert only(content)[:, 0, 0, 0].tolist() == [1, 2, 3]
@@ -279,7 +279,7 @@ def test_an_image_is_turned_as_its_camera_was(tmp_path: Path) -> None:
     image, exif = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)), Image.Exif()
     exif[0x0112] = 6  # the right side is the top of what is stored
     image.save(tmp_path / "a.png", exif=exif)
-    assert only(read_path(tmp_path, None))[0, 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert only(read_path(tmp_path))[0, 0].tolist() == [[3, 0], [4, 1], [5, 2]]
 
 
 def test_colours_by_a_palette_and_opaque_ones_are_rgb(tmp_path: Path) -> None:
@@ -288,12 +288,12 @@ def test_colours_by_a_palette_and_opaque_ones_are_rgb(tmp_path: Path) -> None:
     opaque = colours.copy()
     opaque.putalpha(255)
     opaque.save(tmp_path / "2.png")
-    found = only(read_path(tmp_path, None))
+    found = only(read_path(tmp_path))
     np.testing.assert_array_equal(found[1], COLOURS[0].transpose(2, 0, 1))
     opaque.putalpha(7)
     opaque.save(tmp_path / "3.png")
     with pytest.raises(ValueError, match=r"3\.png has transparent pixels"):
-        read_path(tmp_path, None)
+        read_path(tmp_path)
 
 
 def test_parquet_that_stands_for_more_rows_than_there_is_memory(
@@ -306,7 +306,7 @@ def test_parquet_that_stands_for_more_rows_than_there_is_memory(
     monkeypatch.setattr(formats, "UNPACKED", 2**20)
     parquet.write_table(pyarrow.table({"a": np.zeros(700_000, np.int8), "b": np.zeros(700_000, np.int8)}), path)
     with pytest.raises(ValueError, match=r"bytes, which unpack to 11,200,000: none of it is read"):
-        read_path(path, None)
+        read_path(path)
 
 
 def test_parquet_with_one_long_label_of_many_rows(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_damaged_images_are_one_line(ending: str, tmp_path: Path) -> None:
             content[place] = chance.integers(256)
         path.write_bytes(content[: chance.integers(len(content) // 2, len(content) + 1)])
         try:
-            said = str(read_path(tmp_path, None).splits["train"].x.shape)
+            said = str(read_path(tmp_path).splits["train"].x.shape)
         except ValueError as error:
             said = str(error)
         assert "\n" not in said
@@ -347,11 +347,11 @@ def test_images_of_more_pixels_than_any_camera_has_are_refused(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     Image.new("L", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=rf"a\.png cannot be read as an image \(.*{side**2} pixels"):
-        read_path(tmp_path, None)
+        read_path(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pipes")
 def test_a_pipe_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png is a pipe, not a file"):
-        read_path(tmp_path, None)
+        read_path(tmp_path)

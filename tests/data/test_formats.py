@@ -243,4 +243,4 @@ def test_pipes_devices_and_sockets_are_no_files(ending: str, tmp_path: Path) -> 
         for kind in ("pipe", "device", "socket"):
             path = tmp_path / f"{kind}{ending}"
             with pytest.raises(ValueError, match=f"{re.escape(str(path))} is a {kind}, not a file"):
-                read_bytes(path) if ending == ".gz" else read_path(path, None)
+                read_bytes(path) if ending == ".gz" else read_path(path)

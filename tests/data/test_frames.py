@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from vaekit.data.columns import frame_of, numbers_of
 from vaekit.data.frames import Frame, as_frame, ending, read_frame
+from vaekit.data.headers import Reading
 from vaekit.data.kinds import infer
 
 RNG = np.random.default_rng(0)
@@ -30,10 +31,10 @@ HEADERLESS = "no line of names was found: columns are x1..x{}; if the first line
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Frame]:
-    def of(content: str | bytes, label: str | None = None, header: bool | None = None, name: str = "t.csv") -> Frame:
+    def of(content: str | bytes, label: str | None = None, header: bool | int | None = None, name: str = "t.csv") -> Frame:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return read_frame(path, label, header)
+        return read_frame(path, Reading(label, header))
 
     return of
 
@@ -291,7 +292,7 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frame.table, MIXED)
     assert frame.notes == ()
     MIXED.set_index("word").to_parquet(path)
-    frame = read_frame(path, "n")
+    frame = read_frame(path, Reading("n"))
     assert frame.table.index.tolist() == [0, 1, 2]
     assert frame.notes == ("the index of t.parquet, word, is no column: left out",)
     assert frame.table["n"].tolist() == ["1", "2", "3"]
@@ -303,7 +304,7 @@ def test_parquet_without_what_pandas_says(tmp_path: Path) -> None:
 
     path = tmp_path / "t.parquet"
     parquet.write_table(pyarrow.table({"__index_level_0__": [0, 1, 2], "a": ["x", None, "y"], "n": [7, None, 8]}), path)
-    frame = read_frame(path, "a")
+    frame = read_frame(path, Reading("a"))
     assert cells(frame) == {"a": ["x", None, "y"], "n": [7, None, 8]}
     assert frame.table["n"].dtype == "Int64"
     assert "only numbers the rows" in frame.notes[0]
@@ -323,7 +324,7 @@ def test_parquet_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             path.write_bytes(table)
         else:
             parquet.write_table(pyarrow.table(table), path)
-        return read_frame(path, label)
+        return read_frame(path, Reading(label))
 
     for table, message in [
         ({"a": [[1], [2]], "b": [1, 2], "c": [{"x": 1}, None]}, "has columns that are no plain values: 'a', 'c'; take"),
@@ -364,8 +365,8 @@ def test_excel(tmp_path: Path, read: Read) -> None:
     kinds = [str(dtype) for dtype in frame.table.dtypes]
     assert kinds[:5] == ["int64", "float64", "bool", "Int64", "str"]
     assert frame.table["when"].dtype.kind == "M"
-    assert frame.notes == ("t.xlsx: of 2 sheets the first is read, 'data'",)
-    assert read_frame(path, "n").table["n"].tolist() == ["1", "2", "3"]
+    assert frame.notes == ("t.xlsx: of 2 sheets the first is read, 'data'; another one is sheet=…",)
+    assert read_frame(path, Reading("n")).table["n"].tolist() == ["1", "2", "3"]
     plain.to_excel(path)
     assert list(read_frame(path).table) == list(plain)
     pd.DataFrame([[1, 2.5], [3, 4.5]]).to_excel(path, index=False, header=False)
@@ -564,4 +565,43 @@ def test_the_first_sheet_that_is_not_empty_is_read(tmp_path: Path) -> None:
         pd.DataFrame({"a": [1, 2]}).to_excel(book, sheet_name="rows", index=False)
     frame = read_frame(tmp_path / "t.xlsx")
     assert frame.table["a"].tolist() == [1, 2]
-    assert frame.notes == ("t.xlsx: of 2 sheets the first that is not empty is read, 'rows'",)
+    assert frame.notes == ("t.xlsx: of 2 sheets the first that is not empty is read, 'rows'; another one is sheet=…",)
+
+
+TITLED = "# Yields, by field\n# (source: own)\n\nfield,tons\nnorth,1.5\nsouth,2\n\neast,3.25\n"
+
+
+def test_names_below_a_title_are_found_where_the_user_says(read: Read) -> None:
+    with pytest.raises(ValueError, match=r"line 4: 2 cells, but there is 1 column; .* stand in line 4, say header=4$"):
+        read(TITLED.replace("Yields, by", "Yields by"))
+    frame = read(TITLED, header=4)
+    assert cells(frame) == {"field": ["north", "south", "east"], "tons": [1.5, 2, 3.25]}
+    assert frame.notes == ("the names of t.csv stand in line 4: what is above is left out",)
+    with pytest.raises(ValueError, match=r"t\.csv, line 6: 3 cells, but there are 2 columns"):
+        read(TITLED.replace("south,2", "south,2,2"), header=4)
+    with pytest.raises(ValueError, match=r"^header=3 says in which line the names are, but .* no such line"):
+        read(TITLED, header=3)
+
+
+def test_a_model_s_columns_tell_where_their_names_stand(tmp_path: Path) -> None:
+    path, known = tmp_path / "new.csv", Reading(header=2, known=("field", "tons"))
+    for text in (TITLED, TITLED.partition("\n\n")[2]):
+        path.write_text(text)
+        assert list(read_frame(path, known).table) == ["field", "tons"]
+    path.write_text("north,1.5\nsouth,2\n")
+    assert list(read_frame(path, known).table) == ["x1", "x2"]
+
+
+def test_a_sheet_and_a_line_of_a_workbook(tmp_path: Path) -> None:
+    path = tmp_path / "t.xlsx"
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"a": [1]}).to_excel(book, sheet_name="notes", index=False)
+        pd.DataFrame({"u": [1.5, 2.5], "v": [3, 4]}).to_excel(book, sheet_name="data", index=False, startrow=2)
+        book.sheets["data"]["A1"] = "A title"
+    with pytest.raises(ValueError, match=r"sheet of .* 'dta'.*did you mean 'data'"):
+        read_frame(path, Reading(sheet="dta"))
+    with pytest.raises(ValueError, match=r"column 2 has no name .* stand in line 3, say header=3"):
+        read_frame(path, Reading(sheet="data"))
+    frame = read_frame(path, Reading(sheet="data", header=3))
+    assert cells(frame) == {"u": [1.5, 2.5], "v": [3, 4]}
+    assert frame.notes == ("the names of t.xlsx stand in line 3: what is above is left out",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import time
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from ..errors import nearest, several, unknown
 from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
-from .dates import SECONDS, dates_of, parsed, seconds_of, written
+from .dates import SECONDS, TIMES, dates_of, seconds_of, understood, written
 
 ColumnKind = Literal[
     "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "ordinal", "unit", "date"
@@ -30,8 +31,8 @@ class Column:
     0..L-1. `dtype` is pandas' type of the user's column: of categories that are no text, as `category[int64]`, of
     ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
     seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
-    (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`.
-    `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken for.
+    (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`,
+    and the `zone` that they are written in. Times of day are dates, counted from midnight. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
     >>> size.numbers(pd.Series(["small", None, "large"]))
@@ -47,6 +48,7 @@ class Column:
     decimals: int | None = None
     unit: str = ""
     format: str = ""
+    zone: str = ""
     low: float | None = None
     high: float | None = None
     why: str = ""
@@ -125,8 +127,18 @@ class Column:
             "count": "whole numbers from 0 on",
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
-            "date": f"dates written as {self.format}" if self.format else "dates",
+            "date": self.what_dates,
         }.get(self.kind) or self.shown_categories
+
+    @property
+    def what_dates(self) -> str:
+        """What a column of dates has, in words.
+
+        >>> Column("a", "date", unit="min", format="%H:%M").what_dates
+        'times of day written as %H:%M'
+        """
+        what = "times of day" if self.format in TIMES else "dates"
+        return f"{what} written as {self.format}" if self.format else what
 
     @property
     def shown_categories(self) -> str:
@@ -175,8 +187,8 @@ class Column:
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
             return seconds_of(values) / SECONDS[self.unit]
         codes, distinct = factorized(values)
-        if all(isinstance(each, str) for each in distinct):
-            dates = parsed([each.strip() for each in distinct], self.format or "ISO8601")
+        if all(isinstance(each, str | time) for each in distinct):
+            dates = understood([str(each).strip() for each in distinct], self.format)
         else:
             dates = pd.to_datetime(pd.Series(distinct, dtype="object").map(_no_number), errors="coerce", utc=True)
         if (bad := dates.isna().to_numpy()).any():
@@ -192,7 +204,7 @@ class Column:
             seconds = (x if self.decimals is None else np.round(x, self.decimals)) * SECONDS[self.unit]
             if not self.format:
                 return dates_of(seconds, self.dtype).array
-            return written(dates_of(seconds, "datetime64[us]"), self.format).array
+            return written(dates_of(seconds, "datetime64[us]"), self.format, self.zone).array
         if self.kind in WHOLE:
             x = np.rint(x)
         elif self.decimals is not None:

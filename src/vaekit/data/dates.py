@@ -1,7 +1,8 @@
-"""Dates of a table's columns as numbers: days or seconds since 1970, and back as they were written."""
+"""Dates and times of a table's columns as numbers: days or seconds since 1970, seconds since midnight; and back."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,14 @@ FORMATS = (
     *(f"%Y-%m-%d {time}{zone}" for time in _TIMES[1:] for zone in _ZONES),
     *(f"{day} {time}".strip() for day in ("%Y/%m/%d", "%d.%m.%Y") for time in _TIMES),
     *(f"{day} {time}".strip() for day in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y") for time in _TIMES[:3]),
-    "%d %b %Y",
-    "%d-%b-%Y",
+    *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%B %Y"),
 )
+TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+"""Of times of day, which are counted from midnight."""
+MAY_BE = re.compile(r"(?i:\d.*[-/. :]|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d)")
+TIME = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?")
+ZONE = re.compile(r"[+-]\d\d:?\d\d$")
 SECONDS = {"D": 86_400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 """Of each unit of dates, from the coarsest."""
 UNITS = {"D": "days", "h": "hours", "min": "minutes", "s": "seconds"}
@@ -24,6 +30,8 @@ UNITS = {"D": "days", "h": "hours", "min": "minutes", "s": "seconds"}
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 """Of the years 1 to 9999, which are those that can be written."""
 FEW = 50
+_YEAR_1900 = pd.Timestamp(1900, 1, 1)
+"""What pandas gives a time of day for its day."""
 
 
 def formats_of(texts: Sequence[str]) -> list[str]:
@@ -34,18 +42,46 @@ def formats_of(texts: Sequence[str]) -> list[str]:
     >>> formats_of(["03/04/2024"])
     ['%d/%m/%Y', '%m/%d/%Y']
     """
-    if not texts or not all(any(mark in text for mark in "-/. ") and text[:1].isdigit() for text in texts[:FEW]):
+    few = texts[:FEW]
+    if not few or not all(map(MAY_BE.match, few)):
         return []
-    few = [each for each in FORMATS if _parses(texts[:FEW], each)]
-    found = [each for each in few if len(texts) <= FEW or _parses(texts, each)]
+    formats = TIMES if all(map(TIME.fullmatch, few)) else FORMATS
+    found = [each for each in formats if _parses(few, each) and (len(texts) <= FEW or _parses(texts, each))]
     utc = [each for each in found if each.endswith("Z")]  # which a zone of any name is read as, too
     return utc or found
 
 
+def zone_of(texts: Sequence[str], format: str) -> str:
+    """The zone of texts in a `format` with one, as it is written: UTC's where they have several; "" without.
+
+    >>> zone_of(["2024-01-31T12:00+02:00"], "%Y-%m-%dT%H:%M%z")
+    '+02:00'
+    """
+    if not format.endswith("%z"):
+        return ""
+    zones = {found.group() for found in map(ZONE.search, texts) if found}
+    colon = any(":" in zone for zone in zones)
+    return zones.pop() if len(zones) == 1 else "+00:00" if colon or not zones else "+0000"
+
+
+def understood(texts: Sequence[str], format: str) -> pd.Series:
+    """Dates of texts in a `format`, or else as 2024-01-31; times of day with seconds or without.
+
+    >>> understood(["31/01/2024", "2024-01-31", "3"], "%d/%m/%Y").dt.day.tolist()
+    [31.0, 31.0, nan]
+    """
+    dates = parsed(texts, format or "ISO8601")
+    for other in TIMES if format in TIMES else ("ISO8601",):
+        if dates.isna().any():
+            dates = dates.fillna(parsed(texts, other))
+    return dates
+
+
 def parsed(texts: Sequence[str], format: str) -> pd.Series:
-    """Dates of universal time, without a zone, NaT where a text is none."""
+    """Dates of universal time, without a zone, NaT where a text is none; times of day are those of 1 January 1970."""
     dates = pd.to_datetime(pd.Series(list(texts), dtype="object"), format=format, errors="coerce", utc=True)
-    return dates.dt.tz_localize(None).astype("datetime64[us]")
+    dates = dates.dt.tz_localize(None).astype("datetime64[us]")
+    return dates - (_YEAR_1900 - pd.Timestamp(0)) if format in TIMES else dates
 
 
 def seconds_of(dates: pd.Series) -> np.ndarray:
@@ -70,11 +106,14 @@ def dates_of(seconds: np.ndarray, dtype: str) -> pd.Series:
     return dates.astype(kind)
 
 
-def written(dates: pd.Series, format: str) -> pd.Series:
-    """Texts of dates, each distinct one written once."""
+def written(dates: pd.Series, format: str, zone: str = "") -> pd.Series:
+    """Texts of dates of universal time, in a `zone` such as +02:00; each distinct one is written once."""
     codes, distinct = pd.factorize(dates)
-    zoned = pd.Series(distinct).dt.tz_localize("UTC") if "%z" in format else pd.Series(distinct)
-    texts = zoned.dt.strftime(format).astype("str").array
+    local = pd.Series(distinct)
+    if zone:
+        sign, hours, minutes = -1 if zone[0] == "-" else 1, int(zone[1:3]), int(zone[-2:])
+        local = local + sign * pd.Timedelta(hours=hours, minutes=minutes)
+    texts = local.dt.strftime(format.replace("%z", zone or "+0000")).astype("str").array
     return pd.Series(pd.api.extensions.take(texts, codes, allow_fill=True))
 
 

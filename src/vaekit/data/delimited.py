@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import replaced
-from .headers import check_names, name_of, numbered
+from .headers import Reading, check_names, line_of_names, name_of, numbered
 from .sniffing import (
     LEADING_ZERO,
     MISSING,
@@ -72,7 +72,7 @@ class _Text:
             raise ValueError(f"{self.path} cannot be read as a table: {reason}{quote}") from None
 
 
-def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...], Dialect]:
+def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, ...], Dialect]:
     """The table of a text file, its columns by name, notes of what it was taken for, and how it is written.
 
     Raises `ValueError`, one line, where there are no rows, lines are uneven, or names are missing or not unique.
@@ -81,29 +81,34 @@ def read_delimited(path: Path, label: str | None, header: bool | None) -> tuple[
     head = sample(data)
     dialect = sniff(head)
     try:
-        rows = list(records(head, dialect.delimiter))
+        found = list(records(head, dialect.delimiter))
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from None
-    if not rows:
+    if not found:
         raise ValueError(f"{path} is empty")
-    _, last, first = rows[0]
-    named = has_names([row for *_, row in rows]) if header is None else header
-    if named:
-        names, start = list(map(name_of, first)), _line_end(data, last)
+    lines, rows, label = [line for line, *_ in found], [row for *_, row in found], reading.label
+    at, named = reading.place(rows, lines, str(path))
+    start, first, hint = _line_end(data, lines[at] - 1), rows[at], line_of_names(rows, lines)
+    if at:
+        notes = (*notes, f"the names of {path.name} stand in line {lines[at]}: what is above is left out")
+    if has_names(rows) if named is None else named:
+        names, start = list(map(name_of, first)), _line_end(data, found[at][1])
     else:
-        (names, note), start = numbered(len(first)), 0
-        notes = notes if header is False else (*notes, note)
+        names, note = numbered(len(first))
+        notes = notes if named is False else (*notes, note)
     if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
         notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")
+    above = data.count(b"\n", 0, _line_end(data, lines[at] - 1))
+    data, start = data[_line_end(data, lines[at] - 1) :], start - _line_end(data, lines[at] - 1)
     text = _Text(path, data, dialect, start, len(names))
-    _check_lines(text)
+    _check_lines(text, above, hint)
     table = text.parse()
     if not len(table):
         raise ValueError(f"{path} has a line of names but no rows")
     # Of a delimiter at the end of each line.
     spare = [i for i, name in enumerate(names) if i and not name and table[i].isna().all()]
     kept = [name for i, name in enumerate(names) if i not in spare]
-    check_names(str(path), kept, label, found=named)
+    check_names(str(path), kept, label, found=start > 0, hint=hint)
     if spare:
         notes = (*notes, f"{len(spare)} of {len(names)} columns have neither a name nor a value: left out")
     changed = _whole_with_gaps(table)
@@ -126,8 +131,10 @@ def _line_end(data: bytes, line: int) -> int:
     return end
 
 
-def _check_lines(text: _Text) -> None:
-    """Raise `ValueError` for the first line that has too many or too few cells: pandas fills those with NaN."""
+def _check_lines(text: _Text, above: int, hint: str) -> None:
+    """Raise `ValueError` for the first line that has too many or too few cells: pandas fills those with NaN. Of the
+    file's lines so many are `above`; the `hint` says what to do.
+    """
     if _are_even(text):
         return
     lines = text.data.decode()
@@ -136,7 +143,7 @@ def _check_lines(text: _Text) -> None:
             if len(row) != text.width:
                 cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
                 columns = f"there {'are' if text.width != 1 else 'is'} {text.width} column{'s' * (text.width != 1)}"
-                raise ValueError(f"{text.path}, line {line}: {cells}, but {columns}")
+                raise ValueError(f"{text.path}, line {above + line}: {cells}, but {columns}{hint}")
     except csv.Error as error:
         raise ValueError(f"{text.path} cannot be read as a table: {error}") from None
 

@@ -12,6 +12,7 @@ from ..system.disk import check_regular
 from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
+from .headers import Reading
 from .images import read_folder
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
@@ -20,9 +21,8 @@ CHANNELS = range(1, 5)
 ARRAYS = (".npy", ".npz")
 
 
-def read_path(path: Path, label: str | None, header: bool | None = None, older: bool = False) -> Content:
-    """The content of a file or a folder of images; `label` names a table's column of classes, `header` says whether its
-    first line names the columns, where that can't be seen; `older` tables are those that earlier versions read.
+def read_path(path: Path, reading: Reading = Reading()) -> Content:
+    """The content of a file or a folder of images; `reading` says what can't be seen of a table's file.
 
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
     """
@@ -34,10 +34,12 @@ def read_path(path: Path, label: str | None, header: bool | None = None, older: 
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
         accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
-    if label is not None and not is_table:
-        raise ValueError(f"{named('data.label', label)} names a column of a table; {path} is none")
+    if reading.label is not None and not is_table:
+        raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
+    if reading.sheet is not None and ending(path) != ".xlsx" and not reading.known:
+        raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
     if is_table:
-        frame = read_frame(path, label, header, older)
+        frame = read_frame(path, reading)
         return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
     return read_folder(path) if path.is_dir() else _read_arrays(path)
 

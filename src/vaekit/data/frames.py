@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import shown
 from .cells import replaced
 from .delimited import read_delimited
-from .headers import check_names, without_row_numbers
+from .headers import Reading, check_names, without_row_numbers
 from .sniffing import PLAIN, Dialect
 from .texts import PACKED
 from .workbooks import nullable, read_excel, read_parquet
@@ -46,16 +46,16 @@ def ending(path: Path) -> str | None:
     return last if last in ENDINGS else None
 
 
-def read_frame(path: Path, label: str | None = None, header: bool | None = None, older: bool = False) -> Frame:
+def read_frame(path: Path, reading: Reading = Reading()) -> Frame:
     """The table of a file, with rows numbered from 0.
 
     Of text, what separates cells and marks decimals is found out, as is whether the first line names the columns,
-    unless `header` says so. Empty cells, ?, NA, NaN, null, none are missing. The column `label` is text exactly as it
-    is written, missing only where it is empty or ?. Whole numbers with leading zeros are text. As earlier versions read
-    it, an `older` one has a line of names, and keeps a first column that only numbers the rows.
+    unless `reading` says so. Empty cells, ?, NA, NaN, null, none are missing. The column of labels is text exactly as
+    it is written, missing only where it is empty or ?. Whole numbers with leading zeros are text.
 
     Raises `ValueError`, one line, for what is no table, uneven, damaged, or has no such column.
     """
+    label = reading.label
     kind = ending(path)
     if kind is None:
         packed = f"; text also packed: {', '.join(PACKED)}"
@@ -65,14 +65,14 @@ def read_frame(path: Path, label: str | None = None, header: bool | None = None,
         table, notes = read_parquet(path)
         table = _named(str(path), table, label)
     elif kind == ".xlsx":
-        table, notes = read_excel(path, label, header)
+        table, notes = read_excel(path, reading)
     else:
-        table, notes, dialect = read_delimited(path, label, older or header)
+        table, notes, dialect = read_delimited(path, reading)
     if not len(table):
         raise ValueError(f"{path} has no rows")
     if label is not None and kind in (".parquet", ".xlsx"):
         table = replaced(table, {label: _as_text(table[label])})
-    table, more = (table, ()) if older else without_row_numbers(str(path), table)
+    table, more = (table, ()) if reading.older else without_row_numbers(str(path), table)
     return Frame(table, (*notes, *more), dialect)
 
 

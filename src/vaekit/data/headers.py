@@ -4,15 +4,65 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ..errors import nearest, several
-from ..settings import setting
+from ..settings import named, setting
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
 """What pandas calls the column of its row numbers, in CSV, when it reads that again, and in Parquet."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table's file is to be read, where that is not to be found out.
+
+    `label` names the column of classes. `header` says whether the first line has the names of the columns, or which
+    line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook. `known` are the
+    names of columns that a model has: where a line names one half of them or more, that is the line of names. As
+    earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
+    """
+
+    label: str | None = None
+    header: bool | int | None = None
+    sheet: str | None = None
+    known: Sequence[str] = ()
+    older: bool = False
+
+    def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
+        """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names
+        of the columns, None where that is to be found out.
+        """
+        for i, row in enumerate(rows):
+            if self.known and 2 * len({name_of(cell) for cell in row} & set(self.known)) >= len(self.known):
+                return i, True
+        if self.older:
+            return 0, True
+        if self.header is None or isinstance(self.header, bool):
+            return 0, self.header
+        if self.known:  # a file of another form than that of the training rows
+            return 0, None
+        if self.header not in lines:
+            reason = f"but {what} has no such line of cells among its first {lines[-1]}"
+            raise ValueError(f"{named('data.header', self.header)} says in which line the names are, {reason}")
+        return lines.index(self.header), True
+
+
+def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
+    """What to do where lines above the table's own keep it from being read, or nothing.
+
+    >>> line_of_names([["A title"], ["a", "b"], ["1", "2"]], [1, 3, 4])
+    '; if the names of the columns stand in line 3, say header=3'
+    """
+    widths = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    usual = max(set(widths), key=widths.count)
+    if widths[0] == usual or usual < 2:
+        return ""
+    line = lines[widths.index(usual)]
+    return f"; if the names of the columns stand in line {line}, say {setting('data.header', line)}"
 
 
 def numbered(width: int) -> tuple[list[str], str]:
@@ -36,15 +86,17 @@ def name_of(cell: str) -> str:
     return " ".join(cell.strip().splitlines())
 
 
-def check_names(what: str, names: Sequence[str], label: str | None = None, found: bool = True) -> None:
+def check_names(
+    what: str, names: Sequence[str], label: str | None = None, found: bool = True, hint: str = ""
+) -> None:
     """Raise `ValueError` for names that are blank (but for the first) or not unique, and for a label that is none.
 
-    `found` says that the names were read, not made up.
+    `found` says that the names were read, not made up, `hint` what else to do about blank ones.
     """
     blank = [i + 1 for i, name in enumerate(names) if not name and i]
     if blank:
         which = f"columns {several(blank, 4)} have" if len(blank) > 1 else f"column {blank[0]} has"
-        raise ValueError(f"{what}: {which} no name in the first line; give every column a name, or take it out")
+        raise ValueError(f"{what}: {which} no name in the first line; give every column a name, or take it out{hint}")
     if len(set(names)) < len(names):
         twice = [name for name, times in Counter(names).items() if times > 1]
         no_names = setting("data.header", False)

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
-from .dates import SECONDS, UNITS, formats_of, parsed, seconds_of
+from .dates import SECONDS, TIMES, UNITS, formats_of, parsed, seconds_of, zone_of
 from .numerals import THOUSANDS, are_numbers, nearly_numbers
 
 NONE = "none"
@@ -118,7 +118,7 @@ def in_words(column: Column) -> str:
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
-        return f"date, in {UNITS[column.unit]}"
+        return f"{'time' if column.format in TIMES else 'date'}, in {UNITS[column.unit]}"
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
@@ -137,7 +137,7 @@ def _found(name: str, values: pd.Series) -> Column | str:
         one = values.nunique() < 2
         return "constant" if one else Column(name, "binary", ("False", "True"), str(dtype), why="true or false")
     if pd.api.types.is_datetime64_any_dtype(dtype):
-        return _of_dates(name, seconds_of(values), str(dtype), "")
+        return _of_dates(name, seconds_of(values), str(dtype))
     if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
         x = numbers_in(values, "")
         return _of_numbers(name, str(dtype), next(_look(x[:, None])), lambda: values)
@@ -172,7 +172,7 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
     formats = formats_of(distinct)
     if len(formats) == 1:
         seconds = np.append(seconds_of(parsed(distinct, formats[0])), np.nan)[codes]
-        return _of_dates(name, seconds, str(values.dtype), formats[0])
+        return _of_dates(name, seconds, str(values.dtype), formats[0], zone_of(distinct, formats[0]))
     if are_numbers(distinct):
         x = numbers_in(values, f"column {name!r}")
         look = next(_look(x[:, None]))
@@ -202,7 +202,7 @@ def _identifier(distinct: int, seen: int) -> str:
     return "identifier" if distinct == seen else f"identifier, {distinct:,} of {seen:,} values are distinct"
 
 
-def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column | str:
+def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str = "", zone: str = "") -> Column | str:
     seen = seconds[~np.isnan(seconds)]
     if not seen.size:
         return "no value"
@@ -210,8 +210,8 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str) -> Column
         return "constant"
     unit = next((unit for unit, each in SECONDS.items() if (seen % each == 0).all()), "s")
     decimals = 0 if (seen % 1 == 0).all() else 3 if (np.round(seen, 3) == seen).all() else 6
-    why = f"dates written as {format}" if format else "dates"
-    return Column(name, "date", dtype=dtype, decimals=decimals, unit=unit, format=format, why=why)
+    column = Column(name, "date", dtype=dtype, decimals=decimals, unit=unit, format=format, zone=zone)
+    return replace(column, why=column.what_dates)
 
 
 def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
@@ -301,7 +301,7 @@ def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str)
 
 def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        seconds, format = seconds_of(values), ""
+        seconds, format, zone = seconds_of(values), "", ""
     else:
         codes, distinct = factorized(values)
         if not distinct:
@@ -311,9 +311,9 @@ def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
             found = "can be read day or month first" if formats else "are no dates of one format"
             advice = "write them as 2024-01-31"
             raise ValueError(f"{what} the cells of column {name!r} {found}, such as {distinct[0]!r}; {advice}")
-        format = formats[0]
+        format, zone = formats[0], zone_of([str(each) for each in distinct], formats[0])
         seconds = np.append(seconds_of(parsed(distinct, format)), np.nan)[codes]
-    column = _of_dates(name, seconds, str(values.dtype), format)
+    column = _of_dates(name, seconds, str(values.dtype), format, zone)
     if isinstance(column, str):
         raise ValueError(f"{what} column {name!r} is {column}; leave it out")
     return replace(column, why="asked for")

@@ -19,6 +19,7 @@ from .domains import KINDS, Domain, Kind
 from .exposure import exposed
 from .files import read_path
 from .frames import as_frame
+from .headers import Reading
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
@@ -37,7 +38,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     levels: int | None = None,
     exposure: str | None = None,
     columns: Mapping[str, str] | None = None,
-    header: bool | None = None,
+    header: bool | int | None = None,
+    sheet: str | None = None,
     train: int | None = None,
     validation: int | None = None,
     test: int | None = None,
@@ -49,7 +51,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
 
     `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see
     `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says
-    whether the first line of a text has their names. Cells that are missing are not observed. `domain` overrides
+    whether the first line has their names, or which line has, and `sheet` which one of a workbook is read. Cells that are missing are not observed. `domain` overrides
     what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole
     pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all
     else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
@@ -70,7 +72,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
-        content, name, source, licence = read(name_or_path, label, header, older)
+        content, name, source, licence = read(name_or_path, Reading(label, header, sheet, older=older))
         content = typed(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
     if columns and not content.table:
         raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
@@ -117,13 +119,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     return Dataset(*own, table=() if older else content.table, exposed=exposure is not None, dialect=content.dialect)
 
 
-def read(
-    name_or_path: str | Path | Any, label: str | None = None, header: bool | None = None, older: bool = False
-) -> tuple[Content, str, str, str]:
-    """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence.
-
-    `older` tables have a line of names, and a column that only numbers the rows is one of theirs.
-    """
+def read(name_or_path: str | Path | Any, reading: Reading = Reading()) -> tuple[Content, str, str, str]:
+    """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence."""
+    label = reading.label
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:
@@ -138,7 +136,7 @@ def read(
         path = _path(name_or_path)
         name, source, licence = path.resolve().stem, str(path), ""
     try:
-        content = read_named(name) if row else read_path(Path(source), label, header, older)
+        content = read_named(name) if row else read_path(Path(source), reading)
     except FileNotFoundError:
         raise
     except OSError as error:

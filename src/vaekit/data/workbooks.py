@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import several
+from ..errors import several, unknown
+from ..settings import setting
 from ..system.disk import check_regular
 from .cells import replaced, typed
 from .formats import check_unpacked
-from .headers import check_names, name_of, numbered
+from .headers import Reading, check_names, line_of_names, name_of, numbered
 from .sniffing import has_names, is_missing
 
 
@@ -76,8 +77,8 @@ def _length(column: Any) -> int:
     return total
 
 
-def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The first sheet of an Excel workbook that is not empty. Needs openpyxl.
+def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The sheet of an Excel workbook that is asked for, or the first that is not empty. Needs openpyxl.
 
     Raises `ValueError`, one line, as `read_delimited` does.
     """
@@ -89,8 +90,10 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
             check_unpacked(path, sum(each.file_size for each in archive.infolist()))
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = [str(each) for each in book.sheet_names]
-            cells, at = pd.DataFrame(), ""
-            for at in sheets:
+            cells, at, asked = pd.DataFrame(), "", reading.sheet
+            if asked is not None and asked not in sheets and not reading.known:
+                raise ValueError(unknown(f"sheet of {path}:", asked, sheets))
+            for at in [asked] if asked in sheets else sheets:
                 given: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
                 cells = pd.read_excel(book, sheet_name=at, **given).dropna(how="all")
                 if not cells.empty:
@@ -100,18 +103,25 @@ def read_excel(path: Path, label: str | None, header: bool | None) -> tuple[pd.D
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} cannot be read as an Excel workbook: {reason}") from error
-    first = "the first is" if at == sheets[0] else "the first that is not empty is"
-    notes = (f"{path.name}: of {len(sheets)} sheets {first} read, {at!r}",) if len(sheets) > 1 else ()
+    first = "the first" if at == sheets[0] else "the first that is not empty"
+    other = f"; another one is {setting('data.sheet', '…')}"
+    notes = (f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}{other}",) if len(sheets) > 1 else ()
+    notes = () if asked else notes
     if cells.empty:
         raise ValueError(f"{path} is empty")
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
-    named = has_names(rows) if header is None else header
-    if named:
-        names, cells = list(map(name_of, rows[0])), cells.iloc[1:]
+    lines, label = [int(i) + 1 for i in cells.index[: len(rows)]], reading.label
+    place, named = reading.place(rows, lines, f"{path}, sheet {at!r},")
+    if place:
+        notes = (*notes, f"the names of {path.name} stand in line {lines[place]}: what is above is left out")
+    hint = line_of_names(rows, lines)
+    found = has_names(rows) if named is None else named
+    if found:
+        names, cells = list(map(name_of, rows[place])), cells.iloc[place + 1 :]
     else:
         names, note = numbered(len(rows[0]))
-        notes = notes if header is False else (*notes, note)
-    check_names(str(path), names, label, found=named)
+        notes = notes if named is False else (*notes, note)
+    check_names(str(path), names, label, found=found, hint=hint)
     if cells.empty:
         raise ValueError(f"{path} has a line of names but no rows")
     columns = {name: _plain(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}

@@ -26,7 +26,7 @@ from .folder import is_run, read_spec
 if TYPE_CHECKING:
     from .run import Run
 
-READING = ("label", "domain", "levels", "exposure", "columns", "header", "train", "validation", "test")
+READING = ("label", "domain", "levels", "exposure", "columns", "header", "sheet", "train", "validation", "test")
 """The options of data that say how they are read: of codes, those of the run that gives them."""
 
 

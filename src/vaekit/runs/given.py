@@ -18,6 +18,7 @@ from ..data.base import SPLITS, Content, with_holes
 from ..data.columns import Column, frame_of
 from ..data.domains import Domain
 from ..data.frames import as_frame, is_frame
+from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import MemmapRows, blocks
 from ..data.tabular import impossible, labels_of, new_rows_of_frame
@@ -45,7 +46,7 @@ def rows_of(
 ) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     spec, schema = run.spec, run.schema
-    name, content = _content(given, spec.data.label, spec.data.header, schema.is_older_table)
+    name, content = _content(given, _reading(run))
     content = _of_frame(run, name, content)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
@@ -73,7 +74,7 @@ def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
     hand, else the columns that the model knows.
     """
     if isinstance(given, (str, Path)) and (isinstance(given, Path) or given not in SPLITS):
-        frame = read(given, header=run.spec.data.header, older=run.schema.is_older_table)[0].frame
+        frame = read(given, replace(_reading(run), label=None))[0].frame
         if frame is not None:
             return frame
     elif is_frame(given):
@@ -104,6 +105,12 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def _reading(run: Run) -> Reading:
+    """How a file of new rows is read, whose line of names has those of the run's columns."""
+    data, schema = run.spec.data, run.schema
+    return Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table)
+
+
 def _of_frame(run: Run, name: str, content: Content) -> Content:
     """A table read as numbers by what `run` knows of its own columns."""
     frame, schema = content.frame, run.schema
@@ -129,10 +136,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
 
 
 def _content(
-    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor,
-    label: str | None,
-    header: bool | None,
-    older: bool,
+    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, reading: Reading
 ) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)
@@ -143,11 +147,11 @@ def _content(
         x, observed = with_holes(array, "data")
         return "data", Content({"train": Split(x, observed=observed)})
     try:
-        content, name, _, _ = read(given, label, header, older)
+        content, name, _, _ = read(given, reading)
     except ValueError:
-        if label is None:
+        if reading.label is None:
             raise
-        content, name, _, _ = read(given, header=header, older=older)  # new data may come without labels
+        content, name, _, _ = read(given, replace(reading, label=None))  # new data may come without labels
     return name, content
 
 

@@ -76,8 +76,12 @@ class DataSpec(_Strict):
     """The column of a table that counts are proportional to: an exposure, a library size."""
     columns: dict[str, str] = {}
     """Of a table, the kinds of columns by name, where they are not what they look like; "none" leaves one out."""
-    header: bool | None = None
-    """Whether the first line of a text table has the names of its columns, where that can't be seen."""
+    header: bool | Annotated[int, Field(ge=1)] | None = None
+    """Whether the first line of a table's file has the names of its columns, where that can't be seen; or which line
+    has, where there are others above it.
+    """
+    sheet: str | None = None
+    """The sheet of a workbook that is the table, where it is not the first that is not empty."""
     mask: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The most of a row's cells that training takes as not observed, so that encoders learn to do without; each row a
     part drawn between 0 and this.
