@@ -24,23 +24,35 @@ from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
 
 
+FEW_ROWS = 1000
+"""Training rows of a table below which the scales of a column's numbers are the same for all rows: a network that may
+choose them learns by heart which rows are narrow. With one for all, breast cancer's 455 rows have 1.2 nats less a
+held-out row, the mean of three seeds; 1,100 rows of banknotes and 1,279 of wine have none, nor has the census table.
+"""
+
+
 def completed(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, capped: bool) -> Spec:
-    """`spec` with what it leaves to the data: a likelihood, of a table the width of its networks, a batch of no more
-    than there is, also its own if `capped`, and the epochs that make its steps.
+    """`spec` with what it leaves to the data: a likelihood, of a table the width of its networks and whether a column's
+    scales are the same for all rows, a batch of no more than there is, also its own if `capped`, and the epochs that make its steps.
     """
     rows = len(dataset.splits["train"])
     spec, asked = with_likelihood(spec, schema.domain, parts), spec.training
     if schema.table:
-        spec = _sized(spec, table_width(rows))
+        spec = _sized(spec, table_width(rows), rows < FEW_ROWS)
     if asked.batch_size is None or capped:
         batch = asked.batch_size or (table_batch(rows) if schema.table else BATCH_SIZE)
         asked = asked.model_copy(update={"batch_size": min(batch, rows)})
     return spec.model_copy(update={"training": planned(asked, rows, "valid" in dataset.splits)})
 
 
-def _sized(spec: Spec, width: int) -> Spec:
-    """`spec` with the layers of an encoder and a decoder that are an mlp, where it does not say how wide they are."""
-    found = {}
+def _sized(spec: Spec, width: int, few: bool) -> Spec:
+    """`spec` with the layers of an encoder and a decoder that are an mlp, where it does not say how wide they are, and
+    of `few` rows with scales that are the same for all, where it does not say whether they are.
+    """
+    found, likelihood = {}, spec.model.likelihood
+    if few and likelihood is not None and likelihood.name == "columns" and "global_scale" not in likelihood.options:
+        options = {"name": "columns", **likelihood.options, "global_scale": True}
+        found["likelihood"] = PartSpec.model_validate(options)
     for family in ("encoder", "decoder"):
         part = getattr(spec.model, family)
         if part.name == "mlp" and "hidden" not in part.options:
