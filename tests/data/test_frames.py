@@ -31,7 +31,9 @@ HEADERLESS = "no line of names was found: columns are x1..x{}; if the first line
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Frame]:
-    def of(content: str | bytes, label: str | None = None, header: bool | int | None = None, name: str = "t.csv") -> Frame:
+    def of(
+        content: str | bytes, label: str | None = None, header: bool | int | None = None, name: str = "t.csv"
+    ) -> Frame:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return read_frame(path, Reading(label, header))

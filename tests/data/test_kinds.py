@@ -186,6 +186,7 @@ DATES = [
     ("31/01/2024", "%d/%m/%Y", "D"),
     ("01/31/2024", "%m/%d/%Y", "D"),
     ("31 Jan 2024", "%d %b %Y", "D"),
+    ("January 31, 2024", "%B %d, %Y", "D"),
 ]
 
 
@@ -218,6 +219,66 @@ def test_dates_with_a_zone_and_beyond_what_there_is() -> None:
     last = kind_of(pd.date_range("2020", periods=9).astype("datetime64[ns]")).values(np.array([1e9, -1e9]))
     assert last.dt.year.tolist() == [2262, 1677]
     assert kind_of(["2020-01-01", "2020-01-02"]).values(np.array([1e9])).tolist() == ["9999-12-31"]
+
+
+@pytest.mark.parametrize("offset", ["+02:00", "-0330", "+00:00"])
+def test_texts_with_a_zone_come_back_in_it(offset: str) -> None:
+    texts = [f"2024-01-{day}T12:30:00{offset}" for day in (11, 12, 28)]
+    column = kind_of(texts)
+    x = column.numbers(pd.Series(texts))
+    assert column.values(x).tolist() == texts
+    utc = pd.to_datetime(pd.Series(texts), utc=True).dt.tz_localize(None)
+    assert (x * SECONDS[column.unit] == (utc - pd.Timestamp(0)).dt.total_seconds()).all()
+    other = column.numbers(pd.Series(["2024-01-11T12:30:00+00:00"]))  # the same moment wherever it is written
+    assert column.values(other).str.endswith(offset).all()
+    mixed = kind_of(["2024-03-30T12:00:00+01:00", "2024-03-31T12:00:00+02:00"])
+    assert mixed.zone == "+00:00"
+    assert mixed.why.endswith("in the zone +00:00")
+
+
+MONTHS = [("2024-02", "%Y-%m"), ("2024/02", "%Y/%m"), ("02/2024", "%m/%Y"), ("Feb 2024", "%b %Y")]
+
+
+@pytest.mark.parametrize(("text", "form"), MONTHS)
+def test_months_are_dates(text: str, form: str) -> None:
+    other = text.replace("2024", "1999")
+    column = kind_of([text, other, None])
+    assert (column.kind, column.format) == ("date", form)
+    assert column.values(column.numbers(pd.Series([other, text]))).tolist() == [other, text]
+
+
+TIMES_OF_DAY = [
+    (["08:30", "23:59", "00:00"], "%H:%M", "min"),
+    (["08:30:01", "23:59:59", "00:00:00"], "%H:%M:%S", "s"),
+    (["08:30 AM", "11:59 PM", "12:00 AM"], "%I:%M %p", "min"),
+    ([datetime.time(8, 30, 1), datetime.time(23, 59, 59), datetime.time(0)], "%H:%M:%S", "s"),
+]
+
+
+@pytest.mark.parametrize(("cells", "form", "unit"), TIMES_OF_DAY)
+def test_times_of_day(cells: list[Any], form: str, unit: str) -> None:
+    column = kind_of([*cells, None])
+    assert (column.kind, column.format, column.unit) == ("date", form, unit)
+    assert column.why == f"times of day written as {form}"
+    x = column.numbers(pd.Series([*cells, None], dtype=object))
+    in_hours = (x * SECONDS[unit] / 3600)[:3]
+    np.testing.assert_allclose(in_hours, [8.5, 24, 0], atol=0.02)
+    assert column.values(x).tolist()[:3] == [str(each) for each in cells]
+    assert column.numbers(pd.Series(["9:00", "9:00:00"])).tolist() == [9 * 3600 / SECONDS[unit]] * 2
+    after_midnight = column.values(np.array([86_400 / SECONDS[unit] + x[0]]))
+    assert after_midnight.tolist() == [str(cells[0])]
+    with pytest.raises(ValueError, match=r"'2024-01-31'.* accepted: times of day written as"):
+        column.numbers(pd.Series(["2024-01-31"]))
+
+
+def test_a_date_of_a_standard_is_understood_however_the_others_are_written() -> None:
+    column = kind_of(["31/01/2024", "01/02/2024"])
+    assert column.numbers(pd.Series(["2024-01-31"])) == column.numbers(pd.Series(["31/01/2024"]))
+
+
+def test_ratios_and_seasons_are_no_times() -> None:
+    assert kind_of(["16:9", "4:3", "16:9", "21:9"] * 5).kind == "categorical"
+    assert kind_of(["2012-13", "2013-14", "2014-15"] * 5).kind == "categorical"
 
 
 def cell(kind: str) -> st.SearchStrategy[Any]:

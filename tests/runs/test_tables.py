@@ -218,6 +218,38 @@ def test_what_makes_a_row_odd_is_named(run: Run) -> None:
     assert np.allclose(found[[*known, "latent"]].sum(axis=1), found["score"])
 
 
+def test_columns_called_as_those_that_are_added_stay_apart(tmp_path: Path) -> None:
+    names = ["score", "outlier", "why", "latent", "draw", "draw_"]
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(80, 6)), columns=names).mask(rng.random((80, 6)) < 0.1)
+    run = vaekit.train(table, tmp_path / "run", sets=["training.steps=30"])
+    found = run.detect(table, samples=10, per_column=True)
+    assert list(found) == [
+        "score",
+        "outlier",
+        "why",
+        "score_",
+        "outlier_",
+        "why_",
+        "latent_",
+        "draw",
+        "draw_",
+        "latent",
+    ]
+    added = found[["score_", "outlier_", "why_", "latent_", "draw", "draw_", "latent"]]
+    assert np.allclose(added.sum(axis=1), found["score"])
+    filled = run.impute(table, samples=20, n=2).table
+    assert list(filled) == ["draw__", *names]
+    assert filled["draw__"].tolist() == [1] * 80 + [2] * 80
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e35])
+def test_numbers_of_no_usual_size_are_refused_by_the_column(tmp_path: Path, scale: float) -> None:
+    table = pd.DataFrame({"a": np.arange(40.0), "b": scale * (1.5 + np.arange(40.0) ** 2)})
+    with pytest.raises(ValueError, match=r"column 'b': its largest number is of size .*; accepted: 1e-30 to 1e\+30"):
+        vaekit.train(table, tmp_path / "run")
+
+
 def test_what_is_said_of_a_row_does_not_depend_on_where_it_stands(run: Run) -> None:
     table = people(seed=2, holes=0.2)
     found, turned = (run.detect(each, samples=20) for each in (table, table[::-1]))

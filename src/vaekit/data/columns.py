@@ -32,7 +32,8 @@ class Column:
     ordered ones `ordered category`; of numbers given as text, that of the numbers. `decimals` are the most that were
     seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
     (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`,
-    and the `zone` that they are written in. Times of day are dates, counted from midnight. `low` and `high` are the ends of a unit column. `why` says in a few words what it was taken for.
+    and the `zone` that they are written in. Times of day are dates, counted from midnight. `low` and `high` are the
+    ends of a unit column. `why` says in a few words what it was taken for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
     >>> size.numbers(pd.Series(["small", None, "large"]))
@@ -138,7 +139,8 @@ class Column:
         'times of day written as %H:%M'
         """
         what = "times of day" if self.format in TIMES else "dates"
-        return f"{what} written as {self.format}" if self.format else what
+        zone = f", in the zone {self.zone}" if self.zone else ""
+        return f"{what} written as {self.format}{zone}" if self.format else what
 
     @property
     def shown_categories(self) -> str:

@@ -12,7 +12,7 @@ from ..system.disk import check_regular
 from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
-from .headers import Reading
+from .headers import AS_IT_IS, Reading
 from .images import read_folder
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
@@ -21,7 +21,7 @@ CHANNELS = range(1, 5)
 ARRAYS = (".npy", ".npz")
 
 
-def read_path(path: Path, reading: Reading = Reading()) -> Content:
+def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
     """The content of a file or a folder of images; `reading` says what can't be seen of a table's file.
 
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.

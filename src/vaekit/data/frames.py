@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import shown
 from .cells import replaced
 from .delimited import read_delimited
-from .headers import Reading, check_names, without_row_numbers
+from .headers import AS_IT_IS, Reading, check_names, without_row_numbers
 from .sniffing import PLAIN, Dialect
 from .texts import PACKED
 from .workbooks import nullable, read_excel, read_parquet
@@ -46,7 +46,7 @@ def ending(path: Path) -> str | None:
     return last if last in ENDINGS else None
 
 
-def read_frame(path: Path, reading: Reading = Reading()) -> Frame:
+def read_frame(path: Path, reading: Reading = AS_IT_IS) -> Frame:
     """The table of a file, with rows numbered from 0.
 
     Of text, what separates cells and marks decimals is found out, as is whether the first line names the columns,

@@ -51,6 +51,10 @@ class Reading:
         return lines.index(self.header), True
 
 
+AS_IT_IS = Reading()
+"""Of a file of which all is found out."""
+
+
 def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
     """What to do where lines above the table's own keep it from being read, or nothing.
 
@@ -86,9 +90,7 @@ def name_of(cell: str) -> str:
     return " ".join(cell.strip().splitlines())
 
 
-def check_names(
-    what: str, names: Sequence[str], label: str | None = None, found: bool = True, hint: str = ""
-) -> None:
+def check_names(what: str, names: Sequence[str], label: str | None = None, found: bool = True, hint: str = "") -> None:
     """Raise `ValueError` for names that are blank (but for the first) or not unique, and for a label that is none.
 
     `found` says that the names were read, not made up, `hint` what else to do about blank ones.

@@ -19,7 +19,7 @@ from .domains import KINDS, Domain, Kind
 from .exposure import exposed
 from .files import read_path
 from .frames import as_frame
-from .headers import Reading
+from .headers import AS_IT_IS, Reading
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
@@ -49,16 +49,16 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
     data frame, or a folder of images.
 
-    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see
-    `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says
-    whether the first line has their names, or which line has, and `sheet` which one of a workbook is read. Cells that are missing are not observed. `domain` overrides
-    what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole
-    pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all
-    else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
-    for images). `levels` is the number of grey levels, else 256, or of categories, else as many as the greatest
-    value tells. `exposure` names the column that the means of counts are proportional to, or is "total", each row's
-    own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none, of
-    the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
+    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see `kinds.infer`),
+    unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says whether the first line
+    has their names, or which line has, and `sheet` which one of a workbook is read. Cells that are missing are not
+    observed. `domain` overrides what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and
+    255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers
+    of that interval; all else is real, with the mean and standard deviation of the training rows as location and scale
+    (per column, one for images). `levels` is the number of grey levels, else 256, or of categories, else as many as the
+    greatest value tells. `exposure` names the column that the means of counts are proportional to, or is "total", each
+    row's own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none,
+    of the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
     tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
     dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and
     the columns of tables are numbers alike.
@@ -119,7 +119,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     return Dataset(*own, table=() if older else content.table, exposed=exposure is not None, dialect=content.dialect)
 
 
-def read(name_or_path: str | Path | Any, reading: Reading = Reading()) -> tuple[Content, str, str, str]:
+def read(name_or_path: str | Path | Any, reading: Reading = AS_IT_IS) -> tuple[Content, str, str, str]:
     """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence."""
     label = reading.label
     if not isinstance(name_or_path, (str, Path)):

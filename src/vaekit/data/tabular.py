@@ -23,6 +23,8 @@ MARGIN = 0.1
 """Nats per value that a normal of warped numbers has to be better by."""
 FAR = 10.0
 """Scales from the median within which nothing needs a warp."""
+SIZES = (1e-30, 1e30)
+"""Of the largest number of a column: those of 32 bits end at 1e-38 and 3e38, and are squared."""
 LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
@@ -56,13 +58,13 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    return _rows(numbers_of(columns, frame, name, optional), frame, name)
+    return _rows(columns, numbers_of(columns, frame, name, optional), frame, name)
 
 
 def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
     """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
     x, refused = possible_numbers(columns, frame, name)
-    rows = _rows(x, frame, name)
+    rows = _rows(columns, x, frame, name)
     return replace(rows, refused=refused) if refused.any() else rows
 
 
@@ -81,14 +83,23 @@ def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name
     return f"{one if len(at) == 1 else many} as not observed: {'; '.join([*cells, *rest])}"
 
 
-def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
+def _rows(columns: Sequence[Column], x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
     gaps = np.isnan(x)
+    _refuse_sizes(columns, x, name)
     holes = bool(gaps.any())
     if holes:
         x[gaps] = 0.0
     index = frame.index
     origin = index.to_numpy() if index.dtype.kind in "iu" else np.array([str(each) for each in index], object)
     return Split(stored(x, name), origin=origin, observed=~gaps if holes else None)
+
+
+def _refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
+    """Raise `ValueError` for the first column whose numbers are too large or too small for 32 bits."""
+    largest = np.fmax.reduce(np.abs(x), 0) if len(x) else np.zeros(len(columns))
+    for i in np.flatnonzero((largest > SIZES[1]) | ((largest > 0) & (largest < SIZES[0]))).tolist():
+        what = f"{name}, column {columns[i].name!r}: its largest number is of size {largest[i]:.3g}"
+        raise ValueError(f"{what}; accepted: {SIZES[0]:g} to {SIZES[1]:g}; give it in another unit")
 
 
 def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str]]:

@@ -84,31 +84,7 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
     """
     if importlib.util.find_spec("openpyxl") is None:
         raise ValueError(f"{path}: Excel files need openpyxl: pip install 'vaekit[tables]'")
-    check_regular(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_unpacked(path, sum(each.file_size for each in archive.infolist()))
-        with pd.ExcelFile(path, engine="openpyxl") as book:
-            sheets = [str(each) for each in book.sheet_names]
-            cells, at, asked = pd.DataFrame(), "", reading.sheet
-            if asked is not None and asked not in sheets and not reading.known:
-                raise ValueError(unknown(f"sheet of {path}:", asked, sheets))
-            for at in [asked] if asked in sheets else sheets:
-                given: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
-                cells = pd.read_excel(book, sheet_name=at, **given).dropna(how="all")
-                if not cells.empty:
-                    break
-    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
-        if str(path) in str(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as an Excel workbook: {reason}") from error
-    first = "the first" if at == sheets[0] else "the first that is not empty"
-    other = f"; another one is {setting('data.sheet', '…')}"
-    notes = (f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}{other}",) if len(sheets) > 1 else ()
-    notes = () if asked else notes
-    if cells.empty:
-        raise ValueError(f"{path} is empty")
+    cells, at, notes = _sheet(path, reading)
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
     lines, label = [int(i) + 1 for i in cells.index[: len(rows)]], reading.label
     place, named = reading.place(rows, lines, f"{path}, sheet {at!r},")
@@ -128,6 +104,34 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
     if label is not None:
         columns[label] = cells.iloc[:, names.index(label)].reset_index(drop=True)
     return pd.DataFrame({name: columns[name] for name in names}), notes
+
+
+def _sheet(path: Path, reading: Reading) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+    """The cells of a sheet, its rows called by their places, its name, and a note where there are others."""
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, sum(each.file_size for each in archive.infolist()))
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheets = [str(each) for each in book.sheet_names]
+            cells, at, asked = pd.DataFrame(), "", reading.sheet
+            if asked is not None and asked not in sheets and not reading.known:
+                raise ValueError(unknown(f"sheet of {path}:", asked, sheets))
+            for at in [asked] if asked in sheets else sheets:
+                given: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
+                cells = pd.read_excel(book, sheet_name=at, **given).dropna(how="all")
+                if not cells.empty:
+                    break
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+        if str(path) in str(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as an Excel workbook: {reason}") from error
+    if cells.empty:
+        raise ValueError(f"{path} is empty")
+    first = "the first" if at == sheets[0] else "the first that is not empty"
+    what = f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}; another one is {setting('data.sheet', '…')}"
+    return cells, at, (what,) if len(sheets) > 1 and asked not in sheets else ()
 
 
 def _plain(column: pd.Series) -> pd.Series:

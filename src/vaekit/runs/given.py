@@ -45,7 +45,7 @@ def rows_of(
     run: Run, given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, split: str | None = None
 ) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
-    spec, schema = run.spec, run.schema
+    schema = run.schema
     name, content = _content(given, _reading(run))
     content = _of_frame(run, name, content)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
@@ -135,9 +135,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     )
 
 
-def _content(
-    given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, reading: Reading
-) -> tuple[str, Content]:
+def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, reading: Reading) -> tuple[str, Content]:
     if isinstance(given, Dataset):
         return given.name, Content(given.splits, given.classes, given.columns)
     if is_frame(given):

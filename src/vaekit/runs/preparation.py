@@ -23,7 +23,6 @@ from ..training.task import BATCH_SIZE, Task, planned
 from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
 
-
 FEW_ROWS = 1000
 """Training rows of a table below which the scales of a column's numbers are the same for all rows: a network that may
 choose them learns by heart which rows are narrow. With one for all, breast cancer's 455 rows have 1.2 nats less a
@@ -33,7 +32,8 @@ held-out row, the mean of three seeds; 1,100 rows of banknotes and 1,279 of wine
 
 def completed(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, capped: bool) -> Spec:
     """`spec` with what it leaves to the data: a likelihood, of a table the width of its networks and whether a column's
-    scales are the same for all rows, a batch of no more than there is, also its own if `capped`, and the epochs that make its steps.
+    scales are the same for all rows, a batch of no more than there is, also its own if `capped`, and the epochs that
+    make its steps.
     """
     rows = len(dataset.splits["train"])
     spec, asked = with_likelihood(spec, schema.domain, parts), spec.training

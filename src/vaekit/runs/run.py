@@ -178,9 +178,9 @@ class Run:
         `contamination` of the training rows have; `why`, the cells that add most beyond what is usual for their column.
 
         A cell that its column can't have, such as a category that was not in training, has no probability: the score is
-        infinite. With `per_column`, a column for each of the model's, of the nats that it adds, and `latent`, what
-        is left of the score: the information in the row's code. The same each time for
-        one seed.
+        infinite. With `per_column`, a column for each of the model's, of the nats that it adds (one that is called as
+        one of these has an underscore more), and `latent`, what is left of the score: the information in the row's
+        code. The same each time for one seed.
         """
         return tables.detect(self, data, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,19 @@ LATENT = "latent"
 """What a row's code adds to its score, as a column beside those of the table."""
 
 
+DRAW = "draw"
+"""The column that says of which draw a row is."""
+
+
+def apart(name: str, taken: Collection[object]) -> str:
+    """`name`, with as many underscores as set it apart from those `taken`.
+
+    >>> apart("draw", ["a"]), apart("draw", ["draw", "draw_"])
+    ('draw', 'draw__')
+    """
+    return apart(f"{name}_", taken) if name in taken else name
+
+
 def typed_columns(run: Run) -> tuple[Column, ...]:
     """The columns of the table of `run`, in its model's order; `ValueError` where its data are no table."""
     if not run.schema.columns:
@@ -52,7 +65,9 @@ class Filled:
     """A table whose holes are filled."""
 
     table: pd.DataFrame
-    """As the user had it, its observed cells as they were; of n draws all of them one below another, by "draw"."""
+    """As the user had it, its observed cells as they were; of n draws all of them one below another, by "draw" (with
+    an underscore where the table has a column of that name).
+    """
     spread: pd.DataFrame
     """Of each cell of the model's columns that was filled the standard deviation, of categories the entropy in nats;
     NaN of those that were there.
@@ -93,7 +108,8 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
     holes &= True if data.refused is None else ~data.refused
     tables = [filled(frame, columns, each, holes) for each in every]
-    table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=["draw"]).reset_index("draw")
+    draw = apart(DRAW, [*frame.columns, *frame.index.names])
+    table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=[draw]).reset_index(draw)
     names = [each.name for each in columns]
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
     own = {str(name): name for name in given.columns} if isinstance(given, pd.DataFrame) else {}  # whatever names are
@@ -141,10 +157,10 @@ def detect(
     table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, frame.index)
     table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     if per_column:
-        table[[each.name for each in columns]] = cells
-        if LATENT not in table:
-            with np.errstate(invalid="ignore"):  # of a row that no code explains nothing is left
-                table[LATENT] = score - cells.sum(1)
+        with np.errstate(invalid="ignore"):  # of a row that no code explains nothing is left
+            latent = score - cells.sum(1)
+        table[[apart(each.name, (*table.columns, LATENT)) for each in columns]] = cells
+        table[LATENT] = latent
     return table
 
 
