@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -481,3 +483,22 @@ def test_a_mask_hides_a_part_of_the_cells_that_are_observed_in_training_alone() 
     assert not shown[:, 0].any()
     assert float(shown[:, 1:].float().mean()) == pytest.approx(0.7, abs=0.02)  # a part drawn between 0 and 0.6
     assert torch.equal(split.batch(slice(None)).observed, observed)
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.1])
+def test_a_large_table_is_read_within_a_few_times_its_numbers(holes: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100_000, 20))
+    x[rng.random(x.shape) < holes] = np.nan
+    frame = pd.DataFrame(x, columns=[f"c{i}" for i in range(20)])
+    kept = x.size * 4
+    load(frame.head(1000))  # what is imported on the way
+    tracemalloc.start()
+    try:
+        found = load(frame)
+        after, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.splits["train"].x.dtype == np.float32
+    assert after < 1.7 * kept
+    assert most < 6 * kept

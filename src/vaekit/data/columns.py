@@ -14,6 +14,7 @@ import pandas as pd
 from ..errors import nearest, several, unknown
 from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
 from .dates import SECONDS, TIMES, dates_of, seconds_of, understood, written
+from .digits import loses
 
 ColumnKind = Literal[
     "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "ordinal", "unit", "date"
@@ -245,19 +246,33 @@ def frame_of(columns: Sequence[Column], x: np.ndarray) -> pd.DataFrame:
 
 
 def numbers_of(
-    columns: Sequence[Column], frame: pd.DataFrame, what: str = "data", optional: bool = False
+    columns: Sequence[Column],
+    frame: pd.DataFrame,
+    what: str = "data",
+    optional: bool = False,
+    short: bool = False,
 ) -> np.ndarray:
     """The cells of a table as numbers (N, D) float64, NaN where missing; columns are found by name, in any order.
 
-    With `optional`, a column that is not there is missing in all rows. Raises `ValueError`, one line, where one lacks,
-    and for the first cell that is none of its column.
+    With `optional`, a column that is not there is missing in all rows. A `short` table is of float32, unless a column
+    would lose too much so. Raises `ValueError`, one line, where a column lacks, and for the first cell that is none of
+    its column.
     """
     _refuse_lacking(columns, frame, what, optional)
-    x = np.full((len(frame), len(columns)), np.nan)
+    x = np.full((len(frame), len(columns)), np.nan, np.float32 if short else np.float64)
     for i, column in enumerate(columns):
         if column.name in frame.columns:
-            x[:, i] = column.numbers(frame[column.name], what)
+            numbers = column.numbers(frame[column.name], what)
+            with np.errstate(over="ignore"):  # of sizes that are refused later
+                x[:, i] = numbers
+            if short and _is_cut(numbers, x[:, i]):
+                return numbers_of(columns, frame, what, optional)
     return x
+
+
+def _is_cut(numbers: np.ndarray, short: np.ndarray) -> bool:
+    seen = ~np.isnan(numbers)
+    return not np.isfinite(short[seen]).all() or loses(numbers[seen], short[seen])
 
 
 def possible_numbers(

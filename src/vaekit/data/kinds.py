@@ -26,7 +26,7 @@ UNIQUE, HANDFUL = 0.95, 10
 """The part of a column's cells that differ from which on they name rows: a few may be there twice. Of fewer rows than a
 handful nothing is told by that.
 """
-CELLS = 2**24
+CELLS = 2**21
 FIRST_ROWS = 1000
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
 

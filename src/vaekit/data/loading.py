@@ -80,7 +80,10 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         content = exposed(content, exposure)
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
-    splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    tabular = bool(content.table) and not older
+    far = [each for rows in content.splits.values() for each in far_values(content.table, rows)] if tabular else []
+    splits: dict[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    content = replace(content, splits={}, frame=None)  # they may be most of the memory
     gone = sum(int((~split.observed).sum()) for split in splits.values() if split.observed is not None)
     notes, values = list(content.notes), None
     images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
@@ -89,9 +92,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     elif not older and images and not row and domain in (None, "binary"):
         found = understand(splits, levels)
         if domain is None or (found.domain and found.domain.kind == "binary"):
-            splits, values = found.splits, found.domain
+            splits, values = dict(found.splits), found.domain
             notes += [found.note] if found.note else []
-    if content.table and not older and domain in (None, "columns"):
+    if tabular and domain in (None, "columns"):
         values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
     if domain == "columns" and not content.table:
         raise ValueError(f"{named('data.domain', domain)} is of a table whose columns have names; {name} is none")
@@ -100,13 +103,13 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         notes.append(
             f"values are whole numbers from 0 on: taken as real ones; counts are {setting('data.domain', 'count')}"
         )
-    if content.table and not older:
+    if tabular:
         said = few_rows(sum(map(len, splits.values())))
-        notes += [said] if said else []
-        notes += [each for rows in content.splits.values() for each in far_values(content.table, rows)]
+        notes += [*([said] if said else []), *far]
     if gone:
         values, cells = replace(values, missing=True), sum(split.x.size for split in splits.values())
-        splits = {split: rows.filled(values) for split, rows in splits.items()}
+        for split, rows in splits.items():
+            splits[split] = rows.filled(values)
         notes.append(f"{gone:,} of {cells:,} cells are {'missing' if content.table else 'NaN'}: taken as not observed")
     for split, rows in splits.items():
         values.check(rows.x, f"{name}, split {split},", partial(rows.place, columns=content.columns))

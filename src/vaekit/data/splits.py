@@ -25,7 +25,8 @@ def hold_out(
     {'train': 13, 'valid': 2, 'test': 5}
     """
     splits = {name: _numbered(split) for name, split in splits.items()}
-    left = splits["train"]
+    own = splits["train"]
+    left = np.arange(len(own))  # what is taken from it is copied once, at the end: it may be most of the memory
     sizes = {"test": _size("test", test, splits), "valid": _size("validation", validation, splits)}
     taken = sum(size for name, size in sizes.items() if name not in splits)
     if taken >= len(left):
@@ -33,19 +34,24 @@ def hold_out(
         raise ValueError(f"{asked} leave none of the {len(left)} training rows; hold out fewer")
     result = {}
     for stream, (name, size) in enumerate(sizes.items()):
-        if size:
-            source = splits.get(name, left)
-            chosen = _sample(source, size, np.random.default_rng([seed, stream]))
-            result[name] = source.where(chosen)
-            left = left if name in splits else left.where(~chosen)
+        if not size:
+            continue
+        rng = np.random.default_rng([seed, stream])
+        if name in splits:
+            result[name] = splits[name].where(_sample(len(splits[name]), splits[name].y, size, rng))
+        else:
+            chosen = _sample(len(left), None if own.y is None else own.y[left], size, rng)
+            result[name] = own.where(_mask(len(own), left[chosen]))
+            left = left[~chosen]
     if train is not None:
         _check_number("train", train)
         if not 1 <= train <= len(left):
             raise ValueError(
                 f"{named('data.train', train)}, but {len(left)} training rows are left; accepted: 1..{len(left)}"
             )
-        left = left.where(_sample(left, train, np.random.default_rng([seed, len(sizes)])))
-    result["train"] = left
+        rng = np.random.default_rng([seed, len(sizes)])
+        left = left[_sample(len(left), None if own.y is None else own.y[left], train, rng)]
+    result["train"] = own if len(left) == len(own) else own.where(_mask(len(own), left))
     return {name: result[name] for name in SPLITS if name in result}
 
 
@@ -67,15 +73,19 @@ def _check_number(argument: str, rows: int) -> None:
         raise ValueError(f"{named(f'data.{argument}', rows)}: a number of rows is needed, 0 for none")
 
 
-def _sample(split: Split, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A mask of `size` rows; every class has its share, rounded up or down."""
-    order = rng.permutation(len(split))
-    if split.y is not None and split.y.ndim == 1:
-        order = order[np.argsort(split.y[order], kind="stable")]
+def _sample(rows: int, y: np.ndarray | None, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A mask of `size` of so many rows, whose labels are y; every class has its share, rounded up or down."""
+    order = rng.permutation(rows)
+    if y is not None and y.ndim == 1:
+        order = order[np.argsort(y[order], kind="stable")]
     # Evenly spaced places in rows sorted by class: exactly `size` of them, and in each class its share.
-    places = (2 * np.arange(size) + 1) * len(split) // (2 * size)
-    held = np.zeros(len(split), dtype=bool)
-    held[order[places]] = True
+    places = (2 * np.arange(size) + 1) * rows // (2 * size)
+    return _mask(rows, order[places])
+
+
+def _mask(rows: int, index: np.ndarray) -> np.ndarray:
+    held = np.zeros(rows, dtype=bool)
+    held[index] = True
     return held
 
 

@@ -17,7 +17,7 @@ from .columns import Column, numbers_of, possible_numbers
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
 
-CELLS = 1 << 22
+CELLS = 1 << 20
 """Cells of columns that are looked at together."""
 MARGIN = 0.1
 """Nats per value that a normal of warped numbers has to be better by."""
@@ -58,7 +58,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    return _rows(columns, numbers_of(columns, frame, name, optional), frame, name)
+    return _rows(columns, numbers_of(columns, frame, name, optional, short=True), frame, name)
 
 
 def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
@@ -96,7 +96,9 @@ def _rows(columns: Sequence[Column], x: np.ndarray, frame: pd.DataFrame, name: s
 
 def _refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
     """Raise `ValueError` for the first column whose numbers are too large or too small for 32 bits."""
-    largest = np.fmax.reduce(np.abs(x), 0) if len(x) else np.zeros(len(columns))
+    if not len(x):
+        return
+    largest = np.fmax(np.fmax.reduce(x, 0), -np.fmin.reduce(x, 0))
     for i in np.flatnonzero((largest > SIZES[1]) | ((largest > 0) & (largest < SIZES[0]))).tolist():
         what = f"{name}, column {columns[i].name!r}: its largest number is of size {largest[i]:.3g}"
         raise ValueError(f"{what}; accepted: {SIZES[0]:g} to {SIZES[1]:g}; give it in another unit")
