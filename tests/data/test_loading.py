@@ -488,7 +488,7 @@ def test_a_mask_hides_a_part_of_the_cells_that_are_observed_in_training_alone() 
 @pytest.mark.parametrize("holes", [0.0, 0.1])
 def test_a_large_table_is_read_within_a_few_times_its_numbers(holes: float) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(100_000, 20))
+    x = rng.normal(size=(200_000, 20))
     x[rng.random(x.shape) < holes] = np.nan
     frame = pd.DataFrame(x, columns=[f"c{i}" for i in range(20)])
     kept = x.size * 4
