@@ -245,7 +245,7 @@ def mixed(seeds: int, quick: bool, data: Path | None) -> Iterator[dict]:
                     return run.impute(holes, samples=500, seed=seed).table.astype(float)
 
                 known = others(holes, seed)
-                known["means and modes"] = lambda holes=holes, kinds=kinds: holes.fillna(
+                known["means"] = lambda holes=holes, kinds=kinds: holes.fillna(
                     {c: holes[c].mean() if kinds[c] in ("positive", "real") else holes[c].mode()[0] for c in holes}
                 )
                 for way, fill in {"vaekit": vae, **known}.items():
