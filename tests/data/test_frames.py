@@ -585,6 +585,12 @@ def test_names_below_a_title_are_found_where_the_user_says(read: Read) -> None:
         read(TITLED, header=3)
 
 
+def test_a_title_with_commas_is_no_line_of_names(read: Read) -> None:
+    frame = read("Sales report 2024,,\n,,\nname,count,price\n" + "".join(f"a{i},{i},{i}.5\n" for i in range(20)))
+    (note,) = frame.notes
+    assert note.endswith("columns are x1..x3; if the names of the columns stand in line 3, say header=3")
+
+
 def test_a_model_s_columns_tell_where_their_names_stand(tmp_path: Path) -> None:
     path, known = tmp_path / "new.csv", Reading(header=2, known=("field", "tons"))
     for text in (TITLED, TITLED.partition("\n\n")[2]):

@@ -263,12 +263,45 @@ def test_times_of_day(cells: list[Any], form: str, unit: str) -> None:
     x = column.numbers(pd.Series([*cells, None], dtype=object))
     in_hours = (x * SECONDS[unit] / 3600)[:3]
     np.testing.assert_allclose(in_hours, [8.5, 24, 0], atol=0.02)
-    assert column.values(x).tolist()[:3] == [str(each) for each in cells]
+    assert column.values(x).tolist()[:3] == cells
     assert column.numbers(pd.Series(["9:00", "9:00:00"])).tolist() == [9 * 3600 / SECONDS[unit]] * 2
     after_midnight = column.values(np.array([86_400 / SECONDS[unit] + x[0]]))
-    assert after_midnight.tolist() == [str(cells[0])]
+    assert after_midnight.tolist() == cells[:1]
     with pytest.raises(ValueError, match=r"'2024-01-31'.* accepted: times of day written as"):
         column.numbers(pd.Series(["2024-01-31"]))
+
+
+def test_dates_and_times_of_python_come_back_as_such() -> None:
+    dates = [datetime.date(2024, 1, 31), None, datetime.date(1969, 12, 31)]
+    times = [datetime.time(8, 30), None, datetime.time(23, 59, 59)]
+    for cells in (dates, times):
+        column = kind_of(cells)
+        found = column.values(column.numbers(pd.Series(cells, dtype=object)))
+        assert [None if pd.isna(each) else each for each in found] == cells
+
+
+def test_whole_numbers_that_are_dates() -> None:
+    cells = pd.Series([20240131, 20231231, 20240229])
+    column = kind_of(cells)
+    assert (column.kind, column.unit, column.why) == ("date", "D", "dates written as %Y%m%d")
+    x = column.numbers(cells)
+    assert (x[2] - x[0], x[0] - x[1]) == (29, 31)
+    pd.testing.assert_series_equal(column.values(x), cells, check_names=False)
+    assert column.values(x[:1] + 1).tolist() == [20240201]
+    assert column.values(np.array([x[0], np.nan])).tolist() == [20240131, pd.NA]
+    with pytest.raises(ValueError, match=r"20240132.* accepted: dates written as %Y%m%d"):
+        column.numbers(pd.Series([20240132]))
+    assert kind_of([20240131, 20240132, 20240105]).kind == "count"
+    assert infer(pd.DataFrame({"x": cells}), {"x": "date"})[0][0].format == "%Y%m%d"
+
+
+@pytest.mark.parametrize("cells", [["yes", "no", 1], [True, "x", 0], ["true", "TRUE", "False", 1.0, None]])
+def test_cells_that_are_true_or_false_in_another_way(cells: list[Any]) -> None:
+    column = Column("x", "binary", ("False", "True"), dtype="bool")
+    x, refused = column.possible(pd.Series(cells, dtype=object))
+    known = {True: 1, 0: 0, "true": 1, "TRUE": 1, "False": 0}
+    assert refused.tolist() == [each is not None and each not in known for each in cells]
+    np.testing.assert_array_equal(x, [known.get(each, np.nan) for each in cells])
 
 
 def test_a_date_of_a_standard_is_understood_however_the_others_are_written() -> None:

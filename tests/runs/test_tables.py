@@ -181,18 +181,57 @@ def test_what_is_asked_of_rows_holds_for_all_of_them(
     assert 1 <= made.effective_samples <= 1000
 
 
+def test_made_up_numbers_lie_where_training_rows_do_also_under_a_condition(run: Run) -> None:
+    table = people()
+    made = run.synthesize(300, ["age>=70", "joined>=2022-01-01", "height<170"], samples=3000).table
+    for name in ("age", "joined", "height"):
+        assert made[name].between(table[name].min(), table[name].max()).all()
+    beyond = run.synthesize(5, ["age>=90"], samples=100_000).table
+    assert (beyond["age"] >= 90).all()
+
+
+def test_times_of_day_that_are_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    minutes = np.clip(rng.normal(12 * 60, 200, 300), 0, 1439).astype(int)
+    texts = [f"{each // 60:02d}:{each % 60:02d}" for each in minutes]
+    run = vaekit.train(
+        pd.DataFrame({"at": texts, "x": rng.normal(size=300)}), tmp_path / "run", sets=["training.steps=50"]
+    )
+    late, early = (run.synthesize(200, [each], samples=2000).table["at"] for each in ("at>=15:00", "at<09:00"))
+    assert late.between("15:00", max(texts)).all()
+    assert early.between(min(texts), "08:59").all()
+
+
+def test_what_is_no_number_of_rows_is_refused_in_a_line(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"^n is 2\.5; accepted: a whole number from 1 on$"):
+        run.synthesize(2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^n is -1; accepted: a whole number from 0 on$"):
+        run.impute("test", n=-1)
+
+
+def test_a_file_may_be_named_by_a_text(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    people(seed=3).to_csv("new.csv")
+    assert len(run.impute("new.csv", samples=20).table) == ROWS
+    with pytest.raises(ValueError, match=r"has no split 'other\.csv'"):
+        run.impute("other.csv")
+
+
 REFUSED = [
     (["age"], "where='age' is not COLUMN=VALUE, such as 'city=Rome'"),
     (["town>=3"], "unknown column 'town'"),
     (["city>=Rome"], "where='city>=Rome': the categories of 'city' have no order; accepted: = and !="),
     (["age!=3"], "accepted of such: =, >=, <=, >, <"),
-    (["age>=old"], "has 'old' in row 0"),
+    (["age>=old"], "where='age>=old': 'old' is none that column 'age' has; accepted: numbers"),
     (["age="], "has no value"),
     ({"age": (1, 2, 3)}, "accepted: a value, or (low, high)"),
-    (["age=40..30"], "leaves no value of column 'age', which has whole numbers from 0 on"),
-    (["age>40", "age<41"], "leaves no value of column 'age'"),
-    (["city=Rome", "city!=Rome"], "leaves no value of column 'city', which has"),
-    (["age<0"], "leaves no value of column 'age'"),
+    (["age=40..30"], "the conditions on column 'age' leave none of its values; accepted: whole numbers from 0 on"),
+    (["age>40", "age<41"], "the conditions on column 'age' leave none"),
+    (
+        ["city=Rome", "city!=Rome"],
+        "the conditions on column 'city' leave none of its values; accepted: Lima, Oslo, Rome",
+    ),
+    (["age<0"], "the conditions on column 'age' leave none"),
     (["age>=100000"], "the condition holds for none of the 100 rows that were drawn for it; try samples=1000"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from vaekit.show.report.columns import column_table, odd_table, scored
 SIZES = Column("size", "categorical", ("small", "$large_", "é <b>"), dtype="str")
 WIDE = Column("wide", "categorical", tuple(f"level {chr(97 + i)}" for i in range(12)))
 DAYS = Column("day", "date", unit="D", dtype="datetime64[us]")
+CLOCK = Column("at", "date", unit="min", format="%H:%M", dtype="str")
 REAL, COUNT = Column("x", "real"), Column("n", "count")
 TINY = (
     "training.epochs=1",
@@ -155,6 +157,18 @@ def test_logarithms_where_the_model_has_them_and_they_help() -> None:
     assert scale_of(positive, log, near).kind == scale_of(REAL, Domain("real"), far).kind == "linear"
     assert scale_of(COUNT, Domain("count", warp="log"), far).place(np.zeros(1)) == 0
     assert scale_of(DAYS, Domain("integer"), far).kind == "date"
+    for unit, a_day in {"D": 1, "h": 24, "min": 1440, "s": 86_400}.items():
+        assert scale_of(replace(DAYS, unit=unit), Domain("integer"), far).place(np.array([a_day])) == 1
+        assert errors(replace(DAYS, unit=unit), np.zeros(1), np.array([10.0 * a_day])) == ("10 days", "10 days")
+    assert scale_of(CLOCK, Domain("integer"), far).place(np.array([90.0, 1440.0])).tolist() == [1.5, 24.0]
+
+
+def test_times_of_day_have_the_hours_on_their_axis() -> None:
+    x = np.random.default_rng(0).integers(8 * 60, 18 * 60, 500).astype(float)
+    figure = plots.column_marginals([marginal(CLOCK, Domain("integer"), x)])
+    figure.canvas.draw()
+    ticks = [each.get_text() for each in figure.axes[0].get_xticklabels()]
+    assert {"09:00", "12:00", "15:00"} <= set(ticks) or {"10:00", "12:00"} <= set(ticks), ticks
 
 
 @pytest.mark.parametrize("scale", [Scale(), Scale("log"), Scale("asinh", 5.0, 0.1), Scale("date", scale=0.5)])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..errors import nearest, several, unknown
 from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
-from .dates import SECONDS, TIMES, dates_of, seconds_of, understood, written
+from .dates import COMPACT, OBJECTS, SECONDS, TIMES, dates_of, seconds_of, understood, written
 from .digits import loses
 
 ColumnKind = Literal[
@@ -103,7 +103,7 @@ class Column:
 
     def _refuses(self, cell: object) -> bool:
         try:
-            self.numbers(pd.Series([cell]))
+            self.numbers(pd.Series([cell], dtype=object))
         except ValueError:
             return True
         return False
@@ -180,6 +180,9 @@ class Column:
             return np.where(gone, np.nan, codes)
         known = {text: float(i) for i, text in enumerate(self.categories)}
         codes, distinct = factorized(values)
+        if set(known) == {"False", "True"}:  # of booleans also 0 and 1, and the words in any case
+            known |= {"0": known["False"], "1": known["True"]}
+            known |= {word: known[word.title()] for word in ("false", "true", "FALSE", "TRUE")}
         numbers = [known.get(text := category_text(each), known.get(_as_number(text))) for each in distinct]
         if None in numbers:
             first = numbers.index(None)
@@ -190,6 +193,8 @@ class Column:
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
             return seconds_of(values) / SECONDS[self.unit]
         codes, distinct = factorized(values)
+        if self.format == COMPACT:
+            distinct = [category_text(each) for each in distinct]
         if all(isinstance(each, str | time) for each in distinct):
             dates = understood([str(each).strip() for each in distinct], self.format)
         else:
@@ -205,9 +210,13 @@ class Column:
             return self._categories(x, gone)
         if self.kind == "date":
             seconds = (x if self.decimals is None else np.round(x, self.decimals)) * SECONDS[self.unit]
-            if not self.format:
+            if not self.format and self.dtype not in OBJECTS:
                 return dates_of(seconds, self.dtype).array
-            return written(dates_of(seconds, "datetime64[us]"), self.format, self.zone).array
+            dates = dates_of(seconds, "datetime64[us]")
+            if self.dtype in OBJECTS:
+                return (dates.dt.date if self.dtype == "date" else dates.dt.time).array
+            texts = written(dates, self.format, self.zone).array
+            return as_type(pd.to_numeric(texts), gone, self.dtype) if self.format == COMPACT else texts
         if self.kind in WHOLE:
             x = np.rint(x)
         elif self.decimals is not None:

@@ -18,7 +18,11 @@ FORMATS = (
     *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
     *("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%B %Y"),
 )
-TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+COMPACT = "%Y%m%d"
+"""Of whole numbers that are dates."""
+OBJECTS = ("date", "time")
+"""Types of Python's own, which pandas has no type for."""
+TIMES: tuple[str, ...] = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 """Of times of day, which are counted from midnight."""
 MAY_BE = re.compile(r"(?i:\d.*[-/. :]|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d)")
 TIME = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?")
@@ -51,6 +55,27 @@ def formats_of(texts: Sequence[str]) -> list[str]:
     return utc or found
 
 
+def may_be_compact(low: float, high: float) -> bool:
+    """Whether whole numbers between these may be dates such as 20240131, of the years 1900 to 2100."""
+    return low >= 19_000_101 and high <= 21_001_231
+
+
+def are_compact(values: pd.Series) -> bool:
+    """Whether all numbers of a column are such dates.
+
+    >>> are_compact(pd.Series([20240131, None, 19991231])), are_compact(pd.Series([20240131, 20240132]))
+    (True, False)
+    """
+    x = values.dropna()
+    whole = len(x) > 0 and bool((x == np.floor(x)).all())
+    return whole and may_be_compact(x.min(), x.max()) and _parses(whole_texts(x.drop_duplicates()), COMPACT)
+
+
+def whole_texts(values: pd.Series) -> list[str | None]:
+    """Whole numbers as texts, None where they are missing."""
+    return [None if pd.isna(each) else str(int(each)) for each in values]
+
+
 def zone_of(texts: Sequence[str], format: str) -> str:
     """The zone of texts in a `format` with one, as it is written: UTC's where they have several; "" without.
 
@@ -64,7 +89,7 @@ def zone_of(texts: Sequence[str], format: str) -> str:
     return zones.pop() if len(zones) == 1 else "+00:00" if colon or not zones else "+0000"
 
 
-def understood(texts: Sequence[str], format: str) -> pd.Series:
+def understood(texts: Sequence[str | None], format: str) -> pd.Series:
     """Dates of texts in a `format`, or else as 2024-01-31; times of day with seconds or without.
 
     >>> understood(["31/01/2024", "2024-01-31", "3"], "%d/%m/%Y").dt.day.tolist()
@@ -77,7 +102,7 @@ def understood(texts: Sequence[str], format: str) -> pd.Series:
     return dates
 
 
-def parsed(texts: Sequence[str], format: str) -> pd.Series:
+def parsed(texts: Sequence[str | None], format: str) -> pd.Series:
     """Dates of universal time, without a zone, NaT where a text is none; times of day are those of 1 January 1970."""
     dates = pd.to_datetime(pd.Series(list(texts), dtype="object"), format=format, errors="coerce", utc=True)
     dates = dates.dt.tz_localize(None).astype("datetime64[us]")
@@ -117,5 +142,5 @@ def written(dates: pd.Series, format: str, zone: str = "") -> pd.Series:
     return pd.Series(pd.api.extensions.take(texts, codes, allow_fill=True))
 
 
-def _parses(texts: Sequence[str], format: str) -> bool:
+def _parses(texts: Sequence[str | None], format: str) -> bool:
     return not parsed(texts, format).isna().any()

@@ -94,7 +94,7 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
     if has_names(rows) if named is None else named:
         names, start = list(map(name_of, first)), _line_end(data, found[at][1])
     else:
-        names, note = numbered(len(first))
+        names, note = numbered(len(first), hint)
         notes = notes if named is False else (*notes, note)
     if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
         notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")

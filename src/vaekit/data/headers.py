@@ -69,16 +69,16 @@ def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
     return f"; if the names of the columns stand in line {line}, say {setting('data.header', line)}"
 
 
-def numbered(width: int) -> tuple[list[str], str]:
-    """The names of columns that have none, and the note that says so.
+def numbered(width: int, hint: str = "") -> tuple[list[str], str]:
+    """The names of columns that have none, and the note that says so, with a `hint` of a line that may have them.
 
     >>> numbered(2)[0]
     ['x1', 'x2']
     """
     names = [f"x{i + 1}" for i in range(width)]
     span = "column is x1" if width == 1 else f"columns are x1..x{width}"
-    advice = setting("data.header", True)
-    return names, f"no line of names was found: {span}; if the first line is one, say {advice}"
+    advice = hint or f"; if the first line is one, say {setting('data.header', True)}"
+    return names, f"no line of names was found: {span}{advice}"
 
 
 def name_of(cell: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -14,34 +14,33 @@ import pandas as pd
 from ..errors import unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
 from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
-from .dates import SECONDS, TIMES, UNITS, formats_of, parsed, seconds_of, zone_of
+from .dates import (
+    COMPACT,
+    OBJECTS,
+    SECONDS,
+    TIMES,
+    UNITS,
+    are_compact,
+    formats_of,
+    may_be_compact,
+    parsed,
+    seconds_of,
+    understood,
+    whole_texts,
+    zone_of,
+)
+from .looks import FIRST_ROWS, Look, look_at, looks_at
 from .numerals import THOUSANDS, are_numbers, nearly_numbers
 
 NONE = "none"
 """The kind that leaves a column out."""
-MOST_LEVELS, MOST_DECIMALS, EXACT = 12, 12, 2.0**53
 FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
 NEAR = 0.05
 UNIQUE, HANDFUL = 0.95, 10
 """The part of a column's cells that differ from which on they name rows: a few may be there twice. Of fewer rows than a
 handful nothing is told by that.
 """
-CELLS = 2**21
-FIRST_ROWS = 1000
 ID = re.compile(r"(?i:(^|[_\W])(id|idx|index|uuid|guid|row_?(number|num|nr|no)?)$|^unnamed: \d+$|^id[_\W])|[a-z]I[dD]$")
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    """What the values of a column of numbers are, those that are missing apart."""
-
-    seen: int
-    low: float
-    high: float
-    whole: bool
-    levels: int
-    """How many distinct values there are: of whole numbers close together, else of two values; 0 for more."""
-    decimals: int | None
 
 
 def infer(frame: pd.DataFrame, asked: Mapping[str, str] | None = None) -> tuple[tuple[Column, ...], dict[str, str]]:
@@ -63,7 +62,7 @@ def infer(frame: pd.DataFrame, asked: Mapping[str, str] | None = None) -> tuple[
             raise ValueError(unknown(f"kind of column {name!r}:", kind, (*COLUMN_KINDS, NONE)))
     kept: list[Column] = []
     left_out: dict[str, str] = {}
-    looked_at = _look_at_all(frame)
+    looked_at = looks_at(frame)
     for name in map(str, frame.columns):
         wanted = asked.get(name)
         if wanted == NONE:
@@ -118,7 +117,7 @@ def in_words(column: Column) -> str:
     if column.categories:
         return f"{column.kind}, {len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'}"
     if column.kind == "date":
-        return f"{'time' if column.format in TIMES else 'date'}, in {UNITS[column.unit]}"
+        return f"date{', times of day' * (column.format in TIMES)} in {UNITS[column.unit]}"
     return f"unit, {column.low:g} to {column.high:g}" if column.kind == "unit" else column.kind
 
 
@@ -129,6 +128,9 @@ def _found(name: str, values: pd.Series) -> Column | str:
     if values.dtype == object:
         if any(isinstance(each, list | tuple | dict | set | np.ndarray) for each in values.head(FIRST_ROWS)):
             return "no plain values"
+        kind = pd.api.types.infer_dtype(values, skipna=True)
+        if kind in OBJECTS:
+            return _of_objects(name, values, kind)
         values = typed(values)
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -140,10 +142,18 @@ def _found(name: str, values: pd.Series) -> Column | str:
         return _of_dates(name, seconds_of(values), str(dtype))
     if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
         x = numbers_in(values, "")
-        return _of_numbers(name, str(dtype), next(_look(x[:, None])), lambda: values)
+        return _of_numbers(name, str(dtype), next(look_at(x[:, None])), lambda: values)
     if pd.api.types.is_string_dtype(dtype):
         return _of_text(name, values)
     return f"values of the type {dtype}"
+
+
+def _of_objects(name: str, values: pd.Series, kind: str) -> Column | str:
+    """The column of dates or times as Python has them."""
+    if kind == "date":
+        return _of_dates(name, seconds_of(pd.to_datetime(values)), kind)
+    column = _of_text(name, values.map(str, na_action="ignore"))
+    return replace(column, dtype=kind) if isinstance(column, Column) and column.format in TIMES else column
 
 
 def _of_type_category(name: str, values: pd.Series) -> Column | str:
@@ -175,7 +185,7 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return _of_dates(name, seconds, str(values.dtype), formats[0], zone_of(distinct, formats[0]))
     if are_numbers(distinct):
         x = numbers_in(values, f"column {name!r}")
-        look = next(_look(x[:, None]))
+        look = next(look_at(x[:, None]))
         whole = look.whole and look.seen == len(x)
         dtype = "int64" if whole else "Int64" if look.whole else "float64"
         return _of_numbers(name, dtype, look, lambda: pd.Series(x))
@@ -214,7 +224,7 @@ def _of_dates(name: str, seconds: np.ndarray, dtype: str, format: str = "", zone
     return replace(column, why=column.what_dates)
 
 
-def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
+def _of_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series]) -> Column | str:
     if not look.seen:
         return "no value"
     if np.isinf(look.low) or np.isinf(look.high):
@@ -235,10 +245,12 @@ def _of_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Se
     return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
 
 
-def _of_whole_numbers(name: str, dtype: str, look: _Numbers, cells: Callable[[], pd.Series]) -> Column | str:
+def _of_whole_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series]) -> Column | str:
     if look.levels == 2:
         categories = (category_text(look.low), category_text(look.high))
         return Column(name, "binary", categories, dtype, decimals=0, why="2 values")
+    if may_be_compact(look.low, look.high) and are_compact(cells()):
+        return _of_dates(name, seconds_of(understood(whole_texts(cells()), COMPACT)), dtype, COMPACT)
     span = int(look.high - look.low) + 1
     # Years in their order are no numbers of rows, which begin at 0 or 1; some rows may be left out.
     numbers_rows = look.low in (0, 1) and UNIQUE * look.seen <= span <= look.seen / UNIQUE
@@ -263,7 +275,7 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
     if kind == "date":
         return _asked_dates(name, values, what)
     x = numbers_in(values, f"{what} column {name!r}")
-    look = next(_look(x[:, None]))
+    look = next(look_at(x[:, None]))
     if not look.seen:
         raise ValueError(f"{what} column {name!r} has no value; leave it out")
     dtype = str(values.dtype)
@@ -302,6 +314,8 @@ def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str)
 def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         seconds, format, zone = seconds_of(values), "", ""
+    elif pd.api.types.is_numeric_dtype(values.dtype) and are_compact(values):
+        seconds, format, zone = seconds_of(understood(whole_texts(values), COMPACT)), COMPACT, ""
     else:
         codes, distinct = factorized(values)
         if not distinct:
@@ -328,58 +342,3 @@ def _sorted(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _all_numbers(texts: Sequence[str]) -> bool:
     return all(number_in(text) is not None for text in texts)
-
-
-def _look_at_all(frame: pd.DataFrame) -> dict[str, tuple[str, _Numbers]]:
-    """The type of each column of a type of NumPy's numbers, and what these are: many columns at a time."""
-    found: dict[str, tuple[str, _Numbers]] = {}
-    by_type: dict[np.dtype, list[int]] = {}
-    for i, dtype in enumerate(frame.dtypes):
-        if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
-            by_type.setdefault(dtype, []).append(i)
-    many = max(1, CELLS // max(1, len(frame)))
-    for dtype, places in by_type.items():
-        for start in range(0, len(places), many):
-            block = frame.iloc[:, places[start : start + many]]
-            looks = ((str(dtype), look) for look in _look(block.to_numpy()))
-            found |= zip(block.columns, looks, strict=True)
-    return found
-
-
-def _look(x: np.ndarray) -> Iterator[_Numbers]:
-    """What the values of each column of x (N, D) are."""
-    single = x.dtype.kind == "f" and x.dtype.itemsize < 8
-    values = x.astype(np.float64)
-    gone = np.isnan(values)
-    seen = len(values) - gone.sum(0)
-    low = np.where(gone, np.inf, values).min(0, initial=np.inf)
-    high = np.where(gone, -np.inf, values).max(0, initial=-np.inf)
-    with np.errstate(invalid="ignore"):
-        whole = ((values == np.floor(values)) | gone).all(0) & (np.maximum(-low, high) < EXACT)
-        levels = 2 * ((values == low) | (values == high) | gone).all(0)
-        close = np.flatnonzero(whole & (high - low < MOST_LEVELS))
-        part = values[:, close]
-        levels[close] = sum((part == low[close] + i).any(0).astype(int) for i in range(MOST_LEVELS))
-        decimals = _decimals(values, gone, x.dtype if single else values.dtype)
-    for i in range(values.shape[1]):
-        places = int(decimals[i])
-        yield _Numbers(
-            int(seen[i]),
-            float(low[i]),
-            float(high[i]),
-            bool(whole[i]),
-            int(levels[i]),
-            None if places > MOST_DECIMALS else places,
-        )
-
-
-def _decimals(values: np.ndarray, gone: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The decimals (D,) that the numbers of each column are written with, one more than the most where that is more."""
-    needed = np.zeros(values.shape[1], np.int64)
-    for rows in (slice(FIRST_ROWS), slice(None)):  # a few tell of most columns that they have too many
-        for places in range(MOST_DECIMALS + 1):
-            at = np.flatnonzero(needed == places)
-            part = values[rows][:, at]
-            kept = np.round(part, places).astype(dtype) == part.astype(dtype)
-            needed[at] += ~(kept | gone[rows][:, at]).all(0)
-    return needed

@@ -35,8 +35,9 @@ def nearly_numbers(texts: Sequence[str]) -> str:
     "numbers written as '$1,384.44'; write them without $ , %"
     """
     left = [text.strip() for text in texts if not is_missing(text)]
-    if all(map(DECORATED.fullmatch, left)) and any(re.search(r"[,%€$£¥]", text) for text in left):
-        return f"numbers written as {left[0]!r}; write them without $ , %"
+    decorated = next((text for text in left if re.search(r"[,%€$£¥]", text)), "")
+    if decorated and all(map(DECORATED.fullmatch, left)):
+        return f"numbers written as {decorated!r}; write them without $ , %"
     others = [text for text in left if number_in(text) is None]
     if others and len(others) <= FEW * len(left):
         few = f"{others[0]!r}" if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"

@@ -95,7 +95,7 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
     if found:
         names, cells = list(map(name_of, rows[place])), cells.iloc[place + 1 :]
     else:
-        names, note = numbered(len(rows[0]))
+        names, note = numbered(len(rows[0]), hint)
         notes = notes if named is False else (*notes, note)
     check_names(str(path), names, label, found=found, hint=hint)
     if cells.empty:
@@ -130,7 +130,9 @@ def _sheet(path: Path, reading: Reading) -> tuple[pd.DataFrame, str, tuple[str, 
     if cells.empty:
         raise ValueError(f"{path} is empty")
     first = "the first" if at == sheets[0] else "the first that is not empty"
-    what = f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}; another one is {setting('data.sheet', '…')}"
+    what = f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}"
+    if not reading.known:
+        what += f"; another one is {setting('data.sheet', '…')}"
     return cells, at, (what,) if len(sheets) > 1 and asked not in sheets else ()
 
 

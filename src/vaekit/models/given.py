@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,6 +103,12 @@ def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
     if n < 1:
         raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
     return n
+
+
+def refuse_number(name: str, n: object, least: int = 1) -> None:
+    """`ValueError` unless n, called `name`, is a whole number of that size at least."""
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < least:
+        raise ValueError(f"{name} is {n!r}; accepted: a whole number from {least} on")
 
 
 def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:

@@ -12,6 +12,8 @@ import pandas as pd
 
 from ..data.cells import category_text, number_in, numbers_in
 from ..data.columns import Column
+from ..data.dates import SECONDS, TIMES
+from ..data.domains import Domain
 from ..errors import shown, unknown
 from ..settings import option
 
@@ -72,6 +74,31 @@ def conditions_of(columns: Sequence[Column], where: Where) -> list[Condition]:
     return found
 
 
+def with_ends(found: Sequence[Condition], domains: Sequence[Domain]) -> list[Condition]:
+    """Conditions, with those that made-up numbers lie where training rows do: at least of columns of which some of
+    these numbers are as asked. A time of day is one of the day.
+    """
+    more: list[Condition] = []
+    for place in dict.fromkeys(each.place for each in found if each.sign != "="):
+        own = [each for each in found if each.place == place]
+        column, ends = own[0].column, domains[place].ends
+        if column.categories:
+            continue
+        if ends and _some_hold(own, np.linspace(*ends[0], 101), np.array([each.number for each in own])):
+            low, high = ends[0]
+        elif column.format in TIMES:
+            low, high = 0.0, SECONDS["D"] / SECONDS[column.unit] - 1
+        else:
+            continue
+        more += [Condition(place, column, ">=", low), Condition(place, column, "<=", high)]
+    return [*found, *more]
+
+
+def _some_hold(own: Sequence[Condition], within: np.ndarray, beside: np.ndarray) -> bool:
+    tried = np.concatenate([within, beside[(beside >= within[0]) & (beside <= within[-1])]])
+    return bool(np.logical_and.reduce([each.holds(tried) for each in own]).any())
+
+
 def _read(columns: Sequence[Column], text: str) -> list[Condition]:
     """The conditions of a text; a column's own name may have signs in it."""
     given = option("where", text)
@@ -105,18 +132,27 @@ def _condition(columns: Sequence[Column], at: int, sign: str, value: Any, given:
     if value == "" or pd.isna(value):
         raise ValueError(f"{given} has no value; give one that all rows are to have")
     cell = pd.Series([meant(column, value)])
-    what = f"{given}: column {column.name!r}"
     if sign in ("=", "!="):
         if sign == "!=" and not column.categories:
             raise ValueError(f"{given}: {column.name!r} has numbers or dates; accepted of such: =, >=, <=, >, <")
-        return Condition(at, column, sign, float(column.numbers(cell, given)[0]))
+        return Condition(at, column, sign, _number(column, cell, given))
     levels = tuple(number for each in column.categories if (number := number_in(each)) is not None)
     if column.categories and len(levels) == len(column.categories):
-        return Condition(at, column, sign, float(numbers_in(cell, what)[0]), levels)
+        return Condition(at, column, sign, _number(column, cell, given, any_number=True), levels)
     if column.categories and column.kind != "ordinal":
         raise ValueError(f"{given}: the categories of {column.name!r} have no order; accepted: = and !=")
-    whole = column.categories or column.kind == "date"
-    return Condition(at, column, sign, float((column.numbers(cell, given) if whole else numbers_in(cell, what))[0]))
+    any_number = not column.categories and column.kind != "date"
+    return Condition(at, column, sign, _number(column, cell, given, any_number))
+
+
+def _number(column: Column, cell: pd.Series, given: str, any_number: bool = False) -> float:
+    """The number of a cell of a column; `any_number` does to compare those of a column with."""
+    try:
+        return float((numbers_in(cell, given) if any_number else column.numbers(cell, given))[0])
+    except ValueError:
+        accepted = "numbers" if any_number else column.accepted
+        what = f"{given}: {shown(cell[0])} is none that column {column.name!r} has"
+        raise ValueError(f"{what}; accepted: {accepted}") from None
 
 
 def meant(column: Column, value: Any) -> Any:
@@ -151,5 +187,5 @@ def _refuse_contradictions(found: Sequence[Condition]) -> None:
             tried = np.r_[given, (given[:, None] + given).ravel() / 2, given / 2, ends, beyond, 0.0]
             tried = tried[column.accepts(tried)]
         if not np.logical_and.reduce([each.holds(tried) for each in own]).any():
-            where = option("where", "…")
-            raise ValueError(f"{where} leaves no value of column {column.name!r}, which has {column.accepted}")
+            what = f"the conditions on column {column.name!r} leave none of its values"
+            raise ValueError(f"{what}; accepted: {column.accepted}")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, load
+from ..data.base import SPLITS
 from ..data.kinds import in_words
 from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError, unknown
@@ -40,7 +41,7 @@ from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
 from .folder import read_spec
-from .given import FRAME, NEW, fingerprint_of, rows_of
+from .given import ALL, FRAME, NEW, fingerprint_of, rows_of
 from .judging import Judged
 from .restoring import restored
 from .tables import Filled, Synthesized
@@ -85,12 +86,15 @@ class Run:
     def data(self, split: str | Data = "test") -> TensorSplit:
         """A split of the run's data as its model sees it, on the model's device; or new data of the same kind.
 
-        Those are an array (N, *event), a dataset, or the path of a file of them: all rows, in the run's units, by the
-        names of its columns and classes. A cell of a table that its column can't have, such as a category that was not
-        in training, counts as not observed, with a warning. Raises `ValueError` where they are not of the run's kind.
+        Those are an array (N, *event), a data frame, a dataset, or the path of a file of them: all rows, in the run's
+        units, by the names of its columns and classes. A cell of a table that its column can't have, such as a category
+        that was not in training, counts as not observed, with a warning. Raises `ValueError` where they are not of the
+        run's kind.
         """
         if isinstance(split, TensorSplit):
             return split
+        if isinstance(split, str) and split not in (*SPLITS, ALL) and Path(split).exists():
+            split = Path(split)
         if isinstance(split, str):
             return to_device(self.dataset, split, self.spec.data.preprocessing, self.model.scale.device)
         return treated(self, new_data(self, split))

@@ -18,10 +18,10 @@ from ..data.tensors import TensorSplit
 from ..evaluation.anomalies import anomalies
 from ..evaluation.imputation import Event, conditioned
 from ..evaluation.imputation import impute as imputed
-from ..models.given import refuse_too_many
+from ..models.given import refuse_number, refuse_too_many
 from ..settings import option
 from ..system.progress import working
-from .conditions import Condition, Where, conditions_of
+from .conditions import Condition, Where, conditions_of, with_ends
 from .given import source_frame
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Filled:
 
 def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed: int = 0) -> Filled:
     """Fill the holes of a split of `run`, or of new rows, as `Run.impute` says."""
+    refuse_number("n", n, least=0)
     columns, data = typed_columns(run), run.data(given)
     frame = source_frame(run, given, data)
     x, spread, draws, trusted = [], [], [], []
@@ -233,6 +234,7 @@ class Synthesized:
 def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 10_000, seed: int = 0) -> Synthesized:
     """n rows of the model of `run`, as `Run.synthesize` says."""
     columns = typed_columns(run)
+    refuse_number("n", n, least=1)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
         return Synthesized(
@@ -240,7 +242,7 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
         )
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
-    conditions = conditions_of(columns, where)
+    conditions = with_ends(conditions_of(columns, where), run.schema.domain.each(len(columns)))
     cells = {each.place: each.number for each in conditions if each.sign == "="}
     others = [each for each in conditions if each.place not in cells]
     device = run.model.scale.device

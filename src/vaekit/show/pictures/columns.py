@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.columns import WHOLE, Column
+from ...data.dates import SECONDS, TIMES
 from ...data.domains import Domain
 from ...evaluation.dependence import association, cuts
 from ...runs.tables import typed_columns
@@ -36,7 +37,6 @@ FAR = 30.0
 """From the least to the greatest so many times: then logarithms tell more."""
 SPAN = (0.5, 99.5)
 """Percentiles that an axis reaches to: a few far draws must not squeeze all others."""
-DAY = {"s": 1 / 86_400}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ def scale_of(column: Column, domain: Domain, x: np.ndarray) -> Scale:
     has and they reach far enough.
     """
     if column.kind == "date":
-        return plots.Scale("date", scale=DAY.get(column.unit, 1.0))
+        if column.format in TIMES:
+            return plots.Scale("time", scale=SECONDS[column.unit] / SECONDS["h"])
+        return plots.Scale("date", scale=_days(column))
     if domain.warp == "log" and not _reaches_far(x):
         return plots.Scale()
     location, scale = float(domain.location), float(domain.scale)  # type: ignore[arg-type]
@@ -163,7 +165,7 @@ def marginal(column: Column, domain: Domain, x: np.ndarray, made: np.ndarray | N
     sizes = [len(each) for each in seen]
     whole = column.kind in WHOLE or (column.kind == "date" and column.unit == "D")
     each_a_bin = whole and len(seen[0]) > 0 and np.ptp(np.percentile(seen[0], SPAN)) < BINS
-    if scale.kind != "date" and not each_a_bin and 1 > (seen[0] == 0).sum() / max(sizes[0], 1) >= ZERO:
+    if scale.kind not in ("date", "time") and not each_a_bin and 1 > (seen[0] == 0).sum() / max(sizes[0], 1) >= ZERO:
         zero = (float((seen[0] == 0).mean()), float((seen[-1] == 0).mean()))
         seen = [each[each != 0] for each in seen]
     ends = _ends(scale, seen, whole)
@@ -233,8 +235,13 @@ def value_range(column: Column, x: np.ndarray) -> str:
 def _amount(column: Column, value: float) -> str:
     if column.kind != "date":
         return plots.said(float(f"{value:.3g}"))
-    days = value * DAY.get(column.unit, 1.0)
+    days = value * _days(column)
     return f"{days:.3g} days" if days >= 1 else f"{24 * days:.3g} h"
+
+
+def _days(column: Column) -> float:
+    """How long the unit of a column of dates is."""
+    return SECONDS[column.unit] / SECONDS["D"]
 
 
 def _shares(counts: np.ndarray, total: int) -> np.ndarray:

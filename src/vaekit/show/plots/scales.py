@@ -14,20 +14,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 TICKS = 4
 SUFFIXES = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 """From which number on, of what, and what is written for it."""
-FIRST_DAY, LAST_DAY = -719_000, 2_932_000
-"""Days since 1970 within which a calendar has dates."""
+ENDS = {"date": (-719_000.0, 2_932_000.0), "time": (0.0, 24.0)}
+"""Days since 1970 within which a calendar has dates, and the hours of a day."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How numbers become places on an axis: as they are, as logarithms, as asinh of (x - location) / scale, or as dates
-    that are `scale` days a unit since 1970.
+    """How numbers become places on an axis: as they are, as logarithms, as asinh of (x - location) / scale, as dates
+    that are `scale` days a unit since 1970, or as times of day that are `scale` hours a unit since midnight.
 
     >>> Scale("asinh", 0.0, 0.5).place(np.array([0.0, 10.0])).round(2).tolist()
     [0.0, 3.69]
     """
 
-    kind: Literal["linear", "log", "asinh", "date"] = "linear"
+    kind: Literal["linear", "log", "asinh", "date", "time"] = "linear"
     location: float = 0.0
     scale: float = 1.0
 
@@ -37,7 +37,9 @@ class Scale:
             return np.log(np.where(x > 0, x, np.nan))
         if self.kind == "asinh":
             return np.arcsinh((x - self.location) / self.scale)
-        return np.clip(x * self.scale, FIRST_DAY, LAST_DAY) if self.kind == "date" else np.asarray(x, np.float64)
+        if self.kind in ENDS:
+            return np.clip(x * self.scale, *ENDS[self.kind])
+        return np.asarray(x, np.float64)
 
     def number(self, place: np.ndarray) -> np.ndarray:
         """The numbers at places."""
@@ -45,7 +47,7 @@ class Scale:
             return np.exp(place)
         if self.kind == "asinh":
             return np.sinh(place) * self.scale + self.location
-        return np.asarray(place / self.scale if self.kind == "date" else place)
+        return np.asarray(place / self.scale if self.kind in ENDS else place)
 
     def label(self, axis: Axis) -> None:
         """Put ticks on `axis`, whose limits are set: round numbers, or dates."""
@@ -54,6 +56,9 @@ class Scale:
             axis.set_major_locator(dates)
             axis.set_major_formatter(ConciseDateFormatter(dates))
             axis.get_offset_text().set_fontsize(7)
+        elif self.kind == "time":
+            axis.set_major_locator(MaxNLocator(TICKS, steps=[1, 2, 3, 6, 10]))
+            axis.set_major_formatter(FuncFormatter(lambda x, _: clock(x)))
         elif self.kind == "linear":
             axis.set_major_locator(MaxNLocator(TICKS))
             axis.set_major_formatter(FuncFormatter(lambda x, _: said(x)))
@@ -73,6 +78,16 @@ def label_both(axes: Axes, scale: Scale) -> None:
     """Put the same ticks on both axes."""
     scale.label(axes.xaxis)
     scale.label(axes.yaxis)
+
+
+def clock(hours: float) -> str:
+    """A time of day.
+
+    >>> clock(8.5), clock(24.0)
+    ('08:30', '24:00')
+    """
+    minutes = round(60 * hours)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def said(x: float) -> str:
