@@ -282,10 +282,10 @@ def test_columns_called_as_those_that_are_added_stay_apart(tmp_path: Path) -> No
     assert filled["draw__"].tolist() == [1] * 80 + [2] * 80
 
 
-@pytest.mark.parametrize("scale", [1e-40, 1e35])
+@pytest.mark.parametrize("scale", [1e-40, 1e37])
 def test_numbers_of_no_usual_size_are_refused_by_the_column(tmp_path: Path, scale: float) -> None:
     table = pd.DataFrame({"a": np.arange(40.0), "b": scale * (1.5 + np.arange(40.0) ** 2)})
-    with pytest.raises(ValueError, match=r"column 'b': its largest number is of size .*; accepted: 1e-30 to 1e\+30"):
+    with pytest.raises(ValueError, match=r"column 'b': its largest number is of size .*; accepted: 1e-35 to 1e\+38"):
         vaekit.train(table, tmp_path / "run")
 
 

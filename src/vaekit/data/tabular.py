@@ -23,8 +23,8 @@ MARGIN = 0.1
 """Nats per value that a normal of warped numbers has to be better by."""
 FAR = 10.0
 """Scales from the median within which nothing needs a warp."""
-SIZES = (1e-30, 1e30)
-"""Of the largest number of a column: those of 32 bits end at 1e-38 and 3e38, and are squared."""
+SIZES = (1e-35, 1e38)
+"""Of the largest number of a column: those of 32 bits end at 1e-38, with all of their digits, and 3e38."""
 LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
@@ -58,13 +58,15 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    return _rows(columns, numbers_of(columns, frame, name, optional, short=True), frame, name)
+    x = numbers_of(columns, frame, name, optional, short=True)
+    _refuse_sizes(columns, x, name)
+    return _rows(x, frame, name)
 
 
 def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
     """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
     x, refused = possible_numbers(columns, frame, name)
-    rows = _rows(columns, x, frame, name)
+    rows = _rows(x, frame, name)
     return replace(rows, refused=refused) if refused.any() else rows
 
 
@@ -83,9 +85,8 @@ def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name
     return f"{one if len(at) == 1 else many} as not observed: {'; '.join([*cells, *rest])}"
 
 
-def _rows(columns: Sequence[Column], x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
+def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
     gaps = np.isnan(x)
-    _refuse_sizes(columns, x, name)
     holes = bool(gaps.any())
     if holes:
         x[gaps] = 0.0
