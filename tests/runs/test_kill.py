@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs_for_tests import SMALL, assert_same_run, metrics
