@@ -77,8 +77,9 @@ def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
         parts = weighted.blocks_of(model.eval(), batch, 1000, scoring.MEMORY)
         own = -torch.cat([weighted.weighted(model, part, 1000, many, lambda _: []).log_prob for part, many in parts])
     same = anomalies(model, batch, 1000, seed=1).score
-    errors = [anomalies(model, batch, 1000, seed=seed).score for seed in range(2, 6)]
+    errors = [anomalies(model, batch, 1000, seed=seed).score for seed in range(2, 14)]
     spread = torch.stack(errors).std(0).clamp(min=1e-3)
+    # Of two estimates apart, in units of a spread of twelve, the mean square is 2 x 11 / 9; rows vary together.
     assert float(((own - same) / spread).square().mean().sqrt()) < 3
 
 
