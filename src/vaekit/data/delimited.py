@@ -88,18 +88,17 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
         raise ValueError(f"{path} is empty")
     lines, rows, label = [line for line, *_ in found], [row for *_, row in found], reading.label
     at, named = reading.place(rows, lines, str(path))
-    start, first, hint = _line_end(data, lines[at] - 1), rows[at], line_of_names(rows, lines)
+    above, first, hint = lines[at] - 1, rows[at], line_of_names(rows, lines)
+    data, start = data[_line_end(data, above) :], 0
     if at:
         notes = (*notes, f"the names of {path.name} stand in line {lines[at]}: what is above is left out")
     if has_names(rows) if named is None else named:
-        names, start = list(map(name_of, first)), _line_end(data, found[at][1])
+        names, start = list(map(name_of, first)), _line_end(data, found[at][1] - above)
     else:
         names, note = numbered(len(first), hint)
         notes = notes if named is False else (*notes, note)
     if dialect.delimiter == WHITESPACE and b"\t\t" in data:  # or an empty cell of an uneven line
         notes = (*notes, "cells are taken to stand between runs of blanks and tabs: two tabs are no empty cell")
-    above = data.count(b"\n", 0, _line_end(data, lines[at] - 1))
-    data, start = data[_line_end(data, lines[at] - 1) :], start - _line_end(data, lines[at] - 1)
     text = _Text(path, data, dialect, start, len(names))
     _check_lines(text, above, hint)
     table = text.parse()

@@ -51,7 +51,7 @@ def hold_out(
             )
         rng = np.random.default_rng([seed, len(sizes)])
         left = left[_sample(len(left), None if own.y is None else own.y[left], train, rng)]
-    result["train"] = own if len(left) == len(own) else own.where(_mask(len(own), left))
+    result["train"] = own.where(_mask(len(own), left))
     return {name: result[name] for name in SPLITS if name in result}
 
 
