@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from .distributions.discrete import RelaxedOneHot, checked_groups
 from .distributions.flows import coupling_flow, flowing, start_as_identity
 from .distributions.normals import TriangularNormal
 from .distributions.shapes import Scaled, independent
+from .networks.base import Shape, activation_named
+from .networks.convolutional import Conv
 from .networks.mlp import MLP
 from .schedules import Constant, Schedule
 
@@ -40,6 +43,29 @@ class Towers(nn.Module):
         return torch.cat([tower(features) for tower in self.towers], -1)
 
 
+class Maps(nn.Module):
+    """A 3×3 convolution of features that are maps, given as vectors (…, F), to as many parameters (…, P) as maps have.
+
+    The first half of the channels makes the first half of the parameters: means and log-variances stand side by side,
+    as those of a linear head do. Hidden layers are convolutions too.
+
+    >>> Maps((8, 4, 4), 6, hidden=(), activation="relu")(torch.zeros(5, 2, 128)).shape
+    torch.Size([5, 2, 96])
+    """
+
+    def __init__(self, shape: Shape, channels: int, hidden: tuple[int, ...], activation: str) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise([shape[0], *hidden]):
+            layers += [Conv(fan_in, fan_out, 3, padding=1), activation_named(activation)]
+        self.layers = nn.Sequential(*layers, Conv([shape[0], *hidden][-1], channels, 3, padding=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        maps = features.reshape(-1, *self.shape)
+        return self.layers(maps).reshape(*features.shape[:-1], -1)
+
+
 def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activation: str) -> nn.Module:
     """Groups of parameters, side by side, from the features: linear in them, or with hidden layers each its tower."""
     return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))
@@ -53,6 +79,9 @@ class DiagonalNormal(nn.Module):
     log sigma² is kept in `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object. Its
     gradient still leads back from there (`bounded`).
 
+    Of a latent of maps (C, H, W), given features that are maps of that height and width, it is convolutional: a 3×3
+    convolution in place of the linear layer.
+
     >>> DiagonalNormal(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
     """
@@ -64,10 +93,18 @@ class DiagonalNormal(nn.Module):
         log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
         hidden: tuple[int, ...] = (),
         activation: str = "relu",
+        feature_shape: Shape = (),
+        latent_shape: Shape = (),
     ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
-        self.head = _head(features, (latent, latent), hidden, activation)
+        self.latent_shape = tuple(latent_shape) or (latent,)
+        maps = len(feature_shape) == len(latent_shape) == 3 and feature_shape[1:] == latent_shape[1:]
+        self.head: nn.Module = (
+            Maps(feature_shape, 2 * latent_shape[0], hidden, activation)
+            if maps
+            else _head(features, (latent, latent), hidden, activation)
+        )
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..errors import shown
 from ..modules import evaluating
+from ..networks.base import flat, shaped
 from ..seeding import seeded
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def check_parts(model: VAE) -> None:
         if not model.apart:
             _check_walk(model, x)
             return
-        _check_latents(model, _given("the encoder", model.encoder, x, y), y)
+        _check_latents(model, _features("the encoder", model.encoder, x, y), y)
         _check_decoder(model, y)
 
 
@@ -80,19 +81,19 @@ def check_labelled_parts(model: SemiSupervisedVAE) -> None:
         auxiliary, skips = model.auxiliary, False
         if auxiliary:
             name, skips = "the auxiliary latent", auxiliary.skip
-            q = _given(f"the posterior of {name}", auxiliary.posterior, _given("its encoder", auxiliary.encoder, x))
+            q = _given(f"the posterior of {name}", auxiliary.posterior, _features("its encoder", auxiliary.encoder, x))
             a = torch.zeros(1, *q.event_shape)
             z, n = torch.zeros(1, model.latent_size), model.latent_size + model.condition
             given = (z, y) if skips else (x, torch.zeros(1, n))
-            p = _given(f"the prior of {name}", auxiliary.prior, _given("its generator", auxiliary.generator, *given))
+            p = _given(f"the prior of {name}", auxiliary.prior, _features("its generator", auxiliary.generator, *given))
             _check_sizes(name, q.event_shape[-1], p.event_shape[-1])
-        logits = _given("the classifier", model.classifier, x, a)
+        logits = _features("the classifier", model.classifier, x, a)
         if logits.shape[-1] != model.condition:
             raise ValueError(
                 f"the classifier gives {logits.shape[-1]} logits, but the model has {model.condition} classes"
             )
         both = y if a is None or y is None else torch.cat([y, a], -1)
-        _check_latents(model, _given("the encoder", model.encoder, x, both), y)
+        _check_latents(model, _features("the encoder", model.encoder, x, both), y)
         _check_decoder(model, both if skips else y)
 
 
@@ -151,7 +152,7 @@ def _check_sizes(latent: str, posterior: int, prior: int) -> None:
 
 
 def _check_decoder(model: VAE, y: Tensor | None) -> None:
-    parameters = _given("the decoder", model.decoder, torch.zeros(1, model.latent_size), y)
+    parameters = _given("the decoder", model.decoder, shaped(model.decoder, torch.zeros(1, model.latent_size)), y)
     wanted = getattr(model.likelihood, "parameter_shape", None)
     if wanted is not None and tuple(parameters.shape[1:]) != tuple(wanted):
         raise ValueError(f"the decoder gives {tuple(parameters.shape[1:])}, but the likelihood wants {tuple(wanted)}")
@@ -182,6 +183,11 @@ def _given(name: str, part: nn.Module, x: Tensor, y: Tensor | None = None) -> An
         if built not in (None, 0, given):
             raise ValueError(f"{name} was built for {what} {built}, but is given {given}")
     return called(name, part, x, y)
+
+
+def _features(name: str, network: nn.Module, x: Tensor, y: Tensor | None = None) -> Tensor:
+    """What a network makes of x (1, …), as vectors (1, F)."""
+    return flat(network, _given(name, network, x, y))
 
 
 def called(name: str, part: nn.Module, *inputs: Tensor | None) -> Any:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
+from ..networks.base import flat, shaped
 from .sampling import Draw, Drawn
 from .vae import VAE
 
@@ -21,9 +22,11 @@ class Given(nn.Module):
         super().__init__()
         self.network, self.head = network, head
         self.groups: int | None = getattr(head, "groups", None)
+        self.latent_shape: tuple[int, ...] | None = getattr(head, "latent_shape", None)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Distribution:
-        distribution: Distribution = self.head(self.network(z) if y is None else self.network(z, y))
+        z = shaped(self.network, z)
+        distribution: Distribution = self.head(flat(self.network, self.network(z) if y is None else self.network(z, y)))
         return distribution
 
 
@@ -94,7 +97,7 @@ class HierarchicalVAE(VAE):
 
     def _given_latent(self, part: nn.Module, z: Tensor, y: Tensor | None) -> Distribution:
         if isinstance(part, Given):
-            distribution: Distribution = part.head(self._network(part.network, z, y))
+            distribution: Distribution = part.head(self._of_network(part.network, shaped(part.network, z), y))
         else:
             y = self._seen(y)
             distribution = part(z) if y is None else part(z, y)

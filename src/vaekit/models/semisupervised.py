@@ -132,12 +132,12 @@ class SemiSupervisedVAE(VAE):
         found = []
         if seen:
             given = conditions[..., :seen, :]
-            made = self._network(network, inputs[:seen], given)
+            made = self._of_network(network, inputs[:seen], given)
             found.append(made.expand(*given.shape[:-1], made.shape[-1]))
         if others := len(inputs) - seen:
             given = conditions[..., seen:, :].unflatten(-2, (self.condition, others))
             # Without an auxiliary latent, all data have the same conditions.
-            made = self._network(network, inputs[seen:], given if self.auxiliary else given[..., :1, :])
+            made = self._of_network(network, inputs[seen:], given if self.auxiliary else given[..., :1, :])
             found.append(made.expand(*given.shape[:-1], made.shape[-1]).flatten(-3, -2))
         return torch.cat(found, -2) if len(found) > 1 else found[0]
 
@@ -145,7 +145,7 @@ class SemiSupervisedVAE(VAE):
         """What p(a) is made from, of cases."""
         generator = self.auxiliary.generator  # type: ignore[union-attr]
         if self.auxiliary.skip:  # type: ignore[union-attr]
-            return self._network(generator, codes, labels)
+            return self._of_network(generator, codes, labels)
         return self._of_cases(generator, inputs, beside(labels, codes), seen)
 
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
@@ -159,20 +159,20 @@ class SemiSupervisedVAE(VAE):
         that y is given.
         """
         if self.auxiliary is None:
-            return RelaxedOneHot(self._network(self.classifier, inputs, None)), None, None
-        of_a = self._network(self.auxiliary.encoder, inputs, None)
+            return RelaxedOneHot(self._of_network(self.classifier, inputs, None)), None, None
+        of_a = self._of_network(self.auxiliary.encoder, inputs, None)
         a = self.auxiliary.posterior(of_a).rsample(shape)
-        return RelaxedOneHot(self._network(self.classifier, inputs, a)), of_a, a
+        return RelaxedOneHot(self._of_network(self.classifier, inputs, a)), of_a, a
 
     def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
         inputs = self.inputs(batch.x, batch.observed)
         y = self.one_hot(self.classify(batch).argmax(-1) if batch.y is None else batch.y)
         if self.auxiliary:
-            q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
+            q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
             a = center(q) if samples is None else q.sample(torch.Size((samples,)))
             y = beside(y, a)  # type: ignore[arg-type]
-        features = self._network(self.encoder, inputs, y)
+        features = self._of_network(self.encoder, inputs, y)
         lead = torch.broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
         return self._posteriors(features.expand(*lead, features.shape[-1]))
 
@@ -184,7 +184,7 @@ class SemiSupervisedVAE(VAE):
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:
             return self._likelihood(z, y)
-        p = self.auxiliary.prior(self._network(self.auxiliary.generator, z, y))
+        p = self.auxiliary.prior(self._of_network(self.auxiliary.generator, z, y))
         return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
 
     @property
@@ -236,7 +236,7 @@ class SemiSupervisedVAE(VAE):
         inputs = self.inputs(batch.x, batch.observed)
         with seeded(seed), evaluating(self):
             if self.auxiliary is None:
-                return self._network(self.classifier, inputs, None).softmax(-1)
-            q = self.auxiliary.posterior(self._network(self.auxiliary.encoder, inputs, None))
+                return self._of_network(self.classifier, inputs, None).softmax(-1)
+            q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
             a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
-            return self._network(self.classifier, inputs, a).softmax(-1).mean(0)
+            return self._of_network(self.classifier, inputs, a).softmax(-1).mean(0)

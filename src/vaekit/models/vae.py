@@ -16,6 +16,7 @@ from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
 from ..modules import evaluating
+from ..networks.base import flat, shaped
 from ..seeding import seeded
 from .cases import Cases
 from .clustering import clusters_of, makes_clusters
@@ -130,7 +131,7 @@ class VAE(nn.Module):
         return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases)
 
     def _features(self, batch: Batch) -> Tensor:
-        return self._network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
+        return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
 
     def _posteriors(self, features: Tensor) -> dict[str, Distribution]:
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
@@ -178,7 +179,7 @@ class VAE(nn.Module):
         return replace(batch, x=batch.x.to(self.scale.dtype))
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
-        parameters = self._network(self.decoder, z, y)
+        parameters = self._network(self.decoder, shaped(self.decoder, z), y)
         wanted = getattr(self.likelihood, "parameter_shape", None)
         if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
@@ -197,6 +198,10 @@ class VAE(nn.Module):
             return network(*given)
         with torch.autocast(x.device.type, self.precision):
             return network(*given).to(x.dtype)
+
+    def _of_network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+        """What a network makes as vectors (…, F), which heads are given."""
+        return flat(network, self._network(network, x, y))
 
     def _seen(self, y: Tensor | None) -> Tensor | None:
         """What networks and priors see of what is given: all but the exposure."""
@@ -367,6 +372,12 @@ class VAE(nn.Module):
     def latent_size(self) -> int:
         """D, all latents together."""
         return sum(self.sizes.values())
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each latent: (D,), or (C, H, W) of one that its posterior has as maps."""
+        own = {name: getattr(posterior, "latent_shape", None) for name, posterior in self.posteriors.items()}
+        return {name: tuple(own[name] or (size,)) for name, size in self.sizes.items()}
 
     @property
     def apart(self) -> bool:

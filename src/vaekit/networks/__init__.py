@@ -11,8 +11,9 @@ from torch import nn
 
 from .convolutional import ConvDecoder, ConvEncoder
 from .mlp import MLP
+from .residual import ResNetDecoder, ResNetEncoder
 
-__all__ = ["DECODERS", "ENCODERS", "MLP", "ConvDecoder", "ConvEncoder"]
+__all__ = ["DECODERS", "ENCODERS", "MLP", "ConvDecoder", "ConvEncoder", "ResNetDecoder", "ResNetEncoder"]
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvEncoder}
-DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder}
+ENCODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvEncoder, "resnet": ResNetEncoder}
+DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder, "resnet": ResNetDecoder}

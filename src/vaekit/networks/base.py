@@ -57,9 +57,28 @@ def activation_named(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def flat(network: nn.Module, made: Tensor) -> Tensor:
+    """What `network` made, (…, *out_shape), as vectors (…, F)."""
+    return made.flatten(-max(1, len(getattr(network, "out_shape", ()))))
+
+
+def shaped(network: nn.Module, z: Tensor) -> Tensor:
+    """Vectors z (…, N) as `network` takes them, (…, *in_shape)."""
+    shape = getattr(network, "in_shape", ())
+    return z.unflatten(-1, tuple(shape)) if len(shape) > 1 else z
+
+
 def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
     """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
     return _cat(x, _required(y, condition), -1) if condition else x
+
+
+def with_channels(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
+    """Maps x (…, N, H, W) with the condition y (…, C) behind them as constant ones, (…, N + C, H, W)."""
+    if not condition:
+        return x
+    y = _required(y, condition)
+    return _cat(x, y[..., None, None].expand(*y.shape, *x.shape[-2:]), -3)
 
 
 def _required(y: Tensor | None, condition: int) -> Tensor:

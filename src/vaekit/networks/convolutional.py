@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .base import Shape, _cat, _required, activation_named, join
+from .base import Shape, activation_named, join, with_channels
 
 
 def _in_full_if_narrow(convolve: Callable[[Tensor], Tensor], weight: Tensor, images: Tensor) -> Tensor:
@@ -60,7 +60,8 @@ class ConvEncoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.in_shape, self.condition = _image_shape(in_shape, channels, dense), condition
+        self.in_shape, self.condition = _image_shape(in_shape), condition
+        _check_sizes(channels, dense)
         sizes = [in_shape[0] + condition, *channels]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
@@ -73,10 +74,7 @@ class ConvEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if self.condition:
-            y = _required(y, self.condition)
-            channels = y[..., None, None].expand(*y.shape, *x.shape[-2:])
-            x = _cat(x, channels, -3)
+        x = with_channels(x, y, self.condition)
         lead = x.shape[:-3]
         return self.layers(x.reshape(-1, *x.shape[-3:])).reshape(*lead, *self.out_shape)
 
@@ -101,7 +99,8 @@ class ConvDecoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        _image_shape(tuple(out_shape)[-3:], channels, dense)
+        _image_shape(out_shape[-3:])
+        _check_sizes(channels, dense)
         self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
         sizes = _halvings(out_shape[-2:], len(channels))
         height, width = sizes[-1]
@@ -127,16 +126,19 @@ class ConvDecoder(nn.Module):
         return self.layers(flat.reshape(-1, flat.shape[-1])).reshape(*flat.shape[:-1], *self.out_shape)
 
 
-def _image_shape(shape: Shape, channels: tuple[int, ...], dense: int) -> tuple[int, ...]:
+def _image_shape(shape: Shape) -> tuple[int, ...]:
     if len(shape) != 3:
         raise ValueError(
             f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'"
         )
+    return tuple(shape)
+
+
+def _check_sizes(channels: tuple[int, ...], dense: int) -> None:
     if not channels or any(width < 1 for width in channels):
         raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
     if dense < 1:
         raise ValueError(f"dense must be at least 1, got {dense}")
-    return tuple(shape)
 
 
 def _halvings(size: Shape, times: int) -> list[tuple[int, int]]:

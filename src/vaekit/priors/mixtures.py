@@ -17,6 +17,7 @@ from ..distributions import mixtures
 from ..distributions.bounds import bounded
 from ..distributions.shapes import independent
 from ..modules import apart, evaluating
+from ..networks.base import flat
 from .base import _required
 
 NO_WEIGHT = -1e4
@@ -172,7 +173,7 @@ class VampPrior(nn.Module):
                 for part in (self.encoder, self.posterior):
                     stack.enter_context(evaluating(part))
                     stack.enter_context(apart(part))
-            q = self.posterior(self.encoder(inputs, y if self.condition else None))
+            q = self.posterior(flat(self.encoder, self.encoder(inputs, y if self.condition else None)))
         return mixtures.Mixture(self.logits.expand(q.batch_shape), q)
 
 

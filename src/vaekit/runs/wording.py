@@ -11,9 +11,9 @@ from ..evaluation.scores import aligned
 
 def run_in_lines(run: Run) -> str:
     """The repr of a run: where it is, what it is of, and what it is made of, without the data being read."""
-    spec, schema = run.spec, run.schema
+    spec, schema, shapes = run.spec, run.schema, run.model.shapes
     latents = [
-        f"{name}, {latent.size}: q {latent.posterior.name}, p {latent.prior.name}"
+        f"{name}, {'x'.join(map(str, shapes[name]))}: q {latent.posterior.name}, p {latent.prior.name}"
         for name, latent in spec.model.latents.items()
     ]
     records = run.history()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,8 +122,8 @@ class Builder:
         """What networks and priors see of it."""
         self.seen_by_encoder = 0 if spec.condition == "decoder" else self.seen
         """What networks of posteriors see of it."""
-        self.latent_size = sum(latent.size for latent in spec.latents.values())
-        """D, of all latents together."""
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """The shapes of the latents whose posteriors are made, each (D,) or maps (C, H, W)."""
         self._asked: set[int] = set()
         self.inputs = schema.domain.inputs_shape(schema.event_shape)
         """The shape of what encoders see of a datum."""
@@ -151,19 +152,41 @@ class Builder:
         """The network from x to features, which gets the condition, if any, and `beside` that so many numbers."""
         return self.network(self.spec.encoder, self.seen_by_encoder + beside)
 
-    def posterior(self, name: str, features: int) -> Any:
-        """The posterior of a latent, of so many features."""
+    @property
+    def latent_size(self) -> int:
+        """D, of all latents together whose posteriors are made."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def posterior(self, name: str, features: Sequence[int]) -> Any:
+        """The posterior of a latent, of features of that shape."""
         latent = self.spec.latents[name]
-        return self.part("posteriors", latent.posterior, features=features, latent=latent.size)
+        shape = self.shapes[name] = self._latent_shape(name, features)
+        given = {"feature_shape": tuple(features), "latent_shape": shape}
+        sizes = {"features": math.prod(features), "latent": math.prod(shape)}
+        return self.part("posteriors", latent.posterior, **sizes, **given)
+
+    def _latent_shape(self, name: str, features: Sequence[int]) -> tuple[int, ...]:
+        latent = self.spec.latents[name]
+        if not latent.maps:
+            return (latent.size,)
+        if len(features) != 3:
+            key = f"model.latents.{name}.maps"
+            what = f"{key} is set, but its features are no maps, they have the shape {tuple(features)}"
+            raise ValueError(f"{what}; {setting('model.encoder', 'resnet')}, or {unset(key)}")
+        return (latent.size, *features[1:])
 
     def prior(self, name: str, **context: Any) -> Any:
         """The prior of a latent; `condition` is the size of what it is given, where that is not y alone."""
-        latent = self.spec.latents[name]
-        return self.part("priors", latent.prior, latent=latent.size, **context)
+        return self.part("priors", self.spec.latents[name].prior, latent=math.prod(self.shapes[name]), **context)
 
-    def decoder(self, likelihood: Any, size: int | None = None, beside: int = 0) -> Any:
-        """The network from latents, of that `size` or all, to the likelihood's parameters; `beside` as of `encoder`."""
-        shapes = {"in_shape": (size or self.latent_size,), "out_shape": likelihood.parameter_shape}
+    def decoder(self, likelihood: Any, latents: Sequence[str] = (), beside: int = 0) -> Any:
+        """The network from these latents, or all, to the likelihood's parameters; `beside` as of `encoder`.
+
+        One latent of maps it is given as maps, several as vectors side by side.
+        """
+        sizes = [self.shapes[name] for name in latents or self.shapes]
+        shape = sizes[0] if len(sizes) == 1 else (sum(map(math.prod, sizes)),)
+        shapes = {"in_shape": shape, "out_shape": likelihood.parameter_shape}
         return self.part("decoders", self.spec.decoder, **shapes, condition=self.seen + beside)
 
     def usual(self, encoder: int = 0, decoder: int = 0) -> dict[str, Any]:
@@ -173,7 +196,7 @@ class Builder:
         likelihood, network = self.likelihood(), self.encoder(encoder)
         posteriors, priors = {}, {}
         for name in self.spec.latents:
-            posteriors[name] = self.posterior(name, math.prod(network.out_shape))
+            posteriors[name] = self.posterior(name, network.out_shape)
             priors[name] = self.prior(name, encoder=network, posterior=posteriors[name])
         parts = {"encoder": network, "posteriors": posteriors, "priors": priors, "likelihood": likelihood}
         return parts | {"decoder": self.decoder(likelihood, beside=decoder), "condition": self.condition}

@@ -136,6 +136,8 @@ class LatentSpec(_Strict):
 
     size: Annotated[int, Field(ge=1, le=100_000)] = 16
     """Its dimensions; of a categorical one its categories, of all groups together."""
+    maps: bool = False
+    """Whether it is maps, `size` of them, of the height and width of the features, which are maps too."""
     posterior: PartSpec = PartSpec(name="diagonal-normal")
     """q(z given x)."""
     prior: PartSpec = PartSpec(name="standard-normal")

@@ -45,7 +45,7 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     "structures": frozenset(["builder"]),
     "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
     "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
-    "posteriors": frozenset(["features", "latent", *_DATA]),
+    "posteriors": frozenset(["features", "latent", "feature_shape", "latent_shape", *_DATA]),
     "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
     # `parameters` is what a subclass tells `Likelihood`.
     "likelihoods": frozenset(["event_shape", "domain", "parameters", "exposure"]),

@@ -80,18 +80,18 @@ def hierarchical(builder: Builder) -> VAE:
     likelihood, encoder = builder.likelihood(), builder.encoder()
     posteriors: dict[str, nn.Module] = {}
     priors: dict[str, nn.Module] = {}
-    posteriors[names[0]] = builder.posterior(names[0], math.prod(encoder.out_shape))
+    posteriors[names[0]] = builder.posterior(names[0], encoder.out_shape)
     for before, name in pairwise(names):
-        inputs = {"in_shape": (latents[before].size,)}
+        inputs = {"in_shape": builder.shapes[before]}
         network = builder.network(latents[name].encoder or MLP, builder.seen_by_encoder, **inputs)
-        posteriors[name] = Given(network, builder.posterior(name, math.prod(network.out_shape)))
+        posteriors[name] = Given(network, builder.posterior(name, network.out_shape))
     for name, above in pairwise(names):
-        generator = builder.network(latents[above].generator or MLP, builder.seen, in_shape=(latents[above].size,))
+        generator = builder.network(latents[above].generator or MLP, builder.seen, in_shape=builder.shapes[above])
         prior = builder.prior(name, condition=math.prod(generator.out_shape))
         priors[name] = Given(generator, prior)
     last = {"encoder": encoder, "posterior": posteriors[names[0]]} if len(names) == 1 else {}
     priors[names[-1]] = builder.prior(names[-1], **last)
-    decoder = builder.decoder(likelihood, latents[names[0]].size)
+    decoder = builder.decoder(likelihood, names[:1])
     parts = (encoder, posteriors, priors, decoder, likelihood, builder.condition)
     return HierarchicalVAE(*parts, **builder.units)
 

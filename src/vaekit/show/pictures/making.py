@@ -67,7 +67,7 @@ def _codes(run: Run, block: _Blocks, given: str) -> Iterator[Code]:
         on = ", ".join([*[above] * bool(above), *["y"] * model.conditional])
         prior = block(f"p({name} | {on})" if on else f"p({name})", latent.prior.name, model.priors[name])
         seen = {"encoded": "x" in of.split(", "), "decoded": name in model.decoded}
-        yield plots.Code(f"{name}, {latent.size}", posterior, prior, **seen)
+        yield plots.Code(f"{name}, {_shape(model.shapes[name])}", posterior, prior, **seen)
     if isinstance(model, SemiSupervisedVAE) and spec.classifier:
         extra, a = model.auxiliary, spec.auxiliary
         posterior = block("q(y | x, a)" if a else "q(y | x)", spec.classifier.name, model.classifier)

@@ -235,7 +235,14 @@ def _model(run: Run) -> list[Row]:
     structure = Row("Structure", _described(spec.kind, options(parts.structures[spec.kind.name], "structures")))
     rows = [structure, row("Encoder", spec.encoder, "encoders", model.encoder)]
     for name, latent in spec.latents.items():
-        rows.append(row(f"Latent {name}, {latent.size}", latent.posterior, "posteriors", model.posteriors[name]))
+        rows.append(
+            row(
+                f"Latent {name}, {'×'.join(map(str, model.shapes[name]))}",
+                latent.posterior,
+                "posteriors",
+                model.posteriors[name],
+            )
+        )
         rows.append(row(f"Prior of {name}", latent.prior, "priors", model.priors[name]))
         for what, part, of in (("Encoder", latent.encoder, "posterior"), ("Generator", latent.generator, "prior")):
             if part:
