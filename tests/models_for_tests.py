@@ -21,6 +21,7 @@ from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
 from vaekit.models.scoring import Scores, chunks, score, sums
 from vaekit.models.trace import Latent, Trace
+from vaekit.networks.base import flat
 from vaekit.networks.mlp import MLP
 from vaekit.posteriors import SLOWLY, FullRankNormal
 from vaekit.priors.normal import StandardNormal
@@ -56,6 +57,8 @@ TABLES_ALONE = ("columns", "logistic-mixture", "self-masked-columns")
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [6], "activation": "tanh"},
     "conv": {"channels": [2, 3], "dense": 6, "activation": "tanh"},
+    "resnet": {"channels": [2, 3], "blocks": 1},
+    "pyramid": {"channels": [2, 3], "blocks": [1, 1]},
     "mixture": {"components": 3},
     "vamp": {"components": 4},
     "flow": {"transforms": 2, "hidden": [6]},
@@ -184,7 +187,7 @@ def one_hot(n: int, classes: int) -> Tensor:
 
 def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = None) -> Trace:
     """The trace of `model` at latents given, put together by hand from the model's parts."""
-    features = model.encoder(model.inputs(x), y)
+    features = flat(model.encoder, model.encoder(model.inputs(x), y))
     latents = tuple(Latent(name, z[name], q(features), model.priors[name](y)) for name, q in model.posteriors.items())
     return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ from .distributions.discrete import RelaxedOneHot, checked_groups
 from .distributions.flows import coupling_flow, flowing, start_as_identity
 from .distributions.normals import TriangularNormal
 from .distributions.shapes import Scaled, independent
-from .networks.base import Shape, activation_named
-from .networks.convolutional import Conv
+from .networks.base import Shape
+from .networks.maps import Maps, same_places
 from .networks.mlp import MLP
 from .schedules import Constant, Schedule
 
@@ -41,29 +40,6 @@ class Towers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.cat([tower(features) for tower in self.towers], -1)
-
-
-class Maps(nn.Module):
-    """A 3×3 convolution of features that are maps, given as vectors (…, F), to as many parameters (…, P) as maps have.
-
-    The first half of the channels makes the first half of the parameters: means and log-variances stand side by side,
-    as those of a linear head do. Hidden layers are convolutions too.
-
-    >>> Maps((8, 4, 4), 6, hidden=(), activation="relu")(torch.zeros(5, 2, 128)).shape
-    torch.Size([5, 2, 96])
-    """
-
-    def __init__(self, shape: Shape, channels: int, hidden: tuple[int, ...], activation: str) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise([shape[0], *hidden]):
-            layers += [Conv(fan_in, fan_out, 3, padding=1), activation_named(activation)]
-        self.layers = nn.Sequential(*layers, Conv([shape[0], *hidden][-1], channels, 3, padding=1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        maps = features.reshape(-1, *self.shape)
-        return self.layers(maps).reshape(*features.shape[:-1], -1)
 
 
 def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activation: str) -> nn.Module:
@@ -99,10 +75,9 @@ class DiagonalNormal(nn.Module):
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent_shape = tuple(latent_shape) or (latent,)
-        maps = len(feature_shape) == len(latent_shape) == 3 and feature_shape[1:] == latent_shape[1:]
         self.head: nn.Module = (
             Maps(feature_shape, 2 * latent_shape[0], hidden, activation)
-            if maps
+            if same_places(feature_shape, latent_shape)
             else _head(features, (latent, latent), hidden, activation)
         )
 

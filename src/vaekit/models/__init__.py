@@ -1,4 +1,4 @@
-"""The model structures: VAE, the one whose latents are drawn one from another, and the one whose labels are only partly
+"""The model structures: VAE, those whose latents are drawn one from another, and the one whose labels are only partly
 seen.
 """
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .hierarchical import Given, HierarchicalVAE
 from .semisupervised import Auxiliary, SemiSupervisedVAE
+from .topdown import TopDownVAE
 from .vae import VAE
 
-__all__ = ["VAE", "Auxiliary", "Given", "HierarchicalVAE", "SemiSupervisedVAE"]
+__all__ = ["VAE", "Auxiliary", "Given", "HierarchicalVAE", "SemiSupervisedVAE", "TopDownVAE"]

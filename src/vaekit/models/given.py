@@ -88,10 +88,11 @@ def _numbers(model: VAE, y: Tensor) -> Tensor:
 def checked_codes(model: VAE, z: ArrayLike | Tensor) -> Tensor:
     """z (…, D) as a tensor of `model`; `ValueError` for another D than it decodes."""
     given = torch.as_tensor(z, dtype=model.scale.dtype, device=model.scale.device)
-    roots = {name: model.sizes[name] for name in model.roots}
-    if given.dim() == 0 or given.shape[-1] not in (model.latent_size, sum(roots.values())):
+    if given.dim() == 0 or given.shape[-1] not in (model.latent_size, *model.prefixes):
         accepted = f"(…, {model.latent_size}), the latents {model.sizes}"
-        accepted += "" if len(roots) == len(model.sizes) else f", or (…, {sum(roots.values())}), {roots} alone"
+        for size, names in model.prefixes.items():
+            alone = ", ".join(names if len(names) < 4 else [names[0], "…", names[-1]])
+            accepted += "" if len(names) == len(model.sizes) else f", or (…, {size}), {alone} alone"
         raise ValueError(f"z has shape {tuple(given.shape)}; accepted: {accepted}")
     return given
 

@@ -49,7 +49,8 @@ def latents_drawn(model: VAE, batch: Batch, samples: int) -> tuple[Latent, ...]:
 
 def descended(model: VAE, z: Tensor, y: Tensor | None, draw: bool) -> Tensor:
     """All latents (…, D), given z of those that are drawn first: the others are their means, or with `draw` draws."""
-    known = dict(zip(model.roots, z.split([model.sizes[name] for name in model.roots], -1), strict=True))
+    first = model.prefixes[z.shape[-1]]
+    known = dict(zip(first, z.split([model.sizes[name] for name in first], -1), strict=True))
 
     def taken(name: str, p: Distribution) -> Tensor:
         return known[name] if name in known else p.sample() if draw else center(p)

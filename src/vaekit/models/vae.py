@@ -179,7 +179,10 @@ class VAE(nn.Module):
         return replace(batch, x=batch.x.to(self.scale.dtype))
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
-        parameters = self._network(self.decoder, shaped(self.decoder, z), y)
+        return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
+
+    def _of_parameters(self, parameters: Tensor, y: Tensor | None) -> Distribution:
+        """p(x given z) of what the decoder gives."""
         wanted = getattr(self.likelihood, "parameter_shape", None)
         if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
@@ -379,6 +382,11 @@ class VAE(nn.Module):
         own = {name: getattr(posterior, "latent_shape", None) for name, posterior in self.posteriors.items()}
         return {name: tuple(own[name] or (size,)) for name, size in self.sizes.items()}
 
+    def called(self, name: str) -> list[str]:
+        """The latents that a spec calls by that name: the one, or the groups name1, name2, … of a deep model."""
+        groups = [each for each in self.priors if each.startswith(name) and each[len(name) :].isdigit()]
+        return [name] if name in self.priors else groups
+
     @property
     def apart(self) -> bool:
         """Whether the latents are drawn apart, none from another."""
@@ -397,6 +405,11 @@ class VAE(nn.Module):
     def roots(self) -> tuple[str, ...]:
         """The latents that the model draws from no other: all of them where they are drawn apart."""
         return tuple(name for name in self.priors if not self.given(name)[1])
+
+    @property
+    def prefixes(self) -> Mapping[int, tuple[str, ...]]:
+        """The latents that may be decoded alone, those below them drawn from the model, by their sizes together."""
+        return {sum(self.sizes[name] for name in self.roots): self.roots}
 
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """z (…, D) as one tensor for each named latent."""

@@ -11,9 +11,25 @@ from torch import nn
 
 from .convolutional import ConvDecoder, ConvEncoder
 from .mlp import MLP
+from .pyramid import PyramidEncoder, TopDown
 from .residual import ResNetDecoder, ResNetEncoder
 
-__all__ = ["DECODERS", "ENCODERS", "MLP", "ConvDecoder", "ConvEncoder", "ResNetDecoder", "ResNetEncoder"]
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "PyramidEncoder",
+    "ResNetDecoder",
+    "ResNetEncoder",
+    "TopDown",
+]
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvEncoder, "resnet": ResNetEncoder}
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "conv": ConvEncoder,
+    "resnet": ResNetEncoder,
+    "pyramid": PyramidEncoder,
+}
 DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder, "resnet": ResNetDecoder}

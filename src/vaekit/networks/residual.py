@@ -112,7 +112,7 @@ class ResNetEncoder(nn.Module):
     """Residual blocks at ever fewer places: images (…, C, H, W) of any size to maps of features (…, F, H', W').
 
     channels     of each level, from the image inwards; between two levels height and width are divided, rounded up
-    blocks       residual blocks of a level
+    blocks       residual blocks of a level; 0 for convolutions alone
     attention    the sizes (of the smaller side) of the levels at which attention follows each block
     factors      what height and width are divided by, from level to level: 2 where none are given
     checkpoint   whether blocks are computed again on the way back instead of being kept: for large images
@@ -145,7 +145,7 @@ class ResNetEncoder(nn.Module):
             layers += _level(before, width, blocks, min(size) in attention)
             layers += [Down(width, factor)] if factor else []
             before = width
-        self.stages = Stages([*layers, *_middle(before)], checkpoint)
+        self.stages = Stages([*layers, *_middle(before, blocks)], checkpoint)
         self.norm = normalized(before)
         maps = (before, *sizes[-1])
         self.head = None if out_shape is None else nn.Linear(math.prod(maps), math.prod(out_shape))
@@ -193,9 +193,9 @@ class ResNetDecoder(nn.Module):
         else:
             entry = [nn.Linear(math.prod(in_shape) + condition, math.prod(inner)), nn.Unflatten(-1, inner)]
         self.entry = nn.Sequential(*entry)
-        layers, before = _middle(channels[-1]), channels[-1]
+        layers, before = _middle(channels[-1], blocks), channels[-1]
         for at in reversed(range(len(channels))):
-            layers += _level(before, channels[at], blocks + 1, min(sizes[at]) in attention)
+            layers += _level(before, channels[at], blocks + bool(blocks), min(sizes[at]) in attention)
             layers += [Up(channels[at], sizes[at - 1])] if at else []
             before = channels[at]
         self.stages = Stages(layers, checkpoint)
@@ -229,9 +229,9 @@ def levels(
         halvings = len(factors) or max(0, math.ceil(math.log2(min(size) / LEAST)))
         channels = tuple(min(FIRST << level, WIDEST) for level in range(halvings + 1))
     factors = factors or (2,) * (len(channels) - 1)
-    if blocks < 1 or min(channels) < 1 or len(factors) != len(channels) - 1 or min(factors, default=2) < 2:
+    if blocks < 0 or min(channels) < 1 or len(factors) != len(channels) - 1 or min(factors, default=2) < 2:
         given = f"channels {list(channels)}, factors {list(factors)}, blocks {blocks}"
-        accepted = "channels and blocks of at least 1, a factor of at least 2 between each two channels"
+        accepted = "channels of at least 1, blocks of at least 0, a factor of at least 2 between each two channels"
         raise ValueError(f"levels have {given}; accepted: {accepted}")
     sizes = [(size[0], size[1])]
     for factor in factors:
@@ -241,10 +241,10 @@ def levels(
 
 def _level(before: int, width: int, blocks: int, attends: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for fan_in in [before, *[width] * (blocks - 1)]:
+    for fan_in in [before, *[width] * (blocks - 1)][:blocks]:
         layers += [Block(fan_in, width), *([Attention(width)] if attends else [])]
     return layers
 
 
-def _middle(width: int) -> list[nn.Module]:
-    return [Block(width, width), Attention(width), Block(width, width)]
+def _middle(width: int, blocks: int) -> list[nn.Module]:
+    return [Block(width, width), Attention(width), Block(width, width)] if blocks else []

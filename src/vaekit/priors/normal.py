@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
@@ -10,6 +12,8 @@ from ..distributions.bounds import bounded
 from ..distributions.flows import coupling_flow
 from ..distributions.normals import UnitNormal
 from ..distributions.shapes import independent
+from ..networks.base import Shape
+from ..networks.maps import Maps, same_places
 from .base import _required
 
 
@@ -36,19 +40,24 @@ class StandardNormal(nn.Module):
 class DiagonalNormal(nn.Module):
     """p(z) = N(z; mu, diag(sigma²)), mu and log sigma² learned; given y, linear in y.
 
-    It starts as N(0, I), but for what y adds. In a hierarchy it is p(z1 given z2), linear in the features of z2.
+    It starts as N(0, I), but for what y adds. In a hierarchy it is p(z1 given z2), linear in the features of z2; of
+    maps (C, H, W), given features that are maps of that height and width, it is a 3×3 convolution of these.
 
     >>> DiagonalNormal(latent=2)().sample((5,)).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, latent: int, condition: int = 0) -> None:
+    def __init__(self, latent: int, condition: int = 0, feature_shape: Shape = (), latent_shape: Shape = ()) -> None:
         super().__init__()
-        self.start = nn.Parameter(torch.zeros(2 * latent))
-        self.shift = nn.Linear(condition, 2 * latent, bias=False) if condition else None
+        maps = same_places(feature_shape, latent_shape)
+        self.start = nn.Parameter(torch.zeros(2 * latent_shape[0] if maps else 2 * latent))
+        self.places = math.prod(latent_shape[1:]) if maps else 1
+        self.shift: nn.Module | None = nn.Linear(condition, 2 * latent, bias=False) if condition else None
+        if maps:
+            self.shift = Maps(feature_shape, 2 * latent_shape[0], bias=False)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        parameters = self.start
+        parameters = self.start if self.places == 1 else self.start.repeat_interleave(self.places)
         if self.shift is not None:
             parameters = parameters + self.shift(_required(y, self.shift).to(self.start.dtype))
         loc, log_variance = parameters.chunk(2, -1)

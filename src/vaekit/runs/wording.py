@@ -12,10 +12,11 @@ from ..evaluation.scores import aligned
 def run_in_lines(run: Run) -> str:
     """The repr of a run: where it is, what it is of, and what it is made of, without the data being read."""
     spec, schema, shapes = run.spec, run.schema, run.model.shapes
-    latents = [
-        f"{name}, {'x'.join(map(str, shapes[name]))}: q {latent.posterior.name}, p {latent.prior.name}"
-        for name, latent in spec.model.latents.items()
-    ]
+    latents = []
+    for name, latent in spec.model.latents.items():
+        groups = run.model.called(name)
+        shape = f"{len(groups)} groups" if len(groups) > 1 else "x".join(map(str, shapes[groups[0]]))
+        latents.append(f"{name}, {shape}: q {latent.posterior.name}, p {latent.prior.name}")
     records = run.history()
     done = max((record.epoch for record in records), default=0)
     rows = [

@@ -157,10 +157,10 @@ class Builder:
         """D, of all latents together whose posteriors are made."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    def posterior(self, name: str, features: Sequence[int]) -> Any:
-        """The posterior of a latent, of features of that shape."""
+    def posterior(self, name: str, features: Sequence[int], shape: tuple[int, ...] | None = None) -> Any:
+        """The posterior of a latent, of features of that shape; of the `shape` given, or that which the spec says."""
         latent = self.spec.latents[name]
-        shape = self.shapes[name] = self._latent_shape(name, features)
+        shape = self.shapes[name] = shape or self._latent_shape(name, features)
         given = {"feature_shape": tuple(features), "latent_shape": shape}
         sizes = {"features": math.prod(features), "latent": math.prod(shape)}
         return self.part("posteriors", latent.posterior, **sizes, **given)
@@ -177,7 +177,8 @@ class Builder:
 
     def prior(self, name: str, **context: Any) -> Any:
         """The prior of a latent; `condition` is the size of what it is given, where that is not y alone."""
-        return self.part("priors", self.spec.latents[name].prior, latent=math.prod(self.shapes[name]), **context)
+        sizes = {"latent": math.prod(self.shapes[name]), "latent_shape": self.shapes[name]}
+        return self.part("priors", self.spec.latents[name].prior, **sizes, **context)
 
     def decoder(self, likelihood: Any, latents: Sequence[str] = (), beside: int = 0) -> Any:
         """The network from these latents, or all, to the likelihood's parameters; `beside` as of `encoder`.

@@ -46,7 +46,7 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
     "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
     "posteriors": frozenset(["features", "latent", "feature_shape", "latent_shape", *_DATA]),
-    "priors": frozenset(["latent", "encoder", "posterior", *_DATA]),
+    "priors": frozenset(["latent", "encoder", "posterior", "feature_shape", "latent_shape", *_DATA]),
     # `parameters` is what a subclass tells `Likelihood`.
     "likelihoods": frozenset(["event_shape", "domain", "parameters", "exposure"]),
     "objectives": frozenset(["latent", *_DATA]),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ..models import VAE, Auxiliary, Given, HierarchicalVAE, SemiSupervisedVAE
+from ..models import VAE, Auxiliary, Given, HierarchicalVAE, SemiSupervisedVAE, TopDownVAE
+from ..networks import TopDown
 from ..settings import setting, unset
 from .keys import PartSpec
 
@@ -96,6 +97,34 @@ def hierarchical(builder: Builder) -> VAE:
     return HierarchicalVAE(*parts, **builder.units)
 
 
+def top_down(builder: Builder, groups: tuple[int, ...] = (), bottleneck: float = 0.5) -> VAE:
+    """A very deep VAE: groups of latents at several resolutions, each drawn given all before it, the coarsest first
+    (Child 2021).
+
+    The one latent that is named stands for all groups, which are maps of as many channels as its size, or at a
+    resolution of one place as many numbers. The encoder is a pyramid; `groups` says how many there are at each of its
+    levels, from the coarsest on, 2 each where nothing is said, 1 at the finest. The decoder, given maps of the width of
+    the finest level, ends the way down. `bottleneck` is the channels within a block, as a part of the level's.
+    """
+    spec, encoder = builder.spec, builder.encoder()
+    if len(spec.latents) != 1 or not hasattr(encoder, "pyramid"):
+        given = f"latents {', '.join(spec.latents)} and encoder {spec.encoder.name!r}"
+        do = f"name one latent, and an encoder with several resolutions: {setting('model.encoder', 'pyramid')}"
+        raise ValueError(f"structure 'top-down' was given {given}; {do}")
+    (name, latent), likelihood = next(iter(spec.latents.items())), builder.likelihood()
+    _check_given(builder, name)
+    shapes = {"in_shape": encoder.shapes[0], "out_shape": likelihood.parameter_shape}
+    ending = builder.part("decoders", spec.decoder, **shapes, condition=0)
+    groups = groups or (2,) * (len(encoder.shapes) - 1) + (1,)
+    down = TopDown(encoder.shapes, groups, latent.size, ending, bottleneck, builder.seen)
+    posteriors, priors = {}, {}
+    for i, (rung, shape) in enumerate(zip(down.rungs, down.latent_shapes, strict=True), start=1):
+        made: tuple[int, ...] = rung.out_shape  # type: ignore[assignment]
+        posteriors[f"{name}{i}"] = builder.posterior(name, made, shape)
+        priors[f"{name}{i}"] = builder.prior(name, condition=math.prod(made), feature_shape=made)
+    return TopDownVAE(encoder, posteriors, priors, down, likelihood, builder.condition, **builder.units)
+
+
 def _check_given(builder: Builder, name: str) -> None:
     prior = builder.spec.latents[name].prior.name
     if not takes(builder, prior, "condition") or takes(builder, prior, "encoder"):
@@ -113,4 +142,5 @@ STRUCTURES: dict[str, Callable[..., VAE]] = {
     "vae": vae,
     "semi-supervised": semi_supervised,
     "hierarchical": hierarchical,
+    "top-down": top_down,
 }

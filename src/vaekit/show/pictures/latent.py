@@ -29,6 +29,8 @@ DRAWS = 1000
 """Draws that a covariance without a closed form is estimated from."""
 COLOURS = 4
 """Columns, at most, that a map is coloured by, unless one is named."""
+PANELS = 8
+"""Latents, at most, whose dimensions are shown one by one."""
 ROWS = 100
 """Posteriors at a time whose covariances are computed."""
 
@@ -116,6 +118,10 @@ class KL(Picture):
         text += "A grey bar is an inactive one: its mean hardly varies over the data."
         if whole := [name for name in sizes if name not in kl]:
             text += f" Not shown: {', '.join(whole)}, whose KL is no sum over dimensions."
+        if len(kl) > PANELS:
+            text = "How much each latent tells of a datum, all of its dimensions together, in the order of being drawn."
+            sums = {name: sum(own) for name, own in kl.items()}
+            return Prepared("KL per latent", text, partial(plots.kl_groups, sums))
         return Prepared("KL per latent dimension", text, partial(plots.kl_bars, kl, active))
 
 

@@ -51,7 +51,9 @@ class Model(Picture):
         encoder = block("Encoder", spec.encoder.name, model.encoder)
         codes = list(_codes(run, block, given))
         decoder = block("Decoder", spec.decoder.name, model.decoder)
-        names = ", ".join([*model.decoded, *["y"] * (model.condition > 0)])
+        seen = list(model.decoded)
+        seen = seen if len(seen) < 5 else [seen[0], "…", seen[-1]]
+        names = ", ".join([*seen, *["y"] * (model.condition > 0)])
         likelihood = block(f"p(x | {names})", spec.likelihood.name if spec.likelihood else "", model.likelihood)
         texts = f"x, {_shape(model.event_shape)}", f"y, {model.condition}" if model.conditional else ""
         draw = partial(plots.structure, encoder, codes, decoder, likelihood, *texts, encoder_sees=sees)
@@ -62,12 +64,16 @@ def _codes(run: Run, block: _Blocks, given: str) -> Iterator[Code]:
     """The latents that the spec names; of a model with a classifier the label too, and an auxiliary latent if any."""
     model, spec = run.model, run.spec.model
     for name, latent in spec.latents.items():
-        of, above = model.given(name)
-        posterior = block(f"q({name} | {of}{given})", latent.posterior.name, model.posteriors[name])
+        groups = model.called(name)
+        last = groups[-1]  # of several, which are made alike
+        of, above = model.given(last)
+        posteriors, priors = ([heads[each] for each in groups] for heads in (model.posteriors, model.priors))
+        posterior = block(f"q({last} | {of}{given})", latent.posterior.name, *posteriors)
         on = ", ".join([*[above] * bool(above), *["y"] * model.conditional])
-        prior = block(f"p({name} | {on})" if on else f"p({name})", latent.prior.name, model.priors[name])
-        seen = {"encoded": "x" in of.split(", "), "decoded": name in model.decoded}
-        yield plots.Code(f"{name}, {_shape(model.shapes[name])}", posterior, prior, **seen)
+        prior = block(f"p({last} | {on})" if on else f"p({last})", latent.prior.name, *priors)
+        seen = {"encoded": "x" in of.split(", "), "decoded": last in model.decoded}
+        what = f"{name}, {_shape(model.shapes[last])}" if len(groups) == 1 else f"{name}, {len(groups)} groups"
+        yield plots.Code(what, posterior, prior, **seen)
     if isinstance(model, SemiSupervisedVAE) and spec.classifier:
         extra, a = model.auxiliary, spec.auxiliary
         posterior = block("q(y | x, a)" if a else "q(y | x)", spec.classifier.name, model.classifier)

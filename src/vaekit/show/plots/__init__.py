@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .columns import Agreement, Marginal, column_agreements, column_marginals
     from .history import compared_curves, curves
     from .images import image_grid, image_grids, many_of_one, pairs_grid
-    from .latents import CLASSES, embed, kl_bars, latent_map
+    from .latents import CLASSES, embed, kl_bars, kl_groups, latent_map
     from .matrices import correlations, dependences
     from .missing import holes
     from .scales import Scale, said
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "history": ("compared_curves", "curves"),
     "images": ("image_grid", "image_grids", "many_of_one", "pairs_grid"),
-    "latents": ("CLASSES", "embed", "kl_bars", "latent_map"),
+    "latents": ("CLASSES", "embed", "kl_bars", "kl_groups", "latent_map"),
     "matrices": ("correlations", "dependences"),
     "coloured": ("Colouring", "coloured_maps"),
     "columns": ("Agreement", "Marginal", "column_agreements", "column_marginals"),
@@ -63,6 +63,7 @@ __all__ = [
     "image_grid",
     "image_grids",
     "kl_bars",
+    "kl_groups",
     "latent_map",
     "many_of_one",
     "marginals",

@@ -104,6 +104,22 @@ def _dense(points: np.ndarray) -> np.ndarray:
     return some[np.sort(distances, axis=1)[:, len(some) // 4].argmin()]
 
 
+def kl_groups(kl: Mapping[str, float], *, theme: Theme = LIGHT) -> Figure:
+    """The KL of each latent, all of its dimensions together, in nats, in the order given.
+
+    >>> len(kl_groups({"z1": 3.0, "z2": 1.0}).axes[0].patches)
+    2
+    """
+    figure = new_figure(min(WIDTH, 2.0 + 0.33 * len(kl)), 2.4, theme)
+    axes = new_axes(figure, (1, 1, 1), theme, "")
+    axes.bar(range(len(kl)), list(kl.values()), width=0.7, color=theme.colours[0])
+    step = -(-len(kl) // 24)
+    axes.set_xticks(range(0, len(kl), step), list(kl)[::step])
+    axes.set_xlim(-0.6, len(kl) - 0.4)
+    axes.set_ylabel("KL (nats)")
+    return figure
+
+
 def kl_bars(
     kl_per_dimension: Mapping[str, Sequence[float]],
     active: Mapping[str, ArrayLike] | None = None,

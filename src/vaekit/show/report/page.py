@@ -235,15 +235,11 @@ def _model(run: Run) -> list[Row]:
     structure = Row("Structure", _described(spec.kind, options(parts.structures[spec.kind.name], "structures")))
     rows = [structure, row("Encoder", spec.encoder, "encoders", model.encoder)]
     for name, latent in spec.latents.items():
-        rows.append(
-            row(
-                f"Latent {name}, {'×'.join(map(str, model.shapes[name]))}",
-                latent.posterior,
-                "posteriors",
-                model.posteriors[name],
-            )
-        )
-        rows.append(row(f"Prior of {name}", latent.prior, "priors", model.priors[name]))
+        groups = model.called(name)
+        shape = f"{len(groups)} groups" if len(groups) > 1 else "×".join(map(str, model.shapes[groups[0]]))
+        q, p = (nn.ModuleList(heads[each] for each in groups) for heads in (model.posteriors, model.priors))
+        rows.append(row(f"Latent {name}, {shape}", latent.posterior, "posteriors", q))
+        rows.append(row(f"Prior of {name}", latent.prior, "priors", p))
         for what, part, of in (("Encoder", latent.encoder, "posterior"), ("Generator", latent.generator, "prior")):
             if part:
                 accepted = options(parts.encoders[part.name], "encoders")
