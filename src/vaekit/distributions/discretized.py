@@ -82,7 +82,7 @@ class DiscretizedLogisticMixture(Distribution):
 
     def marginal_log_prob(self, value: Tensor, observed: Tensor) -> Tensor:
         """log p of what is `observed`, a mask that broadcasts with the value: (…). Of a pixel any of the last channels
-        may be missing; it is NaN where one of those before an observed one is, over which there is no sum in closed form.
+        may be missing; it is NaN where one before an observed one is, whose values are not summed over in closed form.
         """
         seen = observed.expand(torch.broadcast_shapes(observed.shape, self.event_shape))
         mixed = self._mixed(torch.where(seen.unsqueeze(self.place), self._masses(value), 0.0))

@@ -100,7 +100,7 @@ def log_mass(loc: Tensor, scale: Tensor, value: Tensor, levels: int) -> Tensor:
 
 
 class _LogMass(torch.autograd.Function):
-    """With u and l the scaled ends of a level, w = u - l, log(F(u) - F(l)) = log F(u) + log F(-l) + log(1 - exp(-w)): no
+    """log(F(u) - F(l)) = log F(u) + log F(-l) + log(1 - exp(-w)) with u and l the scaled ends of a level, w = u - l: no
     difference of nearly equal numbers anywhere. a and b are 0 where u or l is endless, else 1.
 
     log F(u) = min(u, 0) - log(1 + exp(-|u|)), so that one logarithm serves all three. 1 - exp(-w) by tanh, which keeps
@@ -152,7 +152,7 @@ class _LogMass(torch.autograd.Function):
 
 def mean_level(loc: Tensor, scale: Tensor, levels: int) -> Tensor:
     """The mean of a logistic density's masses on 0..levels-1, as of `log_mass`; of more than `FEW` levels that of its
-    numbers before they are rounded, each of those beyond an end at it: less than 0.05 levels off where the scale is a
+    numbers before they are rounded, each of those beyond an end at it: less than 0.06 levels off where the scale is a
     quarter of a level or more.
 
     >>> mean_level(torch.tensor([-1e30, 100.0, 255.0]), torch.tensor(2.0), 256)

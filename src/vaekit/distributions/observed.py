@@ -51,8 +51,8 @@ def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
 
 
 def given_missing(p: Distribution, x: Tensor, observed: Tensor | None) -> Distribution:
-    """What cells that are missing are drawn from, given those of x that are `observed`, all for None: p, unless it says more of them,
-    as its `given_missing(x, observed)`.
+    """What cells that are missing are drawn from, given those of x that are `observed`, all for None: p, unless it says
+    more of them, as its `given_missing(x, observed)`.
     """
     own = getattr(p, "given_missing", None)
     return p if own is None else own(x, observed)

@@ -165,7 +165,9 @@ def _statistics(trace: Trace) -> list[Tensor]:
     """What is averaged over samples (S, B, …) of each part, given what is observed: probabilities of categories and of
     1, else means.
     """
-    return [cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(_given(trace))]
+    return [
+        cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(_given(trace))
+    ]
 
 
 def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tensor, Tensor]:

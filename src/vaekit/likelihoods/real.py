@@ -87,9 +87,8 @@ class Normal(_AnyNormal):
 
 
 class Laplace(Likelihood):
-    """x_i ~ Laplace(m_i, b_i), for errors that are mostly small and now and then large; its -log p is the absolute error
-    over b, and log(2 b). m is the decoder's output, and b by `scale` the decoder's too, for every element of every
-    datum, or one that is learned for all (`global`) or for `each` element, or a number, in units of the domain's scale.
+    """x_i ~ Laplace(m_i, b_i), -log p = abs(x - m) / b + log(2 b): m is the decoder's output, and b by `scale` the
+    decoder's too, one learned for all elements (`global`) or for `each`, or a number, in units of the domain's scale.
     """
 
     domains = ("real",)
