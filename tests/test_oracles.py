@@ -61,6 +61,7 @@ SCIPY: dict[str, Element] = {
     "zero-inflated-negative-binomial": lambda x, p, d, m, s: _inflated(
         x, p[1], stats.nbinom(1, 1 / (1 + s * math.exp(p[0])))
     ),
+    "laplace": lambda x, p, d, m, s: stats.laplace(m + s * p[0], s * math.exp(p[1])).logpdf(x),
     "student-t": lambda x, p, d, m, s: stats.t(10, m + s * p[0], s * math.exp(p[1])).logpdf(x),
     "log-normal": lambda x, p, d, m, s: stats.lognorm(math.exp(p[1] / 2), scale=s * math.exp(p[0])).logpdf(x),
     "gamma": lambda x, p, d, m, s: stats.gamma(math.exp(p[1]), scale=s * math.exp(p[0] - p[1])).logpdf(x),
@@ -70,6 +71,7 @@ SCIPY: dict[str, Element] = {
     ).logpdf(x),
     "truncated-normal": lambda x, p, d, m, s: _truncated_normal(x, p, d, m, s),
     "discretized-logistic": lambda x, p, d, m, s: _logistic_level(x, p, _levels(d)),
+    "discretized-logistic-mixture": lambda x, p, d, m, s: _mixed_levels(x, p, _levels(d)),
     "logistic-mixture": lambda x, p, d, m, s: _mixture(x, p, d, m, s),
     **dict.fromkeys(
         ("columns", "self-masked-columns"),
@@ -131,6 +133,13 @@ def _logistic_level(x: float, parameters: list[float], levels: int) -> float:
         loc, low, high = -loc, -high, -low
     cdf = stats.logistic(loc, scale).cdf
     return math.log(cdf(high) - cdf(low))
+
+
+def _mixed_levels(x: float, parameters: list[float], levels: int) -> float:
+    logits, places, log_scales = np.split(np.array(parameters), 3)
+    places = places + (np.arange(len(places)) + 0.5) / len(places) - 0.5  # from the middle, as of one logistic
+    each = [_logistic_level(x, [m, s], levels) for m, s in zip(places, log_scales, strict=True)]
+    return float(special.logsumexp(np.log(special.softmax(logits)) + each))
 
 
 def _of_column(likelihood: torch.nn.Module, parameters: Tensor, i: int) -> list[float]:

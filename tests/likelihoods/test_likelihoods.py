@@ -20,6 +20,7 @@ from vaekit.evaluation.evaluation import evaluate
 from vaekit.likelihoods import (
     Binomial,
     GlobalNormal,
+    Laplace,
     NegativeBinomial,
     Normal,
     Poisson,
@@ -282,6 +283,37 @@ def test_a_beta_refuses_data_at_its_ends(end: float):
     for ask in (lambda: evaluate(model, x, samples=2), lambda: fit(model, x, epochs=1), lambda: model.log_prob(x)):
         with refuses("1 value of the data at an end"):
             ask()
+
+
+@pytest.mark.parametrize("scale", ["decoder", "global", "each", 0.25])
+def test_laplace_is_scipys_of_a_scale_that_is_the_decoders_learned_or_given(scale: str | float):
+    domain = Domain("real", location=(1.0, -2.0), scale=(0.5, 20.0))
+    likelihood = Laplace((2,), domain, scale=scale)  # type: ignore[arg-type]
+    logs = {"decoder": [0.3, -0.7], "global": [0.4, 0.4], "each": [0.4, -1.0]}.get(scale, [np.log(0.25)] * 2)  # type: ignore[call-overload]
+    raw = torch.tensor([[0.1, -0.2], logs][: likelihood.parameter_shape[0]])
+    with torch.no_grad():
+        for parameter in likelihood.parameters():
+            parameter.copy_(torch.tensor(logs if parameter.dim() else logs[0]))
+        px = likelihood(raw)
+    assert len(list(likelihood.parameters())) == (scale in ("global", "each"))
+    want = stats.laplace(np.array([1.0, -2.0]) + np.array([0.05, -4.0]), np.exp(logs) * [0.5, 20.0])
+    assert np.allclose(px.log_prob(X), want.logpdf(X).sum(-1))
+    assert np.allclose(px.mean, want.mean())
+
+
+def test_a_laplace_learns_the_mean_absolute_error():
+    x = torch.from_numpy(stats.laplace(0.0, [0.3, 5.0]).rvs((4000, 2), random_state=0))
+    likelihood, raw = Laplace((2,), Domain("real"), scale="each"), torch.zeros(1, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([raw, *likelihood.parameters()], 0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-likelihood(raw).log_prob(x).mean()).backward()
+        optimizer.step()
+    assert likelihood.log_scale is not None
+    assert torch.allclose(likelihood.log_scale.exp(), (x - x.median(0).values).abs().mean(0), rtol=0.01)
+    for scale in (0.0, -1.0, np.inf):
+        with refuses("scale must be a finite number above 0, decoder, global or each"):
+            Laplace((2,), Domain("real"), scale=scale)
 
 
 def test_student_t_has_heavy_tails_and_learns_how_heavy():

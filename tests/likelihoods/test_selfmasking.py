@@ -82,8 +82,8 @@ def test_what_is_missing_is_what_draws_that_go_missing_are(kind):
         weight = torch.sigmoid(-mechanism(x))
         expected = (weight * x).sum(0) / weight.sum(0)
         spread = ((weight * (x - expected).square()).sum(0) / weight.sum(0)).sqrt()
-        draws = p.given_missing.sample((20_000,))
-        cells = p.given_missing.parts[0].base_dist
+        draws = p.given_missing(x, None).sample((20_000,))
+        cells = p.given_missing(x, None).parts[0].base_dist
     # One of 32 candidates is a little nearer the middle than what it stands for.
     assert ((draws.mean(0) - expected).abs() / spread).max() < 0.03
     if kind in ("binary", "categorical", "levels"):

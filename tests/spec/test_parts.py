@@ -163,7 +163,8 @@ def test_a_likelihood_that_declares_no_domains_or_is_not_there_is_refused():
         check_domain({"mine": nn.Identity}, "mine", Domain("real"))
     with refuses("did you mean 'bernoulli'"):
         check_domain(PARTS.likelihoods, "bernouli", Domain("binary"))
-    with refuses("the data are grey levels 0..16; what fits: discretized-logistic, binomial, categorical; or bin"):
+    fits = "discretized-logistic, discretized-logistic-mixture, binomial, categorical"
+    with refuses(f"the data are grey levels 0..16; what fits: {fits}; or bin"):
         check_domain(PARTS.likelihoods, "bernoulli", Domain("grey", levels=17))
     with refuses("what fits: none of those named"):
         check_domain({"bernoulli": Bernoulli}, "bernoulli", Domain("count"))

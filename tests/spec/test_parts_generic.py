@@ -355,7 +355,7 @@ def grid(domain: Domain, columns: int) -> tuple[list[Tensor], list[Tensor]]:
 
 
 GENTLE = {"log-normal": (0.5, 0.0), "weibull": (0.5, 0.0), "student-t": (0.5, 0.0), "beta": (0.5, 2.0)}
-GENTLE |= dict.fromkeys(TABLES_ALONE, (0.5, -0.5))
+GENTLE |= dict.fromkeys(TABLES_ALONE, (0.5, -0.5)) | {"laplace": (0.3, 4.7)}
 """How far parameters of likelihoods are from 0, and around what (all but the first): so that sums converge near the
 ends, and averages.
 """

@@ -36,9 +36,10 @@ def observed_log_prob(p: Distribution, x: Tensor, observed: Tensor | None) -> Te
 
 
 def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
-    """log p of each cell of x (…, *event) alone, (…, *event) nats: their sum is log p(x) where cells are independent.
+    """log p of each cell of x (…, *event), (…, *event) nats, whose sum is log p(x): alone where cells are independent,
+    else given those before it, where p has such `log_probs(x)`.
 
-    Raises `UndefinedError` for a distribution whose cells are not, or not known to be.
+    Raises `UndefinedError` for any other distribution.
     """
     if (own := getattr(p, "log_probs", None)) is not None:
         return own(x)
@@ -49,9 +50,12 @@ def cell_log_probs(p: Distribution, x: Tensor) -> Tensor:
     )
 
 
-def given_missing(p: Distribution) -> Distribution:
-    """What cells that are missing are drawn from: p, unless it says more of them, as its `given_missing`."""
-    return getattr(p, "given_missing", p)
+def given_missing(p: Distribution, x: Tensor, observed: Tensor | None) -> Distribution:
+    """What cells that are missing are drawn from, given those of x that are `observed`, all for None: p, unless it says
+    more of them, as its `given_missing(x, observed)`.
+    """
+    own = getattr(p, "given_missing", None)
+    return p if own is None else own(x, observed)
 
 
 def whole(p: Distribution) -> Distribution:

@@ -112,9 +112,8 @@ class SelfMasked(Distribution):
     def typical(self) -> Tensor:
         return self.whole.typical
 
-    @property
-    def given_missing(self) -> Columns:
-        """The columns given that they are missing."""
+    def given_missing(self, value: Tensor, observed: Tensor | None) -> Columns:
+        """The columns given that they are missing, which does not depend on the others."""
         parts = [Independent(_missing(cells, mechanism), 1) for cells, mechanism, _ in self._parts()]
         return Columns(parts, self.whole.index, self.whole.order)
 

@@ -24,8 +24,8 @@ class Anomalies:
     score: Tensor
     """-log p(x), estimated by importance sampling, (B,): the higher, the odder."""
     contributions: Tensor
-    """(B, *event): -log p of each cell given z, averaged over p(z given x); 0 of what is not observed. What all of them
-    lack of `score` is the information in z itself.
+    """(B, *event): -log p of each cell given z, and of a pixel whose channels hang together those before it, averaged
+    over p(z given x); 0 of what is not observed. What all of them lack of `score` is the information in z itself.
     """
 
 

@@ -13,7 +13,7 @@ from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
 from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_ends
+from ..models.given import refuse_unscored
 from ..models.importance import UNTRUSTED
 from ..models.scoring import MEMORY, Scores
 from ..models.trace import beside
@@ -59,7 +59,7 @@ def evaluate(
         scorer.on_rows = step
         start = 0
         for batch in data.blocks():
-            refuse_ends(model, batch.x)
+            refuse_unscored(model, batch.x, batch.observed)
             every = scorer(model.asked(batch))
             kept = possible[start : (start := start + len(batch))]
             scores = every if kept.all() else every.rows(kept)

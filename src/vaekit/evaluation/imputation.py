@@ -59,7 +59,7 @@ def impute(
     with seeded(seed), evaluating(model):
         for part, chunk in blocks_of(model, batch, samples, memory):
             picked = Picked(max(draws, LEAST))
-            known = weighted(model, part, samples, chunk, lambda trace: _statistics(given_missing(trace.px)), picked)
+            known = weighted(model, part, samples, chunk, _statistics, picked)
             found.append(_imputed(model, part, known, picked, draws))
     drawn = [each.draws for each in found if each.draws is not None]
     joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
@@ -124,8 +124,8 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
         seen: list[Distribution] = []
 
         def statistics(trace: Trace) -> list[Tensor]:
-            seen.append(given_missing(trace.px))
-            return _statistics(seen[-1])
+            seen.append(_given(trace))
+            return _statistics(trace)
 
         known = weighted(model, row, samples, chunk, statistics)
         x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
@@ -156,9 +156,18 @@ def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
         yield None, px.base_dist if isinstance(px, Independent) else px
 
 
-def _statistics(px: Distribution) -> list[Tensor]:
-    """What is averaged over samples (S, B, …) of each part: probabilities of categories and of 1, else means."""
-    return [cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(px)]
+def _given(trace: Trace) -> Distribution:
+    """What the cells that are missing are of, given those that are not and z."""
+    return given_missing(trace.px, trace.x, trace.batch.observed)
+
+
+def _statistics(trace: Trace) -> list[Tensor]:
+    """What is averaged over samples (S, B, …) of each part, given what is observed: probabilities of categories and of
+    1, else means.
+    """
+    return [
+        cells.probs if isinstance(cells, (Categorical, Bernoulli)) else cells.mean for _, cells in _parts(_given(trace))
+    ]
 
 
 def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ class Picked:
         """Draw from a chunk, with the `share` (S, B) of each sample in it; `part` (B,) of all weights so far are its
         own, all for None.
         """
-        self.px = given_missing(px)
+        self.px = px
         x = self.px.sample()
         which = torch.multinomial(share.T, self.draws, replacement=True).T
         beside = [1] * (x.dim() - 2)
@@ -113,7 +113,7 @@ def weighted(
             log_total, squares = log_sum, share.square().sum(0)
         averages = new
         if picked is not None:
-            picked.add(trace.px, share, part)
+            picked.add(given_missing(trace.px, trace.x, trace.batch.observed), share, part)
     return Weighted(log_total - math.log(samples), averages, 1 / squares)
 
 

@@ -18,9 +18,9 @@ from ..settings import setting
 from .base import Likelihood
 from .columns import ColumnsLikelihood, LogisticMixture
 from .counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
-from .levels import Bernoulli, Binomial, LevelsCategorical, LevelsLogistic
+from .levels import Bernoulli, Binomial, LevelsCategorical, LevelsLogistic, LevelsLogisticMixture
 from .positive import Gamma, LogNormal, Weibull
-from .real import FixedNormal, GlobalNormal, Normal, StudentT
+from .real import FixedNormal, GlobalNormal, Laplace, Normal, StudentT
 from .selfmasking import SelfMaskedColumns
 from .unit import Beta, ContinuousBernoulli, TruncatedNormal
 
@@ -34,8 +34,10 @@ __all__ = [
     "FixedNormal",
     "Gamma",
     "GlobalNormal",
+    "Laplace",
     "LevelsCategorical",
     "LevelsLogistic",
+    "LevelsLogisticMixture",
     "Likelihood",
     "LogNormal",
     "LogisticMixture",
@@ -54,12 +56,14 @@ __all__ = [
 LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "bernoulli": Bernoulli,
     "discretized-logistic": LevelsLogistic,
+    "discretized-logistic-mixture": LevelsLogisticMixture,
     "binomial": Binomial,
     "continuous-bernoulli": ContinuousBernoulli,
     "beta": Beta,
     "normal": Normal,
     "normal-global": GlobalNormal,
     "normal-fixed": FixedNormal,
+    "laplace": Laplace,
     "student-t": StudentT,
     "log-normal": LogNormal,
     "gamma": Gamma,

@@ -31,6 +31,8 @@ class Likelihood(nn.Module):
     is_density = True
     open: ClassVar[bool] = False
     """Whether it is a density of what lies between the ends of a unit interval, and of neither end."""
+    in_order = False
+    """Whether the channels of a pixel depend on those before them, so that only the last ones may be missing."""
     location: Tensor
     location_rest: Tensor | None
     scale: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ from ..data.domains import Domain
 from ..distributions.bernoulli import IndependentBernoulli
 from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.counts import SINGLE, BinomialCounts, log_choices
+from ..distributions.discretized import DiscretizedLogisticMixture
 from ..distributions.levels import Categories, DiscretizedLogistic, Levels
 from .base import Likelihood
 
@@ -80,3 +82,55 @@ class LevelsLogistic(Likelihood):
         # mass.
         loc, scale = (0.5 + loc) * self.scale, bounded(log_scale - 2, *self.clamp).exp() * self.scale
         return self.event(DiscretizedLogistic(loc, scale, self.levels))
+
+
+class LevelsLogisticMixture(Likelihood):
+    """x_i ~ a mixture of discretised logistics, `components` of them for each pixel of an image (C, H, W), whose
+    channels hang together (Salimans et al. 2017, eq. 1-3): they share the component, and the places of green and blue
+    are moved by red, and that of blue by green, as it is.
+
+    Any number of channels will do; of one, and of data of other shapes, each element has a mixture of its own. The
+    decoder gives for each pixel K logits, K C places, K C log-scales and K C (C - 1) / 2 coefficients, of which tanh is
+    taken: (P, H, W), else (3 K, *event_shape). Means are taken channel by channel, see `DiscretizedLogisticMixture`.
+    Of a pixel with missing channels those must be the last.
+    """
+
+    domains = ("grey",)
+    places: Tensor
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        components: int = 10,
+        log_scale_clamp: tuple[float, float] = (-7.0, 3.0),
+    ) -> None:
+        if components < 1:
+            raise ValueError(f"components must be at least 1, got {components}")
+        super().__init__(event_shape, domain, parameters=3 * components)
+        self.clamp, self.levels = checked_clamp("log_scale_clamp", log_scale_clamp), domain.levels or 0
+        self.components, channels = components, self.event_shape[0] if len(self.event_shape) == 3 else 1
+        self.in_order = channels > 1
+        if self.in_order:
+            self.sizes = [components, *[components * channels] * 2, components * (channels * (channels - 1) // 2)]
+            self.parameter_shape = (sum(self.sizes), *self.event_shape[1:])
+        # Components that were all alike would stay so.
+        places = (torch.arange(components) + 0.5) / components * (self.levels - 1)
+        self.register_buffer("places", places.view(-1, *[1] * len(self.event_shape)), persistent=False)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        dimensions, coefficients = len(self.event_shape), None
+        top, place = self.levels - 1, -1 - dimensions
+        if self.in_order:
+            parts = parameters.split(self.sizes, -dimensions)
+            logits, loc, log_scale, coefficients = (
+                each.unflatten(-dimensions, (self.components, -1)) for each in parts
+            )
+            coefficients = coefficients.tanh()
+        else:
+            logits, loc, log_scale = parameters.unflatten(place, (3, -1)).unbind(place - 1)
+        # As of one logistic, a zero output is a scale of a seventh of the range.
+        least, greatest = (each + math.log(top) for each in self.clamp)
+        scale = bounded(log_scale + (math.log(top) - 2), least, greatest).exp()
+        loc = torch.add(self.places, loc, alpha=top)
+        return DiscretizedLogisticMixture(logits, loc, scale, self.levels, dimensions, coefficients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, distributions, nn
@@ -83,6 +84,36 @@ class Normal(_AnyNormal):
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_variance = self.split(parameters)
         return self.normal(loc, (0.5 * bounded(log_variance, *self.clamp)).exp())
+
+
+class Laplace(Likelihood):
+    """x_i ~ Laplace(m_i, b_i), -log p = abs(x - m) / b + log(2 b): m is the decoder's output, and b by `scale` the
+    decoder's too, one learned for all elements (`global`) or for `each`, or a number, in units of the domain's scale.
+    """
+
+    domains = ("real",)
+    fixed: Tensor
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        scale: Literal["decoder", "global", "each"] | float = "decoder",
+        log_scale_clamp: tuple[float, float] = (-7.0, 5.0),
+    ) -> None:
+        super().__init__(event_shape, domain, parameters=2 if scale == "decoder" else 1)
+        if not isinstance(scale, str) and not 0 < scale < math.inf:
+            raise ValueError(f"scale must be a finite number above 0, decoder, global or each, got {scale}")
+        self.clamp = checked_clamp("log_scale_clamp", log_scale_clamp)
+        own = {"global": (), "each": self.event_shape}.get(scale) if isinstance(scale, str) else None
+        self.log_scale = None if own is None else nn.Parameter(torch.zeros(own))
+        self.register_buffer("fixed", torch.tensor(1.0 if isinstance(scale, str) else float(scale)), persistent=False)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        loc, *given = self.split(parameters)
+        log_scale = given[0] if given else self.log_scale
+        scale = self.fixed if log_scale is None else bounded(log_scale, *self.clamp).exp()
+        return self.scaled(distributions.Laplace(loc, scale.expand_as(loc), validate_args=False))
 
 
 class StudentT(Likelihood):

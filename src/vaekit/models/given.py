@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.batch import Batch
 from ..data.domains import Domain
+from ..distributions.discretized import out_of_order
 from ..errors import shown
 from ..settings import option, setting
 from ..system.memory import check_memory
@@ -41,7 +42,7 @@ def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | N
         filler = torch.as_tensor(model.domain.filler).to(given.dtype).to(given.device)
         given = torch.where(observed, given, filler)
     model.domain.check(given.detach().cpu().numpy(), "x")
-    refuse_ends(model, given)
+    refuse_unscored(model, given, observed)
     condition = checked_condition(model, y, len(given)) if model.conditional or y is not None else None
     given = given.cpu() if model.scale.device.type == "mps" else given  # which has no float64
     device = model.scale.device
@@ -119,12 +120,30 @@ def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
 
 
-def refuse_ends(model: VAE, x: Tensor, what: str = "the data") -> None:
-    """`ValueError` where data x (B, *event) of a unit interval are at an end of it, and the likelihood of `model` is a
-    density of what is between.
+def chooses_data(model: VAE) -> bool:
+    """Whether data of the domain may have to be refused, see `refuse_unscored`."""
+    return any(getattr(model.likelihood, name, False) for name in ("open", "in_order"))
+
+
+def refuse_unscored(model: VAE, x: Tensor, observed: Tensor | None, what: str = "the data") -> None:
+    """`ValueError` where data (B, *event) are of the domain, but the likelihood of `model` can't score them: where x of
+    a unit interval are at an end of it, and it is a density of what is between; where of a pixel a channel is missing
+    and one after it is `observed`, and it knows each given those before it alone.
     """
-    if not getattr(model.likelihood, "open", False):
-        return
+    if getattr(model.likelihood, "open", False):
+        _refuse_ends(model, x, what)
+    if observed is not None and getattr(model.likelihood, "in_order", False):
+        count = int(out_of_order(observed).sum())
+        if count:
+            other = setting("model.likelihood", "discretized-logistic")
+            raise ValueError(
+                f"of {count:,} pixel{'s' * (count > 1)} of {what} a channel is missing and one after it is not, which "
+                f"{type(model.likelihood).__name__} has no probability of: the last channels or all may be missing; "
+                f"choose another likelihood ({other})"
+            )
+
+
+def _refuse_ends(model: VAE, x: Tensor, what: str) -> None:
     u = (x - model.location.to(x.dtype)) / model.scale.to(x.dtype)
     if ends := int(((u <= 0) | (u >= 1)).sum()):
         name = type(model.likelihood).__name__

@@ -11,7 +11,7 @@ import torch
 from ..data import Dataset
 from ..data.tensors import TensorSplit, partly_labelled, to_device
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_ends
+from ..models.given import chooses_data, refuse_unscored
 from ..settings import setting, unset
 from ..spec.building import build_model, build_objective, with_likelihood
 from ..spec.keys import PartSpec, Schema, Spec
@@ -93,9 +93,9 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     _check_memory(spec, schema, parts, device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
     _check_loads(model, spec, schema, parts)
-    for name in dataset.splits if getattr(model.likelihood, "open", False) else ():
+    for name in dataset.splits if chooses_data(model) else ():
         for batch in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():
-            refuse_ends(model, batch.x, f"{dataset.name}, split {name},")
+            refuse_unscored(model, batch.x, batch.observed, f"{dataset.name}, split {name},")
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"
     train_data = replace(to_device(dataset, "train", spec.data.preprocessing, device), mask=spec.data.mask)
     labelled = to_device(dataset, split, spec.data.preprocessing, device) if split in dataset.splits else None

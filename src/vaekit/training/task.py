@@ -12,10 +12,10 @@ from torch import nn
 from ..data.tensors import TensorSplit
 from ..engine import engine_of
 from ..models import VAE
-from ..models.given import refuse_ends
+from ..models.given import chooses_data, refuse_unscored
 from ..objectives.base import Objective, schedules_of, with_modules
 from ..schedules import Switch, settled
-from ..settings import in_a_call, setting
+from ..settings import in_a_call, setting, unset
 from ..spec.keys import TrainingSpec
 from ..spec.parts import PARTS, Parts
 from .step import rehearse
@@ -124,9 +124,12 @@ def check(task: Task) -> None:
 
 def _check_data(model: VAE, data: TensorSplit) -> None:
     model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
-    if getattr(model.likelihood, "open", False):
+    if getattr(model.likelihood, "in_order", False) and data.mask:
+        what = f"{type(model.likelihood).__name__} has no probability of pixels with any of their channels missing"
+        raise ValueError(f"data.mask is {data.mask}, but {what}; {unset('data.mask')}")
+    if chooses_data(model):
         for batch in data.blocks():
-            refuse_ends(model, batch.x)
+            refuse_unscored(model, batch.x, batch.observed)
 
 
 def _check_fitted(name: str, prior: nn.Module, rows: int) -> None:
