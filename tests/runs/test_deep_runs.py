@@ -19,6 +19,8 @@ def test_a_run_is_trained_gone_on_with_and_asked(tmp_path: Path):
         "model.latents.z.size=2",
         "training.batch_size=500",
         "training.checkpoint_every=1",
+        "training.engine=python",
+        "training.engine=python",
     ]
     whole = train("digits", tmp_path / "whole", sets=[*sets, "training.epochs=2"])
     train("digits", tmp_path / "part", sets=[*sets, "training.epochs=1"])
