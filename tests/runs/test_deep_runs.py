@@ -19,7 +19,7 @@ def test_a_run_is_trained_gone_on_with_and_asked(tmp_path: Path):
         "model.latents.z.size=2",
         "training.batch_size=500",
         "training.checkpoint_every=1",
-        "training.engine=python",
+        "training.learning_rate=1e-3",
         "training.engine=python",
     ]
     whole = train("digits", tmp_path / "whole", sets=[*sets, "training.epochs=2"])
