@@ -28,4 +28,3 @@ def test_a_run_is_trained_gone_on_with_and_asked(tmp_path: Path):
     ends = [model_tensors(load_run(tmp_path / name).model) for name in ("whole", "part")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert "z, 2 groups" in repr(whole)
-    assert (tmp_path / "whole" / "report.html").exists()
