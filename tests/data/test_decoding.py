@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +148,26 @@ def test_a_large_folder_is_the_same_data_as_a_small_one(
     for name, split in later.splits.items():
         np.testing.assert_array_equal(np.asarray(split.x), at_once.splits[name].x)
         assert split.origin.tolist() == at_once.splits[name].origin.tolist()  # type: ignore[union-attr]
+
+
+def test_what_is_larger_than_memory_is_kept_on_disk(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "SMALL", 0)
+    monkeypatch.setattr(images, "AT_ONCE", 0)
+    monkeypatch.setattr(images, "available", lambda: PIXELS.size)
+    monkeypatch.setattr(images, "cache_folder", lambda: tmp_path / "cache/vaekit")
+    found = load(tmp_path / "images", validation=10, test=0)
+    assert f"of 0 MB of memory: they are kept in a temporary file in {tmp_path}" in found.notes[-1]
+    data = to_device(found, "train", Preprocessing())
+    for index in data.order(7):
+        expected = [PIXELS[int(str(name)[:2])] for name in data.origin[index.numpy()]]  # type: ignore[index]
+        np.testing.assert_array_equal(data.training_batch(index).x, expected)
+    assert isinstance(found.splits["train"].x.pixels, np.memmap)  # type: ignore[union-attr]
+    assert not any((tmp_path / "cache/vaekit").iterdir()), "it has no name"
+    monkeypatch.setattr(images.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(ValueError, match=r"not enough memory: 60 images of 5×6 .* on disk; .* resize=64"):
+        load(tmp_path / "images")
 
 
 @pytest.mark.parametrize("top", [1, 255])

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event
 
 import numpy as np
@@ -76,8 +78,8 @@ class ImageRows:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, files: Sequence[str], form: Form, folder: Sequence[str] = ()) -> None:
-        self.files, self.form, self.folder = np.array(files, dtype=object), form, folder or files
+    def __init__(self, files: Sequence[str], form: Form, folder: Sequence[str] = (), disk: Path | None = None) -> None:
+        self.files, self.form, self.folder, self.disk = np.array(files, dtype=object), form, folder or files, disk
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
         self.there = np.zeros(len(files), bool)
@@ -85,8 +87,13 @@ class ImageRows:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """All rows; those that are not `there` have not been written to."""
-        return np.empty(self.shape, np.uint8)
+        """All rows; those that are not `there` have not been written to. In a file without a name in the folder `disk`,
+        if that is given, which goes when the process ends, however it does.
+        """
+        if self.disk is None:
+            return np.empty(self.shape, np.uint8)
+        with TemporaryFile(dir=self.disk) as file:
+            return np.memmap(file, np.uint8, "w+", shape=self.shape)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -101,7 +108,7 @@ class ImageRows:
 
     def where(self, mask: np.ndarray) -> ImageRows:
         """Those of its rows for which `mask` (N,) is true."""
-        found = ImageRows(self.files[mask], self.form, self.folder)
+        found = ImageRows(self.files[mask], self.form, self.folder, self.disk)
         if self.there.any():
             found.there[:] = self.there[mask]
             found.pixels[found.there] = self.pixels[mask & self.there]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..system.memory import check_memory
+from ..settings import setting
+from ..system.memory import SMALL, available, size
 from .base import Content, Split
-from .decoding import SHOWN, Form, ImageRows, some
+from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
+from .download import cache_folder
 from .image_files import ENDINGS, Resize, is_image
 from .naming import split_named
 
@@ -59,16 +63,18 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     found.empty += [name for name in every if name not in classes]
     files = [file for own in splits.values() for each in own.values() for file in each]
     form = Form.of(files[0], resize)
-    what = f"{len(files):,} images of {form.shape[2]}×{form.shape[1]}"
-    check_memory(len(files) * math.prod(form.shape), what, "make them smaller, or take fewer")
-    read = {split: _split(own, classes, root, form, files) for split, own in splits.items()}
+    disk = _disk(len(files), form, found)
+    read = {
+        split: _split(own, classes, root, partial(ImageRows, form=form, folder=files, disk=disk))
+        for split, own in splits.items()
+    }
     if len(files) <= AT_ONCE:
         read = {split: replace(own, x=np.asarray(own.x)) for split, own in read.items()}
     left_out = [f"folder{'s' * (len(found.empty) > 1)} without images: {', '.join(found.empty)}"] if found.empty else []
     if n := len(found.skipped):
         what = f"{n} file{'s' * (n > 1)} that {'are' if n > 1 else 'is'} no image{'s' * (n > 1)}"
         left_out.append(f"skipped {what}: {some(found.skipped)}")
-    if named := [folder.name for folder in folders.values() if folder != root]:
+    if named := [folder.name for split, folder in folders.items() if split in splits and folder != root]:
         found.notes.append(f"the folders {', '.join(named)} are the splits")
     if not flat:
         shown = ", ".join(classes[:SHOWN]) + (", …" if len(classes) > SHOWN else "")
@@ -153,11 +159,29 @@ def _to_train(empty: Sequence[str], splits: Mapping[str, Any]) -> str:
     return " to train on" if len(splits) > len(empty) else ""
 
 
-def _split(own: _Classes, classes: Sequence[str], root: Path, form: Form, every: Sequence[str]) -> Split:
+def _disk(many: int, form: Form, found: _Found) -> Path | None:
+    """The folder of a temporary file of so many images, where they would take more than half of the memory.
+
+    Raises `ValueError` where there is no room on disk either.
+    """
+    needed, free = many * math.prod(form.shape), available()
+    if needed < SMALL or free is None or 2 * needed <= free:
+        return None
+    disk = cache_folder()
+    disk.mkdir(parents=True, exist_ok=True)
+    what = f"{many:,} images of {form.shape[2]}×{form.shape[1]} take {size(needed)}"
+    if needed > (room := shutil.disk_usage(disk).free):
+        smaller = f"make them smaller, {setting('data.resize', USUAL_SIDE)}, or take fewer"
+        raise ValueError(f"not enough memory: {what}, {size(free)} is free, and {size(room)} on disk; {smaller}")
+    found.notes.append(f"{what}, of {size(free)} of memory: they are kept in a temporary file in {disk}")
+    return disk
+
+
+def _split(own: _Classes, classes: Sequence[str], root: Path, rows: Callable[[list[str]], ImageRows]) -> Split:
     names = sorted(own, key=str)
     files = [file for name in names for file in own[name]]
     within = len(os.path.join(root, ""))
-    x, origin = ImageRows(files, form, every), np.array([file[within:] for file in files], dtype=object)
+    x, origin = rows(files), np.array([file[within:] for file in files], dtype=object)
     if not classes:
         return Split(x, origin=origin)
     y = np.repeat(
