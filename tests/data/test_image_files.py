@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,18 @@ def test_what_is_neither_grey_nor_colour_is_named(case: str, tmp_path: Path) -> 
         read(image, tmp_path, name=name)
     assert str(tmp_path / name) in str(raised.value)
     assert words in str(raised.value)
+
+
+def test_colours_of_sixteen_bits_are_named(tmp_path: Path) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in RNG.integers(0, 2**16, (4, 5, 3)).astype(">u2"))
+    header, data = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0), zlib.compress(rows)
+    file = tmp_path / "a.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    with pytest.raises(ValueError, match=r"a\.png has pixels of more than eight bits \(the mode RGB\); convert it"):
+        read_image(str(file))
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (7, 7), (5, 20)])

@@ -50,17 +50,19 @@ def read_image(file: str, resize: Resize = None) -> tuple[np.ndarray, str]:
         # A file that has more pixels than any camera is one to fill a machine.
         with Image.open(file) as opened:
             _refuse_bomb(opened)
+            # Of colours Pillow would keep the upper eight bits, and say nothing.
+            deep = opened.format == "PNG" and any(str(tile[-1]).endswith(";16B") for tile in opened.tile)
             side = max(resize) if isinstance(resize, tuple) else resize
             if side is not None:
                 opened.draft(None, (GAP * side, GAP * side))
             image = _without_alpha(_turned(opened))
-            known = image.mode in CHANNELS
+            known = image.mode in CHANNELS and not deep
             pixels = np.asarray(image if resize is None else _resized(image, resize), np.uint8) if known else None
     except Exception as error:  # whatever a damaged file makes a decoder stumble over
         reason = str(error).replace(f" {file!r}", "")  # in Pillow's words
         raise ValueError(f"{file} cannot be read as an image ({reason}); mend it, or move it elsewhere") from error
     if pixels is None:
-        raise ValueError(f"{file} has {_what(image)}; convert it to grey (L) or RGB")
+        raise ValueError(f"{file} has {_what(image, deep)}; convert it to grey (L) or RGB")
     mode = "L" if image.mode == "1" and resize is not None else image.mode
     return pixels.reshape(*pixels.shape[:2], CHANNELS[mode]).transpose(2, 0, 1), mode
 
@@ -104,9 +106,7 @@ def _resized(image: Any, resize: int | tuple[int, int]) -> Any:
     return image.resize((width, height), Image.Resampling.BICUBIC, box)
 
 
-def _what(image: Any) -> str:
-    if "A" in image.mode or "transparency" in image.info:
-        return "transparent pixels"
-    if image.mode.startswith("I"):
+def _what(image: Any, deep: bool) -> str:
+    if deep or image.mode.startswith("I"):
         return f"pixels of more than eight bits (the mode {image.mode})"
-    return f"the mode {image.mode}"
+    return "transparent pixels" if "A" in image.mode or "transparency" in image.info else f"the mode {image.mode}"
