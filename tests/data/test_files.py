@@ -227,6 +227,7 @@ def test_folders_of_splits(valid: str, tmp_path: Path) -> None:
     }
     assert data.classes == ()
     assert data.splits["train"].y is None
+    assert data.notes[0] == f"the folders {', '.join(sorted(('train', 'test', valid)))} are the splits"
 
 
 def test_folders_of_splits_with_classes_below(tmp_path: Path) -> None:

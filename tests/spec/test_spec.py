@@ -372,4 +372,6 @@ def test_a_condition_of_all_is_seen_by_the_encoder():
 def test_other_data_keep_the_preprocessing_and_lose_the_rest():
     own = DataSpec(name="a", label="b", domain="unit", train=9, validation=3, test=1, binarize="static", seed=4)
     assert own.of("c") == DataSpec(name="c", binarize="static", seed=4)
+    own = DataSpec(name="a", levels=5, resize=(4, 5), crop=3, flip=True)
+    assert own.of("c") == DataSpec(name="c", resize=(4, 5), crop=3, flip=True)
     assert DataSpec(name="a", levels=5, dequantize=True).of("c") == DataSpec(name="c", dequantize=True)

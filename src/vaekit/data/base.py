@@ -11,7 +11,7 @@ import pandas as pd
 from .columns import Column
 from .digits import loses
 from .domains import Domain
-from .memmap import Array, MemmapRows, blocks
+from .memmap import Array, blocks
 from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
@@ -63,7 +63,7 @@ class Split:
         """The rows for which `mask` (N,) is true."""
         if mask.all():
             return self
-        x = self.x.where(mask) if isinstance(self.x, MemmapRows) else self.x[mask]
+        x = self.x[mask] if isinstance(self.x, np.ndarray) else self.x.where(mask)
         beside = ("y", "noise", "origin", "observed", "refused")
         return Split(x, **{name: None if (each := getattr(self, name)) is None else each[mask] for name in beside})
 

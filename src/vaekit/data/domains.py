@@ -307,7 +307,8 @@ class Domain:
             return
         if x.dtype.kind == "f":
             _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
-        if self.kind != "real":
+        any_byte = x.dtype == np.uint8 and self.kind == "grey" and (self.levels or 0) >= 256
+        if self.kind != "real" and not any_byte:
             _refuse(x, self._outside, what, str(self), place)
         # Of levels that are dequantised, and no number between two of them: that was forgotten.
         levels = self.scale if self.kind == "unit" and self.location == 0 else 1.0

@@ -41,7 +41,7 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
     if is_table:
         frame = read_frame(path, reading)
         return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
-    return read_folder(path) if path.is_dir() else _read_arrays(path)
+    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path)
 
 
 def _read_arrays(path: Path) -> Content:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import nearest, several
 from ..settings import named, setting
+from .image_files import Resize
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
 """What pandas calls the column of its row numbers, in CSV, when it reads that again, and in Parquet."""
@@ -18,12 +19,13 @@ UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
 
 @dataclass(frozen=True)
 class Reading:
-    """How a table's file is to be read, where that is not to be found out.
+    """How a table's file, or a folder of images, is to be read, where that is not to be found out.
 
     `label` names the column of classes. `header` says whether the first line has the names of the columns, or which
     line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook. `known` are the
     names of columns that a model has: where a line names one half of them or more, that is the line of names. As
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
+    `resize` is what images are brought to.
     """
 
     label: str | None = None
@@ -31,6 +33,7 @@ class Reading:
     sheet: str | None = None
     known: Sequence[str] = ()
     older: bool = False
+    resize: Resize = None
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..system.disk import check_regular
-from ..system.memory import check_memory
+from ..settings import setting
+from ..system.memory import SMALL, available, size
 from .base import Content, Split
+from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
+from .download import cache_folder
+from .image_files import ENDINGS, Resize, is_image
 from .naming import split_named
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-CHANNELS = {"1": 1, "L": 1, "RGB": 3}  # of Pillow's modes; mode 1 is black and white
 SYSTEM = "__MACOSX"  # a folder that archives of one system bring along
-SHOWN = 5  # names of files in a note
+AT_ONCE = 500
+"""A folder of no more images is read whole; of more, each when it is asked for."""
 
-_Classes = dict[str | None, list[Path]]
+_Classes = dict[str | None, list[str]]
 
 
 @dataclass
@@ -29,13 +33,13 @@ class _Found:
     """What is looked through: what was taken for what, and the files that are no images."""
 
     notes: list[str] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
 
-def read_folder(path: Path) -> Content:
-    """Images as (N, 1, H, W) or (N, 3, H, W) bytes, in the order of their names and as their EXIF orientation turns
-    them.
+def read_folder(path: Path, resize: Resize = None) -> Content:
+    """Images as (N, 1, H, W) or (N, 3, H, W) bytes, in the order of their names, as `image_files.read_image` reads
+    each; more than `AT_ONCE` as `ImageRows`.
 
     Folders train/, valid/ (or val/, …) and test/ are splits; any others are classes, also below those, with all that
     is in folders below them. Raises `ValueError` where folders could be either, and naming the first file that is
@@ -43,7 +47,8 @@ def read_folder(path: Path) -> Content:
     """
     found = _Found()
     root = _unwrapped(path, found)
-    splits = {split: _classes(folder, found) for split, folder in _splits(root).items()}
+    folders = _splits(root)
+    splits = {split: _classes(folder, found) for split, folder in folders.items()}
     if empty := [split for split, own in splits.items() if not any(own.values())]:
         if "train" in empty:
             raise ValueError(f"folder {path} holds no images{_to_train(empty, splits)}; accepted: {_endings()}")
@@ -56,13 +61,21 @@ def read_folder(path: Path) -> Content:
     every = sorted({str(name) for own in splits.values() for name in own if name is not None})
     classes = tuple(name for name in every if any(own.get(name) for own in splits.values()))
     found.empty += [name for name in every if name not in classes]
-    first = next(iter(file for own in splits.values() for files in own.values() for file in files))
-    shape = _read_image(first)
-    read = {split: _read_split(own, classes, root, first, shape) for split, own in splits.items()}
+    files = [file for own in splits.values() for each in own.values() for file in each]
+    form = Form.of(files[0], resize)
+    disk = _disk(len(files), form, found)
+    read = {
+        split: _split(own, classes, root, partial(ImageRows, form=form, folder=files, disk=disk))
+        for split, own in splits.items()
+    }
+    if len(files) <= AT_ONCE:
+        read = {split: replace(own, x=np.asarray(own.x)) for split, own in read.items()}
     left_out = [f"folder{'s' * (len(found.empty) > 1)} without images: {', '.join(found.empty)}"] if found.empty else []
     if n := len(found.skipped):
         what = f"{n} file{'s' * (n > 1)} that {'are' if n > 1 else 'is'} no image{'s' * (n > 1)}"
-        left_out.append(f"skipped {what}: {_some(found.skipped)}")
+        left_out.append(f"skipped {what}: {some(found.skipped)}")
+    if named := [folder.name for split, folder in folders.items() if split in splits and folder != root]:
+        found.notes.append(f"the folders {', '.join(named)} are the splits")
     if not flat:
         shown = ", ".join(classes[:SHOWN]) + (", …" if len(classes) > SHOWN else "")
         found.notes.append(f"the folders {shown} are the classes")
@@ -114,31 +127,28 @@ def _classes(folder: Path, found: _Found) -> _Classes:
     for each in folders:
         for top, below, names in os.walk(each):
             below[:] = sorted(name for name in below if _visible(name))
-            own = [Path(top) / name for name in sorted(names)]
-            classes[each.name] += [file for file in own if _is_image(file)]
-            found.skipped += [file for file in own if not _is_image(file)]
-            deeper = deeper or (top != str(each) and any(map(_is_image, own)))
+            own = [os.path.join(top, name) for name in sorted(names) if is_image(name)]
+            classes[each.name] += own
+            found.skipped += [os.path.join(top, name) for name in names if not is_image(name)]
+            deeper = deeper or (top != str(each) and bool(own))
     if deeper:
         found.notes.append(f"images in folders below those of {folder.name} are of the class above them")
     return classes
 
 
-def _listed(folder: Path, skipped: list[Path] | None) -> tuple[list[Path], list[Path]]:
+def _listed(folder: Path, skipped: list[str] | None) -> tuple[list[str], list[Path]]:
     """The images and the folders in `folder`, by name; what is neither is added to `skipped`."""
-    entries = sorted(folder.iterdir())
-    folders = [entry for entry in entries if entry.is_dir() and _visible(entry.name)]
-    files = [entry for entry in entries if not entry.is_dir()]
+    with os.scandir(folder) as entries:
+        by_name = sorted(entries, key=lambda entry: entry.name)
+    folders = [Path(entry.path) for entry in by_name if entry.is_dir() and _visible(entry.name)]
+    files = [entry for entry in by_name if not entry.is_dir()]
     if skipped is not None:
-        skipped += [file for file in files if not _is_image(file)]
-    return [file for file in files if _is_image(file)], folders
+        skipped += [entry.path for entry in files if not is_image(entry.name)]
+    return [entry.path for entry in files if is_image(entry.name)], folders
 
 
 def _visible(name: str) -> bool:
     return not name.startswith(".") and name != SYSTEM
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in ENDINGS and not file.name.startswith(".")
 
 
 def _endings() -> str:
@@ -149,16 +159,29 @@ def _to_train(empty: Sequence[str], splits: Mapping[str, Any]) -> str:
     return " to train on" if len(splits) > len(empty) else ""
 
 
-def _some(files: Iterable[Path]) -> str:
-    names = sorted({file.name for file in files})
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more names" if len(names) > SHOWN else "")
+def _disk(many: int, form: Form, found: _Found) -> Path | None:
+    """The folder of a temporary file of so many images, where they would take more than half of the memory.
+
+    Raises `ValueError` where there is no room on disk either.
+    """
+    needed, free = many * math.prod(form.shape), available()
+    if needed < SMALL or free is None or 2 * needed <= free:
+        return None
+    disk = cache_folder()
+    disk.mkdir(parents=True, exist_ok=True)
+    what = f"{many:,} images of {form.shape[2]}×{form.shape[1]} take {size(needed)}"
+    if needed > (room := shutil.disk_usage(disk).free):
+        smaller = f"make them smaller, {setting('data.resize', USUAL_SIDE)}, or take fewer"
+        raise ValueError(f"not enough memory: {what}, {size(free)} is free, and {size(room)} on disk; {smaller}")
+    found.notes.append(f"{what}, of {size(free)} of memory: they are kept in a temporary file in {disk}")
+    return disk
 
 
-def _read_split(own: _Classes, classes: Sequence[str], root: Path, first: Path, like: tuple[np.ndarray, str]) -> Split:
+def _split(own: _Classes, classes: Sequence[str], root: Path, rows: Callable[[list[str]], ImageRows]) -> Split:
     names = sorted(own, key=str)
     files = [file for name in names for file in own[name]]
-    origin = np.array([str(file.relative_to(root)) for file in files], dtype=object)
-    x = _read_images(files, first, *like)
+    within = len(os.path.join(root, ""))
+    x, origin = rows(files), np.array([file[within:] for file in files], dtype=object)
     if not classes:
         return Split(x, origin=origin)
     y = np.repeat(
@@ -166,58 +189,3 @@ def _read_split(own: _Classes, classes: Sequence[str], root: Path, first: Path, 
         [len(own[name]) for name in names if own[name]],
     )
     return Split(x, y, origin=origin)
-
-
-def _read_images(files: Sequence[Path], like: Path, first: np.ndarray, mode: str) -> np.ndarray:
-    what = f"{len(files):,} images of {first.shape[2]}×{first.shape[1]}"
-    check_memory(len(files) * first.size, what, "make them smaller, or take fewer")
-    x = np.empty((len(files), *first.shape), np.uint8)
-    failed: dict[Path, ValueError] = {}
-    for i, file in enumerate(files):
-        try:
-            image, found = _read_image(file)
-            if (image.shape, found) != (first.shape, mode):
-                odd = f"{file} is {_size(image, found)}, but {like} is {_size(first, mode)}"
-                raise ValueError(f"{odd}; all images must have one size and mode")
-            x[i] = image
-        except ValueError as error:
-            failed[file] = error
-    if failed:
-        reason, *others = failed.values()
-        more = f"; {len(others):,} more that won't do: {_some(list(failed)[1:])}" if others else ""
-        raise ValueError(f"{reason}{more}")
-    return x
-
-
-def _read_image(file: Path) -> tuple[np.ndarray, str]:
-    from PIL import Image, ImageOps
-
-    check_regular(file)
-    try:
-        # A file that has more pixels than any camera is one to fill a machine.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(file)
-        with opened:
-            image = _without_alpha(ImageOps.exif_transpose(opened))
-            pixels = np.asarray(image, dtype=np.uint8) if image.mode in CHANNELS else None
-    except Exception as error:  # whatever a damaged file makes a decoder stumble over
-        reason = str(error).replace(f" {str(file)!r}", "")  # in Pillow's words
-        raise ValueError(f"{file} cannot be read as an image ({reason}); mend it, or move it elsewhere") from error
-    if pixels is None:
-        what = "transparent pixels" if "A" in image.mode or "transparency" in image.info else f"the mode {image.mode}"
-        raise ValueError(f"{file} has {what}; convert it to grey (L) or RGB")
-    return pixels.reshape(*pixels.shape[:2], CHANNELS[image.mode]).transpose(2, 0, 1), image.mode
-
-
-def _without_alpha(image: Any) -> Any:
-    """An image whose colours are named by a palette as RGB, and one that is opaque without saying so, where it is."""
-    if image.mode == "P" and "transparency" not in image.info:
-        return image.convert("RGB")
-    if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
-        return image.convert(image.mode.removesuffix("A"))
-    return image
-
-
-def _size(image: np.ndarray, mode: str) -> str:
-    return f"{image.shape[2]}×{image.shape[1]} {mode}"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .decoding import ImageRows
+
 MAPPED_BYTES = 64 * 2**20
 """Files of arrays larger than this are read as their rows are needed."""
 BLOCK = 1 << 22
@@ -63,12 +65,14 @@ class MemmapRows:
         return MemmapRows(self.array, self.index[mask])
 
 
-Array = np.ndarray | MemmapRows
+Array = np.ndarray | MemmapRows | ImageRows
 """What the rows of a split are in."""
 
 
-def blocks(x: Array) -> Iterator[tuple[int, np.ndarray]]:
-    """All rows of x (N, …) in order, `BLOCK` numbers of them at a time, each with the number of its first row."""
-    rows = max(1, BLOCK // max(1, x.size // max(1, len(x))))
+def blocks(x: Array, numbers: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """All rows of x (N, …) in order, so many numbers of them at a time (0: `BLOCK`), each with the number of its first
+    row.
+    """
+    rows = max(1, (numbers or BLOCK) // max(1, x.size // max(1, len(x))))
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]

@@ -13,6 +13,8 @@ from .domains import Domain
 from .memmap import MemmapRows, blocks
 
 BYTES = 256
+LOOK = 1 << 16
+"""Bytes that are looked at together: mostly the first few photographs tell."""
 GRID = 1e-3
 """How far a pixel, times 255, may be from a whole number to be a byte that was divided."""
 
@@ -37,6 +39,11 @@ class _Values:
     """Whether all are 0 or 255."""
     divided: bool = True
     """Whether all are bytes divided by 255."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether bytes like these are grey levels 0..255, whatever others there are."""
+        return not self.ends and self.high >= BYTES // 2
 
 
 def understand(splits: Mapping[str, Split], levels: int | None = None) -> Pixels:
@@ -93,9 +100,9 @@ def _grey(splits: Mapping[str, Split], found: _Values, levels: int | None) -> Pi
 
 
 def _values(splits: Mapping[str, Split]) -> _Values:
-    found = _Values()
+    found, in_bytes = _Values(), all(split.x.dtype == np.uint8 for split in splits.values())
     for split in splits.values():
-        for _, x in blocks(split.x):
+        for _, x in blocks(split.x, LOOK if in_bytes else 0):
             found.low, found.high = min(found.low, float(x.min())), max(found.high, float(x.max()))
             if x.dtype != np.uint8:
                 found.whole = found.whole and bool((x == np.floor(x)).all())
@@ -103,4 +110,6 @@ def _values(splits: Mapping[str, Split]) -> _Values:
                 if found.divided:
                     found.divided = bool((np.abs(x * 255 - np.round(x * 255)) < GRID).all())
             found.ends = found.ends and bool(((x == 0) | (x == 255)).all())
+            if in_bytes and found.plain:
+                return found
     return found

@@ -1,4 +1,6 @@
-"""How pixels are binarised or dequantised: once for the whole set, or fresh each time a datum is shown."""
+"""How data are treated before a model sees them: pixels binarised or dequantised, once for the whole set or fresh each
+time a datum is shown; images cropped, and in training at random, and flipped.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,9 @@ class Preprocessing:
     `dequantize` adds uniform noise in (0, 1) to grey levels, fresh each time, which gives them a density (Theis, van
     den Oord and Bethge 2016, "A note on the evaluation of generative models", section 3.1).
 
+    Of images, `crop` shows a part of so many pixels, one number or height and width: the middle, and in training one
+    drawn afresh each time. With `flip` training shows one half of the images, drawn afresh, mirrored left to right.
+
     Raises `ValueError` for an unknown `binarize`, or both at once.
 
     >>> Preprocessing(binarize="threshold").domain(Domain("grey", levels=17))
@@ -42,6 +47,8 @@ class Preprocessing:
     binarize: Binarize | None = None
     dequantize: bool = False
     seed: int = 0
+    crop: int | tuple[int, int] | None = None
+    flip: bool = False
 
     def __post_init__(self) -> None:
         if self.binarize is not None and self.binarize not in get_args(Binarize):
@@ -53,6 +60,34 @@ class Preprocessing:
     def random(self) -> bool:
         """Whether a datum differs each time it is shown."""
         return self.dequantize or self.binarize == "stochastic"
+
+    @property
+    def varies(self) -> bool:
+        """Whether training shows other parts of images than evaluation does, or shows them mirrored."""
+        return self.crop is not None or self.flip
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Height and width of a crop, if there is one."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+    def event_shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what is shown of data of the shape `stored`; raises `ValueError` where they are no images, or
+        smaller than a crop.
+
+        >>> Preprocessing(crop=(24, 16)).event_shape((3, 32, 32))
+        (3, 24, 16)
+        """
+        if (self.window or self.flip) and len(stored) != 3:
+            given = named("data.crop", self.crop) if self.window else named("data.flip", True)
+            raise ValueError(f"{given} is for images; the data have the shape {stored}")
+        if self.window is None:
+            return stored
+        height, width = stored[1:]
+        if not (1 <= self.window[0] <= height and 1 <= self.window[1] <= width):
+            given, most = named("data.crop", self.crop), f"[1, 1] to [{height}, {width}]"
+            raise ValueError(f"{given}, but the images are {height} pixels high and {width} wide; accepted: {most}")
+        return (stored[0], *self.window)
 
     def domain(self, domain: Domain) -> Domain:
         """The domain of what is shown; raises `ValueError` where this makes no sense for the stored one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,11 +13,14 @@ from torch import Tensor
 
 from ..seeding import seeded, stream
 from ..settings import setting
+from .arriving import Arriving
 from .base import Dataset, Split, with_holes
 from .batch import Batch
+from .decoding import ImageRows
 from .domains import Domain
 from .memmap import Array, MemmapRows
 from .preprocessing import Preprocessing
+from .windows import draw_windows, middle, windowed
 
 ROWS, ELEMENTS = 1000, 1 << 22
 """A block of a split has at most so many rows, and numbers: whoever reads it, the same rows are drawn together."""
@@ -26,8 +29,9 @@ ROWS, ELEMENTS = 1000, 1 << 22
 class MappedTensor:
     """Rows (N, *event) of a file on the CPU, read when they are asked for and then on a device, as a tensor there."""
 
-    def __init__(self, rows: MemmapRows, device: torch.device | str) -> None:
-        self.rows, self.index = torch.from_numpy(rows.array), torch.from_numpy(rows.index)
+    def __init__(self, rows: MemmapRows, device: torch.device | str, window: tuple[int, int] | None = None) -> None:
+        own = torch.from_numpy(rows.array)
+        self.rows, self.index = own if window is None else middle(own, window), torch.from_numpy(rows.index)
         self.device, self.dtype = torch.device(device), self.rows.dtype
 
     @property
@@ -64,6 +68,10 @@ class TensorSplit:
     """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
     refused: np.ndarray | None = None
     """Which cells are not observed since their column can't have them, (N, *event) of bool; None for none."""
+    uncropped: tuple[Tensor | MappedTensor, Tensor | None] | None = None
+    """Of images that are cropped all of their pixels, x and observed, of which training shows other parts."""
+    arriving: Arriving | None = None
+    """What x is a part of, of images that are decoded when they are asked for."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -121,8 +129,17 @@ class TensorSplit:
         with seeded(stream(self.preprocessing.seed, "preprocessing", start)):
             return self.batch(slice(start, start + self.block_rows))
 
+    def wait(self, index: Tensor | slice) -> None:
+        """Have the rows at `index` there, of images that are decoded when they are asked for."""
+        if self.arriving is not None:
+            self.arriving.need(index)
+
     def batch(self, index: Tensor | slice) -> Batch:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated."""
+        self.wait(index)
+        return self._treated(index)
+
+    def _treated(self, index: Tensor | slice) -> Batch:
         x = self.preprocessing.batch(_rows(self.x, index), self.domain)
         if self.noise is not None:
             x = x + torch.randn_like(x) * _rows(self.noise, index)
@@ -142,13 +159,31 @@ class TensorSplit:
         """The batches of an epoch."""
         return math.ceil(len(self) / batch_size)
 
-    def order(self, batch_size: int) -> Sequence[Tensor]:
-        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU."""
-        return _moved(torch.randperm(len(self)), self._picked_on).split(batch_size)
+    def order(self, batch_size: int) -> Iterable[Tensor]:
+        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU; each as soon as it is
+        there.
+        """
+        return self._in_time(torch.randperm(len(self)).split(batch_size))
+
+    def _in_time(self, rows: Sequence[Tensor]) -> Iterable[Tensor]:
+        batches = _moved(torch.cat(list(rows)), self._picked_on).split([len(each) for each in rows])
+        return batches if self.arriving is None else self.arriving.in_time(rows, batches)
 
     def training_batch(self, index: Tensor) -> Batch:
-        """The rows at `index`, one of `order`, as a model sees them in training."""
-        return self._masked(self.batch(index))
+        """The rows at `index`, one of `order`, as a model sees them in training. It is recorded, and waits for none."""
+        return self._masked(self._varied(index))
+
+    def _varied(self, index: Tensor) -> Batch:
+        """The rows at `index`, of images the parts that are drawn for this batch, mirrored if that is drawn."""
+        how = self.preprocessing
+        if not how.varies:
+            return self._treated(index)
+        whole, seen = self.uncropped or (self.x, self.observed)
+        x = _rows(whole, index)
+        at = draw_windows(x, how.window or (x.shape[-2], x.shape[-1]), how.flip)
+        batch = Batch(how.batch(windowed(x, *at), self.domain), rows=len(self))
+        y = None if self.y is None else _rows(self.y, index)
+        return replace(batch, y=y, observed=None if seen is None else windowed(_rows(seen, index), *at))
 
     def _masked(self, batch: Batch) -> Batch:
         if not self.mask:
@@ -169,7 +204,7 @@ class PartlyLabelled(TensorSplit):
     def steps(self, batch_size: int) -> int:
         return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
 
-    def order(self, batch_size: int) -> Sequence[Tensor]:
+    def order(self, batch_size: int) -> Iterable[Tensor]:
         """Every row whose label is not seen once, and before those of each batch `first` labelled ones, as often as it
         takes.
         """
@@ -180,12 +215,11 @@ class PartlyLabelled(TensorSplit):
         passes = math.ceil(len(others) * self.first / len(self.labelled))
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)
-        batches = [torch.cat(pair) for pair in zip(labelled, others, strict=False)]
-        return _moved(torch.cat(batches), self._picked_on).split([len(batch) for batch in batches])
+        return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)])
 
     def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, of which those with a label stand for all that have one, and the others for the rest."""
-        batch, share, seen = self._masked(self.batch(index)), len(self.labelled) / len(self), self.first
+        batch, share, seen = self._masked(self._varied(index)), len(self.labelled) / len(self), self.first
         others = len(batch) - seen
         of_each = (seen, share), (others, 1 - share)
         weight = torch.cat([batch.x.new_full((many,), part * len(batch) / many) for many, part in of_each])
@@ -231,12 +265,21 @@ def to_device(
     """The named split of `dataset` on `device`; what the preprocessing does once to all data has been done."""
     if split not in dataset.splits:
         raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
-    given = dataset.splits[split]
-    x = _tensor(preprocessing.once(given.x, dataset.domain, split), device)
+    given, window = dataset.splits[split], preprocessing.window
+    preprocessing.event_shape(given.x.shape[1:])
+    stored = preprocessing.once(given.x, dataset.domain, split)
+    arriving = Arriving(stored, device) if isinstance(stored, ImageRows) and not stored.there.all() else None
+    x = arriving.x if arriving else _tensor(stored, device)
     beside = (given.y, given.noise, given.observed)
     y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
-    own = (x, y, dataset.domain, preprocessing, noise, given.origin, observed)
-    return TensorSplit(*own, refused=given.refused)
+    own = TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed, refused=given.refused)
+    own = replace(own, arriving=arriving)
+    if window is None or window == given.x.shape[-2:]:
+        return own
+    seen = MappedTensor(stored, device, window) if isinstance(stored, MemmapRows) else middle(x, window)
+    return replace(
+        own, x=seen, observed=None if observed is None else middle(observed, window), uncropped=(x, observed)
+    )
 
 
 def as_split(
@@ -268,6 +311,7 @@ def as_split(
 def _tensor(array: Array, device: torch.device | str) -> Any:
     if isinstance(array, MemmapRows):
         return MappedTensor(array, device)
+    array = np.asarray(array)
     if array.dtype == np.float64 and torch.device(device).type == "mps":  # which has no such numbers
         array = array.astype(np.float32)
     # Shares the array's memory on the CPU; a read-only array is copied, since torch has no read-only tensors.

@@ -26,7 +26,8 @@ from .folder import is_run, read_spec
 if TYPE_CHECKING:
     from .run import Run
 
-READING = ("label", "domain", "levels", "exposure", "columns", "header", "sheet", "train", "validation", "test")
+_SPLITS = ("train", "validation", "test")
+READING = ("label", "domain", "levels", "exposure", "columns", "header", "sheet", "resize", *_SPLITS)
 """The options of data that say how they are read: of codes, those of the run that gives them."""
 
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from ..data import Dataset, Split
 from ..data.base import SPLITS, Content, with_holes
 from ..data.columns import Column, frame_of
+from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.frames import as_frame, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
-from ..data.memmap import MemmapRows, blocks
+from ..data.memmap import Array, blocks
 from ..data.tabular import impossible, labels_of, new_rows_of_frame
 from ..errors import LeftOutWarning, shown
 from ..settings import option
@@ -37,6 +38,8 @@ NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
 FRAME = "(data frame)"
 """What the data of a run are called that were given as a data frame."""
+FILES = "files:"
+"""What the fingerprint of files begins with, which is not of the values in them."""
 ALL = "all"
 """Every split there is, in place of the name of one."""
 
@@ -54,7 +57,7 @@ def rows_of(
         rows.observed if rows.observed is None else _columns(name, rows.observed, content.columns, schema.columns)[0]
     )
     notes += [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
-    if x.shape[1:] != schema.event_shape:
+    if run.spec.data.preprocessing.event_shape(x.shape[1:]) != schema.event_shape:
         own = f"{run.path} is of data of shape {schema.event_shape}"
         raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}")
     domain = _stored_domain(run, x)
@@ -86,29 +89,38 @@ def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
     return table if data.origin is None else table.set_axis(pd.Index(data.origin), axis=0)
 
 
-def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS) -> str:
-    """What tells whether the data of a run of `spec` have changed."""
-    return fingerprint(dataset) if spec.data.codes is None else fingerprint_of_codes(spec.data.codes, parts)
+def fingerprint_of(spec: Spec, dataset: Dataset, parts: Parts = PARTS, like: str = FILES) -> str:
+    """What tells whether the data of a run of `spec` have changed; as in the fingerprint `like`, by files or values."""
+    if spec.data.codes is not None:
+        return fingerprint_of_codes(spec.data.codes, parts)
+    return fingerprint(dataset, files=like.startswith(FILES))
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """A SHA-256 of all the stored values of all splits, to tell whether data have changed."""
-    digest = hashlib.sha256()
+def fingerprint(dataset: Dataset, *, files: bool = True) -> str:
+    """A SHA-256 of all the stored values of all splits, to tell whether data have changed.
+
+    Of images that are decoded as they are asked for, it is of the bytes of their `files`, which it then says.
+    """
+    digest, of_files = hashlib.sha256(), False
     for name, split in dataset.splits.items():
         for array in (split.x, split.y, split.observed):
             if array is not None:
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
                 with working(f"checking {name} data", len(array)) as step:
+                    if files and isinstance(array, ImageRows):
+                        digest.update(array.digest().encode())
+                        of_files = True
+                        continue
                     for start, block in blocks(array):
                         digest.update(np.ascontiguousarray(block).data.cast("B"))
                         step(start + len(block))
-    return digest.hexdigest()
+    return (FILES if of_files else "") + digest.hexdigest()
 
 
 def _reading(run: Run) -> Reading:
     """How a file of new rows is read, whose line of names has those of the run's columns."""
     data, schema = run.spec.data, run.schema
-    return Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table)
+    return Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
 
 
 def _of_frame(run: Run, name: str, content: Content) -> Content:
@@ -173,9 +185,7 @@ def _one_split(name: str, content: Content, split: str | None) -> Split:
     return Split(x, y, origin=np.concatenate(origins), observed=observed)
 
 
-def _columns(
-    name: str, x: np.ndarray | MemmapRows, theirs: tuple[str, ...], ours: tuple[str, ...]
-) -> tuple[np.ndarray | MemmapRows, list[str]]:
+def _columns(name: str, x: Array, theirs: tuple[str, ...], ours: tuple[str, ...]) -> tuple[Array, list[str]]:
     """The columns that a run knows, in its order, and the names of the others."""
     if not ours or not theirs or theirs == ours:
         return x, []
@@ -185,7 +195,7 @@ def _columns(
     return np.asarray(x)[:, [theirs.index(column) for column in ours]], [each for each in theirs if each not in ours]
 
 
-def _stored_domain(run: Run, x: np.ndarray | MemmapRows) -> Domain:
+def _stored_domain(run: Run, x: Array) -> Domain:
     """The domain of the run's data before their preprocessing."""
     schema, preprocessing = run.schema, run.spec.data.preprocessing
     if schema.stored is not None:

@@ -326,11 +326,11 @@ def own_data(
         )
     try:
         dataset = load_data(spec, parts, place, older=schema.is_older_table)
-        if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+        if fingerprint_of(spec, dataset, parts, schema.fingerprint) == schema.fingerprint:
             return dataset
         if schema.stored is None and not schema.is_older_table and spec.data.codes is None:
             dataset = load_data(spec, parts, place, older=True)
-            if fingerprint_of(spec, dataset, parts) == schema.fingerprint:
+            if fingerprint_of(spec, dataset, parts, schema.fingerprint) == schema.fingerprint:
                 return dataset
     except FileNotFoundError as error:
         if place is not None:

@@ -30,7 +30,7 @@ def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str =
         # The last covariate is not moved: means are proportional to it.
         location, scale = (*location[:-1], 0.0), (*scale[:-1], float(y[:, -1].mean(dtype=float)))
     return Schema(
-        event_shape=dataset.event_shape,
+        event_shape=preprocessing.event_shape(dataset.event_shape),
         domain=replace(preprocessing.domain(dataset.domain), missing=dataset.domain.missing or masked),
         stored=dataset.domain,
         condition=condition,

@@ -14,6 +14,7 @@ from ..data.sniffing import PLAIN, Dialect
 from ..settings import UNSET, setting, unset
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Side = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class PartSpec(BaseModel):
@@ -82,6 +83,16 @@ class DataSpec(_Strict):
     """
     sheet: str | None = None
     """The sheet of a workbook that is the table, where it is not the first that is not empty."""
+    resize: Side | tuple[Side, Side] | None = None
+    """What the images of a folder are brought to: the side of a square, which is the middle of each once its shorter
+    side is so long, or [height, width] of all of it.
+    """
+    crop: Side | tuple[Side, Side] | None = None
+    """The part of an image that is shown, a side or [height, width]: another one each time in training, the middle
+    everywhere else.
+    """
+    flip: bool = False
+    """Whether training shows one half of the images, others each time, mirrored left to right."""
     mask: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The most of a row's cells that training takes as not observed, so that encoders learn to do without; each row a
     part drawn between 0 and this.
@@ -109,14 +120,14 @@ class DataSpec(_Strict):
 
     @model_validator(mode="after")
     def _codes_are_as_they_are(self) -> DataSpec:
-        if self.codes is not None and (self.binarize or self.dequantize):
-            key = "binarize" if self.binarize else "dequantize"
+        pixels = ("binarize", "dequantize", "crop", "flip")
+        if self.codes is not None and (key := next((each for each in pixels if getattr(self, each)), None)):
             raise ValueError(f"{key} is set beside codes, which are real numbers; {unset(f'data.{key}')} takes it back")
         return self
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing(self.binarize, self.dequantize, self.seed)
+        return Preprocessing(self.binarize, self.dequantize, self.seed, self.crop, self.flip)
 
     def of(self, name: str) -> DataSpec:
         """Other data, treated in the same way: label, domain and numbers of rows were those of the old."""
@@ -124,6 +135,9 @@ class DataSpec(_Strict):
             name=name,
             codes=self.codes,
             labels=self.labels,
+            resize=self.resize,
+            crop=self.crop,
+            flip=self.flip,
             mask=self.mask,
             binarize=self.binarize,
             dequantize=self.dequantize,

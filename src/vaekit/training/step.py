@@ -177,6 +177,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
     """
     rows = min(len(data), 2 + (data.first if isinstance(data, PartlyLabelled) else 0))
+    data.wait(slice(rows))
     with _undisturbed(model):
         batch = data.training_batch(torch.arange(rows, device=data.x.device))
         loss = objective(traced(model, objective, batch), 0.0).loss

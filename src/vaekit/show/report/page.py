@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from ...runs.course import course_of
 from ...runs.folder import check_places, subfolder
 from ...runs.run import Run
 from ...settings import standing
-from ...spec.keys import PartSpec
+from ...spec.keys import DataSpec, PartSpec
 from ...spec.parts import Option, options
 from ...system.disk import write_atomic
 from ...system.progress import working
@@ -209,8 +209,7 @@ def _data(run: Run, dataset: Dataset) -> list[Row]:
         rows.append(Row("Source", dataset.source + (f" ({dataset.license})" if dataset.license else "")))
     rows.append(Row("Rows", ", ".join(f"{len(own):,} {split}" for split, own in dataset.splits.items())))
     rows.append(Row("A datum", f"{_shape(schema.event_shape)}, {dataset.domain}"))
-    preprocessing = "dequantised with uniform noise" if spec.dequantize else TREATMENTS.get(spec.binarize or "")
-    if preprocessing and schema.domain != dataset.domain:
+    if preprocessing := "; ".join(_preprocessing(spec, schema.domain != dataset.domain)):
         rows.append(Row("Preprocessing", preprocessing))
     if schema.condition:
         used = "the model is conditioned on them" if run.model.conditional else "not seen by the model"
@@ -219,6 +218,24 @@ def _data(run: Run, dataset: Dataset) -> list[Row]:
         what = f"{len(schema.classes)} classes" if schema.classes else f"{schema.condition} covariates"
         rows.append(Row("Labels", f"{what}, {used}"))
     return rows
+
+
+def _preprocessing(spec: DataSpec, changed: bool) -> Iterator[str]:
+    """What is done to data before they are shown, values `changed` or not, each in words."""
+    if spec.resize is not None:
+        yield f"resized to {_pixels(spec.resize)}"
+    if spec.crop is not None:
+        yield f"cropped to {_pixels(spec.crop)}: at random in training, else the middle"
+    if spec.flip:
+        yield "in training mirrored left to right at random"
+    values = "dequantised with uniform noise" if spec.dequantize else TREATMENTS.get(spec.binarize or "")
+    if values and changed:
+        yield values
+
+
+def _pixels(sides: int | tuple[int, int]) -> str:
+    height, width = (sides, sides) if isinstance(sides, int) else sides
+    return f"{width}×{height}"
 
 
 def _model(run: Run) -> list[Row]:

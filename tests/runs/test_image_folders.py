@@ -1,0 +1,155 @@
+"""Runs on folders of images: cropped, flipped, resized, decoded as they are needed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands_for_tests import command, done
+from PIL import Image
+from runs_for_tests import SMALL, assert_same_run, metrics
+
+from vaekit import train
+from vaekit.data import images
+from vaekit.data.decoding import ImageRows
+from vaekit.errors import RunError
+from vaekit.runs.run import Run, load_run
+from vaekit.runs.training import Callbacks
+from vaekit.training.records import Epoch
+
+SETS = (*SMALL, "training.batch_size=15", "data.validation=12", "data.test=12")
+VARIED = (*SETS, "data.resize=[8, 9]", "data.crop=6", "data.flip=true")
+
+
+@pytest.fixture(autouse=True)
+def _decoded_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of two classes."""
+    path, rng = tmp_path_factory.mktemp("images") / "photos", np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (path / name).mkdir(parents=True)
+        for i in range(42):
+            Image.fromarray(rng.integers(0, 256, (10, 12), np.uint8)).save(path / name / f"{i:02}.jpg")
+    return path
+
+
+def stop(records: list[Epoch]) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = (*VARIED, "training.engine=replay", "training.epochs=5")
+    whole = train(folder, tmp_path / "whole", sets=sets)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, tmp_path / "cut", sets=sets, callbacks=Callbacks(on_epoch=stop))
+    train(out=tmp_path / "cut", resume=True)
+    assert_same_run(tmp_path / "cut", whole.path)
+    monkeypatch.setattr(images, "AT_ONCE", 500)
+    train(folder, tmp_path / "at once", sets=sets)
+    assert metrics(tmp_path / "at once") == metrics(whole.path), "when images are decoded changes nothing"
+    assert "recorded" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "AT_ONCE", 0)
+        return train(folder, tmp_path_factory.mktemp("run") / "run", sets=(*VARIED, "training.epochs=3"))
+
+
+def test_evaluation_sees_the_middle_of_each_image_each_time(run: Run, folder: Path) -> None:
+    assert run.schema.event_shape == (1, 6, 6)
+    first, again = (run.evaluate("test", 5, seed=1) for _ in range(2))
+    assert (first.nll, first.elbo) == (again.nll, again.elbo)
+    data = run.data("test")
+    with Image.open(folder / data.origin[3]) as image:  # type: ignore[index]
+        expected = np.asarray(image.resize((9, 8), Image.Resampling.BICUBIC))[1:7, 1:7]
+    np.testing.assert_array_equal(data.x[3, 0], expected)
+    loaded = load_run(run.path)
+    np.testing.assert_array_equal(loaded.encode("train")[0], run.encode("train")[0])
+    assert (loaded.spec.data.resize, loaded.spec.data.crop, loaded.spec.data.flip) == ((8, 9), 6, True)
+
+
+def test_new_images_are_treated_as_those_of_the_run(run: Run, folder: Path, tmp_path: Path) -> None:
+    new, own = run.data(folder), {name: run.data(name) for name in ("train", "valid", "test")}
+    assert new.x.shape == (84, 1, 6, 6)
+    torch.testing.assert_close(
+        torch.cat([batch.x for batch in new.blocks()])[np.argsort(new.origin)],  # type: ignore[call-overload]
+        torch.cat([batch.x for each in own.values() for batch in each.blocks()])[
+            np.argsort(np.concatenate([each.origin for each in own.values()]))
+        ],
+    )
+    cropped = run.data(np.asarray(own["test"].x))
+    torch.testing.assert_close(cropped.x, own["test"].x, msg="what is as small as the crop is taken as it is")
+    others = shutil.copytree(folder / "cat", tmp_path / "others")
+    codes = done("encode", run.path, "--data", others, "--out", tmp_path / "codes.npz")
+    assert "42 x 3" in codes
+    done("evaluate", run.path, "--data", others, "--samples=2")
+    done("reconstruct", run.path, "--data", others, "--out", tmp_path / "made.npz", "-n3")
+    with np.load(tmp_path / "made.npz") as made:
+        assert made["x"].shape[-3:] == (1, 6, 6)
+    small = run.data(np.zeros((3, 1, 9, 9), np.uint8))
+    assert small.x.shape == (3, 1, 6, 6)
+    with pytest.raises(ValueError, match="the images are 5 pixels high"):
+        run.data(np.zeros((3, 1, 5, 9), np.uint8))
+
+
+def test_flips_and_crops_change_what_is_learned_and_not_what_is_scored_before(folder: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, more in {"plain": (), "flip": ("data.flip=true",)}.items():
+        sets = (*SETS, "data.resize=6", "training.epochs=1", "training.learning_rate=1e-12", *more)
+        made = train(folder, tmp_path / name, sets=sets)
+        found[name] = {each.split: each.terms["loss"] for each in made.history()}
+    assert found["plain"]["valid"] == pytest.approx(found["flip"]["valid"], rel=1e-6), "not in evaluation"
+    assert found["plain"]["train"] != found["flip"]["train"]
+
+
+def test_a_run_knows_its_files_and_one_from_before_its_pixels(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    sets = (*SETS, "training.epochs=1")
+    now = train(mine, tmp_path / "now", sets=sets)
+    assert now.schema.fingerprint.startswith("files:")
+    assert isinstance(load_run(now.path).dataset.splits["train"].x, ImageRows)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "AT_ONCE", 500)
+        before = train(mine, tmp_path / "before", sets=sets)
+    assert not before.schema.fingerprint.startswith("files:")
+    assert len(load_run(before.path).dataset.splits["train"]) == 60
+    (mine / "cat/03.jpg").write_bytes((mine / "cat/04.jpg").read_bytes())
+    for each in (now, before):
+        with pytest.raises(RunError, match=r"is not what .* was trained on"):
+            load_run(each.path).dataset  # noqa: B018
+
+
+def test_a_damaged_image_that_is_met_in_training_is_one_line(folder: Path, tmp_path: Path) -> None:
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    for name in ("cat/30.jpg", "dog/41.jpg"):
+        (mine / name).write_bytes((mine / name).read_bytes()[:200])
+    result = command("train", mine, "--out", tmp_path / "run", *(f"--set={each}" for each in SETS))
+    assert (result.status, result.err.count("\n")) == (2, 1), result
+    assert "30.jpg cannot be read as an image" in result.err
+    assert "1 more that won't do: 41.jpg" in result.err
+
+
+def test_what_is_not_for_such_data_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    for given, words in {
+        "data.crop=[11, 4]": "data.crop=[11, 4], but the images are 10 pixels high and 12 wide; accepted: [1, 1] to",
+        "data.crop=0": "data.crop",
+        "data.resize=[3]": "data.resize",
+    }.items():
+        result = command("train", folder, "--out", tmp_path / "run", "--set", given)
+        assert (result.status, result.err.count("\n"), words in result.err) == (2, 1, True), result
+    result = command("train", "digits", "--out", tmp_path / "run", "--set=data.resize=4")
+    assert "data.resize=4 is for a folder of images; digits is none" in result.err
+    assert not (tmp_path / "run").exists()
