@@ -15,7 +15,7 @@ from runs_for_tests import assert_same_run, pieces, small_run
 from torch.distributions import kl_divergence
 
 from vaekit import draw, load_run, train
-from vaekit.cli.own import parts_from
+from vaekit.spec.own import parts_from
 from vaekit.data.batch import Batch
 from vaekit.models.trace import Trace
 from vaekit.objectives import ELBO, IWAE, Sum

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,45 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: D
         write_atomic(path, writers[path.suffix.lower()])
     except ImportError:
         raise ValueError(f"{path}: such a file needs openpyxl: pip install 'vaekit[tables]'; or write .csv") from None
+
+
+def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str, str] | None = None) -> int:
+    """Write data frames of the same columns, one below another, to a Parquet file, whole or not at all; how many rows.
+
+    No more than one of them is kept in memory. What is said `about` it is kept in the file, for `read_about`.
+    """
+    check_ending(path, (".parquet",))
+    pyarrow, parquet = _pyarrow()
+    rows = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal rows
+        writer = None
+        try:
+            for frame in frames:
+                schema = None if writer is None else writer.schema
+                table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+                if writer is None:
+                    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(about or {})})
+                    writer = parquet.ParquetWriter(temporary, table.schema)
+                writer.write_table(table.cast(writer.schema))
+                rows += len(frame)
+        finally:
+            if writer is not None:
+                writer.close()
+
+    write_atomic(path, write)
+    return rows
+
+
+def read_about(path: Path, key: str) -> str | None:
+    """What `write_frames` has said about a file under `key`; None where it has not, or the file is another."""
+    pyarrow, parquet = _pyarrow()
+    try:
+        said = (parquet.read_schema(path).metadata or {}).get(key.encode())
+    except (pyarrow.ArrowException, OSError):
+        return None
+    return None if said is None else said.decode(errors="replace")
 
 
 def write_figure(path: Path, figure: Figure) -> None:
