@@ -55,16 +55,23 @@ def parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
                 table = pyarrow.Table.from_batches([batch])
                 left = table if left is None else pyarrow.concat_tables([left, table])
                 while len(left) >= rows:
-                    yield _numbered(_frame(pyarrow, left.slice(0, rows), schema), start)
+                    yield _numbered(_frame(pyarrow, left.slice(0, rows), schema), start, schema)
                     start, left = start + rows, left.slice(rows)
         if left is not None and len(left):
-            yield _numbered(_frame(pyarrow, left, schema), start)
+            yield _numbered(_frame(pyarrow, left, schema), start, schema)
 
 
-def _numbered(frame: pd.DataFrame, start: int) -> pd.DataFrame:
-    """A piece with the numbers of its rows where it has no index of its own."""
-    plain = isinstance(frame.index, pd.RangeIndex)
-    return frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis=0) if plain else frame
+def _numbered(frame: pd.DataFrame, start: int, schema: Any) -> pd.DataFrame:
+    """A piece that begins at row `start` with its part of the file's index, where that is no column of it: pandas
+    keeps of numbers in equal steps the first and the step, and of no index nothing.
+    """
+    if not isinstance(frame.index, pd.RangeIndex):
+        return frame
+    kept = ((schema.pandas_metadata or {}).get("index_columns") or [{}])[0]
+    kept = kept if isinstance(kept, dict) else {}
+    first, step = kept.get("start", 0), kept.get("step", 1)
+    places = range(first + step * start, first + step * (start + len(frame)), step)
+    return frame.set_axis(pd.RangeIndex(places, name=kept.get("name")), axis=0)
 
 
 @contextmanager

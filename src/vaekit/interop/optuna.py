@@ -89,21 +89,11 @@ class OptunaSearch:
         refuse_links([path])
         _drop_torn(path)
         journal = self.optuna.storages.journal
-
-        class Held(journal.BaseJournalFileLock):  # type: ignore[name-defined, misc]
-            """No lock, since the sweep has that of the folder."""
-
-            def acquire(self) -> bool:
-                return True
-
-            def release(self) -> None:
-                pass
-
         logging, direction = self.optuna.logging, "maximize" if more_is_better(plan.by) else "minimize"
         before = logging.get_verbosity()
         logging.set_verbosity(logging.WARNING)
         try:
-            storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(path), Held()))
+            storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(path), _Held()))
             study = self.optuna.create_study(
                 storage=storage, study_name="sweep", direction=direction, load_if_exists=True
             )
@@ -122,6 +112,16 @@ class OptunaSearch:
             other = next(key for key in asked if known.get(key) != json.loads(json.dumps(asked[key])))
             raise RunError(f"{plan.folder} has a search with other {other}; name another folder")
         return study
+
+
+class _Held:
+    """No lock of its own, since the sweep has that of the folder."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _text(value: Any) -> str:

@@ -6,13 +6,14 @@ that is started here ("local") listens to this machine alone, has no dashboard a
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..runs.jobs import Job, Outcome, from_values, line_of, packed, to_values, unpacked
-from ..runs.workers import called
+from ..runs.jobs import Job, Outcome, line_of, packed, understood
+from ..system.workers import called
 
 LOCAL = "local"
 """In place of the address of a cluster: one is started here, and ended."""
@@ -29,7 +30,7 @@ class RayPool:
     def results(self, jobs: Iterator[Job]) -> Generator[tuple[Job, Outcome]]:
         """The jobs with what has become of each, as they end; who stops taking them ends those under way."""
         with connected(self.address, self.jobs * self.threads) as ray:
-            task = ray.remote(num_cpus=self.threads, max_retries=0)(_carry_out)
+            task = ray.remote(num_cpus=self.threads, max_retries=0)(_answer)
             running: dict[Any, Job] = {}
             try:
                 while True:
@@ -44,35 +45,34 @@ class RayPool:
                     ray.cancel(each, force=True)
 
 
-def _carry_out(function: str, text: str) -> dict[str, Any]:
-    return to_values(called(function)(unpacked(text)))
+def _answer(function: str, line: str) -> str:
+    return called(function)(line)
 
 
 def _outcome(ray: Any, ended: Any) -> Outcome:
     try:
-        return from_values(ray.get(ended))
+        return understood(ray.get(ended))
     except ray.exceptions.RayError as error:
         lines = str(error).splitlines()
         return Outcome({}, error=lines[0] if lines else line_of(error))
 
 
 class _Scorer:
-    """An actor that loads a run once and scores one file after another."""
+    """An actor that scores one file after another, by a run that it loads when it is first asked."""
 
-    def __init__(self, function: str, text: str) -> None:
-        self.score = called(function)(text)
+    def __init__(self) -> None:
+        self.score: Any = None
 
-    def __call__(self, pairs: dict[str, Any]) -> dict[str, Any]:
-        """The rows of each file, of a batch of pairs of files."""
-        rows, errors = [], []
-        for shard, output in zip(pairs["shard"], pairs["output"], strict=True):
-            try:
-                rows.append(self.score(str(shard), str(output)))
-                errors.append("")
-            except (ValueError, OSError) as error:  # a user's mistake, as one line and not as Ray's traceback
-                rows.append(0)
-                errors.append(line_of(error))
-        return {"output": pairs["output"], "rows": rows, "error": errors}
+    def __call__(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The number of rows of a file, or why there are none, in a line: a user's mistake is no traceback of Ray's."""
+        function, text, shard, output = (str(asked[key][0]) for key in ("function", "text", "shard", "output"))
+        rows, error = 0, ""
+        try:
+            self.score = self.score or called(function)(text)
+            rows = self.score(shard, output)
+        except (ValueError, ArithmeticError, OSError) as found:
+            error = line_of(found)
+        return {"output": [output], "rows": [rows], "error": [error]}
 
 
 def scored_by_ray(
@@ -87,12 +87,10 @@ def scored_by_ray(
     with connected(address, jobs) as ray:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        items = [{"shard": shard, "output": output} for shard, output in pairs]
-        many = min(jobs, len(pairs))
-        dataset = ray.data.from_items(items, override_num_blocks=len(pairs)).map_batches(
-            _Scorer, fn_constructor_args=(function, text), batch_size=1, concurrency=many, num_cpus=1
-        )
-        for row in dataset.iter_rows():
+        items = [{"function": function, "text": text, "shard": shard, "output": output} for shard, output in pairs]
+        actors = ray.data.ActorPoolStrategy(size=min(jobs, len(pairs)))
+        dataset = ray.data.from_items(items, override_num_blocks=len(pairs))
+        for row in dataset.map_batches(_Scorer, batch_size=1, compute=actors, num_cpus=1).iter_rows():
             if row["error"]:
                 raise ValueError(row["error"])
             yield row["output"], int(row["rows"])
@@ -109,17 +107,23 @@ def connected(address: str, processors: int) -> Iterator[Any]:
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
     given: dict[str, Any] = {"address": address}
     if address == LOCAL:
         given |= {"num_cpus": processors, "include_dashboard": False, "_node_ip_address": LOOPBACK}
     try:
-        ray.init(log_to_driver=False, configure_logging=False, **given)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(f"no Ray at {address!r}: {line_of(error)}; accepted: HOST:PORT, or local") from None
-    try:
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, **given)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ValueError(f"no Ray at {address!r}: {line_of(error)}; accepted: HOST:PORT, or local") from None
         yield ray
     finally:
         ray.shutdown()
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _ray() -> Any:

@@ -75,26 +75,24 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     named = parts_from(parts) if isinstance(parts, str) else parts
     own = run if isinstance(run, Run) else load_run(run, device, named)
     question, every = Question(samples, codes, seed), shards_of([shards] if isinstance(shards, (str, Path)) else shards)
-    path = Path(out)
+    path, about = Path(out), identity(own, question)
     if path.suffix.lower() == OUTPUT and not path.is_dir():
         if ray is not None:
             raise ValueError(
-                f"{option('out', out)} is one file; with {option('ray', ray)} give a folder, of one for each"
+                f"{option('out', out)} is one file; with {option('ray', ray)} give a folder, of a file each"
             )
         if path.resolve() in {each.resolve() for each in every}:
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
-        found = [Scored(path, write_frames(path, _joined(own, every, question), _about(own, question)))]
-        on_file(found[0])
-        return found
-    outputs = outputs_of(every, path)
+        rows = write_frames(path, _joined(own, every, question), {RUN: about})
+        on_file(Scored(path, rows))
+        return [Scored(path, rows)]
     if path.exists() and not path.is_dir():
         raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
-    left = [
-        (shard, output) for shard, output in zip(every, outputs, strict=True) if _is_left(own, question, shard, output)
-    ]
+    outputs = outputs_of(every, path)
+    left = [pair for pair in zip(every, outputs, strict=True) if _is_left(about, *pair)]
     path.mkdir(parents=True, exist_ok=True)
     drop_temporaries(path)
-    made = dict[Path, Scored]()
+    made: dict[Path, Scored] = {}
     for scored in _answers(own, question, left, parts=parts, jobs=jobs, ray=ray):
         made[scored.path] = scored
         on_file(scored)
@@ -112,8 +110,9 @@ def _answers(
 ) -> Iterator[Scored]:
     """The files of scores that are left to be made, as they are made."""
     if ray is None:
+        about = identity(run, question)
         for shard, output in left:
-            yield _write(run, question, shard, output)
+            yield _write(run, question, about, shard, output)
         return
     if parts is not PARTS and not isinstance(parts, str):
         raise ValueError("parts that are objects can't be sent to other machines; name them by file, FILE.py:NAME")
@@ -139,27 +138,24 @@ def scorer_of(text: str) -> Callable[[str, str], int]:
     torch.set_num_threads(asked["threads"])
     run = load_run(asked["run"], asked["device"], parts_from(asked["parts"]) if asked["parts"] else PARTS)
     question = Question(**asked["question"])
-    return lambda shard, output: _write(run, question, Path(shard), Path(output)).rows
+    about = identity(run, question)
+    return lambda shard, output: _write(run, question, about, Path(shard), Path(output)).rows
 
 
 SCORER = f"{__name__}:{scorer_of.__name__}"
 """By which other processes find it."""
 
 
-def _write(run: Run, question: Question, shard: Path, output: Path) -> Scored:
-    about = _about(run, question) | {SHARD: state_of(shard)}
-    return Scored(output, write_frames(output, score_shard(run, shard, question), about))
+def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
+    said = {RUN: about, SHARD: state_of(shard)}
+    return Scored(output, write_frames(output, score_shard(run, shard, question), said))
 
 
-def _about(run: Run, question: Question) -> dict[str, str]:
-    return {RUN: identity(run, question)}
-
-
-def _is_left(run: Run, question: Question, shard: Path, output: Path) -> bool:
+def _is_left(about: str, shard: Path, output: Path) -> bool:
     """Whether a file is still to be scored; `ValueError` where something else is in its place."""
     if not output.exists():
         return True
-    if read_about(output, RUN) != identity(run, question):
+    if read_about(output, RUN) != about:
         raise ValueError(f"{output} is there and is no answer to this; name another folder, or delete it")
     return read_about(output, SHARD) != state_of(shard)
 

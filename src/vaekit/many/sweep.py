@@ -16,16 +16,16 @@ from ..interop import optuna
 from ..interop.ray import RayPool
 from ..runs import jobs as a_job
 from ..runs.axes import axes_of
-from ..runs.jobs import Job, Outcome
+from ..runs.jobs import Here, Job, Outcome, Processes, answered, packed
 from ..runs.sweep import Plan, Pool, run_sweep, trials_of
 from ..runs.swept import Sweep, Trial
-from ..runs.workers import Here, Workers
 from ..settings import standing, written
 from ..show.report import write_sweep
 from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..spec.targets import ACCEPTED, TABLE, name_of
 from ..system.devices import graphics, processors
+from ..system.workers import Workers
 
 
 def carry_out(job: Job) -> Outcome:
@@ -33,7 +33,12 @@ def carry_out(job: Job) -> Outcome:
     return a_job.carry_out(job, train)
 
 
-CARRY_OUT = f"{__name__}:{carry_out.__name__}"
+def answer(line: str) -> str:
+    """Do a job that another process has written down."""
+    return answered(line, carry_out)
+
+
+ANSWER = f"{__name__}:{answer.__name__}"
 """By which other processes find it."""
 
 
@@ -129,8 +134,9 @@ def _pooled(plan: Plan, many: int, *, jobs: int | None, threads: int | None, ray
     if threads < 1:
         raise ValueError(f"threads is {threads}; accepted: 1 or more")
     plan = replace(plan, threads=threads)
-    if ray is not None:
-        return plan, RayPool(CARRY_OUT, ray, jobs, threads)
-    if jobs == 1:
+    if ray is None and jobs == 1:
         return plan, Here(carry_out)
-    return plan, Workers(CARRY_OUT, jobs, threads, devices)
+    packed(Job("", "", plan.target, plan.data, plan.sets, plan.parts))  # an error where that can't be
+    if ray is not None:
+        return plan, RayPool(ANSWER, ray, jobs, threads)
+    return plan, Processes(Workers(ANSWER, jobs, threads, devices))

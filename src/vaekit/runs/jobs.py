@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..spec.own import parts_from
 from ..spec.parsing import parse
 from ..spec.parts import PARTS, Parts
 from ..system.devices import threads
+from ..system.workers import Workers
 from .folder import is_run
 from .run import Run
 
@@ -131,3 +133,38 @@ def from_values(values: Mapping[str, Any]) -> Outcome:
         bare = {each.name for each in fields(Evaluation) if each.type == "float" and given.get(each.name) is None}
         scores[split] = Evaluation(**given | dict.fromkeys(bare, math.nan) | {"impossible": tuple(own["impossible"])})
     return Outcome(scores, float(values["seconds"]), str(values["error"]))
+
+
+def answered(text: str, carry_out: Callable[[Job], Outcome]) -> str:
+    """The line that a line of `packed` is answered by: what becomes of that job."""
+    return json.dumps(to_values(carry_out(unpacked(text))))
+
+
+def understood(text: str) -> Outcome:
+    """The outcome that `answered` wrote down."""
+    return from_values(json.loads(text))
+
+
+class Here:
+    """One job after another, in this process."""
+
+    def __init__(self, carry_out: Callable[[Job], Outcome]) -> None:
+        self.carry_out = carry_out
+
+    def results(self, jobs: Iterator[Job]) -> Generator[tuple[Job, Outcome]]:
+        """The jobs with what has become of each; the next one is asked for when the one before has been taken."""
+        for job in jobs:
+            yield job, self.carry_out(job)
+
+
+class Processes:
+    """Several jobs at once, in processes of this machine."""
+
+    def __init__(self, workers: Workers[Job]) -> None:
+        self.workers = workers
+
+    def results(self, jobs: Iterator[Job]) -> Generator[tuple[Job, Outcome]]:
+        """The jobs with what has become of each, as they end; one is asked for when there is a process for it."""
+        with closing(self.workers.answers((job, packed(job)) for job in jobs)) as answers:
+            for job, answer in answers:
+                yield job, Outcome({}, error=answer.error) if answer.error else understood(answer.text)

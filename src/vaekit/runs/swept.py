@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -83,7 +83,7 @@ class Sweep:
     by: str
     samples: int
     """Importance samples of each datum's likelihood."""
-    trials: tuple[Trial, ...]
+    trials: tuple[Trial, ...] = field(repr=False)
 
     @property
     def groups(self) -> tuple[Group, ...]:

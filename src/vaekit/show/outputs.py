@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.sniffing import PLAIN, Dialect
-from ..errors import unknown
+from ..errors import several, unknown
 from ..system.disk import write_atomic
 from . import plots
 
@@ -115,7 +115,8 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: D
 def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str, str] | None = None) -> int:
     """Write data frames of the same columns, one below another, to a Parquet file, whole or not at all; how many rows.
 
-    No more than one of them is kept in memory. What is said `about` it is kept in the file, for `read_about`.
+    No more than one of them is kept in memory. What is said `about` it is kept in the file, for `read_about`. Raises
+    `ValueError` where the columns of one are not those of the first.
     """
     check_ending(path, (".parquet",))
     pyarrow, parquet = _pyarrow()
@@ -126,12 +127,16 @@ def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str,
         writer = None
         try:
             for frame in frames:
-                schema = None if writer is None else writer.schema
-                table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+                table = pyarrow.Table.from_pandas(frame, preserve_index=False)
                 if writer is None:
                     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(about or {})})
                     writer = parquet.ParquetWriter(temporary, table.schema)
-                writer.write_table(table.cast(writer.schema))
+                try:
+                    writer.write_table(table.cast(writer.schema))
+                except (pyarrow.ArrowInvalid, ValueError):  # other columns, or values of another type
+                    theirs, ours = several(table.schema.names, 8), several(writer.schema.names, 8)
+                    different = f"rows {rows} and on have the columns {theirs}, those before {ours}"
+                    raise ValueError(f"{path} can't have all rows, since {different}, or other types") from None
                 rows += len(frame)
         finally:
             if writer is not None:

@@ -1,14 +1,12 @@
-"""Processes of this machine that train the runs of a sweep side by side.
+"""Processes of this machine that do one job after another, told and answering in lines of text.
 
-Each imports torch and vaekit once, in seconds, and then does one job after another. They are told what to do, and
-answer, in lines of JSON. One that dies, by a crash or for want of memory, costs the run that it was at; the next job
-gets another. They end with the process that started them, however that ends.
+Each imports what it needs once, which for torch takes seconds. One that dies, by a crash or for want of memory, costs
+the job that it was at; the next job gets another. They end with the process that started them, however that ends.
 """
 
 from __future__ import annotations
 
 import _thread
-import json
 import os
 import queue
 import signal
@@ -20,32 +18,27 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
-from .jobs import Job, Outcome, from_values, packed, to_values, unpacked
+_Key = TypeVar("_Key")
 
 ENDING_SECONDS = 5.0
 """How long a process that is told to end may take."""
-STARTS = "from vaekit.runs.workers import serve; serve({!r})"
+STARTS = "from vaekit.system.workers import serve; serve({!r})"
 
 
-class Here:
-    """One job after another in this process, by `carry_out`."""
+@dataclass(frozen=True)
+class Answer:
+    """The line that a job was answered by, or why there is none."""
 
-    jobs = 1
-
-    def __init__(self, carry_out: Callable[[Job], Outcome]) -> None:
-        self.carry_out = carry_out
-
-    def results(self, jobs: Iterator[Job]) -> Generator[tuple[Job, Outcome]]:
-        """The jobs with what has become of each; the next one is asked for when the one before has been taken."""
-        for job in jobs:
-            yield job, self.carry_out(job)
+    text: str = ""
+    error: str = ""
 
 
-class Workers:
-    """`jobs` processes, each with so many `threads`, that carry jobs out by a function of vaekit, MODULE:NAME.
+class Workers(Generic[_Key]):
+    """`jobs` processes, each with so many `threads`, that make a line of a line by a function, MODULE:NAME.
 
     `devices` are numbers of CUDA devices: the first process sees the first alone, and so on in turn.
     """
@@ -53,8 +46,8 @@ class Workers:
     def __init__(self, function: str, jobs: int, threads: int, devices: tuple[str, ...] = ()) -> None:
         self.function, self.jobs, self.threads, self.devices = function, jobs, threads, devices
 
-    def results(self, jobs: Iterator[Job]) -> Generator[tuple[Job, Outcome]]:
-        """The jobs with what has become of each, as they end; one is asked for when there is a process for it.
+    def answers(self, lines: Iterator[tuple[_Key, str]]) -> Generator[tuple[_Key, Answer]]:
+        """What each line is answered by, as they are done; one is asked for when there is a process for it.
 
         Whoever stops taking them, by an interrupt say, ends all processes.
         """
@@ -62,19 +55,19 @@ class Workers:
         every = [_Worker(self.function, self.threads, device) for device in self._devices()]
         for each in every:
             free.put(each)
-        running: dict[Future[Outcome], tuple[Job, _Worker]] = {}
+        running: dict[Future[Answer], tuple[_Key, _Worker]] = {}
         waiting = ThreadPoolExecutor(self.jobs)
         try:
             while True:
-                while not free.empty() and (job := next(jobs, None)) is not None:
+                while not free.empty() and (asked := next(lines, None)) is not None:
                     worker = free.get()
-                    running[waiting.submit(worker.carry_out, job)] = job, worker
+                    running[waiting.submit(worker.answer, asked[1])] = asked[0], worker
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job, worker = running.pop(future)
+                    key, worker = running.pop(future)
                     free.put(worker)
-                    yield job, future.result()
+                    yield key, future.result()
         finally:
             for each in every:
                 each.tell_to_end()
@@ -98,23 +91,22 @@ class _Worker:
         self.ended = False
         self.lock = threading.Lock()
 
-    def carry_out(self, job: Job) -> Outcome:
-        text = packed(job)
+    def answer(self, line: str) -> Answer:
         with self.lock:
             if self.ended:
-                return Outcome({}, error="the sweep was ended")
+                return Answer(error="all was ended")
             if self.process is None or self.process.poll() is not None:
                 self.close()
                 self.process = self._started()
             process = self.process
         assert process.stdin is not None
         assert process.stdout is not None
-        with suppress(OSError):
-            process.stdin.write(text + "\n")
+        with suppress(OSError, ValueError):  # it has died, or its pipes are closed
+            process.stdin.write(line + "\n")
             process.stdin.flush()
-            if answer := process.stdout.readline():
-                return from_values(json.loads(answer))
-        return Outcome({}, error=self._died(process))
+            if text := process.stdout.readline():
+                return Answer(text.rstrip("\n"))
+        return Answer(error=self._died(process))
 
     def tell_to_end(self) -> None:
         """Let the process end what it is at, by its own way out."""
@@ -172,24 +164,26 @@ class _Worker:
 
 
 def serve(function: str) -> None:
-    """Carry out the jobs of standard input, a line each, and answer each by a line, until there are no more."""
+    """Answer each line of standard input by the line that the function MODULE:NAME makes of it, until there are no
+    more.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the one that starts it does with it
-    # What parts of the user's own print is no answer.
+    # What else is printed, by parts of the user's own say, is no answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     with suppress(KeyboardInterrupt):
-        carry_out = called(function)
+        answer: Callable[[str], str] = called(function)
         while True:
-            answers.write(json.dumps(to_values(carry_out(unpacked(jobs.get())))) + "\n")
+            answers.write(answer(lines.get()) + "\n")
             answers.flush()
 
 
-def _listen(jobs: queue.SimpleQueue[str]) -> None:
+def _listen(lines: queue.SimpleQueue[str]) -> None:
     """Pass on what is to be done; where nobody is there any more to say it, end, in the middle of a job if need be."""
     for line in sys.stdin:
-        jobs.put(line)
+        lines.put(line.rstrip("\n"))
     # So that it ends what it has started itself, a compiler say.
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, too
