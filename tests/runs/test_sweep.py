@@ -6,7 +6,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def test_what_is_no_sweep_or_another_is_refused_before_anything_is_written(tmp_p
     with refuses("is damaged"):
         run_sweep(plan(tmp_path / "s"), Here(Fake()))
     for changes, said in (
-        ({"over": ["objective.betta=1"]}, "unknown option 'betta'"),
+        ({"over": ["objective.betta=1"]}, "'betta' (did you mean 'beta'?)"),
         ({"over": ["objective.beta=1..2"]}, "is a range"),
         ({"seeds": 0}, "seeds are"),
         ({"by": "loss"}, "unknown score 'loss'"),
@@ -212,6 +212,14 @@ def test_a_job_and_its_outcome_come_through_as_they_were(tmp_path: Path) -> None
     assert understood(answered(packed(job), lambda each: outcome)).scores["valid"].impossible == (3, "x")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_pages() -> Iterator[None]:
+    """Pages take a second to draw, and one is drawn where it is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaekit.many.sweep.write_sweep", lambda found: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("real") / "s"
@@ -262,7 +270,6 @@ def test_a_data_frame_is_swept_in_this_process(tmp_path: Path) -> None:
 def test_the_command_ends_with_a_table_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(lambda name: KeyboardInterrupt() if len(fake.names) == 3 else worth(name))
     monkeypatch.setattr("vaekit.many.sweep.carry_out", fake)
-    monkeypatch.setattr("vaekit.many.sweep.write_sweep", lambda found: None)
     asked = ["sweep", "digits", "--over", "objective.beta=1,2", "--seeds", "2", "--out", tmp_path / "s", "--jobs", "1"]
     result = command(*asked)
     assert result.status == 130

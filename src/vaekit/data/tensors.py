@@ -69,7 +69,7 @@ class TensorSplit:
     """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
     refused: np.ndarray | None = None
     """Which cells are not observed since their column can't have them, (N, *event) of bool; None for none."""
-    first: int = 0
+    offset: int = 0
     """The number of its first row, of a part of more data that begins where a block of these does."""
 
     def __len__(self) -> int:
@@ -125,7 +125,7 @@ class TensorSplit:
         return replace(self, x=_rows(self.x, where), y=y, noise=noise, origin=origin, observed=observed)
 
     def _block(self, start: int) -> Batch:
-        with seeded(stream(self.preprocessing.seed, "preprocessing", self.first + start)):
+        with seeded(stream(self.preprocessing.seed, "preprocessing", self.offset + start)):
             return self.batch(slice(start, start + self.block_rows))
 
     def batch(self, index: Tensor | slice) -> Batch:

@@ -137,7 +137,7 @@ def folder_of(settings: Settings, seed: int) -> str:
     >>> folder_of((("objective.beta", "2"),), 0), folder_of((), 1)
     ('objective.beta=2/seed=0', 'seed=1')
     >>> folder_of((("data.name", "../../etc"),), 0)
-    'data.name=.._.._etc-a40f5e8d9f/seed=0'
+    'data.name=.._.._etc-825775d076/seed=0'
     """
     if not settings:
         return f"seed={seed}"

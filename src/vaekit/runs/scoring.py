@@ -138,7 +138,7 @@ def _blocks(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
         start = 0
         for piece in parquet_pieces(shard, rows):
             split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {start} to {start + len(piece) - 1}")
-            yield replace(split, first=start), piece.index
+            yield replace(split, offset=start), piece.index
             start += len(piece)
         return
     whole = _asked(run, shard, str(shard))
@@ -161,7 +161,7 @@ def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
     chosen = slice(start, start + rows)
     own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
     cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
-    return replace(whole, x=whole.x[chosen], first=start, **cut)
+    return replace(whole, x=whole.x[chosen], offset=start, **cut)
 
 
 @torch.no_grad()
@@ -169,7 +169,7 @@ def _scored(run: Run, split: TensorSplit, scorer: Scorer, question: Question) ->
     (batch,) = split.blocks()
     refuse_ends(run.model, batch.x)
     batch = run.model.asked(batch)
-    with seeded(stream(question.seed, "evaluation", split.first)):
+    with seeded(stream(question.seed, "evaluation", split.offset)):
         scores = scorer(batch)
     if split.refused is not None:
         scores = scores.without(torch.from_numpy(split.refused.any(1)).to(batch.x.device))
