@@ -29,6 +29,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
     if item.get_closest_marker("public_data") and not os.environ.get("VAEKIT_DATA"):
         pytest.skip("needs VAEKIT_DATA")
+    if item.get_closest_marker("ray") and not os.environ.get("VAEKIT_RAY"):
+        pytest.skip("needs VAEKIT_RAY")
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,12 @@ from runs_for_tests import assert_same_run, pieces, small_run
 from torch.distributions import kl_divergence
 
 from vaekit import draw, load_run, train
-from vaekit.cli.own import parts_from
 from vaekit.data.batch import Batch
 from vaekit.models.trace import Trace
 from vaekit.objectives import ELBO, IWAE, Sum
 from vaekit.seeding import seeded
 from vaekit.show.pictures.drawing import offers
+from vaekit.spec.own import parts_from
 from vaekit.spec.parts import PARTS, Parts
 from vaekit.training.step import traced
 

@@ -44,7 +44,7 @@ def test_a_likelihood_from_a_file_is_trained_scored_drawn_and_gone_on_with(run: 
 
 
 def test_its_density_is_that_of_scipy(run: Path) -> None:
-    from vaekit.cli.own import parts_from
+    from vaekit.spec.own import parts_from
 
     loaded = load_run(run, parts=parts_from(f"{EXAMPLE}:PARTS"))
     x, z = loaded.data("test").x, torch.zeros(1, 2)

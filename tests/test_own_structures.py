@@ -12,13 +12,13 @@ from models_for_tests import refuses
 from runs_for_tests import SMALL, assert_same_run, pieces, small_run
 
 from vaekit import VAE, build_model, draw, load_run, train
-from vaekit.cli.own import parts_from
 from vaekit.data import Batch
 from vaekit.data.domains import Domain
 from vaekit.seeding import seeded
 from vaekit.show.pictures.drawing import offers
 from vaekit.spec.building import Builder
 from vaekit.spec.keys import Schema
+from vaekit.spec.own import parts_from
 from vaekit.spec.parsing import parse
 from vaekit.spec.parts import PARTS
 

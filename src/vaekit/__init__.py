@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from .data.domains import Domain
     from .evaluation.evaluation import evaluate
     from .evaluation.scores import Evaluation
+    from .many.score import score
+    from .many.sweep import sweep
     from .models import VAE
     from .runs.comparison import Comparison, compare
     from .runs.run import Run, load_run
+    from .runs.swept import Sweep
     from .runs.training import Callbacks
     from .show.pictures.drawing import draw
     from .show.report import write_comparison, write_report
@@ -47,6 +50,9 @@ _HOME = {
     "Parts": "spec.parts",
     "Run": "runs",
     "load_run": "runs",
+    "score": "many.score",
+    "sweep": "many.sweep",
+    "Sweep": "runs.swept",
     "train": "composed",
     "Schema": "spec.keys",
     "Spec": "spec.keys",
@@ -68,6 +74,7 @@ __all__ = [  # noqa: RUF022
     "Schema",
     "Spec",
     "Split",
+    "Sweep",
     "Preprocessing",
     "VAE",
     "build_model",
@@ -77,6 +84,8 @@ __all__ = [  # noqa: RUF022
     "fit",
     "load_dataset",
     "load_run",
+    "score",
+    "sweep",
     "train",
     "write_comparison",
     "write_report",

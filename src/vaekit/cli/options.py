@@ -36,8 +36,8 @@ Out = Annotated[
 
 def named_parts(context: typer.Context) -> Parts:
     """The named parts: those of whoever calls `main`, or of `--parts`, else vaekit's."""
+    from ..spec.own import parts_from
     from ..spec.parts import PARTS
-    from .own import parts_from
 
     given: Parts | str | None = context.obj
     return parts_from(given) if isinstance(given, str) else given or PARTS

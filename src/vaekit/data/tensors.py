@@ -50,6 +50,11 @@ class MappedTensor:
         return _moved(self.rows.index_select(dim, self.index[index.cpu()]), self.device)
 
 
+def block_rows(elements: int) -> int:
+    """The rows of a block, but for the last, of data of so many numbers each."""
+    return max(1, min(ROWS, ELEMENTS // max(1, elements)))
+
+
 @dataclass(frozen=True)
 class TensorSplit:
     """x (N, *event) as stored and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
@@ -72,6 +77,8 @@ class TensorSplit:
     """Of images that are cropped all of their pixels, x and observed, of which training shows other parts."""
     arriving: Arriving | None = None
     """What x is a part of, of images that are decoded when they are asked for."""
+    offset: int = 0
+    """The number of its first row, of a part of more data that begins where a block of these does."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -84,7 +91,7 @@ class TensorSplit:
     @property
     def block_rows(self) -> int:
         """The rows of a block, but for the last."""
-        return max(1, min(ROWS, ELEMENTS // max(1, self.x[:1].numel())))
+        return block_rows(self.x[:1].numel())
 
     def blocks(self) -> Iterator[Batch]:
         """All rows in order, some at a time, as a model sees them.
@@ -126,7 +133,7 @@ class TensorSplit:
         return replace(self, x=_rows(self.x, where), y=y, noise=noise, origin=origin, observed=observed)
 
     def _block(self, start: int) -> Batch:
-        with seeded(stream(self.preprocessing.seed, "preprocessing", start)):
+        with seeded(stream(self.preprocessing.seed, "preprocessing", self.offset + start)):
             return self.batch(slice(start, start + self.block_rows))
 
     def wait(self, index: Tensor | slice) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,60 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
     Raises `ValueError`, one line, where it is damaged, out of all proportion, or has columns that are no plain values.
     """
+    with _parquet(path) as (pyarrow, schema, rows):
+        # Before a row is read: a few bytes may stand for as many equal values as one likes.
+        check_unpacked(path, 8 * rows * len(schema.names))
+        texts = _texts(pyarrow, schema)
+        table = pyarrow.parquet.read_table(path, read_dictionary=texts)
+        check_unpacked(path, sum(_length(table.column(name)) for name in texts))
+        frame = _frame(pyarrow, table, schema)
+    named = [str(each) for each in frame.index.names if each is not None]
+    notes = (f"the index of {path.name}, {several(named)}, is no column: left out",) if named else ()
+    return frame.reset_index(drop=True), notes
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has; raises as `read_parquet` does."""
+    with _parquet(path) as (_, _, rows):
+        return rows
+
+
+def parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """A Parquet table as `read_parquet` gives it, so many rows at a time, whatever its row groups are, each piece with
+    the index that pandas has given the file, or the numbers of its rows from 0. No more than a row group of a column
+    and a piece are in memory.
+    """
+    with _parquet(path) as (pyarrow, schema, _):
+        start, left = 0, None
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                table = pyarrow.Table.from_batches([batch])
+                left = table if left is None else pyarrow.concat_tables([left, table])
+                while len(left) >= rows:
+                    yield _numbered(_frame(pyarrow, left.slice(0, rows), schema), start, schema)
+                    start, left = start + rows, left.slice(rows)
+        if left is not None and len(left):
+            yield _numbered(_frame(pyarrow, left, schema), start, schema)
+
+
+def _numbered(frame: pd.DataFrame, start: int, schema: Any) -> pd.DataFrame:
+    """A piece that begins at row `start` with its part of the file's index, where that is no column of it: pandas
+    keeps of numbers in equal steps the first and the step, and of no index nothing.
+    """
+    if not isinstance(frame.index, pd.RangeIndex):
+        return frame
+    kept = ((schema.pandas_metadata or {}).get("index_columns") or [{}])[0]
+    kept = kept if isinstance(kept, dict) else {}
+    first, step = kept.get("start", 0), kept.get("step", 1)
+    places = range(first + step * start, first + step * (start + len(frame)), step)
+    return frame.set_axis(pd.RangeIndex(places, name=kept.get("name")), axis=0)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[tuple[Any, Any, int]]:
+    """Inside, pyarrow with the schema of a file and its number of rows; `ValueError` where it is damaged, or has
+    columns that are no plain values.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -36,28 +92,31 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         types = pyarrow.types
         if nested := [repr(each.name) for each in schema if types.is_nested(each.type) or types.is_binary(each.type)]:
             raise ValueError(f"{path} has columns that are no plain values: {several(nested, 8)}; take them out")
-        # Before a row is read: a few bytes may stand for as many equal values as one likes.
-        check_unpacked(path, 8 * rows * len(schema.names))
-        texts = [each.name for each in schema if types.is_string(each.type) or types.is_large_string(each.type)]
-        table = pyarrow.parquet.read_table(path, read_dictionary=texts)
-        check_unpacked(path, sum(_length(table.column(name)) for name in texts))
-        for i, field in enumerate(schema):
-            if types.is_decimal(field.type):
-                table = table.set_column(i, field.name, table.column(i).cast(pyarrow.float64()))
-            elif types.is_date(field.type):
-                table = table.set_column(i, field.name, table.column(i).cast(pyarrow.timestamp("s")))
-            elif field.name in texts:
-                table = table.set_column(i, field, table.column(i).cast(field.type))
-        scales = {each.name: each.type.scale for each in schema if types.is_decimal(each.type)}
-        frame = table.to_pandas().round(scales)  # Arrow's cast is off in the last digit
+        yield pyarrow, schema, rows
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path} cannot be read as Parquet: {(str(error) or '?').splitlines()[0]}") from error
-    named = [str(each) for each in frame.index.names if each is not None]
-    notes = (f"the index of {path.name}, {several(named)}, is no column: left out",) if named else ()
-    whole = [each.name for each in schema if types.is_integer(each.type) and each.name in frame]
-    return nullable(frame.reset_index(drop=True), whole), notes
+
+
+def _texts(pyarrow: Any, schema: Any) -> list[str]:
+    types = pyarrow.types
+    return [each.name for each in schema if types.is_string(each.type) or types.is_large_string(each.type)]
+
+
+def _frame(pyarrow: Any, table: Any, schema: Any) -> pd.DataFrame:
+    """Rows of a file of that schema as pandas has them: decimals as floats, dates as times, whole numbers whole."""
+    types, texts = pyarrow.types, _texts(pyarrow, schema)
+    for i, field in enumerate(schema):
+        if types.is_decimal(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pyarrow.float64()))
+        elif types.is_date(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pyarrow.timestamp("s")))
+        elif field.name in texts:
+            table = table.set_column(i, field, table.column(i).cast(field.type))
+    scales = {each.name: each.type.scale for each in schema if types.is_decimal(each.type)}
+    frame = table.to_pandas().round(scales)  # Arrow's cast is off in the last digit
+    return nullable(frame, [each.name for each in schema if types.is_integer(each.type) and each.name in frame])
 
 
 def nullable(table: pd.DataFrame, whole: list[str]) -> pd.DataFrame:

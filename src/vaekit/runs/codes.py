@@ -155,7 +155,7 @@ def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
         update={"likelihood": asked.model.likelihood or there.model.likelihood, **parts_left}
     )
     asked = asked.model_copy(update={"training": training, "model": model})
-    other = _difference(there.model_dump(mode="json"), asked.model_dump(mode="json"))
+    other = first_difference(there.model_dump(mode="json"), asked.model_dump(mode="json"))
     if other is not None:
         anew = f"name another folder, or add {option('overwrite')} to make it anew"
         raise RunError(f"{folder} holds another run than is needed: its {other}; {anew}")
@@ -167,12 +167,12 @@ def _unsized(asked: Spec, there: Spec, key: str) -> bool:
     return mine.name == its.name and {**mine.options, "hidden": its.options.get("hidden")} == its.options
 
 
-def _difference(there: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> str | None:
+def first_difference(there: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> str | None:
     """The first key whose values differ, with both; titles, which follow from the rest, come last."""
     for key in sorted(dict.fromkeys([*there, *asked]), key=("title", "source").__contains__):
         mine, its = asked.get(key), there.get(key)
         if isinstance(mine, Mapping) and isinstance(its, Mapping):
-            if found := _difference(its, mine, f"{above}{key}."):
+            if found := first_difference(its, mine, f"{above}{key}."):
                 return found
         elif mine != its:
             return f"{above}{key} is {shown(its)}, not {shown(mine)}"

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.sniffing import PLAIN, Dialect
-from ..errors import unknown
+from ..errors import several, unknown
 from ..system.disk import write_atomic
 from . import plots
 
@@ -110,6 +110,50 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: D
         write_atomic(path, writers[path.suffix.lower()])
     except ImportError:
         raise ValueError(f"{path}: such a file needs openpyxl: pip install 'vaekit[tables]'; or write .csv") from None
+
+
+def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str, str] | None = None) -> int:
+    """Write data frames of the same columns, one below another, to a Parquet file, whole or not at all; how many rows.
+
+    No more than one of them is kept in memory. What is said `about` it is kept in the file, for `read_about`. Raises
+    `ValueError` where the columns of one are not those of the first.
+    """
+    check_ending(path, (".parquet",))
+    pyarrow, parquet = _pyarrow()
+    rows = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal rows
+        writer = None
+        try:
+            for frame in frames:
+                table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+                if writer is None:
+                    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(about or {})})
+                    writer = parquet.ParquetWriter(temporary, table.schema)
+                try:
+                    writer.write_table(table.cast(writer.schema))
+                except (pyarrow.ArrowInvalid, ValueError):  # other columns, or values of another type
+                    theirs, ours = several(table.schema.names, 8), several(writer.schema.names, 8)
+                    different = f"rows {rows} and on have the columns {theirs}, those before {ours}"
+                    raise ValueError(f"{path} can't have all rows, since {different}, or other types") from None
+                rows += len(frame)
+        finally:
+            if writer is not None:
+                writer.close()
+
+    write_atomic(path, write)
+    return rows
+
+
+def read_about(path: Path, key: str) -> str | None:
+    """What `write_frames` has said about a file under `key`; None where it has not, or the file is another."""
+    pyarrow, parquet = _pyarrow()
+    try:
+        said = (parquet.read_schema(path).metadata or {}).get(key.encode())
+    except (pyarrow.ArrowException, OSError):
+        return None
+    return None if said is None else said.decode(errors="replace")
 
 
 def write_figure(path: Path, figure: Figure) -> None:

@@ -1,0 +1,169 @@
+"""Scores of the rows of many files, written by this process or by Ray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ..data.workbooks import parquet_rows
+from ..interop.ray import scored_by_ray
+from ..runs.run import Run, load_run
+from ..runs.scoring import FILE, OUTPUT, Question, identity, outputs_of, score_shard, shards_of, state_of
+from ..runs.tables import apart
+from ..settings import option, standing
+from ..show.outputs import read_about, write_frames
+from ..spec.own import parts_from
+from ..spec.parts import PARTS, Parts
+from ..system.devices import processors
+from ..system.disk import drop_temporaries
+
+RUN, SHARD = "vaekit.scores", "vaekit.shard"
+"""What a file of scores says of itself: of what it is the answer, and of which state of its shard."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A file of scores: of how many rows it is, and whether it was there already."""
+
+    path: Path
+    rows: int
+    kept: bool = False
+
+
+@standing("spec")
+def score(  # noqa: PLR0913 - all that may be said of many files
+    run: Run | str | Path,
+    shards: Sequence[str | Path] | str | Path,
+    out: str | Path,
+    *,
+    samples: int = 1000,
+    codes: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    parts: Parts | str = PARTS,
+    jobs: int | None = None,
+    ray: str | None = None,
+    on_file: Callable[[Scored], None] = lambda scored: None,
+) -> list[Scored]:
+    """Score each row of many files by a run, or its folder, into Parquet files: log p with its Monte Carlo error, the
+    ELBO, with `codes` the posterior means.
+
+    `shards` are files that hold data of the run's kind, or folders of such files. A Parquet file is read a block of
+    rows at a time. `out` is a folder, which gets a file for each of them, or one .parquet file of all their rows. Each
+    file is written whole or not at all; called again, those that are there in the folder are kept, unless their shard
+    has changed since. Scores are by `samples` importance samples from `seed`, the same for a row whatever else is
+    scored, and by whom (the last bits may depend on the device and the number of threads).
+
+    `ray` is the address of a Ray cluster whose machines see all these folders by the same paths, or "local"; as many
+    `jobs` as there are processors are done at once then, one file each. Raises `ValueError`, one line, for what the run
+    can't be asked about, and where `out` has scores of another run, or asked otherwise.
+
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from vaekit import load_dataset, train
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> np.save(folder / "some.npy", load_dataset("digits").splits["test"].x[:7])
+    >>> (found,) = score(train("digits", folder / "run", epochs=1), folder / "some.npy", folder / "scores", samples=10)
+    >>> found.rows, pd.read_parquet(found.path)["row"].tolist()
+    (7, [0, 1, 2, 3, 4, 5, 6])
+    """
+    named = parts_from(parts) if isinstance(parts, str) else parts
+    own = run if isinstance(run, Run) else load_run(run, device, named)
+    question, every = Question(samples, codes, seed), shards_of([shards] if isinstance(shards, (str, Path)) else shards)
+    path, about = Path(out), identity(own, question)
+    if path.suffix.lower() == OUTPUT and not path.is_dir():
+        if ray is not None:
+            raise ValueError(
+                f"{option('out', out)} is one file; with {option('ray', ray)} give a folder, of a file each"
+            )
+        if path.resolve() in {each.resolve() for each in every}:
+            raise ValueError(f"{option('out', out)} is a file that is read; name another")
+        rows = write_frames(path, _joined(own, every, question), {RUN: about})
+        on_file(Scored(path, rows))
+        return [Scored(path, rows)]
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
+    outputs = outputs_of(every, path)
+    left = [pair for pair in zip(every, outputs, strict=True) if _is_left(about, *pair)]
+    path.mkdir(parents=True, exist_ok=True)
+    drop_temporaries(path)
+    made: dict[Path, Scored] = {}
+    for scored in _answers(own, question, left, parts=parts, jobs=jobs, ray=ray):
+        made[scored.path] = scored
+        on_file(scored)
+    return [made.get(each) or Scored(each, parquet_rows(each), kept=True) for each in outputs]
+
+
+def _answers(
+    run: Run,
+    question: Question,
+    left: Sequence[tuple[Path, Path]],
+    *,
+    parts: Parts | str,
+    jobs: int | None,
+    ray: str | None,
+) -> Iterator[Scored]:
+    """The files of scores that are left to be made, as they are made."""
+    if ray is None:
+        about = identity(run, question)
+        for shard, output in left:
+            yield _write(run, question, about, shard, output)
+        return
+    if parts is not PARTS and not isinstance(parts, str):
+        raise ValueError("parts that are objects can't be sent to other machines; name them by file, FILE.py:NAME")
+    device = str(run.model.scale.device)
+    asked = {
+        "run": str(run.path.resolve()),
+        "device": "cuda" if device.startswith("cuda") else device,
+        "parts": parts if isinstance(parts, str) else None,
+        "threads": torch.get_num_threads(),
+        "question": asdict(question),
+    }
+    pairs = [(str(shard.resolve()), str(output.resolve())) for shard, output in left]
+    paths = {str(output.resolve()): output for _, output in left}
+    for place, rows in scored_by_ray(SCORER, json.dumps(asked), pairs, ray, jobs or processors()):
+        yield Scored(paths[place], rows)
+
+
+def scorer_of(text: str) -> Callable[[str, str], int]:
+    """What scores one file into another and says of how many rows it is, by a run that is loaded now: for another
+    process, which is told in JSON.
+    """
+    asked = json.loads(text)
+    torch.set_num_threads(asked["threads"])
+    run = load_run(asked["run"], asked["device"], parts_from(asked["parts"]) if asked["parts"] else PARTS)
+    question = Question(**asked["question"])
+    about = identity(run, question)
+    return lambda shard, output: _write(run, question, about, Path(shard), Path(output)).rows
+
+
+SCORER = f"{__name__}:{scorer_of.__name__}"
+"""By which other processes find it."""
+
+
+def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
+    said = {RUN: about, SHARD: state_of(shard)}
+    return Scored(output, write_frames(output, score_shard(run, shard, question), said))
+
+
+def _is_left(about: str, shard: Path, output: Path) -> bool:
+    """Whether a file is still to be scored; `ValueError` where something else is in its place."""
+    if not output.exists():
+        return True
+    if read_about(output, RUN) != about:
+        raise ValueError(f"{output} is there and is no answer to this; name another folder, or delete it")
+    return read_about(output, SHARD) != state_of(shard)
+
+
+def _joined(run: Run, shards: Sequence[Path], question: Question) -> Iterator[pd.DataFrame]:
+    """The scores of several files one below another, of more than one with the name of each."""
+    for shard in shards:
+        for frame in score_shard(run, shard, question):
+            if len(shards) > 1:
+                frame.insert(0, apart(FILE, frame.columns), shard.name)
+            yield frame

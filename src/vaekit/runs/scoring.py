@@ -1,0 +1,191 @@
+"""Scores of the rows of many files, a block of rows at a time: what a row gets depends on its file and its place there,
+and on nothing that is scored before it or beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..data.files import ARRAYS
+from ..data.frames import ENDINGS, ending
+from ..data.tensors import TensorSplit, block_rows
+from ..data.workbooks import parquet_pieces, parquet_rows
+from ..errors import LeftOutWarning
+from ..models.given import refuse_ends
+from ..models.scoring import Scorer
+from ..modules import evaluating
+from ..seeding import seeded, stream
+from ..settings import option
+from ..system.progress import working
+from ..training.weights import model_tensors
+from .rows import classes_of, predicted
+from .run import Run, new_data, treated
+from .tables import apart
+
+OUTPUT = ".parquet"
+ROW = "row"
+"""The column that says which row of its file each is, unless the file's index has a name."""
+FILE = "file"
+"""The column that says of which file a row is, where one output is of several."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each row: an estimate of log p by so many `samples` drawn from `seed`, its `codes` or not."""
+
+    samples: int = 1000
+    codes: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
+
+
+def shards_of(given: Sequence[str | Path]) -> list[Path]:
+    """The files that are meant, in the order given, those of a folder by their names.
+
+    Raises `ValueError` where nothing is there, or nothing that can be scored, and where a file comes twice.
+    """
+    found: list[Path] = []
+    known = ", ".join([*ARRAYS, *ENDINGS])
+    for each in map(Path, given):
+        if not each.exists():
+            raise ValueError(f"there is no file or folder {each}")
+        inside = sorted(path for path in each.iterdir() if _is_data(path)) if each.is_dir() else [each]
+        if not inside:
+            raise ValueError(f"{each} has no files to score; accepted: {known}")
+        found += inside
+    if bad := [path for path in found if not _is_data(path)]:
+        raise ValueError(f"{bad[0]} is no file to score; accepted: {known}, or a folder of such files")
+    places = [path.resolve() for path in found]
+    if twice := [path for i, path in enumerate(places) if path in places[:i]]:
+        raise ValueError(f"{twice[0]} is given twice")
+    return found
+
+
+def _is_data(path: Path) -> bool:
+    hidden = path.name.startswith((".", "_"))  # as what writes many files leaves them beside these
+    return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in ARRAYS)
+
+
+def outputs_of(shards: Sequence[Path], out: Path) -> list[Path]:
+    """The file of each shard in the folder `out`; `ValueError` where two would be one, or one is a shard itself."""
+    names = [each.name if each.suffix.lower() == OUTPUT else f"{each.name}{OUTPUT}" for each in shards]
+    paths = [out / name for name in names]
+    if twice := [i for i, name in enumerate(names) if name in names[:i]]:
+        first = shards[names.index(names[twice[0]])]
+        raise ValueError(f"{first} and {shards[twice[0]]} would both be {paths[twice[0]]}; score them into two folders")
+    read = {each.resolve() for each in shards}
+    if over := [each for each in paths if each.resolve() in read]:
+        raise ValueError(f"{option('out', out)} is where {over[0].name} is read; name another folder")
+    return paths
+
+
+def identity(run: Run, question: Question) -> str:
+    """What tells the scores of a run, asked so, from those of another, as JSON."""
+    made = hashlib.sha256()
+    for name, tensor in sorted(model_tensors(run.model).items()):
+        made.update(name.encode())
+        made.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    asked = {"model": made.hexdigest(), "samples": question.samples, "codes": question.codes, "seed": question.seed}
+    return json.dumps(asked, sort_keys=True)
+
+
+def state_of(shard: Path) -> str:
+    """What tells whether a file has been changed: its size, and when it was written."""
+    found = shard.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFrame]:
+    """The scores of the rows of a file, a block after another, in its order.
+
+    Each has its row (or the file's own index), log_prob with its Monte Carlo standard error, the ELBO and its parts,
+    how far the estimate is to be trusted, nats; the class that the file gives it; what a model that classifies or
+    clusters takes it for; and its codes, posterior means. A row with a cell that its column can't have has log_prob and
+    reconstruction of -inf. Raises `ValueError`, one line that names the file, for what the run can't be asked about.
+    """
+    total = parquet_rows(shard) if shard.suffix.lower() == OUTPUT else None
+    done = 0
+    with working(f"scoring {shard.name}", total) as step, evaluating(run.model):
+        scorer = run.model.scorer(question.samples, rows=total or 0)
+        for split, index in _blocks(run, shard):
+            frame = _scored(run, split, scorer, question)
+            names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [ROW]
+            names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
+            yield pd.concat([index.set_names(names).to_frame(index=False), frame], axis=1)
+            step(done := done + len(frame))
+    if not done:
+        raise ValueError(f"{shard} has no rows")
+
+
+def _blocks(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
+    """The blocks of a file, each a split of its own with where its rows are from."""
+    rows = block_rows(prod(run.schema.event_shape))
+    if shard.suffix.lower() == OUTPUT:
+        start = 0
+        for piece in parquet_pieces(shard, rows):
+            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {start} to {start + len(piece) - 1}")
+            yield replace(split, offset=start), piece.index
+            start += len(piece)
+        return
+    whole = _asked(run, shard, str(shard))
+    origin = np.arange(len(whole)) if whole.origin is None else whole.origin
+    for start in range(0, len(whole), rows):
+        yield _part(whole, start, rows), pd.Index(origin[start : start + rows])
+
+
+def _asked(run: Run, given: Any, name: str) -> TensorSplit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # these rows have a log_prob of -inf
+        try:
+            return treated(run, new_data(run, given))
+        except ValueError as error:
+            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+
+
+def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
+    """The rows of a block as a split of their own."""
+    chosen = slice(start, start + rows)
+    own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
+    cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
+    return replace(whole, x=whole.x[chosen], offset=start, **cut)
+
+
+@torch.no_grad()
+def _scored(run: Run, split: TensorSplit, scorer: Scorer, question: Question) -> pd.DataFrame:
+    (batch,) = split.blocks()
+    refuse_ends(run.model, batch.x)
+    batch = run.model.asked(batch)
+    with seeded(stream(question.seed, "evaluation", split.offset)):
+        scores = scorer(batch)
+    if split.refused is not None:
+        scores = scores.without(torch.from_numpy(split.refused.any(1)).to(batch.x.device))
+    columns = {
+        "log_prob": scores.log_prob,
+        "log_prob_stderr": scores.log_prob_variance.sqrt(),
+        "elbo": scores.elbo,
+        "reconstruction": scores.reconstruction,
+        "kl": scores.kl,
+        "effective_samples": scores.effective_samples,
+        "pareto_k": scores.pareto_k,
+    }
+    table: dict[str, np.ndarray] = {name: each.double().cpu().numpy() for name, each in columns.items()}
+    table |= classes_of(run, split.y) | predicted(run, [split])
+    if question.codes:
+        names = [f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size)]
+        z = run.model.encode(batch).cpu().numpy()
+        table |= dict(zip(names, z.T, strict=True))
+    return pd.DataFrame(table)
