@@ -5,8 +5,9 @@ seen.
 from __future__ import annotations
 
 from .hierarchical import Given, HierarchicalVAE
+from .ladder import LadderVAE
 from .semisupervised import Auxiliary, SemiSupervisedVAE
 from .topdown import TopDownVAE
 from .vae import VAE
 
-__all__ = ["VAE", "Auxiliary", "Given", "HierarchicalVAE", "SemiSupervisedVAE", "TopDownVAE"]
+__all__ = ["VAE", "Auxiliary", "Given", "HierarchicalVAE", "LadderVAE", "SemiSupervisedVAE", "TopDownVAE"]

@@ -22,7 +22,7 @@ from ..data.frames import ENDINGS, ending
 from ..data.tensors import TensorSplit, block_rows
 from ..data.workbooks import parquet_pieces, parquet_rows
 from ..errors import LeftOutWarning
-from ..models.given import refuse_ends
+from ..models.given import refuse_unscored
 from ..models.scoring import Scorer
 from ..modules import evaluating
 from ..seeding import seeded, stream
@@ -167,7 +167,7 @@ def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
 @torch.no_grad()
 def _scored(run: Run, split: TensorSplit, scorer: Scorer, question: Question) -> pd.DataFrame:
     (batch,) = split.blocks()
-    refuse_ends(run.model, batch.x)
+    refuse_unscored(run.model, batch.x, batch.observed)
     batch = run.model.asked(batch)
     with seeded(stream(question.seed, "evaluation", split.offset)):
         scores = scorer(batch)

@@ -11,11 +11,11 @@ import inspect
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..models import VAE, Auxiliary, Given, HierarchicalVAE, SemiSupervisedVAE, TopDownVAE
+from ..models import VAE, Auxiliary, Given, HierarchicalVAE, LadderVAE, SemiSupervisedVAE, TopDownVAE
 from ..networks import TopDown
 from ..settings import setting, unset
 from .keys import PartSpec
@@ -72,6 +72,20 @@ def hierarchical(builder: Builder) -> VAE:
     Each latent but the first has an `encoder`, a network of the latent before it, and a `generator` back to that one,
     whose prior is given what the generator makes: p(z1 given z2).
     """
+    return HierarchicalVAE(*_layers(builder, of_features=False), **builder.units)
+
+
+def ladder(builder: Builder) -> VAE:
+    """A VAE whose latents are drawn one from another, also in q, where each is what data say of it and what the latent
+    above says, multiplied (Sønderby et al. 2016).
+
+    As 'hierarchical', but that the `encoder` of a latent is a network of the features before it.
+    """
+    return LadderVAE(*_layers(builder, of_features=True), **builder.units)
+
+
+def _layers(builder: Builder, *, of_features: bool) -> tuple[Any, ...]:
+    """The parts of latents one above another, each inferred from the features before it, or from the latent."""
     latents, names = builder.spec.latents, list(builder.spec.latents)
     for name in names[:-1]:
         _check_given(builder, name)
@@ -81,10 +95,11 @@ def hierarchical(builder: Builder) -> VAE:
     likelihood, encoder = builder.likelihood(), builder.encoder()
     posteriors: dict[str, nn.Module] = {}
     priors: dict[str, nn.Module] = {}
-    posteriors[names[0]] = builder.posterior(names[0], encoder.out_shape)
+    posteriors[names[0]], features = builder.posterior(names[0], encoder.out_shape), encoder.out_shape
     for before, name in pairwise(names):
-        inputs = {"in_shape": builder.shapes[before]}
+        inputs = {"in_shape": features if of_features else builder.shapes[before]}
         network = builder.network(latents[name].encoder or MLP, builder.seen_by_encoder, **inputs)
+        features = network.out_shape
         posteriors[name] = Given(network, builder.posterior(name, network.out_shape))
     for name, above in pairwise(names):
         generator = builder.network(latents[above].generator or MLP, builder.seen, in_shape=builder.shapes[above])
@@ -93,8 +108,7 @@ def hierarchical(builder: Builder) -> VAE:
     last = {"encoder": encoder, "posterior": posteriors[names[0]]} if len(names) == 1 else {}
     priors[names[-1]] = builder.prior(names[-1], **last)
     decoder = builder.decoder(likelihood, names[:1])
-    parts = (encoder, posteriors, priors, decoder, likelihood, builder.condition)
-    return HierarchicalVAE(*parts, **builder.units)
+    return encoder, posteriors, priors, decoder, likelihood, builder.condition
 
 
 def top_down(builder: Builder, groups: tuple[int, ...] = (), bottleneck: float = 0.5) -> VAE:
@@ -142,5 +156,6 @@ STRUCTURES: dict[str, Callable[..., VAE]] = {
     "vae": vae,
     "semi-supervised": semi_supervised,
     "hierarchical": hierarchical,
+    "ladder": ladder,
     "top-down": top_down,
 }
