@@ -34,7 +34,7 @@ class Adversarial(nn.Module):
     in its first layer, and the learning rate `rate`. Before `start` both losses are zero.
     """
 
-    balanced = True
+    balanced = of_no_likelihood = True
 
     def __init__(
         self,

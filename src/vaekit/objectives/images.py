@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file
@@ -78,6 +79,7 @@ class Multiscale:
     of an element, averaged over the levels.
     """
 
+    of_no_likelihood: ClassVar[bool] = True
     event_shape: Shape
     domain: Domain
     levels: int = 4
@@ -126,6 +128,8 @@ class Perceptual(nn.Module):
     ImageNet's. The distance counts once for each element of a datum, beside absolute errors, as in latent diffusion
     (Rombach et al. 2022); the term `perceptual` is the distance itself.
     """
+
+    of_no_likelihood = True
 
     def __init__(
         self, event_shape: Shape, domain: Domain, weights: str, heads: str | None = None, weight: float = 1.0
