@@ -20,7 +20,7 @@ def latent_scales(model: VAE) -> dict[str, float]:
     by it diffusion multiplies codes, its `scaling_factor` (Rombach et al. 2022, appendix G).
     """
     kept = {name: getattr(posterior, "code_scale", None) for name, posterior in model.posteriors.items()}
-    return {name: float(scale) for name, scale in kept.items() if scale is not None and scale > 0}
+    return {name: float(f"{float(scale):.7g}") for name, scale in kept.items() if scale is not None and scale > 0}
 
 
 @torch.no_grad()

@@ -144,6 +144,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         self.in_shape, self.condition = _image_shape(in_shape), condition
         channels, factors, sizes = levels(self.in_shape[1:], channels, factors, blocks)
+        self.channels, self.factors, self.blocks, self.attention = channels, factors, blocks, tuple(attention)
         groups = math.gcd(GROUPS, *channels)
         layers: list[nn.Module] = [Conv(self.in_shape[0] + condition, channels[0], 3, padding=1)]
         before = channels[0]
