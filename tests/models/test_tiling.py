@@ -68,7 +68,7 @@ def test_no_network_sees_more_than_a_tile() -> None:
     assert z.isfinite().all()
 
 
-@pytest.mark.parametrize("tile, made", [(32, 8), (8, 32), (16, 16)])
+@pytest.mark.parametrize(("tile", "made"), [(32, 8), (8, 32), (16, 16)])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6, 0.95])
 def test_weights_of_tiles_add_up_to_one_everywhere(tile: int, made: int, overlap: float) -> None:
     for more in (0, 1, 3, 4, 9):

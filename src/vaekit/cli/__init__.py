@@ -18,7 +18,7 @@ from ..errors import LeftOutWarning
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
-from . import asking, listing, tables, training
+from . import asking, exporting, listing, tables, training
 from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
 from .own import FLAG, without_parts
 
@@ -45,6 +45,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     tables.detect: "Find the odd rows of a table, and why.",
     tables.synthesize: "Make up rows of a table.",
     asking.plot: "Draw a picture of a run.",
+    exporting.export: "Write a run for another program.",
     training.compare: "Compare runs on the same data.",
     listing.recipes: "List recipes, or print one to edit.",
     listing.datasets: "List the named datasets.",

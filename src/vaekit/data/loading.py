@@ -55,13 +55,13 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     observed. `domain` overrides what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and
     255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers
     of that interval; all else is real, with the mean and standard deviation of the training rows as location and scale
-    (per column, one for images; bytes of images that are to be real get a map of theirs to -1..1). `levels` is the number of grey levels, else 256, or of categories, else as many as the
-    greatest value tells. `exposure` names the column that the means of counts are proportional to, or is "total", each
-    row's own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n rows, 0 for none,
-    of the split that the dataset brings (None for all of it), or else held out from its training rows (None for a
-    tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is in the
-    dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images and
-    the columns of tables are numbers alike.
+    (per column, one for images; bytes of images that are to be real get a map of theirs to -1..1). `levels` is the
+    number of grey levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the
+    column that the means of counts are proportional to, or is "total", each row's own. `validation` and `test` rows are
+    drawn by `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None
+    for all of it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are
+    trained on, None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was
+    trained on before values said what they are: those of images and the columns of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.

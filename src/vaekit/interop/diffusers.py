@@ -2,8 +2,8 @@
 
 A folder has config.json and diffusion_pytorch_model.safetensors. Both ways need JSON and safetensors alone; diffusers
 itself (`AutoencoderKL.from_pretrained(folder)`) is only asked for by who uses it. Encoder and decoder are layer by
-layer those of `networks.residual`; a `quant_conv` is folded into the convolution before it, which is exact since both are
-linear.
+layer those of `networks.residual`; a `quant_conv` is folded into the convolution before it, which is exact since both
+are linear.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ def _groups(channels: tuple[int, ...]) -> int:
 
 
 def _load(model: VAE, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Copy diffusers' tensors into the networks of `model`; `ValueError` naming one that lacks, or is of another shape."""
+    """Copy diffusers' tensors into the networks of `model`; `ValueError` naming one that lacks or is of another shape."""
     given = {_today(name): tensor.float() for name, tensor in tensors.items()}
     if not config["use_post_quant_conv"]:
         maps = config["latent_channels"]
@@ -319,7 +319,9 @@ def _writable(model: VAE) -> tuple[ResNetEncoder, int]:
         "encoder": not isinstance(encoder, ResNetEncoder) or encoder.head is not None or encoder.condition,
         "decoder": not isinstance(decoder, ResNetDecoder) or not decoder.maps or decoder.condition,
         "latents": len(posteriors) > 1,
-        "posterior": not isinstance(posteriors[0], DiagonalNormal) or not isinstance(head, Maps) or len(head.layers) > 1,
+        "posterior": not isinstance(posteriors[0], DiagonalNormal)
+        or not isinstance(head, Maps)
+        or len(head.layers) > 1,
     }
     wants = {
         "encoder": "resnet, without a condition",
@@ -348,13 +350,12 @@ def _levels(encoder: ResNetEncoder) -> tuple[tuple[int, ...], int]:
 @torch.no_grad()
 def _check_means(model: VAE) -> None:
     """`ValueError` unless the mean of p(x given z) is what the decoder gives first, in the units of the domain."""
-    shape = getattr(model.likelihood, "parameter_shape", ())
-    location, scale, real = model.domain.location, model.domain.scale, model.domain.kind == "real"
-    same = real and len(shape) == 4 and isinstance(location, float) and isinstance(scale, float)
-    if same:
+    shape, location, scale = getattr(model.likelihood, "parameter_shape", ()), model.domain.location, model.domain.scale
+    same = False
+    if model.domain.kind == "real" and len(shape) == 4 and isinstance(location, float) and isinstance(scale, float):
         decoded = torch.linspace(-0.5, 0.5, int(torch.Size(shape).numel())).view(1, *shape).to(model.scale)
         means = typical(model.likelihood(decoded)).reshape(1, *model.event_shape)
-        same = bool(torch.allclose(means, location + scale * decoded[:, 0], atol=1e-4 * float(scale)))
+        same = bool(torch.allclose(means, location + scale * decoded[:, 0], atol=1e-4 * scale))
     if not same:
         name = type(model.likelihood).__name__
         raise ValueError(f"an AutoencoderKL decodes means of real numbers, not {name}; accepted: such as normal-fixed")

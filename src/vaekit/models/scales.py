@@ -42,4 +42,4 @@ def measure_scales(model: VAE, batches: Iterable[Batch]) -> None:
                 sums[name] += torch.stack([z.new_tensor(z.numel()), z.sum(), (z.square() + spread).sum()])
     for name, (count, total, squares) in sums.items():
         variance = squares / count - (total / count).square()
-        model.posteriors[name].code_scale.fill_(float(variance.rsqrt()))  # type: ignore[operator, union-attr]
+        model.posteriors[name].code_scale.fill_(float(variance.rsqrt()))  # type: ignore[operator]

@@ -2,8 +2,8 @@
 
 Every tile is of the size that the model was trained on: normalisation and attention see of a tile what they saw in
 training, and memory is that of one tile beside the image. Where tiles overlap, their results are blended: the outer
-quarter of an overlap, where a tile lacks what is beyond its edge, counts for nothing, and between the quarters weights go
-linearly from one tile to the other.
+quarter of an overlap, where a tile lacks what is beyond its edge, counts for nothing, and between the quarters weights
+go linearly from one tile to the other.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def encode_tiled(model: VAE, x: ArrayLike | Tensor, overlap: float = OVERLAP, ba
 
 @torch.no_grad()
 def decode_tiled(model: VAE, z: ArrayLike | Tensor, overlap: float = OVERLAP, batch_size: int = 1) -> Tensor:
-    """The mean of p(x given z) for maps z (B, C', H', W') of any height and width from the model's own on, as images (B,
-    C, H, W); raises as `encode_tiled` does.
+    """The mean of p(x given z) for maps z (B, C', H', W') of any height and width from the model's own on, as images
+    (B, C, H, W); raises as `encode_tiled` does.
     """
     shape, _ = _maps(model)
     maps = torch.as_tensor(z)

@@ -16,9 +16,10 @@ LAYERS, WIDEST = 3, 8
 class PatchDiscriminator(nn.Module):
     """Logits of whether overlapping patches of an image are real, (…, C, H, W) to (…, 1, H', W') (Isola et al. 2017).
 
-    Strided 4×4 convolutions, three or as many as leave four rows and columns, and two that are not; of three the patches
-    have 70 rows and columns. `channels` are those of the first, twice as many in each that follows, up to eight times. Each
-    image is normalised by itself (Wu & He 2018), not over the batch: what is said of one does not depend on others.
+    Strided 4×4 convolutions, three or as many as leave four rows and columns, and two that are not; of three the
+    patches have 70 rows and columns. `channels` are those of the first, twice as many in each that follows, up to eight
+    times. Each image is normalised by itself (Wu & He 2018), not over the batch: what is said of one does not depend on
+    others.
 
     >>> import torch
     >>> PatchDiscriminator((3, 32, 32), channels=8)(torch.zeros(5, 3, 32, 32)).shape

@@ -27,11 +27,14 @@ class VGGFeatures(nn.Module):
             given = tensors.get(name)
             if given is None or tuple(given.shape) != shape:
                 found = "lacks" if given is None else f"has shape {tuple(given.shape)}"
-                raise ValueError(f"weights of VGG-16: {name!r} {found}; accepted: {shape}, as torchvision's vgg16 has it")
+                raise ValueError(
+                    f"weights of VGG-16: {name!r} {found}; accepted: {shape}, as torchvision's vgg16 has it"
+                )
             self.register_buffer(name.replace(".", "_"), given.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        found, at = [], 0
+        found: list[Tensor] = []
+        at = 0
         for stage in WIDTHS:
             if found:
                 x, at = max_pool2d(x, 2), at + 1

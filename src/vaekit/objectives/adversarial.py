@@ -27,11 +27,11 @@ class Adversarial(nn.Module):
     (Isola et al. 2017; Esser et al. 2021, eq. 5-7).
 
     The discriminator D has the hinge loss (relu(1 - D(x)) + relu(1 + D(x'))) / 2, averaged over patches, the model
-    -lambda D(x'). With `adaptive`, lambda is the norm of the gradient of all that is added up beside (KL, which has none,
-    and other terms with it) over that of -D(x'), both of the weights of the decoder's last layer: the term pulls as hard as
-    the rest, in whatever units. Without, it is 1, and `weight` are nats per unit of D. Where no gradient is taken, such as
-    on held-out data, there is nothing to balance, and the term adds nothing to the loss. The discriminator has `channels`
-    in its first layer, and the learning rate `rate`. Before `start` both losses are zero.
+    -lambda D(x'). With `adaptive`, lambda is the norm of the gradient of all that is added up beside it (the KL has
+    none there) over that of -D(x'), both of the weights of the decoder's last layer: the term pulls as hard as the
+    rest, in whatever units. Without, it is 1, and `weight` are nats per unit of D. Where no gradient is taken, such as
+    on held-out data, there is nothing to balance, and the term adds nothing to the loss. The discriminator has
+    `channels` in its first layer, and the learning rate `rate`. Before `start` both losses are zero.
     """
 
     balanced = of_no_likelihood = True

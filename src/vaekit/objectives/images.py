@@ -42,8 +42,8 @@ def checked_images(term: str, event_shape: Shape, domain: Domain) -> None:
 
 
 def compared(trace: Trace, domain: Domain) -> tuple[Tensor, Tensor]:
-    """The images x (R, C, H, W) of a trace, and what its draws are decoded to, (S, R, C, H, W), as numbers of order one;
-    a row for each case where a class is summed out.
+    """The images x (R, C, H, W) of a trace, and what its draws are decoded to, (S, R, C, H, W), as numbers of order
+    one; a row for each case where a class is summed out.
     """
     x, observed, made = trace.x, trace.batch.observed, typical(trace.px)
     if trace.cases is not None:
@@ -75,8 +75,8 @@ class Multiscale:
 
     sum_j 4^j |L_j(x) - L_j(x')|_1 over `levels` of which each has half the rows and columns of the one before, fewer of
     small images, and what is left of them. Summed over the elements of a datum, as a log-likelihood is: with weight 1 a
-    unit of it is a nat of a Laplace likelihood of scale 1, in numbers of order one. The term `multiscale` is the distance
-    of an element, averaged over the levels.
+    unit of it is a nat of a Laplace likelihood of scale 1, in numbers of order one. The term `multiscale` is the
+    distance of an element, averaged over the levels.
     """
 
     of_no_likelihood: ClassVar[bool] = True
@@ -97,7 +97,7 @@ class Multiscale:
         each = torch.stack([level.abs().flatten(1).mean(1) for level in found])
         distance = expected(trace, each.sum(0).view(made.shape[:2]))
         weight = self.weight(progress)  # type: ignore[operator]
-        said = {"multiscale": distance.detach() / len(each)}
+        said: dict[str, Tensor | float] = {"multiscale": distance.detach() / len(each)}
         return Loss(weight * math.prod(self.event_shape) * distance, said)
 
 
