@@ -260,7 +260,7 @@ def _groups(channels: tuple[int, ...]) -> int:
 
 
 def _load(model: VAE, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Copy diffusers' tensors into the networks of `model`; `ValueError` naming one that lacks or is of another shape."""
+    """Copy diffusers' tensors into the networks of `model`; `ValueError` naming one that lacks or has another shape."""
     given = {_today(name): tensor.float() for name, tensor in tensors.items()}
     if not config["use_post_quant_conv"]:
         maps = config["latent_channels"]
