@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
 
     0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
-    (kill), which a training takes as it takes Ctrl-C. 1: another of the processes that torchrun started is lost. With VAEKIT_DEBUG set, errors keep their traceback.
+    (kill), which a training takes as it takes Ctrl-C. 1: another of the processes that torchrun started is lost. With
+    VAEKIT_DEBUG set, errors keep their traceback.
     """
     given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
     calm_threads()

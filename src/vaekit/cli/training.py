@@ -121,7 +121,7 @@ def _training() -> Iterator[Bar]:
         if not bar.folders:
             raise
         resume = None if isinstance(error, NotBegunError) else ["train", "--resume", "--out", str(bar.folders[-1])]
-        raise InterruptedTrainingError(resume, str(error) if isinstance(error, LostProcessError) else "") from error
+        raise InterruptedTrainingError(resume, str(error) if isinstance(error, LostProcessError) else "") from None
 
 
 def _kinds(columns: Sequence[str]) -> list[str]:

@@ -90,9 +90,9 @@ def train(
     or a data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are
     forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was, by its own
     spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. `callbacks` are
-    told how it goes. Called in each of the processes that torchrun starts, all of them train the one run, and its
-    folder is one that all of them see where it is gone on with. Raises `ValueError`, one line, for what can't be run, before anything is written;
-    `NonFiniteError` when the loss stops being finite.
+    told how it goes. Called in each of the processes that torchrun starts, all of them train the one run; to go on
+    with it all of them must see its folder. Raises `ValueError`, one line, for what can't be run, before anything is
+    written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
