@@ -91,6 +91,8 @@ class InterruptedTrainingError(Exception):
 def fail(text: str, status: int) -> int:
     """Say in a line on standard error why a command ends, and give the status back; one of several processes does."""
     if one_of_several():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # torchrun's to the others, while this one waits for its turn
         if not _processes().may_say():
             return status
         text = text if first() else f"process {os.environ['RANK']}: {text}"

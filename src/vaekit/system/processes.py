@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ from .progress import in_a_notebook
 _T = TypeVar("_T")
 WAIT = timedelta(minutes=30)
 """How long a process waits for one that is there but does not answer; one that has ended is noticed at once."""
-PATIENCE = timedelta(seconds=3)
-"""How long the others wait for the first to say why all end, before one of them says it."""
+PATIENCE = 3.0
+"""Seconds that the others wait for the first to say why all end, before one of them says it."""
 STARTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun puts into the environment of each process that it starts."""
 SAID = "vaekit: said"
@@ -188,16 +189,12 @@ def may_say() -> bool:
     first = os.environ["RANK"] == "0"
     if not _store:  # what is wrong before they are together is wrong in all
         return first
+    mine, until = os.environ["RANK"], time.monotonic() + (0 if first else PATIENCE)
     try:
-        if not first:
-            _store[0].wait([SAID], PATIENCE)
-            return False
-    except RuntimeError:  # of a store that can't be reached, or where nothing has been said by now
-        pass
-    try:
-        mine = os.environ["RANK"]
-        return bool(_store[0].compare_set(SAID, "", mine) == mine.encode())
-    except RuntimeError:
+        while not (said := _store[0].check([SAID])) and time.monotonic() < until:
+            time.sleep(0.1)
+        return not said and bool(_store[0].compare_set(SAID, "", mine) == mine.encode())
+    except RuntimeError:  # who had the store has ended
         return True
 
 
