@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+import warm_for_tests
 from commands_for_tests import SECONDS, environment
 from torch import distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,18 +30,18 @@ def together(function: Callable[..., None], *given: Any, count: int = 2, grouped
     """How so many processes end that call `function(rank, *given)`, in a group of gloo or, not `grouped`, with what
     torchrun has in the environment.
 
-    They are forked from a server that has imported torch and vaekit once.
+    They are forked from a server that has imported, once, all that a training takes.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["runs_for_tests", "vaekit.cli.training", "vaekit.show.report"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    context.set_forkserver_preload([warm_for_tests.__name__])
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun's agent has it
     before = dict(os.environ)
     os.environ.update(environment(), PYTHONPATH=os.pathsep.join([_TESTS, environment()["PYTHONPATH"]]))
+    os.environ[warm_for_tests.WARM] = "yes"
     try:
         children = [
-            context.Process(target=_run, args=(rank, count, port, grouped, function, given)) for rank in range(count)
+            context.Process(target=_run, args=(rank, count, store.port, grouped, function, given))
+            for rank in range(count)
         ]
         for child in children:
             child.start()
@@ -59,10 +58,9 @@ def together(function: Callable[..., None], *given: Any, count: int = 2, grouped
 
 def _run(rank: int, count: int, port: int, grouped: bool, function: Callable[..., None], given: Any) -> None:
     torch.set_num_threads(1)
-    names = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
-    os.environ.update({name: str(value) for name, value in names.items()} | {"MASTER_ADDR": "127.0.0.1"})
-    os.environ["MASTER_PORT"] = str(port)
+    names = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_USE_AGENT_STORE="True")
     if grouped:
         dist.init_process_group("gloo")
     function(rank, *given)
-    sys.stdout.flush()

@@ -159,7 +159,7 @@ NORMALIZED = "model.encoder={name='mlp', hidden=[16], normalization='batch'}"
 
 
 def trained(*sets: str, constant: bool = True) -> tuple[dict[str, Tensor], list[Epoch]]:
-    p, records = pieces(*PYTHON, *sets, rows=350), list[Epoch]()
+    p, records = pieces(*PYTHON, *sets, rows=250), list[Epoch]()
     with Constant() if constant else contextlib.nullcontext():
         optimize(p.task(), on_epoch=records.extend)
     return weights(p.model), records

@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 
 from ..errors import LeftOutWarning, LostProcessError
 from .progress import in_a_notebook
@@ -33,7 +31,7 @@ PATIENCE = 3.0
 STARTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun puts into the environment of each process that it starts."""
 SAID = "vaekit: said"
-_store: list[Store] = []
+_store: list[Any] = []
 
 
 def number() -> int:
@@ -86,8 +84,8 @@ class Processes:
 
     def gathered(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all, by rank; of the same shape in each."""
-        if not self.several:
-            return [tensor]
+        if not self.several or not tensor.numel():
+            return [tensor] * self.count
         own = tensor.detach().contiguous()
         found = [torch.empty_like(own) for _ in range(self.count)]
         with _answering():
@@ -100,6 +98,8 @@ class Processes:
         if not self.several:
             return
         for tensor in tensors:
+            if not tensor.numel():
+                continue
             whole = tensor.detach().contiguous()
             with _answering():
                 dist.broadcast(_bytes(whole), 0)
@@ -138,17 +138,18 @@ class Processes:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Inside, all but the first say nothing but errors."""
+        if self.first:
+            yield
+            return
         log = logging.getLogger("vaekit")
         before = log.level
         with warnings.catch_warnings():
-            if not self.first:
-                warnings.simplefilter("ignore", LeftOutWarning)
-                log.setLevel(logging.ERROR)
+            warnings.simplefilter("ignore", LeftOutWarning)
+            log.setLevel(logging.ERROR)
             try:
                 yield
             finally:
-                if not self.first:
-                    log.setLevel(before)
+                log.setLevel(before)
 
 
 def join() -> Processes:
@@ -163,6 +164,9 @@ def join() -> Processes:
         return Processes()
     if in_a_notebook():
         raise ValueError("a notebook is one process, but the environment says WORLD_SIZE; train from a script")
+    from torch.distributed.distributed_c10d import PrefixStore  # which not every build of torch has
+    from torch.distributed.rendezvous import rendezvous
+
     rank, here = local()
     cuda = torch.cuda.is_available() and here <= torch.cuda.device_count()
     if cuda:
