@@ -30,9 +30,9 @@ class Part:
 class Parts:
     """What this one of several processes takes of batches of `data`, of which full ones have `batch_size` rows.
 
-    >>> from vaekit.data import Domain, Preprocessing
+    >>> from vaekit import Domain, Preprocessing
     >>> rows = TensorSplit(torch.zeros(7, 2), None, Domain("real"), Preprocessing())
-    >>> [Parts(rows, 5, Processes(rank, 2))(index).index.tolist() for index in (torch.arange(5),) for rank in (0, 1)]
+    >>> [Parts(rows, 5, Processes(rank, 2))(torch.arange(5)).index.tolist() for rank in (0, 1)]
     [[0, 1, 2], [3, 4]]
     """
 
