@@ -24,6 +24,10 @@ class UndefinedError(ValueError):
     """Something is asked of a model for which it is not defined, whatever the data."""
 
 
+class LostProcessError(ConnectionError):
+    """Of several processes that train together, another one has ended or does not answer."""
+
+
 class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 

@@ -19,7 +19,18 @@ from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
 from . import asking, exporting, listing, many, tables, training
-from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
+from .ending import (
+    InterruptedTrainingError,
+    calm_threads,
+    fail,
+    is_out_of_memory,
+    message,
+    one_of_several,
+    one_voice,
+    out_of_memory,
+    program,
+    termination,
+)
 from .own import FLAG, without_parts
 
 if TYPE_CHECKING:
@@ -62,24 +73,27 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
 
     0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
-    (kill), which a training takes as it takes Ctrl-C. With VAEKIT_DEBUG set, errors keep their traceback.
+    (kill), which a training takes as it takes Ctrl-C. 1: another of the processes that torchrun started is lost. With
+    VAEKIT_DEBUG set, errors keep their traceback.
     """
     given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
     calm_threads()
-    with termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
+    with one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts if own is None else own, ends)
 
 
 def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, int]]) -> int:
+    if one_of_several() and not {"train", "--help"} & set(given):
+        return fail(f"vaekit {' '.join(given[:1])} is of one process; torchrun starts several for: vaekit train", 2)
     try:
         status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
         # typer makes an interrupt a status, and leaves it to us to say so.
         return fail(*ends[-1]) if status == 130 else status or 0
     except InterruptedTrainingError as error:
-        word, status = ends[-1]
-        again = [*(error.go_on or ["vaekit", *given]), *([FLAG, parts] if isinstance(parts, str) else [])]
+        word, status = (error.lost, 1) if error.lost else ends[-1]
+        again = [*program(), *(error.go_on or given), *([FLAG, parts] if isinstance(parts, str) else [])]
         return fail(f"{word}; go on with: {shlex.join(again)}", status)
     except KeyboardInterrupt:
         return fail(*ends[-1])

@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 
 import typer
 
-from ..show.terminal import err, plain
+from ..show.terminal import err, out, plain
 
 
 def calm_threads() -> None:
@@ -43,17 +44,59 @@ def termination() -> Iterator[list[tuple[str, int]]]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-class InterruptedTrainingError(Exception):
-    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops."""
+def one_of_several() -> bool:
+    """Whether torchrun has started this process as one of several. Of these the command line asks what torch tells."""
+    return os.environ.get("WORLD_SIZE", "1") != "1" and _processes().number() > 1
 
-    def __init__(self, go_on: list[str] | None) -> None:
+
+def _processes() -> ModuleType:
+    from ..system import processes  # with torch, which most commands begin without
+
+    return processes
+
+
+def first() -> bool:
+    """Whether this process is the one of several that writes and speaks, or there are none."""
+    return not one_of_several() or os.environ["RANK"] == "0"
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Inside, of several processes the first alone prints; how they end, `fail` says once."""
+    try:
+        out.quiet = err.quiet = not first()
+        yield
+    finally:
+        out.quiet = err.quiet = False
+
+
+def program() -> list[str]:
+    """How this program was started."""
+    if not one_of_several():
+        return ["vaekit"]
+    here, every = _processes().local()[1], _processes().number()
+    machines = [] if here == every else [f"--nnodes={every // here}", "…"]
+    return ["torchrun", *machines, f"--nproc-per-node={here}", "-m", "vaekit"]
+
+
+class InterruptedTrainingError(Exception):
+    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops. Or another process was `lost`."""
+
+    def __init__(self, go_on: list[str] | None, lost: str = "") -> None:
         super().__init__()
-        self.go_on = go_on
+        self.go_on, self.lost = go_on, lost
         """The command to go on with, None for the same again."""
 
 
 def fail(text: str, status: int) -> int:
-    """Say in a line on standard error why a command ends, and give the status back."""
+    """Say in a line on standard error why a command ends, and give the status back; one of several processes does."""
+    if one_of_several():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # torchrun's to the others, while this one waits for its turn
+        if not _processes().may_say():
+            return status
+        text = text if first() else f"process {os.environ['RANK']}: {text}"
+        err.quiet = False
     err.print(f"vaekit: {plain(' '.join(text.split()))}", highlight=False, markup=False, soft_wrap=True)
     return status
 

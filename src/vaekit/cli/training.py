@@ -12,7 +12,7 @@ import typer
 
 from ..settings import written
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
-from .ending import InterruptedTrainingError
+from .ending import InterruptedTrainingError, first
 from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def train(  # noqa: PLR0913 - as many as the command has options
             callbacks=bar.callbacks,
             epochs=epochs,
         )
+    if not first():
+        return
     scores = run.evaluate(run.held_out, samples)
     print_scores(scores)
     print_course(run)
@@ -109,17 +111,17 @@ def compare(  # noqa: PLR0913 - as many as the command has options
 @contextmanager
 def _training() -> Iterator[Bar]:
     """Inside, a bar shows the progress of a training, and an interrupt says how to go on."""
-    from ..errors import NotBegunError
+    from ..errors import LostProcessError, NotBegunError
 
     bar = Bar()
     try:
         with bar:
             yield bar
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, LostProcessError) as error:
         if not bar.folders:
             raise
-        resume = ["vaekit", "train", "--resume", "--out", str(bar.folders[-1])]
-        raise InterruptedTrainingError(None if isinstance(error, NotBegunError) else resume) from None
+        resume = None if isinstance(error, NotBegunError) else ["train", "--resume", "--out", str(bar.folders[-1])]
+        raise InterruptedTrainingError(resume, str(error) if isinstance(error, LostProcessError) else "") from None
 
 
 def _kinds(columns: Sequence[str]) -> list[str]:

@@ -176,6 +176,17 @@ class TensorSplit:
         batches = _moved(torch.cat(list(rows)), self._picked_on).split([len(each) for each in rows])
         return batches if self.arriving is None else self.arriving.in_time(rows, batches)
 
+    def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
+        """Of a batch of `order` the rows that one of `count` processes takes, the split that makes a batch of them, and
+        what their averages weigh: weighed so, those of all processes add up to the whole batch's.
+
+        Rows too few for all are taken by each.
+        """
+        if len(index) < count:
+            return index, self, 1 / count
+        own = index.tensor_split(count)[process]
+        return own, self, len(own) / len(index)
+
     def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, one of `order`, as a model sees them in training. It is recorded, and waits for none."""
         return self._masked(self._varied(index))
@@ -207,6 +218,8 @@ class PartlyLabelled(TensorSplit):
     labelled: Tensor
     """The rows (L,) whose label is seen."""
     first: int
+    others: float | None = None
+    """Of a batch that processes share, how many rows without a label the averages of this one's part are of."""
 
     def steps(self, batch_size: int) -> int:
         return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
@@ -224,12 +237,20 @@ class PartlyLabelled(TensorSplit):
         labelled = self.labelled.cpu()[shuffled].split(self.first)
         return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)])
 
+    def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
+        seen, others = index[: self.first], index[self.first :]
+        if min(len(seen), len(others)) < count:
+            return index, self, 1 / count
+        own, rest = (each.tensor_split(count)[process] for each in (seen, others))
+        weight = len(own) / len(seen)
+        return torch.cat([own, rest]), replace(self, first=len(own), others=len(others) * weight), weight
+
     def training_batch(self, index: Tensor) -> Batch:
         """The rows at `index`, of which those with a label stand for all that have one, and the others for the rest."""
         batch, share, seen = self._masked(self._varied(index)), len(self.labelled) / len(self), self.first
         others = len(batch) - seen
-        of_each = (seen, share), (others, 1 - share)
-        weight = torch.cat([batch.x.new_full((many,), part * len(batch) / many) for many, part in of_each])
+        of_each = (seen, seen, share), (others, self.others or others, 1 - share)
+        weight = torch.cat([batch.x.new_full((n,), part * len(batch) / of) for n, of, part in of_each])
         return replace(batch, y=None if batch.y is None else batch.y[:seen], weight=weight)
 
 

@@ -13,7 +13,7 @@ from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
 from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_unscored
+from ..models.given import refuse_other_data, refuse_unscored
 from ..models.importance import UNTRUSTED
 from ..models.scales import latent_scales
 from ..models.scoring import MEMORY, Scores
@@ -50,7 +50,7 @@ def evaluate(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     data = as_split(data, split, model.domain, preprocessing, model.scale.device)
-    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, totals = len(data), _Totals()
     trust: list[Tensor] = []
@@ -167,7 +167,7 @@ def clusters(
     compares them with labels.
     """
     data = as_split(data, split, model.domain, preprocessing, model.scale.device)
-    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     found = [model.clusters(batch) for batch in data.blocks()]
     return torch.cat(found).cpu().numpy()
 

@@ -30,7 +30,7 @@ def measure_scales(model: VAE, batches: Iterable[Batch]) -> None:
     The deviation is that of draws of q(z given x) over data, places and maps: of means, and what q spreads around them.
     """
     wanted = [name for name, posterior in model.posteriors.items() if hasattr(posterior, "code_scale")]
-    if not wanted:
+    if not (wanted and model.apart):  # a hierarchy's are drawn in turn, and no one scale is theirs
         return
     sums = {name: torch.zeros(3, dtype=torch.float64) for name in wanted}
     with evaluating(model):

@@ -20,6 +20,12 @@ Take = Callable[[str, Distribution | None, Distribution], Tensor]
 """z (…, D) of the latent of that name, whose q, if there are data, and p are these."""
 
 
+def latents_called(model: VAE, name: str) -> list[str]:
+    """The latents that a spec calls by that name: the one, or the groups name1, name2, … of a very deep model."""
+    groups = [each for each in model.priors if each.startswith(name) and each[len(name) :].isdigit()]
+    return [name] if name in model.priors else groups
+
+
 class TopDownVAE(VAE):
     """p(z1) p(z2 given z1) … p(x given z1, …, zL) with q(z1 given x) q(z2 given z1, x) …, each group of latents given
     all those before it (Sønderby et al. 2016; Child 2021).

@@ -21,7 +21,7 @@ from ..seeding import seeded
 from .cases import Cases
 from .clustering import clusters_of, makes_clusters
 from .compatibility import check_density, check_pair, check_parts, named_latents, prior_sizes
-from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, refuse_other_data
+from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .trace import Latent, Trace, beside, side_by_side
@@ -138,7 +138,6 @@ class VAE(nn.Module):
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
     def _posterior(self, batch: Batch) -> dict[str, Distribution]:
-        """q of each latent given a batch."""
         return self._posteriors(self._features(batch))
 
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
@@ -180,7 +179,6 @@ class VAE(nn.Module):
         return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
 
     def _of_parameters(self, parameters: Tensor, y: Tensor | None) -> Distribution:
-        """p(x given z) of what the decoder gives."""
         wanted = getattr(self.likelihood, "parameter_shape", None)
         if wanted is not None and parameters.shape[parameters.dim() - len(wanted) :] != wanted:
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
@@ -201,7 +199,6 @@ class VAE(nn.Module):
             return network(*given).to(x.dtype)
 
     def _of_network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
-        """What a network makes as vectors (…, F), which heads are given."""
         return flat(network, self._network(network, x, y))
 
     def _seen(self, y: Tensor | None) -> Tensor | None:
@@ -375,11 +372,6 @@ class VAE(nn.Module):
         own = {name: getattr(posterior, "latent_shape", None) for name, posterior in self.posteriors.items()}
         return {name: tuple(own[name] or (size,)) for name, size in self.sizes.items()}
 
-    def called(self, name: str) -> list[str]:
-        """The latents that a spec calls by that name: the one, or the groups name1, name2, … of a deep model."""
-        groups = [each for each in self.priors if each.startswith(name) and each[len(name) :].isdigit()]
-        return [name] if name in self.priors else groups
-
     @property
     def apart(self) -> bool:
         """Whether the latents are drawn apart, none from another."""
@@ -407,7 +399,3 @@ class VAE(nn.Module):
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """z (…, D) as one tensor for each named latent."""
         return dict(zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True))
-
-    def refuse_other_data(self, event_shape: tuple[int, ...], domain: Domain) -> None:
-        """Raise `ValueError` unless the model's likelihood is a density of data of this shape and domain."""
-        refuse_other_data(self, event_shape, domain)

@@ -26,7 +26,7 @@ from ..errors import RunError, unknown
 from ..evaluation.evaluation import evaluate
 from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_too_many
+from ..models.given import refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
 from ..seeding import seeded
 from ..settings import option, setting, standing
@@ -359,5 +359,5 @@ def new_data(
 def treated(run: Run, dataset: Dataset) -> TensorSplit:
     """New data as the model of `run` sees them, on its device."""
     found = to_device(dataset, "train", run.spec.data.preprocessing, run.model.scale.device)
-    run.model.refuse_other_data(tuple(found.x.shape[1:]), found.seen)
+    refuse_other_data(run.model, tuple(found.x.shape[1:]), found.seen)
     return found

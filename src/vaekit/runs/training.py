@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data import Dataset
 from ..data.frames import is_frame
+from ..data.named import DATASETS
 from ..errors import NotBegunError, RunError
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
@@ -24,6 +25,7 @@ from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
 from ..spec.targets import ACCEPTED, TABLE, name_of, resolve
 from ..system.disk import drop_temporaries, write_atomic
+from ..system.processes import Processes, join
 from ..system.progress import following
 from ..training.checkpoint import Checkpoints
 from ..training.loop import optimize
@@ -44,7 +46,8 @@ after each epoch.
 @dataclass(frozen=True)
 class Callbacks:
     """Who is told of a training: `on_start` of its folder, spec and data, before the first step; `on_epoch` of each
-    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains.
+    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. Of several processes
+    `on_start` is called in each, the others in the first alone.
     """
 
     on_start: Callable[[Path, Spec, Dataset], None] = lambda folder, spec, dataset: None
@@ -87,8 +90,9 @@ def train(
     or a data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are
     forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was, by its own
     spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. `callbacks` are
-    told how it goes. Raises `ValueError`, one line, for what can't be run, before anything is written;
-    `NonFiniteError` when the loss stops being finite.
+    told how it goes. Called in each of the processes that torchrun starts, all of them train the one run; to go on
+    with it all of them must see its folder. Raises `ValueError`, one line, for what can't be run, before anything is
+    written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -105,8 +109,9 @@ def train(
         *([sets] if isinstance(sets, str) else sets),
         *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None),
     ]
-    usual = Path("runs") / name_of(target or "")
-    with _claimed(Path(out) if out else usual, free=out is None and not resume) as mine:
+    usual, processes = Path("runs") / name_of(target or ""), join()
+    free = out is None and not resume
+    with processes.quiet(), _claimed(Path(out) if out else usual, free, processes) as mine:
         mine.begun = resume
         if resume:
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
@@ -146,15 +151,17 @@ class _Claim:
 
 
 @contextmanager
-def _claimed(path: Path, free: bool) -> Iterator[_Claim]:
+def _claimed(path: Path, free: bool, processes: Processes) -> Iterator[_Claim]:
     """The place of a run, the next `free` one if that is asked for; a run that can't begin leaves it as it was."""
-    mine = _Claim(claim(path) if free else path)
+    if free:
+        path = Path(processes.told(str(claim(path) if processes.first else path)))
+    mine = _Claim(path)
     try:
         yield mine
     except BaseException as error:
         if isinstance(error, OSError) and mine.begun:
             mine.still_there()
-        if free:
+        if free and processes.first:
             with suppress(OSError):  # empty only where nothing has been written
                 os.removedirs(mine.path)
         if isinstance(error, KeyboardInterrupt) and not mine.begun:
@@ -162,9 +169,18 @@ def _claimed(path: Path, free: bool) -> Iterator[_Claim]:
         raise
 
 
+def _loaded(spec: Spec, parts: Parts, frame: Any = None) -> Dataset:
+    """The data of `spec`, or of a `frame`. Those that may have to be downloaded, the first process of a machine loads
+    before the others do.
+    """
+    if frame is None and spec.data.codes is None and spec.data.name in DATASETS:
+        return join().in_turn(lambda: load_data(spec, parts), of_machine=True)
+    return load_data(spec, parts, frame)
+
+
 def _new(folder: Path, spec: Spec, parts: Parts, *, capped: bool, frame: Any = None) -> Plan:
     """The plan of a new run of `spec`, of which the data, a `frame` or what it names, say the rest."""
-    dataset = load_data(spec, parts, frame)
+    dataset = _loaded(spec, parts, frame)
     told = fingerprint_of(spec, dataset, parts)
     schema = schema_of(dataset, spec.data.preprocessing, told, masked=spec.data.mask > 0)
     spec = completed(spec, schema, dataset, parts, capped).model_copy(update={"parts": parts.source})
@@ -202,7 +218,8 @@ def _resumed(
 
 def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overwrite: bool) -> Run:
     """The run of `plan`, its model trained: what is asked of a training's folder while it goes on."""
-    spec, folder = plan.spec, plan.folder
+    spec, folder, processes = plan.spec, plan.folder, join()
+    processes.check_same({"data of the fingerprint": plan.schema.fingerprint})
     run = Run(folder, spec, plan.schema, ready.task.model, plan.parts, plan.dataset)
     draw = _watched(run, ready.task.split, callbacks.watch)
 
@@ -224,9 +241,10 @@ def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overw
     with ExitStack() as held:
 
         def start() -> None:
-            mine.still_there = held.enter_context(locked(folder))
-            _empty(plan, overwrite)
-            write_atomic(folder / "spec.json", to_json(spec, plan.schema))
+            if processes.first:
+                mine.still_there = held.enter_context(locked(folder))
+                _empty(plan, overwrite)
+                write_atomic(folder / "spec.json", to_json(spec, plan.schema))
             mine.begun = True
             callbacks.on_start(folder, spec, plan.dataset)
 
@@ -263,7 +281,7 @@ def ensure(target: str | Spec, folder: Path, *, overwrite: bool = False, **optio
 
     `options` are those of `train`; the data of a run that is there must be those asked for.
     """
-    if overwrite or not is_run(folder):
+    if overwrite or not join().told(is_run(folder)):
         return train(target, folder, overwrite=overwrite, **options)
     return train(target, folder, resume=True, **options)
 
@@ -279,14 +297,15 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
         if folder.resolve() in runs_below(name, parts):
             raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
         return spec
-    check_free(folder, overwrite)
+    if (processes := join()).first:
+        check_free(folder, overwrite)
     given = {key: getattr(data, key) for key in (*READING, "labels", "seed")}
     sets = [f"data.{key}={written(value)}" for key, value in given.items() if value is not None]
     sets += [f"training.{key}={getattr(spec.training, key)}" for key in ("seed", "device")]
     first = resolve(name, sets, parts, data.name)
     path = folder.resolve()
     path = path.with_name(f"{path.name}-{name}")
-    if is_run(path) and not overwrite:
+    if processes.told(is_run(path)) and not overwrite:
         check_same_spec(path, first, parts)
     _rehearse(spec, first, capped, parts, told.watch)
     ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, callbacks=told)
@@ -295,7 +314,7 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
 
 def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
     """Raise what training `spec` on the codes of `first` would before it begins, by its codes before its training."""
-    dataset = load_data(first, parts)
+    dataset = _loaded(first, parts)
     schema = schema_of(dataset, first.data.preprocessing, masked=first.data.mask > 0)
     first = completed(first, schema, dataset, parts, capped=True)
     model = build_model(first.model, schema, first.training.seed, parts)

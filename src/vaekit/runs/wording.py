@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .run import Run
 from ..evaluation.scores import aligned
 from ..models.scales import latent_scales
+from ..models.topdown import latents_called
 
 
 def run_in_lines(run: Run) -> str:
@@ -15,7 +16,7 @@ def run_in_lines(run: Run) -> str:
     spec, schema, shapes = run.spec, run.schema, run.model.shapes
     latents = []
     for name, latent in spec.model.latents.items():
-        groups = run.model.called(name)
+        groups = latents_called(run.model, name)
         shape = f"{len(groups)} groups" if len(groups) > 1 else "x".join(map(str, shapes[groups[0]]))
         latents.append(f"{name}, {shape}: q {latent.posterior.name}, p {latent.prior.name}")
     records = run.history()

@@ -8,15 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import unknown
-
-if TYPE_CHECKING:
-    pass
-
+from ..settings import setting
+from .processes import local, number
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +27,16 @@ BUSY = 1.25
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `name` means here: "auto" is CUDA or MPS where there is one, else the CPU."""
+    """The device that `name` means here: "auto" is CUDA or MPS where there is one, else the CPU.
+
+    Of several processes that train together each has a CUDA device of its own. Raises `ValueError` where there is no
+    such device, or not one for each process.
+    """
+    if "," in name:
+        many = f"torchrun --nproc-per-node {name.count(',') + 1} -m vaekit train …"
+        raise ValueError(f"device is {name!r}; a process computes on one: for several devices start {many}")
+    if number() > 1:
+        return _own_device(name)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
@@ -50,6 +56,19 @@ def graphics() -> tuple[str, ...]:
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return tuple(named[:there] if named != [""] else map(str, range(there)))
+
+
+def _own_device(name: str) -> torch.device:
+    """That of this one of several processes."""
+    devices, (rank, here) = torch.cuda.device_count() if torch.cuda.is_available() else 0, local()
+    if name == "cpu" or (name == "auto" and not devices):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ValueError(f"device is {name!r} of {number()} processes; accepted: auto, cuda, cpu")
+    if here > devices:
+        fewer = f"start {devices}, or {setting('training.device', 'cpu')}" if devices else "accepted: cpu"
+        raise ValueError(f"{here} processes of this machine have {devices} CUDA devices; {fewer}")
+    return torch.device("cuda", rank)
 
 
 @contextmanager

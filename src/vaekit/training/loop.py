@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from ..distributions.validation import unvalidated
-from ..engine import update
+from ..engine import engine_of, update
 from ..errors import NonFiniteError
 from ..models import VAE
 from ..models.scales import measure_scales
@@ -23,6 +24,7 @@ from ..seeding import seeded, stream
 from ..spec.building import build_schedule
 from ..spec.parts import build
 from ..system.devices import say_if_threads_wait_busily, threads
+from ..system.processes import Processes, join
 from . import course
 from .checkpoint import Checkpoints, State
 from .copies import computing, update_average, with_copies
@@ -33,6 +35,7 @@ from .records import Epoch, Progress
 from .step import Step, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
+from .together import Gradients, Parts, average_buffers, own_draws, same_order
 from .validation import Validation
 from .weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
@@ -65,45 +68,71 @@ def optimize(
     A training that is lost by its end, as `course.is_lost` says, ends with the weights that were best on rows held out
     for validation, if there are such; so does every one with `early_stopping`.
 
+    Started by torchrun in several processes, each takes its rows of every batch, and the first alone writes and is told
+    of epochs and progress, and asked for looks; `on_start` is called in each. Resumed with as many processes it is the
+    same bit for bit.
+
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
-    check(task)
+    processes = join()
+    with processes.quiet():
+        return _optimized(task, folder, processes, resume, on_start, _Told(on_epoch, on_look, on_progress))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Who is told of a training, in the first of its processes."""
+
+    on_epoch: Callable[[list[Epoch]], None] = lambda records: None
+    on_look: Callable[[VAE, int, str], dict[str, float]] = lambda model, epoch, split: {}
+    on_progress: Callable[[Progress], None] | None = None
+
+
+def _optimized(
+    task: Task, folder: Path | None, processes: Processes, resume: bool, on_start: Callable[[], None], told: _Told
+) -> State:
+    check(task, processes.count)
     if folder and resume:
         Checkpoints(folder / "checkpoints").adopt_into(task.model)
-    training = _Training(task, folder)
+    training = _Training(task, folder, processes)
+    processes.check_same(training.facts)  # nothing is written before all have checked what they have
     on_start()
     training.begin(resume)
+    told = told if processes.first else _Told()
     with computing(training.models, task.options.precision):
         while training.goes_on():
-            records = training.take_epoch(on_look, on_progress)
+            records = training.take_epoch(told.on_look, told.on_progress)
             training.judge(records[-1].terms["loss"])
             # In this order, so that a kill between any two leaves what resuming makes whole: it drops what is newer
             # than the state, and makes it again.
             training.save_best()
-            on_epoch(records)
+            told.on_epoch(records)
             training.save()
-    training.end(folder)
+    training.end()
     return training.state
 
 
 class _Training:
     """A training under way: what it takes, and what it knows."""
 
-    def __init__(self, task: Task, folder: Path | None) -> None:
+    def __init__(self, task: Task, folder: Path | None, processes: Processes) -> None:
         model, options = task.model, task.options
+        self.folder, self.processes = folder, processes
+        self.parts = Parts(task.train, task.batch_size, processes)
         self.task, self.model, self.options, self.begins = task, model, options, task.settled
         self.rate = build_schedule(options.learning_rate, task.parts)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0), "fused": True}
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
         self.models = with_copies(model, options)
-        self.opponents = Opponents(model, task.objective, task.train)
+        self.opponents = Opponents(model, task.objective, self.parts.data, processes)
+        self.gradients = Gradients(self.parameters, processes)
         self.kept: dict[str, nn.Module] = dict(self.models)  # all that a state is of
         if len(self.opponents.modules):
             self.kept["objective"] = self.opponents.modules
         self.optimizers = {"optimizer": self.optimizer, **self.opponents.optimizers}
         self.scored = self.models.get("average", model)
-        self.checkpoints = Checkpoints(folder / "checkpoints") if folder else None
+        self.checkpoints = Checkpoints(folder / "checkpoints") if folder and processes.first else None
         self.state = State()
         self.improved = False
         self.best: dict[str, Tensor] = {}
@@ -115,22 +144,39 @@ class _Training:
                 *(patience, options.epochs, self.begins),
             )
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What is to be the same in all processes."""
+        task, held_out = self.task, self.task.held_out
+        return {
+            "training rows": len(task.train),
+            "rows held out": 0 if held_out is None else len(held_out),
+            "steps": task.total,
+            "weights": sum(each.numel() for each in self.parameters),
+            "the engine": engine_of(self.options.engine),
+            "the torch version": torch.__version__,
+        }
+
     def begin(self, resume: bool) -> None:
         """Save the untrained state, or take the saved one; and make the step."""
-        task, options = self.task, self.options
-        if self.checkpoints and resume:
-            self.state = self.checkpoints.load(self.kept, self.optimizers)
+        task, options, processes, data = self.task, self.options, self.processes, self.parts.data
+        if self.folder and resume:
+            saved = Checkpoints(self.folder / "checkpoints")
+            self.state = processes.in_turn(lambda: saved.load(self.kept, self.optimizers))
         elif self.checkpoints:
             self.checkpoints.save(self.state, self.kept, self.optimizers)
+        for each in self.kept.values():
+            processes.share(model_tensors(each).values())
         self.lost = course.is_lost(self.state)
-        self.threads = worthwhile_threads(self.model, task.train, samples_of(task.objective), task.batch_size)
+        self.threads = worthwhile_threads(self.model, data, samples_of(task.objective), self.parts.batch_size)
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)
-        told: dict[str, Any] = {"engine": options.engine, "chosen": self.state.engine}
-        self.take = Step(self.model, task.objective, task.train, task.batch_size, task.total, **told)
+        told: dict[str, Any] = {"engine": options.engine, "processes": processes}
+        chosen = self.state.engine
+        self.take = Step(self.model, task.objective, data, self.parts.batch_size, task.total, chosen=chosen, **told)
         self.update = update(self.optimizer)
         self.look: Validation | None = None
         if task.held_out is not None:
-            told = {"seed": options.seed, "epochs": options.epochs, "engine": options.engine}
+            told |= {"seed": options.seed, "epochs": options.epochs}
             self.look = Validation(self.scored, task.held_out, task.objective, task.batch_size, **told)
 
     def goes_on(self) -> bool:
@@ -149,11 +195,13 @@ class _Training:
         # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
         streams = seeded(stream(options.seed, state.epoch))
         with threads(self.threads), cudnn.flags(deterministic=True), streams, unvalidated():
-            fit_priors(self.models, train, state.epoch, options.epochs, options.seed)
+            fit_priors(self.models, train, state.epoch, options.epochs, options.seed, self.processes)
             if not (state.step or self.begins or train.mask):  # fewer cells have another loss
-                state.untrained_loss = untrained(self.model, self.task.objective, train, self.task.batch_size)
+                loss = untrained(self.model, self.task.objective, self.parts.data, self.parts.batch_size)
+                state.untrained_loss = self.processes.told(loss)
             terms = self._take_steps(on_progress)
             self._check_weights()
+            average_buffers([self.model, self.scored], self.processes)
             state.epoch += 1
             state.engine = self.take.chosen
             seconds = time.perf_counter() - started
@@ -169,31 +217,37 @@ class _Training:
         return records
 
     def _take_steps(self, on_progress: Callable[[Progress], None] | None) -> dict[str, float]:
-        state, task, average = self.state, self.task, self.models.get("average")
+        state, task, average, processes = self.state, self.task, self.models.get("average"), self.processes
         meter = Meter(task.train.x.device)
         self.take.refresh()
         self.update.refresh()
         started = polled = time.perf_counter()
-        for i, index in enumerate(task.train.order(task.batch_size), start=1):
+        same_order(processes)
+        order = task.train.order(task.batch_size)
+        own_draws(processes, self.options.seed, state.epoch)
+        for i, index in enumerate(order, start=1):
             progress = state.step / task.total
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(progress)
-            terms = self.take(index, progress, state.step)
+            part = self.parts(index)
+            terms = self.take(part.index, progress, state.step, part.data)
+            self.gradients.add(part.weight)
             if self.options.clip:
                 nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
             self.update()
             if self.opponents.players:
-                terms = self.opponents(terms, index, progress)
+                terms = self.opponents(terms, part, progress)
             if average:
                 # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
                 update_average(average, self.model, min(self.options.ema or 0.0, (1 + state.step) / (10 + state.step)))
-            meter.add(terms, len(index))
+            meter.add(terms, len(index) * part.weight)
             state.step += 1
             if on_progress and time.perf_counter() - polled > POLL_SECONDS:
                 polled = time.perf_counter()
                 speed = i * task.batch_size / (polled - started)
                 found = meter.averages(state)
                 on_progress(Progress(state.epoch, self.options.epochs, i, task.steps, found, speed))
+        meter.gather(processes)
         return meter.averages(state)
 
     def _check_weights(self) -> None:
@@ -211,7 +265,7 @@ class _Training:
             state.best_loss, state.best_epoch = loss, state.epoch
             if "best" in self.models:
                 set_model_tensors(self.models["best"], model_tensors(self.scored))
-            elif not self.checkpoints:
+            elif not self.folder:
                 self.best = {name: tensor.clone() for name, tensor in model_tensors(self.scored).items()}
         course.note(state, loss, first=state.epoch == self.begins + 1)
         if not self.lost and state.epoch > self.begins and course.is_lost(state):
@@ -229,8 +283,8 @@ class _Training:
         if self.checkpoints and (due or not self.goes_on()):
             self.checkpoints.save(self.state, self.kept, self.optimizers)
 
-    def end(self, folder: Path | None) -> None:
-        """Give the model the weights that it ends with, and save them in the `folder`."""
+    def end(self) -> None:
+        """Give the model the weights that it ends with, and save them in the folder, if there is one."""
         model, state = self.model, self.state
         if "average" in self.models:
             set_model_tensors(model, model_tensors(self.models["average"]))
@@ -238,8 +292,10 @@ class _Training:
         if "best" in self.models and state.best_epoch:
             set_model_tensors(model, model_tensors(self.models["best"]))
         elif kept < state.epoch:
-            set_model_tensors(model, load_tensors(self.checkpoints.best) if self.checkpoints else self.best)
+            if self.checkpoints or not self.folder:
+                set_model_tensors(model, load_tensors(self.checkpoints.best) if self.checkpoints else self.best)
             log.warning("the training went wrong, and ends with its best weights, those after epoch %s", kept)
         measure_scales(model, spread_rows(self.task.train, self.task.batch_size))
-        if folder:
-            save_tensors(folder / "weights.safetensors", model_tensors(model))
+        if self.checkpoints and self.folder:
+            save_tensors(self.folder / "weights.safetensors", model_tensors(model))
+        self.processes.share(model_tensors(model).values())

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import NonFiniteError
 from ..models.scoring import sum_type
 from ..settings import setting
+from ..system.processes import Processes
 from .checkpoint import State
 from .step import Terms
 
@@ -29,10 +30,10 @@ class Meter:
         self.good = torch.zeros((), dtype=torch.int64, device=device)
         self.sums = self.last = torch.zeros((), dtype=self.type, device=device)
         self.waiting: list[Tensor] = []
-        self.sizes: list[int] = []
-        self.rows = 0
+        self.sizes: list[float] = []
+        self.rows: float = 0
 
-    def add(self, terms: Terms, rows: int) -> None:
+    def add(self, terms: Terms, rows: float) -> None:
         """The terms of a batch of so many rows."""
         self.names, self.numbers = terms.names, terms.numbers
         self.waiting.append(terms.values)
@@ -51,6 +52,22 @@ class Meter:
         self.good = self.good + good * self.finite
         self.finite = self.finite & (good == len(values))
         self.waiting, self.sizes = [], []
+
+    def gather(self, processes: Processes) -> None:
+        """Take in what those of the other processes have, of the rest of the same batches."""
+        if not processes.several:
+            return
+        if self.waiting:
+            self._add_waiting()
+        rows = torch.tensor(float(self.rows))
+        own = [each.to(self.sums) for each in (self.finite, self.good, rows)]
+        found = torch.stack(processes.gathered(torch.cat([torch.stack(own), self.sums, self.last])))
+        finite, good, rows = found[:, 0] > 0, found[:, 1], found[:, 2].sum()
+        sums, last = found[:, 3:].chunk(2, 1)
+        # Of those with a step that is not finite, the one whose came first.
+        worst = torch.where(finite, torch.inf, good).argmin()
+        self.finite, self.good, self.last = finite.all(), good[worst].long(), last[worst]
+        self.sums, self.rows = sums.sum(0), float(rows)
 
     def averages(self, state: State | None = None) -> dict[str, float]:
         """Each term's average so far; in training (with a `state`), `NonFiniteError` if a loss was not finite."""

@@ -12,7 +12,9 @@ from ..data.tensors import TensorSplit
 from ..models import VAE
 from ..modules import apart
 from ..objectives.base import Objective, leaves, with_modules
+from ..system.processes import Processes
 from .step import Terms, terms_of, traced
+from .together import Gradients, Part
 
 RATE, BETAS = 1e-4, (0.5, 0.9)
 """Of Adam, for an opponent whose objective says nothing else (Kim & Mnih 2018, appendix A)."""
@@ -27,7 +29,7 @@ class Opponents:
     that are no opponent's: nobody would train them.
     """
 
-    def __init__(self, model: VAE, objective: Objective, data: TensorSplit) -> None:
+    def __init__(self, model: VAE, objective: Objective, data: TensorSplit, processes: Processes | None = None) -> None:
         self.model, self.data = model, data
         self.players: list[Any] = [each for each in leaves(objective) if getattr(each, "opponent", None) is not None]
         self.modules = nn.ModuleList(with_modules(objective))
@@ -39,17 +41,20 @@ class Opponents:
             f"optimizer of opponent {i}": Adam(each.opponent.parameters(), getattr(each, "opponent_rate", RATE), BETAS)
             for i, each in enumerate(self.players)
         }
+        weights = [list(each.opponent.parameters()) for each in self.players]
+        self.gradients = [Gradients(each, processes or Processes()) for each in weights]
 
-    def __call__(self, terms: Terms, index: torch.Tensor, progress: float) -> Terms:
-        """A step of each on the rows at `index`; `terms`, those of the model's step, with theirs."""
-        batch = self.data.training_batch(index)
-        for player, optimizer in zip(self.players, self.optimizers.values(), strict=True):
+    def __call__(self, terms: Terms, part: Part, progress: float) -> Terms:
+        """A step of each on the rows of `part`; `terms`, those of the model's step, with theirs."""
+        batch = (part.data or self.data).training_batch(part.index)
+        for player, optimizer, gradients in zip(self.players, self.optimizers.values(), self.gradients, strict=True):
             with torch.no_grad(), apart(self.model):
                 trace = traced(self.model, player, batch)
             found = player.opponent_loss(trace, progress)
             weights = list(player.opponent.parameters())
             for weight, gradient in zip(weights, torch.autograd.grad(found.loss, weights), strict=True):
                 weight.grad = gradient
+            gradients.add(part.weight)
             optimizer.step()
             said = terms_of(found)
             names = ("opponent" if name == "loss" else name for name in said.names)

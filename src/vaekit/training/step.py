@@ -26,8 +26,11 @@ from ..models.trace import Trace
 from ..modules import apart
 from ..objectives.base import Loss, Objective, at_values, leaves, samples_of, schedules_of
 from ..seeding import seeded
+from ..system.processes import Processes
 
 log = logging.getLogger(__name__)
+PRODUCTS = "products"
+"""What a recording chooses by a measurement: who multiplies matrices."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Step:
         *,
         engine: str = "auto",
         chosen: Mapping[str, str] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
         self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}))
@@ -70,6 +74,7 @@ class Step:
         self.coefficients = [torch.zeros((), dtype=kind, device=device) for _ in ("progress", *self.schedules)]
         self.recording: Recording | None = None
         self.recordable = True
+        self.processes = processes or Processes()
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -81,9 +86,12 @@ class Step:
         if self.recording and self.recording.stale():
             self.recording = None
 
-    def __call__(self, index: Tensor, progress: float, number: int) -> Terms:
-        """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`."""
-        recorded = self.recordable and number >= self.use.starts and len(index) == self.batch_size
+    def __call__(self, index: Tensor, progress: float, number: int, data: TensorSplit | None = None) -> Terms:
+        """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`; of a batch that is not
+        full, and made by other `data` then.
+        """
+        full = len(index) == self.batch_size and data is None
+        recorded = self.recordable and number >= self.use.starts and full
         before = _attributes(self.advancing) if recorded else []
         for module in self.advancing:
             module.advance(progress)
@@ -94,22 +102,38 @@ class Step:
                 self._record(index, progress)
             if self.recording:
                 return self._replay(index, progress, number)
-        return self._taken(index, progress)
+        return self._taken(index, progress, data)
 
-    def _taken(self, index: Tensor, progress: float) -> Terms:
-        result = self._loss(self.objective, index, progress)
+    def _taken(self, index: Tensor, progress: float, data: TensorSplit | None = None) -> Terms:
+        result = self._loss(self.objective, index, progress, data)
         for parameter in self.parameters:
             parameter.grad = None
         result.loss.backward()
         return terms_of(result)
 
-    def _loss(self, objective: Objective, index: Tensor, progress: Any) -> Loss:
-        return objective(traced(self.model, objective, self.data.training_batch(index)), progress)
+    def _loss(self, objective: Objective, index: Tensor, progress: Any, data: TensorSplit | None = None) -> Loss:
+        return objective(traced(self.model, objective, (data or self.data).training_batch(index)), progress)
 
     def _record(self, index: Tensor, progress: float) -> None:
         self._set_coefficients(progress)
         self.trained = [parameter for parameter in self.parameters if parameter.requires_grad]
-        self.recording = record(
+        before, self.recording = PRODUCTS in self.use.chosen, self._recorded(index)
+        if not before:
+            # What is faster is measured, and may be another in each process; a run that goes on knows of one.
+            own = self.use.chosen.get(PRODUCTS, "")
+            agreed = self.processes.told(own)
+            if own and agreed and own != agreed:
+                self.use.chosen[PRODUCTS] = agreed
+                self.recording = self._recorded(index)
+        for parameter in self.parameters:
+            parameter.grad = None
+        if self.recording is None:
+            self.recordable = False
+        elif self.terms.names != self.names:
+            self._stay_python("terms of its objective are numbers that it computes from the progress")
+
+    def _recorded(self, index: Tensor) -> Recording | None:
+        return record(
             self._gradients,
             [index, *self.coefficients],
             self.use,
@@ -117,12 +141,6 @@ class Step:
             others=[index.flip(0).roll(1), *self.coefficients],
             python=self._gradients_by_python,
         )
-        for parameter in self.parameters:
-            parameter.grad = None
-        if self.recording is None:
-            self.recordable = False
-        elif self.terms.names != self.names:
-            self._stay_python("terms of its objective are numbers that it computes from the progress")
 
     def _stay_python(self, reason: str) -> None:
         self.recording, self.recordable = None, False

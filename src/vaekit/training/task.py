@@ -9,10 +9,10 @@ from functools import cached_property
 
 from torch import nn
 
-from ..data.tensors import TensorSplit
+from ..data.tensors import PartlyLabelled, TensorSplit
 from ..engine import engine_of
 from ..models import VAE
-from ..models.given import chooses_data, refuse_unscored
+from ..models.given import chooses_data, refuse_other_data, refuse_unscored
 from ..objectives.base import Objective, schedules_of, with_modules
 from ..schedules import Switch, settled
 from ..settings import in_a_call, setting, unset
@@ -99,12 +99,15 @@ class Task:
         return max([settled(coefficients, epochs), *(math.ceil(after * epochs) for after in fits)])
 
 
-def check(task: Task) -> None:
-    """Raise `ValueError`, one line, for a task that can't be trained; the model is moved to where its data are."""
+def check(task: Task, processes: int = 1) -> None:
+    """Raise `ValueError`, one line, for a task that can't be trained by so many processes; the model is moved to where
+    its data are.
+    """
     n, model = len(task.train), task.model
     engine_of(task.options.engine)
     if task.batch_size > n:
         raise ValueError(f"batch_size is {task.batch_size}, but there are {n} training rows; accepted: 1..{n}")
+    _check_shares(task, processes)
     for data in (task.train, task.held_out):
         if data is not None:
             _check_data(model, data)
@@ -122,8 +125,19 @@ def check(task: Task) -> None:
             raise ValueError(f"{field} switches at {schedule.at} of the run, after the last of its {task.total} steps")
 
 
+def _check_shares(task: Task, processes: int) -> None:
+    """`ValueError` where a full batch has not a row for each process, or not one with a label and one without."""
+    size, seen = task.batch_size, task.train.first if isinstance(task.train, PartlyLabelled) else None
+    if size < processes:
+        raise ValueError(f"batch_size is {size}, of all processes together; accepted for {processes}: from {processes}")
+    if seen is not None and min(seen, size - seen) < processes:
+        each = f"{seen} rows with a label and {size - seen} without for {processes} processes"
+        more = f"{setting('training.labelled', processes)} and {setting('training.batch_size', 2 * processes)}"
+        raise ValueError(f"a batch has {each}; accepted: a row of either for each, from {more} on")
+
+
 def _check_data(model: VAE, data: TensorSplit) -> None:
-    model.refuse_other_data(tuple(data.x.shape[1:]), data.seen)
+    refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     if getattr(model.likelihood, "in_order", False) and data.mask:
         what = f"{type(model.likelihood).__name__} has no probability of pixels with any of their channels missing"
         raise ValueError(f"data.mask is {data.mask}, but {what}; {unset('data.mask')}")

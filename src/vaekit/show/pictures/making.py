@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from ...models import SemiSupervisedVAE
+from ...models.topdown import latents_called
 from .. import plots
 from .base import Picture, Prepared, Subject, outline
 
@@ -64,7 +65,7 @@ def _codes(run: Run, block: _Blocks, given: str) -> Iterator[Code]:
     """The latents that the spec names; of a model with a classifier the label too, and an auxiliary latent if any."""
     model, spec = run.model, run.spec.model
     for name, latent in spec.latents.items():
-        groups = model.called(name)
+        groups = latents_called(model, name)
         last = groups[-1]  # of several, which are made alike
         of, above = model.given(last)
         posteriors, priors = ([heads[each] for each in groups] for heads in (model.posteriors, model.priors))

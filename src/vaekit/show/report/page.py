@@ -18,6 +18,7 @@ from ...evaluation.evaluation import ACTIVE
 from ...evaluation.scores import Evaluation, active_units, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
+from ...models.topdown import latents_called
 from ...runs.course import beside_the_bound, course_of
 from ...runs.folder import check_places, subfolder
 from ...runs.run import Run
@@ -257,7 +258,7 @@ def _model(run: Run) -> list[Row]:
     structure = Row("Structure", _described(spec.kind, options(parts.structures[spec.kind.name], "structures")))
     rows = [structure, row("Encoder", spec.encoder, "encoders", model.encoder)]
     for name, latent in spec.latents.items():
-        groups = model.called(name)
+        groups = latents_called(model, name)
         shape = f"{len(groups)} groups" if len(groups) > 1 else "×".join(map(str, model.shapes[groups[0]]))
         q, p = (nn.ModuleList(heads[each] for each in groups) for heads in (model.posteriors, model.priors))
         rows.append(row(f"Latent {name}, {shape}", latent.posterior, "posteriors", q))
