@@ -208,8 +208,7 @@ class VAE(nn.Module):
         return y[..., :-1] if self.condition > 1 else None
 
     def _prior(self, name: str, y: Tensor | None) -> Distribution:
-        prior: Distribution = self.priors[name](self._seen(y))
-        return prior
+        return self.priors[name](self._seen(y))
 
     def one_hot(self, y: Tensor | None) -> Tensor | None:
         return one_hots(y, self.condition, self.scale) if self.condition and y is not None else None

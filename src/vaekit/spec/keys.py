@@ -244,6 +244,10 @@ class TrainingSpec(_Strict):
     """A number, or a schedule by name."""
     clip: Annotated[float, Field(gt=0)] | None = None
     """The norm that all gradients together are cut to, where theirs is more."""
+    skip: Annotated[float, Field(gt=0)] | None = None
+    """The norm from which on a step is left out, as one whose gradients are no numbers is; very deep models have a few.
+    What part of the steps it was is among the terms. Each step waits for the device to know.
+    """
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The decay of averaged weights, which are then those of the run."""
     early_stopping: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None

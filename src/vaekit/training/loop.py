@@ -32,7 +32,7 @@ from .meter import Meter, steadier
 from .opponents import Opponents
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
-from .step import Step, spread_rows, untrained
+from .step import Step, Terms, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
 from .together import Gradients, Parts, average_buffers, own_draws, same_order
@@ -40,6 +40,8 @@ from .validation import Validation
 from .weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
 POLL_SECONDS = 0.25
+TOO_MANY = 0.2
+"""The part of an epoch's steps that may be left out before it is said."""
 log = logging.getLogger(__name__)
 
 
@@ -232,9 +234,11 @@ class _Training:
             part = self.parts(index)
             terms = self.take(part.index, progress, state.step, part.data)
             self.gradients.add(part.weight)
-            if self.options.clip:
-                nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
-            self.update()
+            norm = self._norm()
+            if self.options.skip and norm is not None:
+                terms = self._unless_skipped(terms, norm)
+            else:
+                self.update()
             if self.opponents.players:
                 terms = self.opponents(terms, part, progress)
             if average:
@@ -248,7 +252,25 @@ class _Training:
                 found = meter.averages(state)
                 on_progress(Progress(state.epoch, self.options.epochs, i, task.steps, found, speed))
         meter.gather(processes)
-        return meter.averages(state)
+        found = meter.averages(state)
+        if found.get("skipped", 0.0) > TOO_MANY:
+            left = f"{found['skipped']:.0%} of the steps of epoch {state.epoch + 1}"
+            log.warning("training.skip=%g leaves out %s; a higher one lets them learn", self.options.skip, left)
+        return found
+
+    def _norm(self) -> Tensor | None:
+        """That of all gradients, which are cut to what is asked for; None where nobody asks."""
+        if not (self.options.clip or self.options.skip):
+            return None
+        return nn.utils.clip_grad_norm_(self.parameters, self.options.clip or math.inf)
+
+    def _unless_skipped(self, terms: Terms, norm: Tensor) -> Terms:
+        """Update the weights, unless the norm of the gradients is too large; the terms, with whether it was."""
+        skipped = not float(norm) < (self.options.skip or math.inf)  # nor where it is no number
+        if not skipped:
+            self.update()
+        values = torch.cat([terms.values, terms.values.new_tensor([float(skipped)])])
+        return Terms((*terms.names, "skipped"), values, terms.numbers)
 
     def _check_weights(self) -> None:
         # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
