@@ -1,8 +1,9 @@
-"""Settings that every test shares: one thread per worker, no window, the same examples on each run."""
+"""Settings that every test shares: one thread per worker, no window, light pages, the same examples on each run."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,8 @@ import torch
 from vaekit.engine import inductor
 from vaekit.priors import mixtures
 from vaekit.show import terminal
+from vaekit.show.plots import LIGHT
+from vaekit.show.report import frame
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
@@ -33,10 +36,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs VAEKIT_RAY")
 
 
-@pytest.fixture(autouse=True)
-def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time."""
-    monkeypatch.setattr(inductor, "SECONDS", 600)
-    monkeypatch.setattr(terminal, "WORK_SECONDS", 1e9)
-    monkeypatch.setattr(mixtures, "SHORT_RUNS", 4)
-    monkeypatch.setattr(mixtures, "LONG_RUNS", 2)
+@pytest.fixture(autouse=True, scope="session")
+def _quick() -> Iterator[None]:
+    """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time.
+    Reports have no pictures for dark pages, which differ in their colours alone.
+    """
+    png = frame._png
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inductor, "SECONDS", 600)
+        patch.setattr(terminal, "WORK_SECONDS", 1e9)
+        patch.setattr(mixtures, "SHORT_RUNS", 4)
+        patch.setattr(mixtures, "LONG_RUNS", 2)
+        patch.setattr(frame, "_png", lambda prepared, theme: png(prepared, theme) if theme is LIGHT else (b"", ()))
+        yield

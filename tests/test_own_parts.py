@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,22 @@ EXAMPLE = ROOT / "examples" / "extending" / "student_t.py"
 QUICK = ("--set", "model.encoder.hidden=[8]", "--set", "model.decoder.hidden=[8]", "--set", "model.latents.z.size=2")
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("own")
     x = np.random.default_rng(0).standard_t(3, size=(80, 3))
-    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="a,b,c", comments="")
-    return tmp_path / "table.csv"
+    np.savetxt(folder / "table.csv", x, delimiter=",", header="a,b,c", comments="")
+    sets = (*QUICK, "--set", "model.likelihood.name=heavy-tailed", "--set", "model.likelihood.df=3.5")
+    options = ("--epochs", "2", "--samples", "2", *sets, f"--parts={EXAMPLE}:PARTS")
+    done("train", folder / "table.csv", "--out", folder / "run", *options)
+    return folder / "run"
 
 
 @pytest.fixture
-def run(table: Path, tmp_path: Path) -> Path:
-    sets = (*QUICK, "--set", "model.likelihood.name=heavy-tailed", "--set", "model.likelihood.df=3.5")
-    done(
-        "train", table, "--out", tmp_path / "run", "--epochs", "2", "--samples", "2", *sets, f"--parts={EXAMPLE}:PARTS"
-    )
-    return tmp_path / "run"
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it, for each test."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_a_likelihood_from_a_file_is_trained_scored_drawn_and_gone_on_with(run: Path, tmp_path: Path) -> None:

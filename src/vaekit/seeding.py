@@ -27,5 +27,6 @@ def seeded(seed: int | None) -> Iterator[None]:
     accelerator = torch.accelerator.current_accelerator()  # CUDA, MPS, …: each has its own streams
     kind = "cuda" if accelerator is None else accelerator.type
     with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
-        torch.manual_seed(seed)
+        # Where there is no accelerator torch notes the stack of each call for one that might come: a millisecond.
+        (torch.default_generator if accelerator is None else torch).manual_seed(seed)
         yield

@@ -443,7 +443,7 @@ TABLES = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=TABLES, mark=st.sampled_from([",", ";", "\t", "|"]), end=st.sampled_from(["\n", "\r\n"]))
 def test_what_pandas_writes_is_read_back(rows: list[tuple[str | None, ...]], mark: str, end: str, read: Read) -> None:
     width = len(rows[0])
@@ -452,7 +452,7 @@ def test_what_pandas_writes_is_read_back(rows: list[tuple[str | None, ...]], mar
     pd.testing.assert_frame_equal(frame.table, table, check_dtype=False)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=60)
     | st.text('ab0.1,;\t "\n\r?-|', max_size=60).map(str.encode)
@@ -492,7 +492,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.lists(st.lists(st.sampled_from(WORDS), min_size=2, max_size=3), min_size=3, max_size=7), width=st.just(2)
 )
@@ -525,7 +525,7 @@ def test_many_rows(read: Read) -> None:
 
 
 def test_very_many_columns(read: Read) -> None:
-    x = RNG.integers(0, 9, (3, 50_000))
+    x = RNG.integers(0, 9, (3, 20_000))
     text = ",".join(f"g{i}" for i in range(x.shape[1])) + "\n" + "".join(",".join(map(str, row)) + "\n" for row in x)
     np.testing.assert_array_equal(read(text).table.to_numpy(), x)
 

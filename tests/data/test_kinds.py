@@ -139,7 +139,7 @@ def test_years_in_their_order_are_no_numbers_of_rows() -> None:
     assert kind_of(["red", "green", "blue"]).kind == "categorical"  # three rows tell nothing
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(HANDFUL, 400), st.integers(-(10**6), 10**6), st.booleans(), st.integers(0, 9), st.integers(0, 9))
 def test_what_numbers_the_rows_does_so_in_any_order_with_a_few_gaps_and_twins(
     rows: int, first: int, turned: bool, gaps: int, twins: int
@@ -368,7 +368,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame({name: series(kind, columns[name]) for name, kind in zip(columns, kinds, strict=True)})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames(), st.randoms(use_true_random=False))
 def test_round_trip(frame: pd.DataFrame, random: Any) -> None:
     columns, left_out = infer(frame)
@@ -448,7 +448,7 @@ ODD += [True, False, pd.Timestamp("2020-02-02"), datetime.date(2021, 1, 1), Deci
 ODD += [pd.NaT, pd.NA, datetime.timedelta(1), 1j, "01", "x\ny", pd.Timestamp("2020", tz="UTC"), datetime.time(1)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from(ODD), min_size=1, max_size=3).flatmap(
         lambda few: st.lists(st.sampled_from(few), min_size=1, max_size=8)

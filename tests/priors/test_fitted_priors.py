@@ -17,6 +17,7 @@ from vaekit.priors.mixtures import Mixture
 from vaekit.runs.run import Run
 from vaekit.training import loop as training
 
+FEW = "data.train=200"
 PRIOR = "model.latents.z.prior={name='mixture', components=3, fit_after=0.5}"
 
 
@@ -57,18 +58,18 @@ def test_the_fit_finds_components() -> None:
 
 @pytest.mark.parametrize(("epochs", "after"), [(10, 0.2), (5, 0.4), (4, 0.5), (3, 0.9), (10, 0.7)])
 def test_it_is_fitted_once_or_never(epochs: int, after: float, fits: list[Tensor], tmp_path: Path) -> None:
-    sets = (f"model.latents.z.prior.fit_after={after}",)
+    sets = (f"model.latents.z.prior.fit_after={after}", FEW)
     fitted(tmp_path / "run", *sets, epochs=epochs)
     begins = (epochs - 1) / epochs >= after  # an epoch, after it
     assert len(fits) == begins
 
 
 def test_it_is_fitted_at_each_of_several_times(fits: list[Tensor], tmp_path: Path) -> None:
-    fitted(tmp_path / "run", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", epochs=10)
+    fitted(tmp_path / "run", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", FEW, epochs=10)
     assert len(fits) == 3
     assert not torch.equal(fits[0], fits[1])
     fits.clear()
-    fitted(tmp_path / "few", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", epochs=3)
+    fitted(tmp_path / "few", "model.latents.z.prior.fit_after=[0.2, 0.5, 0.55]", FEW, epochs=3)
     assert len(fits) == 2  # before the epochs 2 and 3
 
 

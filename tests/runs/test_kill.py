@@ -23,7 +23,7 @@ from vaekit.training.weights import load_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL and fork")
 
-KILLS = 8
+KILLS = 5
 SHORT = (*SMALL, "training.batch_size=200", "training.engine=replay")
 """Few steps an epoch: what is on disk changes from epoch to epoch; the first of them as Python, the others recorded, so
 that kills hit both.
@@ -73,7 +73,7 @@ def test_killed_trainings_end_in_the_same_run(variant: str, tmp_path: Path, chil
     if variant == "early stopping":
         assert metrics(reference)[-1][0] < 30, "the training was to stop early"
 
-    moments, kills, folder, attempt = ["anytime", "writing", "renamed", "late"], 0, tmp_path / "killed-0", 0
+    moments, kills, folder, attempt = ["writing", "anytime", "renamed", "late"], 0, tmp_path / "killed-0", 0
     while True:
         child = start(children, folder, sets)
         if kills < KILLS:

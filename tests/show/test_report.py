@@ -29,6 +29,7 @@ from vaekit.spec.parts import PARTS
 from vaekit.training.validation import Validation
 
 HOSTILE = "</pre><script>alert('x')</script><img src=http://a.b/c>&amp;\"'"
+BOTH = frame._png
 VOID = {"meta", "img", "source"}
 TAGS = VOID | {
     "html",
@@ -97,8 +98,9 @@ def arrays(folder: Path, **values: Any) -> Path:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the drawing, for a test of the text alone."""
+    """Leaves out the drawing and t-SNE, for a test of the text alone."""
     monkeypatch.setattr(page, "drawn", lambda prepared: frame.Drawn(prepared, b"", b"", 0, 0))
+    monkeypatch.setattr(plots, "embed", lambda means, seed: means[:, :2])
 
 
 def quick(target: Path, *sets: str) -> Run:
@@ -117,7 +119,10 @@ def scores(digits: Run) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def shown(digits: Run, scores: Evaluation) -> Page:
-    return read(digits, scores)
+    """Of both variants of each picture, unlike other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame, "_png", BOTH)
+        return read(digits, scores)
 
 
 def test_numbers_are_those_of_the_evaluation(shown: Page, scores: Evaluation) -> None:

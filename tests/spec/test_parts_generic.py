@@ -379,6 +379,10 @@ COLUMNS = {
 """Kinds of data whose columns have a location and a scale of their own."""
 
 
+CROSSED = 10_000
+"""Pairs of points of two columns, chosen at random, of the million that there are."""
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "per_column"),
     [(name, kind, columns) for name, kind in FITTING for columns in (False, True) if kind in COLUMNS or not columns],
@@ -386,9 +390,18 @@ COLUMNS = {
 def test_likelihoods_sum_to_one(name: str, kind: str, per_column: bool):
     domain = Domain(kind, location=COLUMNS[kind][0], scale=COLUMNS[kind][1]) if per_column else domain_of(kind, (2,))
     px = likelihood_at(name, domain, seed=0)
-    points, weights = grid(domain, 2)
-    x = torch.cartesian_prod(*points)
-    mass = torch.outer(*weights).flatten() @ px.log_prob(x[:, None]).exp()
+    (first, second), weights = grid(domain, 2)
+    with seeded(1):
+        a, b = px.sample()[0]
+        i, j = (torch.randint(len(x), (CROSSED,)) for x in (first, second))
+
+    def at(left: Tensor, right: Tensor) -> Tensor:
+        return px.log_prob(torch.stack(torch.broadcast_tensors(left, right), -1)[:, None])
+
+    # Columns are independent given z: so says the density at pairs of points, and so their sum is that of two lines.
+    whole, rows, columns = at(a[None], b), at(first, b), at(a, second)
+    torch.testing.assert_close(at(first[i], second[j]) + whole, rows[i] + columns[j], rtol=1e-9, atol=1e-9)
+    mass = (weights[0] @ rows.exp()) * (weights[1] @ columns.exp()) / whole.exp()[0]
     assert torch.allclose(mass, torch.ones(2), rtol=0, atol=1e-8)
 
 

@@ -131,9 +131,10 @@ def test_a_compiled_step_is_the_step() -> None:
 BATCH_NORM = SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}}
 
 
-@pytest.mark.parametrize("condition", [0, 3])
 @pytest.mark.parametrize(
-    "case", [{"prior": "vamp"}, {"objective": CLUSTERING, "prior": "mixture"}], ids=["pseudo-inputs", "views"]
+    ("case", "condition"),
+    [({"prior": "vamp"}, 0), ({"prior": "vamp"}, 3), ({"objective": CLUSTERING, "prior": "mixture"}, 3)],
+    ids=["pseudo-inputs", "pseudo-inputs-of-classes", "views-of-classes"],
 )
 def test_running_averages_are_those_of_the_data(case: dict[str, str], condition: int) -> None:
     """A momentum of 1 makes them those of the last batch."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,12 +63,18 @@ def read_named(name: str) -> Content:
 
 
 def _digits(paths: tuple[Path, ...]) -> Content:
-    from sklearn.datasets import load_digits  # half a second, needed here only
-
-    raw = load_digits()
+    raw = _scans()
     y, classes = encode_labels(raw.target)
     rows = Split(raw.data.astype(np.uint8).reshape(-1, 1, 8, 8), y)
     return Content(hold_out({"train": rows}, validation=200, test=300, seed=0), classes)
+
+
+@cache
+def _scans() -> Any:
+    """The digits as scikit-learn reads them from its text file, once in a process."""
+    from sklearn.datasets import load_digits  # half a second, needed here only
+
+    return load_digits()
 
 
 def _idx(paths: tuple[Path, ...], classes: tuple[str, ...]) -> Content:

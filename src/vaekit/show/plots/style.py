@@ -12,6 +12,7 @@ from warnings import catch_warnings, filterwarnings
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
@@ -69,10 +70,21 @@ def save(figure: AnyFigure, path: Path | IO[bytes], kind: str = "png") -> AnyFig
     with catch_warnings(), rc_context({"svg.hashsalt": "vaekit"}):
         # A class name in a script that the font lacks is shown as boxes; its owner sees that.
         filterwarnings("ignore", "Glyph .* missing", UserWarning)
-        figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=undated)
+        if kind == "png":
+            _save_png(figure, path)
+        else:
+            figure.savefig(path, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=undated)
     if isinstance(path, Path):
         figure.set_label(path.stem)
     return figure
+
+
+def _save_png(figure: Figure, path: Path | IO[bytes]) -> None:
+    """The bytes of `savefig`, which draws a figure that arranges its axes twice: once to arrange them alone."""
+    before = figure.dpi
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(path)
+    figure.set_dpi(before)
 
 
 def add_title(figure: Figure, title: str, theme: Theme) -> None:
