@@ -121,7 +121,8 @@ def is_of_tables(name: str) -> bool:
 # -- on other data -----------------------------------------------------------------------------------------------------
 
 
-IMAGES = ("kl-autoencoder", "kl-f4", "kl-f8")
+IMAGES = ("kl-autoencoder", "kl-f4", "kl-f8", "vdvae-cifar")
+"""Recipes that digits are too small for, or which are too large for a test."""
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if not is_of_tables(name) and name not in IMAGES])
@@ -165,6 +166,16 @@ def test_autoencoders_of_latent_diffusion_run_narrow_and_are_as_published(tmp_pa
             model = build_model(resolve(name).model, schema)
         assert model.posteriors["z"].latent_shape == (maps, 64 // factor, 64 // factor)
         assert sum(p.numel() for p in model.parameters()) == pytest.approx(weights, rel=1e-4)
+
+
+def test_a_very_deep_model_has_the_latents_and_about_the_weights_that_are_published() -> None:
+    schema = Schema(event_shape=(3, 32, 32), domain=Domain("grey", levels=256))
+    with torch.device("meta"):
+        model = build_model(resolve("vdvae-cifar").model, schema)
+    sides = [shape[1] for shape in model.decoder.latent_shapes]
+    assert {side: sides.count(side) for side in sides} == {1: 1, 4: 3, 8: 6, 16: 11, 32: 22}
+    # 39 million, and what 3×3 convolutions in place of 1×1 add to the heads of q and p.
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(39e6 + 43 * 2 * 96 * 32 * 8, rel=0.05)
 
 
 @pytest.mark.parametrize("levels", [2, 5, 256])

@@ -92,6 +92,30 @@ def test_the_schedule_of_the_learning_rate_is_applied_to_every_step() -> None:
     assert [rate for rate, _ in steps] == [Cosine(1e-4, 1e-6)(i / 8) for i in range(8)]
 
 
+def test_steps_of_large_gradients_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    sets = ("training.learning_rate=1e-6", "training.epochs=1", "training.engine=python")
+    norms = [norm for _, norm in recorded(*sets)]
+    middle = sorted(norms)[len(norms) // 2]
+    p = pieces(*sets, f"training.skip={middle}")
+    before = copy.deepcopy(p.model.state_dict())
+    (terms,) = [record.terms for record in fitted(p) if record.split == "train"]
+    assert 0.2 < terms["skipped"] < 0.8
+    assert "leaves out" in caplog.text
+    p = pieces(*sets, f"training.skip={min(norms) / 2}")
+    fitted(p)
+    assert all(torch.equal(before[name], tensor) for name, tensor in p.model.state_dict().items())
+    p = pieces(*sets, f"training.skip={2 * max(norms)}")
+    (terms,) = [record.terms for record in fitted(p) if record.split == "train"]
+    assert terms["skipped"] == 0
+    assert equal(p.model.state_dict(), trained_without(sets))
+
+
+def trained_without(sets: tuple[str, ...]) -> dict[str, Tensor]:
+    p = pieces(*sets)
+    fitted(p)
+    return p.model.state_dict()
+
+
 def test_clip_bounds_the_norm_of_the_whole_gradient() -> None:
     free = [norm for _, norm in recorded("training.learning_rate=1e-6")]
     clipped = [norm for _, norm in recorded("training.learning_rate=1e-6", "training.clip=2.0")]
