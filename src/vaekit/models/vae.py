@@ -116,7 +116,9 @@ class VAE(nn.Module):
         posteriors = self._posteriors(features)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
         summed = few[0] if few and sum_classes else None
-        z = {name: q.rsample(torch.Size((samples,))) for name, q in posteriors.items() if name != summed}
+        # Of what is all on one point, one draw stands for all.
+        many = {name: 1 if sum_classes and getattr(q, "deterministic", False) else samples for name, q in posteriors.items()}
+        z = {name: q.rsample(torch.Size((many[name],))) for name, q in posteriors.items() if name != summed}
         if summed:
             classes = posteriors[summed].enumerate_support()  # (K, B, K)
             cases = Cases(posteriors[summed].log_prob(classes).flatten(), 0, len(classes))
