@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributions import Distribution
+from torch.nn.functional import layer_norm
 
 from ..distributions.quantised import Quantised, straight_through
 from ..networks.base import Shape
@@ -18,6 +19,8 @@ KEPT = 0.99
 """What of the count of a code's uses is left after a step of training: they are of the last few hundred steps."""
 UNUSED = 0.01
 """The count up to which a code is not in use."""
+FEW = 8
+"""Numbers of z below which they are not standardised: they would have nothing left to say."""
 MOST = 1 << 20
 """Codes of a token."""
 DEAD = 0.1
@@ -29,9 +32,7 @@ def _library() -> ModuleType:
     try:
         import vector_quantize_pytorch
     except ModuleNotFoundError:
-        raise ImportError(
-            "quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'"
-        ) from None
+        raise ImportError("quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'") from None
     return vector_quantize_pytorch
 
 
@@ -55,14 +56,16 @@ class _Quantiser(nn.Module):
         if self.dim < 1 or channels % self.dim:
             raise ValueError(f"a token is {self.dim} numbers, which {channels} are no multiple of: change size or dim")
         if not 2 <= codes <= MOST or depth < 1:
-            raise ValueError(f"codes are {codes:,}, quantizers {depth}; accepted: 2 to {MOST:,} codes, 1 quantizer or more")
+            raise ValueError(
+                f"codes are {codes:,}, quantizers {depth}; accepted: 2 to {MOST:,} codes, 1 quantizer or more"
+            )
         self.tokens = (self.size // self.dim * depth, codes)
         """T and K."""
         self.head = head(features, (latent,), (), "relu", feature_shape, self.latent_shape)
         self.register_buffer("counts", torch.zeros(depth, codes))
 
     def forward(self, features: Tensor) -> Distribution:
-        rows = self._split(self.head(features)).reshape(-1, self.size // self.dim, self.dim)
+        rows = self._split(self._entered(self.head(features))).reshape(-1, self.size // self.dim, self.dim)
         value, indices, penalties = self._quantised(rows)
         lead = features.shape[:-1]
         shaped = {name: each.view(lead) if each.dim() else each for name, each in penalties.items()}
@@ -82,6 +85,10 @@ class _Quantiser(nn.Module):
         penalties, (R,) or scalars.
         """
         raise NotImplementedError
+
+    def _entered(self, z: Tensor) -> Tensor:
+        """What is quantised, (…, D), of what the head gives."""
+        return z
 
     def _codes(self, indices: Tensor) -> Tensor:
         """The codes (…, N, dim) of numbers (…, N, depth)."""
@@ -156,8 +163,11 @@ class VQ(_Quantiser):
     def _codes(self, indices: Tensor) -> Tensor:
         each = zip(self.books, indices.unbind(-1), strict=True)
         # The library computes in float32.
-        codes = (book.embed[0].float().index_select(0, one.flatten()).view(*one.shape, -1) for book, one in each)
-        return sum(codes, torch.zeros((), dtype=self.counts.dtype, device=indices.device))
+        codes = (
+            book.embed[0].float().index_select(0, one.flatten()).view(*one.shape, -1).to(self.counts)
+            for book, one in each
+        )
+        return sum(codes, self.counts.new_zeros(()))
 
     def _nearest(self, codes: Tensor) -> Tensor:
         if self.depth > 1:
@@ -190,8 +200,20 @@ class ResidualVQ(VQ):
         self.commitment, self.books = commitment, _books(self.dim, codes, quantizers, decay)
 
 
-class FSQ(_Quantiser):
-    """Each number of a token is rounded to one of its `levels`, within bounds (Mentzer et al. 2024, section 3).
+class _Rounded(_Quantiser):
+    """What rounds each number by itself: what is rounded is standardised over all of z, unless that is a few numbers.
+
+    Else the numbers drift, all alike, to where one code is everybody's: three epochs of 10,000 binarised digits ended
+    at 207 nats of reconstruction error, the mean image's, not at 105.
+    """
+
+    def _entered(self, z: Tensor) -> Tensor:
+        return z if self.size < FEW else layer_norm(z, z.shape[-1:])
+
+
+class FSQ(_Rounded):
+    """Each number of a token is rounded to one of its `levels`, within bounds (Mentzer et al. 2024, section 3), once all
+    of a datum's are standardised together.
 
     A token is as many numbers as there are `levels`, and one of K = their product codes. Nothing is added to the loss.
     By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`).
@@ -224,8 +246,9 @@ class FSQ(_Quantiser):
         return self.book.codes_to_indices(codes).long().unsqueeze(-1)  # type: ignore[operator]
 
 
-class LFQ(_Quantiser):
-    """Each number of a token is rounded to -1 or 1 (Yu et al. 2024, section 3.1).
+class LFQ(_Rounded):
+    """Each number of a token is rounded to -1 or 1 (Yu et al. 2024, section 3.1), once all of a datum's are standardised
+    together.
 
     A token is `dim` numbers, as of `VQ`, and one of K = 2^dim codes. To the loss are added, summed over tokens,
     `entropy` times that of a token's code less that of the batch's codes, in training alone, so that all are used, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ class TransformerTokens(nn.Module):
 
     def _logits(self, indices: Tensor, context: Tensor | None) -> Tensor:
         lead = indices.shape[:-1]
-        before = indices[..., :-1].reshape(-1, indices.shape[-1] - 1)
+        before = indices[..., :-1].reshape(math.prod(lead), indices.shape[-1] - 1)
         x = self._entered(before, None if context is None else context.reshape(-1, context.shape[-1]))
         for block in self.blocks:
             x, _ = block(x)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...data import Dataset
 from ...evaluation.evaluation import ACTIVE
-from ...evaluation.scores import Evaluation, active_units, collapse
+from ...evaluation.scores import Evaluation, active_units, code_rows, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
 from ...runs.course import course_of
@@ -181,6 +181,10 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
             "Active units",
             f"{e.active_units} of {e.latent_size}",
             f"{active_units(e)[:1].upper()}{active_units(e)[1:]} (variance above {ACTIVE}).",
+        ),
+        *(
+            Row(name[:1].upper() + name[1:], value, f"{what[:1].upper()}{what[1:]}.")
+            for name, value, what in code_rows(e)
         ),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
