@@ -95,9 +95,9 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
 def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
 
-    T = D where both factorise over the D dimensions, a term a group for one-hots, a token for codes, else T = 1. Nats. The pair is looked
-    up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled
-    graph.
+    T = D where both factorise over the D dimensions, a term a group for one-hots, a token for codes, else T = 1. Nats.
+    The pair is looked up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback,
+    breaks a compiled graph.
     """
     formula = _TERMS.get((type(q), type(p)))
     terms = None if formula is None else formula(q, p)

@@ -40,8 +40,8 @@ class Evaluation:
     is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
     number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
     probabilities. `codes` says of quantised latents how their codes are used: q is then all on one code, and nll no
-    tighter than -elbo, however many the samples. `impossible` are the rows that are not among the `n`: each has a cell that its column can't have, so
-    that log p of it is -inf, which no mean is left with.
+    tighter than -elbo, however many the samples. `impossible` are the rows that are not among the `n`: each has a cell
+    that its column can't have, so that log p of it is -inf, which no mean is left with.
     """
 
     split: str

@@ -37,7 +37,7 @@ def code_use(model: VAE, data: TensorSplit) -> dict[str, CodeUse]:
         for batch in data.blocks():
             for name, found in tokens_of(model, model.asked(batch)).items():
                 depth, codes = model.posteriors[name].depth, sizes[name][1]
-                counts[name] = counts.get(name, 0) + counted(found.flatten(0, -2), int(depth), codes)  # type: ignore[arg-type]
+                counts[name] = counts.get(name, 0) + counted(found.flatten(0, -2), int(depth), codes)  # type: ignore[arg-type, operator]
     return {name: _use(*sizes[name], each) for name, each in counts.items()}
 
 

@@ -79,8 +79,9 @@ class Program:
 
     Losses are nats of a batch of B, or with `size` = N, the number of all data, N / B times that. The parameters are in
     Pyro's store under `name`, another for each model of a process. `ValueError` for data that are none of the model's,
-    for latents that are quantised, and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here. `TraceMeanField_ELBO`, which
-    takes each KL in closed form, is for latents that are drawn apart: of a `HierarchicalVAE` Pyro warns of it.
+    for latents that are quantised, and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here.
+    `TraceMeanField_ELBO`, which takes each KL in closed form, is for latents that are drawn apart: of a
+    `HierarchicalVAE` Pyro warns of it.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((3,), Domain("binary"))

@@ -32,7 +32,7 @@ def _library() -> ModuleType:
     try:
         import vector_quantize_pytorch
     except ModuleNotFoundError:
-        raise ImportError("quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'") from None
+        raise ValueError("quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'") from None
     return vector_quantize_pytorch
 
 
@@ -131,7 +131,12 @@ class VQ(_Quantiser):
     to where a token of the batch is. `commitment` times the squared distance between token and code, summed over
     tokens, is added to the loss. The gradient of a code goes to its token as it is.
 
-    By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`).
+    By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`), without which it is a `ValueError`.
+
+    >>> posterior = VQ(features=5, latent=6, codes=8, dim=2)
+    >>> q = posterior(torch.zeros(4, 5))
+    >>> q.value.shape, q.indices.shape, posterior.tokens
+    (torch.Size([4, 6]), torch.Size([4, 3]), (3, 8))
     """
 
     def __init__(
@@ -162,18 +167,14 @@ class VQ(_Quantiser):
 
     def _codes(self, indices: Tensor) -> Tensor:
         each = zip(self.books, indices.unbind(-1), strict=True)
-        # The library computes in float32.
-        codes = (
-            book.embed[0].float().index_select(0, one.flatten()).view(*one.shape, -1).to(self.counts)
-            for book, one in each
-        )
+        codes = (_table(book, self.counts).index_select(0, one.flatten()).view(*one.shape, -1) for book, one in each)
         return sum(codes, self.counts.new_zeros(()))
 
     def _nearest(self, codes: Tensor) -> Tensor:
         if self.depth > 1:
             raise NotImplementedError("the tokens of residual quantisation can't be told from the sum of their codes")
         exact = "donot_use_mm_for_euclid_dist"  # of a code to itself it is 0
-        apart = torch.cdist(codes, self.books[0].embed[0].float().to(codes.dtype), compute_mode=exact)
+        apart = torch.cdist(codes, _table(self.books[0], codes), compute_mode=exact)
         return apart.argmin(-1, keepdim=True)
 
 
@@ -182,6 +183,9 @@ class ResidualVQ(VQ):
     before it left (Zeghidour et al. 2021, algorithm 1).
 
     All else is as of `VQ`: T is the tokens times the quantizers, those of a token after one another.
+
+    >>> ResidualVQ(features=5, latent=6, codes=8, quantizers=4, dim=2).tokens
+    (12, 8)
     """
 
     def __init__(  # noqa: PLR0913 - those of VQ and one more
@@ -212,11 +216,15 @@ class _Rounded(_Quantiser):
 
 
 class FSQ(_Rounded):
-    """Each number of a token is rounded to one of its `levels`, within bounds (Mentzer et al. 2024, section 3), once all
-    of a datum's are standardised together.
+    """Each number of a token is rounded to one of its `levels`, within bounds (Mentzer et al. 2024, section 3), once
+    all of a datum's are standardised together.
 
     A token is as many numbers as there are `levels`, and one of K = their product codes. Nothing is added to the loss.
-    By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`).
+    By vector-quantize-pytorch, as `VQ`.
+
+    >>> posterior = FSQ(features=5, latent=6, levels=(5, 4, 3))
+    >>> posterior.tokens, posterior.vectors(torch.tensor([[0, 59]]))
+    ((2, 60), tensor([[-1.0000, -1.0000, -1.0000,  1.0000,  0.5000,  1.0000]]))
     """
 
     def __init__(
@@ -247,13 +255,16 @@ class FSQ(_Rounded):
 
 
 class LFQ(_Rounded):
-    """Each number of a token is rounded to -1 or 1 (Yu et al. 2024, section 3.1), once all of a datum's are standardised
-    together.
+    """Each number of a token is rounded to -1 or 1 (Yu et al. 2024, section 3.1), once all of a datum's are
+    standardised together.
 
     A token is `dim` numbers, as of `VQ`, and one of K = 2^dim codes. To the loss are added, summed over tokens,
     `entropy` times that of a token's code less that of the batch's codes, in training alone, so that all are used, and
-    `commitment` times the squared distance between token and code. By vector-quantize-pytorch (`pip install
-    'vaekit[tokens]'`).
+    `commitment` times the squared distance between token and code. By vector-quantize-pytorch, as `VQ`.
+
+    >>> posterior = LFQ(features=5, latent=6, dim=3)
+    >>> posterior.tokens, posterior.vectors(torch.tensor([[0, 6]]))
+    ((2, 8), tensor([[-1., -1., -1.,  1.,  1., -1.]]))
     """
 
     def __init__(
@@ -284,11 +295,11 @@ class LFQ(_Rounded):
         return straight_through(value, x), numbers, penalties
 
     def _codes(self, indices: Tensor) -> Tensor:
-        bits = indices.bitwise_and(self.book.mask) != 0  # type: ignore[arg-type]
+        bits = indices.bitwise_and(self.book.mask) != 0
         return 2 * bits.to(self.counts.dtype) - 1
 
     def _nearest(self, codes: Tensor) -> Tensor:
-        return ((codes > 0) * self.book.mask).sum(-1, keepdim=True)  # type: ignore[operator]
+        return ((codes > 0) * self.book.mask).sum(-1, keepdim=True)
 
 
 def _books(dim: int, codes: int, quantizers: int, decay: float) -> nn.ModuleList:
@@ -308,6 +319,12 @@ def _books(dim: int, codes: int, quantizers: int, decay: float) -> nn.ModuleList
         book.initted = True
         books.append(book)
     return books
+
+
+def _table(book: nn.Module, like: Tensor) -> Tensor:
+    """The codes (K, dim) of a `book`, rounded to float32, which the library computes in, as numbers such as `like`."""
+    codes: Tensor = book.embed  # type: ignore[assignment]
+    return codes[0].float().to(like)
 
 
 @torch.no_grad()

@@ -19,6 +19,10 @@ class UniformTokens(nn.Module):
 
     Its KL is the number of tokens times log K, the same for all data: the bound of the VQ-VAE as it is trained (van den
     Oord et al. 2017, section 3.2).
+
+    >>> from vaekit.posteriors import FSQ
+    >>> -UniformTokens(FSQ(features=5, latent=4, levels=(4, 4)))().log_probs(torch.zeros(2, dtype=torch.long)).sum()
+    tensor(5.5452)
     """
 
     logits: Tensor
