@@ -287,6 +287,9 @@ def spec_of(number: int, folder: Path, seed: int = 0) -> dict[str, Any]:
     model["latents"] = {name: drawn.latent() for name in "zwv"[: drawn.random.choice([1, 1, 1, 2, 2, 3])]}
     drawn.labels(model, data)
     names = list(PARTS.objectives) if drawn.semi else [n for n in PARTS.objectives if "semi" not in n]
+    coded = any(kind_of(latent["posterior"]["name"]) == "codes" for latent in model["latents"].values())
+    if coded and drawn.chance(0.8):  # weights of what is not drawn are refused
+        names = ["elbo"]
     others = Drawn(random.Random(f"structure {seed} {number}"), folder)
     others.semi = drawn.semi
     others.hierarchy(model)
