@@ -23,7 +23,7 @@ from vaekit.models.scoring import Scores, chunks, score, sums
 from vaekit.models.trace import Latent, Trace
 from vaekit.networks.base import flat
 from vaekit.networks.mlp import MLP
-from vaekit.posteriors import SLOWLY, FullRankNormal
+from vaekit.posteriors.continuous import SLOWLY, FullRankNormal
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
@@ -62,12 +62,19 @@ SMALL: dict[str, dict[str, Any]] = {
     "mixture": {"components": 3},
     "vamp": {"components": 4},
     "flow": {"transforms": 2, "hidden": [6]},
+    "vq": {"codes": 4},
+    "rvq": {"codes": 3, "quantizers": 2},
+    "fsq": {"levels": [3]},
+    "lfq": {"dim": 1},
+    "transformer-tokens": {"width": 4, "layers": 1, "heads": 2},
 }
 """Options that make parts small; a part that is not here gets its defaults."""
 
 DISCRETE_POSTERIORS, DISCRETE_PRIORS = {"relaxed-categorical"}, {"uniform-categorical", "categorical"}
 EITHER = {"vamp"}
-"""Priors of what the posterior is of."""
+"""Priors of what the posterior is of, classes or not."""
+QUANTISED, TOKENS = {"vq", "rvq", "fsq", "lfq"}, {"uniform-tokens", "categorical-tokens", "transformer-tokens"}
+"""Posteriors of codes, and their priors."""
 
 
 CLUSTERED = {"mixture", "vamp", *DISCRETE_POSTERIORS}
@@ -79,7 +86,9 @@ OBJECTIVES = [name for name in PARTS.objectives if name != CLUSTERING]
 
 
 def fits(posterior: str, prior: str) -> bool:
-    """Whether both are of classes, or neither is."""
+    """Whether both are of classes, or of codes, or of neither."""
+    if posterior in QUANTISED or prior in TOKENS:
+        return posterior in QUANTISED and prior in TOKENS
     return prior in EITHER or (posterior in DISCRETE_POSTERIORS) == (prior in DISCRETE_PRIORS)
 
 
@@ -122,9 +131,11 @@ def model_of(
     Of a posterior and a prior, one that is not named is the usual one that fits the other.
     """
     if posterior is None:
-        posterior = "relaxed-categorical" if prior in DISCRETE_PRIORS else "diagonal-normal"
+        usual = {"relaxed-categorical": DISCRETE_PRIORS, "fsq": TOKENS}
+        posterior = next((name for name, own in usual.items() if prior in own), "diagonal-normal")
     if prior is None:
-        prior = "uniform-categorical" if posterior in DISCRETE_POSTERIORS else "standard-normal"
+        usual = {"uniform-categorical": DISCRETE_POSTERIORS, "uniform-tokens": QUANTISED}
+        prior = next((name for name, own in usual.items() if posterior in own), "standard-normal")
 
     def part(name: str) -> dict[str, Any]:
         return {"name": name, **options.get(name, {})}

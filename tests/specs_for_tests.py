@@ -18,8 +18,24 @@ from vaekit.networks.base import ACTIVATIONS, NORMALIZATIONS
 from vaekit.spec.parts import PARTS, may_be_schedule, options
 
 N, CLASSES = 24, 4
-DISCRETE = "categorical"
-"""What the names of posteriors and priors of one-hots have in them."""
+QUANTISED = ("vq", "rvq", "fsq", "lfq")
+"""The posteriors of codes."""
+
+
+def kind_of(name: str) -> str:
+    """Of what a posterior or a prior is a distribution."""
+    if name in QUANTISED or name.endswith("-tokens"):
+        return "codes"
+    return "one-hots" if "categorical" in name else "numbers"
+
+
+LOWER = {
+    "codes": ["categorical-tokens", "transformer-tokens"],
+    "one-hots": ["categorical"],
+    "numbers": ["diagonal-normal", "mixture", "flow"],
+}
+"""Priors that are given another latent."""
+USUAL = {"codes": "uniform-tokens", "one-hots": "uniform-categorical", "numbers": "standard-normal"}
 
 SIZES: dict[str, list[Any]] = {
     "hidden": [[], [5], [8], [6, 5]],
@@ -38,9 +54,16 @@ SIZES: dict[str, list[Any]] = {
     "stages": [1, 2, 3],
     "weight_decay": [0.01],
     "cycles": [1, 2],
+    "codes": [3, 5],
+    "dim": [None, 1],
+    "levels": [[3], [5]],
+    "quantizers": [1, 2],
+    "width": [4],
+    "layers": [1, 2],
+    "heads": [1, 2],
 }
 """What an option of that name may be."""
-ALWAYS = {"hidden", "channels", "dense", "transforms", "components"}
+ALWAYS = {"hidden", "channels", "dense", "transforms", "components", "codes", "levels", "width", "layers", "heads"}
 """Options whose defaults are too large."""
 NEVER = {"fit_components", "betas", "eps", "nesterov", "dampening", "initial_accumulator_value", "lr_decay"}
 """Those that make sense beside others only, or none in so short a training."""
@@ -166,10 +189,12 @@ class Drawn:
     def latent(self) -> dict[str, Any]:
         """A latent, mostly of a posterior and a prior of one kind."""
         posterior = self.random.choice(list(PARTS.posteriors))
-        discrete = DISCRETE in posterior
+        kind = kind_of(posterior)
         groups = self.random.choice(SIZES["groups"])
-        names = [n for n in PARTS.priors if n == "vamp" or (DISCRETE in n) == discrete or self.chance(0.02)]
-        size = self.random.choice([4, 6] if discrete else [1, 2, 3, 5])
+        names = [n for n in PARTS.priors if n == "vamp" or kind_of(n) == kind or self.chance(0.02)]
+        if kind == "codes":
+            names = [n for n in names if n != "vamp" or self.chance(0.02)]
+        size = self.random.choice([4, 6] if kind == "one-hots" else [1, 2, 3, 5])
         parts = {"posterior": ("posteriors", posterior), "prior": ("priors", self.random.choice(names))}
         return {"size": size} | {key: self.part(*part, groups=groups) for key, part in parts.items()}
 
@@ -207,7 +232,7 @@ class Drawn:
         self.semi = True
         model["classifier"] = self.network(image=self.kind.image)
         if self.chance(0.4):
-            posteriors = [name for name in PARTS.posteriors if DISCRETE not in name]
+            posteriors = [name for name in PARTS.posteriors if kind_of(name) == "numbers"]
             model["auxiliary"] = {
                 "size": self.random.choice([1, 3]),
                 "encoder": self.network(image=self.kind.image),
@@ -225,17 +250,13 @@ class Drawn:
         model["structure"] = "hierarchical"
         *lower, last = model["latents"].values()
         for latent in lower:
-            names = (
-                ["categorical"] if DISCRETE in latent["posterior"]["name"] else ["diagonal-normal", "mixture", "flow"]
-            )
             if self.chance(0.97):
+                names = LOWER[kind_of(latent["posterior"]["name"])]
                 latent["prior"] = self.part("priors", self.random.choice(names))
         for latent in [*lower, last][1:]:
             latent |= {key: self.network() for key in ("encoder", "generator") if self.chance(0.6)}
         if lower and last["prior"]["name"] == "vamp" and self.chance(0.9):
-            last["prior"] = {
-                "name": "uniform-categorical" if DISCRETE in last["posterior"]["name"] else "standard-normal"
-            }
+            last["prior"] = {"name": USUAL[kind_of(last["posterior"]["name"])]}
 
     def training(self) -> dict[str, Any]:
         rate = self.random.choice([1e-3, 1e-2]) if self.chance(0.6) else self.schedule(1e-2, 1e-3)
@@ -266,6 +287,9 @@ def spec_of(number: int, folder: Path, seed: int = 0) -> dict[str, Any]:
     model["latents"] = {name: drawn.latent() for name in "zwv"[: drawn.random.choice([1, 1, 1, 2, 2, 3])]}
     drawn.labels(model, data)
     names = list(PARTS.objectives) if drawn.semi else [n for n in PARTS.objectives if "semi" not in n]
+    coded = any(kind_of(latent["posterior"]["name"]) == "codes" for latent in model["latents"].values())
+    if coded and drawn.chance(0.8):  # weights of what is not drawn are refused
+        names = ["elbo"]
     others = Drawn(random.Random(f"structure {seed} {number}"), folder)
     others.semi = drawn.semi
     others.hierarchy(model)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from models_for_tests import (
+    QUANTISED,
     TABLES_ALONE,
     data_of,
     fits,
@@ -48,7 +49,7 @@ CASES: dict[str, dict[str, Any]] = (
     {
         f"{posterior} and {prior}": {"posterior": posterior, "prior": prior}
         for posterior, prior in itertools.product(PARTS.posteriors, PARTS.priors)
-        if fits(posterior, prior)
+        if fits(posterior, prior) and posterior not in QUANTISED
     }
     | {f"likelihood {name}": {"likelihood": name} for name in PARTS.likelihoods}
     | {f"likelihood {name} of images": {"likelihood": name, "event_shape": IMAGE} for name in OF_IMAGES}
@@ -388,3 +389,8 @@ def test_vaekit_needs_no_pyro_and_shadows_none_and_its_import_leaves_validation_
     code = "import sys, vaekit, vaekit.runs, vaekit.cli; print('pyro' in sys.modules)" + validating(True)
     code += "\nimport vaekit.interop.pyro as ours, pyro; print(ours.pyro is pyro, pyro.__name__)"
     assert printed(code).splitlines() == ["False", "True True", "True pyro"]
+
+
+def test_quantised_latents_are_refused():
+    with refuses("latent 'z' is quantised"):
+        Program(model_of(posterior="fsq"))

@@ -36,8 +36,8 @@ from vaekit.evaluation.metrics import clustering_scores
 from vaekit.likelihoods import Bernoulli, Binomial
 from vaekit.models import VAE
 from vaekit.models.cases import Cases
+from vaekit.models.summing import CLASSES
 from vaekit.models.trace import Latent, Trace
-from vaekit.models.vae import CLASSES
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.base import log_mean_exp
 from vaekit.objectives.elbo import ELBO

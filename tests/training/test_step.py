@@ -56,14 +56,20 @@ def _recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def both(
     model: VAE, objective: Objective, data: TensorSplit, progress: float = 0.3, engine: str = "auto"
 ) -> list[tuple[Terms, list[Tensor]]]:
-    """Terms and gradients of one step as Python, and of a recorded one, of the same random draws."""
+    """Terms and gradients of one step as Python, and of a recorded one, of the same random draws, from the same state
+    of what parts keep of data; and what they then keep.
+    """
     step, index, results = Step(model, objective, data, ROWS, engine=engine), torch.arange(3, 3 + ROWS), []
+    before = [buffer.clone() for buffer in model.buffers()]
     for number in (0, SOON):
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            buffer.copy_(value)
         with seeded(5):
             terms = step(index, progress, number)
             drawn = torch.rand(())
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
-        results.append((terms, [*gradients, drawn]))
+        kept = [buffer.clone() for buffer in model.buffers()]
+        results.append((terms, [*gradients, drawn, *kept]))
     assert step.recording is not None, "the step was not recorded"
     assert step.chosen.get("backend") == ("inductor" if engine == "inductor" else None)
     return results

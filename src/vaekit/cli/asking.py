@@ -104,18 +104,24 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     data: Given = None,
     split: AnySplit = None,
     draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
+    indices: Annotated[bool, typer.Option("--indices", help="The numbers of its codes (quantised latents).")] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Write latent codes: posterior means, or draws; a table has beside them where each datum is from in its file, its
-    class, and the one that a model which classifies or clusters takes it for.
+    """Write latent codes: posterior means, or draws, or of quantised latents which codes they are; a table has beside
+    them where each datum is from in its file, its class, and the one that a model which classifies or clusters takes it
+    for.
     """
     from ..runs import rows
     from ..show.outputs import check_ending
 
     check_ending(path)
     asked = asked_of(run, device, context, data, split, file)
-    write_rows(path, asked.run, rows.codes(asked.run, asked.splits, draw=draw, seed=seed), dialect=asked.dialect)
+    if indices:
+        found = rows.tokens(asked.run, asked.splits)
+    else:
+        found = rows.codes(asked.run, asked.splits, draw=draw, seed=seed)
+    write_rows(path, asked.run, found, dialect=asked.dialect)
 
 
 def plot(  # noqa: PLR0913 - as many as the command has options

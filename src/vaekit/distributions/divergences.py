@@ -12,6 +12,7 @@ from torch.distributions.kl import kl_divergence
 
 from .discrete import RelaxedOneHot
 from .normals import TriangularNormal, UnitNormal
+from .quantised import IndependentTokens, Quantised, SequentialTokens
 
 
 def _normal_terms(q: Normal, p: Normal) -> Tensor:
@@ -72,6 +73,11 @@ def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
     return (q.mean * (q.logits - p.logits)).unflatten(-1, (q.groups, -1)).sum(-1)
 
 
+def _token_terms(q: Quantised, p: IndependentTokens | SequentialTokens) -> Tensor:
+    """-log p of the one code that q has: what it takes to tell it."""
+    return -p.log_probs(q.indices)
+
+
 _ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Normal, Normal): _normal_terms,
     (Normal, UnitNormal): _unit_normal_terms,
@@ -81,15 +87,17 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (MultivariateNormal, Independent): _full_rank_terms,
     (TriangularNormal, Independent): _full_rank_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
+    (Quantised, IndependentTokens): _token_terms,
+    (Quantised, SequentialTokens): _token_terms,
 }
 
 
 def kl_terms(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) in closed form as the terms (B, T) that add up to it, or None where no closed form is known.
 
-    T = D where both factorise over the D dimensions, a term a group for one-hots, else T = 1. Nats. The pair is looked
-    up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback, breaks a compiled
-    graph.
+    T = D where both factorise over the D dimensions, a term a group for one-hots, a token for codes, else T = 1. Nats.
+    The pair is looked up by exact types first, since the dispatch of `torch.distributions.kl_divergence`, the fallback,
+    breaks a compiled graph.
     """
     formula = _TERMS.get((type(q), type(p)))
     terms = None if formula is None else formula(q, p)

@@ -24,6 +24,7 @@ from ..system.devices import say_if_threads_wait_busily
 from ..system.progress import working
 from .metrics import clustering_scores
 from .scores import Evaluation
+from .tokens import code_use
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -95,6 +96,7 @@ def evaluate(
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
+        codes=code_use(model, data),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
         latent_scales=latent_scales(model),
     )

@@ -9,6 +9,7 @@ from ..errors import several
 from ..models.importance import UNTRUSTED
 from ..settings import in_a_call, setting
 from .metrics import carriers, is_collapsed
+from .tokens import CodeUse
 
 FEW = 0.01
 """The fraction of data whose weights may be no good before the mean over all is said not to be."""
@@ -38,9 +39,10 @@ class Evaluation:
     the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
     is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
     number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
-    probabilities. `impossible` are the rows that are not among the `n`: each has a cell that its column can't have, so
-    that log p of it is -inf, which no mean is left with. `latent_scales` are those of `models.scales`, of the training
-    rows, for latents that are maps.
+    probabilities. `codes` says of quantised latents how their codes are used: q is then all on one code, and nll no
+    tighter than -elbo, however many the samples. `impossible` are the rows that are not among the `n`: each has a cell
+    that its column can't have, so that log p of it is -inf, which no mean is left with. `latent_scales` are those of
+    `models.scales`, of the training rows, for latents that are maps.
     """
 
     split: str
@@ -64,6 +66,7 @@ class Evaluation:
     labels: dict[str, float]
     impossible: tuple[int | str, ...] = ()
     latent_scales: dict[str, float] = field(default_factory=dict)
+    codes: dict[str, CodeUse] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
@@ -96,7 +99,7 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("ELBO", elbo, "bound below log p(x); higher is better"),
         ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z), averaged over q"),
         ("KL", f"{scores.kl:.2f}", "of q(z given x) from p(z)"),
-        (f"NLL, {scores.samples:,} samples", nll, "-log p(x), estimated; lower is better"),
+        (f"NLL, {scores.samples:,} samples", nll, _of_nll(scores)),
         ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
@@ -106,7 +109,25 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         for name, scale in scores.latent_scales.items()
     ]
     known = [(*LABELS[name], value) for name, value in scores.labels.items() if name in LABELS]
-    return rows + [(title, text.format(value), what) for title, text, what, value in known]
+    return rows + code_rows(scores) + [(title, text.format(value), what) for title, text, what, value in known]
+
+
+def code_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
+    """How the codes of quantised latents are used, as rows of scores."""
+    rows = []
+    for name, use in scores.codes.items():
+        of = f" of {name}" if len(scores.codes) > 1 else ""
+        rows += [
+            (f"codes used{of}", f"{use.used:.1%} of {use.codes:,}", f"for any datum; each has {use.tokens:,} token(s)"),
+            (f"perplexity{of}", f"{use.perplexity:,.1f}", "as many codes, used equally often, are as hard to tell"),
+        ]
+    return rows
+
+
+def _of_nll(scores: Evaluation) -> str:
+    if scores.codes:
+        return "bound above -log p(x): of codes, which are not drawn; lower is better"
+    return "-log p(x), estimated; lower is better"
 
 
 def active_units(scores: Evaluation) -> str:

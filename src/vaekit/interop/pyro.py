@@ -14,6 +14,7 @@ from ..distributions.divergences import kl
 from ..distributions.shapes import _Shape
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition
+from ..models.tokens import quantised
 
 _validate = Distribution._validate_args
 try:
@@ -78,8 +79,9 @@ class Program:
 
     Losses are nats of a batch of B, or with `size` = N, the number of all data, N / B times that. The parameters are in
     Pyro's store under `name`, another for each model of a process. `ValueError` for data that are none of the model's,
-    and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here. `TraceMeanField_ELBO`, which
-    takes each KL in closed form, is for latents that are drawn apart: of a `HierarchicalVAE` Pyro warns of it.
+    for latents that are quantised, and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here.
+    `TraceMeanField_ELBO`, which takes each KL in closed form, is for latents that are drawn apart: of a
+    `HierarchicalVAE` Pyro warns of it.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((3,), Domain("binary"))
@@ -100,6 +102,9 @@ class Program:
     def __post_init__(self) -> None:
         if isinstance(self.vae, SemiSupervisedVAE):
             raise ValueError("a SemiSupervisedVAE, whose label is summed out, is no such program; accepted: a VAE")
+        if codes := quantised(self.vae):
+            what = f"latent {next(iter(codes))!r} is quantised, and what trains its codes has no place in a program"
+            raise ValueError(f"{what}; accepted: latents that are drawn")
         if taken := {"x", "data"} & set(self.vae.sizes):
             raise ValueError(f"a latent is named {min(taken)!r}, which here is the data's name; name it otherwise")
 

@@ -209,14 +209,19 @@ def _refusal(name: str, part: nn.Module, inputs: Sequence[Any], error: Exception
 
 
 def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
-    """`ValueError` where a mass would be compared with a density, or one-hots with other ones."""
-    mine, theirs = (getattr(each, "groups", None) for each in (posterior, prior))
+    """`ValueError` where a mass would be compared with a density, or one-hots or codes with other ones."""
+    mine, theirs = _values(posterior), _values(prior)
     if mine != theirs:
-        what = [
-            f"{_kind(each)} {'is continuous' if groups is None else f'has {groups} one-hot group(s)'}"
-            for each, groups in ((posterior, mine), (prior, theirs))
-        ]
-        raise ValueError(f"latent {name!r}: its posterior {what[0]}, but its prior {what[1]}; accepted: two of a kind")
+        what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
+        raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
+
+
+def _values(part: nn.Module) -> str:
+    """Of what a posterior or a prior is a distribution."""
+    groups, tokens = getattr(part, "groups", None), getattr(part, "tokens", None)
+    if tokens is not None:
+        return f"has {tokens[0]} token(s) of {tokens[1]} codes"
+    return "is continuous" if groups is None else f"has {groups} one-hot group(s)"
 
 
 def _kind(part: nn.Module) -> str:

@@ -22,6 +22,8 @@ class Given(nn.Module):
         super().__init__()
         self.network, self.head = network, head
         self.groups: int | None = getattr(head, "groups", None)
+        self.tokens: tuple[int, int] | None = getattr(head, "tokens", None)
+        self.depth: int | None = getattr(head, "depth", None)
         self.latent_shape: tuple[int, ...] | None = getattr(head, "latent_shape", None)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Distribution:

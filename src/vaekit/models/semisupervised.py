@@ -41,6 +41,10 @@ class Auxiliary(nn.Module):
         self, encoder: nn.Module, posterior: nn.Module, generator: nn.Module, prior: nn.Module, skip: bool = False
     ) -> None:
         super().__init__()
+        for what, part in (("posterior", posterior), ("prior", prior)):
+            if getattr(part, "tokens", None) is not None:
+                of = f"the {what} of the auxiliary latent is {type(part).__name__}, which gives one code"
+                raise ValueError(f"{of}; accepted: a density, that is drawn from")
         self.encoder, self.posterior, self.generator, self.prior, self.skip = encoder, posterior, generator, prior, skip
 
 

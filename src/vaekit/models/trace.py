@@ -20,6 +20,7 @@ from ..distributions.divergences import kl_terms
 from ..distributions.mixtures import Mixture
 from ..distributions.moments import center, log_prob_stopped, marginal_log_probs
 from ..distributions.observed import observed_log_prob
+from ..distributions.quantised import Quantised
 from .cases import Cases
 
 
@@ -67,9 +68,16 @@ class Latent:
 
     @property
     def dimensions(self) -> int:
-        """The numbers in z that are free of each other: D, or of one-hots as many as are side by side."""
+        """The numbers in z that are free of each other: D, of one-hots as many as are side by side, of codes T."""
+        if self.deterministic:
+            return self.q.tokens  # type: ignore[attr-defined]
         one_hots = 1 if self.q.has_enumerate_support else self.z.shape[-1]
         return getattr(self.q, "groups", one_hots)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether q is all on one point, a code (`distributions.quantised`), so that draws are all the same."""
+        return isinstance(self.q, Quantised)
 
     @property
     def one_hot(self) -> bool:
@@ -93,6 +101,10 @@ class Latent:
         means = means if self.cases is None else self.cases.expected_rows(means)
         return means.mean(0) if means.dim() == 3 else means
 
+    def of_data(self, values: Tensor) -> Tensor:
+        """Values (…, R) of its rows as those of data (…, B), expected over cases; a scalar as it is."""
+        return values if self.cases is None or not values.dim() else self.cases.expected(values)
+
     @cached_property
     def log_q(self) -> Tensor:
         """log q(z given x), (S, R) nats."""
@@ -106,6 +118,10 @@ class Latent:
     @cached_property
     def log_p(self) -> Tensor:
         """log p(z), (S, R) nats."""
+        if isinstance(self.q, Quantised) and hasattr(self.p, "log_probs"):
+            # Of the tokens that are known, in place of those that are found for z.
+            log_p = self.p.log_probs(self.q.indices).sum(-1)
+            return log_p.expand(torch.broadcast_shapes(self.z.shape[:-1], log_p.shape))
         return self.p.log_prob(self._beside(self.p))
 
     @cached_property
@@ -218,6 +234,27 @@ class Trace:
     def kl(self) -> dict[str, Tensor]:
         """The KL of each latent by name, (B,) or (S, B) nats."""
         return {latent.name: latent.kl for latent in self.latents}
+
+    @property
+    def penalties(self) -> dict[str, Tensor]:
+        """What posteriors add to a loss that trains them, (B,) each or a scalar, by name; of several latents that do,
+        by name and latent.
+        """
+        return self._of_posteriors("penalties")
+
+    @property
+    def figures(self) -> dict[str, Tensor]:
+        """What posteriors say of themselves, scalars, named likewise."""
+        return self._of_posteriors("figures")
+
+    def _of_posteriors(self, what: str) -> dict[str, Tensor]:
+        found = {latent.name: (latent, getattr(latent.q, what, {})) for latent in self.latents}
+        having = {name: each for name, each in found.items() if each[1]}
+        return {
+            key if len(having) == 1 else f"{key}/{name}": latent.of_data(value)
+            for name, (latent, values) in having.items()
+            for key, value in values.items()
+        }
 
     @cached_property
     def log_weight(self) -> Tensor:

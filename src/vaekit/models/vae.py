@@ -18,16 +18,14 @@ from ..distributions.moments import center, typical
 from ..modules import evaluating
 from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
-from .cases import Cases
 from .clustering import clusters_of, makes_clusters
 from .compatibility import check_density, check_pair, check_parts, named_latents, prior_sizes
 from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
+from .summing import trace_apart
+from .tokens import tokens_of
 from .trace import Latent, Trace, beside, side_by_side
-
-CLASSES = 64
-"""A discrete latent of more classes is drawn where it might be summed over: the decoder runs for each of them."""
 
 
 class VAE(nn.Module):
@@ -106,30 +104,15 @@ class VAE(nn.Module):
         """S = `samples` draws of the latents of a batch, and the likelihood at each.
 
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
-        evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says.
+        evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says, and one that is
+        quantised drawn once: all of its draws are the same.
         """
-        batch, cases = self.typed(batch), None
-        if not self.apart:
-            latents = latents_drawn(self, batch, samples)
-            px = self._likelihood(side_by_side(latents), self._given(batch.y))
-            return Trace(batch, px, latents, last=last_weight(self.decoder))
-        y, features = self._given(batch.y), self._features(batch)
-        posteriors = self._posteriors(features)
-        few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
-        summed = few[0] if few and sum_classes else None
-        z = {name: q.rsample(torch.Size((samples,))) for name, q in posteriors.items() if name != summed}
-        if summed:
-            classes = posteriors[summed].enumerate_support()  # (K, B, K)
-            cases = Cases(posteriors[summed].log_prob(classes).flatten(), 0, len(classes))
-            posteriors = self._posteriors(cases.repeat(features))
-            y = None if y is None else cases.repeat(y)
-            z = {name: cases.repeat(drawn, 1) for name, drawn in z.items()}
-            z[summed] = classes.flatten(0, 1).unsqueeze(0)
-        latents = tuple(
-            Latent(name, z[name], q, self._prior(name, y), cases, enumerated=name == summed)
-            for name, q in posteriors.items()
-        )
-        return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases, last=last_weight(self.decoder))
+        batch = self.typed(batch)
+        if self.apart:
+            return trace_apart(self, batch, samples, sum_classes)
+        latents = latents_drawn(self, batch, samples)
+        px = self._likelihood(side_by_side(latents), self._given(batch.y))
+        return Trace(batch, px, latents, last=last_weight(self.decoder))
 
     def _features(self, batch: Batch) -> Tensor:
         return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
@@ -332,6 +315,15 @@ class VAE(nn.Module):
         batch = checked(self, x, y)
         with evaluating(self):
             return clusters_of(self, batch)
+
+    @torch.no_grad()
+    def indices(self, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | None = None) -> Tensor:
+        """The tokens of x (B, *event), (B, T) whole numbers from 0: which codes its quantised latents are, side by side
+        in their order. Raises `ValueError` for a model that has none.
+        """
+        batch = checked(self, x, y)
+        with evaluating(self):
+            return torch.cat(list(tokens_of(self, batch).values()), -1)
 
     @property
     def scale(self) -> Tensor:

@@ -163,6 +163,13 @@ def kl_record(kls: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
     return {"kl": torch.stack(list(own.values())).sum(), **{f"kl/{name}": value for name, value in own.items()}}
 
 
+def with_penalties(found: Loss, trace: Trace) -> Loss:
+    """A loss with what posteriors add to it, each by name among its terms, and what else they say of themselves."""
+    penalties = {name: trace.average(each) if each.dim() else each for name, each in trace.penalties.items()}
+    terms = found.terms | {name: each.detach() for name, each in (penalties | trace.figures).items()}
+    return Loss(sum(penalties.values(), found.loss), terms)
+
+
 def log_mean_exp(log_weight: Tensor) -> Tensor:
     """log of the mean of exp over the first dimension: (S, …) to (…)."""
     return log_weight.logsumexp(0) - math.log(log_weight.shape[0])
@@ -178,10 +185,18 @@ def check_drawn(objective: Objective, trace: Trace) -> None:
     if trace.cases is not None:
         what = "is for models whose latents are all drawn, this one sums out a label"
         raise ValueError(f"{name} {what}; accepted: elbo, semi-supervised")
+    check_random(objective, trace)
     drawn = [latent for latent in trace.latents if not latent.enumerated]
     if relaxed := [latent.name for latent in drawn if isinstance(latent.q, RelaxedOneHot)]:
         what = f"is for latents that are drawn from a density, {relaxed[0]!r} is of classes"
         raise ValueError(f"{name} {what}; accepted: elbo, iwae")
+
+
+def check_random(objective: Objective, trace: Trace) -> None:
+    """`ValueError` where a latent is a code, of which all draws are the same, and with them all weights."""
+    if fixed := [latent.name for latent in trace.latents if latent.deterministic]:
+        what = f"is for latents that are drawn, {fixed[0]!r} is a code, of which all draws are the same"
+        raise ValueError(f"{type(objective).__name__} {what}; accepted: elbo")
 
 
 def constant(coefficient: float | Schedule) -> float | None:

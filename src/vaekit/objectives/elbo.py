@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..models.trace import Trace
 from ..schedules import Schedule
-from .base import Composed, Objective, check_samples, constant, take_schedule
+from .base import Composed, Loss, Objective, check_samples, constant, take_schedule, with_penalties
 from .terms import KL, Changes, Classification, Invariance, Reconstruction
 
 
@@ -16,7 +17,8 @@ class ELBO(Composed):
     eq. 7).
 
     `beta` other than 1 is the beta-VAE (Higgins et al. 2017), a schedule of it is KL warm-up (Bowman et al. 2016).
-    `free_bits` are those of `KL`.
+    `free_bits` are those of `KL`. What a quantised posterior asks for (`commitment`) is added, and is no part of the
+    bound.
     """
 
     beta: float | Schedule = 1.0
@@ -27,6 +29,9 @@ class ELBO(Composed):
         check_samples(self.samples)
         take_schedule(self, "beta")
         _ = self.parts  # which check their own options
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        return with_penalties(super().__call__(trace, progress), trace)
 
     @property
     def parts(self) -> Sequence[Objective]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..models.trace import Trace
 from ..schedules import Schedule
-from .base import Loss, bound_terms, check_drawn, check_samples, log_mean_exp, take_schedule
+from .base import Loss, bound_terms, check_drawn, check_random, check_samples, log_mean_exp, take_schedule
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class IWAE:
         take_schedule(self, "beta")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        check_random(self, trace)
         beta = self.beta(progress)  # type: ignore[operator]
         bound = trace.average(log_mean_exp(trace.log_weight_at(beta)))
         return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach(), "beta": beta})

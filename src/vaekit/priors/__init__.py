@@ -13,14 +13,18 @@ from torch import nn
 from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
+from .tokens import CategoricalTokens, TransformerTokens, UniformTokens
 
 __all__ = [
     "PRIORS",
     "Categorical",
+    "CategoricalTokens",
     "DiagonalNormal",
     "Mixture",
     "StandardNormal",
+    "TransformerTokens",
     "UniformCategorical",
+    "UniformTokens",
     "VampPrior",
     "flow",
 ]
@@ -33,4 +37,7 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "flow": flow,
     "uniform-categorical": UniformCategorical,
     "categorical": Categorical,
+    "uniform-tokens": UniformTokens,
+    "categorical-tokens": CategoricalTokens,
+    "transformer-tokens": TransformerTokens,
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data.columns import Column, frame_of
 from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
+from ..models.tokens import quantised
 from ..seeding import seeded
 
 if TYPE_CHECKING:
@@ -89,6 +90,19 @@ def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, se
     return Rows(
         np.concatenate([z for z, _ in found]), names, places(splits), beside | predicted(run, list(splits.values()))
     )
+
+
+@torch.no_grad()
+def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
+    """The tokens of `splits`, whole numbers (N, T), as `codes` has latent codes; `ValueError` without a quantised
+    latent.
+    """
+    made = [run.model.indices(run.model.asked(batch)) for each in splits.values() for batch in each.blocks()]
+    sizes = {name: size for name, (size, _) in quantised(run.model).items()}
+    names = tuple(f"{name}.{i}" for name, size in sizes.items() for i in range(size))
+    labels = [each.y for each in splits.values() if each.y is not None]
+    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
+    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), beside)
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:

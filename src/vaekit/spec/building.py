@@ -122,6 +122,8 @@ class Builder:
         """What networks and priors see of it."""
         self.seen_by_encoder = 0 if spec.condition == "decoder" else self.seen
         """What networks of posteriors see of it."""
+        self.posteriors: dict[str, Any] = {}
+        """The posteriors that are made."""
         self.shapes: dict[str, tuple[int, ...]] = {}
         """The shapes of the latents whose posteriors are made, each (D,) or maps (C, H, W)."""
         self._asked: set[int] = set()
@@ -163,7 +165,8 @@ class Builder:
         shape = self.shapes[name] = shape or self._latent_shape(name, features)
         given = {"feature_shape": tuple(features), "latent_shape": shape}
         sizes = {"features": math.prod(features), "latent": math.prod(shape)}
-        return self.part("posteriors", latent.posterior, **sizes, **given)
+        self.posteriors[name] = self.part("posteriors", latent.posterior, **sizes, **given)
+        return self.posteriors[name]
 
     def _latent_shape(self, name: str, features: Sequence[int]) -> tuple[int, ...]:
         latent = self.spec.latents[name]
@@ -177,8 +180,9 @@ class Builder:
 
     def prior(self, name: str, **context: Any) -> Any:
         """The prior of a latent; `condition` is the size of what it is given, where that is not y alone."""
-        sizes = {"latent": math.prod(self.shapes[name]), "latent_shape": self.shapes[name]}
-        return self.part("priors", self.spec.latents[name].prior, **sizes, **context)
+        shape = self.shapes[name]
+        known = {"latent": math.prod(shape), "latent_shape": shape, "posterior": self.posteriors[name]}
+        return self.part("priors", self.spec.latents[name].prior, **known | context)
 
     def decoder(self, likelihood: Any, latents: Sequence[str] = (), beside: int = 0) -> Any:
         """The network from these latents, or all, to the likelihood's parameters; `beside` as of `encoder`.

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...data import Dataset
 from ...evaluation.evaluation import ACTIVE
-from ...evaluation.scores import Evaluation, active_units, collapse
+from ...evaluation.scores import Evaluation, active_units, code_rows, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
 from ...models.topdown import latents_called
@@ -187,6 +187,10 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         *(
             Row(f"Scale of {name}", f"{scale:.5f}", "One over the standard deviation of its codes of training rows.")
             for name, scale in e.latent_scales.items()
+        ),
+        *(
+            Row(name[:1].upper() + name[1:], value, f"{what[:1].upper()}{what[1:]}.")
+            for name, value, what in code_rows(e)
         ),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]

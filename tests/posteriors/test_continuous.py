@@ -14,7 +14,8 @@ from vaekit.data.batch import Batch
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.flows import coupling_flow
 from vaekit.errors import RunError
-from vaekit.posteriors import SLOWLY, DiagonalNormal, Flow, FullRankNormal
+from vaekit.posteriors import DiagonalNormal, Flow, FullRankNormal
+from vaekit.posteriors.continuous import SLOWLY
 from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded

@@ -1,27 +1,23 @@
-"""Posteriors q(z given x): modules whose forward maps an encoder's features (…, F) to a distribution over z (…, D).
-
-The condition y reaches a posterior through the encoder, whose features it gets. A conditional flow from `zuko` keeps
-the same contract and is a posterior as it is.
-"""
+"""Posteriors that draw: normals, relaxed categories, flows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from .distributions.bounds import bounded, checked_clamp
-from .distributions.discrete import RelaxedOneHot, checked_groups
-from .distributions.flows import coupling_flow, flowing, start_as_identity
-from .distributions.normals import TriangularNormal
-from .distributions.shapes import Scaled, independent
-from .networks.base import Shape
-from .networks.maps import Maps, same_places
-from .networks.mlp import MLP
-from .schedules import Constant, Schedule
+from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.discrete import RelaxedOneHot, checked_groups
+from ..distributions.flows import coupling_flow, flowing, start_as_identity
+from ..distributions.normals import TriangularNormal
+from ..distributions.shapes import Scaled, independent
+from ..networks.base import Shape
+from ..networks.maps import Maps, same_places
+from ..networks.mlp import MLP
+from ..schedules import Constant, Schedule
 
 SLOWLY = 0.01
 """How much less a full-rank posterior's correlations move in a step than its other parameters."""
@@ -42,8 +38,20 @@ class Towers(nn.Module):
         return torch.cat([tower(features) for tower in self.towers], -1)
 
 
-def _head(features: int, sizes: Sequence[int], hidden: tuple[int, ...], activation: str) -> nn.Module:
-    """Groups of parameters, side by side, from the features: linear in them, or with hidden layers each its tower."""
+def head(
+    features: int,
+    sizes: Sequence[int],
+    hidden: tuple[int, ...],
+    activation: str,
+    feature_shape: Shape = (),
+    latent_shape: Shape = (),
+) -> nn.Module:
+    """Groups of parameters, side by side, from the features: linear in them, or with hidden layers each its tower.
+
+    Of a latent of maps, given features that are maps of that height and width, each group is maps, by convolutions.
+    """
+    if same_places(feature_shape, latent_shape):
+        return Maps(feature_shape, len(sizes) * latent_shape[0], hidden, activation)
     return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))
 
 
@@ -76,13 +84,8 @@ class DiagonalNormal(nn.Module):
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent_shape = tuple(latent_shape) or (latent,)
-        maps = same_places(feature_shape, latent_shape)
-        self.head: nn.Module = (
-            Maps(feature_shape, 2 * latent_shape[0], hidden, activation)
-            if maps
-            else _head(features, (latent, latent), hidden, activation)
-        )
-        if maps:
+        self.head = head(features, (latent, latent), hidden, activation, feature_shape, latent_shape)
+        if isinstance(self.head, Maps):
             self.register_buffer("code_scale", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Distribution:
@@ -115,9 +118,9 @@ class FullRankNormal(nn.Module):
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent = latent
-        self.head = _head(features, (latent, latent), hidden, activation)
+        self.head = head(features, (latent, latent), hidden, activation)
         below = latent * (latent - 1) // 2
-        self.relative = _head(features, (below,), hidden, activation) if below else None
+        self.relative = head(features, (below,), hidden, activation) if below else None
         self.off_diagonal: nn.Module | None = None
         """What `relative` is in runs from before: what of L is below its diagonal, as it is."""
         if self.relative:
@@ -171,7 +174,7 @@ class RelaxedCategorical(nn.Module):
         super().__init__()
         self.groups, self.straight_through = checked_groups(groups, latent), straight_through
         self.schedule = Constant(float(temperature)) if isinstance(temperature, (int, float)) else temperature
-        self.head = _head(features, (latent,), hidden, activation)
+        self.head = head(features, (latent,), hidden, activation)
         # A buffer, changed in place: a recorded step reads it anew each time. The schedule gives it, so it isn't saved.
         self.register_buffer("temperature", torch.ones(()), persistent=False)
         self.advance(0.0)
@@ -225,11 +228,3 @@ class Flow(nn.Module):
             return flow
         loc, log_variance = self.head(features).chunk(2, -1)
         return Scaled(flow, loc, (0.5 * bounded(log_variance, *self.clamp)).exp())
-
-
-POSTERIORS: dict[str, Callable[..., nn.Module]] = {
-    "diagonal-normal": DiagonalNormal,
-    "full-rank-normal": FullRankNormal,
-    "flow": Flow,
-    "relaxed-categorical": RelaxedCategorical,
-}
