@@ -36,7 +36,7 @@ def completed(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, capped
     make its steps.
     """
     rows = len(dataset.splits["train"])
-    spec, asked = with_likelihood(spec, schema.domain, parts), spec.training
+    spec, asked = with_likelihood(spec, schema.domain, parts, schema.event_shape), spec.training
     if schema.table:
         spec = _sized(spec, table_width(rows), rows < FEW_ROWS)
     if asked.batch_size is None or capped:

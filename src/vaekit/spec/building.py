@@ -45,10 +45,18 @@ def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str =
     )
 
 
-def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS) -> Spec:
-    """`spec` with a likelihood that fits `domain`: its own if it is one, else by default the first that does."""
+COLOURS = "discretized-logistic-mixture"
+"""The likelihood of images of several channels where none is named: those of a pixel hang together."""
+
+
+def with_likelihood(spec: Spec, domain: Domain, parts: Parts = PARTS, event_shape: tuple[int, ...] = ()) -> Spec:
+    """`spec` with a likelihood that fits `domain`: its own if it is one, else by default the first that does, of images
+    of several channels that of `COLOURS` if it does.
+    """
     if spec.model.likelihood is None:
         fitting = [name for name, part in parts.likelihoods.items() if domain.kind in getattr(part, "domains", ())]
+        if len(event_shape) == 3 and event_shape[0] > 1:
+            fitting.sort(key=lambda name: name != COLOURS)
         if not fitting:
             other = f"give another domain, {setting('data.domain', '…')}, or bring a likelihood"
             raise ValueError(f"no named likelihood is a density of {domain}; {other}")

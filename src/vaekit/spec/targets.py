@@ -71,12 +71,17 @@ def _values(name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} is a run, not what one is trained on; to go on with it: {option('resume')} {option('out', name)}"
         )
-    own = {"data": {"name": name}}
-    return joined(recipe(TABLE), own) if is_table(Path(name)) else own
+    usual = None if name in DATASETS else usual_recipe(Path(name))
+    return joined(recipe(usual) if usual else {}, {"data": {"name": name}})
 
 
-TABLE = "table"
-"""The recipe of tables for which none is named."""
+TABLE, IMAGES = "table", "images"
+"""The recipes of tables, and of folders of images, for which none is named."""
+
+
+def usual_recipe(path: Path) -> str | None:
+    """The recipe by which what lies there is trained where none is named, if there is one of such data."""
+    return TABLE if is_table(path) else IMAGES if path.expanduser().is_dir() else None
 
 
 def is_table(path: Path) -> bool:
