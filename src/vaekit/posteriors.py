@@ -56,7 +56,8 @@ class DiagonalNormal(nn.Module):
     gradient still leads back from there (`bounded`).
 
     Of a latent of maps (C, H, W), given features that are maps of that height and width, it is convolutional: a 3×3
-    convolution in place of the linear layer.
+    convolution in place of the linear layer. One over the standard deviation of its codes, measured when it has been
+    trained, is then kept with it (`models.scales`); it is 0 before.
 
     >>> DiagonalNormal(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
@@ -75,11 +76,14 @@ class DiagonalNormal(nn.Module):
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         self.latent_shape = tuple(latent_shape) or (latent,)
+        maps = same_places(feature_shape, latent_shape)
         self.head: nn.Module = (
             Maps(feature_shape, 2 * latent_shape[0], hidden, activation)
-            if same_places(feature_shape, latent_shape)
+            if maps
             else _head(features, (latent, latent), hidden, activation)
         )
+        if maps:
+            self.register_buffer("code_scale", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands_for_tests import command, done
 from models_for_tests import TABLES_ALONE, refuses
 from runs_for_tests import small_run
@@ -16,6 +17,8 @@ from vaekit import train
 from vaekit.data import Dataset, Split
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
+from vaekit.models.scales import latent_scales
+from vaekit.runs.course import beside_the_bound
 from vaekit.runs.run import RunError, load_data, load_run
 from vaekit.spec.building import build_model, build_objective, build_schedule
 from vaekit.spec.keys import DataSpec, Schema, Spec
@@ -118,7 +121,10 @@ def is_of_tables(name: str) -> bool:
 # -- on other data -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if not is_of_tables(name)])
+IMAGES = ("kl-autoencoder", "kl-f4", "kl-f8")
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if not is_of_tables(name) and name not in IMAGES])
 def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = resolve(name)
     if below := own.data.codes:  # `epochs` is of the second training alone
@@ -138,6 +144,27 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch:
     assert run.spec.training.batch_size == own.training.batch_size
     assert np.isfinite(run.history()[-1].terms["loss"])
     assert np.isfinite(load_run(tmp_path / "run").encode("test")[0]).all()
+
+
+def test_autoencoders_of_latent_diffusion_run_narrow_and_are_as_published(tmp_path: Path) -> None:
+    narrow = "{name='resnet', channels=[8, 8], blocks=1}"
+    sets = [f"model.encoder={narrow}", f"model.decoder={narrow}", "data.train=24", "data.validation=12"]
+    sets += ["data.test=6", "objective.terms.adversarial={channels=4}", "training.epochs=1", "training.batch_size=12"]
+    run = train("kl-f8", tmp_path / "run", data="digits", sets=sets)
+    assert (str(run.schema.domain), run.schema.domain.location, run.schema.domain.scale) == ("real numbers", 8, 8)
+    assert run.model.shapes == {"z": (4, 4, 4)}
+    assert np.isfinite(list(run.history()[-1].terms.values())).all()
+    saved = load_run(tmp_path / "run")
+    draws = saved.model.encode(saved.data("train").x, samples=300, seed=0)
+    assert latent_scales(saved.model)["z"] == pytest.approx(float(1 / draws.std()), rel=0.02)
+    assert f"scale of z  {latent_scales(saved.model)['z']:.5f}" in repr(saved)
+    assert "no bound of log p(x)" in beside_the_bound(saved)
+    for name, weights, maps, factor in (("kl-f4", 55_315_000, 3, 4), ("kl-f8", 83_653_000, 4, 8)):
+        schema = Schema(event_shape=(3, 64, 64), domain=Domain("real"))
+        with torch.device("meta"):
+            model = build_model(resolve(name).model, schema)
+        assert model.posteriors["z"].latent_shape == (maps, 64 // factor, 64 // factor)
+        assert sum(p.numel() for p in model.parameters()) == pytest.approx(weights, rel=1e-4)
 
 
 @pytest.mark.parametrize("levels", [2, 5, 256])

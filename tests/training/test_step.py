@@ -28,6 +28,7 @@ from vaekit.models.trace import Trace
 from vaekit.modules import evaluating
 from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
+from vaekit.objectives import Adversarial, Multiscale, Sum
 from vaekit.objectives.base import Loss, Objective
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Linear
@@ -544,3 +545,14 @@ def test_the_untrained_loss_is_that_of_all_of_few_rows_and_leaves_no_trace() -> 
     with torch.no_grad():
         elbo = torch.stack([-plain.trace(data.batch(slice(None))).log_weight.mean() for _ in range(400)])
     assert abs(untrained(plain, ELBO(), data, ROWS) - float(elbo.mean())) < 5 * float(elbo.std())
+
+
+def test_a_step_against_a_discriminator_is_recorded() -> None:
+    model = model_of(likelihood="normal-global", event_shape=(1, 4, 4)).float()
+    shape, domain = model.event_shape, model.domain
+    term = Adversarial(shape, domain, start=0.2, channels=2)
+    objective = Sum((ELBO(1e-6), Multiscale(shape, domain), term))
+    results = both(model, objective, data_for(model), 0.3)
+    assert_same(results, 1e-4)
+    terms = dict(zip(results[1][0].names, results[1][0].values.tolist(), strict=True))
+    assert terms["adversarial_weight"] > 0

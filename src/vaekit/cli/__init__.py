@@ -18,7 +18,7 @@ from ..errors import LeftOutWarning
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
-from . import asking, listing, many, tables, training
+from . import asking, exporting, listing, many, tables, training
 from .ending import InterruptedTrainingError, calm_threads, fail, is_out_of_memory, message, out_of_memory, termination
 from .own import FLAG, without_parts
 
@@ -47,6 +47,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     asking.plot: "Draw a picture of a run.",
     many.score: "Score the rows of many files.",
     many.sweep: "Train under many settings, with several seeds, and compare.",
+    exporting.export: "Write a run for another program.",
     training.compare: "Compare runs on the same data.",
     listing.recipes: "List recipes, or print one to edit.",
     listing.datasets: "List the named datasets.",

@@ -58,13 +58,14 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     once its shorter side is so long, or the height and width of all of it. `domain` overrides what is found in all of
     the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey
     levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all else is real, with the mean
-    and standard deviation of the training rows as location and scale (per column, one for images). `levels` is the
-    number of grey levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the
-    column that the means of counts are proportional to, or is "total", each row's own. `validation` and `test` rows are
-    drawn by `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None
-    for all of it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are
-    trained on, None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was
-    trained on before values said what they are: those of images and the columns of tables are numbers alike.
+    and standard deviation of the training rows as location and scale (per column, one for images; bytes of images that
+    are to be real get a map of theirs to -1..1). `levels` is the number of grey levels, else 256, or of categories,
+    else as many as the greatest value tells. `exposure` names the column that the means of counts are proportional to,
+    or is "total", each row's own. `validation` and `test` rows are drawn by `seed`, by class where there are classes: n
+    rows, 0 for none, of the split that the dataset brings (None for all of it), or else held out from its training rows
+    (None for a tenth). `train` is how many of the rest are trained on, None for all. What the files were taken for is
+    in the dataset's `notes`. `older` is for what a run was trained on before values said what they are: those of images
+    and the columns of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -94,6 +95,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     images = splits["train"].x.ndim > 2 or splits["train"].x.dtype == np.uint8
     if row and levels is None and domain in (None, row.domain.kind):
         values = row.domain
+    elif not older and images and domain == "real" and splits["train"].x.dtype == np.uint8 and levels is None:
+        greatest = ((row.domain.levels if row else None) or 256) - 1
+        values = Domain("real", location=greatest / 2, scale=greatest / 2)
     elif not older and images and not row and domain in (None, "binary"):
         found = understand(splits, levels)
         if domain is None or (found.domain and found.domain.kind == "binary"):

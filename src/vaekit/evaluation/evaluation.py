@@ -15,6 +15,7 @@ from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_unscored
 from ..models.importance import UNTRUSTED
+from ..models.scales import latent_scales
 from ..models.scoring import MEMORY, Scores
 from ..models.trace import beside
 from ..modules import evaluating
@@ -95,6 +96,7 @@ def evaluate(
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
+        latent_scales=latent_scales(model),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import several
 from ..models.importance import UNTRUSTED
@@ -39,7 +39,8 @@ class Evaluation:
     is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
     number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
     probabilities. `impossible` are the rows that are not among the `n`: each has a cell that its column can't have, so
-    that log p of it is -inf, which no mean is left with.
+    that log p of it is -inf, which no mean is left with. `latent_scales` are those of `models.scales`, of the training
+    rows, for latents that are maps.
     """
 
     split: str
@@ -62,6 +63,7 @@ class Evaluation:
     is_likelihood: bool
     labels: dict[str, float]
     impossible: tuple[int | str, ...] = ()
+    latent_scales: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
@@ -98,6 +100,10 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
+    ]
+    rows += [
+        (f"scale of {name}", f"{scale:.5f}", "one over the standard deviation of its codes in training")
+        for name, scale in scores.latent_scales.items()
     ]
     known = [(*LABELS[name], value) for name, value in scores.labels.items() if name in LABELS]
     return rows + [(title, text.format(value), what) for title, text, what, value in known]

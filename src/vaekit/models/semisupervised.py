@@ -13,6 +13,7 @@ from ..data.batch import Batch
 from ..distributions.discrete import RelaxedOneHot
 from ..distributions.moments import center
 from ..modules import evaluating
+from ..networks.base import last_weight
 from ..seeding import seeded
 from .cases import Cases, repeated
 from .compatibility import check_labelled_parts
@@ -101,7 +102,7 @@ class SemiSupervisedVAE(VAE):
             p_a = self.auxiliary.prior(self._generated_features(inputs, codes, labels, seen))
             latents.append(Latent(AUXILIARY, a, q_a, p_a, cases, exact=False))
         px = self._likelihood(codes, conditions if skips else labels)
-        return Trace(batch, px, tuple(latents), cases, log_q_label)
+        return Trace(batch, px, tuple(latents), cases, log_q_label, last=last_weight(self.decoder))
 
     def _label_cases(
         self, q_y: RelaxedOneHot, y: Tensor | None, others: int, exact: bool

@@ -188,6 +188,9 @@ class Trace:
     an `augment`.
     """
 
+    last: Tensor | None = None
+    """The weights of the decoder's last layer, by whose gradients an objective may balance its terms."""
+
     @property
     def x(self) -> Tensor:
         """The data, (B, *event)."""

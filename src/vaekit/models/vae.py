@@ -16,7 +16,7 @@ from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
 from ..modules import evaluating
-from ..networks.base import flat, shaped
+from ..networks.base import flat, last_weight, shaped
 from ..seeding import seeded
 from .cases import Cases
 from .clustering import clusters_of, makes_clusters
@@ -111,7 +111,8 @@ class VAE(nn.Module):
         batch, cases = self.typed(batch), None
         if not self.apart:
             latents = latents_drawn(self, batch, samples)
-            return Trace(batch, self._likelihood(side_by_side(latents), self._given(batch.y)), latents)
+            px = self._likelihood(side_by_side(latents), self._given(batch.y))
+            return Trace(batch, px, latents, last=last_weight(self.decoder))
         y, features = self._given(batch.y), self._features(batch)
         posteriors = self._posteriors(features)
         few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
@@ -128,7 +129,8 @@ class VAE(nn.Module):
             Latent(name, z[name], q, self._prior(name, y), cases, enumerated=name == summed)
             for name, q in posteriors.items()
         )
-        return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases)
+        px = self._likelihood(side_by_side(latents), y)
+        return Trace(batch, px, latents, cases, last=last_weight(self.decoder))
 
     def _features(self, batch: Batch) -> Tensor:
         return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))

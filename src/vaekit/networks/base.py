@@ -68,6 +68,11 @@ def shaped(network: nn.Module, z: Tensor) -> Tensor:
     return z.unflatten(-1, tuple(shape)) if len(shape) > 1 else z
 
 
+def last_weight(network: nn.Module) -> Tensor | None:
+    """The weights of the last layer of a network, the last in the order in which it has them; None without any."""
+    return next((each for each in reversed(list(network.parameters())) if each.dim() > 1), None)
+
+
 def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
     """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
     return _cat(x, _required(y, condition), -1) if condition else x

@@ -18,7 +18,7 @@ LEAST = 8
 FIRST, WIDEST = 32, 256
 """The channels of the first level, twice as many in each that follows, and the most, where nobody gives them."""
 GROUPS = 32
-"""The most groups of channels that are normalised together (Wu & He 2018)."""
+"""The most groups of channels that are normalised together (Wu & He 2018); all levels have as many."""
 
 
 class Block(nn.Module):
@@ -30,10 +30,10 @@ class Block(nn.Module):
     torch.Size([2, 16, 5, 5])
     """
 
-    def __init__(self, fan_in: int, fan_out: int) -> None:
+    def __init__(self, fan_in: int, fan_out: int, groups: int = 1) -> None:
         super().__init__()
-        self.norm1, self.conv1 = normalized(fan_in), Conv(fan_in, fan_out, 3, padding=1)
-        self.norm2, self.conv2 = normalized(fan_out), Conv(fan_out, fan_out, 3, padding=1)
+        self.norm1, self.conv1 = normalized(fan_in, groups), Conv(fan_in, fan_out, 3, padding=1)
+        self.norm2, self.conv2 = normalized(fan_out, groups), Conv(fan_out, fan_out, 3, padding=1)
         self.shortcut = nn.Identity() if fan_in == fan_out else Conv(fan_in, fan_out, 1)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
@@ -50,9 +50,9 @@ class Attention(nn.Module):
     torch.Size([2, 8, 5, 4])
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__()
-        self.norm = normalized(channels)
+        self.norm = normalized(channels, groups)
         self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -64,7 +64,11 @@ class Attention(nn.Module):
 
 
 class Down(nn.Module):
-    """Height and width divided by `factor`, rounded up: a convolution of that stride, 3×3 for 2."""
+    """Height and width divided by `factor`, rounded up: a convolution of that stride, 3×3 for 2.
+
+    What the last place of a side lacks is zeros: of an even size, divided by 2, one row below and one column to the
+    right, as in latent diffusion (Rombach et al. 2022).
+    """
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
@@ -117,9 +121,10 @@ class ResNetEncoder(nn.Module):
     factors      what height and width are divided by, from level to level: 2 where none are given
     checkpoint   whether blocks are computed again on the way back instead of being kept: for large images
 
-    Two blocks with attention between them come last. Where no `channels` are given, height and width are halved until
-    the smaller is at most 8; levels have 32, 64, 128, and then 256 channels. y (…, condition) joins the image as
-    constant channels. With an `out_shape` a linear layer follows.
+    Two blocks with attention between them come last. The layers are those of the autoencoders of latent diffusion
+    (Rombach et al. 2022), which `interop.diffusers` reads and writes. Where no `channels` are given, height and width
+    are halved until the smaller is at most 8; levels have 32, 64, 128, and then 256 channels. y (…, condition) joins
+    the image as constant channels. With an `out_shape` a linear layer follows.
 
     >>> ResNetEncoder((3, 32, 32), channels=(8, 16), blocks=1)(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 16, 16, 16])
@@ -139,14 +144,16 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         self.in_shape, self.condition = _image_shape(in_shape), condition
         channels, factors, sizes = levels(self.in_shape[1:], channels, factors, blocks)
+        self.channels, self.factors, self.blocks, self.attention = channels, factors, blocks, tuple(attention)
+        groups = math.gcd(GROUPS, *channels)
         layers: list[nn.Module] = [Conv(self.in_shape[0] + condition, channels[0], 3, padding=1)]
         before = channels[0]
         for width, size, factor in zip(channels, sizes, (*factors, 0), strict=True):
-            layers += _level(before, width, blocks, min(size) in attention)
+            layers += _level(before, width, blocks, groups, min(size) in attention)
             layers += [Down(width, factor)] if factor else []
             before = width
-        self.stages = Stages([*layers, *_middle(before, blocks)], checkpoint)
-        self.norm = normalized(before)
+        self.stages = Stages([*layers, *_middle(before, blocks, groups)], checkpoint)
+        self.norm = normalized(before, groups)
         maps = (before, *sizes[-1])
         self.head = None if out_shape is None else nn.Linear(math.prod(maps), math.prod(out_shape))
         self.out_shape = maps if out_shape is None else tuple(out_shape)
@@ -193,13 +200,14 @@ class ResNetDecoder(nn.Module):
         else:
             entry = [nn.Linear(math.prod(in_shape) + condition, math.prod(inner)), nn.Unflatten(-1, inner)]
         self.entry = nn.Sequential(*entry)
-        layers, before = _middle(channels[-1], blocks), channels[-1]
+        groups = math.gcd(GROUPS, *channels)
+        layers, before = _middle(channels[-1], blocks, groups), channels[-1]
         for at in reversed(range(len(channels))):
-            layers += _level(before, channels[at], blocks + bool(blocks), min(sizes[at]) in attention)
+            layers += _level(before, channels[at], blocks + bool(blocks), groups, min(sizes[at]) in attention)
             layers += [Up(channels[at], sizes[at - 1])] if at else []
             before = channels[at]
         self.stages = Stages(layers, checkpoint)
-        self.norm, self.out = normalized(before), Conv(before, math.prod(out_shape[:-2]), 3, padding=1)
+        self.norm, self.out = normalized(before, groups), Conv(before, math.prod(out_shape[:-2]), 3, padding=1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         lead = x.shape[: x.dim() - len(self.in_shape)]
@@ -214,9 +222,9 @@ class ResNetDecoder(nn.Module):
         return self.out(silu(self.norm(self.stages(entry)))).reshape(*lead, *self.out_shape)
 
 
-def normalized(channels: int) -> nn.GroupNorm:
-    """Each image standardised over the places and channels of each of at most 32 groups (Wu & He 2018)."""
-    return nn.GroupNorm(math.gcd(GROUPS, channels), channels, eps=1e-6)
+def normalized(channels: int, groups: int) -> nn.GroupNorm:
+    """Each image standardised over the places and channels of each group of channels (Wu & He 2018)."""
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 def levels(
@@ -239,12 +247,12 @@ def levels(
     return channels, factors, sizes
 
 
-def _level(before: int, width: int, blocks: int, attends: bool) -> list[nn.Module]:
+def _level(before: int, width: int, blocks: int, groups: int, attends: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for fan_in in [before, *[width] * (blocks - 1)][:blocks]:
-        layers += [Block(fan_in, width), *([Attention(width)] if attends else [])]
+        layers += [Block(fan_in, width, groups), *([Attention(width, groups)] if attends else [])]
     return layers
 
 
-def _middle(width: int, blocks: int) -> list[nn.Module]:
-    return [Block(width, width), Attention(width), Block(width, width)] if blocks else []
+def _middle(width: int, blocks: int, groups: int) -> list[nn.Module]:
+    return [Block(width, width, groups), Attention(width, groups), Block(width, width, groups)] if blocks else []

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .adversarial import Adversarial
 from .base import Loss, Objective, Sum, samples_of
 from .elbo import ELBO, InvariantClusters, SemiSupervised
-from .terms import KL, TERMS, Classification, Invariance, Reconstruction
+from .images import Multiscale, Perceptual
+from .terms import KL, Classification, Invariance, Reconstruction
 from .weighted import IWAE, STL, DReG
 
 __all__ = [
@@ -21,12 +23,15 @@ __all__ = [
     "OBJECTIVES",
     "STL",
     "TERMS",
+    "Adversarial",
     "Classification",
     "DReG",
     "Invariance",
     "InvariantClusters",
     "Loss",
+    "Multiscale",
     "Objective",
+    "Perceptual",
     "Reconstruction",
     "SemiSupervised",
     "Sum",
@@ -41,3 +46,14 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "semi-supervised": SemiSupervised,
     "invariant-clusters": InvariantClusters,
 }
+
+TERMS: dict[str, Callable[..., Objective]] = {
+    "reconstruction": Reconstruction,
+    "kl": KL,
+    "classification": Classification,
+    "invariance": Invariance,
+    "multiscale": Multiscale,
+    "perceptual": Perceptual,
+    "adversarial": Adversarial,
+}
+"""What can be added to an objective by name: `objective.terms.NAME`."""

@@ -29,7 +29,8 @@ Objective = Callable[[Trace, float], Loss]
 
 What else it may have: `samples`, how many it wants of a trace; `augment`, which changes a batch whose latents are to be
 compared with the trace's; `opponent`, a module that it plays against, with `opponent_loss`, called as it is itself, and
-`opponent_rate` (see `training.opponents`).
+`opponent_rate` (see `training.opponents`); `balanced`, which in a sum is called last, with the loss of all others as a
+third argument, to be weighed against it.
 """
 
 
@@ -52,10 +53,12 @@ class Composed:
         raise NotImplementedError
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        first, *others = (part(trace, progress) for part in self.parts)
-        loss, terms = first.loss, dict(first.terms)
+        first, *others = sorted(self.parts, key=_balanced)
+        found = first(trace, progress)
+        loss, terms = found.loss, dict(found.terms)
         for other in others:
-            loss, terms = loss + other.loss, terms | other.terms
+            found = other(trace, progress, loss) if _balanced(other) else other(trace, progress)  # type: ignore[call-arg]
+            loss, terms = loss + found.loss, terms | found.terms
         if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
             terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
         return Loss(loss, terms)
@@ -67,6 +70,10 @@ class Composed:
         if len(found) > 1:
             raise ValueError(f"{len(found)} parts of an objective change data, each in its own way; accepted: one")
         return found[0] if found else None
+
+
+def _balanced(objective: Objective) -> bool:
+    return getattr(objective, "balanced", False)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""The terms that objectives are sums of, each with its weight, a number or a schedule. `TERMS` has those by name."""
+"""The terms that objectives are sums of, each with its weight, a number or a schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from ..models.trace import Trace, cluster_probabilities
 from ..schedules import Schedule
 from ..settings import setting
 from .augmentations import moved, swapped
-from .base import Loss, Objective, constant, kl_record, take_schedule
+from .base import Loss, constant, kl_record, take_schedule
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,3 @@ def _information(own: Tensor, changed: Tensor) -> Tensor:
 
 def _nothing(trace: Trace) -> Loss:
     return Loss(trace.x.new_zeros(()), {})
-
-
-TERMS: dict[str, Callable[..., Objective]] = {
-    "reconstruction": Reconstruction,
-    "kl": KL,
-    "classification": Classification,
-    "invariance": Invariance,
-}
-"""What can be added to an objective by name: `objective.terms.NAME`."""

@@ -24,3 +24,14 @@ def course_of(run: Run) -> Course | None:
     return Course(
         split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept, state.untrained_loss
     )
+
+
+def beside_the_bound(run: Run) -> str:
+    """That the loss of a run is no bound, where terms were added to it that are of no likelihood; else nothing."""
+    added = [name for name in run.spec.objective.added if getattr(run.parts.terms[name], "of_no_likelihood", False)]
+    if not added:
+        return ""
+    return (
+        f"the loss that was minimised has terms of no likelihood ({', '.join(added)}): it is no bound of log p(x), and "
+        "its reconstructions are not those of the highest likelihood; the scores are of the model's own bound"
+    )

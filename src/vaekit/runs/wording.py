@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .run import Run
 from ..evaluation.scores import aligned
+from ..models.scales import latent_scales
 
 
 def run_in_lines(run: Run) -> str:
@@ -23,6 +24,7 @@ def run_in_lines(run: Run) -> str:
         ("data", f"{spec.data.name}, {' x '.join(map(str, schema.event_shape))}, {schema.domain}"),
         ("networks", f"encoder {spec.model.encoder.name}, decoder {spec.model.decoder.name}"),
         *(("latent", each) for each in latents),
+        *((f"scale of {name}", f"{scale:.5f}") for name, scale in latent_scales(run.model).items()),
         ("likelihood", spec.model.likelihood.name if spec.model.likelihood else "none"),
         ("objective", spec.objective.name),
         ("parameters", f"{sum(p.numel() for p in run.model.parameters()):,}"),

@@ -119,12 +119,13 @@ def print_scores(scores: Evaluation) -> None:
 
 
 def print_course(run: Run) -> None:
-    """Print how the training of a run went, if there is anything to say of it."""
-    from ..runs.course import course_of
+    """Print how the training of a run went, and of what its loss was, if there is anything to say of it."""
+    from ..runs.course import beside_the_bound, course_of
 
     course = course_of(run)
-    if course and (said := course.said()):
-        say(said)
+    for said in (course.said() if course else "", beside_the_bound(run)):
+        if said:
+            say(said)
 
 
 def _likelihood(spec: Spec, dataset: Dataset) -> str:

@@ -130,9 +130,12 @@ class DataSpec(_Strict):
         return Preprocessing(self.binarize, self.dequantize, self.seed, self.crop, self.flip)
 
     def of(self, name: str) -> DataSpec:
-        """Other data, treated in the same way: label, domain and numbers of rows were those of the old."""
+        """Other data, treated in the same way: label, domain and numbers of rows were those of the old. That they are
+        taken for real numbers is a treatment, which any numbers can have.
+        """
         return DataSpec(
             name=name,
+            domain=self.domain if self.domain == "real" else None,
             codes=self.codes,
             labels=self.labels,
             resize=self.resize,

@@ -17,6 +17,7 @@ from ..distributions.validation import unvalidated
 from ..engine import update
 from ..errors import NonFiniteError
 from ..models import VAE
+from ..models.scales import measure_scales
 from ..objectives.base import samples_of
 from ..seeding import seeded, stream
 from ..spec.building import build_schedule
@@ -29,7 +30,7 @@ from .meter import Meter, steadier
 from .opponents import Opponents
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
-from .step import Step, untrained
+from .step import Step, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
 from .validation import Validation
@@ -239,5 +240,6 @@ class _Training:
         elif kept < state.epoch:
             set_model_tensors(model, load_tensors(self.checkpoints.best) if self.checkpoints else self.best)
             log.warning("the training went wrong, and ends with its best weights, those after epoch %s", kept)
+        measure_scales(model, spread_rows(self.task.train, self.task.batch_size))
         if folder:
             save_tensors(folder / "weights.safetensors", model_tensors(model))

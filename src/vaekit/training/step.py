@@ -13,6 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -195,6 +196,12 @@ def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: i
         batches = islice(data.order(batch_size), max(rows // batch_size, 1))
         losses = [objective(traced(model, objective, data.training_batch(index)), 0.0).loss for index in batches]
         return float(torch.stack(losses).mean())
+
+
+def spread_rows(data: TensorSplit, batch_size: int, most: int = 4096) -> Iterator[Batch]:
+    """Rows of `data` from its start to its end, at equal distances, no more than `most`, so many at a time."""
+    index = np.unique(np.linspace(0, len(data) - 1, min(len(data), most)).astype(np.int64))
+    return (data.rows(index[start : start + batch_size]) for start in range(0, len(index), batch_size))
 
 
 @contextmanager

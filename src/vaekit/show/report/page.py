@@ -18,7 +18,7 @@ from ...evaluation.evaluation import ACTIVE
 from ...evaluation.scores import Evaluation, active_units, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
-from ...runs.course import course_of
+from ...runs.course import beside_the_bound, course_of
 from ...runs.folder import check_places, subfolder
 from ...runs.run import Run
 from ...settings import standing
@@ -88,7 +88,8 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
     _write_pictures(subfolder(run.path, "pictures"), shown)
     with standing("command"):
         course = course_of(run)
-        collapsed, went = collapse(evaluation), course.said() if course else ""
+        said = (course.said() if course else "", beside_the_bound(run))
+        collapsed, went = collapse(evaluation), ". ".join(each[:1].upper() + each[1:] for each in said if each)
     text = render(
         "page.html.jinja",
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
@@ -181,6 +182,10 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
             "Active units",
             f"{e.active_units} of {e.latent_size}",
             f"{active_units(e)[:1].upper()}{active_units(e)[1:]} (variance above {ACTIVE}).",
+        ),
+        *(
+            Row(f"Scale of {name}", f"{scale:.5f}", "One over the standard deviation of its codes of training rows.")
+            for name, scale in e.latent_scales.items()
         ),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
