@@ -42,11 +42,17 @@ def test_what_lies_beside_the_components_is_not_seen() -> None:
 def test_features_of_classes_tell_classes_apart(digits: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = digits
     found = class_features(images[:500], labels[:500])
-    seen = found.of(torch.tensor(images[500:])).numpy()
+    rest = torch.tensor(images[500:])
+    seen = found.of(rest).numpy()
     assert seen.shape == (100, found.size)
-    nearest = np.square(seen[:, None] - found.of(torch.tensor(images[:500])).numpy()).sum(-1).argmin(1)
-    assert np.mean(labels[:500][nearest] == labels[500:]) > 0.9
-    again = class_features(images[:500], labels[:500]).of(torch.tensor(images[500:])).numpy()
+
+    def between(features: np.ndarray) -> float:
+        """The part of the variance that is between classes."""
+        within = [features[labels[500:] == label].var(0).sum() for label in range(10)]
+        return float(1 - np.mean(within) / features.var(0).sum())
+
+    assert between(seen) > between(pixel_features(images[:500]).of(rest).numpy()) + 0.1
+    again = class_features(images[:500], labels[:500]).of(rest).numpy()
     np.testing.assert_array_equal(seen, again)
 
 
