@@ -180,6 +180,8 @@ def test_sets_are_compared_in_features_that_are_said(run: Run, monkeypatch: pyte
 
 
 def test_the_names_fid_and_kid_are_of_inception_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = run.path / "spec.json"  # any file
+
     class Network(nn.Module):
         """Some numbers of images from -1 to 1."""
 
@@ -193,7 +195,7 @@ def test_the_names_fid_and_kid_are_of_inception_alone(run: Run, monkeypatch: pyt
 
     monkeypatch.setattr(torchmetrics, "InceptionFeatures", Network)
     monkeypatch.setattr(torchmetrics, "tensors_of", lambda path, what, advice: {})
-    found = quality(run, "test", "fid,kid", weights={"inception": "mine.safetensors"}, n=20)
+    found = quality(run, "test", "fid,kid", weights={"inception": mine}, n=20)
     assert {each.features for each in found.numbers} == {"2,048 features of Inception-v3"}
     assert {each.metric for each in found.numbers} == {"fid", "kid"}
 
@@ -207,7 +209,7 @@ def test_lpips_is_that_of_the_objective(tmp_path: Path, monkeypatch: pytest.Monk
     tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes()}
     tensors |= {f"lin{i}.model.1.weight": torch.rand(1, stage[-1], 1, 1) for i, stage in enumerate(WIDTHS)}
     monkeypatch.setattr(torchmetrics, "tensors_of", lambda path, what, advice: tensors)
-    found = quality(run, "train", "lpips", weights="lpips=mine.safetensors").numbers[0]
+    found = quality(run, "train", "lpips", weights=f"lpips={tmp_path / 'x.npy'}").numbers[0]
     data = run.data("train")
     x, made, _ = next(pairs(run, data, np.arange(len(data))))
     with torch.no_grad():
@@ -240,7 +242,14 @@ def test_cells_that_are_missing_count_in_no_error(tmp_path: Path) -> None:
         (lambda run: quality(run, metrics="fid", weights="inception=no.pth"), "no.pth is not there"),
         (lambda run: quality(run, metrics="fid", weights="vgg=no.pth"), "unknown weights 'vgg'"),
         (lambda run: quality(run, metrics="fid", weights=["inception"]), "weights 'inception' lack a file"),
-        (lambda run: quality(run, metrics="lpips", weights="lpips=no.pth"), "of 16 rows and columns at least"),
+        (
+            lambda run: quality(run, metrics="fid", weights=f"inception={run.path / 'spec.json'}"),
+            "is no file of tensors",
+        ),
+        (
+            lambda run: quality(run, metrics="lpips", weights=f"lpips={run.path / 'spec.json'}"),
+            "of 16 rows and columns at least",
+        ),
         (lambda run: quality(run, metrics=()), "no metric is named"),
         (lambda run: quality(run, n=3), "n is 3; accepted: 4 images or more"),
         (lambda run: quality(run, run.data("test").part(np.arange(2))), "2 images; metrics are of 4 at least"),

@@ -86,6 +86,8 @@ def _check_metric(run: Run, name: str, weights: Mapping[str, str]) -> None:
     )
     if need and need not in weights:
         raise ValueError(f"{name} needs weights, a file of yours: {_weights(need)}; {instead}")
+    if need and not Path(weights[need]).is_file():
+        raise ValueError(f"weights {need!r}: {weights[need]} is not there, or no file; {_weights(need)}")
     if need and shape[0] not in (1, 3):
         raise ValueError(f"{name} is of images of 1 or 3 channels, not of {shape}")
     if need == "inception" and domain.limits is None:
@@ -143,7 +145,7 @@ def quality(
         done = 0
         for x, made, observed in pairs(run, data, rows):
             for each, function in functions.items():
-                scores[each].append(function(x, made, observed).double().cpu())
+                scores[each].append(function(x, made, observed).cpu().double())
             seen.add(DATA, x)
             seen.add(RECONSTRUCTIONS, made)
             step(done := done + len(x))
@@ -165,7 +167,7 @@ class _Seen:
 
     def add(self, of: str, images: Tensor) -> None:
         for name, each in self.features.items():
-            self.parts.setdefault((name, of), []).append(each.of(images).double().cpu())
+            self.parts.setdefault((name, of), []).append(each.of(images).cpu().double())
 
     def compared(self, metric: str, distance: str, name: str, seed: int) -> Iterator[Measured]:
         """A distance of each set to the data."""
@@ -239,11 +241,12 @@ def _of_pairs(run: Run, names: Iterable[str], weights: Mapping[str, str], low: f
     def psnr(x: Tensor, made: Tensor, observed: Tensor | None) -> Tensor:
         found = peak_signal_noise_ratio(made, x, peak, reduction="none", dim=(1, 2, 3))
         # Of cells that are not observed there is no error: the mean is that of the others.
-        return found if observed is None else found + 10 * observed.double().mean((1, 2, 3)).log10()
+        return found if observed is None else found + 10 * observed.to(found.dtype).mean((1, 2, 3)).log10()
 
     def ssim(x: Tensor, made: Tensor, observed: Tensor | None) -> Tensor:
-        scaled = ((each - low) / peak for each in (made, x))
-        return structural_similarity_index_measure(*scaled, reduction="none", data_range=1.0).view(-1)
+        one, two = (made - low) / peak, (x - low) / peak
+        found = structural_similarity_index_measure(one, two, reduction="none", data_range=1.0)
+        return torch.as_tensor(found).view(-1)
 
     known: dict[str, Paired] = {"psnr": psnr, "ssim": ssim}
     if "lpips" in names:
