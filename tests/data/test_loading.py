@@ -384,10 +384,19 @@ def test_location_and_scale_are_those_of_the_training_rows(tmp_path: Path) -> No
 
 def test_the_domain_of_a_named_set_can_be_another() -> None:
     digits = load("digits", domain="real")
-    x = digits.splits["train"].x
-    assert digits.domain.kind == "real"
-    assert digits.domain.scale == pytest.approx(x.std())
+    # Bytes of images are mapped to -1..1, as networks of images commonly have them.
+    assert digits.domain == Domain("real", location=8.0, scale=8.0)
     assert load("digits", domain="grey").domain == Domain("grey", levels=17)
+
+
+def test_bytes_of_images_as_real_numbers_are_mapped_from_minus_one_to_one(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "bytes.npy", x)
+    np.save(tmp_path / "floats.npy", x.astype(np.float32) / 255)
+    data = load(tmp_path / "bytes.npy", domain="real")
+    assert data.domain == Domain("real", location=127.5, scale=127.5)
+    other = load(tmp_path / "floats.npy", domain="real")
+    assert other.domain.scale == pytest.approx(other.splits["train"].x.std(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("offset", "spread", "kept"), [(0.0, 1.0, "f4"), (1e3, 1.0, "f4"), (1.7e9, 5.0, "f8")])

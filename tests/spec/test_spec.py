@@ -176,7 +176,7 @@ BAD_VALUES = [
     (
         "model.latents",
         {"z": {"dim": 3}},
-        "unknown key of spec model.latents.z: 'dim'; accepted: size, posterior, prior",
+        "unknown key of spec model.latents.z: 'dim'; accepted: size, maps, posterior, prior",
     ),
     ("model.latents", {"z": {"size": 10**9}}, "spec model.latents.z.size is 1000000000"),
     ("model.latents", {"a\nb": {"size": "x"}}, "'model.latents.a\\nb.size'"),

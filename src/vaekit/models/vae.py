@@ -16,7 +16,7 @@ from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
 from ..modules import evaluating
-from ..networks.base import flat, last_weight, shaped
+from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
 from .cases import Cases
 from .clustering import clusters_of, makes_clusters
@@ -129,8 +129,7 @@ class VAE(nn.Module):
             Latent(name, z[name], q, self._prior(name, y), cases, enumerated=name == summed)
             for name, q in posteriors.items()
         )
-        px = self._likelihood(side_by_side(latents), y)
-        return Trace(batch, px, latents, cases, last=last_weight(self.decoder))
+        return Trace(batch, self._likelihood(side_by_side(latents), y), latents, cases, last=last_weight(self.decoder))
 
     def _features(self, batch: Batch) -> Tensor:
         return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
@@ -174,11 +173,8 @@ class VAE(nn.Module):
         """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
         them.
         """
-        if batch.x.dtype == self.scale.dtype or (
-            batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
-        ):
-            return batch
-        return replace(batch, x=batch.x.to(self.scale.dtype))
+        wide = batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
+        return batch if wide or batch.x.dtype == self.scale.dtype else replace(batch, x=batch.x.to(self.scale.dtype))
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
@@ -219,12 +215,7 @@ class VAE(nn.Module):
         return prior
 
     def one_hot(self, y: Tensor | None) -> Tensor | None:
-        if not self.condition:
-            return None
-        if y is not None and y.dim() == 1:
-            # Not `one_hot` of torch: that reads the largest label back to the host to check it.
-            y = y[:, None] == torch.arange(self.condition, device=y.device)
-        return None if y is None else y.to(self.scale.dtype)
+        return one_hots(y, self.condition, self.scale) if self.condition and y is not None else None
 
     def _given(self, y: Tensor | None) -> Tensor | None:
         """What networks and priors get of y: labels as one-hots, covariates scaled to order one."""

@@ -73,6 +73,14 @@ def last_weight(network: nn.Module) -> Tensor | None:
     return next((each for each in reversed(list(network.parameters())) if each.dim() > 1), None)
 
 
+def one_hots(y: Tensor, size: int, like: Tensor) -> Tensor:
+    """Labels y (B,) as one-hots (B, `size`) in the type of `like`; a condition (B, C) as it is, in that type."""
+    if y.dim() == 1:
+        # Not `one_hot` of torch: that reads the largest label back to the host to check it.
+        y = y[:, None] == torch.arange(size, device=y.device)
+    return y.to(like.dtype)
+
+
 def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
     """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
     return _cat(x, _required(y, condition), -1) if condition else x
