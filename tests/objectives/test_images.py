@@ -113,7 +113,7 @@ def test_the_perceptual_term_has_its_gradient(weights: Path) -> None:
     term, x = Perceptual(model.event_shape, model.domain, str(weights), weight=0.5), data_of(model, 2)
     check_slope(lambda: loss_of(model, term, x), list(model.decoder.parameters()), within=1e-4)
     images = [torch.rand(2, 3, 16, 16, requires_grad=True) for _ in range(2)]
-    check_slope(lambda: term.distance(*images).sum(), images, within=1e-4)
+    check_slope(lambda: term.lpips(*images).sum(), images, within=1e-4)
     assert not [*term.parameters()], "nothing of it is trained"
     assert not term.state_dict(), "nothing of it is saved"
 
@@ -241,12 +241,12 @@ def test_lpips_is_that_of_its_authors(weights: Path) -> None:
     term = Perceptual((3, 20, 16), domain, str(weights))
     with torch.no_grad():
         expected = reference({k: v.double() for k, v in vgg_tensors().items()}, x, other)
-        torch.testing.assert_close(term.distance(x, other), expected, rtol=1e-5, atol=0)
-        assert float(term.distance(x, x).abs().max()) == 0
+        torch.testing.assert_close(term.lpips(x, other), expected, rtol=1e-5, atol=0)
+        assert float(term.lpips(x, x).abs().max()) == 0
         grey = x[:, :1]
         of_grey = Perceptual((1, 20, 16), domain, str(weights))
-        coloured = term.distance(*(each.expand(-1, 3, -1, -1) for each in (grey, -grey)))
-        torch.testing.assert_close(of_grey.distance(grey, -grey), coloured)
+        coloured = term.lpips(*(each.expand(-1, 3, -1, -1) for each in (grey, -grey)))
+        torch.testing.assert_close(of_grey.lpips(grey, -grey), coloured)
 
 
 class Code:
@@ -263,7 +263,7 @@ def test_weights_that_are_none_are_refused_and_no_code_is_run(
     torch.save(heads, mine)  # noqa: TID251 - what others have written
     bare = tmp_path / "vgg.safetensors"
     save_file({name: tensor for name, tensor in tensors.items() if name not in heads}, bare)
-    assert Perceptual(shape, REAL, str(bare), heads=str(mine)).features
+    assert Perceptual(shape, REAL, str(bare), heads=str(mine)).lpips
     torch.save({"features.0.weight": Code()}, tmp_path / "code.pt")  # noqa: TID251
     (tmp_path / "text.safetensors").write_text("no tensors")
     for given, words in {

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
-from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, write_rows
+from . import judging
+from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, note, write_rows
 
 
 def evaluate(  # noqa: PLR0913 - as many as the command has options
@@ -22,11 +23,29 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     path: Annotated[
         Path | None, typer.Option("--out", help="Write the scores of each datum too: .csv, .parquet, .npz or .npy.")
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Of images too, with commas between: psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "frechet-classes, kernel-classes.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Weights that metrics need: lpips=FILE, inception=FILE; repeatable."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=4, help="Images that metrics are of, at most.")] = 10_000,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
+    ] = False,
     as_json: Json = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run."""
+    """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
+    --metrics how good its images are: reconstructions beside data, samples as a set beside a set of data.
+    """
     from ..runs import rows
     from ..runs.given import NEW
     from ..show.outputs import TABLES, check_ending
@@ -34,6 +53,9 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
     asked = asked_of(run, device, context, data, split, file)
+    judge = judging.of_images(asked.run, metrics, weights or [], n, seed)
+    if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
+        raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
     every: list[list[Any]] = [[] for _ in asked.splits]
     found = []
     for (name, each), parts in zip(asked.splits.items(), every, strict=True):
@@ -41,13 +63,23 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
     if path is not None:
         write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json, dialect=asked.dialect)
+    judged = [judge(each if name == NEW else name) for name, each in asked.splits.items()] if judge else []
     if as_json:
         values = [asdict(scores) for scores in found]
+        for value, quality in zip(values, judged, strict=False):
+            value["metrics"] = asdict(quality)
         print_json(values[0] if len(values) == 1 else values)
-        return
-    for scores in found:
-        print_scores(scores)
-    print_course(asked.run)
+    else:
+        for i, scores in enumerate(found):
+            print_scores(scores)
+            if judged:
+                judging.say_images(judged[i])
+        print_course(asked.run)
+    if report:
+        from ..show.report import write_report
+
+        said = write_report(asked.run, found[0], judged[0] if judged else None)
+        note(f"{said}") if as_json else say(f"{said}")
 
 
 def sample(  # noqa: PLR0913 - as many as the command has options

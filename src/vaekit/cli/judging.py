@@ -1,7 +1,8 @@
-"""What `synthesize --metrics` says of the rows that it made."""
+"""What `--metrics` says: of rows that a run made up (`synthesize`), of images (`evaluate`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from .options import note
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..evaluation.images import ImageQuality
     from ..interop.sdmetrics import Quality
     from ..runs.judging import Judged
     from ..runs.run import Run
@@ -36,6 +38,33 @@ def metrics(run: Run, made: pd.DataFrame, target: str | None, seed: int, quiet: 
             _say_quality(judged.split, own, real)
     reports = {"quality": own and asdict(own), "quality_held_out": real and asdict(real)}
     return asdict(judged) | {"reading": judged.nearness.reading} | reports
+
+
+def of_images(
+    run: Run, metrics: str | None, weights: Sequence[str], n: int, seed: int
+) -> Callable[[Any], ImageQuality] | None:
+    """What judges the images of a split, by name or as data; None where no metrics are asked for. `ValueError` where
+    these are not to be had of this run.
+    """
+    if metrics is None:
+        if weights:
+            raise ValueError(f"--weights {weights[0]} is for --metrics; give that too")
+        return None
+    try:
+        from ..interop.torchmetrics import check, quality
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    check(run, metrics, weights, n)
+    return lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed)
+
+
+def say_images(quality: ImageQuality) -> None:
+    """How good images are: a row for each metric, and how far it is to be trusted."""
+    from ..evaluation.images import table_of
+
+    print_table(*table_of(quality))
+    if quality.caution:
+        note(quality.caution)
 
 
 def _quality(run: Run, rows: Any, seed: int) -> tuple[Quality | None, Quality | None]:

@@ -10,28 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
 from ..data.domains import Domain
 from ..distributions.moments import typical
-from ..errors import shown
 from ..models.trace import Trace
-from ..networks.vgg import WIDTHS, VGGFeatures
+from ..networks.lpips import LEAST, LPIPS
+from ..networks.weights import tensors_of
 from ..schedules import Schedule
 from ..settings import setting, unset
 from .base import Loss, take_schedule
 
 Shape = Sequence[int]
-LEAST = 16
-"""The rows and columns that VGG-16 needs."""
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the channels of ImageNet's pixels between 0 and 1, red, green, blue."""
 
 
 def checked_images(term: str, event_shape: Shape, domain: Domain) -> None:
@@ -52,8 +46,17 @@ def compared(trace: Trace, domain: Domain) -> tuple[Tensor, Tensor]:
     if observed is not None:
         made = torch.where(observed, made, made.detach())
         x = torch.where(observed, x, made[0].detach())
-    location, scale = (torch.as_tensor(each, dtype=made.dtype, device=made.device) for each in _units(domain))
-    return (x - location) / scale, (made - location) / scale
+    return of_order_one(domain, x), of_order_one(domain, made)
+
+
+def of_order_one(domain: Domain, images: Tensor) -> Tensor:
+    """Images of a domain, of any shape, as numbers of order one: from -1 to 1 where it has two ends.
+
+    >>> of_order_one(Domain("grey", levels=17), torch.tensor([0.0, 4.0, 16.0]))
+    tensor([-1.0000, -0.5000,  1.0000])
+    """
+    location, scale = (torch.as_tensor(each, dtype=images.dtype, device=images.device) for each in _units(domain))
+    return (images - location) / scale
 
 
 def expected(trace: Trace, values: Tensor) -> Tensor:
@@ -142,61 +145,16 @@ class Perceptual(nn.Module):
         if not weight >= 0:
             raise ValueError(f"weight must be at least 0, got {weight}")
         self.domain, self.weight, self.elements = domain, float(weight), math.prod(event_shape)
-        tensors = _read(weights)
-        self.features = VGGFeatures(tensors)
-        own, kind = tensors if heads is None else _read(heads), torch.get_default_dtype()
-        for i, stage in enumerate(WIDTHS):
-            name, size = f"lin{i}.model.1.weight", stage[-1]
-            head = own.get(name)
-            if head is None or head.numel() != size:
-                found = "lacks" if head is None else f"has shape {tuple(head.shape)}"
-                other = f"(1, {size}, 1, 1); they may be in a file of their own: {_option('heads')}"
-                raise ValueError(f"weights of LPIPS: {name!r} {found}; accepted: {other}")
-            self.register_buffer(f"head{i}", head.to(kind).view(-1, 1, 1), persistent=False)
-        for name, value in (("mean", MEAN), ("deviation", DEVIATION)):
-            self.register_buffer(name, torch.tensor(value, dtype=kind).view(-1, 1, 1), persistent=False)
+        tensors = tensors_of(weights, "LPIPS", _option("weights"))
+        own = tensors if heads is None else tensors_of(heads, "LPIPS", _option("heads"))
+        self.lpips = LPIPS(tensors, own, domain.limits is None, _option("heads"))
 
     def forward(self, trace: Trace, progress: float = 1.0) -> Loss:
         x, made = compared(trace, self.domain)
         flat = made.flatten(0, 1)
-        distance = self.distance(x.expand_as(made).flatten(0, 1), flat).view(made.shape[:2])
+        distance = self.lpips(x.expand_as(made).flatten(0, 1), flat).view(made.shape[:2])
         found = expected(trace, distance)
         return Loss(self.weight * self.elements * found, {"perceptual": found.detach()})
-
-    def distance(self, x: Tensor, other: Tensor) -> Tensor:
-        """LPIPS of images (N, C, H, W), numbers of order one, and others, (N,)."""
-        total = x.new_zeros(len(x))
-        for i, (one, two) in enumerate(zip(self._seen(x), self._seen(other), strict=True)):
-            gap = (_normed(one) - _normed(two)).square() * getattr(self, f"head{i}")
-            total = total + gap.sum(1).mean((1, 2))
-        return total
-
-    def _seen(self, images: Tensor) -> list[Tensor]:
-        images = images.expand(-1, 3, -1, -1)
-        if self.domain.limits is not None:
-            images = (0.5 * (images + 1) - self.mean) / self.deviation  # type: ignore[operator]
-        return self.features(images)
-
-
-def _normed(features: Tensor) -> Tensor:
-    """Features (N, F, H, W) of length one at every place; within the root, whose gradient at 0 is infinite."""
-    return features / (features.square().sum(1, keepdim=True) + 1e-20).sqrt().clamp(min=1e-10)
-
-
-def _read(path: str) -> dict[str, Tensor]:
-    """The tensors of a file; `ValueError`, one line, where it has none or anything else."""
-    try:
-        if Path(path).suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - tensors alone, no code
-    except FileNotFoundError:
-        raise ValueError(f"weights of LPIPS: {path} is not there; {_option('weights')}") from None
-    except Exception as error:  # whatever a reader raises of what is damaged, or has code in it
-        reason = shown((str(error) or type(error).__name__).splitlines()[0])
-        raise ValueError(f"weights of LPIPS: {path} is no file of tensors: {reason}") from None
-    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise ValueError(f"weights of LPIPS: {path} is no state dict, of names and tensors")
-    return found
 
 
 def _option(name: str) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 
 from ...data import Dataset
 from ...evaluation.evaluation import ACTIVE
+from ...evaluation.images import ImageQuality, table_of
 from ...evaluation.scores import Evaluation, active_units, code_rows, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
@@ -61,11 +62,12 @@ class Row:
     text: str = ""
 
 
-def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
+def write_report(run: Run, evaluation: Evaluation | None = None, quality: ImageQuality | None = None) -> Path:
     """Write report.html and pictures/ into the folder of `run`, and return the path of the page.
 
     It shows the split that was evaluated; without an `evaluation` that is test, valid or train, the first there is,
-    scored with as many importance samples as are quickly drawn. Raises `RunError` if the data are not what they were.
+    scored with as many importance samples as are quickly drawn. `quality` of its images is shown where it is given
+    (`interop.torchmetrics.quality`). Raises `RunError` if the data are not what they were.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -86,6 +88,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None) -> Path:
             shown[name] = drawn(picture(subject))
             step(len(shown))
     tables, odd = _tables(subject) if is_table(run) else ([], [])
+    tables += [] if quality is None else [Table("Images", quality.caution, *table_of(quality))]
     _write_pictures(subfolder(run.path, "pictures"), shown)
     with standing("command"):
         course = course_of(run)

@@ -1,0 +1,82 @@
+"""Images of a run by which it is judged: data with their reconstructions, samples, other data; some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.tensors import TensorSplit
+from ..errors import RunError
+from ..seeding import stream
+
+if TYPE_CHECKING:
+    from .run import Run
+
+LEARNED, NUMBERS = 10_000, 1 << 27
+"""Images, and numbers in them, at most, that features are learned from."""
+
+
+def chosen(count: int, most: int, seed: int) -> np.ndarray:
+    """The rows of at most so many of `count` images, in order.
+
+    >>> chosen(3, 9, seed=0).tolist(), len(chosen(9, 3, seed=0))
+    ([0, 1, 2], 3)
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(stream(seed, "images")).choice(count, most, replace=False))
+
+
+def pairs(run: Run, data: TensorSplit, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The images x (B, *event) at `rows`, their reconstructions, which are the means of p(x given z) at posterior
+    means, and which cells are observed (None for all): where one is not, x is what is reconstructed.
+    """
+    for part in _parts(data, rows):
+        batch = data.rows(part)
+        made = run.model.reconstruct(batch)
+        x = batch.x.to(made.dtype)
+        yield x if batch.observed is None else torch.where(batch.observed, x, made), made, batch.observed
+
+
+def images(data: TensorSplit, rows: np.ndarray) -> Iterator[Tensor]:
+    """The images x (B, *event) at `rows`."""
+    for part in _parts(data, rows):
+        yield data.rows(part).x
+
+
+def samples(run: Run, data: TensorSplit, rows: np.ndarray, draw: bool, seed: int) -> Iterator[Tensor]:
+    """As many samples of the model: draws of x, or without `draw` means of p(x given z). A model that is conditioned is
+    given the y of `rows`, or where these have none the classes in turn.
+    """
+    for number, part in enumerate(_parts(data, rows)):
+        y = None
+        if run.model.condition:
+            y = run.conditions(len(part)) if data.y is None else data.rows(part).y
+        yield run.model.sample(len(part), y, draw, seed=stream(seed, "samples", number))
+
+
+def others(run: Run, split: str) -> tuple[str, TensorSplit] | None:
+    """Data of the run other than `split`, by name: those of training, or where they are that, those it held out; None
+    where there are none.
+    """
+    try:
+        name = run.held_out if split == "train" else "train"
+        return None if name == split else (name, run.data(name))
+    except RunError:  # they are not there
+        return None
+
+
+def learned_from(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images (N, *event) of training, chosen by `seed`, and their y; `RunError` where the run's data are not there."""
+    data = run.data("train")
+    rows = chosen(len(data), min(LEARNED, max(1000, NUMBERS // data.x[:1].numel())), seed)
+    found = torch.cat([each.cpu() for each in images(data, rows)]).numpy()
+    return found, None if data.y is None else data.y.cpu().numpy()[rows]
+
+
+def _parts(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + data.block_rows] for start in range(0, len(rows), data.block_rows)]
