@@ -90,6 +90,7 @@ def test_a_key_that_a_run_lacks_is_none_there(folder: Path, runs: tuple[Run, Run
     sets = ("model.latents.u={size=2}", "model.latents.z.prior={name='mixture', components=4}")
     other = small_run(folder / "other", *sets, "training.learning_rate={name='linear', start=1e-3, end=1e-4}")
     assert differences([runs[0], other]) == {
+        "model.latents.u.maps": (None, False),
         "model.latents.u.posterior": (None, "diagonal-normal"),
         "model.latents.u.prior": (None, "standard-normal"),
         "model.latents.u.size": (None, 2),

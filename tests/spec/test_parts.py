@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 
 import pytest
@@ -30,6 +31,11 @@ def test_every_option_has_a_default_of_its_own_type(family: str, name: str):
     if family == "objectives" and "beta" in defaults:
         assert defaults["beta"] == 1.0
     # What a part does by default can be asked for by name; and no likelihood offers `parameters`: not a user's.
+    needed = [key for key, option in accepted.items() if option.default is inspect.Parameter.empty]
+    if needed:
+        with refuses(f"needs the option {needed[0]!r}"):
+            check(EVERY, family, name, {})
+        return
     assert check(EVERY, family, name, {}) == {}
     assert check(EVERY, family, name, defaults).keys() == defaults.keys()
     assert "parameters" not in accepted

@@ -9,7 +9,6 @@ import pytest
 from runs_for_tests import SMALL
 
 from vaekit import train
-from vaekit.data import load
 from vaekit.runs.run import Run
 from vaekit.show import plots
 from vaekit.system import memory
@@ -70,16 +69,6 @@ def test_samples_and_reconstructions_beyond_memory_are_refused(run: Run) -> None
             run.model.sample(n)
     with pytest.raises(ValueError, match="not enough memory"):
         run.reconstructions("test", 300, samples=100)
-
-
-@pytest.mark.usefixtures("small")
-def test_images_beyond_memory_are_refused(tmp_path: Path) -> None:
-    from PIL import Image
-
-    for i in range(12):
-        Image.new("L", (1000, 1000)).save(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match="not enough memory: 12 images of 1000×1000 take about"):
-        load(tmp_path)
 
 
 def test_pictures_larger_than_pictures_can_be() -> None:

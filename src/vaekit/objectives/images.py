@@ -124,7 +124,7 @@ def pyramid(images: Tensor, levels: int) -> list[Tensor]:
 class Perceptual(nn.Module):
     """`weight` times LPIPS, the distance of image and reconstruction in features of VGG-16 (Zhang et al. 2018, eq. 1).
 
-    `weights` is a local file, .safetensors or a state dict of torch, with the tensors of torchvision's `vgg16`
+    `weights` is a local .safetensors file with the tensors of torchvision's `vgg16`
     (`features.0.weight`, …, `features.28.bias`) and those of the package `lpips` (`lin0.model.1.weight`, …,
     `lin4.model.1.weight`); the latter may be in a file of their own, `heads`. Pickled code is refused. Images of one
     channel are taken for grey; data without ends (real ones) are standardised by their own mean and scale in place of

@@ -167,9 +167,11 @@ class Builder:
         """D, of all latents together whose posteriors are made."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    def posterior(self, name: str, features: Sequence[int], shape: tuple[int, ...] | None = None) -> Any:
-        """The posterior of a latent, of features of that shape; of the `shape` given, or that which the spec says."""
-        latent = self.spec.latents[name]
+    def posterior(self, name: str, features: int | Sequence[int], shape: tuple[int, ...] | None = None) -> Any:
+        """The posterior of a latent, of so many features, or of features of that shape; of the `shape` given, or that
+        which the spec says.
+        """
+        latent, features = self.spec.latents[name], (features,) if isinstance(features, int) else features
         shape = self.shapes[name] = shape or self._latent_shape(name, features)
         given = {"feature_shape": tuple(features), "latent_shape": shape}
         sizes = {"features": math.prod(features), "latent": math.prod(shape)}
