@@ -29,3 +29,8 @@ def seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
         torch.manual_seed(seed)
         yield
+
+
+def streams() -> list[torch.Tensor]:
+    """Where torch's random streams are: the CPU's, and that of each CUDA device."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]

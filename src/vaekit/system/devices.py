@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
+from torch.backends import cudnn
 
 from ..errors import unknown
 
@@ -61,6 +62,18 @@ def threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Inside, cuDNN takes algorithms that give the same bits each time, and none by a measurement."""
+    # Not by `cudnn.flags`, which switches cuDNN off unless it is told otherwise.
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def say_if_threads_wait_busily(number: int) -> None:
