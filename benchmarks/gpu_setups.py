@@ -49,7 +49,12 @@ def table(path: Path, rows: int) -> Path:
         z = rng.standard_normal((rows, 2))
         lines = ["a,b,c,d,e"]
         for one, other in z:
-            cells = [f"{one:.4f}", f"{np.exp(other):.4f}", str(rng.poisson(np.exp(one / 2))), "red" if other > 0 else "blue"]
+            cells = [
+                f"{one:.4f}",
+                f"{np.exp(other):.4f}",
+                str(rng.poisson(np.exp(one / 2))),
+                "red" if other > 0 else "blue",
+            ]
             cells.append(f"{one * other:.4f}")
             lines.append(",".join("" if rng.random() < 0.1 else cell for cell in cells))
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -67,7 +72,11 @@ def task(
 ) -> Task:
     """What a recipe trains, on made-up data of so many rows or on other `data`."""
     if data is None:
-        data = table(folder / f"table-{rows}.csv", rows) if name in TABLES else pictures(folder / f"mnist-{rows}.npz", rows)
+        data = (
+            table(folder / f"table-{rows}.csv", rows)
+            if name in TABLES
+            else pictures(folder / f"mnist-{rows}.npz", rows)
+        )
     sets = [f"training.device='{device}'", *sets]
     codes = recipe(name).get("data", {}).get("codes") if name in RECIPES else None
     if codes:

@@ -113,7 +113,10 @@ def test_results_last_as_long_as_is_said(lasting: int | None) -> None:
 def test_in_two_parts_it_is_the_function_too() -> None:
     weight = nn.Linear(4, 4)
     found = record(
-        lambda x: [weight(x).detach().exp() + torch.randn(3, 4)], [torch.ones(3, 4)], Use("calls", split=True), reads=[weight]
+        lambda x: [weight(x).detach().exp() + torch.randn(3, 4)],
+        [torch.ones(3, 4)],
+        Use("calls", split=True),
+        reads=[weight],
     )
     assert found is not None
     once, again = found.split()
@@ -144,7 +147,9 @@ def test_the_terms_of_many_steps_are_those_of_python(monkeypatch: pytest.MonkeyP
 
 def test_steps_with_weights_that_lie_channels_last_are_those_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "WORTHWHILE", 0)
-    model = model_of(encoder="conv", decoder="conv", event_shape=(2, 4, 5)).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = (
+        model_of(encoder="conv", decoder="conv", event_shape=(2, 4, 5)).train().to(memory_format=torch.channels_last)
+    )  # type: ignore[call-overload]
     data = TensorSplit(data_of(model.domain, (20, 2, 4, 5)), None, model.domain, Preprocessing())
     step, found = Step(model, ELBO(), data, 6), []
     for number in (0, recording.SOON):
