@@ -57,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm": {"options": BATCH_NORM},
     "pseudo-inputs": {"prior": "vamp", "options": BATCH_NORM},
     "flow": {"prior": "flow"},
-    "two layers": {"structure": "hierarchical", "latents": {"z": 3, "z2": 2}},
+    "two layers": {"structure": "hierarchical", "prior": "diagonal-normal", "latents": {"z": 3, "z2": 2}},
     "convolutions": {"encoder": "conv", "decoder": "conv", "event_shape": (1, 8, 8)},
     "residual": {"encoder": "resnet", "decoder": "resnet", "event_shape": (1, 8, 8)},
     "table": {"likelihood": "columns", "event_shape": (9,)},
@@ -94,7 +94,8 @@ def on_device(
     move(model, DEVICE)
     x = data_of(model.domain, (rows, *model.event_shape))
     x = x.to(DEVICE) if likelihood.endswith("columns") else x.float().to(DEVICE)
-    observed = torch.rand(x.shape, device=DEVICE) < 0.8 if likelihood == "self-masked-columns" else None
+    with seeded(0):
+        observed = torch.rand(x.shape, device=DEVICE) < 0.8 if likelihood == "self-masked-columns" else None
     return model, TensorSplit(x, None, model.domain, Preprocessing(), observed=observed), PARTS.objectives[objective]()
 
 
@@ -130,7 +131,7 @@ def test_steps_that_are_launched_are_those_of_python(name: str, caplog: pytest.L
         torch.testing.assert_close(other, one, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["vae", "batch norm", "convolutions"] if ON_CUDA else ["vae"])
+@pytest.mark.parametrize("name", ["vae", "batch norm"])
 def test_steps_that_are_compiled_are_those_of_python(name: str, caplog: pytest.LogCaptureFixture) -> None:
     if not ON_CUDA:
         pytest.skip("takes a minute")
@@ -164,12 +165,13 @@ def test_weights_that_lie_elsewhere_are_read_there() -> None:
     step(index, 0.5, recording.SOON)
     for parameter in model.parameters():
         parameter.data = parameter.data * 0.5
+    results = []
     for number in (recording.SOON, 0):
         with seeded(1):
             terms = step(index, 0.5, number)
         found = [terms.values.clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
-        wanted = found if number else wanted
-    torch.testing.assert_close(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
+        results.append(found)
+    torch.testing.assert_close(*results, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_recorded_again_and_again_the_memory_is_the_same() -> None:
@@ -238,7 +240,7 @@ def test_a_run_resumes_to_the_same_bits(network: str, tmp_path: Path) -> None:
 
 
 def test_networks_compute_in_bfloat16_and_likelihoods_in_float32() -> None:
-    model, data, objective = on_device(encoder="conv", decoder="conv", event_shape=(1, 8, 8))
+    model, data, objective = on_device(encoder="conv", decoder="conv", event_shape=(1, 16, 16))
     losses, kinds = [], []
     handle = next(each for each in model.decoder.modules() if isinstance(each, nn.ConvTranspose2d))
     hook = handle.register_forward_hook(lambda module, given, result: kinds.append(result.dtype))
@@ -246,7 +248,7 @@ def test_networks_compute_in_bfloat16_and_likelihoods_in_float32() -> None:
         model.precision = precision
         with seeded(0):
             trace = model.trace(data.batch(torch.arange(ROWS, device=DEVICE)))
-        assert trace.log_px.dtype == trace.kl.dtype == torch.float32
+        assert trace.log_px.dtype == trace.log_weight.dtype == torch.float32
         losses.append(objective(trace, 1.0).loss)
     hook.remove()
     assert kinds == [torch.float32, torch.bfloat16]
@@ -314,8 +316,8 @@ def test_a_model_that_was_trained_there_is_loaded_on_the_cpu(tmp_path: Path) -> 
     torch.testing.assert_close(loaded.encode(x), own.encode(x).cpu(), rtol=1e-3, atol=1e-3)
 
 
-def test_convolutions_lie_channels_last_there_and_cudnn_is_used(caplog: pytest.LogCaptureFixture) -> None:
-    model, data, objective = on_device(encoder="conv", decoder="conv", event_shape=(3, 8, 8))
+def test_convolutions_lie_channels_last_there_and_cudnn_is_used() -> None:
+    model, *_ = on_device(encoder="conv", decoder="conv", event_shape=(3, 8, 8))
     layer = next(each for each in model.encoder.modules() if isinstance(each, nn.Conv2d))
     assert layer.weight.is_contiguous(memory_format=torch.channels_last) == ON_CUDA
     with repeatable():

@@ -1,10 +1,11 @@
-"""Operations on a CUDA device launched together, as a CUDA graph: a small model's kernels take less time than launches."""
+"""Operations on a CUDA device launched together, as a CUDA graph: small kernels take less time than launches."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 
 import torch
 from torch import Tensor, fx
@@ -36,7 +37,7 @@ class Graph:
     def __init__(self, run: Run, tensors: Sequence[Tensor]) -> None:
         device = tensors[0].device
         with torch.cuda.device(device), torch.no_grad():
-            side = torch.cuda.Stream(device)
+            side = _side(device)
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 run(*tensors)
@@ -59,6 +60,12 @@ class Graph:
         self.graph.replay()
 
 
+@cache
+def _side(device: torch.device) -> torch.cuda.Stream:
+    """The stream that graphs are captured on: one, since cuBLAS keeps memory of its own for each."""
+    return torch.cuda.Stream(device)
+
+
 class Captured:
     """`run`, called with tensors like those it is made of, as one launch.
 
@@ -77,12 +84,15 @@ class Captured:
         undisturbed: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.run, self.kept, self.lasting, self.undisturbed = run, kept, lasting, undisturbed
-        self._capture(tensors)
+        self.own: list[Tensor] = []
+        self.last: Sequence[Tensor] = ()
+        self.addresses: list[int] = []
+        self.graph = self._captured(tensors)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """The results for `tensors`."""
         if self._addresses(tensors) != self.addresses:
-            self._capture(tensors)
+            self.graph = self._captured(tensors)
         for i, (own, new) in enumerate(zip(self.own, tensors, strict=True)):
             if i < self.kept.start or (i >= self.kept.stop and new is not self.last[i]):
                 own.copy_(new, non_blocking=True)
@@ -95,8 +105,8 @@ class Captured:
     def _addresses(self, tensors: Sequence[Tensor]) -> list[int]:
         return [tensors[i].data_ptr() for i in self.kept]
 
-    def _capture(self, tensors: Sequence[Tensor]) -> None:
+    def _captured(self, tensors: Sequence[Tensor]) -> Graph:
         self.own = [tensor if i in self.kept else tensor.clone() for i, tensor in enumerate(tensors)]
         self.last, self.addresses = tuple(tensors), self._addresses(tensors)
         with self.undisturbed():
-            self.graph = Graph(self.run, self.own)
+            return Graph(self.run, self.own)
