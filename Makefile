@@ -37,7 +37,7 @@ bench: $(VENV)/.dev-stamp $(PEERS_STAMP) ## measure the speed on a quiet machine
 	$(BIN)/python benchmarks/bench.py --report benchmarks/report.md $(if $(PEERS),--peers $(PEERS)/bin/python) $(BENCH_ARGS)
 
 gpu: ## measure what only a GPU can tell, in eight minutes, into benchmarks/gpu.md
-	PYTHONPATH=src:$$PYTHONPATH $(or $(PYTHON),python3) benchmarks/gpu.py $(GPU_ARGS)
+	PYTHONPATH=$(CURDIR)/src:$$PYTHONPATH $(or $(PYTHON),python3) benchmarks/gpu.py $(GPU_ARGS)
 
 ifneq ($(PEERS),)
 $(PEERS)/.stamp: benchmarks/requirements.txt | $(BIN)/pip
