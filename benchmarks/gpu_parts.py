@@ -139,7 +139,7 @@ def epochs(setting: Setting) -> None:
     held = torch.from_numpy(x.reshape(len(x), -1)).to(DEVICE).float() / 255
     np.savez(setting.folder / "epochs.npz", x=x)
     setting.tell("epochs", data=source, rows=len(held))
-    for size in (128, 512) if setting.rehearse else (128, 512, 2048, 8192):
+    for size in (128,) if setting.rehearse else (128, 512, 2048, 8192):
         for side, made in SIDES.items():
             if setting.rehearse and side == "vaekit compiled":
                 continue
@@ -226,8 +226,8 @@ def networks(setting: Setting) -> None:
     """Residual networks and pyramids in float32 and bfloat16, images as they lie and channels last."""
     sides, ways = (8,) if setting.rehearse else (32, 128), [("float32", True), ("bfloat16", True), ("bfloat16", False)]
     cases = [(network, side) for side in sides for network in ("resnet", "pyramid")]
-    ways = ways[1:] if setting.rehearse else ways
-    rest = [(*each, "float32", False) for each in cases[:2]]  # less is to be learnt of these
+    ways = ways[2:] if setting.rehearse else ways
+    rest = [(*each, "float32", False) for each in cases[: 1 if setting.rehearse else 2]]  # of less worth
     for network, side, precision, last in [*((*each, *way) for each in cases for way in ways), *rest]:
         work = partial(_network, setting, network, side, precision, last, "replay")
         what = {"network": network, "side": side, "precision": precision, "channels last": last, "engine": "replay"}

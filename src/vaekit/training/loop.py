@@ -20,7 +20,7 @@ from ..objectives.base import samples_of
 from ..seeding import seeded, stream
 from ..spec.building import build_schedule
 from ..spec.parts import build
-from ..system.devices import repeatable, say_if_threads_wait_busily, threads
+from ..system.devices import say_if_threads_wait_busily, threads
 from . import course
 from .checkpoint import Checkpoints, State
 from .copies import computing, update_average, with_copies
@@ -146,7 +146,7 @@ class _Training:
         state, options, train, started = self.state, self.options, self.task.train, time.perf_counter()
         # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
         streams = seeded(stream(options.seed, state.epoch))
-        with threads(self.threads), repeatable(), streams, unvalidated():
+        with threads(self.threads), streams, unvalidated():
             fit_priors(self.models, train, state.epoch, options.epochs, options.seed)
             if not (state.step or self.begins or train.mask):  # fewer cells have another loss
                 state.untrained_loss = untrained(self.model, self.task.objective, train, self.task.batch_size)
