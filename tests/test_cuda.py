@@ -239,6 +239,13 @@ def test_a_run_resumes_to_the_same_bits(network: str, tmp_path: Path) -> None:
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("optimizer", PARTS.optimizers)
+def test_every_optimizer_trains_there(optimizer: str, tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", f"training.optimizer={optimizer}", f"training.device='{DEVICE}'")
+    first, *_, last = (each.terms["loss"] for each in run.history() if each.split == "train")
+    assert last < first
+
+
 def test_networks_compute_in_bfloat16_and_likelihoods_in_float32() -> None:
     model, data, objective = on_device(encoder="conv", decoder="conv", event_shape=(1, 16, 16))
     losses, kinds = [], []

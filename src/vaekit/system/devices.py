@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -67,7 +67,7 @@ def threads(number: int) -> Iterator[None]:
 def repeatable() -> Iterator[None]:
     """Inside, cuDNN takes algorithms that give the same bits each time, and none by a measurement."""
     # Not by `cudnn.flags`, which switches cuDNN off unless it is told otherwise.
-    cudnn: Any = torch.backends.cudnn
+    cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:

@@ -28,8 +28,8 @@ def with_copies(model: VAE, options: TrainingSpec) -> dict[str, VAE]:
 
 @contextmanager
 def computing(models: Mapping[str, VAE], precision: str) -> Iterator[None]:
-    """Inside, the model trains, and with its copies computes in `precision`, the same bits each time; afterwards it is as
-    users have it.
+    """Inside, the model trains, and with its copies computes in `precision`, the same bits each time; afterwards it is
+    as users have it.
     """
     models["model"].train()
     for model in models.values():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions.validation import unvalidated
-from ..engine import update
+from ..engine import fuses, update
 from ..errors import NonFiniteError
 from ..models import VAE
 from ..objectives.base import samples_of
@@ -92,7 +92,8 @@ class _Training:
         self.task, self.model, self.options, self.begins = task, model, options, task.settled
         self.rate = build_schedule(options.learning_rate, task.parts)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0), "fused": True}
+        chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0)}
+        given["fused"] = fuses(task.parts.optimizers.get(chosen.name), task.train.x.device)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
         self.models = with_copies(model, options)
         self.opponents = Opponents(model, task.objective, task.train)
