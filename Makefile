@@ -11,7 +11,7 @@ DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench dist clean distclean
+.PHONY: help demo test check bench gpu dist clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,12 +29,15 @@ check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
 	$(BIN)/lint-imports --no-logo
 	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
 
-# An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py.
+# An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py, GPU_ARGS to gpu.py.
 PEERS ?= $(VENV)/peers
 PEERS_STAMP := $(if $(PEERS),$(PEERS)/.stamp)
 
 bench: $(VENV)/.dev-stamp $(PEERS_STAMP) ## measure the speed on a quiet machine, into benchmarks/report.md
 	$(BIN)/python benchmarks/bench.py --report benchmarks/report.md $(if $(PEERS),--peers $(PEERS)/bin/python) $(BENCH_ARGS)
+
+gpu: ## measure what only a GPU can tell, in eight minutes, into benchmarks/gpu.md
+	PYTHONPATH=$(CURDIR)/src:$$PYTHONPATH $(or $(PYTHON),python3) benchmarks/gpu.py $(GPU_ARGS)
 
 ifneq ($(PEERS),)
 $(PEERS)/.stamp: benchmarks/requirements.txt | $(BIN)/pip

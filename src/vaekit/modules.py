@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -34,3 +35,14 @@ def apart(module: nn.Module) -> Iterator[None]:
     finally:
         for table, kept, _ in before:
             table.update(kept)
+
+
+def move(module: nn.Module, device: torch.device) -> None:
+    """Move a module to a device; on CUDA with the weights of its convolutions channels last, as tensor cores take them:
+    what such a layer makes of images is laid out like its weights.
+    """
+    convolves = any(isinstance(each, (nn.Conv2d, nn.ConvTranspose2d)) for each in module.modules())
+    if device.type == "cuda" and convolves:
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    else:
+        module.to(device)

@@ -30,3 +30,8 @@ def seeded(seed: int | None) -> Iterator[None]:
         # Where there is no accelerator torch notes the stack of each call for one that might come: a millisecond.
         (torch.default_generator if accelerator is None else torch).manual_seed(seed)
         yield
+
+
+def streams() -> list[torch.Tensor]:
+    """Where torch's random streams are: the CPU's, and that of each CUDA device."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]

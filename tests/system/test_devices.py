@@ -9,12 +9,13 @@ import sys
 import pytest
 import torch
 from models_for_tests import data_of, model_of
+from torch.backends import cudnn
 
 from vaekit.data import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.evaluation.evaluation import evaluate
 from vaekit.system import devices
-from vaekit.system.devices import WAITING, say_if_threads_wait_busily, threads
+from vaekit.system.devices import WAITING, repeatable, say_if_threads_wait_busily, threads
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch has other threads")
 
@@ -59,3 +60,11 @@ def test_an_evaluation_by_several_threads_says_so(caplog: pytest.LogCaptureFixtu
         evaluate(model, data, 2)
         assert torch.get_num_threads() == 2
     assert [record.name for record in caplog.records] == ["vaekit.system.devices"]
+
+
+def test_what_is_repeatable_leaves_cudnn_on_and_its_settings_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("enabled", True), ("deterministic", False), ("benchmark", True)):
+        monkeypatch.setattr(cudnn, name, value)
+    with repeatable():
+        assert (cudnn.enabled, cudnn.deterministic, cudnn.benchmark) == (True, True, False)
+    assert (cudnn.enabled, cudnn.deterministic, cudnn.benchmark) == (True, False, True)

@@ -507,6 +507,21 @@ def test_every_optimizer_resumes_exactly(optimizer: str, tmp_path: Path) -> None
     assert equal(weights(again.model), weights(whole.model))
 
 
+def test_weights_that_lie_channels_last_resume_exactly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on CUDA: what an optimizer keeps is read as its weight lies."""
+    monkeypatch.setattr(
+        "vaekit.training.task.move", lambda module, device: module.to(memory_format=torch.channels_last)
+    )
+    sets = ("model.encoder={name='conv', channels=[3, 4], dense=8}", "training.epochs=3")
+    first, whole, again = (pieces(*sets, rows=200) for _ in range(3))
+    fitted(whole)
+    first.options = replace_options(first, epochs=1)
+    fitted(first, folder=tmp_path)
+    fitted(again, folder=tmp_path, resume=True)
+    assert any(not p.is_contiguous() for p in again.model.parameters())
+    assert equal(weights(again.model), weights(whole.model))
+
+
 def test_a_kill_between_any_two_writes_is_made_whole(tmp_path: Path) -> None:
     """Between the writes of an epoch, the best weights and the records are newer than the training state."""
     reference = tmp_path / "reference"

@@ -197,7 +197,7 @@ class BinomialCounts(_Counts):
 
 def log_choices(value: Tensor, trials: int) -> Tensor:
     """The logarithm of the number of ways to choose so many (…) of `trials`."""
-    whole = torch.tensor(trials + 1, dtype=value.dtype, device=value.device)
+    whole = value.new_full((), trials + 1)
     return torch.lgamma(whole) - torch.lgamma(value + 1) - torch.lgamma(whole - value)
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 from torch.nn.functional import logsigmoid
 
 from .products import Columns
-from .quadrature import unit_nodes
+from .quadrature import nodes_like
 from .shapes import Scaled, _Shape
 from .warped import WarpedMixture, ZeroOr
 
@@ -57,7 +57,7 @@ def points(cells: Distribution) -> tuple[Tensor, Tensor]:
 
 def _within(cells: Scaled, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     beside = [1] * len(cells.batch_shape)
-    u, weights = (torch.as_tensor(each).to(cells.scale).view(-1, *beside) for each in unit_nodes(GRID))
+    u, weights = (each.view(-1, *beside) for each in nodes_like(GRID, cells.scale))
     x = low + (high - low) * u
     log_weight = cells.log_prob(x) + weights.log()
     return x.expand_as(log_weight), log_weight - log_weight.logsumexp(0)

@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from .counts import wide
 from .levels import log_of_rest
-from .quadrature import unit_nodes
+from .quadrature import nodes_like, unit_nodes
 from .shapes import _Shape
 from .warps import log_slope, unwarped, warped
 
@@ -111,7 +111,7 @@ class WarpedMixture(Distribution):
         over x is one of theirs.
         """
         beside = [1] * self.loc.dim()
-        u, weights = (torch.as_tensor(each).to(self.loc).view(-1, *beside) for each in unit_nodes(QUANTILES))
+        u, weights = (each.view(-1, *beside) for each in nodes_like(QUANTILES, self.loc))
         x = self._within(self._outwards(self.loc + self.scale * torch.logit(u)))
         log_weight = weights.log() + self.log_weights
         return x.movedim(-2, 1).flatten(0, 1), log_weight.movedim(-2, 1).flatten(0, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph
 
-from ..seeding import seeded
+from ..seeding import seeded, streams
 from .surroundings import Surroundings, streams_elsewhere
 
 Results = Sequence[Tensor | None]
@@ -49,7 +49,8 @@ class Comparison:
         wanted, found = self._taken(self.function, inputs), self._taken(run, inputs)
         if len(wanted) != len(found):
             raise DiffersError("it gives another number of results")
-        own = wanted[: len(wanted) - len(self.surroundings.tensors()) - 1]  # what is in reach may be large, as data are
+        beside = len(self.surroundings.tensors()) + len(streams())
+        own = wanted[: len(wanted) - beside]  # what is in reach may be large, as data are
         floats = [each for each in own if each is not None and each.dtype.is_floating_point]
         largest = max([_norm(each) for each in floats], default=0.0)
         for one, other in zip(wanted, found, strict=True):
@@ -57,7 +58,7 @@ class Comparison:
                 raise DiffersError("replayed, it gives other numbers")
 
     def _taken(self, run: Callable[..., Results], inputs: Sequence[Tensor], before: Any = None) -> list[Tensor | None]:
-        """Results, what all tensors in reach are afterwards, and where the random stream is; all is put back."""
+        """Results, what all tensors in reach are afterwards, and where the random streams are; all is put back."""
         changing = self.surroundings.tensors()
         with self.surroundings.put_back(), seeded(0):
             results = [None if each is None else each.detach().clone() for each in run(*inputs)]
@@ -66,7 +67,7 @@ class Comparison:
                     raise DiffersError("it changes Python attributes")
                 if streams_elsewhere() != before[1]:
                     raise DiffersError("it draws random numbers outside torch")
-            return [*results, *(each.detach().clone() for each in changing), torch.get_rng_state()]
+            return [*results, *(each.detach().clone() for each in changing), *streams()]
 
     def _is_close(self, one: Tensor | None, other: Tensor | None, largest: float) -> bool:
         if one is None or other is None:

@@ -93,7 +93,7 @@ class Compilation:
     def result(self) -> Callable[..., list[Tensor]]:
         """What it has made, once it is done. Raises `CompilationError`."""
         if not self.on_cpu:
-            return _launched_at_once(self.graph, self.tensors)
+            return _compiled_here(self.graph, self.tensors)
         self._wait()
         try:
             with seeded(0), _keeping_in(self.folder), torch.no_grad(), warnings.catch_warnings():
@@ -121,23 +121,20 @@ class Compilation:
             raise CompilationError(lines[-1][:200] if lines else f"the compiler ended with {self.process.returncode}")
 
 
-def _launched_at_once(graph: Graph, tensors: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
-    """The operations as kernels of torch's compiler, launched together: as a CUDA graph, whose memory torch keeps."""
-    options = {"triton.cudagraphs": True, "triton.cudagraph_support_input_mutation": True, "fallback_random": True}
-    for tensor in tensors:
-        torch._dynamo.mark_static_address(tensor, guard=False)
+def _compiled_here(graph: Graph, tensors: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
+    """The operations as kernels of torch's compiler, made in this process."""
+    # Not its own CUDA graphs: they copy parameters in each call, since nothing but Dynamo can say that these stay where
+    # they are, refuse what changes buffers, and fail who reads a result after the next call.
+    options: dict[str, Any] = {**worker.OPTIONS, "triton.cudagraphs": False}
+    if hasattr(torch._inductor.config, "deterministic"):
+        options["deterministic"] = True  # no choice by a clock on which the bits of a resumed run depend
     try:
-        with seeded(0), torch.no_grad():
-            module = GraphModule(torch.nn.Module(), graph)
-            made: Any = torch._inductor.compile(module, list(tensors), options=options)
+        with seeded(0), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what torch's compiler imports
+            made: Any = torch._inductor.compile(GraphModule(torch.nn.Module(), graph), list(tensors), options=options)
     except Exception as error:  # of many kinds: no Triton, no memory, an operation that it does not know
         raise CompilationError(_first_line(error)) from error
-
-    def run(*given: Tensor) -> list[Tensor]:
-        torch.compiler.cudagraph_mark_step_begin()
-        return made(*given)
-
-    return run
+    return lambda *given: list(made(*given))
 
 
 def cache_folder() -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.fx import Graph
 
 from ..seeding import seeded
+from .capturing import Captured, on_cuda, refuse_others
 from .checking import Comparison, DiffersError, tolerance_of
 from .inductor import Compilation, CompilationError
 from .products import faster, use_onednn
@@ -69,6 +71,10 @@ class Use:
     """How it is made, which a recording writes down: given to the next part of the same run, that goes on alike."""
     split: bool = False
     """Whether `Recording.split` will be called, and its second part as often as `calls` says."""
+    lasting: int | None = None
+    """How many of its results, from the first on, are kept beyond the next call (None: all). On CUDA that one writes
+    over the others.
+    """
 
     @property
     def python(self) -> bool:
@@ -110,6 +116,7 @@ class Recording:
             use_onednn(operations.graph)
         once, again = once_and_again(operations.graph) if use.split else (None, operations.graph)
         self.once, self.run = (replayed(once) if once else None), replayed(again)
+        self._launch_together()
         self.compilation: Compilation | None = None
         if use.switch is not None:
             self._begin_compiling(again)
@@ -151,10 +158,35 @@ class Recording:
     def _results(self, *inputs: Tensor) -> list[Tensor | None]:
         return self._rest(*inputs, *self._first(*inputs))
 
+    def _launch_together(self) -> None:
+        """On CUDA make one launch of the operations, if they can be captured."""
+        try:
+            self.run = self._together(self.run)
+        except Exception as error:  # of many kinds: what waits for the host, memory
+            what = "%s are launched one operation at a time, which is slower, since they can't be captured: %s"
+            log.log(self.use.level, what, self.use.what, _reason(error))
+
+    def _together(self, run: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+        """`run`, on CUDA as one launch."""
+        if not on_cuda([*self.inputs, *self.operations.kept]):
+            return run
+        refuse_others(self.operations.graph)
+        kept = range(self.operations.inputs, self.operations.inputs + len(self.operations.kept))
+        return Captured(run, self._taken(), kept, self.use.lasting, self._undisturbed)
+
+    def _taken(self) -> list[Tensor]:
+        """What `run` takes."""
+        taken = [*self.inputs, *self.operations.kept, *self._first(*self.inputs)]
+        return [each.detach() for each in taken]
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        with self.compared.surroundings.put_back(), seeded(0):
+            yield
+
     def _begin_compiling(self, again: Graph) -> None:
         try:
-            taken = [*self.inputs, *self.operations.kept, *self._first(*self.inputs)]
-            self.compilation = Compilation(again, [each.detach() for each in taken])
+            self.compilation = Compilation(again, self._taken())
         except Exception as error:
             self._stay_replayed(error)
 
@@ -162,7 +194,7 @@ class Recording:
         """From now on call what was compiled, if that gives the same."""
         before, compilation, self.compilation = self.run, self.compilation, None
         try:
-            self.run = compilation.result()  # type: ignore[union-attr]
+            self.run = self._together(compilation.result())  # type: ignore[union-attr]
             self._own_results()
             self.compared.refuse(self._results, self.inputs)
             self.chosen["backend"] = "inductor"
@@ -172,7 +204,7 @@ class Recording:
 
     def _own_results(self) -> None:
         """Results that share memory are copied: a compiler may see that two are the same, who changes one may not."""
-        with self.compared.surroundings.put_back(), seeded(0):
+        with self._undisturbed():
             lying = [each.untyped_storage()._cdata for each in self._results(*self.inputs) if each is not None]
         shared = [i for i, each in enumerate(lying) if each in lying[:i]]
         if shared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Adagrad, Adam, AdamW, Optimizer
 
 EVERY = 256
 """Updates after which an Adam's averages are looked at."""
@@ -35,6 +35,15 @@ class Update:
             clear(self.optimizer)
         self.done += 1
         self.optimizer.step()
+
+
+def fuses(kind: object, device: torch.device) -> bool:
+    """Whether a kind of optimizer may be asked for one kernel for all weights: torch 2.11 refuses Adagrad's on CUDA.
+
+    >>> fuses(Adam, torch.device("cuda")), fuses(Adagrad, torch.device("cuda"))
+    (True, False)
+    """
+    return device.type == "cpu" or kind is not Adagrad
 
 
 def update(optimizer: Optimizer) -> Update:

@@ -82,6 +82,19 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Inside, cuDNN takes algorithms that give the same bits each time, and none by a measurement."""
+    # Not by `cudnn.flags`, which switches cuDNN off unless it is told otherwise.
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
 def say_if_threads_wait_busily(number: int) -> None:
     """Warn, once in a process, where `number` threads spend much of their time waiting for each other.
 

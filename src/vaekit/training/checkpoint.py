@@ -199,11 +199,18 @@ def _checked(
         if not fits:
             found = f"{path}: {shown(key)} of the optimizer has {Kind.of(tensor)}"
             raise RunError(f"{found}; needed: {needed or f'shape {tuple(parameters[index].shape)}'}")
-        state.setdefault(index, {})[name] = tensor.clone()  # not memory of the file's
+        state.setdefault(index, {})[name] = _laid_out(tensor, parameters[index])
     for index, has in state.items():
         if lacks := sorted(usual[index].keys() - has.keys()):
             raise RunError(f"{path}: the optimizer's state of tensor {index} lacks {lacks[0]!r}; restore it")
     return state
+
+
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A copy of `tensor`, not memory of the file's, as `parameter` lies: fused updates read both from end to end."""
+    if tensor.shape != parameter.shape:
+        return tensor.clone()
+    return torch.empty_strided(tensor.shape, parameter.stride(), dtype=tensor.dtype).copy_(tensor)
 
 
 def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Kind]]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..models import VAE
 from ..spec.keys import TrainingSpec
+from ..system.devices import repeatable
 
 
 def with_copies(model: VAE, options: TrainingSpec) -> dict[str, VAE]:
@@ -27,12 +28,15 @@ def with_copies(model: VAE, options: TrainingSpec) -> dict[str, VAE]:
 
 @contextmanager
 def computing(models: Mapping[str, VAE], precision: str) -> Iterator[None]:
-    """Inside, the model trains, and with its copies computes in `precision`; afterwards it is as users have it."""
+    """Inside, the model trains, and with its copies computes in `precision`, the same bits each time; afterwards it is
+    as users have it.
+    """
     models["model"].train()
     for model in models.values():
         model.precision = torch.bfloat16 if precision == "bfloat16" else None
     try:
-        yield
+        with repeatable():
+            yield
     finally:
         models["model"].eval()
         for model in models.values():

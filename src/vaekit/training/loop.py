@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cudnn
 
 from ..distributions.validation import unvalidated
-from ..engine import engine_of, update
+from ..engine import engine_of, fuses, update
 from ..errors import NonFiniteError
 from ..models import VAE
 from ..models.scales import measure_scales
@@ -124,7 +123,8 @@ class _Training:
         self.task, self.model, self.options, self.begins = task, model, options, task.settled
         self.rate = build_schedule(options.learning_rate, task.parts)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0), "fused": True}
+        chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0)}
+        given["fused"] = fuses(task.parts.optimizers.get(chosen.name), task.train.x.device)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
         self.models = with_copies(model, options)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
@@ -196,7 +196,7 @@ class _Training:
         state, options, train, started = self.state, self.options, self.task.train, time.perf_counter()
         # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
         streams = seeded(stream(options.seed, state.epoch))
-        with threads(self.threads), cudnn.flags(deterministic=True), streams, unvalidated():
+        with threads(self.threads), streams, unvalidated():
             fit_priors(self.models, train, state.epoch, options.epochs, options.seed, self.processes)
             if not (state.step or self.begins or train.mask):  # fewer cells have another loss
                 loss = untrained(self.model, self.task.objective, self.parts.data, self.parts.batch_size)

@@ -66,7 +66,7 @@ class Step:
         processes: Processes | None = None,
     ) -> None:
         self.model, self.objective, self.data, self.batch_size = model, objective, data, batch_size
-        self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}))
+        self.use = Use("training steps", total, True, engine, chosen=dict(chosen or {}), lasting=1)
         self.advancing: list[Any] = [module for module in model.modules() if hasattr(module, "advance")]
         self.schedules = schedules_of(objective)
         self.parameters = list(model.parameters())

@@ -13,6 +13,7 @@ from ..data.tensors import PartlyLabelled, TensorSplit
 from ..engine import engine_of
 from ..models import VAE
 from ..models.given import chooses_data, refuse_other_data, refuse_unscored
+from ..modules import move
 from ..objectives.base import Objective, schedules_of, with_modules
 from ..schedules import Switch, settled
 from ..settings import in_a_call, setting, unset
@@ -118,7 +119,7 @@ def check(task: Task, processes: int = 1) -> None:
     for name, prior in model.priors.items():
         _check_fitted(name, prior, n)
     for module in (model, *with_modules(task.objective)):
-        module.to(task.train.x.device)
+        move(module, task.train.x.device)
     rehearse(model, task.objective, task.train)
     for field, schedule in schedules_of(task.objective).items():
         if isinstance(schedule, Switch) and schedule.at > (task.total - 1) / task.total:
