@@ -75,7 +75,8 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
         what = f"{n} file{'s' * (n > 1)} that {'are' if n > 1 else 'is'} no image{'s' * (n > 1)}"
         left_out.append(f"skipped {what}: {some(found.skipped)}")
     if named := [folder.name for split, folder in folders.items() if split in splits and folder != root]:
-        found.notes.append(f"the folders {', '.join(named)} are the splits")
+        are = "s {} are the splits" if len(named) > 1 else " {} is a split"
+        found.notes.append(f"the folder{are.format(', '.join(named))}")
     if not flat:
         shown = ", ".join(classes[:SHOWN]) + (", …" if len(classes) > SHOWN else "")
         found.notes.append(f"the folders {shown} are the classes")
