@@ -244,7 +244,7 @@ def test_cells_that_are_missing_count_in_no_error(tmp_path: Path) -> None:
         (lambda run: quality(run, metrics="fid", weights=["inception"]), "weights 'inception' lack a file"),
         (
             lambda run: quality(run, metrics="fid", weights=f"inception={run.path / 'spec.json'}"),
-            "is no file of tensors",
+            "is no .safetensors file",
         ),
         (
             lambda run: quality(run, metrics="lpips", weights=f"lpips={run.path / 'spec.json'}"),
