@@ -75,7 +75,7 @@ def in_its_column(made: pd.Series, own: pd.Series) -> None:
     if own.dtype.kind in "iuf":  # floats are kept in half as many digits
         room = 1e-6 * seen.abs().max()
         # What is near 0 and near 1 is taken for numbers of that interval, all of which there may be.
-        low, high = (0, 1) if 0 <= seen.min() and seen.max() <= 1 else (seen.min(), seen.max())
+        low, high = (0, 1) if seen.min() >= 0 and seen.max() <= 1 else (seen.min(), seen.max())
         assert low - room <= made.min()
         assert made.max() <= high + room
     elif own.dtype.kind == "M":
