@@ -84,7 +84,7 @@ def main() -> None:
     given = parsed()
     lines = [
         *("# Bits per dimension of images", ""),
-        f"{time.strftime('%Y-%m-%d')}; {where()}",
+        where(),
         "",
         f"`python benchmarks/images.py --data {given.data.name} --epochs {given.epochs} --seeds {given.seeds}"
         f" --samples {given.samples}`; {(__doc__ or '').splitlines()[0]} Bits a byte, lower is better; ± is the"
