@@ -59,6 +59,7 @@ def test_one_walk_is_what_is_inferred_generated_and_decoded(condition: int):
         generated = model.generate(model._given(batch.y), lambda name, _: z[name])
         px = model._likelihood(side_by_side(trace.latents), model._given(batch.y))
     assert list(z) == list(model.sizes) == ["z1", "z2", "z3"]
+    assert trace.last is model.decoder.end.out.weight  # type: ignore[union-attr]
     assert torch.allclose(px.log_prob(batch.x), trace.log_px)
     for latent in trace.latents:
         assert torch.allclose(inferred[latent.name][0].log_prob(latent.z), latent.log_q)

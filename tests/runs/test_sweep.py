@@ -20,6 +20,7 @@ from runs_for_tests import SMALL, assert_same_run, metrics, weights
 
 from vaekit import load_run, sweep, train
 from vaekit.evaluation.scores import Evaluation
+from vaekit.evaluation.tokens import CodeUse
 from vaekit.runs import history
 from vaekit.runs.axes import Settings, axes_of
 from vaekit.runs.jobs import Here, Job, Outcome, answered, packed, understood, unpacked
@@ -41,6 +42,8 @@ def evaluation(nll: float, elbo: float | None = None) -> Evaluation:
         "is_likelihood": True,
         "labels": {},
         "impossible": (3, "x"),
+        "codes": {"z": CodeUse(4, 8, used=0.5, perplexity=3.0)},
+        "latent_scales": {"z": 0.2},
     }
     return Evaluation("valid", 9, 5, **own, bits_per_dim=1.0, active_units=1, latent_size=1, **more)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from vaekit.data.tensors import to_device
 from vaekit.models.scales import latent_scales
 from vaekit.runs.course import beside_the_bound
 from vaekit.runs.run import RunError, load_data, load_run
-from vaekit.spec.building import build_model, build_objective, build_schedule
+from vaekit.spec.building import build_model, build_objective, build_schedule, with_likelihood
 from vaekit.spec.keys import DataSpec, Schema, Spec
 from vaekit.spec.recipes import RECIPES, extended, recipe
 from vaekit.spec.targets import resolve
@@ -176,6 +176,22 @@ def test_a_very_deep_model_has_the_latents_and_about_the_weights_that_are_publis
     assert {side: sides.count(side) for side in sides} == {1: 1, 4: 3, 8: 6, 16: 11, 32: 22}
     # 39 million, and what 3×3 convolutions in place of 1×1 add to the heads of q and p.
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(39e6 + 43 * 2 * 96 * 32 * 8, rel=0.05)
+
+
+def test_models_that_the_page_of_images_names_are_what_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "your-images.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"--set (model[^ `]+)", line) for line in page.splitlines() if "--set model" in line]
+    domain = Domain("grey", levels=256, scale=255)
+    sizes = []
+    for sets in rows:
+        spec = with_likelihood(resolve("images", sets), domain, event_shape=(3, 32, 32))
+        model = build_model(spec.model, Schema(event_shape=(3, 32, 32), domain=domain))
+        assert sum(p.numel() for p in model.parameters()) < 5e6
+        sizes.append(model.latent_size)
+        tokens = getattr(model.posteriors["z"], "tokens", None) if "z" in model.posteriors else None
+        assert tokens in (None, (64, 1000))
+    assert len(sizes) == 3
+    assert sizes[1:] == [256, 256]
 
 
 @pytest.mark.parametrize("levels", [2, 5, 256])

@@ -85,6 +85,11 @@ def is_frame(data: object) -> bool:
     return type(data).__name__ in ("DataFrame", "Table") and hasattr(data, "columns")
 
 
+def frame_among(*given: object) -> Any:
+    """The first of what is given that is a data frame; None where none is."""
+    return next((each for each in given if is_frame(each)), None)
+
+
 def as_frame(data: Any) -> Frame:
     """A data frame of pandas, polars, pyarrow or another library as one of pandas, with its types and index.
 

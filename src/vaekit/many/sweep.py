@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..composed import train
-from ..data.frames import is_frame
+from ..data.frames import frame_among, is_frame
 from ..interop import optuna
 from ..interop.ray import RayPool
 from ..runs import jobs as a_job
@@ -92,7 +92,7 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
     """
     if target is None and data is None:
         raise ValueError(f"there is no target; {ACCEPTED}")
-    frame = next((each for each in (target, data) if is_frame(each)), None)
+    frame = frame_among(target, data)
     own = parts if isinstance(parts, str) or parts is not PARTS else None
     every = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     given = [f"training.{key}={written(value)}" for key, value in options.items() if value is not None]

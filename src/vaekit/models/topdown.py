@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
+from ..networks.base import last_weight
 from .sampling import Draw, Drawn, draws
 from .trace import Latent, Trace
 from .vae import VAE
@@ -52,7 +53,8 @@ class TopDownVAE(VAE):
 
         y = self._given(batch.y)
         parameters = self._walk(take, y, self._pyramid(batch))
-        return Trace(batch, self._of_parameters(parameters, y), tuple(found))
+        px = self._of_parameters(parameters, y)
+        return Trace(batch, px, tuple(found), last=last_weight(self.decoder))
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
         found: dict[str, Any] = {}

@@ -77,7 +77,7 @@ class Latent:
     @property
     def deterministic(self) -> bool:
         """Whether q is all on one point, a code (`distributions.quantised`), so that draws are all the same."""
-        return isinstance(self.q, Quantised)
+        return getattr(self.q, "deterministic", False)
 
     @property
     def one_hot(self) -> bool:

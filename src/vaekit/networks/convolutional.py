@@ -60,7 +60,7 @@ class ConvEncoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.in_shape, self.condition = _image_shape(in_shape), condition
+        self.in_shape, self.condition = image_shape(in_shape), condition
         _check_sizes(channels, dense)
         sizes = [in_shape[0] + condition, *channels]
         layers: list[nn.Module] = []
@@ -99,7 +99,7 @@ class ConvDecoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        _image_shape(out_shape[-3:])
+        image_shape(out_shape[-3:])
         _check_sizes(channels, dense)
         self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
         sizes = _halvings(out_shape[-2:], len(channels))
@@ -126,7 +126,8 @@ class ConvDecoder(nn.Module):
         return self.layers(flat.reshape(-1, flat.shape[-1])).reshape(*flat.shape[:-1], *self.out_shape)
 
 
-def _image_shape(shape: Shape) -> tuple[int, ...]:
+def image_shape(shape: Shape) -> tuple[int, ...]:
+    """The shape (C, H, W) of images; `ValueError` for any other."""
     if len(shape) != 3:
         raise ValueError(
             f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'"

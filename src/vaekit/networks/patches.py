@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from .base import Shape
-from .convolutional import Conv, _image_shape
+from .convolutional import Conv, image_shape
 
 LAYERS, WIDEST = 3, 8
 """The strided convolutions of images that are large enough, and how much wider than the first the widest may be."""
@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_shape: Shape, channels: int = 64) -> None:
         super().__init__()
-        self.in_shape = _image_shape(in_shape)
+        self.in_shape = image_shape(in_shape)
         least = min(self.in_shape[1:])
         if least < 4 or channels < 1:
             given = f"images of {self.in_shape[1]}x{self.in_shape[2]} and channels {channels}"

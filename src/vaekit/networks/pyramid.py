@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, interpolate
 
 from .base import Shape, _required, with_channels
-from .convolutional import Conv, _image_shape
+from .convolutional import Conv, image_shape
 from .residual import levels
 
 
@@ -68,13 +68,12 @@ class PyramidEncoder(nn.Module):
         bottleneck: float = 0.5,
     ) -> None:
         super().__init__()
-        self.in_shape, self.condition = _image_shape(in_shape), condition
+        self.in_shape, self.condition = image_shape(in_shape), condition
         channels, self.factors, sizes = levels(self.in_shape[1:], channels, factors, 1)
         blocks = blocks or (2,) * len(channels)
         if len(blocks) != len(channels) or min(blocks) < 0 or not 0 < bottleneck <= 1:
             given = f"blocks {list(blocks)} for {len(channels)} levels, bottleneck {bottleneck}"
             raise ValueError(f"a pyramid has {given}; accepted: a number for each level, a part in (0, 1]")
-        self.bottleneck = bottleneck
         self.shapes = [(width, *size) for width, size in zip(channels, sizes, strict=True)]
         """The shapes of the features, the finest first."""
         scale = 1 / math.sqrt(max(1, sum(blocks)))
@@ -172,7 +171,7 @@ class TopDown(nn.Module):
                 f"groups of latents are {list(groups)}; accepted: how many there are at each of {len(shapes)} levels, "
                 "the coarsest first, one at least in all"
             )
-        self.end, self.condition = end, condition
+        self.condition = condition
         downwards = [tuple(shape) for shape in reversed(shapes)]
         self.levels = [level for level, count in enumerate(groups) for _ in range(count)]
         """For each group the level of it, 0 the coarsest."""
@@ -190,6 +189,7 @@ class TopDown(nn.Module):
         self.rungs = nn.ModuleList(
             Rung(downwards[level], channels, narrowed(downwards[level][0], bottleneck), scale) for level in self.levels
         )
+        self.end = end  # last, as what comes last
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         parts = z.split([math.prod(shape) for shape in self.latent_shapes], -1)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, pad, scaled_dot_product_attention, 
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from .base import Shape, join, with_channels
-from .convolutional import Conv, _image_shape
+from .convolutional import Conv, image_shape
 
 LEAST = 8
 """Height and width are halved until the smaller of them is at most this, where nobody says how often."""
@@ -142,7 +142,7 @@ class ResNetEncoder(nn.Module):
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        self.in_shape, self.condition = _image_shape(in_shape), condition
+        self.in_shape, self.condition = image_shape(in_shape), condition
         channels, factors, sizes = levels(self.in_shape[1:], channels, factors, blocks)
         self.channels, self.factors, self.blocks, self.attention = channels, factors, blocks, tuple(attention)
         groups = math.gcd(GROUPS, *channels)
@@ -169,9 +169,9 @@ class ResNetDecoder(nn.Module):
     """The mirror of `ResNetEncoder`, which has the same options: z (…, *in_shape) to parameter maps (…, *out_shape), of
     which the last two are height and width.
 
-    z that is maps (C, H', W') enters as such, if of the height and width of the encoder's last level; any other by a
-    linear layer. Each level has one block more than the encoder's, as in latent diffusion (Rombach et al. 2022). y (…,
-    condition) joins z.
+    z that is maps (C, H', W') enters as such, if of the height and width of the last level; any other by a linear
+    layer. Where no `channels` are given, z that is maps says how often height and width are halved. Each level has one
+    block more than the encoder's, as in latent diffusion (Rombach et al. 2022). y (…, condition) joins z.
 
     >>> ResNetDecoder((10,), (2, 3, 32, 32), channels=(8, 16), blocks=1)(torch.zeros(5, 7, 10)).shape
     torch.Size([5, 7, 2, 3, 32, 32])
@@ -189,10 +189,11 @@ class ResNetDecoder(nn.Module):
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        _image_shape(out_shape[-3:])
+        image_shape(out_shape[-3:])
         self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
-        channels, factors, sizes = levels(out_shape[-2:], channels, factors, blocks)
-        self.maps = len(in_shape) == 3 and tuple(in_shape[1:]) == sizes[-1]
+        places = tuple(in_shape[1:]) if len(in_shape) == 3 else None
+        channels, factors, sizes = levels(out_shape[-2:], channels, factors, blocks, places)
+        self.maps = places == sizes[-1]
         inner = (channels[-1], *sizes[-1])
         if self.maps:
             fan_in = in_shape[0] + condition
@@ -228,13 +229,17 @@ def normalized(channels: int, groups: int) -> nn.GroupNorm:
 
 
 def levels(
-    size: Shape, channels: tuple[int, ...], factors: tuple[int, ...], blocks: int
+    size: Shape, channels: tuple[int, ...], factors: tuple[int, ...], blocks: int, last: Shape | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...], list[tuple[int, int]]]:
     """The channels, the factors between and the heights and widths of levels, those that nobody gives derived from the
-    size of an image; `ValueError` where they do not fit together.
+    height and width of an image, and of the `last` level if they are known.
+
+    Raises `ValueError` where they do not fit together.
     """
     if not channels:
-        halvings = len(factors) or max(0, math.ceil(math.log2(min(size) / LEAST)))
+        usual = max(0, math.ceil(math.log2(min(size) / LEAST)))
+        reached = (n for n in range(usual + 4) if last is not None and _divided(size, 2**n) == tuple(last))
+        halvings = len(factors) or next(reached, usual)
         channels = tuple(min(FIRST << level, WIDEST) for level in range(halvings + 1))
     factors = factors or (2,) * (len(channels) - 1)
     if blocks < 0 or min(channels) < 1 or len(factors) != len(channels) - 1 or min(factors, default=2) < 2:
@@ -243,8 +248,13 @@ def levels(
         raise ValueError(f"levels have {given}; accepted: {accepted}")
     sizes = [(size[0], size[1])]
     for factor in factors:
-        sizes.append((-(-sizes[-1][0] // factor), -(-sizes[-1][1] // factor)))
+        sizes.append(_divided(sizes[-1], factor))
     return channels, factors, sizes
+
+
+def _divided(size: Shape, factor: int) -> tuple[int, int]:
+    """Height and width divided, rounded up."""
+    return -(-size[0] // factor), -(-size[1] // factor)
 
 
 def _level(before: int, width: int, blocks: int, groups: int, attends: bool) -> list[nn.Module]:

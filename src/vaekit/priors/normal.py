@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
@@ -50,16 +48,17 @@ class DiagonalNormal(nn.Module):
     def __init__(self, latent: int, condition: int = 0, feature_shape: Shape = (), latent_shape: Shape = ()) -> None:
         super().__init__()
         maps = same_places(feature_shape, latent_shape)
-        self.start = nn.Parameter(torch.zeros(2 * latent_shape[0] if maps else 2 * latent))
-        self.places = math.prod(latent_shape[1:]) if maps else 1
+        self.start = nn.Parameter(torch.zeros(2 * (latent_shape[0] if maps else latent)))
         self.shift: nn.Module | None = nn.Linear(condition, 2 * latent, bias=False) if condition else None
         if maps:
             self.shift = Maps(feature_shape, 2 * latent_shape[0], bias=False)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        parameters = self.start if self.places == 1 else self.start.repeat_interleave(self.places)
+        parameters = self.start
         if self.shift is not None:
-            parameters = parameters + self.shift(_required(y, self.shift).to(self.start.dtype))
+            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
+            # Of maps one number for all places.
+            parameters = (shift.unflatten(-1, (len(self.start), -1)) + self.start.unsqueeze(-1)).flatten(-2)
         loc, log_variance = parameters.chunk(2, -1)
         return independent(Normal(loc, (0.5 * bounded(log_variance, -10.0, 10.0)).exp(), validate_args=False))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
-from ..data.frames import is_frame
+from ..data.frames import frame_among, is_frame
 from ..evaluation.scores import Evaluation
 from ..settings import option
 from ..spec.keys import Spec
@@ -20,6 +21,7 @@ from ..spec.own import parts_from
 from ..spec.parsing import parse
 from ..spec.parts import PARTS, Parts
 from ..system.devices import threads
+from ..system.disk import finite
 from ..system.workers import Workers
 from .folder import is_run
 from .run import Run
@@ -63,7 +65,7 @@ def carry_out(job: Job, train: Callable[..., Run]) -> Outcome:
     """
     try:
         folder, parts = Path(job.folder), parts_from(job.parts) if isinstance(job.parts, str) else job.parts or PARTS
-        frame = next((each for each in (job.target, job.data) if is_frame(each)), None)
+        frame = frame_among(job.target, job.data)
         with threads(job.threads or torch.get_num_threads()):
             if is_run(folder):
                 run = train(frame, folder, resume=True, parts=parts)
@@ -113,25 +115,15 @@ def to_values(outcome: Outcome) -> dict[str, Any]:
     return finite(asdict(outcome))
 
 
-def finite(values: Any) -> Any:
-    """Tables and lists as JSON has them, which knows no NaN: null in its place."""
-    if isinstance(values, Mapping):
-        return {key: finite(each) for key, each in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [finite(each) for each in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
 def from_values(values: Mapping[str, Any]) -> Outcome:
     """The outcome that `to_values` gave, NaN where a number is null; `LookupError`, `ValueError` or `TypeError` for
     anything else.
     """
-    known = {each.name for each in fields(Evaluation)}
+    numbers = [each.name for each in fields(Evaluation) if each.type == "float"]
     scores = {}
     for split, own in values["scores"].items():
-        given = {key: value for key, value in own.items() if key in known}
-        bare = {each.name for each in fields(Evaluation) if each.type == "float" and given.get(each.name) is None}
-        scores[split] = Evaluation(**given | dict.fromkeys(bare, math.nan) | {"impossible": tuple(own["impossible"])})
+        bare = [name for name in numbers if own.get(name) is None]
+        scores[split] = TypeAdapter(Evaluation).validate_python(own | dict.fromkeys(bare, math.nan))
     return Outcome(scores, float(values["seconds"]), str(values["error"]))
 
 

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..data import DATASETS
-from ..data.frames import is_frame
+from ..data.frames import frame_among
 from ..errors import RunError, shown, unknown
 from ..settings import option, standing
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.targets import TABLE, resolve
-from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links, write_atomic
+from ..system.disk import drop_temporaries, finite, is_temporary, lock, read_text, refuse_links, write_atomic
 from ..system.progress import working
 from .axes import Axis, Settings, folder_of, grid, sets_of
 from .codes import first_difference
 from .given import FRAME
-from .jobs import SPLITS, Job, Outcome, finite, from_values, to_values
+from .jobs import SPLITS, Job, Outcome, from_values, to_values
 from .swept import SCORES, Sweep, Trial, scores_of
 
 FILE, LOCK = "sweep.json", ".sweep.lock"
@@ -242,7 +242,7 @@ def _checked(plan: Plan, searching: bool) -> dict[str, Any]:
     if plan.by not in (accepted := [*SCORES, *(f"{split}.{score}" for split in SPLITS for score in SCORES)]):
         raise ValueError(unknown("score", plan.by, accepted))
     parts = parts_from(plan.parts) if isinstance(plan.parts, str) else plan.parts or PARTS
-    frame = next((each for each in (plan.target, plan.data) if is_frame(each)), None)
+    frame = frame_among(plan.target, plan.data)
     target = TABLE if frame is not None and plan.target is frame else plan.target
     data = plan.data if frame is None else FRAME
     base = resolve(target, plan.sets, parts, data)

@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import is_frame
+from ..data.frames import frame_among
 from ..data.named import DATASETS
 from ..errors import NotBegunError, RunError
 from ..evaluation import label_scores, mean_pass
@@ -100,7 +100,7 @@ def train(
     torch.Size([5, 16])
     """
     callbacks = callbacks or Callbacks()
-    frame = next((each for each in (target, data) if is_frame(each)), None)
+    frame = frame_among(target, data)
     if frame is not None:
         target = TABLE if target is None or frame is target else target
         data = None if resume else FRAME

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..system.disk import finite
 from ..system.progress import DELAY, amount, shown
 
 if TYPE_CHECKING:
@@ -94,15 +94,7 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON, in which what is no finite number is null: an error, say, that one sample can't tell."""
-    print(json.dumps(_of_numbers(value), indent=2, allow_nan=False))
-
-
-def _of_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _of_numbers(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_of_numbers(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
 def print_scores(scores: Evaluation) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunError
 
@@ -31,6 +33,19 @@ TEXT_BYTES = 64 * 2**20
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
 """What a file system says that cannot flush."""
 _said: set[tuple[str, int]] = set()
+
+
+def finite(values: Any) -> Any:
+    """Tables and lists as JSON has them, which knows no number that is not finite: null in its place.
+
+    >>> finite({"a": (1.5, float("nan"))})
+    {'a': [1.5, None]}
+    """
+    if isinstance(values, Mapping):
+        return {key: finite(each) for key, each in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [finite(each) for each in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def write_atomic(path: Path, write: Callable[[Path], object] | str) -> None:

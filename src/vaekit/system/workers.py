@@ -99,13 +99,13 @@ class _Worker:
                 self.close()
                 self.process = self._started()
             process = self.process
-        assert process.stdin is not None
-        assert process.stdout is not None
+        told, says = process.stdin, process.stdout
         with suppress(OSError, ValueError):  # it has died, or its pipes are closed
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-            if text := process.stdout.readline():
-                return Answer(text.rstrip("\n"))
+            if told and says:
+                told.write(line + "\n")
+                told.flush()
+                if text := says.readline():
+                    return Answer(text.rstrip("\n"))
         return Answer(error=self._died(process))
 
     def tell_to_end(self) -> None:
