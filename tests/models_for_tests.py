@@ -66,6 +66,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rvq": {"codes": 3, "quantizers": 2},
     "fsq": {"levels": [3]},
     "lfq": {"dim": 1},
+    "transformer": {"width": 4, "layers": 1, "heads": 2, "components": 2},
     "transformer-tokens": {"width": 4, "layers": 1, "heads": 2},
 }
 """Options that make parts small; a part that is not here gets its defaults."""

@@ -13,6 +13,7 @@ from torch import nn
 from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
+from .sequential import Transformer
 from .tokens import CategoricalTokens, TransformerTokens, UniformTokens
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DiagonalNormal",
     "Mixture",
     "StandardNormal",
+    "Transformer",
     "TransformerTokens",
     "UniformCategorical",
     "UniformTokens",
@@ -35,6 +37,7 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "mixture": Mixture,
     "vamp": VampPrior,
     "flow": flow,
+    "transformer": Transformer,
     "uniform-categorical": UniformCategorical,
     "categorical": Categorical,
     "uniform-tokens": UniformTokens,
