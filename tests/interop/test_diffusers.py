@@ -20,7 +20,7 @@ from vaekit.seeding import seeded
 from vaekit.spec.keys import ModelSpec
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "one level": {"block_out_channels": [32], "sample_size": 8},
+    "one level, four groups": {"block_out_channels": [32], "norm_num_groups": 4, "sample_size": 8},
     "two levels": {"block_out_channels": [32, 64], "sample_size": 12, "layers_per_block": 2, "latent_channels": 3},
     "without quant_conv": {
         "block_out_channels": [8, 8, 16],
@@ -142,7 +142,7 @@ def test_names_of_attention_from_before_are_read(tmp_path: Path) -> None:
         ("_class_name", "VQModel", "_class_name is 'VQModel'; accepted: AutoencoderKL"),
         ("mid_block_add_attention", False, "mid_block_add_attention is False; accepted: True"),
         ("act_fn", "relu", "act_fn is 'relu'; accepted: silu or swish"),
-        ("norm_num_groups", 4, "norm_num_groups is 4; accepted: 8"),
+        ("norm_num_groups", 3, "norm_num_groups is 3; accepted: 1 or 2 or 4 or 8"),
         ("out_channels", 3, "out_channels is 3; accepted: 2"),
         ("layers_per_block", 0, "layers_per_block is 0; accepted: whole numbers from 1 on"),
         ("down_block_types", ["AttnDownEncoderBlock2D"] * 2, "accepted: DownEncoderBlock2D for each of 2 levels"),

@@ -77,9 +77,17 @@ def test_a_block_starts_as_its_shortcut() -> None:
     assert torch.equal(wider(x), wider.shortcut(x))
 
 
-def test_all_levels_have_as_many_groups() -> None:
-    network = ResNetEncoder((3, 16, 16), channels=(8, 12, 20), blocks=1)
-    assert {each.num_groups for each in network.modules() if isinstance(each, nn.GroupNorm)} == {4}
+def test_all_levels_have_as_many_groups_of_several_channels() -> None:
+    """Normalised alone, a channel would not tell a bright image from a dark one."""
+
+    def groups(**given: int) -> set[int]:
+        network = ResNetEncoder((3, 16, 16), channels=(8, 12, 20), blocks=1, **given)
+        return {each.num_groups for each in network.modules() if isinstance(each, nn.GroupNorm)}
+
+    assert groups() == {2}
+    assert groups(groups=4) == {4}
+    with refuses("groups is 3; accepted: a number that divides all channels [8, 12, 20]"):
+        groups(groups=3)
 
 
 def test_what_is_computed_again_has_the_same_gradients() -> None:

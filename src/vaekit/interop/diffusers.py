@@ -9,8 +9,7 @@ are linear.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +25,7 @@ from ..likelihoods import FixedNormal
 from ..models import VAE
 from ..models.scales import latent_scales
 from ..networks.maps import Maps
-from ..networks.residual import GROUPS, ResNetDecoder, ResNetEncoder
+from ..networks.residual import ResNetDecoder, ResNetEncoder
 from ..posteriors import DiagonalNormal
 from ..priors import StandardNormal
 from ..runs.run import Run
@@ -74,6 +73,7 @@ def from_diffusers(source: str | Path | nn.Module, size: tuple[int, int] | None 
         raise ValueError(f"images are of {height}x{width}; accepted: multiples of {factor}, what the levels divide by")
     image, maps = (config["in_channels"], height, width), config["latent_channels"]
     options: dict[str, Any] = {"channels": channels, "blocks": config["layers_per_block"]}
+    options["groups"] = config["norm_num_groups"]
     with torch.device("cpu"):
         encoder = ResNetEncoder(image, **options)
         shape = (maps, *encoder.out_shape[1:])
@@ -239,12 +239,11 @@ def _checked(config: dict[str, Any]) -> tuple[int, ...]:
     for key, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"config: {key} is {shown(config[key])}; accepted: whole numbers from 1 on")
-    groups = _groups(channels)
-    wanted: dict[str, tuple[Any, ...]] = {
+    wanted: dict[str, Sequence[Any]] = {
         "act_fn": ("silu", "swish"),
         "mid_block_add_attention": (True,),
         "out_channels": (config["in_channels"],),
-        "norm_num_groups": (groups,),
+        "norm_num_groups": [n for n in range(1, min(channels) + 1) if all(width % n == 0 for width in channels)],
     }
     for key, accepted in wanted.items():
         if config[key] not in accepted:
@@ -254,10 +253,6 @@ def _checked(config: dict[str, Any]) -> tuple[int, ...]:
         if given != [name] * len(channels):
             raise ValueError(f"config: {key} is {shown(given)}; accepted: {name} for each of {len(channels)} levels")
     return channels
-
-
-def _groups(channels: tuple[int, ...]) -> int:
-    return math.gcd(GROUPS, *channels)
 
 
 def _load(model: VAE, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:

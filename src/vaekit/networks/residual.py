@@ -17,8 +17,9 @@ LEAST = 8
 """Height and width are halved until the smaller of them is at most this, where nobody says how often."""
 FIRST, WIDEST = 32, 256
 """The channels of the first level, twice as many in each that follows, and the most, where nobody gives them."""
-GROUPS = 32
-"""The most groups of channels that are normalised together (Wu & He 2018); all levels have as many."""
+GROUPS, GROUP = 32, 4
+"""Channels are normalised in at most so many groups (Wu & He 2018), as many in all levels, of at least so many channels:
+one alone would forget how bright its image is, and how rich in contrast."""
 
 
 class Block(nn.Module):
@@ -120,6 +121,7 @@ class ResNetEncoder(nn.Module):
     attention    the sizes (of the smaller side) of the levels at which attention follows each block
     factors      what height and width are divided by, from level to level: 2 where none are given
     checkpoint   whether blocks are computed again on the way back instead of being kept: for large images
+    groups       of channels that are normalised together, 4 channels in each at least where nobody says: at most 32
 
     Two blocks with attention between them come last. The layers are those of the autoencoders of latent diffusion
     (Rombach et al. 2022), which `interop.diffusers` reads and writes. Where no `channels` are given, height and width
@@ -140,12 +142,13 @@ class ResNetEncoder(nn.Module):
         attention: tuple[int, ...] = (),
         factors: tuple[int, ...] = (),
         checkpoint: bool = False,
+        groups: int | None = None,
     ) -> None:
         super().__init__()
         self.in_shape, self.condition = image_shape(in_shape), condition
         channels, factors, sizes = levels(self.in_shape[1:], channels, factors, blocks)
         self.channels, self.factors, self.blocks, self.attention = channels, factors, blocks, tuple(attention)
-        groups = math.gcd(GROUPS, *channels)
+        groups = grouped(channels, groups)
         layers: list[nn.Module] = [Conv(self.in_shape[0] + condition, channels[0], 3, padding=1)]
         before = channels[0]
         for width, size, factor in zip(channels, sizes, (*factors, 0), strict=True):
@@ -187,6 +190,7 @@ class ResNetDecoder(nn.Module):
         attention: tuple[int, ...] = (),
         factors: tuple[int, ...] = (),
         checkpoint: bool = False,
+        groups: int | None = None,
     ) -> None:
         super().__init__()
         image_shape(out_shape[-3:])
@@ -201,7 +205,7 @@ class ResNetDecoder(nn.Module):
         else:
             entry = [nn.Linear(math.prod(in_shape) + condition, math.prod(inner)), nn.Unflatten(-1, inner)]
         self.entry = nn.Sequential(*entry)
-        groups = math.gcd(GROUPS, *channels)
+        groups = grouped(channels, groups)
         layers, before = _middle(channels[-1], blocks, groups), channels[-1]
         for at in reversed(range(len(channels))):
             layers += _level(before, channels[at], blocks + bool(blocks), groups, min(sizes[at]) in attention)
@@ -221,6 +225,20 @@ class ResNetDecoder(nn.Module):
             lead = both.shape[:-1]
             entry = self.entry(both.reshape(-1, both.shape[-1]))
         return self.out(silu(self.norm(self.stages(entry)))).reshape(*lead, *self.out_shape)
+
+
+def grouped(channels: Sequence[int], groups: int | None = None) -> int:
+    """How many groups the channels of each level are normalised in, where nobody says so.
+
+    >>> grouped([128, 256, 512]), grouped([32, 64]), grouped([2, 3])
+    (32, 8, 1)
+    """
+    if groups is None:
+        most = max(1, min(GROUPS, min(channels) // GROUP))
+        return max(n for n in range(1, most + 1) if all(width % n == 0 for width in channels))
+    if groups < 1 or any(width % groups for width in channels):
+        raise ValueError(f"groups is {groups}; accepted: a number that divides all channels {list(channels)}")
+    return groups
 
 
 def normalized(channels: int, groups: int) -> nn.GroupNorm:
