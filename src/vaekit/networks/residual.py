@@ -18,8 +18,8 @@ LEAST = 8
 FIRST, WIDEST = 32, 256
 """The channels of the first level, twice as many in each that follows, and the most, where nobody gives them."""
 GROUPS, GROUP = 32, 4
-"""Channels are normalised in at most so many groups (Wu & He 2018), as many in all levels, of at least so many channels:
-one alone would forget how bright its image is, and how rich in contrast."""
+"""Channels are normalised in at most so many groups (Wu & He 2018), all levels in as many, of at least so many
+channels: one alone would forget how bright its image is, and how rich in contrast."""
 
 
 class Block(nn.Module):
@@ -132,7 +132,7 @@ class ResNetEncoder(nn.Module):
     torch.Size([5, 16, 16, 16])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a network's options are its arguments
         self,
         in_shape: Shape,
         out_shape: Shape | None = None,
@@ -180,7 +180,7 @@ class ResNetDecoder(nn.Module):
     torch.Size([5, 7, 2, 3, 32, 32])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a network's options are its arguments
         self,
         in_shape: Shape,
         out_shape: Shape,
