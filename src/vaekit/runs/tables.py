@@ -122,6 +122,8 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
     made, table = frame_of(columns, x), frame.copy()
     for each, gone in zip(columns, holes.T, strict=True):
         values, given = made[each.name], frame[each.name]
+        if values.dtype.kind in "iuf" and given.dtype.kind not in "iuf" and not each.refused(given).any():
+            given = each.values(each.numbers(given)).set_axis(frame.index)  # numbers as text, with words for missing
         if gone.all():
             table[each.name] = values.array
         elif gone.any():
