@@ -97,8 +97,8 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     x, spread, draws, trusted = [], [], [], []
     done = 0
     with working("imputing", len(data)) as step:
-        for i, batch in enumerate(data.blocks()):
-            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed + i)
+        for batch in data.blocks():
+            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed)
             x.append(found.x.double().cpu().numpy())
             spread.append(found.spread.double().cpu().numpy())
             trusted.append(found.effective_samples.cpu().numpy())
