@@ -82,10 +82,9 @@ def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
     assert float(((own - same) / spread).square().mean().sqrt()) < 3
 
 
-@pytest.mark.parametrize("draws", [0, 3])
-@pytest.mark.parametrize("likelihood", ["columns", "self-masked-columns"])
+@pytest.mark.parametrize(("likelihood", "draws"), [("columns", 3), ("self-masked-columns", 0)])
 def test_rows_are_filled_alike_alone_among_others_and_in_any_order(likelihood: str, draws: int) -> None:
-    model, batch = model_and_rows(table(), f"model.likelihood={likelihood}")
+    model, batch = model_and_rows(table(16), f"model.likelihood={likelihood}")
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
     every = impute(model, batch, 20, draws)
     for rows in (order, order[:7], order[:1]):
@@ -98,7 +97,7 @@ def test_rows_are_filled_alike_alone_among_others_and_in_any_order(likelihood: s
 
 
 def test_draws_of_equal_rows_differ_and_their_means_do_not() -> None:
-    model, batch = model_and_rows(table())
+    model, batch = model_and_rows(table(16))
     assert batch.observed is not None
     hole = int((~batch.observed).any(1).nonzero()[0])
     found = impute(model, batch.take(torch.tensor([hole] * 30)), 50, draws=2)

@@ -339,7 +339,6 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
 
 
 def _numeral_asked(values: pd.Series, kind: ColumnKind) -> Numeral | str:
-    """How numbers are written that are asked for, where they are no plain ones."""
     if not pd.api.types.is_string_dtype(values.dtype):
         return ""
     cells = [each for each in map(str, factorized(values)[1]) if not is_mark(each)]

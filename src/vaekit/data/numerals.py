@@ -1,4 +1,4 @@
-"""Numbers as people write them, with a unit or marks of thousands: how a column has them, and what keeps texts from it."""
+"""Numbers as people write them, with a unit or marks of thousands: how a column has them, or what is in the way."""
 
 from __future__ import annotations
 
@@ -165,12 +165,10 @@ def _marks(found: Sequence[Match], whole: bool) -> tuple[str, str] | str:
     groups |= {each["group"] for each in found if each["group"] and (each["decimal"] or _groups(each) > 1)}
     plain = [each["digits"] for each in found if not each["group"] and not each["decimal"]]
     money = any(each["before"] or (each["after"] and each["after"][0] in MONEY) for each in found)
-    for mark in either - groups - decimals:
+    for mark in sorted(either - groups - decimals):
         if whole or (decimals and mark not in decimals):
             groups.add(mark)
-        elif groups or any(len(each) > 3 for each in plain):
-            decimals.add(mark)
-        elif mark == "." and not money:  # as numbers without a unit are read
+        elif groups or any(len(each) > 3 for each in plain) or (mark == "." and not money):  # as plain numbers are read
             decimals.add(mark)
         elif plain:  # below 1000 all of them, and without a mark
             groups.add(mark)
