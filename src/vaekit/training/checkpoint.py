@@ -41,7 +41,8 @@ class State:
 
     `best_loss` and `best_epoch` are those of rows held out for validation. Of the loss that is watched, theirs or else
     that of test or training rows: that of the untrained weights, of the first epoch that counts, the lowest with its
-    epoch, and the last; None what there isn't, or is no finite number. `watched` are its rows. `engine` says how steps are made, for the rest.
+    epoch, and the last; None what there isn't, or is no finite number. `watched` are its rows. `engine` says how steps
+    are made, for the rest.
     """
 
     epoch: int = 0
