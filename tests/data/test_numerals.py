@@ -56,6 +56,7 @@ def column_of(cells: list[Any], asked: dict[str, str] | None = None) -> Column:
         (lambda x: f"{x:.1f}%", np.linspace(0.3, 99.8, 60), "unit"),
         (lambda x: f"{x:.0f} stars", np.arange(60) % 5 + 1, "ordinal"),
         (lambda x: f"{x:.0f} months", np.arange(60) % 2 * 24 + 36, "binary"),
+        (lambda x: f"{x:.0f} day" + "s" * bool(x != 1), np.arange(60) % 30, "count"),
     ],
 )
 def test_numbers_with_marks_are_read_and_written_as_they_were(
@@ -121,6 +122,7 @@ def test_what_a_mark_is_is_told_by_the_others(cells: list[str], whole: bool, num
         ["555-1234", "555-1235"],
         ["10-20", "20-30"],
         ["1/2", "3/4"],
+        [f"{i} word{i}" for i in range(9)],
         ["5'10\"", "6'1\""],
         ["12 kg", "heavy"],
         ["007 kg", "12 kg"],
@@ -131,6 +133,12 @@ def test_what_a_mark_is_is_told_by_the_others(cells: list[str], whole: bool, num
 )
 def test_what_is_nothing_like_numbers_is_left_to_others(cells: list[str]) -> None:
     assert numeral_of(cells) == ""
+
+
+def test_units_of_one_and_of_several() -> None:
+    assert numeral_of(["1 day", "2 days", "0"]) == Numeral(after=" days", places=0, one=" day")
+    assert numeral_of(["1 day", "2 day", "3 days"]) == "numbers in 'day' and 'days'; give all in one unit"
+    assert numeral_of(["1 kg", "2 g"]) == "numbers in 'g' and 'kg'; give all in one unit"
 
 
 def test_whole_numbers_that_are_asked_for_have_marks_of_thousands() -> None:

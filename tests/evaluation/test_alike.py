@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +109,9 @@ def test_draws_of_equal_rows_differ_and_their_means_do_not() -> None:
     alone = impute(model, batch.take(torch.tensor([hole])), 50, draws=2)
     assert alone.draws is not None
     assert torch.equal(alone.draws[:, 0], found.draws[:, 0])
+    before = Counter[bytes]()
+    parts = [impute(model, batch.take(torch.tensor([hole] * 15)), 50, 2, before=before).draws for _ in range(2)]
+    assert all(torch.equal(part, own) for part, own in zip(parts, found.draws.split(15, 1), strict=True))
     assert len(impute(model, batch.take(torch.tensor([hole] * 30)), 50).x.unique(dim=0)) == 1
 
 

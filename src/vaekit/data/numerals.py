@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -26,7 +27,8 @@ Match = re.Match[str]
 class Numeral:
     """How all numbers of a column are written: what stands `before` and `after` them, blanks included, what marks
     thousands (`group`) and the `decimal`s, of which all have so many `places`, None where it varies. Numbers below 0
-    have their `minus` before all, `inside` after what stands before the number, or are in brackets, "()".
+    have their `minus` before all, `inside` after what stands before the number, or are in brackets, "()". After 1 and
+    -1 stands `one`, where that is another unit (1 day, 2 days).
 
     >>> price = Numeral("$", group=",", places=2)
     >>> price.number("$1,234.50"), price.number("-$3.00"), price.number("12"), price.number("£3")
@@ -42,14 +44,15 @@ class Numeral:
     places: int | None = None
     minus: str = "-"
     inside: bool = False
+    one: str = ""
 
     def number(self, text: str) -> float | None:
         """The number that a text is, written so, or without what stands before and after; None where it is none."""
         found = _parts(text)
         if found is None:
             return None
-        units = (_bare(found["before"]), _bare(found["after"]))
-        if units not in (("", ""), (_bare(self.before), _bare(self.after))):
+        before, after = _bare(found["before"]), _bare(found["after"])
+        if (before or after) and (before != _bare(self.before) or after not in (_bare(self.after), _bare(self.one))):
             return None
         group, decimal = found["group"], found["decimal"]
         if not _is_decimal(found, self.decimal):
@@ -66,13 +69,14 @@ class Numeral:
         whole, _, rest = plain.partition(".")
         if self.group:
             whole = f"{int(whole):,}".replace(",", self.group)
+        after = self.one if self.one and size == 1 else self.after
         text = whole + (self.decimal + rest if rest else "")
         if number >= 0 or not float(plain):
-            return f"{self.before}{text}{self.after}"
+            return f"{self.before}{text}{after}"
         if self.minus == "()":
-            return f"({self.before}{text}{self.after})"
+            return f"({self.before}{text}{after})"
         sign, inner = ("", self.minus) if self.inside else (self.minus, "")
-        return f"{sign}{self.before}{inner}{text}{self.after}"
+        return f"{sign}{self.before}{inner}{text}{after}"
 
 
 def are_numbers(texts: Sequence[str]) -> bool:
@@ -91,17 +95,17 @@ def numeral_of(texts: Sequence[str], whole: bool = False) -> Numeral | str:
     that, "" where they are nothing like it. With `whole` they are whole numbers, which settles what a mark is.
 
     >>> numeral_of(["$1,384.44", "$12.00"])
-    Numeral(before='$', after='', group=',', decimal='.', places=2, minus='-', inside=False)
+    Numeral(before='$', after='', group=',', decimal='.', places=2, minus='-', inside=False, one='')
     >>> numeral_of(["12 kg", "7 g"]), numeral_of(["1,234", "7,500"])
     ("numbers in 'g' and 'kg'; give all in one unit", 'numbers whose commas may mark thousands or decimals')
     """
-    parts = [_parts(text) for text in texts]
-    found = [each for each in parts if each is not None]
-    if not found or len(found) < len(parts):
+    found = [each for each in takewhile(bool, map(_parts, texts)) if each]  # a text that is none ends it
+    if not found or len(found) < len(texts):
         return ""
     with_unit = [each for each in found if each["before"] or each["after"] or _value(each, "")]
     units = {(_bare(each["before"]), _bare(each["after"])) for each in with_unit or found}
-    if len(units) > 1:
+    one = _of_one(units, with_unit)
+    if len(units) > 1 and not one:
         names = sorted(" ".join(filter(None, unit)) for unit in units)
         said = " and ".join(repr(name) if name else "no unit" for name in names)
         return f"numbers in {said}; give all in one unit" if len(units) <= UNITS else ""
@@ -109,7 +113,7 @@ def numeral_of(texts: Sequence[str], whole: bool = False) -> Numeral | str:
     if isinstance(marks, str):
         return marks
     group, decimal = marks
-    example = next((each for each in found if each["before"] or each["after"]), found[0])
+    example = next((each for each in with_unit if _bare(each["after"]) != one), found[0])
     places = {len(_decimals(each, decimal)) for each in found}
     below = next((each for each in found if _is_below(each)), None)
     numeral = Numeral(
@@ -119,10 +123,19 @@ def numeral_of(texts: Sequence[str], whole: bool = False) -> Numeral | str:
         decimal or ("," if group == "." else "."),
         places.pop() if len(places) == 1 else None,
     )
+    numeral = replace(numeral, one=(example["space"] or "") + one if one else "")
     if below is None:
         return numeral
     minus = "()" if below["open"] else below["sign"] or below["inner"]
     return replace(numeral, minus=minus, inside=bool(below["inner"]))
+
+
+def _of_one(units: set[tuple[str, str]], found: Sequence[Match]) -> str:
+    """The unit of 1 and -1, where all others have that of several, which ends with an s; else nothing."""
+    (before, short), (other, long) = sorted(units, key=lambda unit: len(unit[1])) if len(units) == 2 else [("", "")] * 2
+    if not short or before != other or long != f"{short}s":
+        return ""
+    return short if all((abs(_value(each, "")) == 1) == (_bare(each["after"]) == short) for each in found) else ""
 
 
 def nearly_numbers(texts: Sequence[str]) -> str:

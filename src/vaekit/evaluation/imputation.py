@@ -50,15 +50,22 @@ class Imputed:
 
 @torch.no_grad()
 def impute(
-    model: VAE, batch: Batch, samples: int = 1000, draws: int = 0, seed: int | None = 0, memory: int = 4 * MEMORY
+    model: VAE,
+    batch: Batch,
+    samples: int = 1000,
+    draws: int = 0,
+    seed: int | None = 0,
+    memory: int = 4 * MEMORY,
+    before: Counter[bytes] | None = None,
 ) -> Imputed:
     """The cells of a batch that are not observed, from `samples` of z for each row, weighted by p(x, z) / q(z given x)
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
     A row of which nothing is observed is drawn from the model. Each row with a hole has a random stream of its own, by
     `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order. Draws of
-    equal rows differ, the first of them having those that it has alone. Raises `ValueError` where cells are missing
-    and the likelihood can't be scored without them.
+    equal rows differ, the first of them having those that it has alone; where a batch is a part of more rows, `before`
+    counts those of the parts before it. Raises `ValueError` where cells are missing and the likelihood can't be scored
+    without them.
     """
     # Cells that are filled may need more digits than those that are there.
     kind = sum_type(batch.x.device) if model.domain.in_float64 else batch.x.dtype
@@ -66,30 +73,31 @@ def impute(
     drawn, counted = x.repeat(draws, *[1] * x.dim()), torch.full((len(x),), float(samples), device=x.device)
     holes = [] if batch.observed is None else (~batch.observed).flatten(1).any(1).nonzero().flatten().tolist()
     start = int(torch.randint(2**62, ())) if seed is None else seed
-    known: dict[int, Imputed] = {}
+    keys = list(_streams(batch, holes, start, bool(draws), Counter() if before is None else before))
+    times, known = Counter(keys), dict[int, Imputed]()
     with evaluating(model), unvalidated():
         chunk = plan(model.trace, batch.take(slice(1)), 1, samples, memory)[1] if holes else samples
-        for i, key in zip(holes, _streams(batch, holes, start, bool(draws)), strict=True):
-            if key not in known:
+        for i, key in zip(holes, keys, strict=True):
+            if (found := known.get(key)) is None:
                 with seeded(key):
-                    known[key] = _imputed(model, batch.take(slice(i, i + 1)), samples, chunk, draws)
-            found = known.pop(key) if draws else known[key]
+                    found = _imputed(model, batch.take(slice(i, i + 1)), samples, chunk, draws)
+                if times[key] > 1:  # equal rows are filled once
+                    known[key] = found
             x[i], spread[i], counted[i] = found.x[0], found.spread[0], found.effective_samples[0]
             if found.draws is not None:
                 drawn[:, i] = found.draws[:, 0]
     return Imputed(x, spread, drawn if draws else None, counted)
 
 
-def _streams(batch: Batch, rows: Sequence[int], seed: int, apart: bool) -> Iterator[int]:
-    """The seed of each of some rows of a batch, made of `seed` and of what is observed of the row; of equal rows one
-    after another where they are to be told `apart`.
+def _streams(batch: Batch, rows: Sequence[int], seed: int, apart: bool, times: Counter[bytes]) -> Iterator[int]:
+    """The seed of each of some rows of a batch, made of `seed` and of what is observed of the row; and where equal rows
+    are to be told `apart`, of how many `times` it was there before.
     """
     observed = torch.ones_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.observed
     parts = [torch.where(observed, batch.x, 0.0), observed, *([] if batch.y is None else [batch.y])]
     arrays = [each[rows].cpu().numpy() for each in parts]
-    times: Counter[bytes] = Counter()
     for i in range(len(rows)):
-        content = b"".join(each[i].tobytes() for each in arrays)
+        content = blake2b(b"".join(each[i].tobytes() for each in arrays), digest_size=16).digest()
         own = blake2b(content + times[content].to_bytes(8, "big") + str(seed).encode(), digest_size=8).digest()
         times[content] += apart
         yield int.from_bytes(own, "big") >> 1

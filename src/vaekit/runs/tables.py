@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,10 +96,10 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     columns, data = typed_columns(run), run.data(given)
     frame = source_frame(run, given, data)
     x, spread, draws, trusted = [], [], [], []
-    done = 0
+    done, before = 0, Counter[bytes]()
     with working("imputing", len(data)) as step:
         for batch in data.blocks():
-            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed)
+            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed, before=before)
             x.append(found.x.double().cpu().numpy())
             spread.append(found.spread.double().cpu().numpy())
             trusted.append(found.effective_samples.cpu().numpy())
