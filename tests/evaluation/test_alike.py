@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,13 +76,43 @@ def test_rows_alone_among_others_and_in_any_order_are_the_same(
 def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
     model, batch = model_and_rows(table())
     with seeded(1), torch.no_grad():
-        parts = weighted.blocks_of(model.eval(), batch, 1000, scoring.MEMORY)
-        own = -torch.cat([weighted.weighted(model, part, 1000, many, lambda _: []).log_prob for part, many in parts])
+        own = -weighted.weighted(model.eval(), batch, 1000, 1000, lambda _: []).log_prob
     same = anomalies(model, batch, 1000, seed=1).score
     errors = [anomalies(model, batch, 1000, seed=seed).score for seed in range(2, 14)]
     spread = torch.stack(errors).std(0).clamp(min=1e-3)
     # Of two estimates apart, in units of a spread of twelve, the mean square is 2 x 11 / 9; rows vary together.
     assert float(((own - same) / spread).square().mean().sqrt()) < 3
+
+
+@pytest.mark.parametrize(("likelihood", "draws"), [("columns", 3), ("self-masked-columns", 0)])
+def test_rows_are_filled_alike_alone_among_others_and_in_any_order(likelihood: str, draws: int) -> None:
+    model, batch = model_and_rows(table(16), f"model.likelihood={likelihood}")
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+    every = impute(model, batch, 20, draws)
+    for rows in (order, order[:7], order[:1]):
+        some = impute(model, batch.take(rows), 20, draws)
+        assert torch.equal(some.x, every.x[rows])
+        assert torch.equal(some.spread, every.spread[rows])
+        assert torch.equal(some.effective_samples, every.effective_samples[rows])
+        if some.draws is not None and every.draws is not None:
+            assert torch.equal(some.draws, every.draws[:, rows])
+
+
+def test_draws_of_equal_rows_differ_and_their_means_do_not() -> None:
+    model, batch = model_and_rows(table(16))
+    assert batch.observed is not None
+    hole = int((~batch.observed).any(1).nonzero()[0])
+    found = impute(model, batch.take(torch.tensor([hole] * 30)), 50, draws=2)
+    gone = ~batch.observed[hole]
+    assert found.draws is not None
+    assert len(found.draws[0][:, gone].unique(dim=0)) > 1
+    alone = impute(model, batch.take(torch.tensor([hole])), 50, draws=2)
+    assert alone.draws is not None
+    assert torch.equal(alone.draws[:, 0], found.draws[:, 0])
+    before = Counter[bytes]()
+    parts = [impute(model, batch.take(torch.tensor([hole] * 15)), 50, 2, before=before).draws for _ in range(2)]
+    assert all(torch.equal(part, own) for part, own in zip(parts, found.draws.split(15, 1), strict=True))
+    assert len(impute(model, batch.take(torch.tensor([hole] * 30)), 50).x.unique(dim=0)) == 1
 
 
 def test_cells_are_those_that_impute_gives() -> None:

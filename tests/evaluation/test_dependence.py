@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
+from vaekit.evaluation import dependence
 from vaekit.evaluation.dependence import BINS, LEVELS, association, cuts, dependences
 
 
@@ -96,3 +97,19 @@ def test_rare_categories_are_one_group() -> None:
     assert codes.max() == LEVELS - 1
     assert len(set(codes[x[:, 0] > 60 - LEVELS])) == LEVELS - 1
     assert set(codes[x[:, 0] <= 60 - LEVELS]) == {LEVELS - 1}
+
+
+def test_all_pairs_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependence, "COLUMNS", 4)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 11)) + rng.normal(size=(200, 1))
+    x[:, 7:] = rng.integers(0, 50, (200, 4))
+    x[:, 10] = 3.0
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:, 5] = np.nan
+    groups = cuts(x, [None] * 7 + [50] * 4)
+    found, codes = dependences(x, groups), [cut(column) for cut, column in zip(groups, x.T, strict=True)]
+    for i, first in enumerate(codes):
+        for j, second in enumerate(codes):
+            if i != j:
+                np.testing.assert_allclose(found[i, j], association(first, second), rtol=1e-9, atol=1e-9)

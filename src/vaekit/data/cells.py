@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import shown
-from .sniffing import is_missing, is_number
+from .sniffing import is_mark, is_number
 
 
 def numbers_in(values: pd.Series, where: str) -> np.ndarray:
@@ -22,7 +22,7 @@ def numbers_in(values: pd.Series, where: str) -> np.ndarray:
     codes, distinct = factorized(values)
     numbers = np.full(len(distinct) + 1, np.nan)
     for i, each in enumerate(distinct):
-        if isinstance(each, str) and is_missing(each):
+        if isinstance(each, str) and is_mark(each):
             continue
         number = number_in(each)
         if number is None:

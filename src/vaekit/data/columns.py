@@ -15,6 +15,8 @@ from ..errors import nearest, several, unknown
 from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
 from .dates import COMPACT, OBJECTS, SECONDS, TIMES, dates_of, seconds_of, understood, written
 from .digits import loses
+from .numerals import Numeral
+from .sniffing import is_mark
 
 ColumnKind = Literal[
     "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "ordinal", "unit", "date"
@@ -34,7 +36,8 @@ class Column:
     seen, None for more than 12. Dates are numbers of `unit` since 1970, the coarsest of days (D), hours (h), minutes
     (min) and seconds (s) that they are whole in, or seconds with decimals; those given as text have their `format`,
     and the `zone` that they are written in. Times of day are dates, counted from midnight. `low` and `high` are the
-    ends of a unit column. `why` says in a few words what it was taken for.
+    ends of a unit column. Numbers that are texts with a unit or marks of thousands have a `numeral`; where these are
+    categories, they are as it writes them. `why` says in a few words what it was taken for.
 
     >>> size = Column("size", "categorical", ("large", "small"), dtype="str")
     >>> size.numbers(pd.Series(["small", None, "large"]))
@@ -53,6 +56,7 @@ class Column:
     zone: str = ""
     low: float | None = None
     high: float | None = None
+    numeral: Numeral | None = None
     why: str = ""
 
     def __post_init__(self) -> None:
@@ -71,7 +75,7 @@ class Column:
             return self._codes(values, where)
         if self.kind == "date":
             return self._dates(values, where)
-        x = numbers_in(values, where)
+        x = self._numbers(values, where)
         if not (good := self.accepts(x)).all():
             row = int(np.argmin(good))
             raise ValueError(refusal(where, x[row].item(), row, self.accepted))
@@ -167,6 +171,23 @@ class Column:
                 good &= x == np.floor(x)
         return good | np.isnan(x)
 
+    def _numbers(self, values: pd.Series, where: str) -> np.ndarray:
+        if self.numeral is None or pd.api.types.is_numeric_dtype(values.dtype):
+            return numbers_in(values, where)
+        codes, distinct = factorized(values)
+        numbers = [self._number(each) for each in distinct]
+        if None in numbers:
+            first = numbers.index(None)
+            like = f"numbers written as {self.numeral.written(1234.5)}"
+            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), like))
+        return np.array([*numbers, np.nan], np.float64)[codes]
+
+    def _number(self, cell: object) -> float | None:
+        if isinstance(cell, str) and is_mark(cell):
+            return np.nan
+        known = self.numeral.number(cell) if self.numeral is not None and isinstance(cell, str) else None
+        return number_in(cell) if known is None else known
+
     def _codes(self, values: pd.Series, where: str) -> np.ndarray:
         table = _category_numbers(self.categories)
         if table is not None and isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
@@ -183,16 +204,30 @@ class Column:
         if set(known) == {"False", "True"}:  # of booleans also 0 and 1, and the words in any case
             known |= {"0": known["False"], "1": known["True"]}
             known |= {word: known[word.title()] for word in ("false", "true", "FALSE", "TRUE")}
-        numbers = [known.get(text := category_text(each), known.get(_as_number(text))) for each in distinct]
+        numbers = [known.get(text := category_text(each), known.get(self._as_number(text))) for each in distinct]
+        if None in numbers and (table is not None or self.numeral is not None):
+            numbers = [
+                np.nan if number is None and isinstance(each, str) and is_mark(each) else number
+                for number, each in zip(numbers, distinct, strict=True)
+            ]
         if None in numbers:
             first = numbers.index(None)
             raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
         return np.array([*numbers, np.nan], np.float64)[codes]
 
+    def _as_number(self, text: str) -> str:
+        """The category of a number that is written in another way."""
+        number = number_in(text) if self.numeral is None else self._number(text)
+        if number is None or np.isnan(number):
+            return text
+        return category_text(number) if self.numeral is None else self.numeral.written(number)
+
     def _dates(self, values: pd.Series, where: str) -> np.ndarray:
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
             return seconds_of(values) / SECONDS[self.unit]
         codes, distinct = factorized(values)
+        if any(isinstance(each, str) and is_mark(each) for each in distinct):
+            return self._dates(values.mask(values.map(lambda cell: isinstance(cell, str) and is_mark(cell))), where)
         if self.format == COMPACT:
             distinct = [category_text(each) for each in distinct]
         if all(isinstance(each, str | time) for each in distinct):
@@ -221,7 +256,10 @@ class Column:
             x = np.rint(x)
         elif self.decimals is not None:
             x = np.round(x, self.decimals)
-        return as_type(x, gone, self.dtype)
+        if self.numeral is None:
+            return as_type(x, gone, self.dtype)
+        codes, distinct = pd.factorize(x)
+        return _as_texts([*map(self.numeral.written, distinct.tolist()), None], codes, self.dtype)
 
     def _categories(self, x: np.ndarray, gone: np.ndarray) -> Any:
         outside = ~gone & ~((x >= 0) & (x < len(self.categories)) & (x == np.floor(x)))
@@ -234,11 +272,16 @@ class Column:
             values = _category_values(self.categories, dtype.strip("[]") or "str")
             return pd.Categorical.from_codes(codes, pd.Index(values), ordered=bool(ordered))
         if self.dtype in ("str", "object") or self.dtype.startswith(("string", "large_string")):
-            # An Arrow text's type has the name of another of pandas.
-            own = "string" if "[" in self.dtype else self.dtype
-            texts = pd.Series([*self.categories, None], dtype=own).array[codes]
-            return pd.Series(texts, dtype=own)  # of objects, pandas would make texts
+            return _as_texts([*self.categories, None], codes, self.dtype)
         return as_type(_category_floats(self.categories, self.dtype)[codes], gone, self.dtype)
+
+
+def _as_texts(distinct: Sequence[str | None], codes: np.ndarray, dtype: str) -> pd.Series:
+    """The texts that cells are, by their places among distinct ones, of which the last, None, is -1."""
+    # An Arrow text's type has the name of another of pandas.
+    own = "string" if "[" in dtype else dtype
+    texts = pd.Series(list(distinct), dtype=own).array[codes]
+    return pd.Series(texts, dtype=own)  # of objects, pandas would make texts
 
 
 def frame_of(columns: Sequence[Column], x: np.ndarray) -> pd.DataFrame:
@@ -309,11 +352,6 @@ def _refuse_lacking(columns: Sequence[Column], frame: pd.DataFrame, what: str, o
     if lacking and len(lacking) == len(columns):
         names = several((repr(name) for name in lacking), 8)
         raise ValueError(f"{what} has none of the columns {names}; its columns: {several(frame.columns)}")
-
-
-def _as_number(text: str) -> str:
-    number = number_in(text)
-    return text if number is None else category_text(number)
 
 
 @lru_cache(maxsize=4096)

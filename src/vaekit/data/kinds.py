@@ -11,9 +11,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from ..errors import unknown
+from ..errors import several, unknown
 from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
-from .columns import COLUMN_KINDS, WITH_CATEGORIES, Column, ColumnKind
+from .columns import COLUMN_KINDS, WHOLE, WITH_CATEGORIES, Column, ColumnKind
 from .dates import (
     COMPACT,
     OBJECTS,
@@ -30,7 +30,8 @@ from .dates import (
     zone_of,
 )
 from .looks import FIRST_ROWS, Look, look_at, looks_at
-from .numerals import THOUSANDS, are_numbers, nearly_numbers
+from .numerals import Numeral, are_numbers, nearly_numbers, numeral_of
+from .sniffing import is_mark
 
 NONE = "none"
 """The kind that leaves a column out."""
@@ -179,16 +180,57 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
     seen = int((codes >= 0).sum())
     if len(distinct) < 2:
         return "constant" if distinct else "no value"
-    formats = formats_of(distinct)
+    marks = [each for each in distinct if is_mark(each)]
+    cells = [each for each in distinct if not is_mark(each)] if len(distinct) - len(marks) > 1 else distinct
+    formats = formats_of(cells)
+    numeral = "" if formats or are_numbers(cells) else numeral_of(cells)
     if len(formats) == 1:
-        seconds = np.append(seconds_of(parsed(distinct, formats[0])), np.nan)[codes]
-        return _of_dates(name, seconds, str(values.dtype), formats[0], zone_of(distinct, formats[0]))
-    if are_numbers(distinct):
-        x = numbers_in(values, f"column {name!r}")
-        look = next(look_at(x[:, None]))
-        whole = look.whole and look.seen == len(x)
-        dtype = "int64" if whole else "Int64" if look.whole else "float64"
-        return _of_numbers(name, dtype, look, lambda: pd.Series(x))
+        found = _of_dates_in_text(name, codes, distinct, str(values.dtype), formats[0])
+    elif isinstance(numeral, Numeral):
+        found = _of_numerals(name, values, numeral)
+    elif not formats and are_numbers(cells):
+        found = _of_plain_numbers(name, values)
+    else:
+        return _of_words(name, values, distinct, seen, formats, numeral)
+    if isinstance(found, str) or not marks or len(cells) == len(distinct):
+        return found
+    return replace(found, why=f"{found.why}; {several(map(repr, marks), 3)} for missing")
+
+
+def _of_dates_in_text(name: str, codes: np.ndarray, distinct: Sequence[str], dtype: str, format: str) -> Column | str:
+    texts = [None if is_mark(each) else each for each in distinct]
+    seconds = np.append(seconds_of(parsed(texts, format)), np.nan)[codes]
+    return _of_dates(name, seconds, dtype, format, zone_of(distinct, format))
+
+
+def _of_plain_numbers(name: str, values: pd.Series) -> Column | str:
+    x = numbers_in(values, f"column {name!r}")
+    look = next(look_at(x[:, None]))
+    whole = look.whole and look.seen == len(x)
+    return _of_numbers(name, "int64" if whole else "Int64" if look.whole else "float64", look, lambda: pd.Series(x))
+
+
+def _of_numerals(name: str, values: pd.Series, numeral: Numeral, kind: ColumnKind | None = None) -> Column | str:
+    """The column of numbers that are written with a unit or marks of thousands, and are to be written so again."""
+    read = Column(name, "real", dtype=str(values.dtype), numeral=numeral)
+    x = read.numbers(values)
+    found = _of_plain_numbers(name, pd.Series(x)) if kind is None else _asked(name, pd.Series(x), kind)
+    if isinstance(found, str):
+        return found
+    if numeral.after.strip() == "%" and found.kind in ("positive", "nonnegative") and _fills(x / 100):
+        found = replace(found, kind="unit", low=0.0, high=100.0, why="numbers from 0 to 100")
+    categories = tuple(numeral.written(float(each)) for each in found.categories)
+    example = numeral.written(x[np.argmax(np.nan_to_num(x, nan=-np.inf))])
+    why = f"{found.why}, written as {example}"
+    return replace(found, dtype=read.dtype, numeral=numeral, categories=categories, why=why)
+
+
+def _of_words(
+    name: str, values: pd.Series, distinct: Sequence[str], seen: int, formats: Sequence[str], unread: str
+) -> Column | str:
+    """The column of texts that are neither numbers nor dates: categories, if they are few; `unread` says why they are
+    no numbers.
+    """
     names = _names_rows(len(distinct), seen)
     if not names and len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
         categories = _sorted([category_text(each) for each in distinct])
@@ -196,9 +238,7 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
     if formats:
         return "dates of two readings, day or month first"
-    if all(THOUSANDS.fullmatch(each.strip()) for each in distinct):
-        return "numbers whose commas may mark thousands or decimals"
-    if numbers := nearly_numbers(distinct):
+    if numbers := unread or nearly_numbers(distinct):
         return numbers
     return _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
 
@@ -238,11 +278,16 @@ def _of_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series
     if look.whole:
         return _of_whole_numbers(name, dtype, look, cells)
     real = Column(name, "real", dtype=dtype, decimals=look.decimals, why="numbers")
-    if 0 <= look.low <= NEAR and 1 - NEAR <= look.high <= 1:
+    if _fills(np.array([look.low, look.high])):
         return replace(real, kind="unit", low=0.0, high=1.0, why="numbers from 0 to 1")
     if look.low > 0:
         return replace(real, kind="positive", why="numbers above 0")
     return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
+
+
+def _fills(x: np.ndarray) -> bool:
+    """Whether numbers, some NaN, lie from 0 to 1 and come near both."""
+    return bool(0 <= np.nanmin(x) <= NEAR and 1 - NEAR <= np.nanmax(x) <= 1)
 
 
 def _of_whole_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series]) -> Column | str:
@@ -274,6 +319,8 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
         return _asked_categories(name, values, kind, what)
     if kind == "date":
         return _asked_dates(name, values, what)
+    if isinstance(numeral := _numeral_asked(values, kind), Numeral):
+        return cast(Column, _of_numerals(name, values, numeral, kind))
     x = numbers_in(values, f"{what} column {name!r}")
     look = next(look_at(x[:, None]))
     if not look.seen:
@@ -289,6 +336,15 @@ def _asked(name: str, values: pd.Series, kind: ColumnKind) -> Column:
         column = replace(column, low=ends[0], high=ends[1])
     column.numbers(pd.Series(x), f"asked for as {kind}")
     return column
+
+
+def _numeral_asked(values: pd.Series, kind: ColumnKind) -> Numeral | str:
+    if not pd.api.types.is_string_dtype(values.dtype):
+        return ""
+    cells = [each for each in map(str, factorized(values)[1]) if not is_mark(each)]
+    whole = kind in WHOLE
+    plain = all(number_in(each) is not None for each in cells)
+    return "" if plain and not (whole and any("," in each for each in cells)) else numeral_of(cells, whole)
 
 
 def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str) -> Column:

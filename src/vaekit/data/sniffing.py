@@ -11,10 +11,27 @@ from dataclasses import dataclass
 
 MISSING = frozenset({"", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "<na>", "#n/a", "#na"})
 """Cells that are missing, in lower case."""
+_WORDS = """unknown, unk, missing, not available, not applicable, not known, not reported, no data, no value, no answer,
+nd, n.d., tbd, nat, blank, empty, undefined, unspecified, (blank), (null), (none), (missing), (unknown), \\n,
+#value!, #div/0!, #ref!, #name?, #num!, #null!"""
+MARKS = frozenset(word.strip() for word in _WORDS.split(","))
+"""Cells that are missing where all others are numbers or dates, in lower case: elsewhere they may be categories."""
+STROKES = re.compile(r"[-–—.…·*:/_?]+")
+"""Likewise."""
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.I)
 WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
 WITH_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}([ T].*)?")
+MONEY = "€$£¥₹₽₩₪₺₫฿₴₦₱₡₲¢"
+CODES = "USD EUR GBP CHF JPY CNY INR AUD CAD NZD SEK NOK DKK PLN CZK HUF BRL MXN ZAR KRW TRY HKD SGD THB ILS RUB RMB"
+BLANKS = " \u00a0\u2009\u202f"
+NUMERAL = re.compile(
+    rf"(?P<open>\()?(?P<sign>[-+−–])?[{BLANKS}]?(?P<before>[A-Z]{{0,2}}[{MONEY}]|{CODES.replace(' ', '|')}|Rs\.?|[~≈])?"
+    rf"(?P<gap>[{BLANKS}])?(?P<inner>[-+−–])?(?P<digits>\d{{1,3}}(?P<group>[,.'’{BLANKS}])\d{{3}}(?:(?P=group)\d{{3}})*|\d+)?"
+    rf"(?:(?P<decimal>[.,])(?P<places>\d+))?(?P<space>[{BLANKS}])?"
+    rf"(?P<after>[^\W\d_][^\s,:;()\"'|]{{0,15}}(?: [^\W\d_]{{2,}})?|[%‰°′″{MONEY}+][^\s()]{{0,6}})?(?P<close>\))?"
+)
+"""A number as people write it: $1,234.50, € 12, 1 234,5, 12 kg, 57.0%, (3.50)."""
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
 """A code, such as a postal one, and no number."""
 WHITESPACE = " "
@@ -106,10 +123,10 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
     columns = list(zip(*(row for row in body if len(row) == len(first)), strict=True))
     if not columns:
         return not any(map(is_number, first))
-    numbers = [any(map(is_number, cells)) and all(is_number(c) or is_missing(c) for c in cells) for cells in columns]
+    numbers = [any(map(_is_written, cells)) and all(_is_written(c) or is_mark(c) for c in cells) for cells in columns]
     above = [cell for cell, number in zip(first, numbers, strict=True) if number and not is_missing(cell)]
     if above:
-        return not all(map(is_number, above))
+        return not all(map(_is_written, above))
     again = sum(cell in cells for cell, cells in zip(first, columns, strict=True))
     return not any(DATE.fullmatch(cell.strip()) for cell in first) and 2 * again < len(first)
 
@@ -122,6 +139,22 @@ def is_number(cell: str) -> bool:
 def is_missing(cell: str) -> bool:
     """Whether a cell says that it has no value."""
     return cell.strip().lower() in MISSING
+
+
+def is_mark(cell: str) -> bool:
+    """Whether a cell among numbers or dates says that it has no value, as others may that are missing anywhere.
+
+    >>> [is_mark(cell) for cell in ("-", "Unknown", "...", "-1", "high")]
+    [True, True, True, False, False]
+    """
+    text = cell.strip().lower()
+    return text in MARKS or text in MISSING or STROKES.fullmatch(text) is not None
+
+
+def _is_written(cell: str) -> bool:
+    """Whether a cell is a number as people write it."""
+    found = NUMERAL.fullmatch(cell.strip())
+    return is_number(cell) or (found is not None and bool(found["digits"] or found["places"]))
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:

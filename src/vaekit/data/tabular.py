@@ -40,6 +40,8 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
         return content
     y, classes = (None, ()) if label is None else labels_of(frame[label], name, label)
     frame = frame if label is None else frame.drop(columns=label)
+    if len(frame) < 2:
+        raise ValueError(f"{name} has one row, of which nothing can be learned: give 2 at least, better hundreds")
     if not frame.shape[1]:
         raise ValueError(f"{name} has no columns besides the label {label!r}")
     kinds = {each: "real" for each in frame.columns if each not in asked} | dict(asked) if plain else asked
@@ -129,7 +131,9 @@ def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tupl
     gone = cells.isna().to_numpy()
     if gone.any():
         row = int(np.argmax(gone))
-        raise ValueError(f"{name}, row {row} (from 0): missing value in column {label!r}; fill it or drop the row")
+        kept = f"leave {setting('data.label', label)} out, and {label!r} is a column with holes like any other"
+        what = f"missing value in column {label!r}; fill it or drop the row, or {kept}"
+        raise ValueError(f"{name}, row {row} (from 0): {what}")
     codes, distinct = factorized(cells)
     texts = [category_text(each) for each in distinct]
     whole = all(text.removeprefix("-").isdecimal() for text in texts) and len({int(text) for text in texts}) == len(

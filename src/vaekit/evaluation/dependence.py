@@ -10,6 +10,8 @@ import numpy as np
 
 BINS = 10
 """Bins of as many values each that numbers fall into."""
+COLUMNS = 64
+"""Columns whose pairs with as many others are counted together."""
 LEVELS = 30
 """Categories, at most, that are one by one; the rarer ones are taken together."""
 
@@ -55,11 +57,42 @@ def dependences(x: np.ndarray, groups: Sequence[Cut]) -> np.ndarray:
     [[1.0, 1.0], [1.0, 1.0]]
     """
     codes = [cut(column) for cut, column in zip(groups, x.T, strict=True)]
-    found = np.eye(len(codes))
-    for i, first in enumerate(codes):
-        for j in range(i):
-            found[i, j] = found[j, i] = association(first, codes[j])
-    return found
+    parts = [_one_hots(codes[start : start + COLUMNS]) for start in range(0, len(codes), COLUMNS)]
+    found = np.block([[_of_pairs(first, second) for second in parts] for first in parts])
+    found = np.tril(found, -1)
+    return found + found.T + np.eye(len(codes))
+
+
+@dataclass(frozen=True)
+class _OneHots:
+    """Which group each of N rows has of some columns, (N, G), all 0 where it is missing; where each column's begin."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+
+
+def _one_hots(codes: Sequence[np.ndarray]) -> _OneHots:
+    sizes = np.array([max(1, int(each.max(initial=0)) + 1) for each in codes])
+    rows = np.concatenate([each[:, None] == np.arange(size) for each, size in zip(codes, sizes, strict=True)], 1)
+    return _OneHots(rows.astype(np.float32), np.r_[0, sizes.cumsum()[:-1]], sizes)
+
+
+def _of_pairs(first: _OneHots, second: _OneHots) -> np.ndarray:
+    """The dependence (I, J) of each column of one with each of the other, all tables of counts made by one product."""
+    table = (first.rows.T @ second.rows).astype(np.float64)  # exact for fewer than 2^24 rows
+    rows = np.add.reduceat(table, second.starts, 1)
+    columns = np.add.reduceat(table, first.starts, 0)
+    n = np.add.reduceat(rows, first.starts, 0)
+    chance = rows.repeat(second.sizes, 1) * columns.repeat(first.sizes, 0)
+    parts = np.add.reduceat(table**2 / np.maximum(chance, 1.0), first.starts, 0)
+    phi = np.add.reduceat(parts, second.starts, 1) - 1.0
+    k = np.add.reduceat((rows > 0).astype(int), first.starts, 0) - 1
+    own = np.add.reduceat((columns > 0).astype(int), second.starts, 1) - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = np.minimum(k - k**2 / (n - 1), own - own**2 / (n - 1))
+        found = np.sqrt(np.clip((phi - k * own / (n - 1)) / least, 0.0, 1.0))
+    return np.where(n < 2, np.nan, np.where(least <= 0, 0.0, found))
 
 
 def association(first: np.ndarray, second: np.ndarray) -> float:

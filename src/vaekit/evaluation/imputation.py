@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -13,15 +15,16 @@ from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.observed import given_missing, observed_log_prob, whole
 from ..distributions.products import Columns
+from ..distributions.validation import unvalidated
 from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
-from ..models.scoring import MEMORY, sum_type
+from ..models.scoring import MEMORY, plan, sum_type
 from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
 from .alike import row_by_row
-from .weighted import Picked, Weighted, alike_plan, blocks_of, weighted
+from .weighted import Picked, alike_plan, weighted
 
 TRIES = 4
 """Draws of which one may take the place of another that an event holds for: rows of one z have not all the same."""
@@ -47,23 +50,57 @@ class Imputed:
 
 @torch.no_grad()
 def impute(
-    model: VAE, batch: Batch, samples: int = 1000, draws: int = 0, seed: int | None = 0, memory: int = 4 * MEMORY
+    model: VAE,
+    batch: Batch,
+    samples: int = 1000,
+    draws: int = 0,
+    seed: int | None = 0,
+    memory: int = 4 * MEMORY,
+    before: Counter[bytes] | None = None,
 ) -> Imputed:
     """The cells of a batch that are not observed, from `samples` of z for each row, weighted by p(x, z) / q(z given x)
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
-    A row of which nothing is observed is drawn from the model. Raises `ValueError` where cells are missing and the
-    likelihood can't be scored without them.
+    A row of which nothing is observed is drawn from the model. Each row with a hole has a random stream of its own, by
+    `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order. Draws of
+    equal rows differ, the first of them having those that it has alone; where a batch is a part of more rows, `before`
+    counts those of the parts before it. Raises `ValueError` where cells are missing and the likelihood can't be scored
+    without them.
     """
-    found: list[Imputed] = []
-    with seeded(seed), evaluating(model):
-        for part, chunk in blocks_of(model, batch, samples, memory):
-            picked = Picked(max(draws, LEAST))
-            known = weighted(model, part, samples, chunk, _statistics, picked)
-            found.append(_imputed(model, part, known, picked, draws))
-    drawn = [each.draws for each in found if each.draws is not None]
-    joined = [torch.cat([getattr(each, name) for each in found]) for name in ("x", "spread", "effective_samples")]
-    return Imputed(joined[0], joined[1], torch.cat(drawn, 1) if drawn else None, joined[2])
+    # Cells that are filled may need more digits than those that are there.
+    kind = sum_type(batch.x.device) if model.domain.in_float64 else batch.x.dtype
+    x, spread = batch.x.to(kind, copy=True), torch.zeros_like(batch.x)
+    drawn, counted = x.repeat(draws, *[1] * x.dim()), torch.full((len(x),), float(samples), device=x.device)
+    holes = [] if batch.observed is None else (~batch.observed).flatten(1).any(1).nonzero().flatten().tolist()
+    start = int(torch.randint(2**62, ())) if seed is None else seed
+    keys = list(_streams(batch, holes, start, bool(draws), Counter() if before is None else before))
+    times, known = Counter(keys), dict[int, Imputed]()
+    with evaluating(model), unvalidated():
+        chunk = plan(model.trace, batch.take(slice(1)), 1, samples, memory)[1] if holes else samples
+        for i, key in zip(holes, keys, strict=True):
+            if (found := known.get(key)) is None:
+                with seeded(key):
+                    found = _imputed(model, batch.take(slice(i, i + 1)), samples, chunk, draws)
+                if times[key] > 1:  # equal rows are filled once
+                    known[key] = found
+            x[i], spread[i], counted[i] = found.x[0], found.spread[0], found.effective_samples[0]
+            if found.draws is not None:
+                drawn[:, i] = found.draws[:, 0]
+    return Imputed(x, spread, drawn if draws else None, counted)
+
+
+def _streams(batch: Batch, rows: Sequence[int], seed: int, apart: bool, times: Counter[bytes]) -> Iterator[int]:
+    """The seed of each of some rows of a batch, made of `seed` and of what is observed of the row; and where equal rows
+    are to be told `apart`, of how many `times` it was there before.
+    """
+    observed = torch.ones_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.observed
+    parts = [torch.where(observed, batch.x, 0.0), observed, *([] if batch.y is None else [batch.y])]
+    arrays = [each[rows].cpu().numpy() for each in parts]
+    for i in range(len(rows)):
+        content = blake2b(b"".join(each[i].tobytes() for each in arrays), digest_size=16).digest()
+        own = blake2b(content + times[content].to_bytes(8, "big") + str(seed).encode(), digest_size=8).digest()
+        times[content] += apart
+        yield int.from_bytes(own, "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -136,15 +173,15 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
         return row_by_row(one, batch, rows, seed)[0]
 
 
-def _imputed(model: VAE, batch: Batch, known: Weighted, picked: Picked, draws: int) -> Imputed:
+def _imputed(model: VAE, batch: Batch, samples: int, chunk: int, draws: int) -> Imputed:
+    picked = Picked(max(draws, LEAST))
+    known = weighted(model, batch, samples, chunk, _statistics, picked)
     x, entropy = _summary(model, picked.px, known.averages)
     spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
-    # Cells that are filled may need more digits than those that are there.
-    kind = sum_type(x.device) if model.domain.in_float64 else batch.x.dtype
-    x, drawn = x.to(kind), picked.x[:draws].to(kind)
     observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
-    return Imputed(x, spread, torch.where(observed, batch.x, drawn) if draws else None, known.effective_samples)
+    drawn = torch.where(observed, batch.x, picked.x[:draws])
+    return Imputed(x, spread, drawn if draws else None, known.effective_samples)
 
 
 def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -59,13 +59,6 @@ class Picked:
             taken = torch.rand(new.shape[:2], device=part.device) < part
             new = torch.where(taken.view(*taken.shape, *beside), new, self.x)
         self.x = new
-
-
-def blocks_of(model: VAE, batch: Batch, samples: int, memory: int) -> Iterator[tuple[Batch, int]]:
-    """Rows of a batch that go at once, and how many of `samples` of each do, within `memory` bytes."""
-    rows, chunk = plan(model.trace, batch, len(batch), samples, memory)
-    for start in range(0, len(batch), rows):
-        yield batch.take(slice(start, start + rows)), chunk
 
 
 def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int, int]:

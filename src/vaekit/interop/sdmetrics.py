@@ -104,7 +104,7 @@ def metadata(columns: Sequence[Column]) -> dict[str, Any]:
 
 def frame(columns: Sequence[Column], x: np.ndarray) -> pd.DataFrame:
     """The table of numbers x (N, D) in SDMetrics' terms: numbers, categories as text, dates."""
-    return frame_of([replace(each, decimals=None, format="", dtype=_dtype(each)) for each in columns], x)
+    return frame_of([replace(each, decimals=None, format="", numeral=None, dtype=_dtype(each)) for each in columns], x)
 
 
 def _sdtype(column: Column) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..data.cells import category_text, number_in, numbers_in
+from ..data.cells import category_text, number_in
 from ..data.columns import Column
 from ..data.dates import SECONDS, TIMES
 from ..data.domains import Domain
@@ -147,12 +147,15 @@ def _condition(columns: Sequence[Column], at: int, sign: str, value: Any, given:
 
 def _number(column: Column, cell: pd.Series, given: str, any_number: bool = False) -> float:
     """The number of a cell of a column; `any_number` does to compare those of a column with."""
+    if any_number:
+        column = replace(column, kind="real", categories=())
     try:
-        return float((numbers_in(cell, given) if any_number else column.numbers(cell, given))[0])
+        if not np.isnan(number := float(column.numbers(cell, given)[0])):
+            return number
     except ValueError:
-        accepted = "numbers" if any_number else column.accepted
-        what = f"{given}: {shown(cell[0])} is none that column {column.name!r} has"
-        raise ValueError(f"{what}; accepted: {accepted}") from None
+        pass
+    what = f"{given}: {shown(cell[0])} is none that column {column.name!r} has"
+    raise ValueError(f"{what}; accepted: {'numbers' if any_number else column.accepted}")
 
 
 def meant(column: Column, value: Any) -> Any:

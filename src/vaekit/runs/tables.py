@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,10 +96,10 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     columns, data = typed_columns(run), run.data(given)
     frame = source_frame(run, given, data)
     x, spread, draws, trusted = [], [], [], []
-    done = 0
+    done, before = 0, Counter[bytes]()
     with working("imputing", len(data)) as step:
-        for i, batch in enumerate(data.blocks()):
-            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed + i)
+        for batch in data.blocks():
+            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed, before=before)
             x.append(found.x.double().cpu().numpy())
             spread.append(found.spread.double().cpu().numpy())
             trusted.append(found.effective_samples.cpu().numpy())
@@ -122,6 +123,8 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
     made, table = frame_of(columns, x), frame.copy()
     for each, gone in zip(columns, holes.T, strict=True):
         values, given = made[each.name], frame[each.name]
+        if values.dtype.kind in "iuf" and given.dtype.kind not in "iuf" and not each.refused(given).any():
+            given = each.values(each.numbers(given)).set_axis(frame.index)  # numbers as text, with words for missing
         if gone.all():
             table[each.name] = values.array
         elif gone.any():

@@ -41,7 +41,8 @@ class State:
 
     `best_loss` and `best_epoch` are those of rows held out for validation. Of the loss that is watched, theirs or else
     that of test or training rows: that of the untrained weights, of the first epoch that counts, the lowest with its
-    epoch, and the last; None what there isn't, or is no finite number. `engine` says how steps are made, for the rest.
+    epoch, and the last; None what there isn't, or is no finite number. `watched` are its rows. `engine` says how steps
+    are made, for the rest.
     """
 
     epoch: int = 0
@@ -54,6 +55,7 @@ class State:
     lowest_loss: float | None = None
     lowest_epoch: int = 0
     last_loss: float | None = None
+    watched: int | None = None
     engine: dict[str, str] = field(default_factory=dict)
 
 

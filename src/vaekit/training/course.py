@@ -10,6 +10,10 @@ from .meter import steadier
 
 RELATIVE = 0.1
 """The part of a loss, and one nat in any case, by which it may rise as chance has it."""
+ENOUGH = 50
+"""Rows from which on that is so: of n fewer it is so many times as much, since a loss of few rows swings, and rises as
+the others are learned by heart.
+"""
 
 
 def note(state: State, loss: float, first: bool) -> None:
@@ -33,16 +37,19 @@ def is_lost(state: State) -> bool:
     True
     >>> is_lost(State(epoch=9, first_loss=80.0, lowest_loss=37.0, last_loss=41.0))
     False
+    >>> is_lost(State(epoch=9, first_loss=20.0, lowest_loss=19.8, last_loss=25.1, watched=1))
+    False
     """
     if state.last_loss is None:
         return state.lowest_loss is not None
     if state.first_loss is None or state.lowest_loss is None:
         return False
+    chance = max(1.0, ENOUGH / state.watched) if state.watched else 1.0
     above = state.last_loss - state.lowest_loss
-    if above > max(state.first_loss - state.lowest_loss, RELATIVE * abs(state.lowest_loss), 1.0):
+    if above > max(state.first_loss - state.lowest_loss, chance * max(RELATIVE * abs(state.lowest_loss), 1.0)):
         return True
     start = state.untrained_loss
-    return start is not None and state.last_loss - start > max(RELATIVE * abs(start), 1.0)
+    return start is not None and state.last_loss - start > chance * max(RELATIVE * abs(start), 1.0)
 
 
 def kept_epoch(state: State, early_stopping: bool) -> int:

@@ -169,6 +169,7 @@ class _Training:
             self.checkpoints.save(self.state, self.kept, self.optimizers)
         for each in self.kept.values():
             processes.share(model_tensors(each).values())
+        self.state.watched = len(task.train if task.held_out is None else task.held_out)
         self.lost = course.is_lost(self.state)
         self.threads = worthwhile_threads(self.model, data, samples_of(task.objective), self.parts.batch_size)
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)

@@ -16,7 +16,7 @@ from .base import Picture, Prepared, Subject
 if TYPE_CHECKING:
     from ...runs.run import Run
 
-MANY = 100
+MANY = 1000
 """Columns, at most, of which all pairs are looked at."""
 PAIRS = 3
 """Pairs that are named."""
@@ -44,7 +44,11 @@ class Dependences(Picture):
             strongest = (both[0] - np.eye(len(names))).max(0)
             index = np.sort(np.argsort(-strongest, kind="stable")[: columns.SHOWN])
             both, names = [each[np.ix_(index, index)] for each in both], [names[i] for i in index]
-            of = f"the first {MANY} of {len(table.columns)}" if len(table.columns) > MANY else str(len(table.columns))
+            of = (
+                f"the first {MANY:,} of {len(table.columns):,}"
+                if len(table.columns) > MANY
+                else f"{len(table.columns)}"
+            )
             text += f" Shown are the {len(index)} of {of} columns with the strongest ones."
         text += _farthest(names, *both)
         return Prepared("Dependences between columns", text, partial(plots.dependences, both[0], both[1], names))
