@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,34 @@ def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     train(folder, tmp_path / "at once", sets=sets)
     assert metrics(tmp_path / "at once") == metrics(whole.path), "when images are decoded changes nothing"
     assert "recorded" not in caplog.text
+
+
+def test_shards_train_the_run_of_the_folder_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    """Whole, as a pattern, as a folder, and killed and gone on with."""
+    (tmp_path / "set").mkdir()
+    files = sorted(folder.glob("*/*.jpg"))
+    for i in range(2):
+        with tarfile.open(tmp_path / f"set/photos-{i:02}.tar", "w") as archive:
+            for file in files[42 * i : 42 * (i + 1)]:
+                archive.add(file, f"{file.parent.name}/{file.name}")
+                label = tmp_path / f"{file.stem}.cls"
+                label.write_text(file.parent.name)
+                archive.add(label, f"{file.parent.name}/{label.name}")
+    sets = (*VARIED, "training.engine=replay", "training.epochs=3")
+    plain = train(folder, tmp_path / "plain", sets=sets)
+    pattern = str(tmp_path / "set/photos-{00..01}.tar")
+    with pytest.raises(KeyboardInterrupt):
+        train(pattern, tmp_path / "cut", sets=sets, callbacks=Callbacks(on_epoch=stop))
+    made = train(out=tmp_path / "cut", resume=True)
+    assert metrics(made.path) == metrics(plain.path)
+    assert (made.path / "weights.safetensors").read_bytes() == (plain.path / "weights.safetensors").read_bytes()
+    assert made.schema.classes == ("cat", "dog")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    with pytest.raises(RunError, match="are not where they were: there is no file or folder"):
+        load_run(made.path).dataset  # noqa: B018
+    moved = load_run(made.path, data=tmp_path / "moved")
+    assert moved.data("test").origin[0].startswith("photos-00.tar/cat/")  # type: ignore[index]
+    assert "12 x 3" in done("encode", made.path, "--data", tmp_path / "moved", "--out", tmp_path / "codes.npz")
 
 
 @pytest.fixture(scope="module")

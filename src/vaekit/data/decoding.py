@@ -19,12 +19,15 @@ from numpy.typing import DTypeLike
 
 from ..settings import setting
 from ..system.progress import working
-from .image_files import Resize, read_image
+from .image_files import Resize, Source, read_image
+from .members import Member
 
 PART = 16
 """Files that a thread decodes at a time."""
 SUMS = 256
 """Files whose bytes it sums at a time."""
+LOOKED_INTO = 2**30
+"""Bytes of shards, about, by which they are known again: all of them would take as long to read as an epoch does."""
 AHEAD = 16
 """Batches that are decoded before they are asked for, at most."""
 SHOWN = 5
@@ -38,18 +41,18 @@ class Form:
     is asked for.
     """
 
-    file: str
+    file: Source
     shape: tuple[int, ...]
     mode: str
     resize: Resize = None
 
     @classmethod
-    def of(cls, file: str, resize: Resize = None) -> Form:
+    def of(cls, file: Source, resize: Resize = None) -> Form:
         """That of a file; raises as `read_image` does."""
         pixels, mode = read_image(file, resize)
         return cls(file, pixels.shape, mode, resize)
 
-    def read(self, file: str) -> np.ndarray:
+    def read(self, file: Source) -> np.ndarray:
         """The pixels (C, H, W) of `file`; grey ones are colours where the others have some.
 
         Raises `ValueError`, a line that names it, where it is damaged, or of another size or mode.
@@ -78,8 +81,11 @@ class ImageRows:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, files: Sequence[str], form: Form, folder: Sequence[str] = (), disk: Path | None = None) -> None:
-        self.files, self.form, self.folder, self.disk = np.array(files, dtype=object), form, folder or files, disk
+    def __init__(
+        self, files: Sequence[Source], form: Form, folder: Sequence[Source] = (), disk: Path | None = None
+    ) -> None:
+        self.files, self.form, self.disk = np.array(files, dtype=object), form, disk
+        self.folder = folder if len(folder) else files
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
         self.there = np.zeros(len(files), bool)
@@ -115,9 +121,14 @@ class ImageRows:
         return found
 
     def digest(self) -> str:
-        """A SHA-256 of the bytes of all files in order, and of what they are resized to."""
+        """A SHA-256 of the bytes of all files in order, and of what they are resized to. Of members of shards it is of
+        their names and sizes, and of the bytes of so many at equal distances that some `LOOKED_INTO` bytes are read.
+        """
         total = hashlib.sha256(f"{self.form.resize} {self.shape}".encode())
-        parts = [self.files[start : start + SUMS] for start in range(0, len(self), SUMS)]
+        for each in self.files if isinstance(self.files[0], Member) else ():
+            total.update(f"{each.name} {each.size}\n".encode())
+        files = _looked_into(self.files)
+        parts = [files[start : start + SUMS] for start in range(0, len(files), SUMS)]
         with ThreadPoolExecutor(_workers()) as pool:
             for sums in pool.map(_sums, parts):
                 total.update(sums)
@@ -172,13 +183,13 @@ class ImageRows:
         with working("looking through all images", len(self.folder)) as step:
             reasons: dict[str, str] = {}
             for i, reason in enumerate(pool.map(self._reason, self.folder)):
-                reasons |= {self.folder[i]: reason} if reason else {}
+                reasons |= {str(self.folder[i]): reason} if reason else {}
                 step(i + 1)
         first, *others = reasons or {"": str(failed)}  # mended meanwhile
         more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
         return ValueError(f"{reasons.get(first, failed)}{more}")
 
-    def _reason(self, file: str) -> str:
+    def _reason(self, file: Source) -> str:
         try:
             self.form.read(file)
         except ValueError as error:
@@ -186,15 +197,25 @@ class ImageRows:
         return ""
 
 
-def some(files: Sequence[str]) -> str:
+def some(files: Sequence[Source]) -> str:
     """The names of the first files, and how many more there are."""
-    names = sorted({os.path.basename(file) for file in files})
+    names = sorted({os.path.basename(str(file)) for file in files})
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more names" if len(names) > SHOWN else "")
 
 
-def _sums(files: Sequence[str]) -> bytes:
+def _looked_into(files: np.ndarray) -> np.ndarray:
+    """The files whose bytes are summed: all of a folder, of shards those at equal distances."""
+    if not isinstance(files[0], Member):
+        return files
+    return files[:: max(1, sum(each.size for each in files) // LOOKED_INTO)]
+
+
+def _sums(files: Sequence[Source]) -> bytes:
     sums = []
     for name in files:
+        if isinstance(name, Member):
+            sums.append(hashlib.sha256(name.read()).digest())
+            continue
         with open(name, "rb", buffering=0) as file:  # a third of the time of Path.read_bytes
             sums.append(hashlib.sha256(file.readall()).digest())
     return b"".join(sums)
