@@ -58,7 +58,7 @@ def gradients(
     model: VAE, objective: Objective, data: TensorSplit, size: int, index: Tensor, processes: Processes
 ) -> tuple[list[Tensor], Part, Any]:
     parts = Parts(data, size, processes)
-    part = parts(index)
+    (part,) = parts(index)
     with Constant():
         terms = Step(model, objective, parts.data, parts.batch_size)(part.index, 0.5, 0, part.data)
     found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]

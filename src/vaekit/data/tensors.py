@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -166,15 +166,19 @@ class TensorSplit:
         """The batches of an epoch."""
         return math.ceil(len(self) / batch_size)
 
-    def order(self, batch_size: int) -> Iterable[Tensor]:
-        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU; each as soon as it is
-        there.
+    def order(
+        self, batch_size: int, done: int = 0, own: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> Iterable[Tensor]:
+        """The rows of each batch of an epoch but the first `done`, in an order drawn from torch's stream on the CPU;
+        each as soon as those of its rows are there that are this process's `own`.
         """
-        return self._in_time(torch.randperm(len(self)).split(batch_size))
+        return self._in_time(torch.randperm(len(self)).split(batch_size)[done:], own)
 
-    def _in_time(self, rows: Sequence[Tensor]) -> Iterable[Tensor]:
+    def _in_time(self, rows: Sequence[Tensor], own: Callable[[Tensor], Tensor]) -> Iterable[Tensor]:
+        if not rows:
+            return ()
         batches = _moved(torch.cat(list(rows)), self._picked_on).split([len(each) for each in rows])
-        return batches if self.arriving is None else self.arriving.in_time(rows, batches)
+        return batches if self.arriving is None else self.arriving.in_time([own(each) for each in rows], batches)
 
     def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
         """Of a batch of `order` the rows that one of `count` processes takes, the split that makes a batch of them, and
@@ -224,7 +228,9 @@ class PartlyLabelled(TensorSplit):
     def steps(self, batch_size: int) -> int:
         return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
 
-    def order(self, batch_size: int) -> Iterable[Tensor]:
+    def order(
+        self, batch_size: int, done: int = 0, own: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> Iterable[Tensor]:
         """Every row whose label is not seen once, and before those of each batch `first` labelled ones, as often as it
         takes.
         """
@@ -235,7 +241,7 @@ class PartlyLabelled(TensorSplit):
         passes = math.ceil(len(others) * self.first / len(self.labelled))
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)
-        return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)])
+        return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)][done:], own)
 
     def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
         seen, others = index[: self.first], index[self.first :]

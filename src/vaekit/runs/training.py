@@ -209,10 +209,10 @@ def _resumed(
         raise RunError(
             f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}"
         )
-    done = newest[1].epoch if newest else 0
-    if done > spec.training.epochs:
-        asked = f"training.epochs is {spec.training.epochs}"
-        raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
+    done, begun = (newest[1].epoch, bool(newest[1].batches)) if newest else (0, False)
+    if done + begun > spec.training.epochs:
+        asked, part = f"training.epochs is {spec.training.epochs}", " and a part of another" * begun
+        raise RunError(f"{asked}, but {folder} has {done} done{part}; accepted: {done + begun} or more")
     return Plan(folder, spec, schema, dataset, parts, resume=True, done=done, saved=newest is not None)
 
 
