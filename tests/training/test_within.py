@@ -1,11 +1,10 @@
-"""Trainings that end within an epoch, by Ctrl-C, `kill` or a crash, and go on at the batch they stood at, to the same bits."""
+"""Trainings that end within an epoch, by Ctrl-C, `kill` or a crash, and go on at their batch, bit for bit."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,21 +16,19 @@ import pytest
 import torch
 from commands_for_tests import AT_A_TERMINAL, SECONDS, started
 from processes_for_tests import together
-from runs_for_tests import assert_same_run, metrics, pieces, small_run
+from runs_for_tests import SMALL, assert_same_run, metrics, pieces, small_run
 from torch import Tensor
 
 from vaekit import Callbacks, train
 from vaekit.errors import LostProcessError, RunError
-from vaekit.models import VAE
-from vaekit.runs.run import Run
 from vaekit.system.interrupts import postponed
 from vaekit.system.processes import Processes
-from vaekit.training import within
-from vaekit.training.checkpoint import Checkpoints
+from vaekit.training.checkpoint import Checkpoints, State
 from vaekit.training.loop import Training, optimize
 from vaekit.training.meter import STEPS, Meter
+from vaekit.training.position import Position
 from vaekit.training.records import Progress
-from vaekit.training.step import Terms
+from vaekit.training.step import Step, Terms
 from vaekit.training.within import Within
 
 LONG = "training.checkpoint_minutes=1000"
@@ -73,89 +70,64 @@ def _told_of_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
 
 
-def cut(folder: Path, at: int, *sets: str) -> Run:
-    """A run that is interrupted after so many steps, and gone on with."""
+def cut(folder: Path, at: int, *sets: str) -> State:
+    """A run that is interrupted after so many steps; the state that it left."""
     with pytest.raises(KeyboardInterrupt):
-        train("digits", folder, sets=sets, callbacks=Callbacks(on_progress=raising(at)))
-    return train(out=folder, resume=True)
+        train("digits", folder, sets=[*SMALL, *sets, LONG], callbacks=Callbacks(on_progress=raising(at)))
+    newest = Checkpoints(folder / "checkpoints").newest()
+    assert newest
+    return newest[1]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_training_goes_on_at_its_batch_bit_for_bit(case: str, tmp_path: Path) -> None:
-    small = [*RUN, *CASES[case], LONG]
-    whole = small_run(tmp_path / "whole", *small)
-    sets = [f"{key}" for key in (*_small(), *small)]
-    steps = len(whole.history()) and max(record.step for record in whole.history()) // len(
-        [record for record in whole.history() if record.split == "train"]
-    )
-    for at in (1, steps + 2, 2 * steps - 1):
+    whole = small_run(tmp_path / "whole", *RUN, *CASES[case])
+    steps = whole.history()[0].step
+    for at in (steps + 2,) if "label" in case else (steps + 2, 2 * steps - 1):
         folder = tmp_path / f"cut {at}"
-        with pytest.raises(KeyboardInterrupt):
-            train("digits", folder, sets=sets, callbacks=Callbacks(on_progress=raising(at)))
-        states = Checkpoints(folder / "checkpoints")
-        newest = states.newest()
-        assert newest
-        assert (newest[1].epoch, newest[1].batches) == (at // steps, at % steps + 1), "the step that was under way"
+        state = cut(folder, at, *RUN, *CASES[case])
+        assert (state.epoch, state.batches) == (1, at - steps + 1), "after the step that was under way"
         train(out=folder, resume=True)
         assert_same_run(folder, whole.path)
 
 
-def _small() -> tuple[str, ...]:
-    from runs_for_tests import SMALL
-
-    return SMALL
-
-
-def test_an_interrupt_after_the_last_step_or_in_the_look_loses_no_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = small_run(tmp_path / "whole", *RUN, LONG)
-    cut(tmp_path / "last", 13 + 12, *_small(), *RUN, LONG)
-    assert_same_run(tmp_path / "last", whole.path)
+def test_an_interrupt_in_the_look_loses_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = small_run(tmp_path / "whole", *RUN)
     with monkeypatch.context() as patch:
         patch.setattr("vaekit.training.validation.Validation.__call__", lambda *given: signal.raise_signal(2))
         with pytest.raises(KeyboardInterrupt):
-            small_run(tmp_path / "look", *RUN, LONG)
+            small_run(tmp_path / "look", *RUN)
     newest = Checkpoints(tmp_path / "look/checkpoints").newest()
     assert newest
     assert (newest[1].epoch, newest[1].batches) == (0, 13)
-    taken = []
-    patch_of(monkeypatch, taken)
-    train(out=tmp_path / "look", resume=True)
-    assert len(taken) == 2 * 13
-    assert_same_run(tmp_path / "look", whole.path)
-
-
-def patch_of(monkeypatch: pytest.MonkeyPatch, taken: list[int]) -> None:
-    step = Training._take_step
+    taken, step = [], Training._take_step
 
     def counted(self: Training, *given: Any) -> None:
         taken.append(1)
         step(self, *given)
 
     monkeypatch.setattr(Training, "_take_step", counted)
+    train(out=tmp_path / "look", resume=True)
+    assert len(taken) == 2 * 13
+    assert_same_run(tmp_path / "look", whole.path)
 
 
-def test_each_batch_of_an_epoch_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_row_of_an_epoch_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over all parts of a run that is interrupted again and again."""
-    seen: list[list[int]] = []
-    order = type(pieces().train).order
+    seen: list[int] = []
+    take = Step.__call__
 
-    def watched(self: Any, *given: Any) -> Any:
-        for index in order(self, *given):
-            seen.append(index.tolist())
-            yield index
+    def watched(self: Step, index: Tensor, *given: Any) -> Terms:
+        seen.extend(index.tolist())
+        return take(self, index, *given)
 
-    monkeypatch.setattr(type(pieces().train), "order", watched)
-    sets = (*_small(), "training.epochs=1", LONG)
-    with pytest.raises(KeyboardInterrupt):
-        train("digits", tmp_path / "run", sets=sets, callbacks=Callbacks(on_progress=raising(4)))
+    monkeypatch.setattr(Step, "__call__", watched)
+    cut(tmp_path / "run", 4, "training.epochs=1")
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(out=tmp_path / "run", resume=True, callbacks=Callbacks(on_progress=raising(3)))
     train(out=tmp_path / "run", resume=True)
-    rows = [row for batch in seen[10:] for row in batch]  # the loss of untrained weights has some first
-    assert sorted(rows) == list(range(1297))
+    assert sorted(seen) == list(range(1297))
 
 
 def test_states_within_an_epoch_are_saved_when_they_are_due_and_dropped_at_its_end(tmp_path: Path) -> None:
@@ -165,18 +137,17 @@ def test_states_within_an_epoch_are_saved_when_they_are_due_and_dropped_at_its_e
     def look(where: Progress) -> None:
         seen.append({path.name for path in (folder / "checkpoints").glob("epoch-*")})
 
-    train("digits", folder, sets=[*_small(), *RUN, EACH_STEP], callbacks=Callbacks(on_progress=look))
+    train("digits", folder, sets=[*SMALL, *RUN, EACH_STEP], callbacks=Callbacks(on_progress=look))
     assert seen[14] == {"epoch-000000.safetensors", "epoch-000001.safetensors", "epoch-000001-batch-000002.safetensors"}
     assert all(len(names) == 2 + (i >= 13) for i, names in enumerate(seen))
-    assert_same_run(folder, small_run(tmp_path / "other", *RUN, LONG).path)
+    assert_same_run(folder, small_run(tmp_path / "other", *RUN).path)
 
 
 def test_a_damaged_state_within_an_epoch_falls_back_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = small_run(tmp_path / "whole", *RUN, LONG)
-    with pytest.raises(KeyboardInterrupt):
-        train("digits", tmp_path / "cut", sets=[*_small(), *RUN, LONG], callbacks=Callbacks(on_progress=raising(17)))
+    whole = small_run(tmp_path / "whole", *RUN)
+    cut(tmp_path / "cut", 17, *RUN)
     (state,) = (tmp_path / "cut/checkpoints").glob("*-batch-*")
     state.write_bytes(state.read_bytes()[:-7])
     train(out=tmp_path / "cut", resume=True)
@@ -186,8 +157,7 @@ def test_a_damaged_state_within_an_epoch_falls_back_to_the_one_before(
 
 
 def test_a_part_of_an_epoch_is_more_than_the_epochs_before_it(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train("digits", tmp_path / "run", sets=[*_small(), *RUN], callbacks=Callbacks(on_progress=raising(17)))
+    cut(tmp_path / "run", 17, *RUN)
     with pytest.raises(RunError, match=r"training.epochs is 1, but .* has 1 done and a part of another; accepted: 2"):
         train(out=tmp_path / "run", resume=True, epochs=1)
     assert len(train(out=tmp_path / "run", resume=True, epochs=2).history()) == 4
@@ -204,28 +174,23 @@ def test_training_without_a_folder_ends_when_it_is_asked_to() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_killed_program_goes_on_bit_for_bit_and_leaves_nothing(number: int, tmp_path: Path) -> None:
-    sets = ["--set=training.batch_size=1", "--set=training.engine=python", "--epochs=1", f"--set={EACH_STEP}"]
-    sets += ["--set=data.train=120", *(f"--set={each}" for each in _small() if "batch_size" not in each)]
+def test_a_program_that_is_ended_goes_on_bit_for_bit_and_leaves_nothing(tmp_path: Path) -> None:
+    sets = [*SMALL, "training.batch_size=1", "training.engine=python", "training.epochs=1", "data.train=150", EACH_STEP]
     folder = tmp_path / "run"
-    with started(*AT_A_TERMINAL, "train", "digits", "--out", str(folder), *sets, "--samples=1") as child:
+    with started(*AT_A_TERMINAL, "train", "digits", "--out", str(folder), *(f"--set={each}" for each in sets)) as child:
         until = time.monotonic() + SECONDS
-        while not any((folder / "checkpoints").glob("*-batch-*")) and time.monotonic() < until:
+        while not list((folder / "checkpoints").glob("epoch-*-batch-*")) and time.monotonic() < until:
             time.sleep(0.005)
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM)
         _, said = child.communicate(timeout=SECONDS)
-        left = subprocess.run(["pgrep", "-g", str(child.pid)], capture_output=True, text=True, check=False).stdout
-    assert left == ""
-    if number != signal.SIGKILL:
-        assert child.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]  # type: ignore[index]
-        assert "train --resume --out" in said
+        with pytest.raises(ProcessLookupError):
+            os.killpg(child.pid, 0)
+    assert (child.returncode, "train --resume --out" in said) == (143, True)
     newest = Checkpoints(folder / "checkpoints").newest()
     assert newest
     assert newest[1].batches
-    given = [each.removeprefix("--set=") for each in sets if each.startswith("--set")]
     train(out=folder, resume=True)
-    assert_same_run(folder, train("digits", tmp_path / "whole", sets=given, epochs=1).path)
+    assert_same_run(folder, train("digits", tmp_path / "whole", sets=[*sets[:-1], LONG]).path)
 
 
 PROCESSES = (
@@ -325,10 +290,15 @@ def test_sums_go_on_bit_for_bit_whoever_looks(steps: int) -> None:
 def test_signals_wait_once_and_a_second_comes_through() -> None:
     def twice(insisting: bool) -> list[int | None]:
         seen: list[int | None] = []
-        with pytest.raises(KeyboardInterrupt), postponed(insisting) as interrupt:
-            for _ in range(2):
-                signal.raise_signal(signal.SIGINT)
-                seen.append(interrupt.asked)
+
+        def inside() -> None:
+            with postponed(insisting) as interrupt:
+                for _ in range(2):
+                    signal.raise_signal(signal.SIGINT)
+                    seen.append(interrupt.asked)
+
+        with pytest.raises(KeyboardInterrupt):
+            inside()
         return seen
 
     assert twice(True) == [signal.SIGINT]
@@ -347,8 +317,6 @@ def test_signals_wait_once_and_a_second_comes_through() -> None:
 
 
 def test_a_position_that_is_none_is_refused(tmp_path: Path) -> None:
-    from vaekit.training.position import Position
-
     meter = Meter(torch.device("cpu"))
     meter.add(Terms(("loss",), torch.ones(1), {}), 3)
     found = Position.now(torch.get_rng_state(), meter, {}, Processes(), 1, 0.5)
@@ -364,8 +332,3 @@ def test_a_position_that_is_none_is_refused(tmp_path: Path) -> None:
     for tensors, text in changed:
         with pytest.raises(RunError, match="state does not say where in an epoch it is"):
             Position.read(tensors, text, "state")
-
-
-def test_modules_are_used() -> None:
-    assert VAE
-    assert within.AGREED == 8

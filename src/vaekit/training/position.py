@@ -72,9 +72,9 @@ class Position:
         if len(self.streams) != processes.count:
             meter.restore_sums(self.meters if processes.first else self.meters[:0], self.names, self.numbers)
             return False
-        torch.set_rng_state(self.streams[processes.rank])
+        torch.set_rng_state(self.streams[processes.rank].clone())
         if self.device_streams is not None and meter.device.type != "cpu":
-            torch.get_device_module(meter.device.type).set_rng_state(self.device_streams[processes.rank])
+            torch.get_device_module(meter.device.type).set_rng_state(self.device_streams[processes.rank].clone())
         meter.restore(self.meters[processes.rank], self.names, self.numbers)
         mine = below(self.buffers, str(processes.rank))
         for name, own in _buffers(models):
@@ -105,7 +105,7 @@ class Position:
             names, numbers = tuple(map(str, values["names"])), dict(values["numbers"])
             own = {str(name): math.nan if each is None else float(each) for name, each in numbers.items()}
             found = cls(
-                tensors[ORDER],
+                tensors[ORDER].clone(),
                 tensors[STREAM],
                 tensors[METER],
                 tensors.get(DEVICE),
@@ -116,7 +116,7 @@ class Position:
                 float(values["seconds"]),
             )
             for each in (found.order, *found.streams):
-                torch.Generator().set_state(each)
+                torch.Generator().set_state(each.clone())  # torch crashes on memory that is not aligned, as a file's
             for meter in found.meters:
                 Meter(torch.device("cpu")).restore(meter, names, own)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError) as error:
