@@ -153,6 +153,7 @@ SAME = {
         "model.latents.z.prior=diagonal-normal",
         "training.batch_size=173",
     ),
+    "parts one after another": ("training.batch_size=100", "training.accumulate=5"),
 }
 PYTHON = ("training.engine=python", "training.optimizer=sgd", "training.learning_rate=1e-4")
 NORMALIZED = "model.encoder={name='mlp', hidden=[16], normalization='batch'}"
