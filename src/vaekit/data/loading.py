@@ -21,6 +21,7 @@ from .files import read_path
 from .frames import as_frame
 from .headers import AS_IT_IS, Reading
 from .image_files import Resize
+from .large import typed_large
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
@@ -77,12 +78,18 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
-        content, name, source, licence = read(name_or_path, Reading(label, header, sheet, older=older, resize=resize))
-        content = typed(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
+        content, name, source, licence = read(
+            name_or_path, Reading(label, header, sheet, older=older, resize=resize, lazily=True)
+        )
+        made = typed if content.large is None else typed_large
+        content = made(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
     if resize is not None and not (source and (Path(source).is_dir() or are_shards(Path(source)))):
         raise ValueError(f"{named('data.resize', resize)} is for a folder of images; {name} is none")
     if columns and not content.table:
         raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
+    if exposure is not None and content.large is not None:
+        few = "give fewer rows or columns"
+        raise ValueError(f"{named('data.exposure', exposure)} is for tables that memory holds; {few}")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
@@ -105,7 +112,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
             splits, values = dict(found.splits), found.domain
             notes += [found.note] if found.note else []
     if tabular and domain in (None, "columns"):
-        values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
+        values = table_domain(content.table, splits["train"].x, splits["train"].observed)
     if domain == "columns" and not content.table:
         raise ValueError(f"{named('data.domain', domain)} is of a table whose columns have names; {name} is none")
     values = values or infer_domain(splits, domain, content.columns, levels)
