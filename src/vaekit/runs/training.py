@@ -13,6 +13,7 @@ from typing import Any
 from ..data import Dataset
 from ..data.frames import frame_among
 from ..data.named import DATASETS
+from ..data.shards import are_shards
 from ..errors import NotBegunError, RunError
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
@@ -170,10 +171,11 @@ def _claimed(path: Path, free: bool, processes: Processes) -> Iterator[_Claim]:
 
 
 def _loaded(spec: Spec, parts: Parts, frame: Any = None) -> Dataset:
-    """The data of `spec`, or of a `frame`. Those that may have to be downloaded, the first process of a machine loads
-    before the others do.
+    """The data of `spec`, or of a `frame`. Those that may have to be downloaded or looked through, the first process of
+    a machine loads before the others do.
     """
-    if frame is None and spec.data.codes is None and spec.data.name in DATASETS:
+    shared = spec.data.name in DATASETS or are_shards(Path(spec.data.name))  # what is found of them is kept for all
+    if frame is None and spec.data.codes is None and shared:
         return join().in_turn(lambda: load_data(spec, parts), of_machine=True)
     return load_data(spec, parts, frame)
 
