@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tarfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vaekit.data.decoding import ImageRows
 from vaekit.errors import RunError
 from vaekit.runs.run import Run, load_run
 from vaekit.runs.training import Callbacks
-from vaekit.training.records import Epoch
+from vaekit.training.records import Epoch, Progress
 
 SETS = (*SMALL, "training.batch_size=15", "data.validation=12", "data.test=12")
 VARIED = (*SETS, "data.resize=[8, 9]", "data.crop=6", "data.flip=true")
@@ -58,6 +59,29 @@ def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     train(folder, tmp_path / "at once", sets=sets)
     assert metrics(tmp_path / "at once") == metrics(whole.path), "when images are decoded changes nothing"
     assert "recorded" not in caplog.text
+
+
+def test_images_that_are_decoded_in_each_epoch_train_the_same_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Recorded and resumed within an epoch, of which the third step is the last before it ends."""
+    sets = (*VARIED, "training.engine=replay", "training.epochs=7")
+    kept = train(folder, tmp_path / "kept", sets=sets)
+    monkeypatch.setattr(images, "_disk", lambda *given: (None, False))
+    monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
+    seen: list[int] = []
+
+    def cut(where: Progress) -> None:
+        seen.append(1)
+        if len(seen) == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, tmp_path / "anew", sets=sets, callbacks=Callbacks(on_progress=cut))
+    train(out=tmp_path / "anew", resume=True)
+    assert_same_run(tmp_path / "anew", kept.path)
+    assert "recorded" not in caplog.text
+    assert load_run(tmp_path / "anew").evaluate("test", 3, seed=1).nll == kept.evaluate("test", 3, seed=1).nll
 
 
 def test_shards_train_the_run_of_the_folder_bit_for_bit(folder: Path, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..settings import setting
+from ..system.memory import check_memory
 from ..system.progress import working
 from .image_files import Resize, Source, read_image
 from .members import Member
@@ -74,6 +75,8 @@ class ImageRows:
     for and then kept.
 
     It has an array's `shape`, `dtype`, `ndim` and `size`; slices of it, and `numpy.asarray` of it all, are arrays.
+    Those that are not to be `kept` are decoded each time.
+
     Whatever decodes raises `ValueError` for a file that is damaged or of another form, and says which others of all in
     its `folder` won't do. No thread is left when a call or an iteration ends, however it does.
     """
@@ -82,9 +85,15 @@ class ImageRows:
     ndim = 4
 
     def __init__(
-        self, files: Sequence[Source], form: Form, folder: Sequence[Source] = (), disk: Path | None = None
+        self,
+        files: Sequence[Source],
+        form: Form,
+        folder: Sequence[Source] = (),
+        disk: Path | None = None,
+        *,
+        kept: bool = True,
     ) -> None:
-        self.files, self.form, self.disk = np.array(files, dtype=object), form, disk
+        self.files, self.form, self.disk, self.kept = np.array(files, dtype=object), form, disk, kept
         self.folder = folder if len(folder) else files
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
@@ -105,16 +114,22 @@ class ImageRows:
         return len(self.files)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        self.need(np.arange(len(self))[rows])
+        index = np.arange(len(self))[rows]
+        if not self.kept:
+            return self.decoded(index)
+        self.need(index)
         return self.pixels[rows]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if not self.kept:
+            check_memory(self.size, f"{len(self):,} images", "give fewer, or smaller ones")
+            return np.asarray(self[:], dtype)
         self.need(np.arange(len(self)))
         return np.array(self.pixels, dtype, copy=copy)
 
     def where(self, mask: np.ndarray) -> ImageRows:
         """Those of its rows for which `mask` (N,) is true."""
-        found = ImageRows(self.files[mask], self.form, self.folder, self.disk)
+        found = ImageRows(self.files[mask], self.form, self.folder, self.disk, kept=self.kept)
         if self.there.any():
             found.there[:] = self.there[mask]
             found.pixels[found.there] = self.pixels[mask & self.there]
@@ -148,13 +163,42 @@ class ImageRows:
         if self.there.all():
             yield from range(len(batches))
             return
-        stop, _ = Event(), self.pixels  # which are made once, by this thread
+        _ = self.pixels  # which are made once, by this thread
+        missing = (rows[~self.there[rows]] for rows in batches)
+        yield from self._decoded(((rows, rows) for rows in missing), self.pixels, AHEAD)
+
+    def decoded(self, index: np.ndarray) -> np.ndarray:
+        """The images (B, C, H, W) of the rows at `index` (B,)."""
+        pixels = np.empty((len(index), *self.shape[1:]), np.uint8)
+        parts = ((index[start : start + PART], start) for start in range(0, len(index), PART))
+        for _ in self._decoded(((rows, start + np.arange(len(rows))) for rows, start in parts), pixels, len(index)):
+            pass
+        return pixels
+
+    def decoded_in_turn(self, batches: Sequence[np.ndarray], pixels: np.ndarray) -> Iterator[slice]:
+        """Where in `pixels` (K, C, H, W) the rows of each of `batches` (B,) are, in order, until the next one is asked
+        for; those that come after it are decoded meanwhile, in the places of those before.
+        """
+        size = max(map(len, batches))
+        turns = len(pixels) // size
+        places = [slice(start, start + len(rows)) for i, rows in enumerate(batches) if (start := i % turns * size) >= 0]
+        pairs = ((rows, np.arange(len(pixels))[at]) for rows, at in zip(batches, places, strict=True))
+        for i in self._decoded(pairs, pixels, min(AHEAD, turns - 1)):
+            yield places[i]
+
+    def _decoded(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], pixels: np.ndarray, ahead: int
+    ) -> Iterator[int]:
+        """The number of each batch of rows and their places in `pixels`, in order, once they are there."""
+        stop = Event()
         with ThreadPoolExecutor(_workers(), "vaekit-decoding") as pool:
             try:
-                following = (self._submitted(pool, rows, stop) for rows in batches)
-                waiting = deque(islice(following, AHEAD))
-                for i in range(len(batches)):
+                following = (self._submitted(pool, *each, pixels, stop) for each in batches)
+                waiting = deque(islice(following, ahead))
+                for i in count():
                     waiting.extend(islice(following, 1))
+                    if not waiting:
+                        break
                     for part in waiting.popleft():
                         part.result()
                     yield i
@@ -165,18 +209,19 @@ class ImageRows:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
 
-    def _submitted(self, pool: ThreadPoolExecutor, rows: np.ndarray, stop: Event) -> list[Future[None]]:
-        missing = rows[~self.there[rows]]
-        parts = (missing[start : start + PART] for start in range(0, len(missing), PART))
-        return [pool.submit(self._decode, part, stop.is_set) for part in parts]
+    def _submitted(
+        self, pool: ThreadPoolExecutor, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stop: Event
+    ) -> list[Future[None]]:
+        parts = (slice(start, start + PART) for start in range(0, len(rows), PART))
+        return [pool.submit(self._decode, rows[part], places[part], pixels, stop.is_set) for part in parts]
 
-    def _decode(self, rows: np.ndarray, stopped: Callable[[], bool]) -> None:
-        for i in rows.tolist():
+    def _decode(self, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stopped: Callable[[], bool]) -> None:
+        for i, place in zip(rows.tolist(), places.tolist(), strict=True):
             if stopped():
                 return
             if not self.there[i]:
-                self.pixels[i] = self.form.read(self.files[i])
-                self.there[i] = True
+                pixels[place] = self.form.read(self.files[i])
+                self.there[i] = self.kept
 
     def _refusal(self, failed: ValueError, pool: ThreadPoolExecutor) -> ValueError:
         """What is raised of all files that won't do, so that they can be mended at once."""

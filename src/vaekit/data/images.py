@@ -82,12 +82,13 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
 def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Found) -> dict[str, Array]:
     """The rows of each split that are the images of its `files`: up to `AT_ONCE` in all are decoded at once.
 
-    Raises `ValueError` where the first is damaged, or there is room for all neither in memory nor on disk.
+    Where there is room for all neither in memory nor on disk they are decoded each time. Raises `ValueError` where the
+    first is damaged.
     """
     every = [file for own in files.values() for file in own]
     form = Form.of(every[0], resize)
-    disk = _disk(len(every), form, found)
-    rows = {split: ImageRows(own, form, every, disk) for split, own in files.items()}
+    disk, kept = _disk(len(every), form, found)
+    rows = {split: ImageRows(own, form, every, disk, kept=kept) for split, own in files.items()}
     return {split: np.asarray(own) for split, own in rows.items()} if len(every) <= AT_ONCE else dict(rows)
 
 
@@ -168,22 +169,23 @@ def _to_train(empty: Sequence[str], splits: Mapping[str, Any]) -> str:
     return " to train on" if len(splits) > len(empty) else ""
 
 
-def _disk(many: int, form: Form, found: Found) -> Path | None:
-    """The folder of a temporary file of so many images, where they would take more than half of the memory.
-
-    Raises `ValueError` where there is no room on disk either.
+def _disk(many: int, form: Form, found: Found) -> tuple[Path | None, bool]:
+    """The folder of a temporary file of so many images, where they would take more than half of the memory, and whether
+    they can be kept at all, which is said.
     """
     needed, free = many * math.prod(form.shape), available()
     if needed < SMALL or free is None or 2 * needed <= free:
-        return None
+        return None, True
     disk = cache_folder()
     disk.mkdir(parents=True, exist_ok=True)
     what = f"{many:,} images of {form.shape[2]}×{form.shape[1]} take {size(needed)}"
     if needed > (room := shutil.disk_usage(disk).free):
-        smaller = f"make them smaller, {setting('data.resize', USUAL_SIDE)}, or take fewer"
-        raise ValueError(f"not enough memory: {what}, {size(free)} is free, and {size(room)} on disk; {smaller}")
+        smaller = f"smaller ones are kept: {setting('data.resize', USUAL_SIDE)}"
+        none = f"and {size(room)} on disk: they are decoded anew in each epoch"
+        found.notes.append(f"{what}, of {size(free)} of memory {none}; {smaller}")
+        return None, False
     found.notes.append(f"{what}, of {size(free)} of memory: they are kept in a temporary file in {disk}")
-    return disk
+    return disk, True
 
 
 def _split(own: _Classes, classes: Sequence[str], root: Path, files: Sequence[str], x: Array) -> Split:
