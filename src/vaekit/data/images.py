@@ -14,6 +14,7 @@ import numpy as np
 
 from ..settings import setting
 from ..system.memory import SMALL, available, size
+from ..system.torchrun import local
 from .base import Content, Split
 from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
 from .download import cache_folder
@@ -174,12 +175,13 @@ def _disk(many: int, form: Form, found: Found) -> tuple[Path | None, bool]:
     they can be kept at all, which is said.
     """
     needed, free = many * math.prod(form.shape), available()
-    if needed < SMALL or free is None or 2 * needed <= free:
+    here = local()[1]  # each of the processes that train together keeps those of its rows, in the end all
+    if needed < SMALL or free is None or 2 * needed * here <= free:
         return None, True
     disk = cache_folder()
     disk.mkdir(parents=True, exist_ok=True)
     what = f"{many:,} images of {form.shape[2]}×{form.shape[1]} take {size(needed)}"
-    if needed > (room := shutil.disk_usage(disk).free):
+    if needed * here > (room := shutil.disk_usage(disk).free):
         smaller = f"smaller ones are kept: {setting('data.resize', USUAL_SIDE)}"
         none = f"and {size(room)} on disk: they are decoded anew in each epoch"
         found.notes.append(f"{what}, of {size(free)} of memory {none}; {smaller}")

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from ..settings import setting
 from ..system.memory import SMALL, available, check_memory, size
 from ..system.progress import working
+from ..system.torchrun import local
 from .base import Content, Split
 from .columns import Column, is_cut, numbers_of
 from .download import cache_folder
@@ -36,7 +37,7 @@ def is_large(path: Path) -> bool:
     """Whether a Parquet file is of a table that would take more than half of the memory; raises as `parquet_size`."""
     rows, names = parquet_size(path)
     needed, free = CELL * rows * len(names), available()
-    return needed >= SMALL and free is not None and 2 * needed > free
+    return needed >= SMALL and free is not None and 2 * needed * local()[1] > free
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class _Table:
 
     def parts(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, so many at a time as memory holds."""
-        free = available() or SMALL
+        free = (available() or SMALL) // local()[1]
         many = max(1, free // (SHARE * CELL * self.rows))
         with working(f"reading the columns of {self.path.name}", len(names)) as step:
             for start in range(0, len(names), many):
@@ -149,7 +150,7 @@ def _mapped(shape: tuple[int, int], dtype: DTypeLike, disk: Path) -> np.ndarray:
 def _disk(numbers: int, what: str) -> Path:
     disk = cache_folder()
     disk.mkdir(parents=True, exist_ok=True)
-    needed, room = 2 * CELL * numbers, shutil.disk_usage(disk).free
+    needed, room = 2 * CELL * numbers * local()[1], shutil.disk_usage(disk).free
     if needed > room:
         advice = f"leave columns out: {setting('data.columns', {'NAME': 'none'})}"
         raise ValueError(f"{what} take {size(needed)} on disk, and {size(room)} is free in {disk}; {advice}")
