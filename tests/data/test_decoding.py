@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,11 @@ import torch
 from PIL import Image
 
 from vaekit.data import Preprocessing, decoding, images, load, pixels
-from vaekit.data.arriving import Arriving
+from vaekit.data.arriving import Arriving, Passing
+from vaekit.data.base import Dataset, Split
 from vaekit.data.decoding import Form, ImageRows
-from vaekit.data.tensors import to_device
+from vaekit.data.domains import Domain
+from vaekit.data.tensors import TensorSplit, to_device
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (60, 3, 6, 5), np.uint8)
@@ -166,8 +169,43 @@ def test_what_is_larger_than_memory_is_kept_on_disk(
     assert isinstance(found.splits["train"].x.pixels, np.memmap)  # type: ignore[union-attr]
     assert not any((tmp_path / "cache/vaekit").iterdir()), "it has no name"
     monkeypatch.setattr(images.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
-    with pytest.raises(ValueError, match=r"not enough memory: 60 images of 5×6 .* on disk; .* resize=64"):
-        load(tmp_path / "images")
+    anew = load(tmp_path / "images", validation=10, test=0)
+    assert "on disk: they are decoded anew in each epoch; smaller ones are kept: resize=64" in anew.notes[-1]
+
+
+@pytest.mark.parametrize("how", [Preprocessing(), Preprocessing(crop=4)])
+def test_what_no_disk_holds_is_decoded_each_time(how: Preprocessing, rows: ImageRows, files: list[str]) -> None:
+    """To the same batches, of two places for as many rows as a batch has."""
+    kept = Dataset("images", Domain("grey", levels=256), {"train": Split(rows)})
+    anew = ImageRows(files, rows.form, kept=False).where(np.ones(60, bool))
+    passing = to_device(replace(kept, splits={"train": Split(anew)}), "train", how)
+    data = to_device(kept, "train", how)
+    assert isinstance(passing.arriving, Passing)
+    for places in (16, 40):
+        passing.arriving.x = passing.arriving.x[:places]
+        passing.arriving.pixels = passing.arriving.x.numpy()
+        for _ in range(2):
+            batches = [
+                [split.training_batch(index).x for index in split.order(8, done=1)]
+                for split in both_seeded(data, passing)
+            ]
+            for mine, other in zip(*batches, strict=True):
+                torch.testing.assert_close(mine, other, rtol=0, atol=0)
+        passing = to_device(replace(kept, splits={"train": Split(anew)}), "train", how)
+    assert not anew.there.any()
+    torch.testing.assert_close(passing.x[3:40:7], data.x[3:40:7])
+    assert passing.x.shape == data.x.shape
+    for index in (np.array([50, 3, 3]), np.arange(20)):
+        torch.testing.assert_close(passing.rows(index).x, data.rows(index).x)
+    torch.testing.assert_close(*(torch.cat([each.x for each in split.blocks()]) for split in (passing, data)))
+    with pytest.raises(ValueError, match="61 of these images at a time are too many"):
+        next(iter(passing.arriving.in_time([torch.zeros(61, dtype=torch.int64)], [])))
+
+
+def both_seeded(*splits: TensorSplit) -> Iterator[TensorSplit]:
+    for each in splits:
+        torch.manual_seed(3)
+        yield each
 
 
 @pytest.mark.parametrize("top", [1, 255])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from vaekit.data.decoding import ImageRows
 from vaekit.errors import RunError
 from vaekit.runs.run import Run, load_run
 from vaekit.runs.training import Callbacks
-from vaekit.training.records import Epoch
+from vaekit.training.records import Epoch, Progress
 
 SETS = (*SMALL, "training.batch_size=15", "data.validation=12", "data.test=12")
 VARIED = (*SETS, "data.resize=[8, 9]", "data.crop=6", "data.flip=true")
@@ -57,6 +59,57 @@ def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     train(folder, tmp_path / "at once", sets=sets)
     assert metrics(tmp_path / "at once") == metrics(whole.path), "when images are decoded changes nothing"
     assert "recorded" not in caplog.text
+
+
+def test_images_that_are_decoded_in_each_epoch_train_the_same_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Recorded and resumed within an epoch, of which the third step is the last before it ends."""
+    sets = (*VARIED, "training.engine=replay", "training.epochs=7")
+    kept = train(folder, tmp_path / "kept", sets=sets)
+    monkeypatch.setattr(images, "_disk", lambda *given: (None, False))
+    monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
+    seen: list[int] = []
+
+    def cut(where: Progress) -> None:
+        seen.append(1)
+        if len(seen) == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, tmp_path / "anew", sets=sets, callbacks=Callbacks(on_progress=cut))
+    train(out=tmp_path / "anew", resume=True)
+    assert_same_run(tmp_path / "anew", kept.path)
+    assert "recorded" not in caplog.text
+    assert load_run(tmp_path / "anew").evaluate("test", 3, seed=1).nll == kept.evaluate("test", 3, seed=1).nll
+
+
+def test_shards_train_the_run_of_the_folder_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    """Whole, as a pattern, as a folder, and killed and gone on with."""
+    (tmp_path / "set").mkdir()
+    files = sorted(folder.glob("*/*.jpg"))
+    for i in range(2):
+        with tarfile.open(tmp_path / f"set/photos-{i:02}.tar", "w") as archive:
+            for file in files[42 * i : 42 * (i + 1)]:
+                archive.add(file, f"{file.parent.name}/{file.name}")
+                label = tmp_path / f"{file.stem}.cls"
+                label.write_text(file.parent.name)
+                archive.add(label, f"{file.parent.name}/{label.name}")
+    sets = (*VARIED, "training.engine=replay", "training.epochs=3")
+    plain = train(folder, tmp_path / "plain", sets=sets)
+    pattern = str(tmp_path / "set/photos-{00..01}.tar")
+    with pytest.raises(KeyboardInterrupt):
+        train(pattern, tmp_path / "cut", sets=sets, callbacks=Callbacks(on_epoch=stop))
+    made = train(out=tmp_path / "cut", resume=True)
+    assert metrics(made.path) == metrics(plain.path)
+    assert (made.path / "weights.safetensors").read_bytes() == (plain.path / "weights.safetensors").read_bytes()
+    assert made.schema.classes == ("cat", "dog")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    with pytest.raises(RunError, match="are not where they were: there is no file or folder"):
+        load_run(made.path).dataset  # noqa: B018
+    moved = load_run(made.path, data=tmp_path / "moved")
+    assert moved.data("test").origin[0].startswith("photos-00.tar/cat/")  # type: ignore[index]
+    assert "12 x 3" in done("encode", made.path, "--data", tmp_path / "moved", "--out", tmp_path / "codes.npz")
 
 
 @pytest.fixture(scope="module")

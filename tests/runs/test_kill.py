@@ -36,6 +36,7 @@ VARIANTS = {
         "training.ema=0.99",
         "training.clip=5.0",
         "training.learning_rate={name='cosine', start=3e-3, end=1e-5}",
+        "training.checkpoint_minutes=1e-9",  # after each step
     ),
     "early stopping": (
         "model.latents.z.prior={name='vamp', components=5}",

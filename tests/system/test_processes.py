@@ -12,7 +12,8 @@ from torch import distributed as dist
 from vaekit.errors import LostProcessError
 from vaekit.system import processes
 from vaekit.system.devices import resolve_device
-from vaekit.system.processes import Processes, join, local, may_say, number
+from vaekit.system.processes import Processes, join, may_say
+from vaekit.system.torchrun import local, number
 
 
 @pytest.fixture

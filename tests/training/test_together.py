@@ -58,7 +58,7 @@ def gradients(
     model: VAE, objective: Objective, data: TensorSplit, size: int, index: Tensor, processes: Processes
 ) -> tuple[list[Tensor], Part, Any]:
     parts = Parts(data, size, processes)
-    part = parts(index)
+    (part,) = parts(index)
     with Constant():
         terms = Step(model, objective, parts.data, parts.batch_size)(part.index, 0.5, 0, part.data)
     found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -153,6 +153,7 @@ SAME = {
         "model.latents.z.prior=diagonal-normal",
         "training.batch_size=173",
     ),
+    "parts one after another": ("training.batch_size=100", "training.accumulate=5"),
 }
 PYTHON = ("training.engine=python", "training.optimizer=sgd", "training.learning_rate=1e-4")
 NORMALIZED = "model.encoder={name='mlp', hidden=[16], normalization='batch'}"

@@ -14,6 +14,7 @@ from types import ModuleType
 import typer
 
 from ..show.terminal import err, out, plain
+from ..system.torchrun import local, number
 
 
 def calm_threads() -> None:
@@ -45,8 +46,8 @@ def termination() -> Iterator[list[tuple[str, int]]]:
 
 
 def one_of_several() -> bool:
-    """Whether torchrun has started this process as one of several. Of these the command line asks what torch tells."""
-    return os.environ.get("WORLD_SIZE", "1") != "1" and _processes().number() > 1
+    """Whether torchrun has started this process as one of several."""
+    return number() > 1
 
 
 def _processes() -> ModuleType:
@@ -74,7 +75,7 @@ def program() -> list[str]:
     """How this program was started."""
     if not one_of_several():
         return ["vaekit"]
-    here, every = _processes().local()[1], _processes().number()
+    here, every = local()[1], number()
     machines = [] if here == every else [f"--nnodes={every // here}", "…"]
     return ["torchrun", *machines, f"--nproc-per-node={here}", "-m", "vaekit"]
 

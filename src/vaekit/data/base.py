@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from .columns import Column
 from .digits import loses
 from .domains import Domain
-from .memmap import Array, blocks
+from .memmap import Array, MemmapRows, blocks
 from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
@@ -71,8 +72,11 @@ class Split:
         """With a value of `domain` in the cells that are not observed."""
         if self.observed is None:
             return self
-        x = np.where(self.observed, np.asarray(self.x), domain.filler.astype(self.x.dtype))
-        return replace(self, x=x)
+        filler = domain.filler.astype(self.x.dtype)
+        if isinstance(self.x, MemmapRows) and self.x.columns is not None:
+            self.x.fill(self.observed, filler)
+            return self
+        return replace(self, x=np.where(self.observed, np.asarray(self.x), filler))
 
     def place(self, index: tuple[int, ...], columns: Sequence[str] = ()) -> str:
         """Where the element of x at `index` is from, in the user's words.
@@ -137,7 +141,7 @@ class Content:
     """What a reader finds in files, before rows are held out and the domain is known.
 
     `notes` say what was taken for what, `left_out` what is not used. Of a table it is its `frame`, whose columns are
-    not numbers yet, without splits.
+    not numbers yet, without splits; of one that memory does not hold the file is `large`, read a few columns at a time.
     """
 
     splits: Mapping[str, Split]
@@ -148,6 +152,7 @@ class Content:
     table: tuple[Column, ...] = ()
     frame: pd.DataFrame | None = None
     dialect: Dialect = PLAIN
+    large: Path | None = None
 
 
 def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -317,12 +317,13 @@ def numbers_of(
             numbers = column.numbers(frame[column.name], what)
             with np.errstate(over="ignore"):  # of sizes that are refused later
                 x[:, i] = numbers
-            if short and _is_cut(numbers, x[:, i]):
+            if short and is_cut(numbers, x[:, i]):
                 return numbers_of(columns, frame, what, optional)
     return x
 
 
-def _is_cut(numbers: np.ndarray, short: np.ndarray) -> bool:
+def is_cut(numbers: np.ndarray, short: np.ndarray) -> bool:
+    """Whether numbers (N,), some NaN, lose too much as the `short` ones."""
     seen = ~np.isnan(numbers)
     return not np.isfinite(short[seen]).all() or loses(numbers[seen], short[seen])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
@@ -18,13 +18,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..settings import setting
+from ..system.memory import check_memory
 from ..system.progress import working
-from .image_files import Resize, read_image
+from .image_files import Resize, Source, read_image
+from .members import Member
 
 PART = 16
 """Files that a thread decodes at a time."""
 SUMS = 256
 """Files whose bytes it sums at a time."""
+LOOKED_INTO = 2**30
+"""Bytes of shards, about, by which they are known again: all of them would take as long to read as an epoch does."""
 AHEAD = 16
 """Batches that are decoded before they are asked for, at most."""
 SHOWN = 5
@@ -38,18 +42,18 @@ class Form:
     is asked for.
     """
 
-    file: str
+    file: Source
     shape: tuple[int, ...]
     mode: str
     resize: Resize = None
 
     @classmethod
-    def of(cls, file: str, resize: Resize = None) -> Form:
+    def of(cls, file: Source, resize: Resize = None) -> Form:
         """That of a file; raises as `read_image` does."""
         pixels, mode = read_image(file, resize)
         return cls(file, pixels.shape, mode, resize)
 
-    def read(self, file: str) -> np.ndarray:
+    def read(self, file: Source) -> np.ndarray:
         """The pixels (C, H, W) of `file`; grey ones are colours where the others have some.
 
         Raises `ValueError`, a line that names it, where it is damaged, or of another size or mode.
@@ -71,6 +75,8 @@ class ImageRows:
     for and then kept.
 
     It has an array's `shape`, `dtype`, `ndim` and `size`; slices of it, and `numpy.asarray` of it all, are arrays.
+    Those that are not to be `kept` are decoded each time.
+
     Whatever decodes raises `ValueError` for a file that is damaged or of another form, and says which others of all in
     its `folder` won't do. No thread is left when a call or an iteration ends, however it does.
     """
@@ -78,8 +84,17 @@ class ImageRows:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, files: Sequence[str], form: Form, folder: Sequence[str] = (), disk: Path | None = None) -> None:
-        self.files, self.form, self.folder, self.disk = np.array(files, dtype=object), form, folder or files, disk
+    def __init__(
+        self,
+        files: Sequence[Source],
+        form: Form,
+        folder: Sequence[Source] = (),
+        disk: Path | None = None,
+        *,
+        kept: bool = True,
+    ) -> None:
+        self.files, self.form, self.disk, self.kept = np.array(files, dtype=object), form, disk, kept
+        self.folder = folder if len(folder) else files
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
         self.there = np.zeros(len(files), bool)
@@ -99,25 +114,36 @@ class ImageRows:
         return len(self.files)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        self.need(np.arange(len(self))[rows])
+        index = np.arange(len(self))[rows]
+        if not self.kept:
+            return self.decoded(index)
+        self.need(index)
         return self.pixels[rows]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if not self.kept:
+            check_memory(self.size, f"{len(self):,} images", "give fewer, or smaller ones")
+            return np.asarray(self[:], dtype)
         self.need(np.arange(len(self)))
         return np.array(self.pixels, dtype, copy=copy)
 
     def where(self, mask: np.ndarray) -> ImageRows:
         """Those of its rows for which `mask` (N,) is true."""
-        found = ImageRows(self.files[mask], self.form, self.folder, self.disk)
+        found = ImageRows(self.files[mask], self.form, self.folder, self.disk, kept=self.kept)
         if self.there.any():
             found.there[:] = self.there[mask]
             found.pixels[found.there] = self.pixels[mask & self.there]
         return found
 
     def digest(self) -> str:
-        """A SHA-256 of the bytes of all files in order, and of what they are resized to."""
+        """A SHA-256 of the bytes of all files in order, and of what they are resized to. Of members of shards it is of
+        their names and sizes, and of the bytes of so many at equal distances that some `LOOKED_INTO` bytes are read.
+        """
         total = hashlib.sha256(f"{self.form.resize} {self.shape}".encode())
-        parts = [self.files[start : start + SUMS] for start in range(0, len(self), SUMS)]
+        for each in self.files if isinstance(self.files[0], Member) else ():
+            total.update(f"{each.name} {each.size}\n".encode())
+        files = _looked_into(self.files)
+        parts = [files[start : start + SUMS] for start in range(0, len(files), SUMS)]
         with ThreadPoolExecutor(_workers()) as pool:
             for sums in pool.map(_sums, parts):
                 total.update(sums)
@@ -137,13 +163,42 @@ class ImageRows:
         if self.there.all():
             yield from range(len(batches))
             return
-        stop, _ = Event(), self.pixels  # which are made once, by this thread
+        _ = self.pixels  # which are made once, by this thread
+        missing = (rows[~self.there[rows]] for rows in batches)
+        yield from self._decoded(((rows, rows) for rows in missing), self.pixels, AHEAD)
+
+    def decoded(self, index: np.ndarray) -> np.ndarray:
+        """The images (B, C, H, W) of the rows at `index` (B,)."""
+        pixels = np.empty((len(index), *self.shape[1:]), np.uint8)
+        parts = ((index[start : start + PART], start) for start in range(0, len(index), PART))
+        for _ in self._decoded(((rows, start + np.arange(len(rows))) for rows, start in parts), pixels, len(index)):
+            pass
+        return pixels
+
+    def decoded_in_turn(self, batches: Sequence[np.ndarray], pixels: np.ndarray) -> Iterator[slice]:
+        """Where in `pixels` (K, C, H, W) the rows of each of `batches` (B,) are, in order, until the next one is asked
+        for; those that come after it are decoded meanwhile, in the places of those before.
+        """
+        size = max(map(len, batches))
+        turns = len(pixels) // size
+        places = [slice(start, start + len(rows)) for i, rows in enumerate(batches) if (start := i % turns * size) >= 0]
+        pairs = ((rows, np.arange(len(pixels))[at]) for rows, at in zip(batches, places, strict=True))
+        for i in self._decoded(pairs, pixels, min(AHEAD, turns - 1)):
+            yield places[i]
+
+    def _decoded(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], pixels: np.ndarray, ahead: int
+    ) -> Iterator[int]:
+        """The number of each batch of rows and their places in `pixels`, in order, once they are there."""
+        stop = Event()
         with ThreadPoolExecutor(_workers(), "vaekit-decoding") as pool:
             try:
-                following = (self._submitted(pool, rows, stop) for rows in batches)
-                waiting = deque(islice(following, AHEAD))
-                for i in range(len(batches)):
+                following = (self._submitted(pool, *each, pixels, stop) for each in batches)
+                waiting = deque(islice(following, ahead))
+                for i in count():
                     waiting.extend(islice(following, 1))
+                    if not waiting:
+                        break
                     for part in waiting.popleft():
                         part.result()
                     yield i
@@ -154,31 +209,32 @@ class ImageRows:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
 
-    def _submitted(self, pool: ThreadPoolExecutor, rows: np.ndarray, stop: Event) -> list[Future[None]]:
-        missing = rows[~self.there[rows]]
-        parts = (missing[start : start + PART] for start in range(0, len(missing), PART))
-        return [pool.submit(self._decode, part, stop.is_set) for part in parts]
+    def _submitted(
+        self, pool: ThreadPoolExecutor, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stop: Event
+    ) -> list[Future[None]]:
+        parts = (slice(start, start + PART) for start in range(0, len(rows), PART))
+        return [pool.submit(self._decode, rows[part], places[part], pixels, stop.is_set) for part in parts]
 
-    def _decode(self, rows: np.ndarray, stopped: Callable[[], bool]) -> None:
-        for i in rows.tolist():
+    def _decode(self, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stopped: Callable[[], bool]) -> None:
+        for i, place in zip(rows.tolist(), places.tolist(), strict=True):
             if stopped():
                 return
             if not self.there[i]:
-                self.pixels[i] = self.form.read(self.files[i])
-                self.there[i] = True
+                pixels[place] = self.form.read(self.files[i])
+                self.there[i] = self.kept
 
     def _refusal(self, failed: ValueError, pool: ThreadPoolExecutor) -> ValueError:
         """What is raised of all files that won't do, so that they can be mended at once."""
         with working("looking through all images", len(self.folder)) as step:
             reasons: dict[str, str] = {}
             for i, reason in enumerate(pool.map(self._reason, self.folder)):
-                reasons |= {self.folder[i]: reason} if reason else {}
+                reasons |= {str(self.folder[i]): reason} if reason else {}
                 step(i + 1)
         first, *others = reasons or {"": str(failed)}  # mended meanwhile
         more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
         return ValueError(f"{reasons.get(first, failed)}{more}")
 
-    def _reason(self, file: str) -> str:
+    def _reason(self, file: Source) -> str:
         try:
             self.form.read(file)
         except ValueError as error:
@@ -186,15 +242,25 @@ class ImageRows:
         return ""
 
 
-def some(files: Sequence[str]) -> str:
+def some(files: Sequence[Source]) -> str:
     """The names of the first files, and how many more there are."""
-    names = sorted({os.path.basename(file) for file in files})
+    names = sorted({os.path.basename(str(file)) for file in files})
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more names" if len(names) > SHOWN else "")
 
 
-def _sums(files: Sequence[str]) -> bytes:
+def _looked_into(files: np.ndarray) -> np.ndarray:
+    """The files whose bytes are summed: all of a folder, of shards those at equal distances."""
+    if not isinstance(files[0], Member):
+        return files
+    return files[:: max(1, sum(each.size for each in files) // LOOKED_INTO)]
+
+
+def _sums(files: Sequence[Source]) -> bytes:
     sums = []
     for name in files:
+        if isinstance(name, Member):
+            sums.append(hashlib.sha256(name.read()).digest())
+            continue
         with open(name, "rb", buffering=0) as file:  # a third of the time of Path.read_bytes
             sums.append(hashlib.sha256(file.readall()).digest())
     return b"".join(sums)

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .memmap import Array, blocks
+from .memmap import Array, blocks, columns_of
 
 Kind = Literal[
     "binary", "grey", "unit", "real", "positive", "nonnegative", "count", "integer", "categorical", "columns"
@@ -323,7 +323,7 @@ class Domain:
         _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
         for i, each in enumerate(self.columns):
             if each.kind != "real":
-                column = np.asarray(x)[:, i : i + 1]
+                column = columns_of(x, [i])
                 _refuse(column, each._outside, what, str(each), lambda at, i=i: place((at[0], i)))  # type: ignore[misc]
 
     def _outside(self, x: np.ndarray) -> np.ndarray:

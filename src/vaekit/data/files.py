@@ -14,30 +14,36 @@ from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
 from .headers import AS_IT_IS, Reading
 from .images import read_folder
+from .large import is_large
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
+from .shards import TAR, are_shards, read_shards
 
 CHANNELS = range(1, 5)
 ARRAYS = (".npy", ".npz")
 
 
 def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
-    """The content of a file or a folder of images; `reading` says what can't be seen of a table's file.
+    """The content of a file, a folder of images or shards of them; `reading` says what can't be seen of a table's file.
 
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
     """
+    if are_shards(path):
+        return read_shards(path, reading.resize, reading.label)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_dir():
         check_regular(path)
     is_table = not path.is_dir() and ending(path) is not None
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
-        accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images"
+        accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images, or of shards of them ({TAR})"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
     if reading.label is not None and not is_table:
         raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
     if reading.sheet is not None and ending(path) != ".xlsx" and not reading.known:
         raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
+    if is_table and reading.lazily and ending(path) == ".parquet" and is_large(path):
+        return Content({}, large=path)
     if is_table:
         frame = read_frame(path, reading)
         return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)

@@ -28,12 +28,17 @@ UNPACKED, RATIO = 2**30, 200
 
 def check_unpacked(path: Path, size: int) -> None:
     """`ValueError` where `size` bytes are out of all proportion to those of the file, or more than there is memory."""
+    check_ratio(path, size)
+    if size > UNPACKED:
+        check_memory(size, f"what is read of {path}", "give less of it")
+
+
+def check_ratio(path: Path, size: int) -> None:
+    """`ValueError` where `size` bytes are out of all proportion to those of the file."""
     packed = path.stat().st_size
     if size > max(UNPACKED, RATIO * packed):
         what = f"{path} has {packed:,} bytes, which unpack to {size:,}"
         raise ValueError(f"{what}: none of it is read; if that is meant, save it unpacked")
-    if size > UNPACKED:
-        check_memory(size, f"what is read of {path}", "give less of it")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -63,7 +63,7 @@ def read_frame(path: Path, reading: Reading = AS_IT_IS) -> Frame:
     dialect = PLAIN
     if kind == ".parquet":
         table, notes = read_parquet(path)
-        table = _named(str(path), table, label)
+        table = named_columns(str(path), table, label)
     elif kind == ".xlsx":
         table, notes = read_excel(path, reading)
     else:
@@ -71,7 +71,7 @@ def read_frame(path: Path, reading: Reading = AS_IT_IS) -> Frame:
     if not len(table):
         raise ValueError(f"{path} has no rows")
     if label is not None and kind in (".parquet", ".xlsx"):
-        table = replaced(table, {label: _as_text(table[label])})
+        table = replaced(table, {label: as_text(table[label])})
     table, more = (table, ()) if reading.older else without_row_numbers(str(path), table)
     return Frame(table, (*notes, *more), dialect)
 
@@ -115,7 +115,7 @@ def pandas_frame(data: Any) -> pd.DataFrame:
         data = _to_pandas(data)
     if data.columns.nlevels > 1:
         raise ValueError(f"the table has names of {data.columns.nlevels} levels; join them to one each")
-    return _named("the table", data)
+    return named_columns("the table", data)
 
 
 def _to_pandas(data: Any) -> pd.DataFrame:
@@ -132,7 +132,8 @@ def _to_pandas(data: Any) -> pd.DataFrame:
     return nullable(frame.to_pandas(), [name for name, kind in frame.schema.items() if kind.is_integer()])
 
 
-def _named(what: str, data: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+def named_columns(what: str, data: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+    """A table whose columns have unique names, texts, and types of pandas; `ValueError` where they can't have."""
     names = [str(name) for name in data.columns]
     check_names(what, names, label)
     table = data.copy(deep=False)
@@ -150,7 +151,7 @@ def _plain(column: pd.Series) -> pd.Series | None:
     return column.astype("datetime64[s]") if kind is date else None
 
 
-def _as_text(column: pd.Series) -> pd.Series:
+def as_text(column: pd.Series) -> pd.Series:
     """Each value as it is written, missing where there is none."""
     codes, distinct = pd.factorize(column)
     cells = [str(each).strip() for each in distinct]

@@ -25,7 +25,7 @@ class Reading:
     line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook. `known` are the
     names of columns that a model has: where a line names one half of them or more, that is the line of names. As
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
-    `resize` is what images are brought to.
+    `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it.
     """
 
     label: str | None = None
@@ -34,6 +34,7 @@ class Reading:
     known: Sequence[str] = ()
     older: bool = False
     resize: Resize = None
+    lazily: bool = False
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

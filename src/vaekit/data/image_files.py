@@ -1,7 +1,8 @@
-"""One image file as pixels, by Pillow: turned as its camera was, resized if that is asked for, refused in a line."""
+"""One image file, or a member of a shard, as pixels, by Pillow: turned, resized, refused in a line."""
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..system.disk import check_regular
+from .members import Member
 
 CHANNELS = {"1": 1, "L": 1, "RGB": 3}
 """Of Pillow's modes; mode 1 is black and white."""
@@ -18,6 +20,8 @@ GAP = 2
 for: `Image.thumbnail` of Pillow does so too.
 """
 
+Source = str | Member
+"""Where an image is: a file, or a member of a shard."""
 Resize = int | tuple[int, int] | None
 """The side of a square that the middle of an image is brought to, or the height and width of all of it; None for as it
 is.
@@ -33,7 +37,7 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
 
 
-def read_image(file: str, resize: Resize = None) -> tuple[np.ndarray, str]:
+def read_image(file: Source, resize: Resize = None) -> tuple[np.ndarray, str]:
     """The pixels (C, H, W) of an image file as bytes, and their mode: L, RGB, or 1 for black and white.
 
     Its EXIF orientation turns it. With `resize`, of one number n, its shorter side is brought to n and the middle n×n
@@ -45,10 +49,12 @@ def read_image(file: str, resize: Resize = None) -> tuple[np.ndarray, str]:
     """
     from PIL import Image
 
-    check_regular(Path(file))
+    source = io.BytesIO(file.read()) if isinstance(file, Member) else file
+    if isinstance(source, str):
+        check_regular(Path(source))
     try:
         # A file that has more pixels than any camera is one to fill a machine.
-        with Image.open(file) as opened:
+        with Image.open(source) as opened:
             _refuse_bomb(opened)
             # Of colours Pillow would keep the upper eight bits, and say nothing.
             deep = opened.format == "PNG" and any(str(tile[-1]).endswith(";16B") for tile in opened.tile)
@@ -59,7 +65,7 @@ def read_image(file: str, resize: Resize = None) -> tuple[np.ndarray, str]:
             known = image.mode in CHANNELS and not deep
             pixels = np.asarray(image if resize is None else _resized(image, resize), np.uint8) if known else None
     except Exception as error:  # whatever a damaged file makes a decoder stumble over
-        reason = str(error).replace(f" {file!r}", "")  # in Pillow's words
+        reason = str(error).replace(f" {source!r}", "")  # in Pillow's words
         raise ValueError(f"{file} cannot be read as an image ({reason}); mend it, or move it elsewhere") from error
     if pixels is None:
         raise ValueError(f"{file} has {_what(image, deep)}; convert it to grey (L) or RGB")

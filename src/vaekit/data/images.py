@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ import numpy as np
 
 from ..settings import setting
 from ..system.memory import SMALL, available, size
+from ..system.torchrun import local
 from .base import Content, Split
 from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
 from .download import cache_folder
-from .image_files import ENDINGS, Resize, is_image
+from .image_files import ENDINGS, Resize, Source, is_image
+from .memmap import Array
 from .naming import split_named
 
 SYSTEM = "__MACOSX"  # a folder that archives of one system bring along
@@ -29,12 +30,14 @@ _Classes = dict[str | None, list[str]]
 
 
 @dataclass
-class _Found:
-    """What is looked through: what was taken for what, and the files that are no images."""
+class Found:
+    """What was found: notes of what was taken for what, the files that are no images, and folders without any."""
 
     notes: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    endings: set[str] = field(default_factory=set)
+    """Of members of shards that are neither images nor labels."""
 
 
 def read_folder(path: Path, resize: Resize = None) -> Content:
@@ -45,7 +48,7 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     is in folders below them. Raises `ValueError` where folders could be either, and naming the first file that is
     damaged, or of another size or mode than the first one.
     """
-    found = _Found()
+    found = Found()
     root = _unwrapped(path, found)
     folders = _splits(root)
     splits = {split: _classes(folder, found) for split, folder in folders.items()}
@@ -61,15 +64,9 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     every = sorted({str(name) for own in splits.values() for name in own if name is not None})
     classes = tuple(name for name in every if any(own.get(name) for own in splits.values()))
     found.empty += [name for name in every if name not in classes]
-    files = [file for own in splits.values() for each in own.values() for file in each]
-    form = Form.of(files[0], resize)
-    disk = _disk(len(files), form, found)
-    read = {
-        split: _split(own, classes, root, partial(ImageRows, form=form, folder=files, disk=disk))
-        for split, own in splits.items()
-    }
-    if len(files) <= AT_ONCE:
-        read = {split: replace(own, x=np.asarray(own.x)) for split, own in read.items()}
+    files = {split: [file for name in sorted(own, key=str) for file in own[name]] for split, own in splits.items()}
+    rows = image_rows(files, resize, found)
+    read = {split: _split(own, classes, root, files[split], rows[split]) for split, own in splits.items()}
     left_out = [f"folder{'s' * (len(found.empty) > 1)} without images: {', '.join(found.empty)}"] if found.empty else []
     if n := len(found.skipped):
         what = f"{n} file{'s' * (n > 1)} that {'are' if n > 1 else 'is'} no image{'s' * (n > 1)}"
@@ -83,7 +80,20 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     return Content(read, classes, notes=tuple(found.notes), left_out=tuple(left_out))
 
 
-def _unwrapped(path: Path, found: _Found) -> Path:
+def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Found) -> dict[str, Array]:
+    """The rows of each split that are the images of its `files`: up to `AT_ONCE` in all are decoded at once.
+
+    Where there is room for all neither in memory nor on disk they are decoded each time. Raises `ValueError` where the
+    first is damaged.
+    """
+    every = [file for own in files.values() for file in own]
+    form = Form.of(every[0], resize)
+    disk, kept = _disk(len(every), form, found)
+    rows = {split: ImageRows(own, form, every, disk, kept=kept) for split, own in files.items()}
+    return {split: np.asarray(own) for split, own in rows.items()} if len(every) <= AT_ONCE else dict(rows)
+
+
+def _unwrapped(path: Path, found: Found) -> Path:
     """`path`, or the folder that is all it holds, and so on, down to where there is more than one."""
     root = path
     while True:
@@ -115,7 +125,7 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: folder for split, folder in named if split}
 
 
-def _classes(folder: Path, found: _Found) -> _Classes:
+def _classes(folder: Path, found: Found) -> _Classes:
     """The images of each class, by the folders in `folder`; of None where there are no folders."""
     images, folders = _listed(folder, found.skipped)
     if folders and images:
@@ -160,33 +170,31 @@ def _to_train(empty: Sequence[str], splits: Mapping[str, Any]) -> str:
     return " to train on" if len(splits) > len(empty) else ""
 
 
-def _disk(many: int, form: Form, found: _Found) -> Path | None:
-    """The folder of a temporary file of so many images, where they would take more than half of the memory.
-
-    Raises `ValueError` where there is no room on disk either.
+def _disk(many: int, form: Form, found: Found) -> tuple[Path | None, bool]:
+    """The folder of a temporary file of so many images, where they would take more than half of the memory, and whether
+    they can be kept at all, which is said.
     """
     needed, free = many * math.prod(form.shape), available()
-    if needed < SMALL or free is None or 2 * needed <= free:
-        return None
+    here = local()[1]  # each of the processes that train together keeps those of its rows, in the end all
+    if needed < SMALL or free is None or 2 * needed * here <= free:
+        return None, True
     disk = cache_folder()
     disk.mkdir(parents=True, exist_ok=True)
     what = f"{many:,} images of {form.shape[2]}×{form.shape[1]} take {size(needed)}"
-    if needed > (room := shutil.disk_usage(disk).free):
-        smaller = f"make them smaller, {setting('data.resize', USUAL_SIDE)}, or take fewer"
-        raise ValueError(f"not enough memory: {what}, {size(free)} is free, and {size(room)} on disk; {smaller}")
+    if needed * here > (room := shutil.disk_usage(disk).free):
+        smaller = f"smaller ones are kept: {setting('data.resize', USUAL_SIDE)}"
+        none = f"and {size(room)} on disk: they are decoded anew in each epoch"
+        found.notes.append(f"{what}, of {size(free)} of memory {none}; {smaller}")
+        return None, False
     found.notes.append(f"{what}, of {size(free)} of memory: they are kept in a temporary file in {disk}")
-    return disk
+    return disk, True
 
 
-def _split(own: _Classes, classes: Sequence[str], root: Path, rows: Callable[[list[str]], ImageRows]) -> Split:
-    names = sorted(own, key=str)
-    files = [file for name in names for file in own[name]]
+def _split(own: _Classes, classes: Sequence[str], root: Path, files: Sequence[str], x: Array) -> Split:
     within = len(os.path.join(root, ""))
-    x, origin = rows(files), np.array([file[within:] for file in files], dtype=object)
+    origin = np.array([file[within:] for file in files], dtype=object)
     if not classes:
         return Split(x, origin=origin)
-    y = np.repeat(
-        np.array([classes.index(str(name)) for name in names if own[name]], np.int64),
-        [len(own[name]) for name in names if own[name]],
-    )
-    return Split(x, y, origin=origin)
+    names = [name for name in sorted(own, key=str) if own[name]]
+    numbers = np.array([classes.index(str(name)) for name in names], np.int64)
+    return Split(x, np.repeat(numbers, [len(own[name]) for name in names]), origin=origin)

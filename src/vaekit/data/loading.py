@@ -21,10 +21,12 @@ from .files import read_path
 from .frames import as_frame
 from .headers import AS_IT_IS, Reading
 from .image_files import Resize
+from .large import typed_large
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
 from .remarks import far_values, few_rows
+from .shards import are_shards, plain_name
 from .splits import hold_out
 from .tabular import table_domain, typed
 
@@ -49,23 +51,23 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     older: bool = False,
 ) -> Dataset:
     """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
-    data frame, or a folder of images.
+    data frame, a folder of images, or shards of them (`.tar`, `shard-{000..019}.tar`, a folder of such).
 
-    `label` names a table's column of class labels. Of a table's columns kinds are found one by one (see `kinds.infer`),
-    unless `columns` says otherwise, by name: a kind, or "none" to leave one out; `header` says whether the first line
-    has their names, or which line has, and `sheet` which one of a workbook is read. Cells that are missing are not
-    observed. Images of a folder are brought to one size by `resize`: the side of a square, which is the middle of each
-    once its shorter side is so long, or the height and width of all of it. `domain` overrides what is found in all of
-    the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey
-    levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval; all else is real, with the mean
-    and standard deviation of the training rows as location and scale (per column, one for images; bytes of images that
-    are to be real get a map of theirs to -1..1). `levels` is the
-    number of grey levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the
-    column that the means of counts are proportional to, or is "total", each row's own. `validation` and `test` rows are
-    drawn by `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None
-    for all of it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are
-    trained on, None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was
-    trained on before values said what they are: those of images and the columns of tables are numbers alike.
+    `label` names a table's column of class labels, or the field of shards' `.json` members. Of a table's columns kinds
+    are found one by one (see `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one
+    out; `header` says whether the first line has their names, or which line has, and `sheet` which one of a workbook is
+    read. Cells that are missing are not observed. Images of a folder are brought to one size by `resize`: the side of a
+    square, which is the middle of each once its shorter side is so long, or the height and width of all of it. `domain`
+    overrides what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and
+    whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval;
+    all else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
+    for images; bytes of images that are to be real get a map of theirs to -1..1). `levels` is the number of grey
+    levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the column that the
+    means of counts are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by
+    `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of
+    it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on,
+    None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was trained on
+    before values said what they are: those of images and the columns of tables are numbers alike.
 
     Warns (`LeftOutWarning`) of what lies with the data and is not used. Raises `ValueError` or `FileNotFoundError`, in
     a line, for what is unknown, missing, damaged or outside its domain.
@@ -76,12 +78,18 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
-        content, name, source, licence = read(name_or_path, Reading(label, header, sheet, older=older, resize=resize))
-        content = typed(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
-    if resize is not None and not (source and Path(source).is_dir()):
+        content, name, source, licence = read(
+            name_or_path, Reading(label, header, sheet, older=older, resize=resize, lazily=True)
+        )
+        made = typed if content.large is None else typed_large
+        content = made(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
+    if resize is not None and not (source and (Path(source).is_dir() or are_shards(Path(source)))):
         raise ValueError(f"{named('data.resize', resize)} is for a folder of images; {name} is none")
     if columns and not content.table:
         raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
+    if exposure is not None and content.large is not None:
+        few = "give fewer rows or columns"
+        raise ValueError(f"{named('data.exposure', exposure)} is for tables that memory holds; {few}")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:
@@ -104,7 +112,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
             splits, values = dict(found.splits), found.domain
             notes += [found.note] if found.note else []
     if tabular and domain in (None, "columns"):
-        values = table_domain(content.table, np.asarray(splits["train"].x), splits["train"].observed)
+        values = table_domain(content.table, splits["train"].x, splits["train"].observed)
     if domain == "columns" and not content.table:
         raise ValueError(f"{named('data.domain', domain)} is of a table whose columns have names; {name} is none")
     values = values or infer_domain(splits, domain, content.columns, levels)
@@ -146,7 +154,7 @@ def read(name_or_path: str | Path | Any, reading: Reading = AS_IT_IS) -> tuple[C
         name, source, licence = str(name_or_path), row.source, row.license
     else:
         path = _path(name_or_path)
-        name, source, licence = path.resolve().stem, str(path), ""
+        name, source, licence = plain_name(path.resolve()), str(path), ""
     try:
         content = read_named(name) if row else read_path(Path(source), reading)
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,8 +26,10 @@ class MemmapRows:
     ((2, 2), [[4, 5]])
     """
 
-    def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
+    def __init__(self, array: np.ndarray, index: np.ndarray | None = None, columns: np.ndarray | None = None) -> None:
         self.array, self.index = array, np.arange(len(array)) if index is None else index
+        self.columns = columns
+        """Of a table on disk its columns (D, N), of all rows: each in one piece."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,7 +64,29 @@ class MemmapRows:
 
     def where(self, mask: np.ndarray) -> MemmapRows:
         """Those of its rows for which `mask` (N,) is true."""
-        return MemmapRows(self.array, self.index[mask])
+        return MemmapRows(self.array, self.index[mask], self.columns)
+
+    def fill(self, observed: np.ndarray, filler: np.ndarray) -> None:
+        """Put `filler` (D,) into the files where cells (N, D) are not `observed`."""
+        many = max(1, BLOCK // max(1, self.array.shape[1]))
+        for start in range(0, len(self), many):
+            rows, seen = self.index[start : start + many], observed[start : start + many]
+            self.array[rows] = np.where(seen, self.array[rows], filler)
+        each = np.broadcast_to(filler, self.array.shape[1:])
+        for i, column in enumerate(() if self.columns is None else self.columns):
+            column[self.index[~observed[:, i]]] = each[i]
+
+
+def columns_of(x: Array, index: Sequence[int]) -> np.ndarray:
+    """The columns (N, C) of rows x (N, D) at `index`; of a table on disk, without reading the others.
+
+    >>> columns_of(np.arange(6).reshape(2, 3), [2, 0]).tolist()
+    [[2, 0], [5, 3]]
+    """
+    if isinstance(x, MemmapRows) and x.columns is not None:
+        # Each in one piece, as NumPy has them of an array: sums are rounded alike then.
+        return np.nan_to_num(np.stack([x.columns[i][x.index] for i in index]), copy=False).astype(x.dtype).T
+    return np.asarray(x)[:, index]
 
 
 Array = np.ndarray | MemmapRows | ImageRows

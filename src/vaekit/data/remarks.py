@@ -9,6 +9,7 @@ import numpy as np
 from ..settings import setting
 from .base import Split
 from .columns import WITH_CATEGORIES, Column
+from .memmap import columns_of
 
 FEW_ROWS = 50
 """Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
@@ -37,7 +38,7 @@ def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
     for i, column in enumerate(columns):
         if column.kind in WITH_CATEGORIES or column.kind == "unit":
             continue
-        x = np.asarray(rows.x)[:, i].astype(np.float64)
+        x = columns_of(rows.x, [i])[:, 0].astype(np.float64)
         if rows.observed is not None:
             x[~rows.observed[:, i]] = np.nan
         found += [_said(column, x, far, rows) for far in (far_above(x), far_above(-x)) if far is not None]

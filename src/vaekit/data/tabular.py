@@ -16,6 +16,7 @@ from .cells import category_text, factorized
 from .columns import Column, numbers_of, possible_numbers
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
+from .memmap import Array, columns_of
 
 CELLS = 1 << 20
 """Cells of columns that are looked at together."""
@@ -47,9 +48,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     kinds = {each: "real" for each in frame.columns if each not in asked} | dict(asked) if plain else asked
     columns, without = infer(frame, kinds)
     if not columns:
-        reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
-        advice = f"say of what kind one is: {setting('data.columns', {next(iter(without)): 'real'})}"
-        raise ValueError(f"{name} has no column to learn from ({reasons}); {advice}")
+        raise ValueError(nothing_to_learn(name, without))
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
     names = tuple(each.name for each in columns)
@@ -58,10 +57,17 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     )
 
 
+def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
+    """What is said of a table of which all columns are left out, each for a reason."""
+    reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
+    advice = f"say of what kind one is: {setting('data.columns', {next(iter(without)): 'real'})}"
+    return f"{name} has no column to learn from ({reasons}); {advice}"
+
+
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
     x = numbers_of(columns, frame, name, optional, short=True)
-    _refuse_sizes(columns, x, name)
+    refuse_sizes(columns, x, name)
     return _rows(x, frame, name)
 
 
@@ -97,7 +103,7 @@ def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
     return Split(stored(x, name), origin=origin, observed=~gaps if holes else None)
 
 
-def _refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
+def refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
     """Raise `ValueError` for the first column whose numbers are too large or too small for 32 bits."""
     if not len(x):
         return
@@ -146,7 +152,7 @@ def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tupl
     return numbers[codes], tuple(texts[i] for i in order)
 
 
-def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray | None = None) -> Domain:
+def table_domain(columns: Sequence[Column], x: Array, observed: np.ndarray | None = None) -> Domain:
     """The domain of the rows x (N, D) of a table of `columns`, of the cells that are `observed`.
 
     Where all columns are real numbers without a warp, or zeros and ones, it is that of this kind, so that every
@@ -157,13 +163,14 @@ def table_domain(columns: Sequence[Column], x: np.ndarray, observed: np.ndarray 
     numbers = [i for i, each in enumerate(columns) if each.kind not in ("binary", "categorical", "ordinal", "unit")]
     for start in range(0, len(numbers), many):
         index = numbers[start : start + many]
-        values = np.asarray(x[:, index], np.float64)
+        values = np.array(columns_of(x, index), np.float64)
         if observed is not None:
             values[~observed[:, index]] = np.nan
         found |= zip(index, _of_numbers([columns[i] for i in index], values), strict=True)
     for i, each in enumerate(columns):
         if i not in found:
-            found[i] = _of_levels(each, x[:, i] if observed is None else x[observed[:, i], i])
+            values = columns_of(x, [i])[:, 0]
+            found[i] = _of_levels(each, values if observed is None else values[observed[:, i]])
     every = [found[i] for i in range(len(columns))]
     if observed is not None and not observed.any(0).all():
         name = columns[int(np.argmin(observed.any(0)))].name

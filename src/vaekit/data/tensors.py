@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..seeding import seeded, stream
 from ..settings import setting
-from .arriving import Arriving
+from .arriving import Arriving, DecodedTensor, Passing
 from .base import Dataset, Split, with_holes
 from .batch import Batch
 from .decoding import ImageRows
@@ -50,6 +50,10 @@ class MappedTensor:
         return _moved(self.rows.index_select(dim, self.index[index.cpu()]), self.device)
 
 
+Stored = Tensor | MappedTensor | DecodedTensor
+"""What the rows of a split are in."""
+
+
 def block_rows(elements: int) -> int:
     """The rows of a block, but for the last, of data of so many numbers each."""
     return max(1, min(ROWS, ELEMENTS // max(1, elements)))
@@ -59,7 +63,7 @@ def block_rows(elements: int) -> int:
 class TensorSplit:
     """x (N, *event) as stored and y (N,) or (N, C) or None, both on one device, with what is done to each batch."""
 
-    x: Tensor | MappedTensor
+    x: Stored
     y: Tensor | None
     domain: Domain
     preprocessing: Preprocessing
@@ -73,10 +77,10 @@ class TensorSplit:
     """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
     refused: np.ndarray | None = None
     """Which cells are not observed since their column can't have them, (N, *event) of bool; None for none."""
-    uncropped: tuple[Tensor | MappedTensor, Tensor | None] | None = None
+    uncropped: tuple[Stored, Tensor | None] | None = None
     """Of images that are cropped all of their pixels, x and observed, of which training shows other parts."""
-    arriving: Arriving | None = None
-    """What x is a part of, of images that are decoded when they are asked for."""
+    arriving: Arriving | Passing | None = None
+    """What training reads of images that are decoded when they are asked for: x is a part of it, if they are kept."""
     offset: int = 0
     """The number of its first row, of a part of more data that begins where a block of these does."""
 
@@ -143,11 +147,12 @@ class TensorSplit:
 
     def batch(self, index: Tensor | slice) -> Batch:
         """The rows at `index` as a model sees them: x (B, *event) as floats, treated."""
-        self.wait(index)
-        return self._treated(index)
+        if not isinstance(self.arriving, Passing):
+            self.wait(index)
+        return self._treated(index, _rows(self.x, index))
 
-    def _treated(self, index: Tensor | slice) -> Batch:
-        x = self.preprocessing.batch(_rows(self.x, index), self.domain)
+    def _treated(self, index: Tensor | slice, stored: Tensor) -> Batch:
+        x = self.preprocessing.batch(stored, self.domain)
         if self.noise is not None:
             x = x + torch.randn_like(x) * _rows(self.noise, index)
         return self._beside(x, index)
@@ -160,21 +165,25 @@ class TensorSplit:
     @property
     def _picked_on(self) -> torch.device:
         """Where rows are picked: rows of a file before they go to the device."""
-        return self.x.rows.device if isinstance(self.x, MappedTensor) else self.x.device
+        return self.x.rows.device if isinstance(self.x, MappedTensor) else self.x.device  # of images on the CPU, too
 
     def steps(self, batch_size: int) -> int:
         """The batches of an epoch."""
         return math.ceil(len(self) / batch_size)
 
-    def order(self, batch_size: int) -> Iterable[Tensor]:
-        """The rows of each batch of an epoch, in an order drawn from torch's stream on the CPU; each as soon as it is
-        there.
+    def order(
+        self, batch_size: int, done: int = 0, own: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> Iterable[Tensor]:
+        """The rows of each batch of an epoch but the first `done`, in an order drawn from torch's stream on the CPU;
+        each as soon as those of its rows are there that are this process's `own`.
         """
-        return self._in_time(torch.randperm(len(self)).split(batch_size))
+        return self._in_time(torch.randperm(len(self)).split(batch_size)[done:], own)
 
-    def _in_time(self, rows: Sequence[Tensor]) -> Iterable[Tensor]:
+    def _in_time(self, rows: Sequence[Tensor], own: Callable[[Tensor], Tensor]) -> Iterable[Tensor]:
+        if not rows:
+            return ()
         batches = _moved(torch.cat(list(rows)), self._picked_on).split([len(each) for each in rows])
-        return batches if self.arriving is None else self.arriving.in_time(rows, batches)
+        return batches if self.arriving is None else self.arriving.in_time([own(each) for each in rows], batches)
 
     def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
         """Of a batch of `order` the rows that one of `count` processes takes, the split that makes a batch of them, and
@@ -194,10 +203,10 @@ class TensorSplit:
     def _varied(self, index: Tensor) -> Batch:
         """The rows at `index`, of images the parts that are drawn for this batch, mirrored if that is drawn."""
         how = self.preprocessing
-        if not how.varies:
-            return self._treated(index)
         whole, seen = self.uncropped or (self.x, self.observed)
-        x = _rows(whole, index)
+        x = self.arriving.rows_at(index) if isinstance(self.arriving, Passing) else _rows(whole, index)
+        if not how.varies:
+            return self._treated(index, x)
         at = draw_windows(x, how.window or (x.shape[-2], x.shape[-1]), how.flip)
         batch = Batch(how.batch(windowed(x, *at), self.domain), rows=len(self))
         y = None if self.y is None else _rows(self.y, index)
@@ -224,7 +233,9 @@ class PartlyLabelled(TensorSplit):
     def steps(self, batch_size: int) -> int:
         return math.ceil((len(self) - len(self.labelled)) / (batch_size - self.first))
 
-    def order(self, batch_size: int) -> Iterable[Tensor]:
+    def order(
+        self, batch_size: int, done: int = 0, own: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> Iterable[Tensor]:
         """Every row whose label is not seen once, and before those of each batch `first` labelled ones, as often as it
         takes.
         """
@@ -235,7 +246,7 @@ class PartlyLabelled(TensorSplit):
         passes = math.ceil(len(others) * self.first / len(self.labelled))
         shuffled = torch.cat([torch.randperm(len(self.labelled)) for _ in range(passes)])
         labelled = self.labelled.cpu()[shuffled].split(self.first)
-        return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)])
+        return self._in_time([torch.cat(pair) for pair in zip(labelled, others, strict=False)][done:], own)
 
     def shared(self, index: Tensor, process: int, count: int) -> tuple[Tensor, TensorSplit, float]:
         seen, others = index[: self.first], index[self.first :]
@@ -280,11 +291,11 @@ def _moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _rows(tensor: Tensor | MappedTensor, index: Tensor | slice) -> Tensor:
+def _rows(tensor: Stored, index: Tensor | slice) -> Tensor:
     # Indexing by a tensor takes five times as long.
     if isinstance(index, slice):
         return tensor[index]
-    return tensor.index_select(0, index if isinstance(tensor, MappedTensor) else index.to(tensor.device))
+    return tensor.index_select(0, index.to(tensor.device) if isinstance(tensor, Tensor) else index)
 
 
 def to_device(
@@ -296,15 +307,28 @@ def to_device(
     given, window = dataset.splits[split], preprocessing.window
     preprocessing.event_shape(given.x.shape[1:])
     stored = preprocessing.once(given.x, dataset.domain, split)
-    arriving = Arriving(stored, device) if isinstance(stored, ImageRows) and not stored.there.all() else None
-    x = arriving.x if arriving else _tensor(stored, device)
+    arriving: Arriving | Passing | None = None
+    x: Any
+    if isinstance(stored, ImageRows) and not stored.kept:
+        arriving, x = Passing(stored, device), DecodedTensor(stored, device)
+    elif isinstance(stored, ImageRows) and not stored.there.all():
+        arriving = Arriving(stored, device)
+        x = arriving.x
+    else:
+        x = _tensor(stored, device)
     beside = (given.y, given.noise, given.observed)
     y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
     own = TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed, refused=given.refused)
     own = replace(own, arriving=arriving)
     if window is None or window == given.x.shape[-2:]:
         return own
-    seen = MappedTensor(stored, device, window) if isinstance(stored, MemmapRows) else middle(x, window)
+    seen: Stored
+    if isinstance(stored, MemmapRows):
+        seen = MappedTensor(stored, device, window)
+    elif isinstance(x, DecodedTensor):
+        seen = DecodedTensor(x.rows, device, window)
+    else:
+        seen = middle(x, window)
     return replace(
         own, x=seen, observed=None if observed is None else middle(observed, window), uncropped=(x, observed)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,22 @@ def parquet_rows(path: Path) -> int:
     """How many rows a Parquet file has; raises as `read_parquet` does."""
     with _parquet(path) as (_, _, rows):
         return rows
+
+
+def parquet_size(path: Path) -> tuple[int, list[str]]:
+    """How many rows a Parquet file has, and the names of its columns; raises as `read_parquet` does."""
+    with _parquet(path) as (_, schema, rows):
+        index = [each for each in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(each, str)]
+        return rows, [name for name in schema.names if name not in index]
+
+
+def parquet_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a Parquet table, as `read_parquet` gives them all."""
+    with _parquet(path) as (pyarrow, schema, _):
+        chosen = pyarrow.schema([schema.field(name) for name in names])
+        texts = _texts(pyarrow, chosen)
+        table = pyarrow.parquet.read_table(path, columns=[*names], read_dictionary=texts).select([*names])
+        return _frame(pyarrow, table.replace_schema_metadata(None), chosen).reset_index(drop=True)
 
 
 def parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:

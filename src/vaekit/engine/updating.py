@@ -24,9 +24,9 @@ class Update:
         self.is_adam = type(optimizer) in (Adam, AdamW)
         self.done = 0
 
-    def refresh(self) -> None:
-        """Begin to count anew; `ValueError` for a state that is not of its weights."""
-        self.done = 0
+    def refresh(self, done: int = 0) -> None:
+        """Count anew, from so many on; `ValueError` for a state that is not of its weights."""
+        self.done = done
         if self.is_adam:
             check_state(self.optimizer)
 

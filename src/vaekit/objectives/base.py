@@ -30,7 +30,7 @@ Objective = Callable[[Trace, float], Loss]
 What else it may have: `samples`, how many it wants of a trace; `augment`, which changes a batch whose latents are to be
 compared with the trace's; `opponent`, a module that it plays against, with `opponent_loss`, called as it is itself, and
 `opponent_rate` (see `training.opponents`); `balanced`, which in a sum is called last, with the loss of all others as a
-third argument, to be weighed against it.
+third argument, to be weighed against it; `coupled`, why the loss of a batch is no mean over its rows, "" where it is.
 """
 
 
@@ -42,6 +42,21 @@ def samples_of(objective: Objective) -> int:
     (7, 1)
     """
     return getattr(objective, "samples", 1)
+
+
+def coupled(part: object) -> str:
+    """Why what an objective, or a part of a model, makes of a batch is no mean over its rows; "" where it is one, as of
+    those that do not say.
+
+    >>> from vaekit.objectives import ELBO
+    >>> coupled(ELBO()), coupled(ELBO(free_bits=0.5))
+    ('', "free_bits hold the batch's average of a KL")
+    """
+    if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        return "batch normalisation compares the rows of a batch"
+    if getattr(part, "opponent", None) is not None:
+        return f"{type(part).__name__} plays against an opponent"
+    return getattr(part, "coupled", "")
 
 
 class Composed:
@@ -62,6 +77,11 @@ class Composed:
         if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
             terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
         return Loss(loss, terms)
+
+    @property
+    def coupled(self) -> str:
+        """Why one of the parts is no mean over rows, "" where all are."""
+        return next(filter(None, map(coupled, self.parts)), "")
 
     @property
     def augment(self) -> Callable[[Any], Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,11 @@ class KL:
         take_schedule(self, "weight")
         if not self.free_bits >= 0:
             raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
+
+    @property
+    def coupled(self) -> str:
+        """Why it is no mean over rows."""
+        return "free_bits hold the batch's average of a KL" if self.free_bits else ""
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         weight = self.weight(progress)  # type: ignore[operator]
@@ -109,6 +115,7 @@ class Invariance(Changes):
     """
 
     weight: float | Schedule = 100.0
+    coupled: ClassVar[str] = "invariance is an information that is estimated on a batch"
 
     def __post_init__(self) -> None:
         take_schedule(self, "weight")

@@ -139,6 +139,8 @@ class VQ(_Quantiser):
     (torch.Size([4, 6]), torch.Size([4, 3]), (3, 8))
     """
 
+    coupled = "codes follow the averages of a batch"
+
     def __init__(
         self,
         features: int,
@@ -266,6 +268,8 @@ class LFQ(_Rounded):
     >>> posterior.tokens, posterior.vectors(torch.tensor([[0, 6]]))
     ((2, 8), tensor([[-1., -1., -1.,  1.,  1., -1.]]))
     """
+
+    coupled = "the entropy of codes is that of a batch"
 
     def __init__(
         self,

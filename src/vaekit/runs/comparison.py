@@ -17,7 +17,7 @@ from .run import Run, load_run
 
 SAMPLES = 200
 """Importance samples, unless told otherwise."""
-IGNORED = ("title.", "source.", "pictures.", "training.checkpoint_every.")
+IGNORED = ("title.", "source.", "pictures.", "training.checkpoint_every.", "training.checkpoint_minutes.")
 """What in a spec has no influence on a model."""
 
 

@@ -19,7 +19,10 @@ from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refus
 CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
-FOLDERS = {"checkpoints": re.compile(r"(best|epoch-[0-9]+)\.safetensors"), "pictures": re.compile(r".+\.png")}
+FOLDERS = {
+    "checkpoints": re.compile(r"(best|epoch-[0-9]+(-batch-[0-9]+)?)\.safetensors"),
+    "pictures": re.compile(r".+\.png"),
+}
 """The folders of a run, and what it writes into them."""
 
 

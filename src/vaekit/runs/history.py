@@ -13,7 +13,7 @@ from typing import Any
 from ..data.base import SPLITS
 from ..errors import RunError
 from ..system import disk
-from ..training.checkpoint import Checkpoints
+from ..training.checkpoint import Checkpoints, place_of
 from ..training.records import Epoch
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _is_number(value: Any) -> bool:
 def _say_what_is_missing(folder: Path, records: Iterable[tuple[int, str]]) -> None:
     # Records are written before the state that they lead to.
     there = set(records)
-    states = [int(path.stem.removeprefix("epoch-")) for path in Checkpoints(folder / "checkpoints").all()]
+    states = [place[0] for path in Checkpoints(folder / "checkpoints").all() if (place := place_of(path))]
     last = max([*states[-1:], *(epoch for epoch, _ in there)], default=0)
     splits = dict.fromkeys(["train", *(split for _, split in there)])
     missing = next(((e, split) for e in range(1, last + 1) for split in splits if (e, split) not in there), None)

@@ -13,6 +13,7 @@ from typing import Any
 from ..data import Dataset
 from ..data.frames import frame_among
 from ..data.named import DATASETS
+from ..data.shards import are_shards
 from ..errors import NotBegunError, RunError
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
@@ -170,10 +171,11 @@ def _claimed(path: Path, free: bool, processes: Processes) -> Iterator[_Claim]:
 
 
 def _loaded(spec: Spec, parts: Parts, frame: Any = None) -> Dataset:
-    """The data of `spec`, or of a `frame`. Those that may have to be downloaded, the first process of a machine loads
-    before the others do.
+    """The data of `spec`, or of a `frame`. Those that may have to be downloaded or looked through, the first process of
+    a machine loads before the others do.
     """
-    if frame is None and spec.data.codes is None and spec.data.name in DATASETS:
+    shared = spec.data.name in DATASETS or are_shards(Path(spec.data.name))  # what is found of them is kept for all
+    if frame is None and spec.data.codes is None and shared:
         return join().in_turn(lambda: load_data(spec, parts), of_machine=True)
     return load_data(spec, parts, frame)
 
@@ -209,10 +211,10 @@ def _resumed(
         raise RunError(
             f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}"
         )
-    done = newest[1].epoch if newest else 0
-    if done > spec.training.epochs:
-        asked = f"training.epochs is {spec.training.epochs}"
-        raise RunError(f"{asked}, but {folder} has {done} done; accepted: {done} or more")
+    done, begun = (newest[1].epoch, bool(newest[1].batches)) if newest else (0, False)
+    if done + begun > spec.training.epochs:
+        asked, part = f"training.epochs is {spec.training.epochs}", " and a part of another" * begun
+        raise RunError(f"{asked}, but {folder} has {done} done{part}; accepted: {done + begun} or more")
     return Plan(folder, spec, schema, dataset, parts, resume=True, done=done, saved=newest is not None)
 
 

@@ -236,6 +236,10 @@ class TrainingSpec(_Strict):
     """Rows of a step; where it is not set 128, of a table a fiftieth of its rows as a power of two from 32 to 1,024; or
     all where there are fewer.
     """
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """In how many parts of equal size a batch is computed, one after another, whose gradients are added up: the same
+    step in that part of the memory.
+    """
     labelled: Annotated[int, Field(ge=1)] = 64
     """The rows of a batch that show their label, where `data.labels` of them are seen."""
     optimizer: PartSpec = PartSpec(name="adam")
@@ -258,6 +262,8 @@ class TrainingSpec(_Strict):
     """Whether to measure after each epoch also what the posterior's mean in place of draws gives."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between saved states."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes after which a state is saved within an epoch that takes longer."""
     seed: Seed = 0
     """Seed of the weights, of the order of rows, and of what is drawn."""
     device: str = "auto"

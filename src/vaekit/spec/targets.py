@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data import DATASETS
 from ..data.frames import ending
+from ..data.shards import are_shards, expanded, plain_name
 from ..errors import shown
 from ..settings import option, standing
 from ..system.disk import read_text
@@ -39,7 +40,7 @@ def resolve(
         spec = parse(values, parts)
     path = Path(spec.data.name).expanduser()
     found = spec.data
-    if found.name not in DATASETS and path.exists():
+    if found.name not in DATASETS and (path.exists() or are_shards(path)):
         found = found.model_copy(update={"name": str(path.resolve())})
     if found.codes is not None and found.codes not in RECIPES:
         found = found.model_copy(update={"codes": str(Path(found.codes).expanduser().resolve())})
@@ -60,7 +61,7 @@ def _values(name: str) -> dict[str, Any]:
         return recipe(name)
     if name.endswith(".toml"):
         return _from_file(Path(name).expanduser())
-    if name not in DATASETS and not (name and Path(name).expanduser().exists()):
+    if name not in DATASETS and not (name and _is_there(Path(name).expanduser())):
         if looks_like_a_path(name):
             raise ValueError(nothing_there(Path(name)))
         known = [*RECIPES, *DATASETS]
@@ -81,7 +82,13 @@ TABLE, IMAGES = "table", "images"
 
 def usual_recipe(path: Path) -> str | None:
     """The recipe by which what lies there is trained where none is named, if there is one of such data."""
-    return TABLE if is_table(path) else IMAGES if path.expanduser().is_dir() else None
+    path = path.expanduser()
+    return TABLE if is_table(path) else IMAGES if path.is_dir() or are_shards(path) else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there, or a first one of many shards."""
+    return path.exists() or (are_shards(path) and expanded(path, there=False)[0].exists())
 
 
 def is_table(path: Path) -> bool:
@@ -134,4 +141,5 @@ ACCEPTED = "accepted: a recipe (vaekit recipes lists them), a dataset (vaekit da
 def name_of(target: str | Path | Spec) -> str:
     """What a run of `target` is called where nobody says: the last part of a path, without its ending."""
     # Resolved, since "." and ".." have no stem that would do as a name.
-    return Path(target.data.name if isinstance(target, Spec) else target).resolve().stem or "run"
+    path = Path(target.data.name if isinstance(target, Spec) else target).resolve()
+    return plain_name(path) or "run"

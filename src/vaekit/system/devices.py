@@ -13,7 +13,7 @@ import torch
 
 from ..errors import unknown
 from ..settings import setting
-from .processes import local, number
+from .torchrun import local, number
 
 log = logging.getLogger(__name__)
 

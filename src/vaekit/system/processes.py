@@ -22,33 +22,15 @@ from torch import distributed as dist
 
 from ..errors import LeftOutWarning, LostProcessError
 from .progress import in_a_notebook
+from .torchrun import local, number
 
 _T = TypeVar("_T")
 WAIT = timedelta(minutes=30)
 """How long a process waits for one that is there but does not answer; one that has ended is noticed at once."""
 PATIENCE = 3.0
 """Seconds that the others wait for the first to say why all end, before one of them says it."""
-STARTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun puts into the environment of each process that it starts."""
 SAID = "vaekit: said"
 _store: list[Any] = []
-
-
-def number() -> int:
-    """How many processes torchrun has started to train together, by the environment; 1 of a program of its own."""
-    return int(os.environ["WORLD_SIZE"]) if all(os.environ.get(name) for name in STARTED) else 1
-
-
-def local() -> tuple[int, int]:
-    """The number of this process, from 0, among those of this machine, and how many these are.
-
-    >>> local()
-    (0, 1)
-    """
-    if number() == 1:
-        return 0, 1
-    rank = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
-    return rank, int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
 
 
 @dataclass(frozen=True)

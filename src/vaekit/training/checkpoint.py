@@ -1,4 +1,6 @@
-"""Training states: all that a training is at an epoch's end, in one file, from which it goes on bit for bit."""
+"""Training states: all that a training is at an epoch's end or within one, in one file, from which it goes on bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import copy
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import RunError, shown
 from ..system.disk import refuse_links
+from .position import Position
 from .weights import (
     Kind,
     adopt,
@@ -32,12 +36,17 @@ from .weights import (
 log = logging.getLogger(__name__)
 
 KEEP = 2
-"""How many training states a run keeps: the newest, and the one before in case the disk lost the newest."""
+"""How many training states of epochs' ends a run keeps: the newest, and the one before in case the disk lost it."""
+NAME = re.compile(r"epoch-([0-9]+)(?:-batch-([0-9]+))?")
+"""What a state is called: how many epochs are done, and how many batches of the next."""
+POSITION = "position"
+"""What the tensors of a position begin with, and the text beside them."""
 
 
 @dataclass
 class State:
-    """What the training loop knows beside its tensors. `epoch` epochs and `step` steps are done.
+    """What the training loop knows beside its tensors. `epoch` epochs and `step` steps are done, and so many `batches`
+    of the next epoch.
 
     `best_loss` and `best_epoch` are those of rows held out for validation. Of the loss that is watched, theirs or else
     that of test or training rows: that of the untrained weights, of the first epoch that counts, the lowest with its
@@ -57,6 +66,16 @@ class State:
     last_loss: float | None = None
     watched: int | None = None
     engine: dict[str, str] = field(default_factory=dict)
+    batches: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its file is called, without the ending.
+
+        >>> State(epoch=3).name, State(epoch=3, batches=20).name
+        ('epoch-000003', 'epoch-000003-batch-000020')
+        """
+        return f"epoch-{self.epoch:06d}" + (f"-batch-{self.batches:06d}" if self.batches else "")
 
 
 class Checkpoints:
@@ -71,8 +90,8 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """The saved states, oldest first."""
-        epochs = {path.stem.removeprefix("epoch-"): path for path in self.folder.glob("epoch-*.safetensors")}
-        return [epochs[epoch] for epoch in sorted(filter(str.isdecimal, epochs), key=int)]
+        found = {place: path for path in self.folder.glob("epoch-*.safetensors") if (place := place_of(path))}
+        return [found[place] for place in sorted(found)]
 
     def newest(self, say: Callable[[str], object] = lambda reason: None) -> tuple[Path, State] | None:
         """The newest saved state that is whole, and its file; `say` is told why those after it are not."""
@@ -91,9 +110,15 @@ class Checkpoints:
         return found[0], "average" if averaged else "model"
 
     def save(
-        self, state: State, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+        self,
+        state: State,
+        models: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        position: Position | None = None,
     ) -> None:
-        """Write the whole training state, then drop all but the newest `KEEP`."""
+        """Write the whole training state, within an epoch with its `position`; then drop all but the newest `KEEP`, and
+        those within an epoch that are not the newest.
+        """
         self._make_folder()
         tensors = {
             f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()
@@ -102,13 +127,17 @@ class Checkpoints:
             for index, values in optimizer.state_dict()["state"].items():
                 kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
                 tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
-        save_tensors(
-            self.folder / f"epoch-{state.epoch:06d}.safetensors", tensors, {"state": json.dumps(asdict(state))}
-        )
+        said = {"state": json.dumps(asdict(state))}
+        if position is not None:
+            tensors |= {f"{POSITION}/{name}": tensor for name, tensor in position.tensors.items()}
+            said[POSITION] = position.text
+        save_tensors(self.folder / f"{state.name}.safetensors", tensors, said)
         self._drop_old(self.all())
 
     def _drop_old(self, states: Sequence[Path]) -> None:
-        for old in states[:-KEEP]:
+        ends = [path for path in states if not (place_of(path) or (0, 0))[1]]
+        within = [path for path in states[:-1] if path not in ends]
+        for old in (*ends[:-KEEP], *within):
             if not old.is_dir():
                 old.unlink()
 
@@ -127,7 +156,7 @@ class Checkpoints:
             adopt(model, tensor_kinds(found[0], "model").keys())
 
     def load(self, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> State:
-        """Set models and optimizers to the newest state that is whole, and return it."""
+        """Set models and optimizers to the newest state that is whole, and return it; `position` is of the same."""
         found = self.newest(log.warning)
         if found is None:
             raise RunError(f"{self.folder} has no training state that is whole, to resume from")
@@ -138,7 +167,8 @@ class Checkpoints:
         if best > state.epoch:
             self.best.unlink()
         tensors = load_tensors(path)
-        if others := [name for name in tensors if name.split("/")[0] not in {*models, *optimizers}]:
+        known = {*models, *optimizers, POSITION}
+        if others := [name for name in tensors if name.split("/")[0] not in known]:
             raise RunError(f"{path} has {shown(others[0])}, which a state of this training lacks")
         for prefix, model in models.items():
             set_model_tensors(model, below(tensors, prefix), f"{path}: the tensors of {prefix!r}")
@@ -149,6 +179,24 @@ class Checkpoints:
         states = self.all()
         self._drop_old(states[: states.index(path) + 1])  # who is killed when the last one has its name drops none
         return state
+
+    def position(self) -> Position | None:
+        """Where in an epoch the newest state that is whole is; None where it is at the end of one."""
+        found = self.newest()
+        if found is None or not found[1].batches:
+            return None
+        path = found[0]
+        return Position.read(load_tensors(path, POSITION), metadata(path).get(POSITION, ""), path)
+
+
+def place_of(path: Path) -> tuple[int, int] | None:
+    """How many epochs are done in the state that a file is called as, and batches of the next; None for other names.
+
+    >>> place_of(Path("epoch-000003-batch-000020.safetensors")), place_of(Path("best.safetensors"))
+    ((3, 20), None)
+    """
+    found = NAME.fullmatch(path.stem)
+    return None if found is None else (_count(found[1], 0), _count(found[2] or "0", 0))
 
 
 def read_state(path: Path) -> State:
@@ -170,8 +218,8 @@ def read_state(path: Path) -> State:
     engine: object = state.engine
     if not (isinstance(engine, dict) and all(isinstance(each, str) for pair in engine.items() for each in pair)):
         raise RunError(f"{path} says engine is {shown(engine)}; words by name are needed: restore it")
-    if state.epoch != _count(path.stem.removeprefix("epoch-"), -1):
-        raise RunError(f"{path} holds the state of epoch {state.epoch}; give it back its name")
+    if place_of(path) != (state.epoch, state.batches):
+        raise RunError(f"{path} holds the state {state.name!r}; give it back its name")
     return state
 
 

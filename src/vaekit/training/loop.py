@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,23 @@ from ..seeding import seeded, stream
 from ..spec.building import build_schedule
 from ..spec.parts import build
 from ..system.devices import say_if_threads_wait_busily, threads
+from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
 from .checkpoint import Checkpoints, State
 from .copies import computing, update_average, with_copies
 from .meter import Meter, steadier
 from .opponents import Opponents
+from .position import Position
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
 from .step import Step, Terms, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
-from .together import Gradients, Parts, average_buffers, own_draws, same_order
+from .together import Gradients, Part, Parts, average_buffers
 from .validation import Validation
 from .weights import load_tensors, model_tensors, save_tensors, set_model_tensors
+from .within import Within
 
 POLL_SECONDS = 0.25
 TOO_MANY = 0.2
@@ -95,7 +98,7 @@ def _optimized(
     check(task, processes.count)
     if folder and resume:
         Checkpoints(folder / "checkpoints").adopt_into(task.model)
-    training = _Training(task, folder, processes)
+    training = Training(task, folder, processes)
     processes.check_same(training.facts)  # nothing is written before all have checked what they have
     on_start()
     training.begin(resume)
@@ -113,13 +116,13 @@ def _optimized(
     return training.state
 
 
-class _Training:
+class Training:
     """A training under way: what it takes, and what it knows."""
 
     def __init__(self, task: Task, folder: Path | None, processes: Processes) -> None:
         model, options = task.model, task.options
         self.folder, self.processes = folder, processes
-        self.parts = Parts(task.train, task.batch_size, processes)
+        self.parts = Parts(task.train, task.batch_size, processes, task.options.accumulate)
         self.task, self.model, self.options, self.begins = task, model, options, task.settled
         self.rate = build_schedule(options.learning_rate, task.parts)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -128,7 +131,7 @@ class _Training:
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
         self.models = with_copies(model, options)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
-        self.gradients = Gradients(self.parameters, processes)
+        self.gradients = Gradients(self.parameters, processes, options.accumulate)
         self.kept: dict[str, nn.Module] = dict(self.models)  # all that a state is of
         if len(self.opponents.modules):
             self.kept["objective"] = self.opponents.modules
@@ -136,6 +139,9 @@ class _Training:
         self.scored = self.models.get("average", model)
         self.checkpoints = Checkpoints(folder / "checkpoints") if folder and processes.first else None
         self.state = State()
+        self.position: Position | None = None
+        """Where in an epoch it goes on."""
+        self.saved = time.monotonic()
         self.improved = False
         self.best: dict[str, Tensor] = {}
         patience = options.early_stopping or 0
@@ -165,8 +171,10 @@ class _Training:
         if self.folder and resume:
             saved = Checkpoints(self.folder / "checkpoints")
             self.state = processes.in_turn(lambda: saved.load(self.kept, self.optimizers))
+            self.position = saved.position()
         elif self.checkpoints:
             self.checkpoints.save(self.state, self.kept, self.optimizers)
+        processes.wait()  # until all have read it: it is the first's to delete
         for each in self.kept.values():
             processes.share(model_tensors(each).values())
         self.state.watched = len(task.train if task.held_out is None else task.held_out)
@@ -180,7 +188,7 @@ class _Training:
         self.look: Validation | None = None
         if task.held_out is not None:
             told |= {"seed": options.seed, "epochs": options.epochs}
-            self.look = Validation(self.scored, task.held_out, task.objective, task.batch_size, **told)
+            self.look = Validation(self.scored, task.held_out, task.objective, task.rows_at_once, **told)
 
     def goes_on(self) -> bool:
         """Whether there are epochs left to take."""
@@ -193,65 +201,63 @@ class _Training:
         on_look: Callable[[VAE, int, str], dict[str, float]],
         on_progress: Callable[[Progress], None] | None,
     ) -> list[Epoch]:
-        """All steps of an epoch, and the look after it; its records."""
+        """All steps of an epoch, or those that are left of it, and the look after it; its records."""
         state, options, train, started = self.state, self.options, self.task.train, time.perf_counter()
         # Unvalidated: what is no number is to reach the loss, whatever distributions it comes from.
         streams = seeded(stream(options.seed, state.epoch))
         with threads(self.threads), streams, unvalidated():
-            fit_priors(self.models, train, state.epoch, options.epochs, options.seed, self.processes)
-            if not (state.step or self.begins or train.mask):  # fewer cells have another loss
-                loss = untrained(self.model, self.task.objective, self.parts.data, self.parts.batch_size)
-                state.untrained_loss = self.processes.told(loss)
-            terms = self._take_steps(on_progress)
+            within, before = Within(self, started), state.seconds
+            if self.position is None:
+                fit_priors(self.models, train, state.epoch, options.epochs, options.seed, self.processes)
+                if not (state.step or self.begins or train.mask):  # fewer cells have another loss
+                    loss = untrained(self.model, self.task.objective, self.parts.data, self.parts.batch_size)
+                    state.untrained_loss = self.processes.told(loss)
+            terms = self._take_steps(within, on_progress)
             self._check_weights()
             average_buffers([self.model, self.scored], self.processes)
-            state.epoch += 1
             state.engine = self.take.chosen
-            seconds = time.perf_counter() - started
-            records = [Epoch(state.epoch, state.step, "train", terms, seconds, len(train))]
-            if self.look:
-                looked = time.perf_counter()
-                terms, rows = self.look(state.epoch), len(self.look.data)
-                seconds = time.perf_counter() - looked
-                records.append(Epoch(state.epoch, state.step, self.task.split, terms, seconds, rows))
-            for each in records:
-                each.terms.update(on_look(self.scored, state.epoch, each.split))
-        state.seconds += time.perf_counter() - started
+            seconds, epoch = within.seconds, state.epoch + 1
+            records = [Epoch(epoch, state.step, "train", terms, seconds, len(train))]
+            try:
+                if self.look:
+                    looked = time.perf_counter()
+                    terms, rows = self.look(epoch), len(self.look.data)
+                    records.append(Epoch(epoch, state.step, self.task.split, terms, time.perf_counter() - looked, rows))
+                for each in records:
+                    each.terms.update(on_look(self.scored, epoch, each.split))
+            except KeyboardInterrupt:
+                if not self.processes.several:
+                    within.save()
+                raise
+            state.epoch, state.batches, self.position = epoch, 0, None
+        state.seconds = before + time.perf_counter() - started
         return records
 
-    def _take_steps(self, on_progress: Callable[[Progress], None] | None) -> dict[str, float]:
+    def _take_steps(self, within: Within, on_progress: Callable[[Progress], None] | None) -> dict[str, float]:
         state, task, average, processes = self.state, self.task, self.models.get("average"), self.processes
-        meter = Meter(task.train.x.device)
         self.take.refresh()
-        self.update.refresh()
+        order, meter = within.begin(), within.meter
         started = polled = time.perf_counter()
-        same_order(processes)
-        order = task.train.order(task.batch_size)
-        own_draws(processes, self.options.seed, state.epoch)
-        for i, index in enumerate(order, start=1):
-            progress = state.step / task.total
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate(progress)
-            part = self.parts(index)
-            terms = self.take(part.index, progress, state.step, part.data)
-            self.gradients.add(part.weight)
-            norm = self._norm()
-            if self.options.skip and norm is not None:
-                terms = self._unless_skipped(terms, norm)
-            else:
-                self.update()
-            if self.opponents.players:
-                terms = self.opponents(terms, part, progress)
-            if average:
-                # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
-                update_average(average, self.model, min(self.options.ema or 0.0, (1 + state.step) / (10 + state.step)))
-            meter.add(terms, len(index) * part.weight)
-            state.step += 1
-            if on_progress and time.perf_counter() - polled > POLL_SECONDS:
-                polled = time.perf_counter()
-                speed = i * task.batch_size / (polled - started)
-                found = meter.averages(state)
-                on_progress(Progress(state.epoch, self.options.epochs, i, task.steps, found, speed))
+        done = state.batches
+        with postponed(insisting=not processes.several) as interrupt:
+            for i, index in enumerate(order, start=done + 1):
+                progress = state.step / task.total
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.rate(progress)
+                self._take_step(self.parts(index), len(index), progress, meter)
+                if average:
+                    # At first a shorter memory: the average is to be of trained weights, not of the initial ones.
+                    decay = min(self.options.ema or 0.0, (1 + state.step) / (10 + state.step))
+                    update_average(average, self.model, decay)
+                state.step += 1
+                state.batches = i
+                within.save_if_due(interrupt)
+                if on_progress and time.perf_counter() - polled > POLL_SECONDS:
+                    polled = time.perf_counter()
+                    speed = (i - done) * task.batch_size / (polled - started)
+                    found = meter.averages(state)
+                    on_progress(Progress(state.epoch, self.options.epochs, i, task.steps, found, speed))
+        within.note_end()
         meter.gather(processes)
         found = meter.averages(state)
         if found.get("skipped", 0.0) > TOO_MANY:
@@ -259,19 +265,42 @@ class _Training:
             log.warning("training.skip=%g leaves out %s; a higher one lets them learn", self.options.skip, left)
         return found
 
+    def _take_step(self, parts: Sequence[Part], rows: int, progress: float, meter: Meter) -> None:
+        """A step on the `parts` of a batch of so many rows."""
+        taken = []
+        for part in parts:
+            taken.append(self.take(part.index, progress, self.state.step, part.data))
+            self.gradients.add(part.weight)
+        self.gradients.finish()
+        norm = self._norm()
+        if self.options.skip and norm is not None:
+            taken = self._unless_skipped(taken, norm)
+        else:
+            self.update()
+        if self.opponents.players:  # beside which a batch is of one part
+            taken = [self.opponents(taken[0], parts[0], progress)]
+        for terms, part in zip(taken, parts, strict=True):
+            meter.add(terms, rows * part.weight)
+
     def _norm(self) -> Tensor | None:
         """That of all gradients, which are cut to what is asked for; None where nobody asks."""
         if not (self.options.clip or self.options.skip):
             return None
         return nn.utils.clip_grad_norm_(self.parameters, self.options.clip or math.inf)
 
-    def _unless_skipped(self, terms: Terms, norm: Tensor) -> Terms:
+    def _unless_skipped(self, taken: Sequence[Terms], norm: Tensor) -> list[Terms]:
         """Update the weights, unless the norm of the gradients is too large; the terms, with whether it was."""
         skipped = not float(norm) < (self.options.skip or math.inf)  # nor where it is no number
         if not skipped:
             self.update()
-        values = torch.cat([terms.values, terms.values.new_tensor([float(skipped)])])
-        return Terms((*terms.names, "skipped"), values, terms.numbers)
+        return [
+            Terms(
+                (*each.names, "skipped"),
+                torch.cat([each.values, each.values.new_tensor([float(skipped)])]),
+                each.numbers,
+            )
+            for each in taken
+        ]
 
     def _check_weights(self) -> None:
         # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
@@ -305,6 +334,7 @@ class _Training:
         due = self.state.epoch % self.options.checkpoint_every == 0
         if self.checkpoints and (due or not self.goes_on()):
             self.checkpoints.save(self.state, self.kept, self.optimizers)
+            self.saved = time.monotonic()
 
     def end(self) -> None:
         """Give the model the weights that it ends with, and save them in the folder, if there is one."""
@@ -318,7 +348,7 @@ class _Training:
             if self.checkpoints or not self.folder:
                 set_model_tensors(model, load_tensors(self.checkpoints.best) if self.checkpoints else self.best)
             log.warning("the training went wrong, and ends with its best weights, those after epoch %s", kept)
-        measure_scales(model, spread_rows(self.task.train, self.task.batch_size))
+        measure_scales(model, spread_rows(self.task.train, self.task.rows_at_once))
         if self.checkpoints and self.folder:
             save_tensors(self.folder / "weights.safetensors", model_tensors(model))
         self.processes.share(model_tensors(model).values())

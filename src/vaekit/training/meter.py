@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,8 +13,10 @@ from ..errors import NonFiniteError
 from ..models.scoring import sum_type
 from ..settings import setting
 from ..system.processes import Processes
-from .checkpoint import State
 from .step import Terms
+
+if TYPE_CHECKING:
+    from .checkpoint import State
 
 STEPS = 64
 """Steps that are added up together."""
@@ -25,10 +29,14 @@ class Meter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.type = sum_type(device)
+        self.type, self.device = sum_type(device), device
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.good = torch.zeros((), dtype=torch.int64, device=device)
         self.sums = self.last = torch.zeros((), dtype=self.type, device=device)
+        self.names: tuple[str, ...] = ()
+        self.numbers: dict[str, float] = {}
+        self.before: Tensor | None = None
+        """Values that were waiting where a training was interrupted that now goes on."""
         self.waiting: list[Tensor] = []
         self.sizes: list[float] = []
         self.rows: float = 0
@@ -38,27 +46,73 @@ class Meter:
         self.names, self.numbers = terms.names, terms.numbers
         self.waiting.append(terms.values)
         self.sizes.append(rows)
-        if len(self.waiting) == STEPS:
+        if len(self.sizes) == STEPS:
             self._add_waiting()
 
-    def _add_waiting(self) -> None:
-        values = torch.stack(self.waiting).to(self.type)
+    @property
+    def state(self) -> Tensor:
+        """All that it has added up, and what waits for that, as numbers of 64 bits on the CPU."""
+        values = self._values()
+        many = len(self.names)
+        head = torch.tensor([self.rows, float(self.good), float(self.finite), len(self.sizes)], dtype=torch.float64)
+        sums = [each.cpu().double().expand(many) for each in (self.sums, self.last)]
+        waiting = torch.zeros(0) if values is None else values.flatten()
+        return torch.cat([head, *sums, torch.tensor(self.sizes, dtype=torch.float64), waiting.cpu().double()])
+
+    def restore(self, state: Tensor, names: Sequence[str], numbers: Mapping[str, float]) -> None:
+        """Go on from a `state`, of terms of these names; `ValueError` where it is none of so many."""
+        self.names, self.numbers, many = tuple(names), dict(numbers), len(names)
+        head, rest = state[:4].tolist(), state[4:]
+        waiting = int(head[3]) if len(head) == 4 and 0 <= head[3] < STEPS else -1
+        if len(rest) != 2 * many + waiting * (1 + many):
+            raise ValueError(f"sums of {many} terms are not {len(state)} numbers")
+        sums, last, sizes, values = rest.split([many, many, waiting, waiting * many])
+        self.rows, self.sizes = head[0], sizes.tolist()
+        self.good.fill_(int(head[1]))
+        self.finite.fill_(bool(head[2]))
+        self.sums, self.last = (each.to(self.type).to(self.device) for each in (sums, last))
+        self.before = values.view(waiting, many).to(self.type).to(self.device) if waiting else None
+
+    def restore_sums(self, states: Tensor, names: Sequence[str], numbers: Mapping[str, float]) -> None:
+        """Go on from the sums of several, (P, …), or of none, each of a share of the same batches."""
+        found = [Meter(self.device) for _ in states]
+        for each, state in zip(found, states, strict=True):
+            each.restore(state, names, numbers)
+            each._add_waiting()
+        self.names, self.numbers = tuple(names), dict(numbers)
+        self.sums = sum((each.sums for each in found), torch.zeros(len(names), dtype=self.type, device=self.device))
+        self.last = found[0].last if found else self.sums
+        self.rows = sum(each.rows for each in found)
+        for each in found:
+            self.good, self.finite = each.good, self.finite & each.finite
+
+    def _values(self) -> Tensor | None:
+        """The terms of the steps that wait, a row each."""
+        found = [] if self.before is None else [self.before]
+        found += [torch.stack(self.waiting).to(self.type)] if self.waiting else []
+        return torch.cat(found) if found else None
+
+    def _added(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+        """Sums, the last finite terms, how many steps were, whether all, and rows, with those that wait."""
+        values = self._values()
+        if values is None:
+            return self.sums, self.last, self.good, self.finite, self.rows
         sizes = torch.tensor(self.sizes, dtype=self.type).to(values.device, non_blocking=True)
-        self.sums = self.sums + sizes @ values
-        self.rows += sum(self.sizes)
         # `last` stops at the first step that is not finite, `good` counts those before it.
         good = values[:, 0].isfinite().long().cumprod(0).sum()
-        self.last = torch.where(self.finite, values[good.clamp(max=len(values) - 1)], self.last)
-        self.good = self.good + good * self.finite
-        self.finite = self.finite & (good == len(values))
-        self.waiting, self.sizes = [], []
+        last = torch.where(self.finite, values[good.clamp(max=len(values) - 1)], self.last)
+        finite = self.finite & (good == len(values))
+        return self.sums + sizes @ values, last, self.good + good * self.finite, finite, self.rows + sum(self.sizes)
+
+    def _add_waiting(self) -> None:
+        self.sums, self.last, self.good, self.finite, self.rows = self._added()
+        self.waiting, self.sizes, self.before = [], [], None
 
     def gather(self, processes: Processes) -> None:
         """Take in what those of the other processes have, of the rest of the same batches."""
         if not processes.several:
             return
-        if self.waiting:
-            self._add_waiting()
+        self._add_waiting()
         rows = torch.tensor(float(self.rows))
         own = [each.to(self.sums) for each in (self.finite, self.good, rows)]
         found = torch.stack(processes.gathered(torch.cat([torch.stack(own), self.sums, self.last])))
@@ -71,12 +125,12 @@ class Meter:
 
     def averages(self, state: State | None = None) -> dict[str, float]:
         """Each term's average so far; in training (with a `state`), `NonFiniteError` if a loss was not finite."""
-        if self.waiting:
-            self._add_waiting()
-        if state and not bool(self.finite):
-            last = dict(zip(self.names, self.last.tolist(), strict=True))
-            raise NonFiniteError(_diagnosis(last, state.epoch + 1, int(self.good) + 1))
-        return dict(zip(self.names, (self.sums / self.rows).tolist(), strict=True)) | self.numbers
+        # Not added for good: when somebody looks is to change no sum's rounding.
+        sums, last, good, finite, rows = self._added()
+        if state and not bool(finite):
+            found = dict(zip(self.names, last.tolist(), strict=True))
+            raise NonFiniteError(_diagnosis(found, state.epoch + 1, int(good) + 1))
+        return dict(zip(self.names, (sums / rows).tolist(), strict=True)) | self.numbers
 
 
 def steadier() -> str:

@@ -55,6 +55,7 @@ class Opponents:
             for weight, gradient in zip(weights, torch.autograd.grad(found.loss, weights), strict=True):
                 weight.grad = gradient
             gradients.add(part.weight)
+            gradients.finish()
             optimizer.step()
             said = terms_of(found)
             names = ("opponent" if name == "loss" else name for name in said.names)

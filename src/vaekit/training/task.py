@@ -14,9 +14,9 @@ from ..engine import engine_of
 from ..models import VAE
 from ..models.given import chooses_data, refuse_other_data, refuse_unscored
 from ..modules import move
-from ..objectives.base import Objective, schedules_of, with_modules
+from ..objectives.base import Objective, coupled, schedules_of, with_modules
 from ..schedules import Switch, settled
-from ..settings import in_a_call, setting, unset
+from ..settings import in_a_call, named, setting, unset
 from ..spec.keys import TrainingSpec
 from ..spec.parts import PARTS, Parts
 from .step import rehearse
@@ -66,6 +66,11 @@ class Task:
         return self.options.batch_size or min(BATCH_SIZE, len(self.train))
 
     @property
+    def rows_at_once(self) -> int:
+        """Rows of the parts that a step is computed in."""
+        return self.batch_size // self.options.accumulate
+
+    @property
     def steps(self) -> int:
         """Steps of an epoch."""
         return self.train.steps(self.batch_size)
@@ -108,7 +113,9 @@ def check(task: Task, processes: int = 1) -> None:
     engine_of(task.options.engine)
     if task.batch_size > n:
         raise ValueError(f"batch_size is {task.batch_size}, but there are {n} training rows; accepted: 1..{n}")
-    _check_shares(task, processes)
+    _check_shares(task, processes * task.options.accumulate)
+    if task.options.accumulate > 1:
+        _check_parts(task, processes)
     for data in (task.train, task.held_out):
         if data is not None:
             _check_data(model, data)
@@ -135,6 +142,21 @@ def _check_shares(task: Task, processes: int) -> None:
         each = f"{seen} rows with a label and {size - seen} without for {processes} processes"
         more = f"{setting('training.labelled', processes)} and {setting('training.batch_size', 2 * processes)}"
         raise ValueError(f"a batch has {each}; accepted: a row of either for each, from {more} on")
+
+
+def _check_parts(task: Task, processes: int) -> None:
+    """`ValueError` where the parts of a batch are not of equal sizes, or are not all that its loss is the mean of."""
+    parts, size = processes * task.options.accumulate, task.batch_size
+    seen = task.train.first if isinstance(task.train, PartlyLabelled) else 0
+    given = named("training.accumulate", task.options.accumulate)
+    if size % parts or seen % parts:
+        of = f"{seen} with a label and {size - seen} without" if seen else f"{size}"
+        each = f" for each of {processes} processes" if processes > 1 else ""
+        raise ValueError(f"{given}{each}, but a batch has {of} rows; accepted: multiples of {parts}")
+    if why := coupled(task.objective) or next(filter(None, map(coupled, task.model.modules())), ""):
+        raise ValueError(
+            f"{given}, but {why}, so that parts of a batch do not add up to it; {unset('training.accumulate')}"
+        )
 
 
 def _check_data(model: VAE, data: TensorSplit) -> None:

@@ -28,38 +28,46 @@ class Part:
 
 
 class Parts:
-    """What this one of several processes takes of batches of `data`, of which full ones have `batch_size` rows.
+    """What this one of several processes takes of batches of `data`, of which full ones have `batch_size` rows, in so
+    many `pieces` one after another.
 
     >>> from vaekit import Domain, Preprocessing
     >>> rows = TensorSplit(torch.zeros(7, 2), None, Domain("real"), Preprocessing())
-    >>> [Parts(rows, 5, Processes(rank, 2))(torch.arange(5)).index.tolist() for rank in (0, 1)]
+    >>> [Parts(rows, 5, Processes(rank, 2))(torch.arange(5))[0].index.tolist() for rank in (0, 1)]
     [[0, 1, 2], [3, 4]]
+    >>> [part.index.tolist() for part in Parts(rows, 4, Processes(), pieces=2)(torch.arange(4))]
+    [[0, 1], [2, 3]]
     """
 
-    def __init__(self, data: TensorSplit, batch_size: int, processes: Processes) -> None:
-        self.whole, self.of, self.processes = data, batch_size, processes
+    def __init__(self, data: TensorSplit, batch_size: int, processes: Processes, pieces: int = 1) -> None:
+        self.whole, self.of, self.count = data, batch_size, processes.count * pieces
+        self.mine = range(processes.rank * pieces, (processes.rank + 1) * pieces)
         self.batch_size, self.data = batch_size, data
-        if processes.several:
-            own, self.data, self.weight = self._shared(torch.arange(batch_size))
+        if self.count > 1:
+            own, self.data, _ = data.shared(torch.arange(batch_size), self.mine[0], self.count)
             self.batch_size = len(own)
 
-    def __call__(self, index: Tensor) -> Part:
-        """Its part of the batch of the rows at `index`."""
-        if not self.processes.several:
-            return Part(index)
-        own, data, weight = self._shared(index)
-        return Part(own, weight, None if len(index) == self.of else data)
+    def __call__(self, index: Tensor) -> list[Part]:
+        """Its parts of the batch of the rows at `index`."""
+        if self.count == 1:
+            return [Part(index)]
+        shares = [self.whole.shared(index, number, self.count) for number in self.mine]
+        return [Part(own, weight, None if len(index) == self.of else data) for own, data, weight in shares]
 
-    def _shared(self, index: Tensor) -> tuple[Tensor, TensorSplit, float]:
-        return self.whole.shared(index, self.processes.rank, self.processes.count)
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows of all of its parts of a batch."""
+        return index if self.count == len(self.mine) else torch.cat([part.index for part in self(index)])
 
 
 class Gradients:
-    """The gradients of `weights`, which each process has of its part, made those of the whole batch in all of them."""
+    """The gradients of `weights`, which each process has of its parts, made those of the whole batch in all of them."""
 
-    def __init__(self, weights: Sequence[Tensor], processes: Processes) -> None:
-        self.weights = [each for each in weights if each.requires_grad] if processes.several else []
+    def __init__(self, weights: Sequence[Tensor], processes: Processes, pieces: int = 1) -> None:
+        several = processes.several or pieces > 1
+        self.weights = [each for each in weights if each.requires_grad] if several else []
         self.processes = processes
+        self.found: set[int] = set()
+        """Which weights have a gradient in one of the parts that are added up."""
         kinds = {(each.dtype, each.device): 0 for each in self.weights}
         places = []
         for each in self.weights:
@@ -75,19 +83,32 @@ class Gradients:
 
     @torch.no_grad()
     def add(self, weight: float) -> None:
-        """Put in their place the sum of those of all processes, each times its `weight`."""
-        if not self.processes.several:
+        """Add those of a part, times its `weight`."""
+        if not self.weights:
             return
-        pairs = zip(self.views, self.weights, strict=True)
-        found = [(view, each, each.grad) for view, each in pairs if each.grad is not None]
-        if len(found) < len(self.weights):
+        new = {i: each.grad for i, each in enumerate(self.weights) if each.grad is not None}
+        views, gradients = [self.views[i] for i in new], list(new.values())
+        if self.found:
+            torch._foreach_add_(views, gradients, alpha=weight)
+        else:
+            if len(new) < len(self.weights):
+                for flat in self.flat.values():
+                    flat.zero_()
+            torch._foreach_copy_(views, gradients)
             for flat in self.flat.values():
-                flat.zero_()
-        torch._foreach_copy_([view for view, _, _ in found], [gradient for _, _, gradient in found])
+                flat.mul_(weight)
+        self.found |= {*new}
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Put in the place of the weights' gradients the sum of those of all parts, of all processes."""
+        if not self.weights:
+            return
         for flat in self.flat.values():
-            self.processes.add(flat.mul_(weight))
-        for view, each, _ in found:
-            each.grad = view
+            self.processes.add(flat)
+        for i in self.found:
+            self.weights[i].grad = self.views[i]
+        self.found = set()
 
 
 def same_order(processes: Processes) -> None:

@@ -24,7 +24,7 @@ from ..system.disk import check_regular, write_atomic
 
 _T = TypeVar("_T")
 SUM = "sha256"
-METADATA = frozenset(["epoch", "state", "format", SUM])
+METADATA = frozenset(["epoch", "state", "position", "format", SUM])
 """What the metadata of a file may have; others would be one of these with a wrong letter."""
 
 
