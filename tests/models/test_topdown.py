@@ -14,6 +14,7 @@ from vaekit.models import TopDownVAE
 from vaekit.models.sampling import draws
 from vaekit.models.trace import side_by_side
 from vaekit.objectives.base import log_mean_exp
+from vaekit.objectives.weighted import DReG
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
@@ -81,6 +82,11 @@ def test_a_kl_in_closed_form_is_that_of_draws_in_expectation_and_more_draws_boun
         bounds = [log_mean_exp(weights.view(k, -1, 3)).mean(0) for k in (1, 5, 100)]
     assert (bounds[0] < bounds[1]).all()
     assert (bounds[1] < bounds[2]).all()
+
+
+def test_dreg_would_weigh_the_first_groups_twice():
+    with refuses("DReG is for models whose latents are drawn apart, "):
+        DReG(2)(deep().trace(batch_of(3), 2))
 
 
 def test_gradients_reach_every_parameter():

@@ -74,6 +74,7 @@ def check_parts(model: VAE) -> None:
 
 def check_labelled_parts(model: SemiSupervisedVAE) -> None:
     """As `check_parts`, of a model with a classifier, and with an auxiliary latent if it has one."""
+    check_weighed(model)
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
@@ -214,6 +215,18 @@ def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
     if mine != theirs:
         what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
         raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
+
+
+def check_weighed(model: VAE) -> None:
+    """`ValueError` where a prior of which a bound alone is known is beside a latent that is drawn, or summed out: its
+    error would be in importance weights, and a mean of these would be no bound.
+    """
+    priors = {name: getattr(prior, "head", prior) for name, prior in model.priors.items()}
+    drawn = [repr(name) for name, posterior in model.posteriors.items() if getattr(posterior, "tokens", None) is None]
+    drawn += ["the label"] if hasattr(model, "classifier") else []
+    if drawn and (bounds := [name for name, prior in priors.items() if getattr(prior, "bound", False)]):
+        what = f"the prior of {bounds[0]!r} gives a bound of log p, which weighs no draws, but {drawn[0]} is drawn"
+        raise ValueError(f"{what}; accepted: transformer-tokens, or codes for all latents")
 
 
 def _values(part: nn.Module) -> str:

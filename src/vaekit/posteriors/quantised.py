@@ -209,9 +209,7 @@ class _Rounded(_Quantiser):
     the decoder's first want is another mean image, and codes that are the same for all data give it one.
     """
 
-    def __init__(
-        self, features: int, latent: int, dim: int, codes: int, shapes: tuple[Shape, Shape]
-    ) -> None:
+    def __init__(self, features: int, latent: int, dim: int, codes: int, shapes: tuple[Shape, Shape]) -> None:
         super().__init__(features, latent, dim, codes, 1, shapes)
         self.norm = BatchNorm(dim, affine=False)
 

@@ -13,13 +13,14 @@ from torch import nn
 from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
-from .tokens import CategoricalTokens, TransformerTokens, UniformTokens
+from .tokens import CategoricalTokens, MaskedTokens, TransformerTokens, UniformTokens
 
 __all__ = [
     "PRIORS",
     "Categorical",
     "CategoricalTokens",
     "DiagonalNormal",
+    "MaskedTokens",
     "Mixture",
     "StandardNormal",
     "TransformerTokens",
@@ -40,4 +41,5 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "uniform-tokens": UniformTokens,
     "categorical-tokens": CategoricalTokens,
     "transformer-tokens": TransformerTokens,
+    "masked-tokens": MaskedTokens,
 }
