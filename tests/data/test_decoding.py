@@ -15,6 +15,7 @@ from vaekit.data import Preprocessing, decoding, images, load, pixels
 from vaekit.data.arriving import Arriving
 from vaekit.data.decoding import Form, ImageRows
 from vaekit.data.tensors import to_device
+from vaekit.settings import standing
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (60, 3, 6, 5), np.uint8)
@@ -132,6 +133,26 @@ def test_the_sum_of_files_is_of_their_bytes_their_order_and_what_they_are_made(f
     assert ImageRows(files, Form.of(files[0], 4)).digest() != own
     Path(files[5]).write_bytes(Path(files[5]).read_bytes() + b"\0")
     assert ImageRows(files, form).digest() != own
+
+
+@pytest.mark.parametrize("resize", [None, 3])
+def test_damage_in_a_large_folder_is_found_before_the_first_epoch(
+    resize: int | None, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 0)
+    cut, odd, sound = (Path(files[i]) for i in (55, 57, 58))
+    cut.write_bytes(cut.read_bytes()[:-50])
+    Image.new("RGB", (50, 40)).save(odd)
+    sound.write_bytes(sound.read_bytes() + b"what a camera adds")
+    with standing("command"), pytest.raises(ValueError, match=r"55\.png cannot be read as an image") as raised:
+        load(tmp_path / "images", resize=resize)
+    assert ("; 1 more that won't do: 57.png" in str(raised.value)) == (resize is None)
+    cut.unlink()
+    if resize is None:
+        with standing("command"), pytest.raises(ValueError, match=r"bring all to one size: --set data\.resize=5"):
+            load(tmp_path / "images")
+    else:
+        assert load(tmp_path / "images", resize=resize).splits["train"].x.shape[1:] == (3, 3, 3)
 
 
 def test_a_large_folder_is_the_same_data_as_a_small_one(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike
 
 from ..settings import setting
 from ..system.progress import working
-from .image_files import Resize, read_image
+from .image_files import Resize, first_size, read_image, suspect
 
 PART = 16
 """Files that a thread decodes at a time."""
@@ -157,7 +158,8 @@ class ImageRows:
     def _submitted(self, pool: ThreadPoolExecutor, rows: np.ndarray, stop: Event) -> list[Future[None]]:
         missing = rows[~self.there[rows]]
         parts = (missing[start : start + PART] for start in range(0, len(missing), PART))
-        return [pool.submit(self._decode, part, stop.is_set) for part in parts]
+        # Each knows where the user stands, as messages name settings there.
+        return [pool.submit(copy_context().run, self._decode, part, stop.is_set) for part in parts]
 
     def _decode(self, rows: np.ndarray, stopped: Callable[[], bool]) -> None:
         for i in rows.tolist():
@@ -171,19 +173,50 @@ class ImageRows:
         """What is raised of all files that won't do, so that they can be mended at once."""
         with working("looking through all images", len(self.folder)) as step:
             reasons: dict[str, str] = {}
-            for i, reason in enumerate(pool.map(self._reason, self.folder)):
+            for i, reason in enumerate(pool.map(_here(partial(_reason, form=self.form)), self.folder)):
                 reasons |= {self.folder[i]: reason} if reason else {}
                 step(i + 1)
-        first, *others = reasons or {"": str(failed)}  # mended meanwhile
-        more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
-        return ValueError(f"{reasons.get(first, failed)}{more}")
+        return refusal(reasons or {"": str(failed)})  # mended meanwhile
 
-    def _reason(self, file: str) -> str:
-        try:
-            self.form.read(file)
-        except ValueError as error:
-            return str(error)
-        return ""
+
+def refuse_damaged(files: Sequence[str], form: Form) -> None:
+    """`ValueError`, a line that names them, where `files` won't do as one of that form, as far as can be told without
+    decoding all: those whose header or end is odd are decoded.
+    """
+    size = first_size(form.file) if form.resize is None else None
+    with ThreadPoolExecutor(_workers()) as pool, working("looking at the images", len(files)) as step:
+        reasons: dict[str, str] = {}
+        for i, reason in enumerate(pool.map(_here(partial(_odd, form=form, of_one_size=size)), files)):
+            reasons |= {files[i]: reason} if reason else {}
+            step(i + 1)
+    if reasons:
+        raise refusal(reasons)
+
+
+def _odd(file: str, form: Form, of_one_size: tuple[int, int] | None) -> str:
+    return _reason(file, form) if suspect(file, of_one_size) else ""
+
+
+def _reason(file: str, form: Form) -> str:
+    """Why a file won't do, or nothing."""
+    try:
+        form.read(file)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def refusal(reasons: Mapping[str, str]) -> ValueError:
+    """What is raised of files by the reason why each won't do."""
+    first, *others = reasons
+    more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
+    return ValueError(f"{reasons[first]}{more}")
+
+
+def _here(function: Callable[[str], str]) -> Callable[[str], str]:
+    """`function` for other threads, which know where the user stands, as messages name settings there."""
+    here = copy_context()
+    return lambda file: here.copy().run(function, file)
 
 
 def some(files: Sequence[str]) -> str:

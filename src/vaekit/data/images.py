@@ -16,7 +16,7 @@ import numpy as np
 from ..settings import setting
 from ..system.memory import SMALL, available, size
 from .base import Content, Split
-from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
+from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, refuse_damaged, some
 from .download import cache_folder
 from .image_files import ENDINGS, Resize, is_image
 from .naming import split_named
@@ -63,6 +63,8 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     found.empty += [name for name in every if name not in classes]
     files = [file for own in splits.values() for each in own.values() for file in each]
     form = Form.of(files[0], resize)
+    if len(files) > AT_ONCE:  # of which the last would be found out at the end of a first epoch
+        refuse_damaged(files, form)
     disk = _disk(len(files), form, found)
     read = {
         split: _split(own, classes, root, partial(ImageRows, form=form, folder=files, disk=disk))

@@ -84,6 +84,12 @@ def usual_recipe(path: Path) -> str | None:
     return TABLE if is_table(path) else IMAGES if path.expanduser().is_dir() else None
 
 
+def is_data(target: str | Path | Spec) -> bool:
+    """Whether a target that can be resolved is data, for which it is we who name a recipe."""
+    name = str(target)
+    return not isinstance(target, Spec) and name not in RECIPES and name not in DATASETS and not name.endswith(".toml")
+
+
 def is_table(path: Path) -> bool:
     """Whether there is a file that is called as tables are."""
     return ending(path) is not None and path.expanduser().is_file()
