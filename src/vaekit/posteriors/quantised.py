@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from ..distributions.quantised import Quantised, straight_through
 from ..networks.base import BatchNorm, Shape
+from ..networks.maps import Maps
 from .continuous import head
 
 KEPT = 0.99
@@ -212,6 +213,8 @@ class _Rounded(_Quantiser):
     def __init__(self, features: int, latent: int, dim: int, codes: int, shapes: tuple[Shape, Shape]) -> None:
         super().__init__(features, latent, dim, codes, 1, shapes)
         self.norm = BatchNorm(dim, affine=False)
+        last = self.head.layers[-1] if isinstance(self.head, Maps) else self.head
+        last.bias = None  # type: ignore[assignment, union-attr]  # the norm would take it off
 
     def _entered(self, tokens: Tensor) -> Tensor:
         return self.norm(tokens)
