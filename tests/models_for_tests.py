@@ -68,13 +68,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "lfq": {"dim": 1},
     "transformer": {"width": 4, "layers": 1, "heads": 2, "components": 2},
     "transformer-tokens": {"width": 4, "layers": 1, "heads": 2},
+    "masked-tokens": {"width": 4, "layers": 1, "heads": 2},
 }
 """Options that make parts small; a part that is not here gets its defaults."""
 
 DISCRETE_POSTERIORS, DISCRETE_PRIORS = {"relaxed-categorical"}, {"uniform-categorical", "categorical"}
 EITHER = {"vamp"}
 """Priors of what the posterior is of, classes or not."""
-QUANTISED, TOKENS = {"vq", "rvq", "fsq", "lfq"}, {"uniform-tokens", "categorical-tokens", "transformer-tokens"}
+QUANTISED = {"vq", "rvq", "fsq", "lfq"}
+TOKENS = {"uniform-tokens", "categorical-tokens", "transformer-tokens", "masked-tokens"}
 """Posteriors of codes, and their priors."""
 
 

@@ -30,7 +30,7 @@ def kind_of(name: str) -> str:
 
 
 LOWER = {
-    "codes": ["categorical-tokens", "transformer-tokens"],
+    "codes": ["categorical-tokens", "transformer-tokens", "masked-tokens"],
     "one-hots": ["categorical"],
     "numbers": ["diagonal-normal", "mixture", "flow"],
 }

@@ -18,6 +18,7 @@ from vaekit.data.base import Dataset, Split
 from vaekit.data.decoding import Form, ImageRows
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
+from vaekit.settings import standing
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (60, 3, 6, 5), np.uint8)
@@ -135,6 +136,36 @@ def test_the_sum_of_files_is_of_their_bytes_their_order_and_what_they_are_made(f
     assert ImageRows(files, Form.of(files[0], 4)).digest() != own
     Path(files[5]).write_bytes(Path(files[5]).read_bytes() + b"\0")
     assert ImageRows(files, form).digest() != own
+
+
+@pytest.mark.parametrize("resize", [None, 3])
+def test_damage_anywhere_in_a_large_folder_is_met_beside_the_first_batches(
+    resize: int | None, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 0)
+    cut, odd, sound = (Path(files[i]) for i in (55, 57, 58))
+    cut.write_bytes(cut.read_bytes()[:-50])
+    Image.new("RGB", (50, 40)).save(odd)
+    sound.write_bytes(sound.read_bytes() + b"what a camera adds")
+
+    def first_batches() -> None:
+        rows = load(tmp_path / "images", resize=resize).splits["train"].x
+        first = [np.array([i]) for i in range(5)]
+        for _ in range(1000):  # no row but these, until the rest has been looked at
+            rows.there[:5] = False
+            for _ in rows.in_time(first):
+                pass
+
+    with standing("command"), pytest.raises(ValueError, match=r"55\.png cannot be read as an image") as raised:
+        first_batches()
+    assert ("; 1 more that won't do: 57.png" in str(raised.value)) == (resize is None)
+    cut.unlink()
+    if resize is None:
+        with standing("command"), pytest.raises(ValueError, match=r"bring all to one size: --set data\.resize=5"):
+            first_batches()
+    else:
+        monkeypatch.setattr(decoding, "suspect", lambda *_: False)
+        assert load(tmp_path / "images", resize=resize).splits["train"].x.shape[1:] == (3, 3, 3)
 
 
 def test_a_large_folder_is_the_same_data_as_a_small_one(

@@ -73,6 +73,14 @@ def test_what_is_neither_grey_nor_colour_is_named(case: str, tmp_path: Path) -> 
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_an_animation_is_no_image(ending: str, tmp_path: Path) -> None:
+    first, second = (Image.fromarray(RNG.integers(0, 255, (4, 5, 3), np.uint8)) for _ in range(2))
+    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match=rf"a\.{ending} cannot be read as an image \(it is 2 pictures"):
+        read_image(str(tmp_path / f"a.{ending}"))
+
+
 def test_colours_of_sixteen_bits_are_named(tmp_path: Path) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

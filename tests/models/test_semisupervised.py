@@ -342,7 +342,7 @@ def test_dreg_is_of_latents_drawn_apart(kind: str) -> None:
     if kind == "plain":
         DReG()(trace)  # type: ignore[arg-type]
         return
-    with refuses("draws others from 'a'; accepted: semi"):
+    with refuses("'a' and another are not"):
         DReG()(trace)  # type: ignore[arg-type]
 
 

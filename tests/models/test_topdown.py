@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from models_for_tests import data_of, float64, one_hot, refuses
+from torch import nn
 
 from vaekit.data import Batch
 from vaekit.data.domains import Domain
@@ -14,6 +15,7 @@ from vaekit.models import TopDownVAE
 from vaekit.models.sampling import draws
 from vaekit.models.trace import side_by_side
 from vaekit.objectives.base import log_mean_exp
+from vaekit.objectives.weighted import DReG
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
@@ -83,6 +85,11 @@ def test_a_kl_in_closed_form_is_that_of_draws_in_expectation_and_more_draws_boun
     assert (bounds[1] < bounds[2]).all()
 
 
+def test_dreg_would_weigh_the_first_groups_twice():
+    with refuses("DReG is for models whose latents are drawn apart, "):
+        DReG(2)(deep().trace(batch_of(3), 2))
+
+
 def test_gradients_reach_every_parameter():
     model = deep(2).train()
     trace = model.trace(batch_of(5, 2), 2)
@@ -124,3 +131,24 @@ def test_what_does_not_fit_is_refused_in_one_line():
         deep(latents={"z": {"size": 2}})
     with refuses("groups of latents are [1]"):
         deep(structure={"name": "top-down", "groups": [1]})
+
+
+def test_what_goes_wrong_on_the_way_down_is_named():
+    class Odd(nn.Module):
+        out_shape = (1, 6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ torch.zeros(3, 4)
+
+    model = deep()
+    parts = model.posteriors, model.priors, model.decoder, model.likelihood
+    model.decoder.end = Odd()
+    with refuses("the decoder does not take what it is given, of shape (4, 6, 5): "):
+        TopDownVAE(model.encoder, *parts)
+    model.decoder.start = nn.Parameter(torch.zeros(7, 1, 1))
+    with refuses("the decoder does not take what it is given, of shape (7, 1, 1): "):
+        TopDownVAE(model.encoder, *parts)
+    model = deep()
+    model.decoder.shapes = []
+    with refuses("the parts of TopDownVAE do not fit together: "):
+        TopDownVAE(model.encoder, model.posteriors, model.priors, model.decoder, model.likelihood)

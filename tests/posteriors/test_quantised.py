@@ -119,6 +119,29 @@ def test_fsq_has_evenly_spaced_levels_all_of_which_can_be_had():
         assert torch.allclose(found.diff(), found.diff()[:1].expand(levels - 1))
 
 
+def test_fsq_of_a_trained_model_is_as_published():
+    """round(L/2 tanh) of numbers that are linear in the features (Mentzer et al. 2024, section 3.1)."""
+    posterior, features = made("fsq").eval(), torch.randn(9, 7)
+    assert posterior.norm.running_mean.abs().min() > 0
+    norm, levels = posterior.norm, torch.tensor([4.0, 3.0, 3.0])
+    weight = posterior.head.weight.unflatten(0, (-1, 3)) / (norm.running_var + norm.eps).sqrt()[:, None]
+    bias = -norm.running_mean / (norm.running_var + norm.eps).sqrt()
+    z = torch.einsum("bf,ndf->bnd", features, weight) + bias
+    half, offset = (levels - 1) * 1.001 / 2, torch.where(levels % 2 == 0, 0.5, 0.0)
+    want = ((z + (offset / half).atanh()).tanh() * half - offset).round() / (levels // 2)
+    assert torch.allclose(posterior._split(posterior(features).value), want)
+
+
+def test_numbers_that_drift_together_leave_codes_in_use():
+    """What the decoder wants of all data alike does not move them all to one code."""
+    with seeded(0):
+        posterior, drifted = FSQ(8, 8, levels=(5, 5)), 20 + torch.randn(500, 8)
+        posterior.head = nn.Identity()
+        q = posterior(drifted)
+    assert len(q.indices.unique()) == 25
+    assert q.value.mean().abs() < 0.1
+
+
 def test_lfq_is_the_signs_and_its_entropy_falls_where_codes_are_sure_and_all_used():
     posterior = LFQ(1, 2, dim=2, entropy=1.0).train()
     corners = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]).unsqueeze(1)
@@ -236,7 +259,7 @@ def test_clusters_of_tokens_get_all_codes():
 
 def test_use_is_counted_over_the_last_steps():
     posterior = FSQ(2, 2, levels=(3, 3))
-    posterior.head = nn.Identity()
+    posterior.head = posterior.norm = nn.Identity()
     for _ in range(5):
         q = posterior(torch.zeros(10, 2))
     assert float(q.figures["codes used"]) == pytest.approx(1 / 9)

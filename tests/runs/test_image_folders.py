@@ -8,13 +8,14 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from commands_for_tests import command, done
 from PIL import Image
 from runs_for_tests import SMALL, assert_same_run, metrics
 
-from vaekit import train
+from vaekit import score, train
 from vaekit.data import images
 from vaekit.data.decoding import ImageRows
 from vaekit.errors import RunError
@@ -154,6 +155,20 @@ def test_new_images_are_treated_as_those_of_the_run(run: Run, folder: Path, tmp_
     assert small.x.shape == (3, 1, 6, 6)
     with pytest.raises(ValueError, match="the images are 5 pixels high"):
         run.data(np.zeros((3, 1, 5, 9), np.uint8))
+
+
+def test_folders_of_images_are_scored_each_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder / "cat", other)
+    found = score(run, [folder, other], tmp_path / "scores", samples=3)
+    assert [(each.path.name, each.rows) for each in found] == [("photos.parquet", 84), ("other.parquet", 42)]
+    frame = pd.read_parquet(found[1].path)
+    assert frame["row"].tolist() == sorted(path.name for path in other.iterdir())
+    assert frame["log_prob"].nunique() > 40
+    assert all(each.kept for each in score(run, [folder, other], tmp_path / "scores", samples=3))
+    shutil.copy(folder / "dog" / "00.jpg", other / "00.jpg")
+    kept = [each.kept for each in score(run, [folder, other], tmp_path / "scores", samples=3)]
+    assert kept == [True, False]
 
 
 def test_flips_and_crops_change_what_is_learned_and_not_what_is_scored_before(folder: Path, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,8 +22,10 @@ from numpy.typing import DTypeLike
 from ..settings import setting
 from ..system.memory import check_memory
 from ..system.progress import working
-from .image_files import Resize, Source, read_image
+from .image_files import Resize, Source, first_size, read_image, suspect
 from .members import Member
+
+T = TypeVar("T")
 
 PART = 16
 """Files that a thread decodes at a time."""
@@ -97,6 +101,7 @@ class ImageRows:
         self.folder = folder if len(folder) else files
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
+        self.looked = len(self.folder) if isinstance(self.folder[0], Member) else 0  # shards have been gone through
         self.there = np.zeros(len(files), bool)
         """Which rows are decoded."""
 
@@ -191,15 +196,16 @@ class ImageRows:
     ) -> Iterator[int]:
         """The number of each batch of rows and their places in `pixels`, in order, once they are there."""
         stop = Event()
-        with ThreadPoolExecutor(_workers(), "vaekit-decoding") as pool:
+        with ThreadPoolExecutor(_workers() + 1, "vaekit-decoding") as pool:
             try:
+                looked = _submit(pool, self._look, stop.is_set)
                 following = (self._submitted(pool, *each, pixels, stop) for each in batches)
                 waiting = deque(islice(following, ahead))
                 for i in count():
                     waiting.extend(islice(following, 1))
                     if not waiting:
                         break
-                    for part in waiting.popleft():
+                    for part in [*waiting.popleft(), *([looked] if looked.done() else [])]:
                         part.result()
                     yield i
             except ValueError as failed:
@@ -213,7 +219,7 @@ class ImageRows:
         self, pool: ThreadPoolExecutor, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stop: Event
     ) -> list[Future[None]]:
         parts = (slice(start, start + PART) for start in range(0, len(rows), PART))
-        return [pool.submit(self._decode, rows[part], places[part], pixels, stop.is_set) for part in parts]
+        return [_submit(pool, self._decode, rows[part], places[part], pixels, stop.is_set) for part in parts]
 
     def _decode(self, rows: np.ndarray, places: np.ndarray, pixels: np.ndarray, stopped: Callable[[], bool]) -> None:
         for i, place in zip(rows.tolist(), places.tolist(), strict=True):
@@ -227,19 +233,41 @@ class ImageRows:
         """What is raised of all files that won't do, so that they can be mended at once."""
         with working("looking through all images", len(self.folder)) as step:
             reasons: dict[str, str] = {}
-            for i, reason in enumerate(pool.map(self._reason, self.folder)):
-                reasons |= {str(self.folder[i]): reason} if reason else {}
+            told = [_submit(pool, self._reason, file) for file in self.folder]
+            for i, (file, reason) in enumerate(zip(self.folder, told, strict=True)):
+                reasons |= {str(file): reason.result()} if reason.result() else {}
                 step(i + 1)
         first, *others = reasons or {"": str(failed)}  # mended meanwhile
         more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
         return ValueError(f"{reasons.get(first, failed)}{more}")
 
     def _reason(self, file: Source) -> str:
+        """Why a file won't do, or nothing."""
         try:
             self.form.read(file)
         except ValueError as error:
             return str(error)
         return ""
+
+    @cached_property
+    def _one_size(self) -> tuple[int, int] | None:
+        """The width and height of all files, where they are not brought to one."""
+        return first_size(self.form.file) if self.form.resize is None else None
+
+    def _look(self, stopped: Callable[[], bool]) -> None:
+        """Decode those of the folder's files of which header or end are odd, from where that was left: damage is not
+        to be met at the end of a first epoch of hours. Raises as `Form.read` does.
+        """
+        while self.looked < len(self.folder) and not stopped():
+            file = self.folder[self.looked]
+            if suspect(file, self._one_size):
+                self.form.read(file)
+            self.looked += 1
+
+
+def _submit(pool: ThreadPoolExecutor, function: Callable[..., T], *given: Any) -> Future[T]:
+    """Have a thread do it that knows where the user stands, as messages name settings there."""
+    return pool.submit(copy_context().run, function, *given)
 
 
 def some(files: Sequence[Source]) -> str:

@@ -15,6 +15,8 @@ from .members import Member
 CHANNELS = {"1": 1, "L": 1, "RGB": 3}
 """Of Pillow's modes; mode 1 is black and white."""
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""What a file of that format ends in."""
 GAP = 2
 """JPEGs are decoded at an eighth, a quarter or half of their size, where that is at least so many times what is asked
 for: `Image.thumbnail` of Pillow does so too.
@@ -56,6 +58,7 @@ def read_image(file: Source, resize: Resize = None) -> tuple[np.ndarray, str]:
         # A file that has more pixels than any camera is one to fill a machine.
         with Image.open(source) as opened:
             _refuse_bomb(opened)
+            _refuse_frames(opened)
             # Of colours Pillow would keep the upper eight bits, and say nothing.
             deep = opened.format == "PNG" and any(str(tile[-1]).endswith(";16B") for tile in opened.tile)
             side = max(resize) if isinstance(resize, tuple) else resize
@@ -80,6 +83,40 @@ def _refuse_bomb(image: Any) -> None:
     pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
     if most is not None and pixels > most:
         raise ValueError(f"its {pixels} pixels are more than {most}")
+
+
+def _refuse_frames(image: Any) -> None:
+    # A camera's MPO has its preview beside the picture.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise ValueError(f"it is {image.n_frames} pictures, of which none is meant more than others")
+
+
+def suspect(file: str, size: tuple[int, int] | None = None) -> bool:
+    """Whether a file may be damaged, by its header and its end alone, or is of another width and height than `size`.
+
+    What it says of is to be decoded: some sound files end in what their camera adds.
+    """
+    from PIL import Image
+
+    try:
+        with open(file, "rb") as opened, Image.open(opened) as image:
+            if size is not None and image.size != size:
+                return True
+            end = END.get(str(image.format))
+            if end is None:
+                return False
+            opened.seek(-len(end), os.SEEK_END)
+            return opened.read() != end
+    except Exception:  # whatever a damaged file makes a decoder stumble over
+        return True
+
+
+def first_size(file: str) -> tuple[int, int]:
+    """The width and height that the header of an image file says."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        return image.size
 
 
 def _turned(image: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.distributions.kl import kl_divergence
 
 from .discrete import RelaxedOneHot
 from .normals import TriangularNormal, UnitNormal
-from .quantised import IndependentTokens, Quantised, SequentialTokens
+from .quantised import IndependentTokens, JointTokens, Quantised
 
 
 def _normal_terms(q: Normal, p: Normal) -> Tensor:
@@ -73,8 +73,8 @@ def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
     return (q.mean * (q.logits - p.logits)).unflatten(-1, (q.groups, -1)).sum(-1)
 
 
-def _token_terms(q: Quantised, p: IndependentTokens | SequentialTokens) -> Tensor:
-    """-log p of the one code that q has: what it takes to tell it."""
+def _token_terms(q: Quantised, p: IndependentTokens | JointTokens) -> Tensor:
+    """-log p of the one code that q has: what it takes to tell it. Of a p that gives a bound, one drawn for all."""
     return -p.log_probs(q.indices)
 
 
@@ -88,7 +88,7 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (TriangularNormal, Independent): _full_rank_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
     (Quantised, IndependentTokens): _token_terms,
-    (Quantised, SequentialTokens): _token_terms,
+    (Quantised, JointTokens): _token_terms,
 }
 
 

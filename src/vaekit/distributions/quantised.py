@@ -138,10 +138,10 @@ class IndependentTokens(_Tokens):
         return Categorical(logits=self.logits, validate_args=False).sample(torch.Size(shape))
 
 
-class SequentialTokens(_Tokens):
-    """Tokens drawn one after another, p(z) = prod_t p(token t given those before it).
+class JointTokens(_Tokens):
+    """Tokens that depend on each other, as functions say: of a network.
 
-    logits   tokens (…, T) and the `context` (…, C), or None, to logits (…, T, K): those of t see what is before t alone
+    score    tokens (N, T) and the context (N, C), or None, to terms (N, T) whose sum is log p, or a bound of it, nats
     draw     how many (N,), the context of each (N, C) or None, and whether of each the likeliest: to tokens (N, T)
     context  what all of it is given, (*batch, C); None where nothing is
     """
@@ -149,33 +149,31 @@ class SequentialTokens(_Tokens):
     def __init__(
         self,
         book: Book,
-        logits: Callable[[Tensor, Tensor | None], Tensor],
+        score: Callable[[Tensor, Tensor | None], Tensor],
         draw: Callable[[int, Tensor | None, bool], Tensor],
         context: Tensor | None = None,
     ) -> None:
-        self.logits, self.draw, self.context = logits, draw, context
+        self.score, self.draw, self.context = score, draw, context
         super().__init__(book, () if context is None else context.shape[:-1])
 
-    def expand(self, batch_shape: _Shape, _instance: None = None) -> SequentialTokens:
-        if self.context is None:
-            wide = SequentialTokens(self.book, self.logits, self.draw)
-            Distribution.__init__(wide, torch.Size(batch_shape), self.event_shape, validate_args=False)
-            return wide
-        return SequentialTokens(self.book, self.logits, self.draw, self.context.expand(*batch_shape, -1))
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> JointTokens:
+        context = None if self.context is None else self.context.expand(*batch_shape, -1)
+        wide = JointTokens(self.book, self.score, self.draw, context)
+        Distribution.__init__(wide, torch.Size(batch_shape), self.event_shape, validate_args=False)
+        return wide
 
     def log_probs(self, indices: Tensor) -> Tensor:
         lead = torch.broadcast_shapes(indices.shape[:-1], self.batch_shape)
         indices = indices.expand(*lead, -1)
-        context = None if self.context is None else self.context.expand(*lead, -1)
-        logits = self.logits(indices, context).log_softmax(-1)
-        return logits.gather(-1, indices.unsqueeze(-1)).squeeze(-1)
+        return self.score(indices.reshape(-1, indices.shape[-1]), self._context(lead)).view(indices.shape)
 
     def drawn(self, shape: _Shape, likeliest: bool = False) -> Tensor:
         lead = (*shape, *self.batch_shape)
-        context = self.context
-        if context is not None:
-            context = context.expand(*lead, -1).reshape(-1, context.shape[-1])
-        return self.draw(math.prod(lead), context, likeliest).view(*lead, -1)
+        return self.draw(math.prod(lead), self._context(lead), likeliest).view(*lead, -1)
+
+    def _context(self, lead: _Shape) -> Tensor | None:
+        """The context of each of so many, (N, C)."""
+        return None if self.context is None else self.context.expand(*lead, -1).reshape(-1, self.context.shape[-1])
 
 
 def straight_through(value: Tensor, source: Tensor) -> Tensor:

@@ -53,11 +53,12 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     """Score each row of many files by a run, or its folder, into Parquet files: log p with its Monte Carlo error, the
     ELBO, with `codes` the posterior means.
 
-    `shards` are files that hold data of the run's kind, or folders of such files. A Parquet file is read a block of
-    rows at a time. `out` is a folder, which gets a file for each of them, or one .parquet file of all their rows. Each
-    file is written whole or not at all; called again, those that are there in the folder are kept, unless their shard
-    has changed since. Scores are by `samples` importance samples from `seed`, the same for a row whatever else is
-    scored, and by whom (the last bits may depend on the device and the number of threads).
+    `shards` are files that hold data of the run's kind, folders of such files, or folders of images, each of which is
+    one, its rows named by their files. A Parquet file is read a block of rows at a time. `out` is a folder, which gets
+    a file for each of them, or one .parquet file of all their rows. Each file is written whole or not at all; called
+    again, those that are there in the folder are kept, unless their shard has changed since. Scores are by `samples`
+    importance samples from `seed`, the same for a row whatever else is scored, and by whom (the last bits may depend on
+    the device and the number of threads).
 
     `ray` is the address of a Ray cluster whose machines see all these folders by the same paths, or "local"; as many
     `jobs` as there are processors are done at once then, one file each. Raises `ValueError`, one line, for what the run

@@ -74,6 +74,7 @@ def check_parts(model: VAE) -> None:
 
 def check_labelled_parts(model: SemiSupervisedVAE) -> None:
     """As `check_parts`, of a model with a classifier, and with an auxiliary latent if it has one."""
+    check_weighed(model)
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
@@ -123,7 +124,10 @@ def _naming(model: VAE) -> Iterator[None]:
     def leave(*_: Any) -> None:
         entered.pop()
 
-    parts = [("the encoder", model.encoder), ("the decoder", model.decoder), ("the likelihood", model.likelihood)]
+    parts: list[tuple[str, nn.Module]] = [("the likelihood", model.likelihood)]
+    # Of networks all modules: they may be asked by methods of their own, such as a pyramid, or a way down.
+    for name, network in (("the encoder", model.encoder), ("the decoder", model.decoder)):
+        parts += [(name, each) for each in network.modules()]
     for what, heads in (("the posterior", model.posteriors), ("the prior", model.priors)):
         parts += [(f"{what} of {name!r}", each) for name, head in heads.items() for each in (head, *head.children())]
     hooks = [part.register_forward_pre_hook(partial(enter, name)) for name, part in parts]
@@ -131,9 +135,11 @@ def _naming(model: VAE) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not entered:
+        if entered:
+            raise _refusal(*entered[0], error) from error
+        if isinstance(error, ValueError):
             raise
-        raise _refusal(*entered[0], error) from error
+        raise ValueError(f"the parts of {type(model).__name__} do not fit together: {_line(error)}") from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -204,8 +210,11 @@ def _refusal(name: str, part: nn.Module, inputs: Sequence[Any], error: Exception
     layers = (each.in_features for each in part.modules() if isinstance(each, nn.Linear))
     first = next((f", its first layer {size}" for size in layers), "")
     shapes = " and ".join(str(tuple(each.shape[1:])) for each in inputs if isinstance(each, Tensor))
-    said = shown(next(iter(str(error).splitlines()), type(error).__name__))
-    return ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {said}")
+    return ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return shown(next(iter(str(error).splitlines()), type(error).__name__))
 
 
 def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
@@ -214,6 +223,18 @@ def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
     if mine != theirs:
         what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
         raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
+
+
+def check_weighed(model: VAE) -> None:
+    """`ValueError` where a prior of which a bound alone is known is beside a latent that is drawn, or summed out: its
+    error would be in importance weights, and a mean of these would be no bound.
+    """
+    priors = {name: getattr(prior, "head", prior) for name, prior in model.priors.items()}
+    drawn = [repr(name) for name, posterior in model.posteriors.items() if getattr(posterior, "tokens", None) is None]
+    drawn += ["the label"] if hasattr(model, "classifier") else []
+    if drawn and (bounds := [name for name, prior in priors.items() if getattr(prior, "bound", False)]):
+        what = f"the prior of {bounds[0]!r} gives a bound of log p, which weighs no draws, but {drawn[0]} is drawn"
+        raise ValueError(f"{what}; accepted: transformer-tokens, or codes for all latents")
 
 
 def _values(part: nn.Module) -> str:

@@ -119,8 +119,9 @@ class Latent:
     def log_p(self) -> Tensor:
         """log p(z), (S, R) nats."""
         if isinstance(self.q, Quantised) and hasattr(self.p, "log_probs"):
-            # Of the tokens that are known, in place of those that are found for z.
-            log_p = self.p.log_probs(self.q.indices).sum(-1)
+            # Of the tokens that are known, in place of those that are found for z; what the KL is made of.
+            terms = self._closed_terms
+            log_p = (self.p.log_probs(self.q.indices) if terms is None else -terms).sum(-1)
             return log_p.expand(torch.broadcast_shapes(self.z.shape[:-1], log_p.shape))
         return self.p.log_prob(self._beside(self.p))
 

@@ -19,7 +19,7 @@ from ..modules import evaluating
 from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
 from .clustering import clusters_of, makes_clusters
-from .compatibility import check_density, check_pair, check_parts, named_latents, prior_sizes
+from .compatibility import check_density, check_pair, check_parts, check_weighed, named_latents, prior_sizes
 from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
@@ -95,6 +95,7 @@ class VAE(nn.Module):
         self.sizes = prior_sizes(self)
         for name in self.priors:
             check_pair(name, self.posteriors[name], self.priors[name])
+        check_weighed(self)
         if type(self).__init__ is VAE.__init__:  # others have more parts, without which these need not work yet
             check_parts(self)
 

@@ -39,7 +39,7 @@ class DReG:
     The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own
     parameters stopped; likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its
     decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z. Raises `ValueError`
-    where a latent is drawn from another (an auxiliary one), since its gradient would be weighted twice.
+    where a latent is drawn from another, since the gradient of that one would be weighted twice.
     """
 
     samples: int = 5
@@ -49,9 +49,10 @@ class DReG:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         check_drawn(self, trace)
-        if chained := [latent.name for latent in trace.latents if not latent.exact]:
-            what = f"DReG is for models whose latents are drawn apart, this one draws others from {chained[0]!r}"
-            raise ValueError(f"{what}; accepted: semi-supervised")
+        above = [latent.name for latent in trace.latents if not latent.exact]
+        if chained := above or [latent.name for latent in trace.latents if latent.per_draw]:
+            what = f"DReG is for models whose latents are drawn apart, {chained[0]!r} and another are not"
+            raise ValueError(f"{what}; accepted: elbo, iwae, stl")
         log_weight = trace.log_weight_stopped
         weight = log_weight.detach().softmax(0)
         for latent in trace.latents:

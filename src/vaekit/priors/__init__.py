@@ -14,13 +14,14 @@ from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
 from .sequential import Transformer
-from .tokens import CategoricalTokens, TransformerTokens, UniformTokens
+from .tokens import CategoricalTokens, MaskedTokens, TransformerTokens, UniformTokens
 
 __all__ = [
     "PRIORS",
     "Categorical",
     "CategoricalTokens",
     "DiagonalNormal",
+    "MaskedTokens",
     "Mixture",
     "StandardNormal",
     "Transformer",
@@ -43,4 +44,5 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "uniform-tokens": UniformTokens,
     "categorical-tokens": CategoricalTokens,
     "transformer-tokens": TransformerTokens,
+    "masked-tokens": MaskedTokens,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..distributions.quantised import IndependentTokens, SequentialTokens
+from ..distributions.quantised import IndependentTokens, JointTokens
 from .base import _required
 
 
@@ -60,7 +59,58 @@ class CategoricalTokens(nn.Module):
         return IndependentTokens(self.posterior, logits.expand(*logits.shape[:-2], *self.tokens))
 
 
-class TransformerTokens(nn.Module):
+class _Transformer(nn.Module):
+    """What transformers of tokens share: embeddings of tokens and of places, blocks, and logits of
+    all K codes at each place; given y, what is linear in it.
+    """
+
+    def __init__(
+        self,
+        posterior: nn.Module,
+        condition: int,
+        width: int,
+        layers: int,
+        heads: int,
+        causal: bool,
+    ) -> None:
+        super().__init__()
+        if min(width, layers, heads) < 1 or width % heads:
+            given = f"width {width}, layers {layers}, heads {heads}"
+            raise ValueError(f"a transformer has {given}; accepted: 1 or more each, width a multiple of heads")
+        self.posterior = with_tokens(posterior)
+        self.tokens: tuple[int, int] = self.posterior.tokens
+        places, codes = self.tokens
+        # Of one token after another the last is given to none. Masked ones have a mask more.
+        self.embedding = nn.Embedding(codes if causal else codes + 1, width) if places > 1 or not causal else None
+        self.places = nn.Parameter(0.02 * torch.randn(places, width))
+        self.blocks = nn.ModuleList(Block(width, heads, causal) for _ in range(layers))
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, codes)
+        self.shift = nn.Linear(condition, width, bias=False) if condition else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.out.weight, std=0.02)
+
+    def forward(self, y: Tensor | None = None) -> Distribution:
+        context = None if self.shift is None else self.shift(_required(y, self.shift).to(self.places.dtype))
+        p = JointTokens(self.posterior, self._score, self._draw, context)
+        return p if context is not None or y is None else p.expand(y.shape[:-1])
+
+    def _score(self, indices: Tensor, context: Tensor | None) -> Tensor:
+        """As `JointTokens` says."""
+        raise NotImplementedError
+
+    def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
+        """Tokens (n, T), as `JointTokens` says."""
+        raise NotImplementedError
+
+    def _through(self, x: Tensor) -> Tensor:
+        """Logits (N, T, K) of what enters at each place, (N, T, width)."""
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.out(self.norm(x))
+
+
+class TransformerTokens(_Transformer):
     """The tokens of a quantised latent one after another, each given those before it, by a causal transformer (Radford
     et al. 2019), its places learned; given y, linear in y what it begins with.
 
@@ -72,35 +122,13 @@ class TransformerTokens(nn.Module):
     def __init__(
         self, posterior: nn.Module, condition: int = 0, width: int = 128, layers: int = 4, heads: int = 4
     ) -> None:
-        super().__init__()
-        if min(width, layers, heads) < 1 or width % heads:
-            given = f"width {width}, layers {layers}, heads {heads}"
-            raise ValueError(f"a transformer has {given}; accepted: 1 or more each, width a multiple of heads")
-        self.posterior = with_tokens(posterior)
-        self.tokens: tuple[int, int] = self.posterior.tokens
-        places, codes = self.tokens
-        # The last token is given to none.
-        self.embedding = nn.Embedding(codes, width) if places > 1 else None
-        self.places = nn.Parameter(0.02 * torch.randn(places, width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, codes)
-        self.shift = nn.Linear(condition, width, bias=False) if condition else None
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=0.02)
-        nn.init.normal_(self.out.weight, std=0.02)
+        super().__init__(posterior, condition, width, layers, heads, causal=True)
 
-    def forward(self, y: Tensor | None = None) -> Distribution:
-        context = None if self.shift is None else self.shift(_required(y, self.shift).to(self.places.dtype))
-        p = SequentialTokens(self.posterior, self._logits, self._draw, context)
-        return p if context is not None or y is None else p.expand(y.shape[:-1])
+    def _score(self, indices: Tensor, context: Tensor | None) -> Tensor:
+        return log_prob_of(self._logits(indices, context), indices)
 
     def _logits(self, indices: Tensor, context: Tensor | None) -> Tensor:
-        lead = indices.shape[:-1]
-        before = indices[..., :-1].reshape(math.prod(lead), indices.shape[-1] - 1)
-        x = self._entered(before, None if context is None else context.reshape(-1, context.shape[-1]))
-        for block in self.blocks:
-            x, _ = block(x)
-        return self.out(self.norm(x)).view(*lead, *self.tokens)
+        return self._through(self._entered(indices[:, :-1], context))
 
     def _entered(self, before: Tensor, context: Tensor | None) -> Tensor:
         """What enters at each place, (N, T, width): the token before it; the context (N, width) at the first."""
@@ -110,7 +138,6 @@ class TransformerTokens(nn.Module):
         return x + self.places
 
     def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
-        """Tokens (n, T), as `SequentialTokens` says."""
         known: list[Any] = [None] * len(self.blocks)
         x = self.places[:1].expand(n, 1, -1) + (0 if context is None else context.unsqueeze(1))
         drawn: list[Tensor] = []
@@ -119,21 +146,79 @@ class TransformerTokens(nn.Module):
                 x = (self.embedding(drawn[-1]) + self.places[place]).unsqueeze(1)
             for i, block in enumerate(self.blocks):
                 x, known[i] = block(x, known[i])
-            logits = self.out(self.norm(x[:, -1]))
-            drawn.append(logits.argmax(-1) if likeliest else Categorical(logits=logits, validate_args=False).sample())
+            drawn.append(_chosen(self.out(self.norm(x[:, -1])), likeliest))
         return torch.stack(drawn, -1)
 
 
-class Block(nn.Module):
-    """Causal self-attention and a layer of four times the width, each on its normalised input and added to it.
+class MaskedTokens(_Transformer):
+    """The tokens of a quantised latent in any order, each given those that are shown, by a transformer that sees the
+    others masked (Chang et al. 2022); given y, what is linear in y is added at each place.
 
-    x (N, T, width) to the same, and the keys and values of all tokens so far. With those `known` of tokens before, x is
-    of the one token after them.
+    p is the mean over all orders of tokens. Of its logarithm a bound is known, E_k E_order T / (T - k) sum log p(token
+    given the k that are shown), summed over the tokens that are not, k uniform below T (Uria et al. 2014, eq. 9;
+    Hoogeboom et al. 2022, eq. 4). In training it is estimated by one k and one order of each datum, in evaluation by
+    the mean of `orders`, k spread over all of its range: scores are of a bound, and random.
+
+    Draws are made in `steps`, all tokens of a step at once, in a random order: with as many steps as tokens, which is
+    what 0 stands for, they are those of p.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    bound = True
+    """Whether log p is not known, but a bound of it."""
+
+    def __init__(
+        self,
+        posterior: nn.Module,
+        condition: int = 0,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        steps: int = 0,
+        orders: int = 8,
+    ) -> None:
+        super().__init__(posterior, condition, width, layers, heads, causal=False)
+        if steps < 0 or orders < 1:
+            raise ValueError(f"steps are {steps}, orders {orders}; accepted: 0 or more steps, 1 or more orders")
+        self.steps, self.orders = min(steps or self.tokens[0], self.tokens[0]), orders
+
+    def _score(self, indices: Tensor, context: Tensor | None) -> Tensor:
+        rows, places = indices.shape
+        orders = 1 if self.training else self.orders
+        part = (torch.arange(orders, device=indices.device)[:, None] + torch.rand(rows, device=indices.device)) / orders
+        shown = (part * places).long().clamp(max=places - 1).unsqueeze(-1)
+        hidden = torch.rand(orders, rows, places, device=indices.device).argsort(-1) >= shown
+        context = None if context is None else context.expand(orders, *context.shape).flatten(0, 1)
+        logits = self._logits(indices.expand(orders, -1, -1).flatten(0, 1), hidden.flatten(0, 1), context)
+        found = log_prob_of(logits.view(*hidden.shape, -1), indices.expand_as(hidden))
+        return (found * hidden * (places / (places - shown))).mean(0)
+
+    def _logits(self, indices: Tensor, hidden: Tensor, context: Tensor | None) -> Tensor:
+        """Logits (N, T, K) given those of the tokens (N, T) that are not `hidden`, of bool (N, T)."""
+        x = self.embedding(indices.masked_fill(hidden, self.tokens[1])) + self.places  # type: ignore[misc]
+        return self._through(x if context is None else x + context.unsqueeze(1))
+
+    def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
+        places, device = self.tokens[0], self.places.device
+        in_turn = torch.arange(places, device=device).expand(n, -1)
+        rank = in_turn if likeliest else torch.rand(n, places, device=device).argsort(-1)
+        tokens = torch.zeros(n, places, dtype=torch.long, device=device)
+        for step in range(self.steps):
+            start, end = (places * at // self.steps for at in (step, step + 1))
+            found = _chosen(self._logits(tokens, rank >= start, context), likeliest)
+            tokens = torch.where((rank >= start) & (rank < end), found, tokens)
+        return tokens
+
+
+class Block(nn.Module):
+    """Self-attention and a layer of four times the width, each on its normalised input and added to it.
+
+    x (N, T, width) to the same, and the keys and values of all tokens so far. Where it is `causal`, each place sees
+    those before it alone, and with the keys and values `known` of these, x is of the one token after them.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.before_attention, self.before_layer = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attended, self.joined = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.layer = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
@@ -143,9 +228,19 @@ class Block(nn.Module):
         query, key, value = (each.transpose(-2, -3) for each in (query, key, value))
         if known is not None:
             key, value = torch.cat([known[0], key], -2), torch.cat([known[1], value], -2)
-        found = scaled_dot_product_attention(query, key, value, is_causal=known is None)
+        found = scaled_dot_product_attention(query, key, value, is_causal=self.causal and known is None)
         x = x + self.joined(found.transpose(-2, -3).flatten(-2))
         return x + self.layer(self.before_layer(x)), (key, value)
+
+
+def log_prob_of(logits: Tensor, indices: Tensor) -> Tensor:
+    """log p (…,) of whole numbers (…,) by logits (…, K)."""
+    return logits.log_softmax(-1).gather(-1, indices.unsqueeze(-1)).squeeze(-1)
+
+
+def _chosen(logits: Tensor, likeliest: bool) -> Tensor:
+    """Whole numbers (…,) by logits (…, K): drawn, or the likeliest."""
+    return logits.argmax(-1) if likeliest else Categorical(logits=logits, validate_args=False).sample()
 
 
 def with_tokens(posterior: nn.Module) -> Any:

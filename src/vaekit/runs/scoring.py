@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import torch
 
 from ..data.files import ARRAYS
 from ..data.frames import ENDINGS, ending
+from ..data.image_files import is_image
 from ..data.tensors import TensorSplit, block_rows
 from ..data.workbooks import parquet_pieces, parquet_rows
 from ..errors import LeftOutWarning
@@ -54,7 +56,7 @@ class Question:
 
 
 def shards_of(given: Sequence[str | Path]) -> list[Path]:
-    """The files that are meant, in the order given, those of a folder by their names.
+    """The files that are meant, in the order given, those of a folder by their names; a folder of images as it is.
 
     Raises `ValueError` where nothing is there, or nothing that can be scored, and where a file comes twice.
     """
@@ -64,11 +66,13 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
         inside = sorted(path for path in each.iterdir() if _is_data(path)) if each.is_dir() else [each]
+        if not inside and _images(each):
+            inside = [each]
         if not inside:
-            raise ValueError(f"{each} has no files to score; accepted: {known}")
+            raise ValueError(f"{each} has no files to score; accepted: {known}, or images in folders")
         found += inside
-    if bad := [path for path in found if not _is_data(path)]:
-        raise ValueError(f"{bad[0]} is no file to score; accepted: {known}, or a folder of such files")
+    if bad := [path for path in found if not (path.is_dir() or _is_data(path))]:
+        raise ValueError(f"{bad[0]} is no file to score; accepted: {known}, or a folder of such files, or of images")
     places = [path.resolve() for path in found]
     if twice := [path for i, path in enumerate(places) if path in places[:i]]:
         raise ValueError(f"{twice[0]} is given twice")
@@ -78,6 +82,11 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
 def _is_data(path: Path) -> bool:
     hidden = path.name.startswith((".", "_"))  # as what writes many files leaves them beside these
     return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in ARRAYS)
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images in a folder and those below it."""
+    return [Path(top, name) for top, _, names in os.walk(folder) for name in names if is_image(name)]
 
 
 def outputs_of(shards: Sequence[Path], out: Path) -> list[Path]:
@@ -104,9 +113,14 @@ def identity(run: Run, question: Question) -> str:
 
 
 def state_of(shard: Path) -> str:
-    """What tells whether a file has been changed: its size, and when it was written."""
-    found = shard.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+    """What tells whether a file has been changed: its size, and when it was written; of images how many they are, all
+    of their sizes, and when the last was written.
+    """
+    if not shard.is_dir():
+        found = shard.stat()
+        return f"{found.st_size} {found.st_mtime_ns}"
+    each = [path.stat() for path in _images(shard)]
+    return f"{len(each)} {sum(one.st_size for one in each)} {max((one.st_mtime_ns for one in each), default=0)}"
 
 
 def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFrame]:
@@ -159,9 +173,10 @@ def _asked(run: Run, given: Any, name: str) -> TensorSplit:
 def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
     """The rows of a block as a split of their own."""
     chosen = slice(start, start + rows)
+    whole.wait(chosen)
     own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
     cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
-    return replace(whole, x=whole.x[chosen], offset=start, **cut)
+    return replace(whole, x=whole.x[chosen], arriving=None, offset=start, **cut)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from ..spec.parsing import changed
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
-from ..spec.targets import ACCEPTED, TABLE, name_of, resolve
+from ..spec.targets import ACCEPTED, TABLE, is_data, name_of, resolve
 from ..system.disk import drop_temporaries, write_atomic
 from ..system.processes import Processes, join
 from ..system.progress import following
@@ -87,13 +87,13 @@ def train(
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
     `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it
-    ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, a dataset by name or path
-    or a data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are
-    forgotten, and a batch is no more than there is. With `resume` the run in `out` goes on where it was, by its own
-    spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now. `callbacks` are
-    told how it goes. Called in each of the processes that torchrun starts, all of them train the one run; to go on
-    with it all of them must see its folder. Raises `ValueError`, one line, for what can't be run, before anything is
-    written; `NonFiniteError` when the loss stops being finite.
+    ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, a dataset by name or path or a
+    data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are forgotten,
+    and a batch is no more than there is (as it is where `target` is data). With `resume` the run in `out` goes on where
+    it was, by its own spec, `epochs` excepted, and `target` may be left out; `data` is then where its data lie now.
+    `callbacks` are told how it goes. Called in each of the processes that torchrun starts, all of them train the one
+    run; to go on with it all of them must see its folder. Raises `ValueError`, one line, for what can't be run, before
+    anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
     >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
@@ -118,8 +118,9 @@ def train(
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
-            spec = _stacked(spec, mine.path, capped=data is not None, overwrite=overwrite, parts=parts, told=callbacks)
-            plan = _new(mine.path, spec, parts, capped=data is not None, frame=frame)
+            capped = data is not None or is_data(target or "")  # a recipe's batch is of other data
+            spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
+            plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
         ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
         run = _trained(plan, ready, mine, callbacks, overwrite)
         return run if frame is None else replace(run, loaded=plan.dataset)

@@ -91,6 +91,12 @@ def _is_there(path: Path) -> bool:
     return path.exists() or (are_shards(path) and expanded(path, there=False)[0].exists())
 
 
+def is_data(target: str | Path | Spec) -> bool:
+    """Whether a target that can be resolved is data, for which it is we who name a recipe."""
+    name = str(target)
+    return not isinstance(target, Spec) and name not in RECIPES and name not in DATASETS and not name.endswith(".toml")
+
+
 def is_table(path: Path) -> bool:
     """Whether there is a file that is called as tables are."""
     return ending(path) is not None and path.expanduser().is_file()
