@@ -252,7 +252,7 @@ class ImageRows:
     @cached_property
     def _one_size(self) -> tuple[int, int] | None:
         """The width and height of all files, where they are not brought to one."""
-        return first_size(self.form.file) if self.form.resize is None else None
+        return first_size(str(self.form.file)) if self.form.resize is None else None
 
     def _look(self, stopped: Callable[[], bool]) -> None:
         """Decode those of the folder's files of which header or end are odd, from where that was left: damage is not
@@ -260,7 +260,7 @@ class ImageRows:
         """
         while self.looked < len(self.folder) and not stopped():
             file = self.folder[self.looked]
-            if suspect(file, self._one_size):
+            if suspect(str(file), self._one_size):
                 self.form.read(file)
             self.looked += 1
 

@@ -216,7 +216,7 @@ class _Rounded(_Quantiser):
         super().__init__(features, latent, dim, codes, 1, shapes)
         self.norm = BatchNorm(dim, affine=False)
         last = self.head.layers[-1] if isinstance(self.head, Maps) else self.head
-        last.bias = None  # type: ignore[assignment, union-attr]  # the norm would take it off
+        last.bias = None  # type: ignore[assignment]  # the norm would take it off
 
     def _entered(self, tokens: Tensor) -> Tensor:
         return self.norm(tokens)

@@ -50,7 +50,7 @@ class Transformer(nn.Module):
         # The last part is given to none.
         self.entry = nn.Linear(channels, width) if self.parts[0] > 1 else None
         self.places = nn.Parameter(0.02 * torch.randn(self.parts[0], width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, causal=True) for _ in range(layers))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, components * (2 * channels + 1))
         self.shift = nn.Linear(condition, width, bias=False) if condition else None
         with torch.no_grad():
