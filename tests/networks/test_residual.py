@@ -103,8 +103,8 @@ def test_what_is_computed_again_has_the_same_gradients() -> None:
 
 
 def test_levels_that_do_not_fit_together_are_refused() -> None:
-    assert levels((64, 48), (), (), 2)[0] == (32, 64, 128, 256)
-    assert levels((64, 48), (), (), 2, last=(16, 12))[0] == (32, 64, 128)  # known where they end
+    assert levels((64, 48), (), (), 2)[0] == (16, 32, 64, 128)
+    assert levels((64, 48), (), (), 2, last=(16, 12))[0] == (16, 32, 64)  # known where they end
     for channels, factors, blocks in (((8,), (2,), 1), ((8, 8), (1,), 1), ((8, 8), (), -1), ((0, 8), (), 1)):
         with refuses("levels have channels"):
             levels((8, 8), channels, factors, blocks)
