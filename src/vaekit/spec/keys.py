@@ -231,7 +231,7 @@ class TrainingSpec(_Strict):
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training rows."""
     steps: Annotated[int, Field(ge=1)] | None = None
-    """As many epochs as make so many steps, in place of `epochs`; from 10 to 2,000 of them."""
+    """As many epochs as make so many steps, in place of `epochs`; from 1 to 2,000 of them."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Rows of a step; where it is not set 128, of a table a fiftieth of its rows as a power of two from 32 to 1,024; or
     all where there are fewer.

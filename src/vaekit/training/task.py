@@ -25,7 +25,7 @@ BATCH_SIZE = 128
 """Rows of a step where none are asked for, or all where there are fewer."""
 
 
-FEWEST, MOST = 10, 2000
+FEWEST, MOST = 1, 2000
 """Epochs that a number of steps may be."""
 
 
