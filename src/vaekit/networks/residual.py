@@ -125,7 +125,7 @@ class ResNetEncoder(nn.Module):
 
     Two blocks with attention between them come last. The layers are those of the autoencoders of latent diffusion
     (Rombach et al. 2022), which `interop.diffusers` reads and writes. Where no `channels` are given, height and width
-    are halved until the smaller is at most 8; levels have 16, 32, 64, 128, and then 256 channels. y (…, condition) joins
+    are halved until the smaller is at most 8; levels have 16, 32, 64, 128, then 256 channels. y (…, condition) joins
     the image as constant channels. With an `out_shape` a linear layer follows.
 
     >>> ResNetEncoder((3, 32, 32), channels=(8, 16), blocks=1)(torch.zeros(5, 3, 32, 32)).shape
