@@ -89,7 +89,7 @@ def jpeg(size: int) -> bytes:
 
 
 def reading() -> dict[str, float]:
-    """Of one core: seconds of the processor to decode and resize an image, to look up a member; bytes of an image and of its entry."""
+    """Seconds of a core to decode and resize an image, and to look up a member; bytes of an image, and of an entry."""
     found, content = {}, jpeg(320)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "a.jpg"
