@@ -23,7 +23,7 @@ from vaekit.runs.run import Run, load_run
 from vaekit.runs.training import Callbacks
 from vaekit.training.records import Epoch, Progress
 
-SETS = (*SMALL, "training.batch_size=15", "data.validation=12", "data.test=12")
+SETS = (*SMALL, "model.latents.z.maps=false", "training.batch_size=15", "data.validation=12", "data.test=12")
 VARIED = (*SETS, "data.resize=[8, 9]", "data.crop=6", "data.flip=true")
 
 

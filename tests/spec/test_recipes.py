@@ -190,8 +190,8 @@ def test_models_that_the_page_of_images_names_are_what_it_says() -> None:
         sizes.append(model.latent_size)
         tokens = getattr(model.posteriors["z"], "tokens", None) if "z" in model.posteriors else None
         assert tokens in (None, (64, 1000))
-    assert len(sizes) == 3
-    assert sizes[1:] == [256, 256]
+    assert len(sizes) == 4
+    assert sizes[1:] == [64, 512, 256]
 
 
 @pytest.mark.parametrize("levels", [2, 5, 256])
