@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -356,3 +357,18 @@ def test_a_pipe_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png is a pipe, not a file"):
         read_path(tmp_path)
+
+
+def test_a_name_that_is_no_utf8_is_refused_before_training(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "images", train__a=2)
+    odd = os.fsencode(path) + b"/bad\xff.png"
+    shutil.copy(next(path.rglob("*.png")), odd)
+    with pytest.raises(ValueError, match=r"'bad\\udcff\.png' in .* is a name that is no UTF-8"):
+        load(path)
+
+
+def test_grey_images_are_colours_where_others_have_some_whichever_is_first(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "images", a=2, b=3)
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(path / "c.png")
+    data = load(path, validation=0, test=0).splits["train"].x
+    assert data[:, :, 0, 0].tolist() == [[2, 2, 2], [3, 3, 3], [1, 2, 3]]

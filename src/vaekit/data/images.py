@@ -18,11 +18,13 @@ from ..system.torchrun import local
 from .base import Content, Split
 from .decoding import SHOWN, USUAL_SIDE, Form, ImageRows, some
 from .download import cache_folder
-from .image_files import ENDINGS, Resize, Source, is_image
+from .image_files import ENDINGS, Resize, Source, is_image, read_image
 from .memmap import Array
 from .naming import split_named
 
 SYSTEM = "__MACOSX"  # a folder that archives of one system bring along
+FORMS = 100
+"""Images of a folder that are looked at for colours."""
 AT_ONCE = 500
 """A folder of no more images is read whole; of more, each when it is asked for."""
 
@@ -87,10 +89,23 @@ def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Fou
     first is damaged.
     """
     every = [file for own in files.values() for file in own]
-    form = Form.of(every[0], resize)
+    form = Form.of(_coloured(every), resize)
     disk, kept = _disk(len(every), form, found)
     rows = {split: ImageRows(own, form, every, disk, kept=kept) for split, own in files.items()}
     return {split: np.asarray(own) for split, own in rows.items()} if len(every) <= AT_ONCE else dict(rows)
+
+
+def _coloured(files: Sequence[Source]) -> Source:
+    """The first of `files`; where that is grey the first coloured one of `FORMS` at equal distances, if there is one,
+    since grey ones may stand beside it.
+    """
+    for file in (files[0], *files[:: -(-len(files) // FORMS)]):
+        try:
+            if read_image(file)[1] != "L":
+                return file
+        except ValueError:  # which is said of it later
+            continue
+    return files[0]
 
 
 def _unwrapped(path: Path, found: Found) -> Path:
@@ -151,6 +166,9 @@ def _listed(folder: Path, skipped: list[str] | None) -> tuple[list[str], list[Pa
     """The images and the folders in `folder`, by name; what is neither is added to `skipped`."""
     with os.scandir(folder) as entries:
         by_name = sorted(entries, key=lambda entry: entry.name)
+    for entry in by_name:
+        if not entry.name.isascii() and entry.name != entry.name.encode(errors="replace").decode():
+            raise ValueError(f"{entry.name!a} in {folder} is a name that is no UTF-8, as tables need; rename it")
     folders = [Path(entry.path) for entry in by_name if entry.is_dir() and _visible(entry.name)]
     files = [entry for entry in by_name if not entry.is_dir()]
     if skipped is not None:

@@ -135,12 +135,13 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
     done = 0
     with working(f"scoring {shard.name}", total) as step, evaluating(run.model):
         scorer = run.model.scorer(question.samples, rows=total or 0)
+        scorer.on_rows = step
         for split, index in _blocks(run, shard):
             frame = _scored(run, split, scorer, question)
             names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [ROW]
             names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
+            done += len(frame)
             yield pd.concat([index.set_names(names).to_frame(index=False), frame], axis=1)
-            step(done := done + len(frame))
     if not done:
         raise ValueError(f"{shard} has no rows")
 

@@ -224,6 +224,7 @@ class Bar:
         self.rate = 0.0
         self.printed = time.monotonic()
         self.folders: list[Path] = []
+        self.epochs = 0
 
     @property
     def callbacks(self) -> Callbacks:
@@ -247,7 +248,8 @@ class Bar:
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
             # As a shell starts the jobs that a script puts into the background.
             say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
-        self.bar.update(self.task, total=spec.training.epochs)
+        self.epochs = spec.training.epochs
+        self.bar.update(self.task, total=self.epochs)
 
     def _progress(self, progress: Progress) -> None:
         self.rate = progress.rows_per_second
@@ -259,7 +261,8 @@ class Bar:
         self.rate = train.rows / max(train.seconds, 1e-9)
         terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
         self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))
-        if not out.is_terminal and time.monotonic() - self.printed > LINE_SECONDS:
+        due = train.epoch == self.epochs or time.monotonic() - self.printed > LINE_SECONDS
+        if not out.is_terminal and due:
             self.printed = time.monotonic()
             say(f"epoch {train.epoch}: {terms}")
 
