@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import typer.main
 from PIL import Image
@@ -92,6 +92,8 @@ def _kind(field: Any) -> str:
             found.append(f"`{plain}`")
         elif plain in WORDS:
             found.append(WORDS[plain])
+        elif get_origin(plain) is tuple and len(get_args(plain)) == 2 and Ellipsis not in get_args(plain):
+            found.append("a pair")
         else:
             found += [f"`{word}`" for word in get_args(plain)]
     bounds = ((sign, getattr(each, name, None)) for each in _metadata(field) for name, sign in SIGNS.items())
