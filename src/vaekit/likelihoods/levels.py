@@ -84,6 +84,12 @@ class LevelsLogistic(Likelihood):
         return self.event(DiscretizedLogistic(loc, scale, self.levels))
 
 
+SPREAD = 0.2
+"""The part of the range of levels that an output of 1 moves a component by, about the spread of pixels. By all of it
+each step of the weights would shift images by dozens of levels.
+"""
+
+
 class LevelsLogisticMixture(Likelihood):
     """x_i ~ a mixture of discretised logistics, `components` of them for each pixel of an image (C, H, W), whose
     channels hang together (Salimans et al. 2017, eq. 1-3): they share the component, and the places of green and blue
@@ -132,5 +138,5 @@ class LevelsLogisticMixture(Likelihood):
         # As of one logistic, a zero output is a scale of a seventh of the range.
         least, greatest = (each + math.log(top) for each in self.clamp)
         scale = bounded(log_scale + (math.log(top) - 2), least, greatest).exp()
-        loc = torch.add(self.places, loc, alpha=top)
+        loc = torch.add(self.places, loc, alpha=SPREAD * top)
         return DiscretizedLogisticMixture(logits, loc, scale, self.levels, dimensions, coefficients)
