@@ -137,7 +137,8 @@ def _logistic_level(x: float, parameters: list[float], levels: int) -> float:
 
 def _mixed_levels(x: float, parameters: list[float], levels: int) -> float:
     logits, places, log_scales = np.split(np.array(parameters), 3)
-    places = places + (np.arange(len(places)) + 0.5) / len(places) - 0.5  # from the middle, as of one logistic
+    # From the middle, as of one logistic; in units of a fifth of the range.
+    places = 0.2 * places + (np.arange(len(places)) + 0.5) / len(places) - 0.5
     each = [_logistic_level(x, [m, s], levels) for m, s in zip(places, log_scales, strict=True)]
     return float(special.logsumexp(np.log(special.softmax(logits)) + each))
 

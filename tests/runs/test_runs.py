@@ -241,7 +241,7 @@ def test_a_target_without_a_name_gets_one(tmp_path: Path, monkeypatch: pytest.Mo
     paths = {}
     for target in (".", "../faces"):
         monkeypatch.chdir(folder)
-        spec = resolve(target, [*SMALL, "training.batch_size=10"])
+        spec = resolve(target, [*SMALL, "model.latents.z.maps=false", "training.batch_size=10"])
         monkeypatch.chdir(work)
         paths[target] = train(spec, epochs=1).path
     assert paths == {".": Path("runs/faces"), "../faces": Path("runs/faces-2")}

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,14 @@ def raising(at: int, number: int = signal.SIGINT) -> Callable[[Progress], None]:
 @pytest.fixture(autouse=True)
 def _told_of_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """A suite that is started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def cut(folder: Path, at: int, *sets: str) -> State:

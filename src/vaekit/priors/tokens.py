@@ -190,7 +190,7 @@ class MaskedTokens(_Transformer):
         context = None if context is None else context.expand(orders, *context.shape).flatten(0, 1)
         logits = self._logits(indices.expand(orders, -1, -1).flatten(0, 1), hidden.flatten(0, 1), context)
         found = log_prob_of(logits.view(*hidden.shape, -1), indices.expand_as(hidden))
-        return (found * hidden * (places / (places - shown))).mean(0)
+        return (found * hidden * (places / (places - shown).to(found.dtype))).mean(0)
 
     def _logits(self, indices: Tensor, hidden: Tensor, context: Tensor | None) -> Tensor:
         """Logits (N, T, K) given those of the tokens (N, T) that are not `hidden`, of bool (N, T)."""
