@@ -22,10 +22,10 @@ from numpy.typing import DTypeLike
 from ..settings import setting
 from ..system.memory import check_memory
 from ..system.progress import working
-from .image_files import Resize, Source, first_size, read_image, suspect
+from .image_files import Resize, Source, read_image, suspect
 from .members import Member
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 PART = 16
 """Files that a thread decodes at a time."""
@@ -101,7 +101,8 @@ class ImageRows:
         self.folder = folder if len(folder) else files
         self.shape = (len(files), *form.shape)
         self.size = int(np.prod(self.shape))
-        self.looked = len(self.folder) if isinstance(self.folder[0], Member) else 0  # shards have been gone through
+        self.looked = 0
+        """How many of the folder's files have been looked at for damage."""
         self.there = np.zeros(len(files), bool)
         """Which rows are decoded."""
 
@@ -249,23 +250,21 @@ class ImageRows:
             return str(error)
         return ""
 
-    @cached_property
-    def _one_size(self) -> tuple[int, int] | None:
-        """The width and height of all files, where they are not brought to one."""
-        return first_size(str(self.form.file)) if self.form.resize is None else None
-
     def _look(self, stopped: Callable[[], bool]) -> None:
         """Decode those of the folder's files of which header or end are odd, from where that was left: damage is not
         to be met at the end of a first epoch of hours. Raises as `Form.read` does.
         """
+        _, height, width = self.form.shape
+        size = (width, height) if self.form.resize is None else None
         while self.looked < len(self.folder) and not stopped():
             file = self.folder[self.looked]
-            if suspect(str(file), self._one_size):
+            # Shards are gone through before, and their members would all be read twice.
+            if not isinstance(file, Member) and suspect(file, size):
                 self.form.read(file)
             self.looked += 1
 
 
-def _submit(pool: ThreadPoolExecutor, function: Callable[..., T], *given: Any) -> Future[T]:
+def _submit(pool: ThreadPoolExecutor, function: Callable[..., _T], *given: Any) -> Future[_T]:
     """Have a thread do it that knows where the user stands, as messages name settings there."""
     return pool.submit(copy_context().run, function, *given)
 

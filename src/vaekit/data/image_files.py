@@ -111,14 +111,6 @@ def suspect(file: str, size: tuple[int, int] | None = None) -> bool:
         return True
 
 
-def first_size(file: str) -> tuple[int, int]:
-    """The width and height that the header of an image file says."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        return image.size
-
-
 def _turned(image: Any) -> Any:
     """An image as its EXIF orientation says; most have none, and looking for it takes a fifth of the time."""
     from PIL import ImageOps

@@ -96,9 +96,9 @@ class LevelsLogisticMixture(Likelihood):
     are moved by red, and that of blue by green, as it is.
 
     Any number of channels will do; of one, and of data of other shapes, each element has a mixture of its own. The
-    decoder gives for each pixel K logits, K C places, K C log-scales and K C (C - 1) / 2 coefficients, of which tanh is
-    taken: (P, H, W), else (3 K, *event_shape). Means are taken channel by channel, see `DiscretizedLogisticMixture`.
-    Of a pixel with missing channels those must be the last.
+    decoder gives for each pixel K logits, K C places, in fifths of the range from ones spread over it, K C log-scales
+    and K C (C - 1) / 2 coefficients, of which tanh is taken: (P, H, W), else (3 K, *event_shape). Means are taken
+    channel by channel, see `DiscretizedLogisticMixture`. Of a pixel with missing channels those must be the last.
     """
 
     domains = ("grey",)
