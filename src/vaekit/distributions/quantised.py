@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from .shapes import _Shape
+from .shapes import _Shape, rows_of
 
 _NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -165,15 +165,11 @@ class JointTokens(_Tokens):
     def log_probs(self, indices: Tensor) -> Tensor:
         lead = torch.broadcast_shapes(indices.shape[:-1], self.batch_shape)
         indices = indices.expand(*lead, -1)
-        return self.score(indices.reshape(-1, indices.shape[-1]), self._context(lead)).view(indices.shape)
+        return self.score(indices.reshape(-1, indices.shape[-1]), rows_of(self.context, lead)).view(indices.shape)
 
     def drawn(self, shape: _Shape, likeliest: bool = False) -> Tensor:
         lead = (*shape, *self.batch_shape)
-        return self.draw(math.prod(lead), self._context(lead), likeliest).view(*lead, -1)
-
-    def _context(self, lead: _Shape) -> Tensor | None:
-        """The context of each of so many, (N, C)."""
-        return None if self.context is None else self.context.expand(*lead, -1).reshape(-1, self.context.shape[-1])
+        return self.draw(math.prod(lead), rows_of(self.context, lead), likeliest).view(*lead, -1)
 
 
 def straight_through(value: Tensor, source: Tensor) -> Tensor:

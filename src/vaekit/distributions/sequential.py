@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .shapes import _Shape
+from .shapes import _Shape, rows_of
 
 
 class Sequential(Distribution):
@@ -44,14 +44,10 @@ class Sequential(Distribution):
         lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         # z is flattened maps, of which the places come last
         parts = value.expand(*lead, -1).reshape(-1, *reversed(self.parts)).transpose(-1, -2)
-        return self.given(parts, self._contexts(lead)).log_prob(parts).sum(-1).view(lead)
+        return self.given(parts, rows_of(self.context, lead)).log_prob(parts).sum(-1).view(lead)
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
         lead = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
-            parts = self.draw(math.prod(lead), self._contexts(lead))
+            parts = self.draw(math.prod(lead), rows_of(self.context, lead))
         return parts.transpose(-1, -2).reshape(*lead, -1)
-
-    def _contexts(self, lead: _Shape) -> Tensor | None:
-        """The context of each row of that batch, (N, K)."""
-        return None if self.context is None else self.context.expand(*lead, -1).reshape(-1, self.context.shape[-1])

@@ -12,6 +12,11 @@ from torch.distributions import (
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 
+def rows_of(context: Tensor | None, lead: _Shape) -> Tensor | None:
+    """A context (…, C) for each of a batch of that shape, (N, C); None where there is none."""
+    return None if context is None else context.expand(*lead, -1).reshape(-1, context.shape[-1])
+
+
 class Scaled(Distribution):
     """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
-from torch.nn.functional import scaled_dot_product_attention
 
 from ..distributions.quantised import IndependentTokens, JointTokens
+from .attention import Attending
 from .base import _required
 
 
@@ -59,40 +59,23 @@ class CategoricalTokens(nn.Module):
         return IndependentTokens(self.posterior, logits.expand(*logits.shape[:-2], *self.tokens))
 
 
-class _Transformer(nn.Module):
-    """What transformers of tokens share: embeddings of tokens and of places, blocks, and logits of
-    all K codes at each place; given y, what is linear in it.
-    """
+class _Transformer(Attending):
+    """What transformers of tokens share: embeddings of tokens, and logits of all K codes at each place."""
 
-    def __init__(
-        self,
-        posterior: nn.Module,
-        condition: int,
-        width: int,
-        layers: int,
-        heads: int,
-        causal: bool,
-    ) -> None:
-        super().__init__()
-        if min(width, layers, heads) < 1 or width % heads:
-            given = f"width {width}, layers {layers}, heads {heads}"
-            raise ValueError(f"a transformer has {given}; accepted: 1 or more each, width a multiple of heads")
-        self.posterior = with_tokens(posterior)
-        self.tokens: tuple[int, int] = self.posterior.tokens
-        places, codes = self.tokens
+    def __init__(self, posterior: nn.Module, condition: int, width: int, layers: int, heads: int, causal: bool) -> None:
+        quantiser = with_tokens(posterior)
+        places, codes = quantiser.tokens
+        super().__init__(places, codes, condition, width, layers, heads, causal)
+        self.posterior: Any = quantiser
+        self.tokens: tuple[int, int] = places, codes
         # Of one token after another the last is given to none. Masked ones have a mask more.
         self.embedding = nn.Embedding(codes if causal else codes + 1, width) if places > 1 or not causal else None
-        self.places = nn.Parameter(0.02 * torch.randn(places, width))
-        self.blocks = nn.ModuleList(Block(width, heads, causal) for _ in range(layers))
-        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, codes)
-        self.shift = nn.Linear(condition, width, bias=False) if condition else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.out.weight, std=0.02)
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        context = None if self.shift is None else self.shift(_required(y, self.shift).to(self.places.dtype))
-        p = JointTokens(self.posterior, self._score, self._draw, context)
+        p = JointTokens(self.posterior, self._score, self._draw, context := self.context(y))
         return p if context is not None or y is None else p.expand(y.shape[:-1])
 
     def _score(self, indices: Tensor, context: Tensor | None) -> Tensor:
@@ -102,12 +85,6 @@ class _Transformer(nn.Module):
     def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
         """Tokens (n, T), as `JointTokens` says."""
         raise NotImplementedError
-
-    def _through(self, x: Tensor) -> Tensor:
-        """Logits (N, T, K) of what enters at each place, (N, T, width)."""
-        for block in self.blocks:
-            x, _ = block(x)
-        return self.out(self.norm(x))
 
 
 class TransformerTokens(_Transformer):
@@ -128,26 +105,12 @@ class TransformerTokens(_Transformer):
         return log_prob_of(self._logits(indices, context), indices)
 
     def _logits(self, indices: Tensor, context: Tensor | None) -> Tensor:
-        return self._through(self._entered(indices[:, :-1], context))
-
-    def _entered(self, before: Tensor, context: Tensor | None) -> Tensor:
-        """What enters at each place, (N, T, width): the token before it; the context (N, width) at the first."""
-        rows = len(before)
-        first = self.places.new_zeros(rows, 1, self.places.shape[1]) if context is None else context.unsqueeze(1)
-        x = first if self.embedding is None else torch.cat([first, self.embedding(before)], 1)
-        return x + self.places
+        """Logits (N, T, K) of each token given those before it."""
+        before = None if self.embedding is None else self.embedding(indices[:, :-1])
+        return self.through(self.after(before, len(indices), context))
 
     def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
-        known: list[Any] = [None] * len(self.blocks)
-        x = self.places[:1].expand(n, 1, -1) + (0 if context is None else context.unsqueeze(1))
-        drawn: list[Tensor] = []
-        for place in range(self.tokens[0]):
-            if self.embedding is not None and drawn:
-                x = (self.embedding(drawn[-1]) + self.places[place]).unsqueeze(1)
-            for i, block in enumerate(self.blocks):
-                x, known[i] = block(x, known[i])
-            drawn.append(_chosen(self.out(self.norm(x[:, -1])), likeliest))
-        return torch.stack(drawn, -1)
+        return self.in_turn(n, context, self.embedding, lambda logits: _chosen(logits, likeliest))
 
 
 class MaskedTokens(_Transformer):
@@ -195,7 +158,7 @@ class MaskedTokens(_Transformer):
     def _logits(self, indices: Tensor, hidden: Tensor, context: Tensor | None) -> Tensor:
         """Logits (N, T, K) given those of the tokens (N, T) that are not `hidden`, of bool (N, T)."""
         x = self.embedding(indices.masked_fill(hidden, self.tokens[1])) + self.places  # type: ignore[misc]
-        return self._through(x if context is None else x + context.unsqueeze(1))
+        return self.through(x if context is None else x + context.unsqueeze(1))
 
     def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
         places, device = self.tokens[0], self.places.device
@@ -207,30 +170,6 @@ class MaskedTokens(_Transformer):
             found = _chosen(self._logits(tokens, rank >= start, context), likeliest)
             tokens = torch.where((rank >= start) & (rank < end), found, tokens)
         return tokens
-
-
-class Block(nn.Module):
-    """Self-attention and a layer of four times the width, each on its normalised input and added to it.
-
-    x (N, T, width) to the same, and the keys and values of all tokens so far. Where it is `causal`, each place sees
-    those before it alone, and with the keys and values `known` of these, x is of the one token after them.
-    """
-
-    def __init__(self, width: int, heads: int, causal: bool) -> None:
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.before_attention, self.before_layer = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attended, self.joined = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.layer = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor, known: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        query, key, value = self.attended(self.before_attention(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        query, key, value = (each.transpose(-2, -3) for each in (query, key, value))
-        if known is not None:
-            key, value = torch.cat([known[0], key], -2), torch.cat([known[1], value], -2)
-        found = scaled_dot_product_attention(query, key, value, is_causal=self.causal and known is None)
-        x = x + self.joined(found.transpose(-2, -3).flatten(-2))
-        return x + self.layer(self.before_layer(x)), (key, value)
 
 
 def log_prob_of(logits: Tensor, indices: Tensor) -> Tensor:
