@@ -48,7 +48,7 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
 
     Folders train/, valid/ (or val/, …) and test/ are splits; any others are classes, also below those, with all that
     is in folders below them. Raises `ValueError` where folders could be either, and naming the first file that is
-    damaged, or of another size or mode than the first one.
+    damaged, or of another size or mode than the others; grey ones may stand beside coloured ones.
     """
     found = Found()
     root = _unwrapped(path, found)
@@ -167,7 +167,7 @@ def _listed(folder: Path, skipped: list[str] | None) -> tuple[list[str], list[Pa
     with os.scandir(folder) as entries:
         by_name = sorted(entries, key=lambda entry: entry.name)
     for entry in by_name:
-        if not entry.name.isascii() and entry.name != entry.name.encode(errors="replace").decode():
+        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):  # a byte that Python could not read
             raise ValueError(f"{entry.name!a} in {folder} is a name that is no UTF-8, as tables need; rename it")
     folders = [Path(entry.path) for entry in by_name if entry.is_dir() and _visible(entry.name)]
     files = [entry for entry in by_name if not entry.is_dir()]

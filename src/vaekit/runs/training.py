@@ -89,7 +89,7 @@ def train(
     `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it
     ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, a dataset by name or path or a
     data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are forgotten,
-    and a batch is no more than there is (as where `target` is data, if none is asked for). With `resume` the run in
+    and a batch that nobody asks for is no more than there is (as where `target` is data). With `resume` the run in
     `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left out; `data` is then where
     its data lie now. `callbacks` are told how it goes. Called in each of the processes that torchrun starts, all of
     them train the one run; to go on with it all of them must see its folder. Raises `ValueError`, one line, for what
@@ -119,7 +119,7 @@ def train(
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
             asked = any(each.partition("=")[0].strip() == "training.batch_size" for each in sets)
-            capped = data is not None or (is_data(target or "") and not asked)  # a recipe's batch is of other data
+            capped = not asked and (data is not None or is_data(target or ""))  # a recipe's batch is of other data
             spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
             plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
         ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
