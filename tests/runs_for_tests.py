@@ -42,6 +42,14 @@ def small_run(folder: Path, *sets: str, parts: Parts = PARTS) -> Run:
     return train("digits", folder, sets=[*SMALL, *sets], parts=parts)
 
 
+def one_of_several(rank: int, folder: Path, resume: bool, sets: tuple[str, ...]) -> None:
+    """What each of several processes does: a small run together, or going on with one."""
+    if resume:
+        train(out=folder, resume=True)
+    else:
+        small_run(folder, *sets)
+
+
 @dataclass
 class Pieces:
     """The arguments of `fit`, made from a spec."""

@@ -17,7 +17,7 @@ import torch
 from commands_for_tests import QUICK, command
 from models_for_tests import OBJECTIVES, data_of, float64, model_of
 from processes_for_tests import Constant, together
-from runs_for_tests import assert_same_run, equal, metrics, pieces, small_run, untimed, weights
+from runs_for_tests import assert_same_run, equal, metrics, one_of_several, pieces, small_run, untimed, weights
 from torch import Tensor
 
 from vaekit import train
@@ -211,13 +211,6 @@ def test_running_averages_are_the_same_in_all_processes(two: Path) -> None:
 RUN = ("training.epochs=4", "training.engine=replay", "training.early_stopping=3")
 
 
-def _run(rank: int, folder: Path, resume: bool) -> None:
-    if resume:
-        train(out=folder, resume=True)
-    else:
-        small_run(folder, *RUN)
-
-
 def _killed(rank: int, folder: Path) -> None:
     """The second process is killed in the third epoch, of which the first is told."""
     look = Validation.__call__
@@ -237,11 +230,11 @@ def _killed(rank: int, folder: Path) -> None:
 def test_a_run_of_which_a_process_is_killed_goes_on(tmp_path: Path) -> None:
     """Bit for bit with as many processes; with one to a loss that is as good."""
     whole, killed, alone = tmp_path / "whole", tmp_path / "killed", tmp_path / "alone"
-    assert together(_run, whole, False) == [0, 0]
+    assert together(one_of_several, whole, False, RUN) == [0, 0]
     assert together(_killed, killed) == [7, -signal.SIGKILL]
     assert [epoch for epoch, *_ in metrics(killed)] == [1, 1, 2, 2]
     shutil.copytree(killed, alone)
-    assert together(_run, killed, True) == [0, 0]
+    assert together(one_of_several, killed, True, RUN) == [0, 0]
     assert_same_run(killed, whole)
     train(out=alone, resume=True)
     assert metrics(alone)[:4] == metrics(whole)[:4]

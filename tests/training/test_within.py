@@ -16,7 +16,7 @@ import pytest
 import torch
 from commands_for_tests import AT_A_TERMINAL, SECONDS, started
 from processes_for_tests import together
-from runs_for_tests import SMALL, assert_same_run, metrics, pieces, small_run
+from runs_for_tests import SMALL, assert_same_run, metrics, one_of_several, pieces, small_run
 from torch import Tensor
 
 from vaekit import Callbacks, train
@@ -212,13 +212,6 @@ PROCESSES = (
 """20 steps in an epoch."""
 
 
-def _whole(rank: int, folder: Path, resume: bool) -> None:
-    if resume:
-        train(out=folder, resume=True)
-    else:
-        small_run(folder, *PROCESSES)
-
-
 def _asked(rank: int, folder: Path) -> None:
     """One of them alone is asked to end, within the first epoch."""
     save, taken = Within.save_if_due, []
@@ -239,13 +232,13 @@ def _asked(rank: int, folder: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
 def test_two_processes_go_on_within_an_epoch_bit_for_bit(tmp_path: Path) -> None:
     """Each has its own draws, running averages and sums; with one process it goes on to a loss that is as good."""
-    assert together(_whole, tmp_path / "whole", False) == [0, 0]
+    assert together(one_of_several, tmp_path / "whole", False, PROCESSES) == [0, 0]
     assert together(_asked, tmp_path / "asked") == [130, 130]
     newest = Checkpoints(tmp_path / "asked/checkpoints").newest()
     assert newest
     assert (newest[1].epoch, newest[1].batches) == (0, 16)
     shutil.copytree(tmp_path / "asked", tmp_path / "alone")
-    assert together(_whole, tmp_path / "asked", True) == [0, 0]
+    assert together(one_of_several, tmp_path / "asked", True, PROCESSES) == [0, 0]
     assert_same_run(tmp_path / "asked", tmp_path / "whole")
     alone = train(out=tmp_path / "alone", resume=True)
     for mine, theirs in zip(metrics(alone.path), metrics(tmp_path / "whole"), strict=True):
