@@ -123,8 +123,8 @@ def test_total_correlation_of_classes_summed_out_is_that_of_their_draws() -> Non
     """
     term = parts_of("bounds").terms["total-correlation"](weight=1.0)
     model = moved(pieces("model.classifier={name='mlp', hidden=[8]}", "model.latents.z.size=2").model, by=0.2)
-    batch = Batch(torch.rand(6, 1, 8, 8).mul(16).round(), torch.tensor([3, 1]))
     with seeded(0), torch.no_grad():
+        batch = Batch(torch.rand(6, 1, 8, 8).mul(16).round(), torch.tensor([3, 1]))
         trace = model.trace(batch, samples=300)
         found = float(term(trace).loss)
     assert trace.cases is not None
