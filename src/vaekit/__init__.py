@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .data.domains import Domain
     from .evaluation.evaluation import evaluate
     from .evaluation.scores import Evaluation
+    from .interop.hub import from_pretrained, push
     from .many.score import score
     from .many.sweep import sweep
     from .models import VAE
@@ -58,6 +59,8 @@ _HOME = {
     "Spec": "spec.keys",
     "build_model": "spec.building",
     "fit": "training.fitting",
+    "from_pretrained": "interop.hub",
+    "push": "interop.hub",
     "write_comparison": "show.report",
     "write_report": "show.report",
 }
@@ -82,8 +85,10 @@ __all__ = [  # noqa: RUF022
     "draw",
     "evaluate",
     "fit",
+    "from_pretrained",
     "load_dataset",
     "load_run",
+    "push",
     "score",
     "sweep",
     "train",

@@ -18,7 +18,7 @@ from ..errors import LeftOutWarning
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
-from . import asking, exporting, listing, many, tables, training
+from . import asking, exporting, listing, many, sharing, tables, training
 from .ending import (
     InterruptedTrainingError,
     calm_threads,
@@ -59,6 +59,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     many.score: "Score the rows of many files.",
     many.sweep: "Train under many settings, with several seeds, and compare.",
     exporting.export: "Write a run for another program.",
+    sharing.push: "Put a run on the Hugging Face Hub.",
     training.compare: "Compare runs on the same data.",
     listing.recipes: "List recipes, or print one to edit.",
     listing.datasets: "List the named datasets.",
