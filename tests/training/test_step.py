@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import CLUSTERING, OBJECTIVES, data_of, domain_of, model_of
+from models_for_tests import CLUSTERING, OBJECTIVES, data_of, domain_of, float64, model_of
 from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from vaekit.models.trace import Trace
 from vaekit.modules import evaluating
 from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
-from vaekit.objectives import Adversarial, Multiscale, Sum
+from vaekit.objectives import TERMS, Adversarial, Multiscale, Sum
 from vaekit.objectives.base import Loss, Objective
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Linear
@@ -552,6 +552,15 @@ def test_the_untrained_loss_is_that_of_all_of_few_rows_and_leaves_no_trace() -> 
     with torch.no_grad():
         elbo = torch.stack([-plain.trace(data.batch(slice(None))).log_weight.mean() for _ in range(400)])
     assert abs(untrained(plain, ELBO(), data, ROWS) - float(elbo.mean())) < 5 * float(elbo.std())
+
+
+@pytest.mark.parametrize("name", ["total-correlation", "adversarial-correlation", "covariance", "discrepancy"])
+def test_a_recorded_step_of_terms_of_all_codes_is_the_step(name: str) -> None:
+    model = model_of(latents={"a": 2, "b": 1})
+    options = {"latent": 3, "width": 8} if name == "adversarial-correlation" else {}
+    with float64():
+        term = TERMS[name](**options)
+    assert_same(both(model.train(), Sum((ELBO(), term)), data_for(model)), 1e-10)
 
 
 def test_a_step_against_a_discriminator_is_recorded() -> None:

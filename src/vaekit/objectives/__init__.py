@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .adversarial import Adversarial
+from .aggregate import AdversarialCorrelation, Covariance, Discrepancy, TotalCorrelation
 from .base import Loss, Objective, Sum, samples_of
-from .elbo import ELBO, InvariantClusters, SemiSupervised
+from .elbo import ELBO, Capacity, InvariantClusters, SemiSupervised
 from .images import Multiscale, Perceptual
 from .terms import KL, Classification, Invariance, Reconstruction
-from .weighted import IWAE, STL, DReG
+from .weighted import IWAE, STL, DReG, Renyi
 
 __all__ = [
     "ELBO",
@@ -24,8 +25,12 @@ __all__ = [
     "STL",
     "TERMS",
     "Adversarial",
+    "AdversarialCorrelation",
+    "Capacity",
     "Classification",
+    "Covariance",
     "DReG",
+    "Discrepancy",
     "Invariance",
     "InvariantClusters",
     "Loss",
@@ -33,8 +38,10 @@ __all__ = [
     "Objective",
     "Perceptual",
     "Reconstruction",
+    "Renyi",
     "SemiSupervised",
     "Sum",
+    "TotalCorrelation",
     "samples_of",
 ]
 
@@ -43,6 +50,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "iwae": IWAE,
     "dreg": DReG,
     "stl": STL,
+    "renyi": Renyi,
+    "capacity": Capacity,
     "semi-supervised": SemiSupervised,
     "invariant-clusters": InvariantClusters,
 }
@@ -55,5 +64,9 @@ TERMS: dict[str, Callable[..., Objective]] = {
     "multiscale": Multiscale,
     "perceptual": Perceptual,
     "adversarial": Adversarial,
+    "total-correlation": TotalCorrelation,
+    "adversarial-correlation": AdversarialCorrelation,
+    "covariance": Covariance,
+    "discrepancy": Discrepancy,
 }
 """What can be added to an objective by name: `objective.terms.NAME`."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..models.trace import Trace
-from ..schedules import Schedule
+from ..schedules import Linear, Schedule
 from .base import Composed, Loss, Objective, check_samples, constant, take_schedule, with_penalties
-from .terms import KL, Changes, Classification, Invariance, Reconstruction
+from .terms import KL, Changes, Classification, Held, Invariance, Reconstruction
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,35 @@ class ELBO(Composed):
     @property
     def parts(self) -> Sequence[Objective]:
         return Reconstruction(), KL(self.beta, self.free_bits)
+
+
+GROWING = Linear(0.0, 25.0, until=0.8)
+"""A capacity, in nats, over a run."""
+
+
+@dataclass(frozen=True)
+class Capacity(Composed):
+    """-E_q log p(x given z) + `weight` |KL(q || p) - C|: codes are to tell C nats of a datum, the `capacity`, which a
+    schedule lets grow (Burgess et al. 2018, eq. 8; theirs goes from 0 to 25 at a weight of 1,000).
+
+    The KL is the batch's average. The loss is no bound; the ELBO is among its terms.
+    """
+
+    weight: float | Schedule = 10.0
+    capacity: float | Schedule = GROWING
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        check_samples(self.samples)
+        take_schedule(self, "weight")
+        take_schedule(self, "capacity")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        return with_penalties(super().__call__(trace, progress), trace)
+
+    @property
+    def parts(self) -> Sequence[Objective]:
+        return Reconstruction(), Held(self.weight, self.capacity)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,27 @@ class KL:
 
 
 @dataclass(frozen=True)
+class Held:
+    """`weight` times |KL(q || p) - C|, the KL of all latents on the batch's average, C the `capacity` in nats (Burgess
+    et al. 2018, eq. 8).
+    """
+
+    weight: float | Schedule
+    capacity: float | Schedule
+    coupled: ClassVar[str] = "a capacity is of the batch's average of a KL"
+
+    def __post_init__(self) -> None:
+        take_schedule(self, "weight")
+        take_schedule(self, "capacity")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        weight, capacity = self.weight(progress), self.capacity(progress)  # type: ignore[operator]
+        kls = {name: trace.average(kl) for name, kl in trace.kl.items()}
+        beyond = torch.stack(list(kls.values())).sum() - capacity
+        return Loss(weight * beyond.abs(), kl_record(kls) | {"capacity": capacity})
+
+
+@dataclass(frozen=True)
 class Classification:
     """`weight` times the cross-entropy of q(y given x), the mean over the rows whose label is seen (Kingma et al. 2014,
     eq. 9).

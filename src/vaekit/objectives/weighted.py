@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..models.trace import Trace
@@ -13,23 +14,66 @@ from .base import Loss, bound_terms, check_drawn, check_random, check_samples, l
 class IWAE:
     """-log 1/k sum_k w_k with `samples` = k weights w = p(x, z) / q(z given x) (Burda et al. 2016, eq. 8).
 
-    `beta`, a number or a schedule, is the power of p(z) / q(z given x) in the weights: below 1 for a warm-up, when it
-    is no bound of log p(x). No weight has q(y given x) in it, so that a model that classifies needs the term
-    `Classification` beside it.
+    Of many weights the encoder's gradient is mostly noise. With `bounds` = m the weights are m times k / m, and the
+    bound is the mean of those m bounds (Rainforth et al. 2018, MIWAE); with `elbo` above 0, that part of the bound is
+    the ELBO of the same draws (CIWAE). `beta`, a number or a schedule, is the power of p(z) / q(z given x) in the
+    weights: below 1 for a warm-up, when it is no bound of log p(x). No weight has q(y given x) in it, so that a model
+    that classifies needs the term `Classification` beside it.
     """
 
     samples: int = 5
     beta: float | Schedule = 1.0
+    bounds: int = 1
+    elbo: float = 0.0
 
     def __post_init__(self) -> None:
         check_samples(self.samples)
         take_schedule(self, "beta")
+        if self.bounds < 1 or self.samples % self.bounds:
+            raise ValueError(f"bounds is {self.bounds}; accepted: what divides the {self.samples} samples")
+        if not 0 <= self.elbo <= 1:
+            raise ValueError(f"elbo must be from 0 to 1, got {self.elbo}")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         check_random(self, trace)
         beta = self.beta(progress)  # type: ignore[operator]
-        bound = trace.average(log_mean_exp(trace.log_weight_at(beta)))
+        log_weight = trace.log_weight_at(beta)
+        # Where all that is random is summed out, there is one weight, whose bounds are all the same.
+        bounds = self.bounds if len(log_weight) == self.samples else 1
+        bound = trace.average(log_mean_exp(log_weight.unflatten(0, (-1, bounds))))
+        if self.elbo:
+            bound = self.elbo * trace.average(log_weight) + (1 - self.elbo) * bound
         return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach(), "beta": beta})
+
+
+@dataclass(frozen=True)
+class Renyi:
+    """The variational Rényi bound, 1 / (1 - alpha) log 1/k sum_k w_k^(1 - alpha), of `samples` = k weights (Li & Turner
+    2016, eq. 4 and 8).
+
+    It falls with `alpha`: at -inf it is the largest weight alone, their VR-max, at 0 the IWAE bound, at 1 the ELBO. In
+    expectation it is a lower bound of log p(x) from 0 on; below it may be above.
+    """
+
+    alpha: float = 0.5
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        check_samples(self.samples)
+        if not self.alpha < math.inf:
+            raise ValueError(f"alpha must be a number or -inf, got {self.alpha}")
+
+    def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        check_random(self, trace)
+        log_weight = trace.log_weight
+        if self.alpha == 1:
+            bound = log_weight.mean(0)
+        elif self.alpha == -math.inf:
+            bound = log_weight.amax(0)
+        else:
+            bound = log_mean_exp((1 - self.alpha) * log_weight) / (1 - self.alpha)
+        bound = trace.average(bound)
+        return Loss(-bound, bound_terms(trace) | {"renyi": bound.detach()})
 
 
 @dataclass(frozen=True)
