@@ -27,15 +27,17 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Of images too, with commas between: psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
-            "frechet-classes, kernel-classes.",
+            help="With commas between: ais (log p(x) by annealed importance sampling); of images too psnr, ssim, "
+            "lpips, fid, kid, frechet-pixels, kernel-pixels, frechet-classes, kernel-classes.",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="Weights that metrics need: lpips=FILE, inception=FILE; repeatable."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=4, help="Images that metrics are of, at most.")] = 10_000,
+    n: Annotated[
+        int | None, typer.Option("-n", min=4, help="Data that metrics are of, at most: 100 of ais, 10,000 images.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
     ] = False,
@@ -44,7 +46,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics how good its images are: reconstructions beside data, samples as a set beside a set of data.
+    --metrics log p(x) by chains, and how good its images are: reconstructions beside data, samples as a set beside a
+    set of data.
     """
     from ..runs import rows
     from ..runs.given import NEW
@@ -53,7 +56,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
     asked = asked_of(run, device, context, data, split, file)
-    judge = judging.of_images(asked.run, metrics, weights or [], n, seed)
+    judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
     every: list[list[Any]] = [[] for _ in asked.splits]
@@ -63,22 +66,25 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
     if path is not None:
         write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json, dialect=asked.dialect)
-    judged = [judge(each if name == NEW else name) for name, each in asked.splits.items()] if judge else []
+    judged = [
+        {judge: judge.of(each if name == NEW else name) for judge in judges} for name, each in asked.splits.items()
+    ]
     if as_json:
-        values = [asdict(scores) for scores in found]
-        for value, quality in zip(values, judged, strict=False):
-            value["metrics"] = asdict(quality)
+        values = [
+            asdict(scores) | {judge.key: asdict(value) for judge, value in own.items()}
+            for scores, own in zip(found, judged, strict=True)
+        ]
         print_json(values[0] if len(values) == 1 else values)
     else:
-        for i, scores in enumerate(found):
+        for scores, own in zip(found, judged, strict=True):
             print_scores(scores)
-            if judged:
-                judging.say_images(judged[i])
+            for judge, value in own.items():
+                judge.say(value)
         print_course(asked.run)
     if report:
         from ..show.report import write_report
 
-        said = write_report(asked.run, found[0], judged[0] if judged else None)
+        said = write_report(asked.run, found[0], judging.of_images(judged[0]))
         note(f"{said}") if as_json else say(f"{said}")
 
 

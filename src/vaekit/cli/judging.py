@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..show.terminal import print_table, say
 from .options import note
@@ -12,11 +12,16 @@ from .options import note
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..evaluation.annealing import Chained
     from ..evaluation.images import ImageQuality
     from ..interop.sdmetrics import Quality
     from ..runs.judging import Judged
     from ..runs.run import Run
 
+AIS, QUALITY = "ais", "metrics"
+"""The metric that is no image's; the key of those of images in a JSON."""
+DATA, IMAGES = 100, 10_000
+"""What metrics are of, at most, where nobody says how many."""
 WORST = 3
 """Columns and pairs that are named as the least alike."""
 
@@ -40,22 +45,57 @@ def metrics(run: Run, made: pd.DataFrame, target: str | None, seed: int, quiet: 
     return asdict(judged) | {"reading": judged.nearness.reading} | reports
 
 
-def of_images(
-    run: Run, metrics: str | None, weights: Sequence[str], n: int, seed: int
-) -> Callable[[Any], ImageQuality] | None:
-    """What judges the images of a split, by name or as data; None where no metrics are asked for. `ValueError` where
-    these are not to be had of this run.
+class Judge(NamedTuple):
+    """What metrics are of a split, by name or as data, under a key of the JSON; and how a terminal says it."""
+
+    key: str
+    of: Callable[[Any], Any]
+    say: Callable[[Any], None]
+
+
+def judges(
+    run: Run, metrics: str | None, weights: Sequence[str], n: int | None, samples: int, seed: int
+) -> list[Judge]:
+    """Those that the names of metrics, with commas between, ask for. `ValueError` where they are not to be had of this
+    run.
     """
-    if metrics is None:
-        if weights:
-            raise ValueError(f"--weights {weights[0]} is for --metrics; give that too")
-        return None
+    names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
+    of_images = ",".join(each for each in names if each != AIS) or None
+    found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
+    if of_images is not None:
+        found.append(_of_images(run, of_images, weights, n or IMAGES, seed))
+    elif weights:
+        raise ValueError(f"--weights {weights[0]} is for --metrics of images; give those too")
+    return found
+
+
+def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
+    from ..evaluation.annealing import chained, rows_of
+    from ..runs.given import NEW
+
+    def judge(split: Any) -> Chained:
+        name = split if isinstance(split, str) else NEW
+        return chained(run.model, run.data(split), name, n, samples=samples, seed=seed)
+
+    def said(found: Chained) -> None:
+        print_table(("annealed importance sampling", ""), rows_of(found))
+        say(found.reading)
+
+    return Judge(AIS, judge, said)
+
+
+def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int) -> Judge:
     try:
         from ..interop.torchmetrics import check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
     check(run, metrics, weights, n)
-    return lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed)
+    return Judge(QUALITY, lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed), say_images)
+
+
+def of_images(found: Mapping[Judge, Any]) -> ImageQuality | None:
+    """What was found of images, if that was asked for."""
+    return next((value for judge, value in found.items() if judge.key == QUALITY), None)
 
 
 def say_images(quality: ImageQuality) -> None:
