@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from huggingface_hub import constants
+from huggingface_hub import ModelCard, constants
 from models_for_tests import refuses
 from runs_for_tests import small_run
 
@@ -139,10 +138,10 @@ def test_a_run_comes_back_as_it_was_pushed(run: Run, stub: Stub, tmp_path: Path)
 def test_the_card_says_what_the_model_is_worth(run: Run, stub: Stub) -> None:
     scores = run.evaluate("test", 5)
     push(run, REPO, scores, licences=Licences("apache-2.0"))
-    _, header, text = stub.files["README.md"].decode().split("---\n", 2)
-    said = yaml.safe_load(header)
-    assert (said["license"], said["library_name"]) == ("apache-2.0", "vaekit")
-    values = {each["type"]: each["value"] for each in said["model-index"][0]["results"][0]["metrics"]}
+    card = ModelCard(stub.files["README.md"].decode())
+    said, text = card.data, card.text
+    assert (said.license, said.library_name) == ("apache-2.0", "vaekit")
+    values = {each.metric_type: each.metric_value for each in said.eval_results}
     assert values["nll"] == round(scores.nll, 4)
     assert f"| NLL, nats | {scores.nll:.2f} ± {scores.nll_stderr:.2f} |" in text
     assert "CC BY 4.0" in text

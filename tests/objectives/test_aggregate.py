@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from vaekit.training.step import traced
 
 
 @pytest.fixture(autouse=True)
-def _float64():
+def _float64() -> Iterator[None]:
     with float64():
         yield
 
@@ -87,7 +88,7 @@ def test_the_kl_is_information_correlation_and_that_of_each_dimension() -> None:
     """KL = I(x; z) + TC + sum_d KL(q(z_d) || p(z_d)), on the draws of one trace."""
     trace = trace_of(LINE, torch.full_like(LINE, 0.5), 50_000)
     (latent,) = trace.latents
-    each = latent.log_q_pair_terms.logsumexp(-2) - math.log(len(LINE))
+    each = torch.as_tensor(latent.log_q_pair_terms).logsumexp(-2) - math.log(len(LINE))
     joint = latent.log_q_pairs.logsumexp(-1) - math.log(len(LINE))
     information = (latent.log_q - joint).mean()
     dimensions = (each - Normal(0.0, 1.0).log_prob(latent.z)).sum(-1).mean()
@@ -186,7 +187,8 @@ def test_bounds_of_some_weights_lie_between_the_elbo_and_that_of_all() -> None:
 
 def test_a_capacity_is_what_the_kl_is_drawn_to() -> None:
     trace = trace_of(torch.full((5, 2), 2.0), torch.ones(5, 2))
-    for capacity, progress, beyond in [(1.0, 1.0, 3.0), (7.0, 1.0, 3.0), (Linear(0.0, 8.0, until=1.0), 0.25, 2.0)]:
+    cases: list[tuple[Any, float, float]] = [(1.0, 1.0, 3.0), (7.0, 1.0, 3.0), (Linear(0.0, 8.0, until=1.0), 0.25, 2.0)]
+    for capacity, progress, beyond in cases:
         found = Capacity(10.0, capacity)(trace, progress)
         reconstruction = found.terms["reconstruction"]
         assert float(found.loss) == pytest.approx(-float(reconstruction) + 10 * beyond)

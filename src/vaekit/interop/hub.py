@@ -96,9 +96,7 @@ def from_pretrained(
     if Path(name).is_dir():
         return load_run(name, device, parts, data=data)
     if not _is_repository(str(name)):
-        raise RunError(
-            f"{str(name)!r} is no folder here and no repository; accepted: a folder, or user/name of the hub"
-        )
+        raise RunError(f"{str(name)!r} is no folder and no repository; accepted: a folder here, user/name of the hub")
     hub = _hub()
     with _in_a_line(str(name)):
         found = hub.snapshot_download(
@@ -220,7 +218,7 @@ def _result(e: Evaluation, data: str, name: str, value: float, text: str) -> Any
 
 def _plain(text: str) -> str:
     """Text that is nobody's markup: a card is shown on a page."""
-    return " ".join(text.translate(str.maketrans(dict.fromkeys("<>[]`*|", ""))).split())
+    return " ".join(text.translate({ord(each): None for each in "<>[]`*|"}).split())
 
 
 def _is_repository(name: str) -> bool:
