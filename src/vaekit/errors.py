@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 
 class RunError(ValueError):
@@ -46,16 +45,6 @@ def shown(value: object) -> str:
     "[1, [2, 'xxx"
     """
     return _REPR.repr(value)
-
-
-def said(error: Mapping[str, Any]) -> str:
-    """What pydantic has to say of a value, in the words of those who set it."""
-    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
-    if kind in ("tuple_type", "list_type"):
-        return "a list is needed, such as [32,64]"
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return "a table of options is needed"
-    return f"{message[:1].lower()}{message[1:]}"
 
 
 def several(names: Iterable[object], most: int = 12) -> str:
