@@ -120,6 +120,30 @@ def test_train_resumes_and_overwrites_only_when_asked(run: Run, tmp_path: Path) 
     assert epochs(load_run(folder)) == [1]
 
 
+def test_a_short_training_is_scored_by_fewer_draws_which_is_said(tmp_path: Path) -> None:
+    out = done("train", "digits", "--out", tmp_path / "run", *QUICK, "--epochs=1")
+    more = f"for more: vaekit evaluate {tmp_path / 'run'} --samples 200"
+    assert f"scoring 300 data of test by 12 draws each, since the training was short; {more}\n" in out
+    assert "NLL, 12 samples" in out
+
+
+def test_a_finished_run_that_is_resumed_says_so_and_is_scored_again_only_when_asked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    again = ("train", "--resume", "--out", folder)
+    assert "NLL, 25 samples" in done(*again), "it has no report yet"
+    (folder / "report.html").write_text("as it was")
+    for _ in range(2):
+        out = done(*again)
+        assert f"{folder} is finished, and has its scores; to train it longer: --epochs N; to score it anew: " in out
+        assert "NLL" not in out
+        assert out.endswith(f"report: {folder / 'report.html'}\n")
+    assert "NLL, 3 samples" in done(*again, "--samples=3")
+    assert "epoch 3" in done(*again, "--epochs=3")
+
+
 def test_train_goes_into_a_folder_of_the_targets_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = done("train", "digits", *QUICK, "--samples=1", "--epochs=1")

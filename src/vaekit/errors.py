@@ -47,6 +47,15 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def number_of(number: int, one: str, many: str = "") -> str:
+    """A number of things in words.
+
+    >>> number_of(1, "class", "classes"), number_of(1000, "row"), number_of(0, "column")
+    ('1 class', '1,000 rows', '0 columns')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def several(names: Iterable[object], most: int = 12) -> str:
     """Names with commas between, of many the first: a message stays one readable line. Those that have a comma, or
     blanks at an end, or nothing, are in quotes.

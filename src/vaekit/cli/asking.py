@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import number_of
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
 from . import judging
 from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, note, write_rows
@@ -125,7 +126,7 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     write_rows(path, asked.run, made, 2 if samples is None else 1 + samples, dialect=asked.dialect)
     for name, each in asked.splits.items():
         if len(each) < n:
-            say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
+            say(f"-n is {n:,}, but {name} has {number_of(len(each), 'datum', 'data')}: that is all")
 
 
 def encode(  # noqa: PLR0913 - as many as the command has options

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..errors import number_of
 from .columns import Column
 from .digits import loses
 from .domains import Domain
@@ -128,7 +129,7 @@ class Dataset:
                 low, high = int(split.y.min()), int(split.y.max())
                 if low < 0 or high >= len(self.classes):
                     found = f"labels of {name} are {low}..{high}"
-                    raise ValueError(f"{self.name}: {found}, but there are {len(self.classes)} classes")
+                    raise ValueError(f"{self.name}: {found}, of {number_of(len(self.classes), 'class', 'classes')}")
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..errors import shown
+from ..errors import number_of, shown
 from ..modules import evaluating
 from ..networks.base import flat, shaped
 from ..seeding import seeded
@@ -241,8 +241,8 @@ def _values(part: nn.Module) -> str:
     """Of what a posterior or a prior is a distribution."""
     groups, tokens = getattr(part, "groups", None), getattr(part, "tokens", None)
     if tokens is not None:
-        return f"has {tokens[0]} token(s) of {tokens[1]} codes"
-    return "is continuous" if groups is None else f"has {groups} one-hot group(s)"
+        return f"has {number_of(tokens[0], 'token')} of {number_of(tokens[1], 'code')}"
+    return "is continuous" if groups is None else f"has {number_of(groups, 'one-hot group')}"
 
 
 def _kind(part: nn.Module) -> str:

@@ -16,7 +16,8 @@ from ..spec.parts import PARTS, Parts
 from ..spec.saving import from_json
 from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
 
-CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
+PAGE = "report.html"
+CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", PAGE, "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
 FOLDERS = {
