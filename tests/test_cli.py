@@ -34,7 +34,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli
+from vaekit import cli, load_dataset
 from vaekit.data import DATASETS
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.shapes import independent
@@ -263,6 +263,19 @@ def test_reconstruct_writes_data_and_reconstructions(options: dict[str, Any], co
     done("reconstruct", conditional.path, "--out", tmp_path / "a.png", *flags)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size[1] > image.size[0], "16 rows of a few"
+
+
+def test_reconstruct_shows_several_classes_of_sorted_data_and_the_first_on_request(run: Run, tmp_path: Path) -> None:
+    digits = load_dataset("digits").splits["test"]
+    np.savez(tmp_path / "sorted.npz", x=digits.x[np.argsort(digits.y)])
+    given = ("reconstruct", run.path, "--data", tmp_path / "sorted.npz", "-n", "8", "--out", tmp_path / "a.csv")
+    classes = np.sort(digits.y)
+    for flags in ((), ("--first",)):
+        done(*given, *flags)
+        with (tmp_path / "a.csv").open(encoding="utf-8") as file:
+            rows = [int(each["row"]) for each in csv.DictReader(file) if each["which"] == "data"]
+        assert (rows == list(range(8))) == bool(flags)
+        assert (len(set(classes[rows])) > 3) == (not flags)
 
 
 def test_encode_writes_codes_with_their_labels(conditional: Run, tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def wrong_kind(name: str, value: object, accepted: str) -> TypeError:
+    """The error for an argument that is another kind of thing than is wanted.
+
+    >>> wrong_kind("encoder", "mlp", "a module"), wrong_kind("prior", int, "a module")
+    (TypeError("encoder is 'mlp'; accepted: a module"), TypeError('prior is the class int; accepted: a module'))
+    """
+    plain = isinstance(value, str | int | float | complex | list | tuple | dict | None)
+    what = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    return TypeError(f"{name} is {' '.join(shown(value).split()) if plain else what}; accepted: {accepted}")
+
+
 def number_of(number: int, one: str, many: str = "") -> str:
     """A number of things in words.
 

@@ -74,7 +74,7 @@ def test_samples_of_a_conditional_run_have_their_class(table: Path, tmp_path: Pa
 
 def test_reconstructions_say_what_each_row_is_and_give_back_the_numbers(table: Path, tmp_path: Path) -> None:
     printed = done("reconstruct", table / "run", "--out", tmp_path / "a.csv", "-n10", "--samples=2")
-    assert "-n is 10, but test has 6 data: these are all of them" in printed
+    assert "-n is 10, but test has 6 data: that is all" in printed
     rows, given = rows_of(tmp_path / "a.csv"), rows_of(table / "t.csv")
     assert list(rows[0]) == ["row", "which", "size", "mass"]
     assert [row["which"] for row in rows] == ["data", "reconstruction 1", "reconstruction 2"] * 6
@@ -178,7 +178,7 @@ def test_new_data_in_python(table: Path) -> None:
     assert (run.encode(table / "new.csv")[1] == [0, 1, 0, 1, 0, 1]).all()
     scores = run.evaluate(x, 5)
     assert (scores.split, scores.n) == ("new data", 3)
-    shown = run.reconstructions(x, 2)
+    shown = run.reconstructions(x, 2, first=True)
     np.testing.assert_allclose(shown[:, 0], x[:2])
     with pytest.raises(ValueError, match="a value that is no finite"):
         run.encode(np.array([[np.inf, 1.0]]))

@@ -27,9 +27,9 @@ from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..objectives.images import of_order_one
 from ..runs.given import NEW
-from ..runs.imaging import chosen, images, learned_from, others, pairs, samples
+from ..runs.imaging import images, learned_from, others, pairs, samples
 from ..runs.run import Data, Run
-from ..seeding import seeded, stream
+from ..seeding import chosen, seeded, stream
 from ..settings import option, standing
 from ..system.progress import working
 
