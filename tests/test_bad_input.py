@@ -219,6 +219,8 @@ TRAIN: list[tuple[str, str]] = [
     ("train digits --set data.train=5000", "data.train=5000, but 1297 training rows are left; accepted: 1..1297"),
     ("train digits --set data.train=0", "data.train is 0"),
     ("train digits --set model.condition=encoder", "model.condition"),
+    ("train {good.csv} --data digits", "good.csv' and --data digits are both data; give one, or a recipe or a .toml"),
+    ("train mnist --data digits", "'mnist' and --data digits are both data; give one"),
     ("train elu-mnist --data digist", "unknown dataset 'digist' (did you mean 'digits'?)"),
     # options
     ("train --epochs 0", "Invalid value for '--epochs'"),
@@ -309,7 +311,7 @@ ASK: list[tuple[str, str]] = [
     ("evaluate {good.csv}", "good.csv is no run: it is a file"),
     ("evaluate {run} --samples 0", "Invalid value for '--samples'"),
     ("evaluate {run} --samples 1.5", "Invalid value for '--samples'"),
-    ("evaluate {run} --split tset", "dataset 'digits' has no split 'tset'; it has train, valid, test"),
+    ("evaluate {run} --split tset", "has no split 'tset' (did you mean 'test'?); accepted: train, valid, test, all"),
     ("evaluate {run} --seed -1", "Invalid value for '--seed'"),
     (f"evaluate {{run}} --seed {2**63}", "Invalid value for '--seed'"),
     ("evaluate {run} --device tpu", "unknown device on this machine 'tpu'"),

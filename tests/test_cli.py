@@ -164,6 +164,15 @@ def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> 
     assert re.fullmatch(
         r"vaekit: epoch 1, step \d+: .*lower the learning rate \(--set training\.learning_rate=…\).*\n", result.err
     )
+    said = command("evaluate", tmp_path / "run", "--samples=1").err
+    why = result.err.removeprefix("vaekit: ").strip()
+    assert (
+        said
+        == f"{tmp_path / 'run'} is at epoch 0 of 2, and diverged: {why}; --resume would end there again, so "
+        + ("train it anew\n")
+    )
+    done("train", "digits", "--out", tmp_path / "run", *QUICK, "--overwrite", "--samples=1")
+    assert command("evaluate", tmp_path / "run", "--samples=1").err == ""
 
 
 # -- evaluate ----------------------------------------------------------------------------------------------------------

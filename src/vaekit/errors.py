@@ -23,6 +23,14 @@ class UndefinedError(ValueError):
     """Something is asked of a model for which it is not defined, whatever the data."""
 
 
+class UnequalImagesError(ValueError):
+    """Images that are not all of one size: what is `odd`, and what to do where data are read to be trained on."""
+
+    def __init__(self, odd: str, advice: str) -> None:
+        super().__init__(f"{odd}; {advice}")
+        self.odd = odd
+
+
 class LostProcessError(ConnectionError):
     """Of several processes that train together, another one has ended or does not answer."""
 

@@ -117,7 +117,7 @@ def test_new_data_are_scored_encoded_and_reconstructed(table: Path, tmp_path: Pa
     command("encode", table / "run", *given, "--out", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as found:
         np.testing.assert_allclose(found["x"], run.model.encode(x, y).numpy(), atol=1e-6)
-    command("reconstruct", table / "run", *given, "--out", tmp_path / "r.csv", "-n2")
+    command("reconstruct", table / "run", *given, "--out", tmp_path / "r.csv", "-n2", "--first")
     assert [float(row["size"]) for row in rows_of(tmp_path / "r.csv")[::2]] == [float(row["size"]) for row in new[:2]]
 
 
@@ -131,6 +131,9 @@ def test_new_data_that_are_not_of_the_kind(table: Path, tmp_path: Path) -> None:
     valid = ("--data", table / "new.csv", "--split=valid")
     refused("new data to the run, has no split 'valid'", "encode", table / "free", *valid, *out)
     refused("there is no file", "encode", table / "free", "--data", table / "no.csv", *out)
+    (tmp_path / "other.csv").write_text((table / "new.csv").read_text().replace("ant", "emu"))
+    words = "has the class 'emu', which it was not trained on; accepted: ant, bee"
+    refused(words, "encode", table / "run", "--data", tmp_path / "other.csv", *out)
     np.save(tmp_path / "x.npy", np.zeros((3, 5)))
     refused("a datum of x has shape (5,)", "encode", table / "free", "--data", tmp_path / "x.npy", *out)
 

@@ -157,6 +157,30 @@ def test_new_images_are_treated_as_those_of_the_run(run: Run, folder: Path, tmp_
         run.data(np.zeros((3, 1, 5, 9), np.uint8))
 
 
+def test_new_images_of_another_size_or_colour_are_refused_with_what_to_do(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 500)
+    run = train(folder, tmp_path / "run", sets=(*SETS, "training.epochs=1"))
+    rng = np.random.default_rng(0)
+    other = {"small": (9, 9), "colours": (10, 12, 3), "mixed": (8, 8)}
+    for name, shape in other.items():
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / name / f"{i}.png")
+    Image.fromarray(rng.integers(0, 256, (5, 8), np.uint8)).save(tmp_path / "mixed" / "3.png")
+    own = f"{run.path} is of data of shape (1, 10, 12)"
+    does = "; a run that was trained with --set 'data.resize=[10, 12]' does so with whatever it is asked about\n"
+    for name, words in {
+        "small": f"has shape (1, 9, 9), but {own}; bring all to 12 pixels wide and 10 high first{does}",
+        "colours": f"a datum of colours has shape (3, 10, 12), but {own}; convert its images to grey\n",
+        "mixed": f"0.png is 8×8 L; bring all to 12 pixels wide and 10 high first{does}",
+    }.items():
+        found = command("evaluate", run.path, "--data", tmp_path / name)
+        assert found.status == 2
+        assert found.err.endswith(words), found.err
+
+
 def test_folders_of_images_are_scored_each_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder / "cat", other)

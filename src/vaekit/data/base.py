@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import number_of
+from ..errors import nearest, number_of
 from .columns import Column
 from .digits import loses
 from .domains import Domain
@@ -17,6 +17,14 @@ from .memmap import Array, MemmapRows, blocks
 from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
+
+
+def no_split(what: str, split: str, accepted: Sequence[str]) -> str:
+    """The message for a split that there is not, with the nearest."""
+    near = nearest(split, accepted)
+    return (
+        f"{what} has no split {split!r}{f' (did you mean {near!r}?)' if near else ''}; accepted: {', '.join(accepted)}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..errors import UnequalImagesError
 from ..settings import setting
 from ..system.memory import check_memory
 from ..system.progress import working
@@ -69,9 +70,11 @@ class Form:
             return pixels
         odd = f"{file} is {_size(pixels.shape, mode)}, but {self.file} is {_size(self.shape, self.mode)}"
         if pixels.shape[1:] == self.shape[1:]:
-            raise ValueError(f"{odd}; all images must have one size and mode")
+            black = f", or let {setting('data.resize', min(self.shape[1:]))} do it" if "1" in (mode, self.mode) else ""
+            raise ValueError(f"{odd}; convert the one or the other{black}, so that all are grey or all are colours")
         side = min(USUAL_SIDE, *self.shape[1:])
-        raise ValueError(f"{odd}; bring all to one size: {setting('data.resize', side)}, or another number of pixels")
+        one_size = f"bring all to one size: {setting('data.resize', side)}, or another number of pixels"
+        raise UnequalImagesError(odd, one_size)
 
 
 class ImageRows:

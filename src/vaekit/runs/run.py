@@ -40,7 +40,7 @@ from ..training.records import Epoch
 from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
-from .folder import read_spec
+from .folder import diverged, read_spec
 from .given import ALL, FRAME, NEW, fingerprint_of, rows_of
 from .judging import Judged
 from .restoring import restored
@@ -250,6 +250,9 @@ class Run:
         go_on += f" --parts {shlex.quote(self.spec.parts)}" if self.spec.parts else ""
         if self.done == self.spec.training.epochs:
             return f"{self.path} lacks weights.safetensors; its last state has them: {go_on}"
+        if why := diverged(self.path):
+            again = f"{option('resume')} would end there again, so train it anew"
+            return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}, and diverged: {why}; {again}"
         return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
 
     @property
