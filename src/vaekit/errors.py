@@ -28,7 +28,7 @@ class UnequalImagesError(ValueError):
 
     def __init__(self, odd: str, advice: str) -> None:
         super().__init__(f"{odd}; {advice}")
-        self.odd = odd
+        self.odd, self.advice = odd, advice
 
 
 class LostProcessError(ConnectionError):

@@ -236,22 +236,26 @@ class ImageRows:
     def _refusal(self, failed: ValueError, pool: ThreadPoolExecutor) -> ValueError:
         """What is raised of all files that won't do, so that they can be mended at once."""
         with working("looking through all images", len(self.folder)) as step:
-            reasons: dict[str, str] = {}
+            reasons: dict[str, ValueError] = {}
             told = [_submit(pool, self._reason, file) for file in self.folder]
             for i, (file, reason) in enumerate(zip(self.folder, told, strict=True)):
-                reasons |= {str(file): reason.result()} if reason.result() else {}
+                if (error := reason.result()) is not None:
+                    reasons[str(file)] = error
                 step(i + 1)
-        first, *others = reasons or {"": str(failed)}  # mended meanwhile
+        first, *others = reasons or {"": failed}  # mended meanwhile
+        why = reasons.get(first, failed)
         more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
-        return ValueError(f"{reasons.get(first, failed)}{more}")
+        if isinstance(why, UnequalImagesError):
+            return UnequalImagesError(why.odd, f"{why.advice}{more}")
+        return ValueError(f"{why}{more}")
 
-    def _reason(self, file: Source) -> str:
+    def _reason(self, file: Source) -> ValueError | None:
         """Why a file won't do, or nothing."""
         try:
             self.form.read(file)
         except ValueError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def _look(self, stopped: Callable[[], bool]) -> None:
         """Decode those of the folder's files of which header or end are odd, from where that was left: damage is not
