@@ -195,6 +195,23 @@ def test_folders_of_images_are_scored_each_a_file(run: Run, folder: Path, tmp_pa
     assert kept == [True, False]
 
 
+def test_shards_are_scored_each_a_file_as_the_folder_of_their_images_is(run: Run, folder: Path, tmp_path: Path) -> None:
+    for number in (3, 4):
+        with tarfile.open(tmp_path / f"s-{number}.tar", "w") as archive:
+            for name in sorted((folder / "cat").iterdir())[number : number + 2]:
+                archive.add(name, name.name)
+    found = score(run, str(tmp_path / "s-{3..4}.tar"), tmp_path / "out", samples=3)
+    assert [each.path.name for each in found] == ["s-3.tar.parquet", "s-4.tar.parquet"]
+    first = pd.read_parquet(found[0].path)
+    assert first["row"].tolist() == ["s-3.tar/03.jpg", "s-3.tar/04.jpg"]
+    (tmp_path / "images").mkdir()
+    for name in ("03.jpg", "04.jpg"):
+        shutil.copy(folder / "cat" / name, tmp_path / "images" / name)
+    (images_alone,) = score(run, tmp_path / "images", tmp_path / "other", samples=3)
+    pd.testing.assert_series_equal(first["log_prob"], pd.read_parquet(images_alone.path)["log_prob"])
+    assert len(score(run, tmp_path, tmp_path / "all", samples=3)) == 2
+
+
 def test_flips_and_crops_change_what_is_learned_and_not_what_is_scored_before(folder: Path, tmp_path: Path) -> None:
     found = {}
     for name, more in {"plain": (), "flip": ("data.flip=true",)}.items():
