@@ -100,7 +100,7 @@ class Step:
             if _attributes(self.advancing) != before:
                 self._stay_python("a part's `advance` changes more than the values of its buffers")
             elif self.recording is None:
-                with working("recording the training step"):
+                with working("recording steps"):
                     self._record(index, progress)
             if self.recording:
                 return self._replay(index, progress, number)
@@ -174,7 +174,7 @@ class Step:
     def _replay(self, index: Tensor, progress: float, number: int) -> Terms:
         now, recording = self._set_coefficients(progress), self.recording
         if recording.compiles_at(number):  # type: ignore[union-attr]
-            with working("compiling the training step"):
+            with working("compiling steps"):
                 recording.at(number)  # type: ignore[union-attr]
         values, *gradients = recording(index, *self.coefficients)  # type: ignore[misc]
         for parameter, gradient in zip(self.trained, gradients, strict=True):
