@@ -72,6 +72,12 @@ def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") ->
     return {f"y{i}": column for i, column in enumerate(y.T)}
 
 
+def _labels(run: Run, splits: Mapping[str, TensorSplit]) -> Table:
+    """The classes of the data of `splits`, where all of these have some."""
+    found = [each.y for each in splits.values() if each.y is not None]
+    return classes_of(run, torch.cat(found)) if len(found) == len(splits) else {}
+
+
 def label_column(run: Run) -> str:
     """What the column of classes is called in the user's table, or "label"."""
     name = run.spec.data.label
@@ -86,11 +92,8 @@ def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, se
         found = [run.encode(each, draw=draw) for each in splits.values()]
     # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
     names = tuple(f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size))
-    labels = [y for _, y in found if y is not None]
-    beside = classes_of(run, np.concatenate(labels)) if len(labels) == len(found) else {}
-    return Rows(
-        np.concatenate([z for z, _ in found]), names, places(splits), beside | predicted(run, list(splits.values()))
-    )
+    after = _labels(run, splits) | predicted(run, list(splits.values()))
+    return Rows(np.concatenate([z for z, _ in found]), names, places(splits), after)
 
 
 @torch.no_grad()
@@ -101,9 +104,7 @@ def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
     made = [run.model.indices(run.model.asked(batch)) for each in splits.values() for batch in each.blocks()]
     sizes = {name: size for name, (size, _) in quantised(run.model).items()}
     names = tuple(f"{name}.{i}" for name, size in sizes.items() for i in range(size))
-    labels = [each.y for each in splits.values() if each.y is not None]
-    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
-    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), beside)
+    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), _labels(run, splits))
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:
@@ -113,9 +114,7 @@ def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]],
     names = ("log_prob", "elbo", "reconstruction", "kl", "effective_samples", "pareto_k")
     every = [each for own in parts for each in own]
     found = [torch.cat([getattr(each, name) for each in every]).cpu().numpy() for name in names]
-    labels = [each.y for each in splits.values() if each.y is not None]
-    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
-    return Rows(np.stack(found, 1), names, places(splits), beside)
+    return Rows(np.stack(found, 1), names, places(splits), _labels(run, splits))
 
 
 def pairs(
