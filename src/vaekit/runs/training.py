@@ -11,10 +11,10 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import frame_among
+from ..data.frames import frame_among, is_frame
 from ..data.named import DATASETS
 from ..data.shards import are_shards
-from ..errors import NonFiniteError, NotBegunError, RunError
+from ..errors import NonFiniteError, NotBegunError, RunError, shown
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
 from ..settings import option, standing, written
@@ -103,6 +103,9 @@ def train(
     callbacks = callbacks or Callbacks()
     frame = frame_among(target, data)
     if frame is not None:
+        if frame is target and data is not None:
+            given = "a data frame" if is_frame(data) else f"data={shown(data)}"
+            raise ValueError(f"target is a data frame, and {given} is beside it; give one, or a recipe and data")
         target = TABLE if target is None or frame is target else target
         data = None if resume else FRAME
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
