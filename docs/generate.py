@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 import typer.main
 from PIL import Image
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from vaekit.cli import app
 from vaekit.show.pictures.drawing import with_pictures
+from vaekit.spec.accepted import hint_of, in_words
 from vaekit.spec.keys import LatentSpec, ObjectiveSpec, PartSpec, Spec
 from vaekit.spec.parts import CONTEXT, PARTS, catalogue
 
@@ -63,7 +64,7 @@ def keys(model: type[BaseModel], above: str = "") -> Iterable[tuple[str, str, st
     for name, field in model.model_fields.items():
         key, inner = f"{above}{name}", _inner(field.annotation)
         if inner is None:
-            yield f"`{key}`", _kind(field), f"`{_shown(field.default)}`", _line(field.description)
+            yield f"`{key}`", in_words(hint_of(field)), f"`{_shown(field.default)}`", _line(field.description)
         elif name in ("latents", "auxiliary"):
             yield f"`{key}`", "a table", "" if name == "latents" else "`none`", _line(field.description)
         if field.annotation is ObjectiveSpec:
@@ -79,40 +80,6 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
         if isinstance(each, type) and issubclass(each, BaseModel) and not issubclass(each, PartSpec):
             return each
     return None
-
-
-def _kind(field: Any) -> str:
-    """What a key takes, in words."""
-    found = []
-    for each in get_args(field.annotation) or (field.annotation,):
-        plain = get_args(each)[0] if hasattr(each, "__metadata__") else each
-        if plain in (PartSpec, ObjectiveSpec) or PartSpec in get_args(plain):
-            found.append("a part")
-        elif isinstance(plain, str):
-            found.append(f"`{plain}`")
-        elif plain in WORDS:
-            found.append(WORDS[plain])
-        elif get_origin(plain) is tuple and len(get_args(plain)) == 2 and Ellipsis not in get_args(plain):
-            found.append("a pair")
-        else:
-            found += [f"`{word}`" for word in get_args(plain)]
-    bounds = ((sign, getattr(each, name, None)) for each in _metadata(field) for name, sign in SIGNS.items())
-    limits = " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None and bound < 2**53)
-    many = "a list of parts" if getattr(field.annotation, "__origin__", None) is tuple else ""
-    return (many or " or ".join(dict.fromkeys(found))) + (f", {limits}" if limits else "")
-
-
-WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-SIGNS = {"ge": "≥", "gt": ">", "lt": "<", "le": "≤"}
-
-
-def _metadata(field: Any) -> Iterable[Any]:
-    """The bounds of a key's values."""
-    every = list(field.metadata)
-    for each in get_args(field.annotation):
-        for inner in getattr(each, "__metadata__", ()):
-            every += getattr(inner, "metadata", [inner])
-    return every
 
 
 def _shown(default: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import vaekit
 from vaekit.cli import main
+from vaekit.show import terminal
 from vaekit.spec.parts import Parts
 
 QUICK = (
@@ -25,6 +26,7 @@ QUICK = (
     "--set=training.batch_size=100",
     "--epochs=2",
 )
+terminal.QUIET_SECONDS = 600.0  # on a busy machine work says now and then what it is about, which is not wanted here
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 PROGRAM = [sys.executable, "-m", "vaekit"]
 # Ctrl-C as at a terminal, also where these tests run in the background of a script, which has them ignore it.

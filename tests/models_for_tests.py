@@ -270,8 +270,8 @@ def linear_gaussian(size: int = 3, latent: int = 2, sigma: float = 0.7, seed: in
 
 @contextmanager
 def refuses(message: str = "") -> Iterator[None]:
-    """Inside, a `ValueError` that has `message` in it is raised, and is one short line."""
-    with pytest.raises(ValueError, match=re.escape(message) or ".") as caught:
+    """Inside, a `ValueError` or `TypeError` that has `message` in it is raised, and is one short line."""
+    with pytest.raises((ValueError, TypeError), match=re.escape(message) or ".") as caught:
         yield
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500

@@ -34,7 +34,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli
+from vaekit import cli, load_dataset
 from vaekit.data import DATASETS
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.shapes import independent
@@ -120,6 +120,30 @@ def test_train_resumes_and_overwrites_only_when_asked(run: Run, tmp_path: Path) 
     assert epochs(load_run(folder)) == [1]
 
 
+def test_a_short_training_is_scored_by_fewer_draws_which_is_said(tmp_path: Path) -> None:
+    out = done("train", "digits", "--out", tmp_path / "run", *QUICK, "--epochs=1")
+    more = f"for more: vaekit evaluate {tmp_path / 'run'} --samples 200"
+    assert f"scoring 300 data of test by 12 draws each, since the training was short; {more}\n" in out
+    assert "NLL, 12 samples" in out
+
+
+def test_a_finished_run_that_is_resumed_says_so_and_is_scored_again_only_when_asked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    again = ("train", "--resume", "--out", folder)
+    assert "NLL, 25 samples" in done(*again), "it has no report yet"
+    (folder / "report.html").write_text("as it was")
+    for _ in range(2):
+        out = done(*again)
+        assert f"{folder} is finished, and has its scores; to train it longer: --epochs N; to score it anew: " in out
+        assert "NLL" not in out
+        assert out.endswith(f"report: {folder / 'report.html'}\n")
+    assert "NLL, 3 samples" in done(*again, "--samples=3")
+    assert "epoch 3" in done(*again, "--epochs=3")
+
+
 def test_train_goes_into_a_folder_of_the_targets_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = done("train", "digits", *QUICK, "--samples=1", "--epochs=1")
@@ -140,6 +164,15 @@ def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> 
     assert re.fullmatch(
         r"vaekit: epoch 1, step \d+: .*lower the learning rate \(--set training\.learning_rate=…\).*\n", result.err
     )
+    said = command("evaluate", tmp_path / "run", "--samples=1").err
+    why = result.err.removeprefix("vaekit: ").strip()
+    assert (
+        said
+        == f"{tmp_path / 'run'} is at epoch 0 of 2, and diverged: {why}; --resume would end there again, so "
+        + ("train it anew\n")
+    )
+    done("train", "digits", "--out", tmp_path / "run", *QUICK, "--overwrite", "--samples=1")
+    assert command("evaluate", tmp_path / "run", "--samples=1").err == ""
 
 
 # -- evaluate ----------------------------------------------------------------------------------------------------------
@@ -239,6 +272,19 @@ def test_reconstruct_writes_data_and_reconstructions(options: dict[str, Any], co
     done("reconstruct", conditional.path, "--out", tmp_path / "a.png", *flags)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size[1] > image.size[0], "16 rows of a few"
+
+
+def test_reconstruct_shows_several_classes_of_sorted_data_and_the_first_on_request(run: Run, tmp_path: Path) -> None:
+    digits = load_dataset("digits").splits["test"]
+    np.savez(tmp_path / "sorted.npz", x=digits.x[np.argsort(digits.y)])
+    given = ("reconstruct", run.path, "--data", tmp_path / "sorted.npz", "-n", "8", "--out", tmp_path / "a.csv")
+    classes = np.sort(digits.y)
+    for flags in ((), ("--first",)):
+        done(*given, *flags)
+        with (tmp_path / "a.csv").open(encoding="utf-8") as file:
+            rows = [int(each["row"]) for each in csv.DictReader(file) if each["which"] == "data"]
+        assert (rows == list(range(8))) == bool(flags)
+        assert (len(set(classes[rows])) > 3) == (not flags)
 
 
 def test_encode_writes_codes_with_their_labels(conditional: Run, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 
 class RunError(ValueError):
@@ -22,6 +21,14 @@ class LeftOutWarning(UserWarning):
 
 class UndefinedError(ValueError):
     """Something is asked of a model for which it is not defined, whatever the data."""
+
+
+class UnequalImagesError(ValueError):
+    """Images that are not all of one size: what is `odd`, and what to do where data are read to be trained on."""
+
+    def __init__(self, odd: str, advice: str) -> None:
+        super().__init__(f"{odd}; {advice}")
+        self.odd, self.advice = odd, advice
 
 
 class LostProcessError(ConnectionError):
@@ -48,14 +55,24 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
-def said(error: Mapping[str, Any]) -> str:
-    """What pydantic has to say of a value, in the words of those who set it."""
-    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
-    if kind in ("tuple_type", "list_type"):
-        return "a list is needed, such as [32,64]"
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return "a table of options is needed"
-    return f"{message[:1].lower()}{message[1:]}"
+def wrong_kind(name: str, value: object, accepted: str) -> TypeError:
+    """The error for an argument that is another kind of thing than is wanted.
+
+    >>> wrong_kind("encoder", "mlp", "a module"), wrong_kind("prior", int, "a module")
+    (TypeError("encoder is 'mlp'; accepted: a module"), TypeError('prior is the class int; accepted: a module'))
+    """
+    plain = isinstance(value, str | int | float | complex | list | tuple | dict | None)
+    what = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    return TypeError(f"{name} is {' '.join(shown(value).split()) if plain else what}; accepted: {accepted}")
+
+
+def number_of(number: int, one: str, many: str = "") -> str:
+    """A number of things in words.
+
+    >>> number_of(1, "class", "classes"), number_of(1000, "row"), number_of(0, "column")
+    ('1 class', '1,000 rows', '0 columns')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def several(names: Iterable[object], most: int = 12) -> str:

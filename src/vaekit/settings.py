@@ -58,6 +58,19 @@ def setting(key: str, value: object) -> str:
     return _assignment(f"{key}={written(value)}")
 
 
+def assignment(key: str, value: object) -> str:
+    """What sets `key` to a value, in a file, in `sets` and on the command line alike; there in quotes where needed.
+
+    >>> assignment("training.epochs", 20)
+    'training.epochs=20'
+    >>> with standing("command"):
+    ...     print(assignment("data.label", "3"))
+    'data.label="3"'
+    """
+    text = f"{key}={written(value)}"
+    return shlex.quote(text) if _where.get() == "command" else text
+
+
 def named(key: str, value: object) -> str:
     """How what has been given, there or by a recipe, is called where the user stands: a fact, no advice."""
     return setting(key, value) if in_a_call() else f"{key}={written(value)}"

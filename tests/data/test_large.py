@@ -88,6 +88,23 @@ def test_a_table_read_by_columns_is_the_data_that_it_is_read_whole(
     assert not any((path.parent / "cache/vaekit").iterdir()), "they have no name"
 
 
+def test_each_rows_own_total_is_an_exposure_as_of_a_table_read_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = pd.DataFrame(np.random.default_rng(0).poisson(3, (90, 4)) + 1, columns=list("abcd"))
+    counts.to_parquet(path, row_group_size=20)
+    whole, found = both(path, monkeypatch, exposure="total", domain="count")
+    assert isinstance(found.splits["train"].x, MemmapRows)
+    for name, split in whole.splits.items():
+        np.testing.assert_array_equal(found.splits[name].y, split.y)
+        np.testing.assert_array_equal(np.asarray(found.splits[name].x), np.asarray(split.x))
+    counts.astype("Int64").mask(np.eye(90, 4, dtype=bool)).to_parquet(path)
+    for large_too in (False, True):
+        monkeypatch.setattr("vaekit.data.files.is_large", lambda path, found=large_too: found)
+        with pytest.raises(ValueError, match="the exposure nan in row 0"):
+            load(path, exposure="total", domain="count", validation=0, test=0)
+
+
 @pytest.mark.filterwarnings("ignore:.*is left out")
 def test_it_trains_the_same_run_and_goes_on_with_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = [*SMALL, "training.batch_size=50", "data.columns={exact='none'}", "training.engine=replay"]

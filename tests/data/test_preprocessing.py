@@ -175,7 +175,7 @@ def test_a_split_on_a_device_is_treated_once_and_keeps_its_labels() -> None:
     assert labels is not None
     np.testing.assert_array_equal(labels.numpy(), y[1:4])
     assert to_device(data, "test", Preprocessing()).batch(torch.tensor([0])).y is None
-    with pytest.raises(ValueError, match="has no split 'valid'; it has train, test"):
+    with pytest.raises(ValueError, match="has no split 'valid'; accepted: train, test"):
         to_device(data, "valid", Preprocessing())
 
 

@@ -15,14 +15,16 @@ from torch import nn
 
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
-from vaekit.likelihoods import Bernoulli
+from vaekit.likelihoods import Bernoulli, FixedNormal
 from vaekit.models import VAE, Auxiliary, SemiSupervisedVAE
 from vaekit.models.given import condition_units
 from vaekit.networks.mlp import MLP
+from vaekit.objectives import ELBO, IWAE
 from vaekit.posteriors import DiagonalNormal, Flow
 from vaekit.priors.mixtures import Mixture
 from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
+from vaekit.training.fitting import fit
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +196,43 @@ def test_one_code_is_decoded_to_one_datum():
 def test_what_models_refuse(message: str):
     with refuses(message):
         REFUSED[message](model_of(), model_of(condition=3))
+
+
+MISTAKEN: dict[str, dict[str, Any]] = {
+    "posteriors is a DiagonalNormal; accepted: modules by the names of their latents, such as": {
+        "posteriors": DiagonalNormal(5, 2)
+    },
+    "priors is [StandardNormal()]; accepted: modules by the names": {"priors": [StandardNormal(2)]},
+    "posteriors['z'] is 'diagonal-normal'; accepted: a torch.nn.Module": {"posteriors": {"z": "diagonal-normal"}},
+    "priors['z'] is the class StandardNormal; accepted: a torch.nn.Module": {"priors": {"z": StandardNormal}},
+    "encoder is 'mlp'; accepted: a torch.nn.Module": {"encoder": "mlp"},
+    "decoder is a function; accepted: a torch.nn.Module": {"decoder": lambda z, y=None: z},
+    "likelihood is the class Bernoulli; accepted: a torch.nn.Module": {"likelihood": Bernoulli},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKEN)
+def test_parts_that_are_another_kind_of_thing_are_named(message: str):
+    model = model_of()
+    given = {name: getattr(model, name) for name in ("encoder", "decoder", "likelihood")}
+    given |= {name: dict(getattr(model, name).items()) for name in ("posteriors", "priors")}
+    with refuses(message):
+        VAE(**given | MISTAKEN[message])
+
+
+def test_sizes_domains_and_coefficients_of_another_kind_are_named():
+    for message, mistake in {
+        "domain is 'real'; accepted: a vaekit.Domain": lambda: FixedNormal((3,), "real"),
+        "event_shape is 3; accepted: whole numbers": lambda: FixedNormal(3, Domain("real")),
+        "features is (8,); accepted: a whole number": lambda: DiagonalNormal((8,), 2),
+        "beta is 'linear'; accepted: a number, or a schedule": lambda: ELBO(beta="linear"),
+        "samples is '5'; accepted: a whole number": lambda: IWAE(samples="5"),
+        "objective is 'elbo'; accepted: an objective": lambda: fit(model_of(), X, "elbo"),
+        "objective is the class ELBO; accepted: an objective": lambda: fit(model_of(), X, ELBO),
+        "model is 'digits'; accepted: a vaekit.VAE": lambda: fit("digits", X),
+    }.items():
+        with refuses(message):
+            mistake()
 
 
 @pytest.mark.parametrize("names", [("z", "w"), ("a.b", "a.b"), ("type", "type"), ("", "")])

@@ -74,7 +74,7 @@ def test_samples_of_a_conditional_run_have_their_class(table: Path, tmp_path: Pa
 
 def test_reconstructions_say_what_each_row_is_and_give_back_the_numbers(table: Path, tmp_path: Path) -> None:
     printed = done("reconstruct", table / "run", "--out", tmp_path / "a.csv", "-n10", "--samples=2")
-    assert "-n is 10, but test has 6 data: these are all of them" in printed
+    assert "-n is 10, but test has 6 data: that is all" in printed
     rows, given = rows_of(tmp_path / "a.csv"), rows_of(table / "t.csv")
     assert list(rows[0]) == ["row", "which", "size", "mass"]
     assert [row["which"] for row in rows] == ["data", "reconstruction 1", "reconstruction 2"] * 6
@@ -117,7 +117,7 @@ def test_new_data_are_scored_encoded_and_reconstructed(table: Path, tmp_path: Pa
     command("encode", table / "run", *given, "--out", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as found:
         np.testing.assert_allclose(found["x"], run.model.encode(x, y).numpy(), atol=1e-6)
-    command("reconstruct", table / "run", *given, "--out", tmp_path / "r.csv", "-n2")
+    command("reconstruct", table / "run", *given, "--out", tmp_path / "r.csv", "-n2", "--first")
     assert [float(row["size"]) for row in rows_of(tmp_path / "r.csv")[::2]] == [float(row["size"]) for row in new[:2]]
 
 
@@ -131,6 +131,9 @@ def test_new_data_that_are_not_of_the_kind(table: Path, tmp_path: Path) -> None:
     valid = ("--data", table / "new.csv", "--split=valid")
     refused("new data to the run, has no split 'valid'", "encode", table / "free", *valid, *out)
     refused("there is no file", "encode", table / "free", "--data", table / "no.csv", *out)
+    (tmp_path / "other.csv").write_text((table / "new.csv").read_text().replace("ant", "emu"))
+    words = "has the class 'emu', which it was not trained on; accepted: ant, bee"
+    refused(words, "encode", table / "run", "--data", tmp_path / "other.csv", *out)
     np.save(tmp_path / "x.npy", np.zeros((3, 5)))
     refused("a datum of x has shape (5,)", "encode", table / "free", "--data", tmp_path / "x.npy", *out)
 
@@ -178,7 +181,7 @@ def test_new_data_in_python(table: Path) -> None:
     assert (run.encode(table / "new.csv")[1] == [0, 1, 0, 1, 0, 1]).all()
     scores = run.evaluate(x, 5)
     assert (scores.split, scores.n) == ("new data", 3)
-    shown = run.reconstructions(x, 2)
+    shown = run.reconstructions(x, 2, first=True)
     np.testing.assert_allclose(shown[:, 0], x[:2])
     with pytest.raises(ValueError, match="a value that is no finite"):
         run.encode(np.array([[np.inf, 1.0]]))

@@ -157,6 +157,30 @@ def test_new_images_are_treated_as_those_of_the_run(run: Run, folder: Path, tmp_
         run.data(np.zeros((3, 1, 5, 9), np.uint8))
 
 
+def test_new_images_of_another_size_or_colour_are_refused_with_what_to_do(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 500)
+    run = train(folder, tmp_path / "run", sets=(*SETS, "training.epochs=1"))
+    rng = np.random.default_rng(0)
+    other = {"small": (9, 9), "colours": (10, 12, 3), "mixed": (8, 8)}
+    for name, shape in other.items():
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / name / f"{i}.png")
+    Image.fromarray(rng.integers(0, 256, (5, 8), np.uint8)).save(tmp_path / "mixed" / "3.png")
+    own = f"{run.path} is of data of shape (1, 10, 12)"
+    does = "; a run that was trained with --set 'data.resize=[10, 12]' does so with whatever it is asked about\n"
+    for name, words in {
+        "small": f"has shape (1, 9, 9), but {own}; bring all to 12 pixels wide and 10 high first{does}",
+        "colours": f"a datum of colours has shape (3, 10, 12), but {own}; convert its images to grey\n",
+        "mixed": f"0.png is 8×8 L; bring all to 12 pixels wide and 10 high first{does}",
+    }.items():
+        found = command("evaluate", run.path, "--data", tmp_path / name)
+        assert found.status == 2
+        assert found.err.endswith(words), found.err
+
+
 def test_folders_of_images_are_scored_each_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder / "cat", other)
@@ -169,6 +193,23 @@ def test_folders_of_images_are_scored_each_a_file(run: Run, folder: Path, tmp_pa
     shutil.copy(folder / "dog" / "00.jpg", other / "00.jpg")
     kept = [each.kept for each in score(run, [folder, other], tmp_path / "scores", samples=3)]
     assert kept == [True, False]
+
+
+def test_shards_are_scored_each_a_file_as_the_folder_of_their_images_is(run: Run, folder: Path, tmp_path: Path) -> None:
+    for number in (3, 4):
+        with tarfile.open(tmp_path / f"s-{number}.tar", "w") as archive:
+            for name in sorted((folder / "cat").iterdir())[number : number + 2]:
+                archive.add(name, name.name)
+    found = score(run, str(tmp_path / "s-{3..4}.tar"), tmp_path / "out", samples=3)
+    assert [each.path.name for each in found] == ["s-3.tar.parquet", "s-4.tar.parquet"]
+    first = pd.read_parquet(found[0].path)
+    assert first["row"].tolist() == ["s-3.tar/03.jpg", "s-3.tar/04.jpg"]
+    (tmp_path / "images").mkdir()
+    for name in ("03.jpg", "04.jpg"):
+        shutil.copy(folder / "cat" / name, tmp_path / "images" / name)
+    (images_alone,) = score(run, tmp_path / "images", tmp_path / "other", samples=3)
+    pd.testing.assert_series_equal(first["log_prob"], pd.read_parquet(images_alone.path)["log_prob"])
+    assert len(score(run, tmp_path, tmp_path / "all", samples=3)) == 2
 
 
 def test_flips_and_crops_change_what_is_learned_and_not_what_is_scored_before(folder: Path, tmp_path: Path) -> None:

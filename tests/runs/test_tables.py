@@ -289,6 +289,17 @@ def test_numbers_of_no_usual_size_are_refused_by_the_column(tmp_path: Path, scal
         vaekit.train(table, tmp_path / "run")
 
 
+def test_a_data_frame_beside_other_data_is_refused(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": np.arange(40.0)})
+    for target, data, words in [
+        (table, "digits", "target is a data frame, and data='digits' is beside it; give one, or a recipe and data"),
+        (table, table[:9], "target is a data frame, and a data frame is beside it"),
+        ("mnist", table, "'mnist' and data='(data frame)' are both data; give one, or a recipe or a .toml file"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(words)):
+            vaekit.train(target, tmp_path / "run", data=data)
+
+
 def test_what_is_said_of_a_row_does_not_depend_on_where_it_stands(run: Run) -> None:
     table = people(seed=2, holes=0.2)
     found, turned = (run.detect(each, samples=20) for each in (table, table[::-1]))

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from vaekit.show.outputs import ENDINGS, check_ending, write_array
+from vaekit.show.outputs import ENDINGS, FRAMES, check_ending, write_array, write_frame
 
 RNG = np.random.default_rng(0)
 ARRAY = RNG.normal(size=(3, 2)).astype(np.float32)
@@ -72,6 +73,14 @@ def test_numbers_of_a_csv_are_the_shortest_that_read_back(tmp_path: Path) -> Non
 def test_columns_whose_number_does_not_fit_are_numbered(columns: tuple[str, ...], tmp_path: Path) -> None:
     write_array(tmp_path / "a.csv", ARRAY, columns)
     assert read_csv(tmp_path / "a.csv")[0] == ["x0", "x1"]
+
+
+@pytest.mark.parametrize("ending", FRAMES)
+def test_a_text_that_looks_like_a_formula_is_a_text_in_every_file(ending: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"=kind": ["=1+1", "+1", "@x", "-a"], "size": [1.5, 2.0, 2.5, 3.0]})
+    write_frame(tmp_path / f"a{ending}", frame)
+    read_again = {".csv": pd.read_csv, ".xlsx": pd.read_excel, ".parquet": pd.read_parquet}[ending]
+    pd.testing.assert_frame_equal(read_again(tmp_path / f"a{ending}"), frame, check_dtype=False)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

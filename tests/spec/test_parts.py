@@ -45,7 +45,12 @@ REFUSED = [
     ("priors", "vmap", {}, "unknown prior 'vmap' (did you mean 'vamp'?); accepted: standard-normal, diagonal-normal"),
     ("priors", "vamp", {"component": 3}, "unknown option of prior 'vamp': 'component' (did you mean 'components'?)"),
     ("priors", "vamp", {"encoder": 3}, "unknown option of prior 'vamp': 'encoder'"),
-    ("priors", "vamp", {"components": "many"}, "option 'components' of prior 'vamp' is 'many': input should be"),
+    (
+        "priors",
+        "vamp",
+        {"components": "many"},
+        "option 'components' of prior 'vamp' is 'many'; accepted: a whole number, such as",
+    ),
     ("priors", "vamp", {"components": 2.5}, "option 'components' of prior 'vamp' is 2.5"),
     ("encoders", "mlp", {"hidden": 64}, "option 'hidden' of encoder 'mlp' is 64"),
     ("encoders", "mlp", {"hidden": (64, "x")}, "option 'hidden' of encoder 'mlp' is (64, 'x')"),
@@ -58,7 +63,7 @@ REFUSED = [
     ("objectives", "elbo", {"beta": {"name": "linear", "until": 2.0}}, "until is a fraction of the run"),
     ("schedules", "linear", {"start": {"name": "cosine"}}, "'start' of schedule 'linear' is {'name': 'cosine'}"),
     ("optimizers", "adm", {}, "unknown optimizer 'adm' (did you mean 'adam'?)"),
-    ("optimizers", "adam", {"betas": 3}, "option 'betas' of optimizer 'adam' is 3"),
+    ("optimizers", "adam", {"betas": 3}, "is 3; accepted: a list of two finite numbers, such as betas=[0.9, 0.999]"),
 ]
 
 

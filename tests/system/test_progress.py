@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commands_for_tests import QUICK, done
+from commands_for_tests import QUICK, command, done
 from rich.console import Console
 from runs_for_tests import small_run
 
@@ -185,6 +185,28 @@ def test_where_there_is_no_terminal_a_line_is_printed_now_and_then(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("scoring: 5 of 10, 0 s left")
+
+
+def test_a_line_soon_says_what_is_going_on_where_nothing_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "QUIET_SECONDS", 0.0)
+    said: list[str] = []
+    with Works()("compiling the training step"):
+        until(lambda: bool(said.append(capsys.readouterr().err) or "".join(said)))
+    assert "".join(said) == "compiling the training step: 0 s\n"
+
+
+def test_a_training_says_what_it_waits_for_before_its_first_step_and_where_in_a_long_epoch_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "WORK_SECONDS", -1.0)
+    monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
+    result = command("train", "digits", "--out", tmp_path / "run", *QUICK, "--samples=1", "--epochs=1")
+    assert "getting ready for the first step: 0 s\n" in result.err
+    steps = [line.partition(":")[0] for line in result.out.splitlines() if line.startswith("epoch 1, step")]
+    assert steps == [f"epoch 1, step {i} of 13" for i in range(1, 14)]
 
 
 def test_scoring_after_a_training_and_by_evaluate_is_shown(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import number_of
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
 from . import judging
 from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, note, write_rows
@@ -113,7 +114,8 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
     path: Out,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many of the split's data, from its start.")] = 16,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many of the split's data, chosen by the seed.")] = 16,
+    from_start: Annotated[bool, typer.Option("--first", help="The first of them, not chosen ones.")] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Draws of z for each datum; default: its mean.")] = None,
     draw: Annotated[bool, typer.Option("--draw", help="Draws from p(x given z), not its means.")] = False,
     data: Given = None,
@@ -121,17 +123,19 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Write data and their reconstructions: for each datum itself, then what it is decoded to."""
+    """Write data and their reconstructions: for each datum itself, then what it is decoded to. Which data, the seed
+    chooses, since files are often sorted by class.
+    """
     from ..runs import rows
     from ..show.outputs import check_ending
 
     check_ending(path)
     asked = asked_of(run, device, context, data, split)
-    made = rows.pairs(asked.run, asked.splits, n, samples, draw, seed)
+    made = rows.pairs(asked.run, asked.splits, n, samples, draw=draw, first=from_start, seed=seed)
     write_rows(path, asked.run, made, 2 if samples is None else 1 + samples, dialect=asked.dialect)
     for name, each in asked.splits.items():
         if len(each) < n:
-            say(f"-n is {n:,}, but {name} has {len(each):,} data: these are all of them")
+            say(f"-n is {n:,}, but {name} has {number_of(len(each), 'datum', 'data')}: that is all")
 
 
 def encode(  # noqa: PLR0913 - as many as the command has options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import number_of
 from ..show.terminal import print_json, print_table, say
 from .ending import InterruptedTrainingError
 from .options import Device, Json, RunPath, Seed, loaded_run, note
@@ -115,7 +116,7 @@ def score(  # noqa: PLR0913 - as many as the command has options
     loaded = loaded_run(run, device, context)
 
     def tell(scored: Scored) -> None:
-        say(f"{scored.path}: {scored.rows:,} rows")
+        say(f"{scored.path}: {number_of(scored.rows, 'row')}")
 
     asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed}
     parts = context.obj or PARTS

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import number_of
 from ..show.terminal import print_json, say
 from . import judging
 from .options import AnySplit, Device, File, Given, Json, RunPath, Seed, asked_of, loaded_run, note
@@ -41,7 +42,7 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
     named = not isinstance(found.table.index, pd.RangeIndex)
     write_frame(path, found.table, index=named and n == 0, dialect=asked.dialect)
-    say(f"{path}: {int(found.spread.notna().to_numpy().sum()):,} cells filled")
+    say(f"{path}: {number_of(int(found.spread.notna().to_numpy().sum()), 'cell')} filled")
     if spread is not None:
         write_frame(spread, found.spread, index=True, dialect=asked.dialect)
         say(f"{spread}")
@@ -123,7 +124,7 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
     made = loaded.synthesize(n, where, samples=samples, seed=seed)
     write_frame(path, made.table, dialect=loaded.schema.dialect)
     if not as_json:
-        say(f"{path}: {n:,} rows")
+        say(f"{path}: {number_of(n, 'row')}")
     if made.caution:
         note(made.caution)
     found = judging.metrics(loaded, made.table, target, seed, as_json) if metrics else {}

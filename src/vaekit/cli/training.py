@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import number_of
 from ..settings import written
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError, first
@@ -35,7 +37,10 @@ def train(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
     labels: Annotated[int | None, typer.Option(min=1, help="Same as --set data.labels=N: how many are seen.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Importance samples of the final likelihood.")] = 200,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Importance samples of the final likelihood (default: 200, fewer for a short one)."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
     ] = False,
@@ -43,8 +48,11 @@ def train(  # noqa: PLR0913 - as many as the command has options
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
     from .. import composed
+    from ..runs.course import DRAWS, draws_for, is_scored
+    from ..runs.folder import PAGE
     from ..show import report
 
+    scored = resume and folder is not None and is_scored(folder)
     with _training() as bar:
         run = composed.train(
             target,
@@ -59,7 +67,17 @@ def train(  # noqa: PLR0913 - as many as the command has options
         )
     if not first():
         return
-    scores = run.evaluate(run.held_out, samples)
+    command = f"vaekit evaluate {shlex.quote(str(run.path))}"
+    if scored and not bar.trained and samples is None:
+        say(f"{run.path} is finished, and has its scores; to train it longer: --epochs N; to score it anew: {command}")
+        say(f"report: {run.path / PAGE}")
+        return
+    draws = samples or draws_for(run)
+    if samples is None and draws < DRAWS:
+        rows = f"{number_of(len(run.dataset.splits[run.held_out]), 'datum', 'data')} of {run.held_out}"
+        more = f"{command} --samples {DRAWS}"
+        say(f"scoring {rows} by {draws} draws each, since the training was short; for more: {more}")
+    scores = run.evaluate(run.held_out, draws)
     print_scores(scores)
     print_course(run)
     say(f"report: {report.write_report(run, scores)}")

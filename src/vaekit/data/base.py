@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..errors import nearest, number_of
 from .columns import Column
 from .digits import loses
 from .domains import Domain
@@ -16,6 +17,14 @@ from .memmap import Array, MemmapRows, blocks
 from .sniffing import PLAIN, Dialect
 
 SPLITS = ("train", "valid", "test")
+
+
+def no_split(what: str, split: str, accepted: Sequence[str]) -> str:
+    """The message for a split that there is not, with the nearest."""
+    near = nearest(split, accepted)
+    return (
+        f"{what} has no split {split!r}{f' (did you mean {near!r}?)' if near else ''}; accepted: {', '.join(accepted)}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +137,7 @@ class Dataset:
                 low, high = int(split.y.min()), int(split.y.max())
                 if low < 0 or high >= len(self.classes):
                     found = f"labels of {name} are {low}..{high}"
-                    raise ValueError(f"{self.name}: {found}, but there are {len(self.classes)} classes")
+                    raise ValueError(f"{self.name}: {found}, of {number_of(len(self.classes), 'class', 'classes')}")
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..errors import UnequalImagesError
 from ..settings import setting
 from ..system.memory import check_memory
 from ..system.progress import working
@@ -69,9 +70,11 @@ class Form:
             return pixels
         odd = f"{file} is {_size(pixels.shape, mode)}, but {self.file} is {_size(self.shape, self.mode)}"
         if pixels.shape[1:] == self.shape[1:]:
-            raise ValueError(f"{odd}; all images must have one size and mode")
+            black = f", or let {setting('data.resize', min(self.shape[1:]))} do it" if "1" in (mode, self.mode) else ""
+            raise ValueError(f"{odd}; convert the one or the other{black}, so that all are grey or all are colours")
         side = min(USUAL_SIDE, *self.shape[1:])
-        raise ValueError(f"{odd}; bring all to one size: {setting('data.resize', side)}, or another number of pixels")
+        one_size = f"bring all to one size: {setting('data.resize', side)}, or another number of pixels"
+        raise UnequalImagesError(odd, one_size)
 
 
 class ImageRows:
@@ -233,22 +236,26 @@ class ImageRows:
     def _refusal(self, failed: ValueError, pool: ThreadPoolExecutor) -> ValueError:
         """What is raised of all files that won't do, so that they can be mended at once."""
         with working("looking through all images", len(self.folder)) as step:
-            reasons: dict[str, str] = {}
+            reasons: dict[str, ValueError] = {}
             told = [_submit(pool, self._reason, file) for file in self.folder]
             for i, (file, reason) in enumerate(zip(self.folder, told, strict=True)):
-                reasons |= {str(file): reason.result()} if reason.result() else {}
+                if (error := reason.result()) is not None:
+                    reasons[str(file)] = error
                 step(i + 1)
-        first, *others = reasons or {"": str(failed)}  # mended meanwhile
+        first, *others = reasons or {"": failed}  # mended meanwhile
+        why = reasons.get(first, failed)
         more = f"; {len(others):,} more that won't do: {some(others)}" if others else ""
-        return ValueError(f"{reasons.get(first, failed)}{more}")
+        if isinstance(why, UnequalImagesError):
+            return UnequalImagesError(why.odd, f"{why.advice}{more}")
+        return ValueError(f"{why}{more}")
 
-    def _reason(self, file: Source) -> str:
+    def _reason(self, file: Source) -> ValueError | None:
         """Why a file won't do, or nothing."""
         try:
             self.form.read(file)
         except ValueError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def _look(self, stopped: Callable[[], bool]) -> None:
         """Decode those of the folder's files of which header or end are odd, from where that was left: damage is not

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import number_of
 from .cells import replaced
 from .headers import Reading, check_names, line_of_names, name_of, numbered
 from .sniffing import (
@@ -140,8 +141,8 @@ def _check_lines(text: _Text, above: int, hint: str) -> None:
     try:
         for line, _, row in records(lines, text.dialect.delimiter):
             if len(row) != text.width:
-                cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
-                columns = f"there {'are' if text.width != 1 else 'is'} {text.width} column{'s' * (text.width != 1)}"
+                cells = number_of(len(row), "cell")
+                columns = f"there {'are' if text.width != 1 else 'is'} {number_of(text.width, 'column')}"
                 raise ValueError(f"{text.path}, line {above + line}: {cells}, but {columns}{hint}")
     except csv.Error as error:
         raise ValueError(f"{text.path} cannot be read as a table: {error}") from None

@@ -42,6 +42,7 @@ def _exposed(split: Split, column: int | None, what: str) -> Split:
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
         x, y = split.x, np.concatenate(sums)
+        y = y if seen is None else np.where(seen.reshape(len(seen), -1).all(1), y, np.nan)  # what is missing counts
     else:
         whole = np.asarray(split.x)
         x, y = np.delete(whole, column, 1), whole[:, column]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import number_of
 from ..settings import named
 from ..system.disk import check_regular
 from .base import Content, Split, encode_labels, stored, with_holes
@@ -81,7 +82,7 @@ def _read_arrays(path: Path) -> Content:
     splits = {split: replace(x, y=targets[split]) for split, x in xs.items()}
     if not classes:
         size = targets["train"].shape[1]
-        what = f"{size} covariate{'s' * (size > 1)} of each row"
+        what = f"{number_of(size, 'covariate')} of each row"
         notes = (*notes, f"y is taken as {what}; labels of classes are whole numbers (N,) of an integer type, or texts")
     return Content(splits, classes, notes=notes, left_out=left_out)
 

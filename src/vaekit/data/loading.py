@@ -16,7 +16,7 @@ from ..settings import named, setting
 from ..system.progress import working
 from .base import Content, Dataset, Split
 from .domains import KINDS, Domain, Kind
-from .exposure import exposed
+from .exposure import TOTAL, exposed
 from .files import read_path
 from .frames import as_frame
 from .headers import AS_IT_IS, Reading
@@ -87,9 +87,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         raise ValueError(f"{named('data.resize', resize)} is for a folder of images; {name} is none")
     if columns and not content.table:
         raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
-    if exposure is not None and content.large is not None:
-        few = "give fewer rows or columns"
-        raise ValueError(f"{named('data.exposure', exposure)} is for tables that memory holds; {few}")
+    if exposure not in (None, TOTAL) and content.large is not None:
+        instead = f"give fewer rows or columns, or each row's own total: {setting('data.exposure', TOTAL)}"
+        raise ValueError(f"{named('data.exposure', exposure)} is for tables that memory holds; {instead}")
     if exposure is not None:
         content = exposed(content, exposure)
     if content.left_out:

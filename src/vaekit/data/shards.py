@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import shown, unknown
+from ..errors import number_of, shown, unknown
 from ..settings import setting
 from ..system.progress import working
 from .base import Content, Split
@@ -104,7 +104,7 @@ def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> 
     for split, own_rows in rows.items():
         origin = np.array([f"{names[each.shard]}/{each.name}" for each in own_rows], dtype=object)
         splits[split] = Split(x[split], y.get(split), origin=origin)
-    found.notes.insert(0, f"{len(shards):,} shard{'s' * (len(shards) > 1)} of {sum(map(len, rows.values())):,} images")
+    found.notes.insert(0, f"{number_of(len(shards), 'shard')} of {number_of(sum(map(len, rows.values())), 'image')}")
     if len(splits) > 1 or "train" not in splits:
         found.notes.append("the splits are those that the names of the shards say")
     left_out = [f"members that are neither images nor labels: {', '.join(sorted(found.endings))}"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..seeding import seeded, stream
 from ..settings import setting
 from .arriving import Arriving, DecodedTensor, Passing
-from .base import Dataset, Split, with_holes
+from .base import Dataset, Split, no_split, with_holes
 from .batch import Batch
 from .decoding import ImageRows
 from .domains import Domain
@@ -303,7 +303,7 @@ def to_device(
 ) -> TensorSplit:
     """The named split of `dataset` on `device`; what the preprocessing does once to all data has been done."""
     if split not in dataset.splits:
-        raise ValueError(f"dataset {dataset.name!r} has no split {split!r}; it has {', '.join(dataset.splits)}")
+        raise ValueError(no_split(f"dataset {dataset.name!r}", split, list(dataset.splits)))
     given, window = dataset.splits[split], preprocessing.window
     preprocessing.event_shape(given.x.shape[1:])
     stored = preprocessing.once(given.x, dataset.domain, split)

@@ -123,9 +123,13 @@ class Recording:
 
     def at(self, number: int) -> Recording:
         """Itself, before the call of that number in the run: whether it is compiled depends on that alone."""
-        if self.compilation and number >= (self.use.switch or 0):
+        if self.compiles_at(number):
             self._take_compiled()
         return self
+
+    def compiles_at(self, number: int) -> bool:
+        """Whether `at` of that number waits for the compiler, if it must."""
+        return self.compilation is not None and number >= (self.use.switch or 0)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor | None]:
         """The results for `inputs`."""

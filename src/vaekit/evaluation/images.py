@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import number_of
+
 DATA, RECONSTRUCTIONS, SAMPLES, MEANS = "data", "reconstructions", "samples", "means of samples"
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "kid": "KID"}
 """What metrics are called that have a name of their own in the field."""
@@ -56,7 +58,7 @@ def table_of(quality: ImageQuality) -> tuple[tuple[str, ...], list[tuple[str, ..
         own = [found.get((metric, kind)) for kind in kinds]
         what = next(_what(quality, each) for each in own if each is not None)
         rows.append((TITLES.get(metric, metric), *("" if each is None else _number(each) for each in own), what))
-    return (f"{quality.n:,} images of {quality.split}", *heads, ""), rows
+    return (f"{number_of(quality.n, 'image')} of {quality.split}", *heads, ""), rows
 
 
 def _what(quality: ImageQuality, each: Measured) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import several
+from ..errors import number_of, several
 from ..models.importance import UNTRUSTED
 from ..settings import in_a_call, setting
 from .metrics import carriers, is_collapsed
@@ -77,7 +78,8 @@ class Evaluation:
         trusted, else "".
         """
         if self.n < LEAST:
-            return f"scores of {self.n} data tell next to nothing of others; hold out {LEAST} at least, better hundreds"
+            few = f"{number_of(self.n, 'datum', 'data')} tell next to nothing of others"
+            return f"scores of {few}; hold out {LEAST} at least, better hundreds"
         if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
             return ""
         return (
@@ -88,18 +90,17 @@ class Evaluation:
 
 def heading(scores: Evaluation) -> str:
     """What was scored, and in which unit."""
-    return f"{scores.split}, {scores.n:,} data, nats per datum"
+    return f"{scores.split}, {number_of(scores.n, 'datum', 'data')}, nats per datum"
 
 
 def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     """The scores, each with its name before it and behind it what it is, and which way is better."""
-    elbo = f"{scores.elbo:.2f} ± {scores.elbo_stderr:.2f}"
-    nll = f"{scores.nll:.2f} ± {scores.nll_stderr:.2f}"
+    elbo, nll = _with_error(scores.elbo, scores.elbo_stderr), _with_error(scores.nll, scores.nll_stderr)
     rows = [
         ("ELBO", elbo, "bound below log p(x); higher is better"),
         ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z), averaged over q"),
         ("KL", f"{scores.kl:.2f}", "of q(z given x) from p(z)"),
-        (f"NLL, {scores.samples:,} samples", nll, _of_nll(scores)),
+        (f"NLL, {number_of(scores.samples, 'sample')}", nll, _of_nll(scores)),
         ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
@@ -112,13 +113,22 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     return rows + code_rows(scores) + [(title, text.format(value), what) for title, text, what, value in known]
 
 
+def _with_error(value: float, error: float) -> str:
+    """A score and its standard error over the data, which of one datum nobody knows."""
+    return f"{value:.2f} ± {error:.2f}" if math.isfinite(error) else f"{value:.2f}"
+
+
 def code_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     """How the codes of quantised latents are used, as rows of scores."""
     rows = []
     for name, use in scores.codes.items():
         of = f" of {name}" if len(scores.codes) > 1 else ""
         rows += [
-            (f"codes used{of}", f"{use.used:.1%} of {use.codes:,}", f"for any datum; each has {use.tokens:,} token(s)"),
+            (
+                f"codes used{of}",
+                f"{use.used:.1%} of {use.codes:,}",
+                f"for any datum; each has {number_of(use.tokens, 'token')}",
+            ),
             (f"perplexity{of}", f"{use.perplexity:,.1f}", "as many codes, used equally often, are as hard to tell"),
         ]
     return rows
@@ -163,7 +173,8 @@ def left_out(scores: Evaluation) -> str:
     many = len(scores.impossible)
     rows = f"row {several(scores.impossible, 8)}" if many == 1 else f"rows {several(scores.impossible, 8)}"
     have = "has a cell that its column" if many == 1 else "have a cell that their column"
-    return f"log p is -inf for {rows}, which {have} can't have: the scores are of the other {scores.n:,} data alone"
+    others = number_of(scores.n, "datum", "data")
+    return f"log p is -inf for {rows}, which {have} can't have: the scores are of the other {others} alone"
 
 
 def notes(scores: Evaluation) -> list[str]:

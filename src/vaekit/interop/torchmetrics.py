@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..data.domains import Domain
 from ..data.tensors import TensorSplit
-from ..errors import unknown
+from ..errors import number_of, unknown
 from ..evaluation.features import Features, class_features, pixel_features
 from ..evaluation.images import DATA, MEANS, RECONSTRUCTIONS, SAMPLES, ImageQuality, Measured
 from ..networks.inception import FEATURES, InceptionFeatures
@@ -27,9 +27,9 @@ from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..objectives.images import of_order_one
 from ..runs.given import NEW
-from ..runs.imaging import chosen, images, learned_from, others, pairs, samples
+from ..runs.imaging import images, learned_from, others, pairs, samples
 from ..runs.run import Data, Run
-from ..seeding import seeded, stream
+from ..seeding import chosen, seeded, stream
 from ..settings import option, standing
 from ..system.progress import working
 
@@ -130,7 +130,7 @@ def quality(
     name, data = split if isinstance(split, str) else NEW, run.data(split)
     rows = chosen(len(data), n, seed)
     if len(rows) < FEWEST:
-        raise ValueError(f"{name} has {len(rows)} images; metrics are of {FEWEST} at least")
+        raise ValueError(f"{name} has {number_of(len(rows), 'image')}; metrics are of {FEWEST} at least")
     distances = {each: DISTANCES[each] for each in metrics if each in DISTANCES}
     if distances and data.observed is not None and not bool(data.observed.all()):
         raise ValueError(

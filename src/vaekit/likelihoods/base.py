@@ -13,6 +13,8 @@ from torch.distributions import Distribution
 from ..data.domains import Domain
 from ..distributions.counts import wide
 from ..distributions.shapes import Scaled, independent
+from ..errors import wrong_kind
+from ..networks.base import sizes_of
 
 
 class Likelihood(nn.Module):
@@ -41,7 +43,9 @@ class Likelihood(nn.Module):
 
     def __init__(self, event_shape: Sequence[int], domain: Domain, parameters: int = 1) -> None:
         super().__init__()
-        self.event_shape, self.domain = tuple(event_shape), domain
+        if not isinstance(domain, Domain):
+            raise wrong_kind("domain", domain, 'a vaekit.Domain, such as Domain("real")')
+        self.event_shape, self.domain = sizes_of("event_shape", event_shape), domain
         self.parameter_shape = (parameters, *self.event_shape)
         low, high = _limits(domain, self.open)
         location, rest = domain.location_parts

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..errors import shown
+from ..errors import number_of, shown, wrong_kind
 from ..modules import evaluating
 from ..networks.base import flat, shaped
 from ..seeding import seeded
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 def named_latents(
     posteriors: Mapping[str, nn.Module], priors: Mapping[str, nn.Module]
 ) -> tuple[nn.ModuleDict, nn.ModuleDict]:
-    """Posteriors and priors as modules; `ValueError` unless they name the same latents in the same order."""
+    """Posteriors and priors as modules; `ValueError` unless they name the same latents in the same order, `TypeError`
+    where they are no modules by name.
+    """
+    for what, given in (("posteriors", posteriors), ("priors", priors)):
+        if not isinstance(given, Mapping | nn.ModuleDict):
+            raise wrong_kind(what, given, f"modules by the names of their latents, such as {what}={{'z': …}}")
+        check_modules({f"{what}[{name!r}]": part for name, part in given.items()})
     if not posteriors or list(posteriors) != list(priors):
         raise ValueError(
             f"posteriors {list(posteriors)} and priors {list(priors)} must name the same latents in the same order"
@@ -34,6 +40,13 @@ def named_latents(
         return nn.ModuleDict(posteriors), nn.ModuleDict(priors)
     except KeyError as error:  # a dot in it, or an attribute of modules, such as "type"
         raise ValueError(f"no name for a latent: {error.args[0]}") from None
+
+
+def check_modules(parts: Mapping[str, object]) -> None:
+    """`TypeError` for the first that is no module."""
+    for name, part in parts.items():
+        if not isinstance(part, nn.Module):
+            raise wrong_kind(name, part, "a torch.nn.Module (by names, parts are those of vaekit.train)")
 
 
 def check_density(likelihood: Any) -> None:
@@ -217,12 +230,14 @@ def _line(error: Exception) -> str:
     return shown(next(iter(str(error).splitlines()), type(error).__name__))
 
 
-def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
+def check_pairs(model: VAE) -> None:
     """`ValueError` where a mass would be compared with a density, or one-hots or codes with other ones."""
-    mine, theirs = _values(posterior), _values(prior)
-    if mine != theirs:
-        what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
-        raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
+    for name, prior in model.priors.items():
+        posterior = model.posteriors[name]
+        mine, theirs = _values(posterior), _values(prior)
+        if mine != theirs:
+            what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
+            raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
 
 
 def check_weighed(model: VAE) -> None:
@@ -241,8 +256,8 @@ def _values(part: nn.Module) -> str:
     """Of what a posterior or a prior is a distribution."""
     groups, tokens = getattr(part, "groups", None), getattr(part, "tokens", None)
     if tokens is not None:
-        return f"has {tokens[0]} token(s) of {tokens[1]} codes"
-    return "is continuous" if groups is None else f"has {groups} one-hot group(s)"
+        return f"has {number_of(tokens[0], 'token')} of {number_of(tokens[1], 'code')}"
+    return "is continuous" if groups is None else f"has {number_of(groups, 'one-hot group')}"
 
 
 def _kind(part: nn.Module) -> str:

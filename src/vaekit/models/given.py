@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
-from ..errors import shown
+from ..errors import number_of, shown
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -137,7 +137,7 @@ def refuse_unscored(model: VAE, x: Tensor, observed: Tensor | None, what: str = 
         if count:
             other = setting("model.likelihood", "discretized-logistic")
             raise ValueError(
-                f"of {count:,} pixel{'s' * (count > 1)} of {what} a channel is missing and one after it is not, which "
+                f"of {number_of(count, 'pixel')} of {what} a channel is missing and one after it is not, which "
                 f"{type(model.likelihood).__name__} has no probability of: the last channels or all may be missing; "
                 f"choose another likelihood ({other})"
             )
@@ -149,7 +149,7 @@ def _refuse_ends(model: VAE, x: Tensor, what: str) -> None:
         name = type(model.likelihood).__name__
         others = " or ".join(setting("model.likelihood", each) for each in ("continuous-bernoulli", "truncated-normal"))
         raise ValueError(
-            f"{ends:,} value{'s' * (ends > 1)} of {what} at an end of the interval, where the density of {name} is 0 "
+            f"{number_of(ends, 'value')} of {what} at an end of the interval, where the density of {name} is 0 "
             f"or infinite; choose {others}"
         )
 

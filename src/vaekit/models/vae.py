@@ -19,7 +19,15 @@ from ..modules import evaluating
 from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
 from .clustering import clusters_of, makes_clusters
-from .compatibility import check_density, check_pair, check_parts, check_weighed, named_latents, prior_sizes
+from .compatibility import (
+    check_density,
+    check_modules,
+    check_pairs,
+    check_parts,
+    check_weighed,
+    named_latents,
+    prior_sizes,
+)
 from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
@@ -76,6 +84,7 @@ class VAE(nn.Module):
         condition_scale: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        check_modules({"encoder": encoder, "decoder": decoder, "likelihood": likelihood})
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.posteriors, self.priors = named_latents(posteriors, priors)
         self.condition, self.exposed = condition, bool(getattr(likelihood, "exposure", False))
@@ -84,17 +93,15 @@ class VAE(nn.Module):
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
         check_density(likelihood)
-        kind = torch.get_default_dtype()
         self.inputs = Inputs(self.event_shape, self.domain)
         units = condition_units(condition, condition_location, condition_scale)
         for name, own in zip(("condition_location", "condition_scale"), units, strict=True):
-            self.register_buffer(name, torch.as_tensor(own, dtype=kind), persistent=False)
+            self.register_buffer(name, torch.as_tensor(own, dtype=torch.get_default_dtype()), persistent=False)
         self.scaled_condition = condition_location is not None or condition_scale is not None
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
         self.sizes = prior_sizes(self)
-        for name in self.priors:
-            check_pair(name, self.posteriors[name], self.priors[name])
+        check_pairs(self)
         check_weighed(self)
         if type(self).__init__ is VAE.__init__:  # others have more parts, without which these need not work yet
             check_parts(self)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from operator import index
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from ..errors import unknown
+from ..errors import unknown, wrong_kind
 
 Shape = Sequence[int]
 
@@ -44,6 +46,19 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
+
+
+def sizes_of(name: str, value: object) -> tuple[int, ...]:
+    """A shape, or the widths of layers, as a tuple; `TypeError`, one line, for anything else.
+
+    >>> sizes_of("hidden", [32, 64])
+    (32, 64)
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        with suppress(TypeError):
+            return tuple(map(index, value))
+    one = value if isinstance(value, int) else 32
+    raise wrong_kind(name, value, f"whole numbers, also of one a tuple, such as ({one},)")
 
 
 def activation_named(name: str) -> nn.Module:

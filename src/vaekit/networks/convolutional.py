@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .base import Shape, activation_named, join, with_channels
+from .base import Shape, activation_named, join, sizes_of, with_channels
 
 
 def _in_full_if_narrow(convolve: Callable[[Tensor], Tensor], weight: Tensor, images: Tensor) -> Tensor:
@@ -99,9 +99,10 @@ class ConvDecoder(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
+        self.in_shape, self.out_shape = sizes_of("in_shape", in_shape), sizes_of("out_shape", out_shape)
         image_shape(out_shape[-3:])
         _check_sizes(channels, dense)
-        self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
+        self.condition = condition
         sizes = _halvings(out_shape[-2:], len(channels))
         height, width = sizes[-1]
         layers: list[nn.Module] = [
@@ -128,7 +129,7 @@ class ConvDecoder(nn.Module):
 
 def image_shape(shape: Shape) -> tuple[int, ...]:
     """The shape (C, H, W) of images; `ValueError` for any other."""
-    if len(shape) != 3:
+    if len(sizes_of("the shape of images", shape)) != 3:
         raise ValueError(
             f"a convolutional network needs images of shape (C, H, W), got data of shape {tuple(shape)}; use 'mlp'"
         )
@@ -136,6 +137,7 @@ def image_shape(shape: Shape) -> tuple[int, ...]:
 
 
 def _check_sizes(channels: tuple[int, ...], dense: int) -> None:
+    sizes_of("channels", channels)
     if not channels or any(width < 1 for width in channels):
         raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
     if dense < 1:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ..errors import unknown
-from .base import NORMALIZATIONS, BatchNorm, Shape, _required, activation_named, join
+from .base import NORMALIZATIONS, BatchNorm, Shape, _required, activation_named, join, sizes_of
 
 
 class MLP(nn.Module):
@@ -40,11 +40,13 @@ class MLP(nn.Module):
         skip: bool = False,
     ) -> None:
         super().__init__()
+        in_shape, hidden = sizes_of("in_shape", in_shape), sizes_of("hidden", hidden)
+        out_shape = None if out_shape is None else sizes_of("out_shape", out_shape)
         if any(width < 1 for width in hidden):
             raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
         if normalization is not None and normalization not in NORMALIZATIONS:
             raise ValueError(unknown("normalization", normalization, NORMALIZATIONS))
-        self.in_shape, self.condition = tuple(in_shape), condition
+        self.in_shape, self.condition = in_shape, condition
         sizes = [math.prod(in_shape) + condition, *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
@@ -54,7 +56,7 @@ class MLP(nn.Module):
             layers += [nn.Linear(fan_in, fan_out, bias), *normalized, activation_named(activation)]
         if out_shape is not None:
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
-        self.out_shape = (sizes[-1],) if out_shape is None else tuple(out_shape)
+        self.out_shape = (sizes[-1],) if out_shape is None else out_shape
         self.layers = nn.Sequential(*layers)
         self.linear = None
         if skip and out_shape is not None and hidden:

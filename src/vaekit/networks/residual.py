@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, scaled_dot_product_attention, silu
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from .base import Shape, join, with_channels
+from .base import Shape, join, sizes_of, with_channels
 from .convolutional import Conv, image_shape
 
 LEAST = 8
@@ -193,8 +193,9 @@ class ResNetDecoder(nn.Module):
         groups: int | None = None,
     ) -> None:
         super().__init__()
+        self.in_shape, self.out_shape = sizes_of("in_shape", in_shape), sizes_of("out_shape", out_shape)
         image_shape(out_shape[-3:])
-        self.in_shape, self.out_shape, self.condition = tuple(in_shape), tuple(out_shape), condition
+        self.condition = condition
         places = tuple(in_shape[1:]) if len(in_shape) == 3 else None
         channels, factors, sizes = levels(out_shape[-2:], channels, factors, blocks, places)
         self.maps = places == sizes[-1]
@@ -254,6 +255,7 @@ def levels(
 
     Raises `ValueError` where they do not fit together.
     """
+    channels, factors = sizes_of("channels", channels), sizes_of("factors", factors)
     if not channels:
         usual = max(0, math.ceil(math.log2(min(size) / LEAST)))
         reached = (n for n in range(usual + 4) if last is not None and _divided(size, 2**n) == tuple(last))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions.discrete import RelaxedOneHot
+from ..errors import wrong_kind
 from ..models.trace import Trace
 from ..schedules import Constant, Schedule, may_be_schedule
 
@@ -226,8 +227,12 @@ def constant(coefficient: float | Schedule) -> float | None:
 
 
 def take_schedule(objective: Objective, name: str) -> None:
-    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one."""
+    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, `TypeError` for what is
+    neither.
+    """
     value = getattr(objective, name)
+    if isinstance(value, type) or not (isinstance(value, (int, float)) or callable(value)):
+        raise wrong_kind(name, value, "a number, or a schedule, such as vaekit.schedules.Linear()")
     if isinstance(value, (int, float)):
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0, got {value}")
@@ -235,6 +240,8 @@ def take_schedule(objective: Objective, name: str) -> None:
 
 
 def check_samples(samples: int) -> None:
-    """`ValueError` for samples below 1."""
+    """`ValueError` for samples below 1, `TypeError` for what is no number of them."""
+    if not isinstance(samples, int):
+        raise wrong_kind("samples", samples, "a whole number of at least 1")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")

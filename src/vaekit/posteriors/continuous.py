@@ -14,6 +14,7 @@ from ..distributions.discrete import RelaxedOneHot, checked_groups
 from ..distributions.flows import coupling_flow, flowing, start_as_identity
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import Scaled, independent
+from ..errors import wrong_kind
 from ..networks.base import Shape
 from ..networks.maps import Maps, same_places
 from ..networks.mlp import MLP
@@ -50,6 +51,9 @@ def head(
 
     Of a latent of maps, given features that are maps of that height and width, each group is maps, by convolutions.
     """
+    for name, size in (("features", features), ("latent", sizes[0])):
+        if not isinstance(size, int):
+            raise wrong_kind(name, size, "a whole number, how many there are")
     if same_places(feature_shape, latent_shape):
         return Maps(feature_shape, len(sizes) * latent_shape[0], hidden, activation)
     return Towers(features, sizes, hidden, activation) if hidden else nn.Linear(features, sum(sizes))

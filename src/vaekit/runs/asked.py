@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data import Dataset
+from ..data.base import no_split
 from ..data.sniffing import PLAIN, Dialect
 from ..data.tensors import TensorSplit
 from .given import ALL, NEW
@@ -41,6 +42,8 @@ def asked(run: Run, data: str | Path | None = None, split: str | None = None, fi
         except ValueError:  # others, or such that no rows can be held out of them: new ones
             dataset = new_data(run, data, split)
             return _new(run, dataset)
+    if split not in (None, ALL, *run.dataset.splits):
+        raise ValueError(no_split(f"dataset {run.dataset.name!r}", str(split), [*run.dataset.splits, ALL]))
     names = list(run.dataset.splits) if split == ALL else [split or "test"]
     return Asked(run, {name: run.data(name) for name in names}, dialect=run.schema.dialect)
 

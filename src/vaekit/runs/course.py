@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from ..errors import RunError
 from ..training.checkpoint import Checkpoints
 from ..training.course import Course, is_lost, kept_epoch
+from .folder import PAGE
 from .run import Run
+
+DRAWS, FEWEST = 200, 10
+"""Draws of each held-out datum that the end of a training is scored by, at most and at least."""
+PASSES = 3
+"""Draws, about, that take no longer than a training's step takes for a row: it goes through encoder and decoder and
+back, a draw through the decoder.
+"""
 
 
 def course_of(run: Run) -> Course | None:
@@ -24,6 +33,22 @@ def course_of(run: Run) -> Course | None:
     return Course(
         split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept, state.untrained_loss
     )
+
+
+def draws_for(run: Run) -> int:
+    """How many draws of each held-out datum the end of a training is scored by: `DRAWS`, fewer after a short one, so
+    that scoring takes no longer than it did. By numbers of rows alone: never by a clock.
+    """
+    rows = sum(each.rows for each in run.history() if each.split == "train")
+    return min(DRAWS, max(FEWEST, PASSES * rows // len(run.dataset.splits[run.held_out])))
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether the run in `folder` has a report that was written after the last step of its training."""
+    newest = Checkpoints(folder / "checkpoints").newest()
+    weights, page = folder / "weights.safetensors", folder / PAGE
+    there = newest is not None and weights.exists() and page.exists()
+    return there and page.stat().st_mtime_ns >= newest[0].stat().st_mtime_ns  # type: ignore[index]
 
 
 def beside_the_bound(run: Run) -> str:

@@ -16,7 +16,8 @@ from ..spec.parts import PARTS, Parts
 from ..spec.saving import from_json
 from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
 
-CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", "report.html", "spec.json")
+PAGE, DIVERGED = "report.html", "diverged.txt"
+CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", PAGE, DIVERGED, "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
 FOLDERS = {
@@ -45,6 +46,16 @@ def read_spec(folder: Path, parts: Parts = PARTS) -> tuple[Spec, Schema]:
         return from_json(text, parts)
     except ValueError as error:
         raise RunError(f"{path}: {error}") from None
+
+
+def diverged(folder: Path) -> str:
+    """Where, and likely why, the training of the run in `folder` ended with a loss that is no finite number; nothing of
+    one that did not.
+    """
+    try:
+        return " ".join(read_text(folder / DIVERGED).split())[:1000]
+    except (OSError, ValueError):
+        return ""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
-from ..data.base import SPLITS, Content, with_holes
+from ..data.base import SPLITS, Content, no_split, with_holes
 from ..data.columns import Column, frame_of
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
@@ -23,8 +23,8 @@ from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
 from ..data.tabular import impossible, labels_of, new_rows_of_frame
-from ..errors import LeftOutWarning, shown
-from ..settings import option
+from ..errors import MOST, LeftOutWarning, UnequalImagesError, several, shown
+from ..settings import option, setting
 from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..system.progress import working
@@ -49,7 +49,10 @@ def rows_of(
 ) -> Dataset:
     """New data of the kind of `run`, whose own are no codes: as `runs.run.new_data` says."""
     schema = run.schema
-    name, content = _content(given, _reading(run))
+    try:
+        name, content = _content(given, _reading(run))
+    except UnequalImagesError as error:
+        raise ValueError(f"{error.odd}{_to_size(schema.event_shape, of_files=True)}") from None
     content = _of_frame(run, name, content)
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
@@ -59,7 +62,7 @@ def rows_of(
     notes += [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
     if run.spec.data.preprocessing.event_shape(x.shape[1:]) != schema.event_shape:
         own = f"{run.path} is of data of shape {schema.event_shape}"
-        raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}")
+        raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}{_remedy(rows, schema.event_shape)}")
     domain = _stored_domain(run, x)
     if domain.kind == "binary" and not domain.relaxed and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
@@ -70,6 +73,24 @@ def rows_of(
     told = (*notes, *said)
     found = Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
     return replace(found, dialect=content.dialect)
+
+
+def _remedy(rows: Split, wanted: tuple[int, ...]) -> str:
+    """What can be done with images that are not of the size, or not of the colours, of those of a run."""
+    shape, of_files = rows.x.shape[1:], rows.origin is not None and rows.origin.dtype == object
+    if not len(shape) == len(wanted) == 3:
+        return ""
+    if shape[0] != wanted[0]:
+        kinds = {1: "grey", 3: "RGB"}
+        return f"; convert its images to {kinds[wanted[0]]}" if {shape[0], wanted[0]} <= kinds.keys() else ""
+    return _to_size(wanted, of_files)
+
+
+def _to_size(wanted: tuple[int, ...], of_files: bool) -> str:
+    height, width = wanted[-2:]
+    size = setting("data.resize", height if height == width else [height, width])
+    does = f"; a run that was trained with {size} does so with whatever it is asked about" if of_files else ""
+    return f"; bring all to {width} pixels wide and {height} high first{does}"
 
 
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
@@ -172,7 +193,7 @@ def _one_split(name: str, content: Content, split: str | None) -> Split:
             f"{name} has the splits {', '.join(splits)}; say which: {option('split', 'SPLIT')}, one of them or all"
         )
     if split not in (None, ALL) and split not in splits:
-        raise ValueError(f"{name}, new data to the run, has no split {split!r}; accepted: {', '.join(splits)}, all")
+        raise ValueError(no_split(f"{name}, new data to the run,", str(split), [*splits, ALL]))
     chosen = list(splits.values()) if split in (None, ALL) else [splits[str(split)]]
     if len(chosen) == 1:
         return chosen[0]
@@ -217,11 +238,12 @@ def _y(
     if y is not None and y.ndim == 1 and own:
         numbers = {each: number for number, each in enumerate(own)}
         unknown = [each for each in classes if each not in numbers]
+        known = f"accepted: {several(own, MOST)}"
         if not unknown:
             return np.array([numbers[each] for each in classes], np.int64)[y], ()
         if run.model.conditional:
-            raise ValueError(f"{needed} has the class {shown(unknown[0])}, which it was not trained on")
-        return None, (f"labels of {name} are not used: the run knows no class {shown(unknown[0])}",)
+            raise ValueError(f"{needed} has the class {shown(unknown[0])}, which it was not trained on; {known}")
+        return None, (f"labels of {name} are not used: the run knows no class {shown(unknown[0])}; {known}",)
     if run.model.conditional and (y is None or y.ndim == 1 or own or y.shape[1] != run.model.condition):
         wanted = f"labels ({run.spec.data.label or 'y'})" if own else f"{run.model.condition} covariates of each row"
         if run.schema.exposed:

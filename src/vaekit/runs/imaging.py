@@ -11,24 +11,13 @@ from torch import Tensor
 
 from ..data.tensors import TensorSplit
 from ..errors import RunError
-from ..seeding import stream
+from ..seeding import chosen, stream
 
 if TYPE_CHECKING:
     from .run import Run
 
 LEARNED, NUMBERS = 10_000, 1 << 27
 """Images, and numbers in them, at most, that features are learned from."""
-
-
-def chosen(count: int, most: int, seed: int) -> np.ndarray:
-    """The rows of at most so many of `count` images, in order.
-
-    >>> chosen(3, 9, seed=0).tolist(), len(chosen(9, 3, seed=0))
-    ([0, 1, 2], 3)
-    """
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(stream(seed, "images")).choice(count, most, replace=False))
 
 
 def pairs(run: Run, data: TensorSplit, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

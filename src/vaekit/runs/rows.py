@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
 from ..models.tokens import quantised
 from ..seeding import seeded
+from .run import shown_rows
 
 if TYPE_CHECKING:
     from ..data.tensors import TensorSplit
@@ -46,16 +47,16 @@ class Rows:
         return pd.concat([pd.DataFrame(self.before), frame_of(self.table, x), pd.DataFrame(self.after)], axis=1)
 
 
-def places(splits: Mapping[str, TensorSplit], n: int | None = None) -> Table:
-    """Where the first n data, or all, of each of `splits` come from: "row", its number in the user's file from 0, or
-    "file", the name of an image; and of several splits "split".
+def places(splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarray] | None = None) -> Table:
+    """Where the data of each of `splits`, all or those at `rows`, come from: "row", its number in the user's file from
+    0, or "file", the name of an image; and of several splits "split".
     """
     found: Table = {}
+    rows = [np.arange(len(each)) for each in splits.values()] if rows is None else rows
     if len(splits) > 1:
-        sizes = [len(each) if n is None else min(n, len(each)) for each in splits.values()]
-        found["split"] = np.repeat(list(splits), sizes)
-    origins = [np.arange(len(each)) if each.origin is None else each.origin for each in splits.values()]
-    origin = np.concatenate([each[:n] for each in origins])
+        found["split"] = np.repeat(list(splits), [len(each) for each in rows])
+    pairs = zip(splits.values(), rows, strict=True)
+    origin = np.concatenate([own if each.origin is None else each.origin[own] for each, own in pairs])
     return found | {"file" if origin.dtype == object else "row": origin}
 
 
@@ -69,6 +70,12 @@ def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") ->
     if y.ndim == 1:
         return {label: np.array(run.schema.classes)[y]}
     return {f"y{i}": column for i, column in enumerate(y.T)}
+
+
+def _labels(run: Run, splits: Mapping[str, TensorSplit]) -> Table:
+    """The classes of the data of `splits`, where all of these have some."""
+    found = [each.y for each in splits.values() if each.y is not None]
+    return classes_of(run, torch.cat(found)) if len(found) == len(splits) else {}
 
 
 def label_column(run: Run) -> str:
@@ -85,11 +92,8 @@ def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, se
         found = [run.encode(each, draw=draw) for each in splits.values()]
     # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
     names = tuple(f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size))
-    labels = [y for _, y in found if y is not None]
-    beside = classes_of(run, np.concatenate(labels)) if len(labels) == len(found) else {}
-    return Rows(
-        np.concatenate([z for z, _ in found]), names, places(splits), beside | predicted(run, list(splits.values()))
-    )
+    after = _labels(run, splits) | predicted(run, list(splits.values()))
+    return Rows(np.concatenate([z for z, _ in found]), names, places(splits), after)
 
 
 @torch.no_grad()
@@ -100,9 +104,7 @@ def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
     made = [run.model.indices(run.model.asked(batch)) for each in splits.values() for batch in each.blocks()]
     sizes = {name: size for name, (size, _) in quantised(run.model).items()}
     names = tuple(f"{name}.{i}" for name, size in sizes.items() for i in range(size))
-    labels = [each.y for each in splits.values() if each.y is not None]
-    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
-    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), beside)
+    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), _labels(run, splits))
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:
@@ -112,19 +114,28 @@ def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]],
     names = ("log_prob", "elbo", "reconstruction", "kl", "effective_samples", "pareto_k")
     every = [each for own in parts for each in own]
     found = [torch.cat([getattr(each, name) for each in every]).cpu().numpy() for name in names]
-    labels = [each.y for each in splits.values() if each.y is not None]
-    beside = classes_of(run, torch.cat(labels)) if len(labels) == len(splits) else {}
-    return Rows(np.stack(found, 1), names, places(splits), beside)
+    return Rows(np.stack(found, 1), names, places(splits), _labels(run, splits))
 
 
-def pairs(run: Run, splits: Mapping[str, TensorSplit], n: int, samples: int | None, draw: bool, seed: int) -> Rows:
-    """The first n data of each of `splits`, each before its reconstructions, and which of both a row is."""
-    with seeded(seed):
-        found = [run.reconstructions(each, n, samples=samples, draw=draw) for each in splits.values()]
-    made = torch.cat(found)
+def pairs(
+    run: Run,
+    splits: Mapping[str, TensorSplit],
+    n: int,
+    samples: int | None = None,
+    *,
+    draw: bool = False,
+    first: bool = False,
+    seed: int = 0,
+) -> Rows:
+    """n data of each of `splits`, each before its reconstructions, and which of both a row is: as `Run.reconstructions`
+    chooses them.
+    """
+    given: dict[str, Any] = {"samples": samples, "draw": draw, "first": first, "seed": seed}
+    made = torch.cat([run.reconstructions(each, n, **given) for each in splits.values()])
+    rows = [shown_rows(each, n, first, seed) for each in splits.values()]
     times = made.shape[1]
     of = ["reconstruction"] if samples is None else [f"reconstruction {i + 1}" for i in range(samples)]
-    before = {name: np.repeat(column, times) for name, column in places(splits, n).items()}
+    before = {name: np.repeat(column, times) for name, column in places(splits, rows).items()}
     before["which"] = np.tile(["data", *of], len(made))
     return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {}, run.schema.table)
 

@@ -28,7 +28,7 @@ from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
-from ..seeding import seeded
+from ..seeding import chosen, seeded
 from ..settings import option, setting, standing
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
@@ -40,7 +40,7 @@ from ..training.records import Epoch
 from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
-from .folder import read_spec
+from .folder import diverged, read_spec
 from .given import ALL, FRAME, NEW, fingerprint_of, rows_of
 from .judging import Judged
 from .restoring import restored
@@ -143,16 +143,18 @@ class Run:
         *,
         samples: int | None = None,
         draw: bool = False,
+        first: bool = False,
         seed: int | None = None,
     ) -> Tensor:
-        """The first n of a split, or of new data, each before its S reconstructions (or the mean's one): (n, 1 + S,
-        *event).
+        """n of a split, or of new data, each before its S reconstructions (or the mean's one): (n, 1 + S, *event).
+
+        They are chosen by the seed, and in their order: `seeding.chosen`; or the `first` n.
         """
         data = self.data(split)
-        n = min(n, len(data))
-        refuse_too_many(n * (1 + (samples or 1)), self.model.event_shape, self.model.scale)
+        rows = shown_rows(data, n, first, seed)
+        refuse_too_many(len(rows) * (1 + (samples or 1)), self.model.event_shape, self.model.scale)
         with seeded(seed):
-            batch = data.rows(np.arange(n))
+            batch = data.rows(rows)
             made = self.model.reconstruct(batch, None, samples, draw)
         x = batch.x if batch.observed is None else torch.where(batch.observed, batch.x, torch.nan)
         return torch.cat([x[:, None], made[:, None] if samples is None else made.transpose(0, 1)], 1)
@@ -248,6 +250,9 @@ class Run:
         go_on += f" --parts {shlex.quote(self.spec.parts)}" if self.spec.parts else ""
         if self.done == self.spec.training.epochs:
             return f"{self.path} lacks weights.safetensors; its last state has them: {go_on}"
+        if why := diverged(self.path):
+            again = f"{option('resume')} would end there again, so train it anew"
+            return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}, and diverged: {why}; {again}"
         return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
 
     @property
@@ -263,6 +268,11 @@ class Run:
         """The model as it was before its training: its weights drawn again from the seed of the spec."""
         model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts, older=True)
         return model.to(self.model.scale.device).eval()
+
+
+def shown_rows(data: TensorSplit, n: int, first: bool = False, seed: int | None = None) -> np.ndarray:
+    """The numbers of the n rows that `Run.reconstructions` shows."""
+    return np.arange(min(n, len(data))) if first else chosen(len(data), n, seed)
 
 
 def _class_of(label: str | int, names: tuple[str, ...]) -> int:

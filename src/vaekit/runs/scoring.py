@@ -21,6 +21,7 @@ import torch
 from ..data.files import ARRAYS
 from ..data.frames import ENDINGS, ending
 from ..data.image_files import is_image
+from ..data.shards import TAR, expanded
 from ..data.tensors import TensorSplit, block_rows
 from ..data.workbooks import parquet_pieces, parquet_rows
 from ..errors import LeftOutWarning
@@ -56,13 +57,14 @@ class Question:
 
 
 def shards_of(given: Sequence[str | Path]) -> list[Path]:
-    """The files that are meant, in the order given, those of a folder by their names; a folder of images as it is.
+    """The files that are meant, in the order given, those of a folder by their names, and of shards those that a
+    pattern of numbers in braces means; a folder of images as it is.
 
     Raises `ValueError` where nothing is there, or nothing that can be scored, and where a file comes twice.
     """
     found: list[Path] = []
-    known = ", ".join([*ARRAYS, *ENDINGS])
-    for each in map(Path, given):
+    known = ", ".join([*ARRAYS, *ENDINGS, TAR])
+    for each in (path for one in given for path in expanded(Path(one), there=False)):
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
         inside = sorted(path for path in each.iterdir() if _is_data(path)) if each.is_dir() else [each]
@@ -81,7 +83,7 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
 
 def _is_data(path: Path) -> bool:
     hidden = path.name.startswith((".", "_"))  # as what writes many files leaves them beside these
-    return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in ARRAYS)
+    return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in (*ARRAYS, TAR))
 
 
 def _images(folder: Path) -> list[Path]:

@@ -11,10 +11,10 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import frame_among
+from ..data.frames import frame_among, is_frame
 from ..data.named import DATASETS
 from ..data.shards import are_shards
-from ..errors import NotBegunError, RunError
+from ..errors import NonFiniteError, NotBegunError, RunError, shown
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
 from ..settings import option, standing, written
@@ -33,7 +33,7 @@ from ..training.loop import optimize
 from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
-from .folder import check_free, check_places, claim, clear, is_run, locked, read_spec
+from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, locked, read_spec
 from .given import FRAME, fingerprint_of
 from .preparation import Ready, completed, make_ready
 from .run import Run, load_data, own_data
@@ -103,6 +103,9 @@ def train(
     callbacks = callbacks or Callbacks()
     frame = frame_among(target, data)
     if frame is not None:
+        if frame is target and data is not None:
+            given = "a data frame" if is_frame(data) else f"data={shown(data)}"
+            raise ValueError(f"target is a data frame, and {given} is beside it; give one, or a recipe and data")
         target = TABLE if target is None or frame is target else target
         data = None if resume else FRAME
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
@@ -254,7 +257,12 @@ def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overw
 
         told = {"on_start": start, "on_epoch": record, "on_look": look}
         on_progress = held.enter_context(following(callbacks.on_progress, ready.task.total))
-        optimize(ready.task, folder, resume=plan.saved, on_progress=on_progress, **told)  # type: ignore[arg-type]
+        try:
+            optimize(ready.task, folder, resume=plan.saved, on_progress=on_progress, **told)  # type: ignore[arg-type]
+        except NonFiniteError as error:
+            if processes.first and mine.begun:
+                write_atomic(folder / DIVERGED, str(error))
+            raise
     return replace(run, loaded=None)
 
 
@@ -265,6 +273,7 @@ def _empty(plan: Plan, overwrite: bool) -> None:
         clear(folder, overwrite)
         return
     drop_temporaries(folder, folder / "checkpoints", folder / "pictures")
+    (folder / DIVERGED).unlink(missing_ok=True)
     history.drop_after(folder, plan.done)
     if plan.done < plan.spec.training.epochs:
         # From here on the states are newer; without it, they are what a run that is cut off loads as.

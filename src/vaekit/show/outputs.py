@@ -163,8 +163,14 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 
 def _save_excel(path: Path, frame: pd.DataFrame) -> None:
-    with open(path, "wb") as file:  # given a path, pandas wants its ending
-        frame.to_excel(file, index=False, engine="openpyxl")
+    import pandas as pd
+
+    with open(path, "wb") as file, pd.ExcelWriter(file, engine="openpyxl") as writer:  # it wants a path's ending
+        frame.to_excel(writer, index=False)
+        for row in next(iter(writer.sheets.values())).iter_rows():
+            for cell in row:
+                if cell.data_type == "f":  # a text that begins with "=" is no formula, and stays what it is
+                    cell.data_type = "s"
 
 
 def _save_npy(path: Path, array: np.ndarray) -> None:

@@ -8,15 +8,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..errors import number_of
 from ..system.disk import finite
-from ..system.progress import DELAY, amount, shown
+from ..system.progress import DELAY, Step, amount, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 5.0
 WORK_SECONDS = 30.0
-"""Seconds between lines of a training, and of other work, where there is no terminal."""
+"""Seconds between lines of a training's epochs, and of what takes longer, where there is no terminal."""
+QUIET_SECONDS = 10.0
+"""Seconds after which a first line says there what is going on."""
 WIDEST = 100_000
 out = Console()
 err = Console(stderr=True)
@@ -136,7 +139,9 @@ def _likelihood(spec: Spec, dataset: Dataset) -> str:
 def print_beginning(path: Path, spec: Spec, dataset: Dataset) -> None:
     """Print what is to be trained, where, and on what: of a table, what each column is taken for."""
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
-    what = f"{sizes}; {dataset.domain}" + (f", {len(dataset.classes)} classes" if dataset.classes else "")
+    what = f"{sizes}; {dataset.domain}" + (
+        f", {number_of(len(dataset.classes), 'class', 'classes')}" if dataset.classes else ""
+    )
     say(f"{spec.title or dataset.name}\n{dataset.name}: {what}")
     if dataset.table:
         from ..data.tabular import described
@@ -149,7 +154,8 @@ def print_beginning(path: Path, spec: Spec, dataset: Dataset) -> None:
 
 
 class Works:
-    """Shows work that takes a while: a bar on a terminal while it lasts, else a line now and then; both on stderr.
+    """Shows work that takes a while: a bar on a terminal while it lasts, else a line soon, and then now and then; both
+    on stderr.
 
     `bar` is one that is shown already, which it then joins.
     """
@@ -158,9 +164,11 @@ class Works:
         self.bar, self.joins, self.lock, self.shown = bar, bar is not None, threading.RLock(), 0
         self.live = (bar is not None and not bar.disable) or err.is_terminal
 
+    def __call__(self, what: str, total: int | None = None) -> AbstractContextManager[Step]:
+        return self._in_a_bar(what, total) if self.live else _in_lines(what, total)
+
     @contextmanager
-    def __call__(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        began = said = time.monotonic()
+    def _in_a_bar(self, what: str, total: int | None) -> Iterator[Step]:
         done, task = 0, None
         bar = self.bar or _bar(err, transient=True)
 
@@ -174,23 +182,16 @@ class Works:
                     task = bar.add_task(what, total=total, completed=done, terms="")
 
         def step(number: int) -> None:
-            nonlocal done, said
+            nonlocal done
             done = number
             if task is not None:
                 bar.update(task, completed=done)
-            elif not self.live and time.monotonic() - said > WORK_SECONDS:
-                said = time.monotonic()
-                err.print(f"{what}: {amount(done, total, said - began)}", highlight=False, markup=False, soft_wrap=True)
 
-        timer = threading.Timer(DELAY, show)
-        timer.daemon = True
         outer, self.bar = self.bar, bar  # what is done within joins it
-        if self.live:
-            timer.start()
         try:
-            yield step
+            with _after(DELAY, show):
+                yield step
         finally:
-            timer.cancel()
             with self.lock:
                 self.bar = outer
                 if task is not None:
@@ -198,6 +199,38 @@ class Works:
                     bar.remove_task(task)
                     if not self.joins and not self.shown:
                         bar.stop()
+
+
+@contextmanager
+def _in_lines(what: str, total: int | None) -> Iterator[Step]:
+    began = said = time.monotonic()
+    done = 0
+
+    def show() -> None:
+        nonlocal said
+        said = time.monotonic()
+        err.print(f"{what}: {amount(done, total, said - began)}", highlight=False, markup=False, soft_wrap=True)
+
+    def step(number: int) -> None:
+        nonlocal done
+        done = number
+        if time.monotonic() - said > WORK_SECONDS:
+            show()
+
+    with _after(QUIET_SECONDS, show):
+        yield step
+
+
+@contextmanager
+def _after(seconds: float, show: Callable[[], None]) -> Iterator[None]:
+    """Inside, `show` is called once so many seconds are over."""
+    timer = threading.Timer(seconds, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _bar(console: Console, transient: bool = False) -> Live:
@@ -216,10 +249,16 @@ def _bar(console: Console, transient: bool = False) -> Live:
 
 
 class Bar:
-    """Progress of a training: a live bar on a terminal, else a line now and then."""
+    """Progress of a training: what it waits for until the first step is taken, then a live bar on a terminal, else a
+    line now and then.
+    """
 
     def __init__(self) -> None:
         self.bar = _bar(out)
+        self.works = Works(self.bar)
+        self.first_step = ExitStack()
+        self.trained = False
+        """Whether any epoch was taken."""
         self.task = self.bar.add_task("epoch", total=None, terms="")
         self.rate = 0.0
         self.printed = time.monotonic()
@@ -236,7 +275,8 @@ class Bar:
     def __enter__(self) -> Bar:
         self.open = ExitStack()
         self.open.enter_context(self.bar)
-        self.open.enter_context(shown(Works(self.bar)))
+        self.open.enter_context(shown(self.works))
+        self.open.enter_context(self.first_step)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -250,14 +290,21 @@ class Bar:
             say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
         self.epochs = spec.training.epochs
         self.bar.update(self.task, total=self.epochs)
+        self.first_step.close()  # of the run whose codes this one is on
+        self.first_step.enter_context(self.works("getting ready for the first step"))
 
     def _progress(self, progress: Progress) -> None:
+        self.first_step.close()
         self.rate = progress.rows_per_second
-        done = progress.epoch + progress.step / progress.steps
-        self.bar.update(self.task, completed=done, terms=self._terms(progress.terms))
+        done, terms = progress.epoch + progress.step / progress.steps, self._terms(progress.terms)
+        self.bar.update(self.task, completed=done, terms=terms)
+        if not out.is_terminal and time.monotonic() - self.printed > WORK_SECONDS:
+            self.printed = time.monotonic()
+            say(f"epoch {progress.epoch + 1}, step {progress.step:,} of {progress.steps:,}: {terms}")
 
     def _epoch(self, records: list[Epoch]) -> None:
-        train = records[0]
+        self.first_step.close()
+        train, self.trained = records[0], True
         self.rate = train.rows / max(train.seconds, 1e-9)
         terms = f"{self._terms(train.terms)} · {records[-1].split} loss {records[-1].terms['loss']:.2f}"
         self.bar.update(self.task, completed=train.epoch, terms=self._terms(train.terms))

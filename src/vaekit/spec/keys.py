@@ -37,7 +37,7 @@ class ObjectiveSpec(PartSpec):
     """An objective by name, with its options beside it, and terms that are added to it."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
-    terms: dict[str, dict[str, Any]] = {}
+    terms: dict[str, dict[str, Any]] = Field(default={}, examples=[{"classification": {"weight": 50.0}}])
     """Terms that are added, by name, each with its options."""
 
     @property
@@ -67,45 +67,45 @@ class DataSpec(_Strict):
 
     name: str = "digits"
     """A dataset by name, or the path of a file or folder."""
-    label: str | None = None
+    label: str | None = Field(default=None, examples=["kind"])
     """The column of a table that has the labels."""
-    domain: str | None = None
+    domain: str | None = Field(default=None, examples=["count"])
     """What kind of values the data have, where that is not what they look like."""
-    levels: Annotated[int, Field(ge=2)] | None = None
+    levels: Annotated[int, Field(ge=2)] | None = Field(default=None, examples=[256])
     """How many levels grey or categorical data have."""
-    exposure: str | None = None
+    exposure: str | None = Field(default=None, examples=["total"])
     """The column of a table that counts are proportional to: an exposure, a library size."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default={}, examples=[{"age": "positive"}])
     """Of a table, the kinds of columns by name, where they are not what they look like; "none" leaves one out."""
-    header: bool | Annotated[int, Field(ge=1)] | None = None
+    header: bool | Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[3])
     """Whether the first line of a table's file has the names of its columns, where that can't be seen; or which line
     has, where there are others above it.
     """
-    sheet: str | None = None
+    sheet: str | None = Field(default=None, examples=["Sheet1"])
     """The sheet of a workbook that is the table, where it is not the first that is not empty."""
-    resize: Side | tuple[Side, Side] | None = None
+    resize: Side | tuple[Side, Side] | None = Field(default=None, examples=[32, [32, 48]])
     """What the images of a folder are brought to: the side of a square, which is the middle of each once its shorter
     side is so long, or [height, width] of all of it.
     """
-    crop: Side | tuple[Side, Side] | None = None
+    crop: Side | tuple[Side, Side] | None = Field(default=None, examples=[28, [28, 40]])
     """The part of an image that is shown, a side or [height, width]: another one each time in training, the middle
     everywhere else.
     """
     flip: bool = False
     """Whether training shows one half of the images, others each time, mirrored left to right."""
-    mask: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mask: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, examples=[0.5])
     """The most of a row's cells that training takes as not observed, so that encoders learn to do without; each row a
     part drawn between 0 and this.
     """
-    train: Annotated[int, Field(ge=1)] | None = None
+    train: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[1000])
     """Training rows; all that are left where it is not set."""
-    validation: Annotated[int, Field(ge=0)] | None = None
+    validation: Annotated[int, Field(ge=0)] | None = Field(default=None, examples=[100])
     """Rows held out for validation, taken from the training rows where the data have none of their own."""
-    test: Annotated[int, Field(ge=0)] | None = None
+    test: Annotated[int, Field(ge=0)] | None = Field(default=None, examples=[100])
     """Rows held out for the test, likewise."""
-    labels: Annotated[int, Field(ge=1)] | None = None
+    labels: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[100])
     """How many of the training labels are seen, by a model that has a classifier."""
-    codes: str | None = None
+    codes: str | None = Field(default=None, examples=["runs/first"])
     """The folder of a run, or a recipe that is trained on the data first, whose codes of the data are the data; other
     keys than `labels` and `seed` then say how the data of that run are read.
     """
@@ -190,19 +190,21 @@ AUXILIARY_FAMILIES = {"encoder": "encoders", "generator": "encoders", "posterior
 class ModelSpec(_Strict):
     """The parts of a VAE."""
 
-    structure: PartSpec | None = None
+    structure: PartSpec | None = Field(default=None, examples=["hierarchical"])
     """How the parts are put together; where it is not set, semi-supervised with a classifier, else vae."""
     encoder: PartSpec = PartSpec(name="mlp")
     """The network from data to the features that posteriors are made of."""
     decoder: PartSpec = PartSpec(name="mlp")
     """The network from latents to the parameters of the likelihood."""
-    likelihood: PartSpec | None = None
+    likelihood: PartSpec | None = Field(default=None, examples=["bernoulli"])
     """p(x given z); where it is not set, the first one named that is a density of the data."""
-    latents: Annotated[dict[str, LatentSpec], Field(min_length=1)] = {"z": LatentSpec()}
+    latents: Annotated[dict[str, LatentSpec], Field(min_length=1)] = Field(
+        default={"z": LatentSpec()}, examples=[{"z": {"size": 16}}]
+    )
     """The latents by name, in their order."""
     condition: bool | Literal["decoder"] = False
     """Whether the parts are given the data's labels or covariates: true all of them, "decoder" all but the encoder."""
-    classifier: PartSpec | None = None
+    classifier: PartSpec | None = Field(default=None, examples=["mlp"])
     """A network, named as an encoder, of q(y given x): labels are then part of what is modelled, summed out where they
     are not seen.
     """
@@ -230,9 +232,9 @@ class TrainingSpec(_Strict):
 
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training rows."""
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[1000])
     """As many epochs as make so many steps, in place of `epochs`; from 1 to 2,000 of them."""
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[128])
     """Rows of a step; where it is not set 128, of a table a fiftieth of its rows as a power of two from 32 to 1,024; or
     all where there are fewer.
     """
@@ -246,15 +248,17 @@ class TrainingSpec(_Strict):
     """What makes steps of gradients."""
     learning_rate: Annotated[float, Field(gt=0)] | PartSpec = 1e-3
     """A number, or a schedule by name."""
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: Annotated[float, Field(gt=0)] | None = Field(default=None, examples=[1.0])
     """The norm that all gradients together are cut to, where theirs is more."""
-    skip: Annotated[float, Field(gt=0)] | None = None
+    skip: Annotated[float, Field(gt=0)] | None = Field(default=None, examples=[400.0])
     """The norm from which on a step is left out, as one whose gradients are no numbers is; very deep models have a few.
     What part of the steps it was is among the terms. Each step waits for the device to know.
     """
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=None, examples=[0.999])
     """The decay of averaged weights, which are then those of the run."""
-    early_stopping: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, examples=[5, 0.3]
+    )
     """Epochs without a better validation loss after which a training ends, with its best weights; or that part of all
     epochs, where rows are held out for validation.
     """
@@ -279,9 +283,9 @@ class TrainingSpec(_Strict):
 class PicturesSpec(_Strict):
     """Pictures by name."""
 
-    report: tuple[PartSpec, ...] = ()
+    report: tuple[PartSpec, ...] = Field(default=(), examples=[["samples"]])
     """Those that a report has beside its usual ones."""
-    every_epoch: tuple[PartSpec, ...] = ()
+    every_epoch: tuple[PartSpec, ...] = Field(default=(), examples=[["samples"]])
     """Those that are drawn while it trains."""
     every: Annotated[int, Field(ge=1)] = 1
     """After how many epochs each time."""

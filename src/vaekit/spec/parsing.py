@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import said, shown, unknown
-from ..settings import assign, without_unset
-from .keys import AUXILIARY_FAMILIES, LatentSpec, PartSpec, Spec, TrainingSpec, _Strict
+from ..errors import shown, unknown
+from ..settings import BARE, assign, without_unset
+from .accepted import inner, keys_of, refused
+from .keys import AUXILIARY_FAMILIES, PartSpec, Spec, TrainingSpec, _Strict
 from .parts import PARTS, Parts, check
 from .recipes import extended
 
@@ -107,22 +108,24 @@ def _validated(model: type[_Model], values: Any, what: str) -> _Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = _given(first["loc"], values)
+        path, value = _given(first["loc"], values)
+        names = [str(key) for key in path]
         if first["type"] == "extra_forbidden":
-            *above, key = path
-            table = f"key of {_where(what, above)}:" if above else f"{what} key"
-            raise ValueError(unknown(table, key, _keys(model, above))) from None
-        where = _where(what, path)
+            *above, last = path
+            table = f"key of {_where(what, names[:-1])}:" if above else f"{what} key"
+            raise ValueError(unknown(table, last, keys_of(_at(model, above)[0]))) from None
+        where = _where(what, names)
         if first["type"] == "missing":
             raise ValueError(f"{where} is missing") from None
-        raise ValueError(f"{where} is {shown(first['input'])}: {said(first)}") from None
+        key = ".".join(names) if what != "schema" and all(map(BARE.fullmatch, names)) else ""
+        raise refused(where, key, value, *_at(model, path), error) from None
 
 
-def _given(location: Iterable[str | int], values: Any) -> list[str]:
-    """Those steps of a location that are in what was given, or lack there: not the name of one of the types that would
-    do, which pydantic puts among them.
+def _given(location: Iterable[str | int], values: Any) -> tuple[list[str | int], Any]:
+    """Those steps of a location that are in what was given, or lack there, and what is there: not the name of one of
+    the types that would do, which pydantic puts among them.
     """
-    path = []
+    path: list[str | int] = []
     for key in location:
         if isinstance(key, int) and isinstance(values, list | tuple):
             values = values[key]
@@ -130,20 +133,18 @@ def _given(location: Iterable[str | int], values: Any) -> list[str]:
             values = values.get(key)
         else:
             break
-        path.append(str(key))
-    return path
+        path.append(key)
+    return path, values
+
+
+def _at(model: type[BaseModel], path: Iterable[str | int]) -> tuple[Any, Any]:
+    """The type of what is at `path`, and its default."""
+    found: tuple[Any, Any] = model, None
+    for key in path:
+        found = inner(found[0], key)
+    return found
 
 
 def _where(what: str, path: list[str]) -> str:
     joined = ".".join(path)
     return f"{what} {joined if joined.isprintable() else shown(joined)}" if path else what
-
-
-def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys that `model` accepts at `path`; none where that leads into a table of free names."""
-    for key in path:
-        inner = model.model_fields[key].annotation if key in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return list(LatentSpec.model_fields) if "latents" in path else []
-        model = inner
-    return list(model.model_fields)

@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ..errors import nearest, said, shown, unknown
+from ..errors import nearest, unknown
 from ..likelihoods import LIKELIHOODS
 from ..networks import DECODERS, ENCODERS
 from ..objectives import OBJECTIVES, TERMS
@@ -26,6 +26,7 @@ from ..posteriors import POSTERIORS
 from ..priors import PRIORS
 from ..schedules import SCHEDULES, may_be_schedule
 from ..settings import UNSET, setting
+from .accepted import refused
 from .structures import STRUCTURES
 
 Factory = Callable[..., Any]
@@ -204,8 +205,10 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
         try:
             values[key] = TypeAdapter(option.type, config=_OPTIONS).validate_python(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"option {key!r} of {what} {name!r} is {shown(value)}: {said(first)}") from None
+            where = f"option {key!r} of {what} {name!r}"
+            raise refused(
+                where, f"{place}.{key}" if place else key, value, option.type, option.default, error
+            ) from None
     return values
 
 

@@ -31,6 +31,7 @@ def resolve(
     in a .toml file it is relative to that file's folder.
     """
     if data is not None:
+        _refuse_both(target, data)
         target = _on(resolve(target, (), parts), str(data))
     if isinstance(target, Spec):
         spec = changed(target, sets, parts)
@@ -45,6 +46,15 @@ def resolve(
     if found.codes is not None and found.codes not in RECIPES:
         found = found.model_copy(update={"codes": str(Path(found.codes).expanduser().resolve())})
     return spec.model_copy(update={"data": found})
+
+
+def _refuse_both(target: str | Path | Spec, data: str | Path) -> None:
+    """`ValueError` where a target is data itself, other than those that are given beside it."""
+    name = str(target)
+    whole = name in RECIPES or name.endswith(".toml") or isinstance(target, Spec)
+    if not whole and name != str(data):
+        given = option("data", str(data))
+        raise ValueError(f"{shown(name)} and {given} are both data; give one, or a recipe or a .toml file and {given}")
 
 
 def _on(spec: Spec, data: str) -> Spec:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import Dataset, Preprocessing
 from ..data.tensors import TensorSplit, as_split
+from ..errors import wrong_kind
 from ..models import VAE
 from ..objectives.base import Objective
 from ..objectives.elbo import ELBO
@@ -53,6 +54,10 @@ def fit(
     >>> fit(vae, np.random.default_rng(0).normal(size=(50, 3)), epochs=2).epoch
     2
     """
+    if not isinstance(model, VAE):
+        raise wrong_kind("model", model, "a vaekit.VAE (a recipe, or data alone, is for vaekit.train)")
+    if not (objective is None or (callable(objective) and not isinstance(objective, type))):
+        raise wrong_kind("objective", objective, "an objective, such as vaekit.objectives.ELBO()")
     chosen = training_options(options)
     device = resolve_device(chosen.device)
     splits = data.splits if isinstance(data, Dataset) else {}

@@ -27,6 +27,7 @@ from ..modules import apart
 from ..objectives.base import Loss, Objective, at_values, leaves, samples_of, schedules_of
 from ..seeding import seeded
 from ..system.processes import Processes
+from ..system.progress import working
 
 log = logging.getLogger(__name__)
 PRODUCTS = "products"
@@ -99,7 +100,8 @@ class Step:
             if _attributes(self.advancing) != before:
                 self._stay_python("a part's `advance` changes more than the values of its buffers")
             elif self.recording is None:
-                self._record(index, progress)
+                with working("recording steps"):
+                    self._record(index, progress)
             if self.recording:
                 return self._replay(index, progress, number)
         return self._taken(index, progress, data)
@@ -170,8 +172,11 @@ class Step:
         return now
 
     def _replay(self, index: Tensor, progress: float, number: int) -> Terms:
-        now = self._set_coefficients(progress)
-        values, *gradients = self.recording.at(number)(index, *self.coefficients)  # type: ignore[union-attr]
+        now, recording = self._set_coefficients(progress), self.recording
+        if recording.compiles_at(number):  # type: ignore[union-attr]
+            with working("compiling steps"):
+                recording.at(number)  # type: ignore[union-attr]
+        values, *gradients = recording(index, *self.coefficients)  # type: ignore[misc]
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         at = dict(zip(self.schedules, now[1:], strict=True))

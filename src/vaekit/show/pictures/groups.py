@@ -71,12 +71,12 @@ class ClusterGrid(Picture):
         # Where there are many, those that have most of the data, in their order.
         shown = np.sort(np.argsort(-sizes, kind="stable")[:GROUPS])
         if self.show == "data":
-            images = np.full((len(shown), self.n, *model.event_shape), np.nan)
+            images, order = np.full((len(shown), self.n, *model.event_shape), np.nan), subject.chosen(len(own))
             for row, k in zip(images, shown, strict=True):
-                members = np.flatnonzero(own == k)[: self.n]
+                members = order[own[order] == k][: self.n]
                 if len(members):
                     row[: len(members)] = visible(subject.rows(members))
-            text = f"Data of the {subject.split} split by the cluster that they fall into"
+            text = f"Data of the {subject.split} split, chosen at random, by the cluster that they fall into"
         else:
             images = np.stack([array(each) for each in _samples(subject, name, shown, self.n)])
             text = "Means of p(x | z) at codes z drawn from one cluster of the prior"

@@ -49,7 +49,7 @@ class Latents(Picture):
     def __call__(self, subject: Subject) -> Prepared:
         (means, y), sizes, seed = subject.codes, subject.run.model.sizes, subject.seed
         total, size = means.shape
-        chosen = np.sort(np.random.default_rng(seed).permutation(total)[: self.n])
+        chosen = np.sort(subject.chosen(self.n))
         some = f"{total:,}" if total == len(chosen) else f"{len(chosen):,} of the {total:,}"
         text = f"Posterior means of {some} {subject.split} data, "
         text += "all latents together" if len(sizes) > 1 else f"latent {next(iter(sizes))}"

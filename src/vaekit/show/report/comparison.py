@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch.distributions import MultivariateNormal
 
+from ...errors import number_of
 from ...runs.comparison import Compared, Comparison
 from ...runs.run import Run
 from ...system.disk import write_atomic
@@ -88,8 +89,9 @@ def _run(row: Compared) -> tuple[str, ...]:
 def about(comparison: Comparison) -> str:
     """What the scores are of, in words."""
     e = comparison.rows[0].evaluation
-    text = f"Averages over {e.n:,} data of the {e.split} split, nats per datum; the NLL by {e.samples:,} importance "
-    text += "samples; ± standard errors, that of a difference over the pairs of scores that each datum has."
+    text = f"Averages over {number_of(e.n, 'datum', 'data')} of the {e.split} split, nats per datum; the NLL by "
+    text += f"{number_of(e.samples, 'importance sample')}; ± standard errors, that of a difference over the pairs of "
+    text += "scores that each datum has."
     given = {run.model.conditional for run in comparison.runs}
     text += " The NLL of a conditional run is −log p(x | y)." if len(given) > 1 else ""
     return text + ("" if e.is_likelihood else " Grey pixels were scored as Bernoulli probabilities: no likelihood.")
@@ -101,7 +103,7 @@ def _page(comparison: Comparison) -> str:
     pictures += [_correlations(comparison, row.name, run) for row, run in _full_rank(comparison)]
     return render(
         "comparison.html.jinja",
-        title=f"{len(rows)} runs on {comparison.dataset}",
+        title=f"{number_of(len(rows), 'run')} on {comparison.dataset}",
         summary=" · ".join(row.name for row in rows),
         is_likelihood=all(row.evaluation.is_likelihood for row in rows),
         tables=tables(comparison),

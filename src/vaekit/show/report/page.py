@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from ...data import Dataset
+from ...errors import number_of
 from ...evaluation.evaluation import ACTIVE
 from ...evaluation.images import ImageQuality, table_of
 from ...evaluation.scores import Evaluation, active_units, code_rows, collapse
@@ -21,7 +22,7 @@ from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
 from ...models.topdown import latents_called
 from ...runs.course import beside_the_bound, course_of
-from ...runs.folder import check_places, subfolder
+from ...runs.folder import PAGE, check_places, subfolder
 from ...runs.run import Run
 from ...settings import standing
 from ...spec.keys import DataSpec, PartSpec
@@ -117,7 +118,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None, quality: ImageQ
         epochs=run.spec.training.epochs,
         spec=(run.path / "spec.json").read_text(encoding="utf-8"),
     )
-    path = run.path / "report.html"
+    path = run.path / PAGE
     write_atomic(path, text)
     return path
 
@@ -126,8 +127,8 @@ def _summary(run: Run, dataset: Dataset, history: list[Epoch]) -> str:
     rows = len(dataset.splits["train"])
     parameters = sum(p.numel() for p in run.model.parameters())
     epochs, seconds = max((e.epoch for e in history), default=0), sum(e.seconds for e in history)
-    trained = f"{epochs:,} epoch{'s' * (epochs != 1)} in {duration(seconds)}"
-    return f"{parameters:,} parameters, trained on {rows:,} rows of {dataset.name} for {trained}."
+    trained = f"{number_of(epochs, 'epoch')} in {duration(seconds)}"
+    return f"{parameters:,} parameters, trained on {number_of(rows, 'row')} of {dataset.name} for {trained}."
 
 
 def _pictures(run: Run, trained: bool) -> dict[str, Picture]:
@@ -164,7 +165,7 @@ def _write_pictures(folder: Path, shown: Mapping[str, Drawn]) -> None:
 
 def _scores(e: Evaluation, conditional: bool) -> list[Row]:
     p = "p(x | y)" if conditional else "p(x)"
-    samples = f"{e.samples:,} importance sample{'s' * (e.samples > 1)} of each datum"
+    samples = f"{number_of(e.samples, 'importance sample')} of each datum"
     name, lower = f"NLL, −log {p}", f"Lower bound of log {p}: reconstruction − KL. Higher is better."
     what = f"Negative log-likelihood by {samples}: an upper bound that more samples tighten. Lower is better."
     if not e.is_likelihood:
@@ -228,7 +229,8 @@ def _data(run: Run, dataset: Dataset) -> list[Row]:
         used = "the model is conditioned on them" if run.model.conditional else "not seen by the model"
         if run.spec.model.classifier or spec.labels:
             used = "all seen in training" if spec.labels is None else f"{spec.labels:,} of them seen in training"
-        what = f"{len(schema.classes)} classes" if schema.classes else f"{schema.condition} covariates"
+        what = number_of(len(schema.classes), "class", "classes")
+        what = what if schema.classes else number_of(schema.condition, "covariate")
         rows.append(Row("Labels", f"{what}, {used}"))
     return rows
 
@@ -331,7 +333,7 @@ def _plain(value: Any) -> str:
 
 
 def _shape(event_shape: tuple[int, ...]) -> str:
-    return f"{event_shape[0]} columns" if len(event_shape) == 1 else " × ".join(map(str, event_shape))
+    return number_of(event_shape[0], "column") if len(event_shape) == 1 else " × ".join(map(str, event_shape))
 
 
 def _nats(value: float, error: float = 0.0) -> str:

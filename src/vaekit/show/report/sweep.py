@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ...errors import number_of
 from ...runs import history
 from ...runs.swept import Group, Sweep, Trial, more_is_better, scores_of
 from ...system.disk import write_atomic
@@ -39,7 +40,7 @@ def write_sweep(found: Sweep) -> Path:
     scored = [score for each in found.trials if each.outcome for score in each.outcome.scores.values()]
     page = render(
         "comparison.html.jinja",
-        title=f"{len(found.groups)} settings, {len(found.trials)} runs",
+        title=f"{number_of(len(found.groups), 'setting')}, {number_of(len(found.trials), 'run')}",
         summary=f"the best: {found.groups[0].name}" if found.groups[0].done else "",
         is_likelihood=all(each.is_likelihood for each in scored),
         tables=sweep_tables(found),
