@@ -17,7 +17,8 @@ from ..networks.base import last_weight
 from ..seeding import seeded
 from .cases import Cases, repeated
 from .compatibility import check_labelled_parts
-from .given import checked
+from .given import checked, unchecked
+from .sampling import Draw
 from .scoring import MEMORY
 from .trace import Latent, Trace, beside
 from .vae import VAE
@@ -83,11 +84,12 @@ class SemiSupervisedVAE(VAE):
         self.register_buffer("label_logits", torch.zeros(classes, dtype=self.scale.dtype), persistent=False)
         check_labelled_parts(self)
 
-    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True) -> Trace:
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True, draw: Draw | None = None) -> Trace:
         """The trace of a batch, the label summed out where it is not seen, whatever `sum_classes` says."""
         batch, y = self.typed(batch), self.one_hot(batch.y)
         inputs, seen = self.inputs(batch.x, batch.observed), 0 if y is None else len(y)
-        q_y, of_a, a = self._label(inputs, torch.Size((samples,)))
+        take = draw or (lambda name, q: q.rsample((samples,) if self.auxiliary is None or name == AUXILIARY else ()))
+        q_y, of_a, a = self._label(inputs, take)
         label, log_q_label = self._label_cases(q_y, y, len(inputs) - seen, exact=a is None)
         cases, labels = label.cases, label.z[0]
         if a is not None and of_a is not None and cases:
@@ -96,8 +98,7 @@ class SemiSupervisedVAE(VAE):
         features, latents = self._of_cases(self.encoder, inputs, conditions, seen), []
         for name, posterior in self.posteriors.items():
             q = posterior(features)
-            z = q.rsample(torch.Size((samples,) if a is None else ()))
-            latents.append(Latent(name, z, q, self._prior(name, labels), cases))
+            latents.append(Latent(name, take(name, q), q, self._prior(name, labels), cases))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         skips = False
@@ -156,23 +157,23 @@ class SemiSupervisedVAE(VAE):
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """A draw of the label of a batch, where it is not seen."""
         batch = self.typed(batch)
-        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), torch.Size((1,)))
+        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), lambda _, q: q.rsample((1,)))
         return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
 
-    def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
-        """q(y given x); with an auxiliary latent also what q(a given x) is made from, and the draws of a (*shape, B, A)
-        that y is given.
+    def _label(self, inputs: Tensor, draw: Draw) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
+        """q(y given x); with an auxiliary latent also what q(a given x) is made from, and the draws of a (S, B, A) that
+        y is given.
         """
         if self.auxiliary is None:
             return RelaxedOneHot(self._of_network(self.classifier, inputs, None)), None, None
         of_a = self._of_network(self.auxiliary.encoder, inputs, None)
-        a = self.auxiliary.posterior(of_a).rsample(shape)
+        a = draw(AUXILIARY, self.auxiliary.posterior(of_a))
         return RelaxedOneHot(self._of_network(self.classifier, inputs, a)), of_a, a
 
     def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
         inputs = self.inputs(batch.x, batch.observed)
-        y = self.one_hot(self.classify(batch).argmax(-1) if batch.y is None else batch.y)
+        y = self.one_hot(self._classified(inputs).argmax(-1) if batch.y is None else batch.y)
         if self.auxiliary:
             q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
             a = center(q) if samples is None else q.sample(torch.Size((samples,)))
@@ -191,6 +192,13 @@ class SemiSupervisedVAE(VAE):
             return self._likelihood(z, y)
         p = self.auxiliary.prior(self._of_network(self.auxiliary.generator, z, y))
         return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """As of `VAE`, by the likeliest class where y is not given."""
+        if y is None:
+            batch = unchecked(self, x, None)
+            y = self._classified(self.inputs(batch.x, batch.observed)).argmax(-1)
+        return super().forward(x, y)
 
     @property
     def conditional(self) -> bool:
@@ -238,10 +246,12 @@ class SemiSupervisedVAE(VAE):
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
         batch = checked(self, x, None)
-        inputs = self.inputs(batch.x, batch.observed)
         with seeded(seed), evaluating(self):
-            if self.auxiliary is None:
-                return self._of_network(self.classifier, inputs, None).softmax(-1)
-            q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
-            a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
-            return self._of_network(self.classifier, inputs, a).softmax(-1).mean(0)
+            return self._classified(self.inputs(batch.x, batch.observed), samples)
+
+    def _classified(self, inputs: Tensor, samples: int | None = None) -> Tensor:
+        if self.auxiliary is None:
+            return self._of_network(self.classifier, inputs, None).softmax(-1)
+        q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
+        a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
+        return self._of_network(self.classifier, inputs, a).softmax(-1).mean(0)

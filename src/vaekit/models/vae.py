@@ -28,7 +28,7 @@ from .compatibility import (
     named_latents,
     prior_sizes,
 )
-from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
+from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, unchecked
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .summing import trace_apart
@@ -108,8 +108,8 @@ class VAE(nn.Module):
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 
-    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False) -> Trace:
-        """S = `samples` draws of the latents of a batch, and the likelihood at each.
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False, draw: Draw | None = None) -> Trace:
+        """S = `samples` draws of the latents of a batch, and the likelihood at each; or what `draw` takes for them.
 
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says, and one that is
@@ -117,8 +117,8 @@ class VAE(nn.Module):
         """
         batch = self.typed(batch)
         if self.apart:
-            return trace_apart(self, batch, samples, sum_classes)
-        latents = latents_drawn(self, batch, samples)
+            return trace_apart(self, batch, samples, sum_classes, draw)
+        latents = latents_drawn(self, batch, samples, draw)
         px = self._likelihood(side_by_side(latents), self._given(batch.y))
         return Trace(batch, px, latents, last=last_weight(self.decoder))
 
@@ -160,9 +160,7 @@ class VAE(nn.Module):
         return beside(*(found[name][1] for name in self.priors))
 
     def typed(self, batch: Batch) -> Batch:
-        """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
-        them.
-        """
+        """x in the type of the weights, but real numbers and counts of more digits as they are."""
         wide = batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
         return batch if wide or batch.x.dtype == self.scale.dtype else replace(batch, x=batch.x.to(self.scale.dtype))
 
@@ -209,6 +207,15 @@ class VAE(nn.Module):
         y = self.one_hot(y)
         return (y - self.condition_location) / self.condition_scale if self.scaled_condition and y is not None else y
 
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """x (B, *event) encoded and decoded: the mean of p(x given z) at the posterior means, (B, *event).
+
+        `reconstruct` by operations on tensors alone, with gradients and without checks: for `torch.export` and hooks.
+        """
+        batch = unchecked(self, x, y)
+        z = self.side_by_side(self.infer(batch, lambda _, q: center(q)))
+        return typical(self._likelihood(z, self._given(batch.y)))
+
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 
     @torch.no_grad()
@@ -221,7 +228,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """Posterior means of x (B, *event), (B, D); with `samples` = S, that many draws of z, (S, B, D).
 
-        A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
+        A posterior without a mean in closed form (a flow) gives the average of 256 draws of fixed noise.
         """
         batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
