@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...data.batch import Batch
 from ...data.columns import Column
@@ -27,7 +28,18 @@ from .. import plots
 from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
 from ..report.frame import number
-from . import answers
+from .answers import Answers
+from .records import (
+    Colour,
+    Components,
+    Data,
+    PageColumn,
+    PageLatent,
+    Points,
+    Projection,
+    Reference,
+    Scene,
+)
 
 if TYPE_CHECKING:
     from ...models.scoring import Scores
@@ -42,121 +54,6 @@ LAID_OUT = 2000
 """Points, at most, that are laid out by t-SNE, which takes seconds for as many."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
-
-
-@dataclass(frozen=True)
-class PageColumn:
-    """A column of a table as the page shows it: how its cells are written, and between which ends they lie."""
-
-    name: str
-    kind: str
-    levels: tuple[str, ...] | None
-    low: float
-    high: float
-    decimals: int | None
-    unit: str | None
-    date: str | None
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the data of a run are."""
-
-    kind: str
-    shape: tuple[int, ...]
-    range: tuple[float, float] | None
-    columns: list[PageColumn] | None
-    classes: tuple[str, ...] | None
-    conditional: bool
-    covariates: int
-    """How many numbers y is of a datum, where it is no class; else 0."""
-
-
-@dataclass(frozen=True)
-class PageLatent:
-    """One latent: its place among those drawn, and how the codes of the data lie in each of its dimensions."""
-
-    name: str
-    size: int
-    shape: tuple[int, ...]
-    discrete: bool
-    groups: int | None
-    """Of one-hots how many stand side by side, None of other latents."""
-    step: int
-    """Its place in the order of being drawn from the model."""
-    decoded: bool
-    """Whether the decoder sees it; another acts by those drawn after it alone."""
-    kl: list[float] | None
-    mean: list[float]
-    sd: list[float]
-    active: list[bool]
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Points in the plane, NaN of those that are not laid out."""
-
-    name: str
-    axes: tuple[str, str]
-    xy: np.ndarray
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What points may be coloured by: categories (int32, -1 for none) or numbers (float32, NaN for none); None stands
-    for the cells of a `column` of the points' own data.
-    """
-
-    name: str
-    kind: str
-    values: np.ndarray | None
-    names: tuple[str, ...] | None = None
-    column: int | None = None
-
-
-@dataclass(frozen=True)
-class Points:
-    """Some of the data, and their codes."""
-
-    n: int
-    names: list[str] | None
-    x: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray | None
-    y: np.ndarray | None
-    projections: list[Projection]
-    colours: list[Colour]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The quantiles 0, 0.001, …, 1 of the bounds of training data, nats; none of a model that can't be scored."""
-
-    elbo: list[float]
-
-
-@dataclass(frozen=True)
-class Components:
-    """Those of a mixture prior: means as whole codes (K, D), and weights."""
-
-    mean: list[list[float]]
-    weight: list[float]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """All that the page shows before it is asked."""
-
-    format: int
-    title: str
-    about: list[str]
-    data: Data
-    latents: list[PageLatent]
-    points: Points
-    reference: Reference
-    components: Components | None
-    can: tuple[str, ...]
-    programs: dict[str, object] | None = None
 
 
 def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0) -> Scene:
@@ -203,16 +100,20 @@ class _Making:
         return visible(self.batch).reshape(len(self.rows), -1).astype(np.float64)
 
     @cached_property
-    def codes(self) -> answers.Codes:
-        return answers.codes_of(self.run, self.batch)
+    def answers(self) -> Answers:
+        return Answers(self.run)
+
+    @cached_property
+    def codes(self) -> tuple[Tensor, Tensor | None]:
+        return self.answers.codes(self.batch)
 
     @cached_property
     def mean(self) -> np.ndarray:
-        return array(self.codes.mean).astype(np.float32)
+        return array(self.codes[0]).astype(np.float32)
 
     @cached_property
     def scores(self) -> Scores | None:
-        return answers.scored(self.run, self.batch)
+        return self.answers.scores(self.batch)[0] if self.answers.has_scores else None
 
     def scene(self) -> Scene:
         run = self.run
@@ -227,7 +128,7 @@ class _Making:
             self._points(),
             self._reference(),
             self._components(),
-            answers.abilities(run, self.batch.take(slice(1))),
+            self.answers.abilities(self.batch.take(slice(1))),
         )
 
     def _about(self) -> list[str]:
@@ -273,7 +174,7 @@ class _Making:
 
     def _latents(self) -> list[PageLatent]:
         model, found, start = self.run.model, [], 0
-        order, discrete = answers.order_of(self.run), _discrete(self.run)
+        order, discrete = self.answers.order, _discrete(self.run)
         mean, terms = self.mean.astype(np.float64), {} if self.scores is None else self.scores.kl_terms
         variance = mean.var(0, ddof=min(1, len(mean) - 1))
         for name, size in model.sizes.items():
@@ -298,7 +199,7 @@ class _Making:
         return found
 
     def _points(self) -> Points:
-        sd, y = self.codes.sd, self.subject.data.y
+        sd, y = self.codes[1], self.subject.data.y
         own = None if y is None else array(y)[self.rows]
         if own is not None:
             own = own.astype(np.int32 if own.ndim == 1 else np.float32)
@@ -316,7 +217,7 @@ class _Making:
     def _stored(self) -> np.ndarray:
         """The data as the page keeps them: images as bytes over what is black and white, all else as numbers."""
         if not is_image(self.run.model.event_shape) or is_table(self.run) or np.isnan(self.x).any():
-            return self.x.astype(np.float32)
+            return self.x if self.run.schema.domain.in_float64 else self.x.astype(np.float32)
         low, high = self.subject.limits
         return np.rint(255 * np.clip((self.x - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
 
@@ -367,13 +268,14 @@ class _Making:
         return found
 
     def _reference(self) -> Reference:
-        if self.scores is None:
+        if not self.answers.has_scores:
             return Reference([])
         train = Subject(self.run, "train", self.seed)
-        found = answers.scored(self.run, train.rows(np.sort(train.chosen(REFERENCE))))
-        assert found is not None
+        batch = train.rows(np.sort(train.chosen(REFERENCE)))
+        found, columns = self.answers.scores(batch)
         elbo = array(found.elbo.double())
-        return Reference(np.quantile(elbo[np.isfinite(elbo)], np.linspace(0, 1, QUANTILES)).tolist())
+        quantiles = np.quantile(elbo[np.isfinite(elbo)], np.linspace(0, 1, QUANTILES)).tolist()
+        return Reference(quantiles, None if columns is None else columns.double().mean(0).tolist())
 
     @torch.no_grad()
     def _components(self) -> Components | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...system.disk import finite
 
-DTYPES = ("float32", "float16", "uint8", "int32")
+DTYPES = ("float64", "float32", "float16", "uint8", "int32")
 """The types of arrays that the page reads."""
 
 
