@@ -134,8 +134,8 @@ class Answers:
         return joined(found), _total(cells, torch.cat)
 
     def _of_columns(self, trace: Trace, share: float) -> Tensor | None:
-        """-log p of each column given z, the mean over a trace's draws times their share of all, (B, D); 0 of what is not
-        observed.
+        """-log p of each column given z, the mean over a trace's draws times their share of all, (B, D); 0 of what is
+        not observed.
         """
         if not is_table(self.run):
             return None

@@ -1,4 +1,4 @@
-"""What a page is told of a run before it asks: records that JSON is made of, their fields called as the page reads them."""
+"""What a page is told of a run before it asks: records whose fields are called as the page reads them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Data:
     conditional: bool
     covariates: int
     """How many numbers y is of a datum, where it is no class; else 0."""
+    step: float | None = None
+    """What a pixel is a whole multiple of, from the lower end of the range on; None of other numbers."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...data.batch import Batch
 from ...data.columns import Column
+from ...data.domains import WHOLE
 from ...distributions.mixtures import Mixture
 from ...distributions.moments import center
 from ...evaluation.evaluation import ACTIVE
@@ -150,7 +151,9 @@ class _Making:
         columns = self._columns(typed_columns(self.run)) if kind == "table" else None
         limits = self.subject.limits if kind == "images" else None
         covariates = 0 if schema.classes else model.condition
-        return Data(kind, shape, limits, columns, schema.classes or None, model.condition > 0, covariates)
+        whole = kind == "images" and schema.domain.kind in WHOLE and not schema.domain.relaxed
+        classes = schema.classes or None
+        return Data(kind, shape, limits, columns, classes, model.condition > 0, covariates, 1.0 if whole else None)
 
     def _columns(self, columns: Sequence[Column]) -> list[PageColumn]:
         found = []
