@@ -24,17 +24,18 @@ export function film(app: App, frames: Frame[], title: string, size: "small" | "
     return comparison(scene, some.map((f) => f.shown), some.map((f) => f.name));
   }
   const items = frames.map((f) => ({ canvas: picture(scene, f.shown.x, f.name || title), frame: f }));
-  return h(
-    "div", { class: `film ${size}` },
-    h(
-      "div", { class: "frames" },
-      items.map(({ canvas, frame }) => {
+  const frames_ = h("div", { class: "frames" });
+  frames_.style.setProperty("--n", String(frames.length));
+  frames_.append(
+      ...items.map(({ canvas, frame }) => {
         const inside = [canvas, frame.name ? h("span", { class: "caption" }, frame.name) : null];
         return frame.go
           ? h("button", { type: "button", class: "frame", "aria-label": frame.name || title, "aria-pressed": frame.selected === undefined ? null : String(frame.selected), onclick: frame.go }, inside)
           : h("span", { class: "frame" }, inside);
       }),
-    ),
+  );
+  return h(
+    "div", { class: `film ${size}` }, frames_,
     h("button", { type: "button", class: "quiet", onclick: () => saveAll(items.map((i) => ({ canvas: i.canvas, name: i.frame.name })), size === "large" ? 8 : 12, title) }, "Save PNG"),
   );
 }

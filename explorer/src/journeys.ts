@@ -113,16 +113,16 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
     return slots.map((s) => {
       const place = view.slots[s];
       const x = place.datum === null ? decoded[made.indexOf(s)]!.x : scene.datum(place.datum);
-      const name = place.datum === null ? "a place of your own" : describe(place.datum).split(", ").slice(0, 2).join(", ");
+      const [name, of] = place.datum === null ? ["no datum", "a place that was kept"] : (describe(place.datum).split(", ") as [string, string?]);
       return h(
         "button",
         {
-          type: "button", class: "chip", "aria-pressed": String(view.armed === s), "aria-label": `${s.toUpperCase()}: ${name}. Press, then choose on the map.`,
+          type: "button", class: "chip", "aria-pressed": String(view.armed === s), "aria-label": `${s.toUpperCase()}: ${name}, ${of ?? ""}. Press, then choose on the map.`,
           onclick: () => store.set({ armed: view.armed === s ? null : s }),
         },
         h("span", { class: "letter" }, s.toUpperCase()),
         scene.table ? null : picture(scene, x, name),
-        h("span", { class: "of" }, h("span", {}, name), h("span", { class: "muted" }, view.armed === s ? "choose on the map" : "change")),
+        h("span", { class: "of" }, h("span", {}, name), h("span", { class: "muted" }, view.armed === s ? "choose on the map" : (of ?? "change"))),
       );
     });
   };
@@ -243,6 +243,7 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
   };
   const scrub = (): void => {
     scrubber.value = String(store.view.t);
+    scrubber.style.setProperty("--at", String(store.view.t / Number(scrubber.max)));
     at.textContent = written(store.view.t, 2);
   };
   store.on(["slots", "journey", "armed", "panel"], controls);

@@ -3,7 +3,7 @@
 import { App } from "./app";
 import { isDark } from "./colours";
 import { choice, h, say, settled } from "./dom";
-import { journeys } from "./journeys";
+import { journeys, placeAt } from "./journeys";
 import { MapView } from "./map";
 import { Local, Remote, type Model } from "./model";
 import { own } from "./own";
@@ -116,11 +116,13 @@ function mapTools(app: App, map: MapView): HTMLElement {
   store.on(["projection", "colour", "plane"], sync);
   sync();
   const tool = (name: string, label: string, f: () => void): HTMLElement => h("button", { type: "button", class: "quiet square", "aria-label": label, title: label, onclick: f }, name);
+  map.element.append(
+    h("div", { class: "zooms", role: "group", "aria-label": "The map's view" },
+      tool("+", "Zoom in", () => map.zoomBy(1.5)), tool("−", "Zoom out", () => map.zoomBy(1 / 1.5)), tool("⤢", "Show all", () => map.fitAll()), tool("↓", "Save the map as PNG", () => map.savePicture())),
+  );
   return h(
     "div", { class: "tools" },
     place.element, across.element, up.element, colours.length ? tint.element : null, scene.images ? plane : null,
-    h("span", { class: "zooms" }, tool("−", "Zoom out", () => map.zoomBy(1 / 1.5)), tool("+", "Zoom in", () => map.zoomBy(1.5)), tool("⤢", "Show all", () => map.fitAll()),
-      h("button", { type: "button", class: "quiet", onclick: () => map.savePicture() }, "Save PNG")),
   );
 }
 
@@ -187,13 +189,14 @@ async function start(): Promise<void> {
   }) }, "End the server");
   main.append(
     h("header", {},
-      h("div", { class: "heading" }, h("h1", {}, scene.file.title), h("div", { class: "corner" }, stop, theme)),
+      h("div", { class: "heading" }, h("h1", {}, scene.file.title), theme),
       first === undefined ? null : h("details", { class: "about" }, h("summary", {}, first), about.map((line) => h("p", { class: "muted" }, line)))),
     h("div", { class: "layout" },
       h("div", { class: "left" },
         h("section", { class: "mapside", "aria-label": "Map of the data" }, mapTools(app, map), map.element, map.legendElement),
         stage(app, describe)),
       panels(app, describe)),
+    h("footer", {}, h("span", {}, "Made by vaekit."), stop),
   );
   // The address follows the view, and the view an address that is put in.
   let written = "";
@@ -209,6 +212,9 @@ async function start(): Promise<void> {
   window.addEventListener("hashchange", () => {
     if (location.hash !== written) store.set(viewFrom(scene, location.hash, store.view));
   });
+  // A link to a journey may leave out where on it one is.
+  const linked = new URLSearchParams(location.hash.slice(1));
+  if (!linked.has("at") && store.view.panel === "journeys" && ["line", "sum"].includes(store.view.journey)) store.view.place = placeAt(store.view, store.view.t);
   store.set(store.view);
   // What a program that measures the page asks of it.
   Object.assign(window, { explorer: { frame: (dx: number) => map.frame(dx), view: () => store.view, scene } });

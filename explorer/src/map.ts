@@ -257,13 +257,12 @@ export class MapView {
     const { cells, camera, size } = this.backdrop!;
     const zoom = this.camera.scale / camera.scale;
     const [w, h_] = this.size;
-    context.globalAlpha = 0.55;
+    context.globalAlpha = isDark() ? 0.5 : 0.38;
+    const share = 0.9;
     for (const { x, left, top } of cells) {
       const u = w / 2 + (camera.x - this.camera.x) * this.camera.scale + (left - w / 2) * zoom;
       const v = h_ / 2 - (camera.y - this.camera.y) * this.camera.scale + (top - h_ / 2) * zoom;
-      // Whole pixels, so that no seams show.
-      const [a, b] = [Math.round(u * ratio), Math.round(v * ratio)];
-      paint(context, this.scene, x, a, b, Math.round((u + size[0] * zoom) * ratio) - a, Math.round((v + size[1] * zoom) * ratio) - b);
+      paint(context, this.scene, x, Math.round(u * ratio), Math.round(v * ratio), Math.round(share * size[0] * zoom * ratio), Math.round(share * size[1] * zoom * ratio));
     }
     context.globalAlpha = 1;
   }

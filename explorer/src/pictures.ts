@@ -97,15 +97,17 @@ export function paint(context: CanvasRenderingContext2D, scene: Scene, x: ArrayL
   context.drawImage(scratch, left, top, width, height);
 }
 
-/** Small pictures side by side on one canvas, with no room between them. */
+/** Small pictures side by side on one canvas. */
 export function strip(scene: Scene, rows: ArrayLike<number>[], label: string): HTMLCanvasElement {
   const [width, height] = pictureSize(scene);
-  const canvas = h("canvas", { class: "picture", role: "img", "aria-label": label });
-  [canvas.width, canvas.height] = [width * rows.length, height];
+  const canvas = h("canvas", { class: "picture strip", role: "img", "aria-label": label });
+  const gap = Math.max(1, Math.round(width / 16));
+  [canvas.width, canvas.height] = [(width + gap) * rows.length - gap, height];
   const context = canvas.getContext("2d")!;
   rows.forEach((x, i) => {
-    if (scene.images) context.putImageData(pixels(scene, x, null), i * width, 0);
-    else paint(context, scene, x, i * width, 0, width, height);
+    const left = i * (width + gap);
+    if (scene.images) context.putImageData(pixels(scene, x, null), left, 0);
+    else paint(context, scene, x, left, 0, width, height);
   });
   return canvas;
 }

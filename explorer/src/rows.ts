@@ -58,7 +58,7 @@ function line(column: Column, value: number, p: ArrayLike<number> | undefined, o
   const sure = p && column.levels ? p[Math.round(value)] : undefined;
   const missing = Number.isNaN(value);
   const bar = missing ? h("span", { class: "bar" }) : p ? segments(column, p) : column.levels ? segments(column, column.levels.map((_, k) => +(k === Math.round(value)))) : numberBar(position(column, value));
-  const note = other !== null && !Number.isNaN(other) && cellText(column, other) !== cellText(column, value) ? `was ${cellText(column, other)}` : "";
+  const note = other !== null && !Number.isNaN(other) && cellText(column, other) !== cellText(column, value) ? `datum: ${cellText(column, other)}` : "";
   if (other !== null && !column.levels && !Number.isNaN(other)) {
     const tick = h("span", { class: "tick" });
     tick.style.left = `${100 * position(column, other)}%`;

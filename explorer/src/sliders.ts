@@ -10,7 +10,7 @@ import type { Dimension, Latent } from "./scene";
 import type { Place } from "./view";
 
 /** Pictures along a slider; rows that are shown before one asks for more. */
-const FRAMES = 9;
+const FRAMES = 11;
 const FIRST = 10;
 
 interface Slider {

@@ -11,8 +11,9 @@ export function stage(app: App, describe: (i: number) => string): HTMLElement {
   const title = h("h2", { class: "place" });
   const body = h("div", { class: "pictures" });
   const decoded = scene.table ? null : picture(scene, new Float32Array(scene.size), "what the model decodes here");
+  const caption = h("figcaption", {});
   const original = scene.table ? null : picture(scene, new Float32Array(scene.size), "the datum itself");
-  const originalFigure = original && h("figure", { class: "original" }, original, h("figcaption", {}, "the datum"));
+  const originalFigure = original && h("figure", { class: "original" }, original, caption);
   if (decoded && originalFigure) body.append(h("figure", {}, decoded, h("figcaption", {}, "decoded")), originalFigure);
 
   const keep = (slot: Slot): HTMLElement =>
@@ -68,18 +69,18 @@ export function stage(app: App, describe: (i: number) => string): HTMLElement {
 
   const show = (shown: Shown): void => {
     const { place } = store.view;
-    const datum = place.datum === null ? null : scene.datum(place.datum);
     if (decoded && original) {
       draw(decoded, scene, shown.x);
-      if (datum) draw(original, scene, datum);
-      originalFigure!.classList.toggle("absent", !datum);
-    } else replace(body, rowElement(scene, shown, datum));
+      draw(original, scene, scene.datum(place.datum ?? scene.nearest(place.z)));
+      caption.textContent = place.datum === null ? "nearest datum" : "the datum";
+    } else replace(body, rowElement(scene, shown, place.datum === null ? null : scene.datum(place.datum)));
     element.dataset.ready = "";
   };
   app.onDecoded(show);
   const name = (): void => {
     const { place } = store.view;
-    title.textContent = place.datum === null ? "A place of your own" : describe(place.datum);
+    const [first, ...others] = place.datum === null ? ["No datum here", `the nearest is ${describe(scene.nearest(place.z))}`] : describe(place.datum).split(", ");
+    replace(title, first!, h("span", { class: "muted" }, others.join(", ")));
     classButtons?.forEach((b, k) => b.setAttribute("aria-pressed", String(place.y === k)));
   };
   store.on(["place", "colour"], name);
