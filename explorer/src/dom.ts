@@ -132,7 +132,7 @@ export function everyFrame(f: () => void): () => void {
 }
 
 /** Calls `f` when nothing more has come for so many milliseconds. */
-export function settled(f: () => void, wait: number): () => void {
+export function settled(f: () => unknown, wait: number): () => void {
   let timer = 0;
   return () => {
     clearTimeout(timer);

@@ -13,28 +13,13 @@ import { sliders } from "./sliders";
 import { stage } from "./stage";
 import { hashOf, pairOf, placeOf, Store, viewFrom, type Panel, type View } from "./view";
 
-/** The token of the server's address, kept where a reload finds it and a copied link does not. */
-function token(): string {
-  const given = new URLSearchParams(location.search).get("token");
-  const key = `token ${location.host}`;
-  try {
-    if (given) {
-      sessionStorage.setItem(key, given);
-      history.replaceState(null, "", location.pathname + location.hash);
-    }
-    return given ?? sessionStorage.getItem(key) ?? "";
-  } catch {
-    return given ?? "";
-  }
-}
-
 async function load(): Promise<{ scene: Scene; model: Model }> {
   const inlined = document.getElementById("scene");
   if (inlined) {
     const scene = new Scene(JSON.parse(inlined.textContent ?? "") as SceneFile);
     return { scene, model: new Local(scene) };
   }
-  const secret = token();
+  const secret = new URLSearchParams(location.search).get("token") ?? "";
   const answer = await fetch("api/scene", { headers: { "X-Token": secret } });
   const got = await answer.json();
   if (!answer.ok) throw new Error(got.error ?? `The server answered ${answer.status}.`);

@@ -209,8 +209,7 @@ export class Local implements Model {
     const { x, z, noise, y } = given_;
     const rows = x ?? z!;
     const inputs: Record<string, () => Tensor> = {
-      x: () => packed(x!.map((r) => Float32Array.from(r, (v) => (Number.isNaN(v) ? 0 : v))), this.scene.size),
-      observed: () => ({ shape: [rows.length, this.scene.size], data: Uint8Array.from(packed(x!, this.scene.size).data, (v) => +!Number.isNaN(v)) }),
+      x: () => packed(x!, this.scene.size),
       z: () => packed(z!, this.scene.latentSize),
       noise: () => packed(noise!, this.scene.latentSize),
       y: () => {

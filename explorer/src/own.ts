@@ -32,19 +32,6 @@ async function ask(app: App, x: Float32Array, y: Condition): Promise<Answer> {
   return { z, shown: shownOf(decoded, 0), elbo: scored?.elbo[0] ?? null, columns: scored?.columns?.[0] ?? null, imputed };
 }
 
-/** The mean nats of each column over some of the data, to compare a row's with. */
-async function usualColumns(app: App): Promise<number[] | null> {
-  const { scene, model } = app;
-  if (!scene.table || !model.can("score")) return null;
-  const rows = Array.from({ length: Math.min(scene.n, 64) }, (_, i) => Math.floor((i * scene.n) / Math.min(scene.n, 64)));
-  const scored = await model.score(rows.map((i) => scene.datum(i)), rows.map((i) => scene.condition(i)));
-  if (!scored.columns) return null;
-  return scene.columns.map((_, j) => {
-    const seen = scored.columns!.map((r) => r[j]!).filter(Number.isFinite);
-    return seen.reduce((a, b) => a + b, 0) / Math.max(seen.length, 1);
-  });
-}
-
 /** Answers to what `current` holds, one at a time; the place goes along. */
 function answering(app: App, current: () => Float32Array, condition: () => Condition, show: (x: Float32Array, a: Answer) => void): () => void {
   return latest<void>(async () => {
@@ -66,22 +53,16 @@ const button = (text: string, onclick: () => void): HTMLElement => h("button", {
 function ownRow(app: App): HTMLElement {
   const { scene, store } = app;
   const result = h("div", { class: "answer" });
-  let usual: number[] | null | undefined;
   let condition: Condition = store.view.place.y;
   const made: Form = form(scene, () => soon());
   const work = answering(app, () => made.values(), () => condition, (x, a) => {
     made.fill(a.imputed, a.shown);
     const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo);
-    replace(result, verdict, a.columns ? contributions(scene, a.columns, usual ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x));
+    replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x));
     tell(verdict);
     result.dataset.ready = "";
   });
-  const soon = settled(() => {
-    if (store.view.panel !== "own") return;
-    if (usual !== undefined) return work();
-    usual = null;
-    void usualColumns(app).then((found) => (usual = found), complain).then(() => work());
-  }, 120);
+  const soon = settled(() => store.view.panel === "own" && work(), 120);
   const take = (i: number): void => {
     condition = scene.condition(i);
     made.set(scene.datum(i));

@@ -63,7 +63,7 @@ export interface SceneFile {
     projections: { name: string; axes: [string, string]; xy: Arr }[];
     colours: Colouring[];
   };
-  reference: { elbo: number[] };
+  reference: { elbo: number[]; columns?: number[] | null };
   components: { mean: number[][]; weight: number[] } | null;
   can: Ability[];
   programs: { encode?: Program; decode?: Program; score?: Program } | null;

@@ -106,7 +106,8 @@ export function hashOf(scene: Scene, view: View): string {
     if (view.spherical) out.set("spherical", "1");
     out.set("t", short(view.t));
   }
-  return out.toString();
+  // These may stand in an address as they are, and are read more easily.
+  return out.toString().replace(/%(3A|3B|2C)/g, decodeURIComponent);
 }
 
 /** What of a view an address names; what it names wrongly is left out. */

@@ -38,9 +38,9 @@ def draws(*lead: int, gradients: bool = False) -> Draw:
     return draw
 
 
-def latents_drawn(model: VAE, batch: Batch, samples: int) -> tuple[Latent, ...]:
-    """S = `samples` draws of each latent of a batch, as the model's `infer` and `generate` say."""
-    found = model.infer(batch, draws(samples, len(batch), gradients=True))
+def latents_drawn(model: VAE, batch: Batch, samples: int, draw: Draw | None = None) -> tuple[Latent, ...]:
+    """S = `samples` draws of each latent, as `infer` and `generate` of the model say, or what `draw` takes for them."""
+    found = model.infer(batch, draw or draws(samples, len(batch), gradients=True))
     priors = model.generate(model._given(batch.y), lambda name, _: found[name][1])
     return tuple(
         Latent(name, found[name][1], found[name][0], priors[name][0], exact=model.exact(name)) for name in model.priors

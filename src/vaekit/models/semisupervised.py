@@ -18,6 +18,7 @@ from ..seeding import seeded
 from .cases import Cases, repeated
 from .compatibility import check_labelled_parts
 from .given import checked
+from .sampling import Draw
 from .scoring import MEMORY
 from .trace import Latent, Trace, beside
 from .vae import VAE
@@ -83,11 +84,12 @@ class SemiSupervisedVAE(VAE):
         self.register_buffer("label_logits", torch.zeros(classes, dtype=self.scale.dtype), persistent=False)
         check_labelled_parts(self)
 
-    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True) -> Trace:
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = True, draw: Draw | None = None) -> Trace:
         """The trace of a batch, the label summed out where it is not seen, whatever `sum_classes` says."""
         batch, y = self.typed(batch), self.one_hot(batch.y)
         inputs, seen = self.inputs(batch.x, batch.observed), 0 if y is None else len(y)
-        q_y, of_a, a = self._label(inputs, torch.Size((samples,)))
+        take = draw or (lambda name, q: q.rsample((samples,) if self.auxiliary is None or name == AUXILIARY else ()))
+        q_y, of_a, a = self._label(inputs, take)
         label, log_q_label = self._label_cases(q_y, y, len(inputs) - seen, exact=a is None)
         cases, labels = label.cases, label.z[0]
         if a is not None and of_a is not None and cases:
@@ -96,8 +98,7 @@ class SemiSupervisedVAE(VAE):
         features, latents = self._of_cases(self.encoder, inputs, conditions, seen), []
         for name, posterior in self.posteriors.items():
             q = posterior(features)
-            z = q.rsample(torch.Size((samples,) if a is None else ()))
-            latents.append(Latent(name, z, q, self._prior(name, labels), cases))
+            latents.append(Latent(name, take(name, q), q, self._prior(name, labels), cases))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         skips = False
@@ -156,17 +157,17 @@ class SemiSupervisedVAE(VAE):
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """A draw of the label of a batch, where it is not seen."""
         batch = self.typed(batch)
-        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), torch.Size((1,)))
+        q_y, _, _ = self._label(self.inputs(batch.x, batch.observed), lambda _, q: q.rsample((1,)))
         return (Latent(LABEL, q_y.rsample((1,)), q_y, RelaxedOneHot(self.label_logits), label=True),)
 
-    def _label(self, inputs: Tensor, shape: torch.Size) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
-        """q(y given x); with an auxiliary latent also what q(a given x) is made from, and the draws of a (*shape, B, A)
-        that y is given.
+    def _label(self, inputs: Tensor, draw: Draw) -> tuple[RelaxedOneHot, Tensor | None, Tensor | None]:
+        """q(y given x); with an auxiliary latent also what q(a given x) is made from, and the draws of a (S, B, A) that
+        y is given.
         """
         if self.auxiliary is None:
             return RelaxedOneHot(self._of_network(self.classifier, inputs, None)), None, None
         of_a = self._of_network(self.auxiliary.encoder, inputs, None)
-        a = self.auxiliary.posterior(of_a).rsample(shape)
+        a = draw(AUXILIARY, self.auxiliary.posterior(of_a))
         return RelaxedOneHot(self._of_network(self.classifier, inputs, a)), of_a, a
 
     def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:

@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..networks.base import last_weight
 from .cases import Cases
+from .sampling import Draw
 from .trace import Latent, Trace, side_by_side
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ CLASSES = 64
 """A discrete latent of more classes is drawn where it might be summed over: the decoder runs for each of them."""
 
 
-def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool) -> Trace:
+def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool, draw: Draw | None = None) -> Trace:
     """The trace of a batch, as `VAE.trace` says, of a `model` whose latents are drawn apart."""
     y, features, cases = model._given(batch.y), model._features(batch), None
     posteriors = model._posteriors(features)
@@ -29,7 +30,8 @@ def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool) -> Tr
     def times(q: Distribution) -> torch.Size:
         return torch.Size((1 if sum_classes and getattr(q, "deterministic", False) else samples,))
 
-    z = {name: q.rsample(times(q)) for name, q in posteriors.items() if name != summed}
+    take = draw or (lambda _, q: q.rsample(times(q)))
+    z = {name: take(name, q) for name, q in posteriors.items() if name != summed}
     if summed:
         classes = posteriors[summed].enumerate_support()  # (K, B, K)
         cases = Cases(posteriors[summed].log_prob(classes).flatten(), 0, len(classes))

@@ -41,10 +41,10 @@ class TopDownVAE(VAE):
     with `draw` draws; so the first groups may be held, and the rest drawn. Classes are not summed out.
     """
 
-    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False) -> Trace:
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False, draw: Draw | None = None) -> Trace:
         """One walk down, on which q, p and z of each group are had."""
         batch, found = self.typed(batch), []
-        draw = draws(samples, len(batch), gradients=True)
+        draw = draw or draws(samples, len(batch), gradients=True)
 
         def take(name: str, q: Distribution | None, p: Distribution) -> Tensor:
             z = draw(name, q)  # type: ignore[arg-type]

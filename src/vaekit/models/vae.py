@@ -101,8 +101,8 @@ class VAE(nn.Module):
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 
-    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False) -> Trace:
-        """S = `samples` draws of the latents of a batch, and the likelihood at each.
+    def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False, draw: Draw | None = None) -> Trace:
+        """S = `samples` draws of the latents of a batch, and the likelihood at each; or what `draw` takes for them.
 
         With `sum_classes`, the first latent that can be enumerated (a discrete one, which a relaxed one is in
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says, and one that is
@@ -110,8 +110,8 @@ class VAE(nn.Module):
         """
         batch = self.typed(batch)
         if self.apart:
-            return trace_apart(self, batch, samples, sum_classes)
-        latents = latents_drawn(self, batch, samples)
+            return trace_apart(self, batch, samples, sum_classes, draw)
+        latents = latents_drawn(self, batch, samples, draw)
         px = self._likelihood(side_by_side(latents), self._given(batch.y))
         return Trace(batch, px, latents, last=last_weight(self.decoder))
 

@@ -1,0 +1,7 @@
+"""A model as programs of tensors alone, from the user's raw data to codes and back, and the files they go into."""
+
+from __future__ import annotations
+
+from .programs import PROGRAMS, Port, Program, program, recorded
+
+__all__ = ["PROGRAMS", "Port", "Program", "program", "recorded"]

@@ -1,0 +1,270 @@
+"""What a model does, as modules of tensors in and tensors out that `torch.export` takes, the batch of any size.
+
+Scaling, one-hots, what is observed, the posterior's head and the likelihood's mean are inside: x is what a user has, in
+the data's own units, and NaN where a cell is missing. Nothing is drawn in a program: whoever wants a draw gives noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+
+from ...data.batch import Batch
+from ...distributions.moments import center, typical
+from ...distributions.noise import from_noise, noise_size
+from ...distributions.observed import whole
+from ...distributions.products import Columns
+from ...distributions.validation import unvalidated
+from ...models import VAE
+from ...models.sampling import Draw
+from ...modules import evaluating
+
+ROWS = 3
+"""Rows of the example that a program is recorded with: a batch of one would be taken for a batch that is always one."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a program: its name, the shape of a row, the type of its numbers, what it is."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(['batch', *map(str, self.shape)])}) {str(self.dtype).removeprefix('torch.')}"
+
+
+class Program(nn.Module):
+    """What a `model` does with tensors alone, whose `inputs` and `outputs` are (B, *shape) each, in their order.
+
+    `labels` says that y are numbers of classes, (B,), not covariates (B, C). Raises `ValueError`, one line, for a model
+    that it can't be made of.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, model: VAE, labels: bool) -> None:
+        super().__init__()
+        self.model, self.labels = model, labels
+        self.inputs: tuple[Port, ...] = self.given()
+        with torch.no_grad(), evaluating(self), unvalidated():
+            found = self.made(*self.examples())
+        self.outputs: tuple[Port, ...] = tuple(
+            Port(name, tuple(each.shape[1:]), each.dtype, self.meanings[name]) for name, each in found.items()
+        )
+        self.eval()
+
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each output is."""
+
+    def given(self) -> tuple[Port, ...]:
+        """The inputs."""
+        raise NotImplementedError
+
+    def made(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """The outputs by name."""
+        raise NotImplementedError
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        with unvalidated():
+            return tuple(self.made(*inputs).values())
+
+    def examples(self, rows: int = ROWS) -> tuple[Tensor, ...]:
+        """Inputs of that many rows, of values that the model takes."""
+        return tuple(self._example(port, rows) for port in self.inputs)
+
+    def _example(self, port: Port, rows: int) -> Tensor:
+        if port.name == "x":
+            filler = torch.as_tensor(self.model.domain.filler, dtype=port.dtype)
+            return filler.expand(rows, *port.shape).clone()
+        if port.name == "y":  # of an exposure, which has to be above 0, too
+            return torch.zeros(rows, dtype=port.dtype) if self.labels else torch.ones(rows, *port.shape)
+        return torch.linspace(-1, 1, rows * port.shape[0]).view(rows, *port.shape)
+
+    @property
+    def _x(self) -> Port:
+        kind = torch.float64 if self.model.domain.in_float64 else torch.float32
+        return Port("x", self.model.event_shape, kind, "data in their own units, NaN where a cell is missing")
+
+    @property
+    def _y(self) -> tuple[Port, ...]:
+        if self.labels:
+            return (Port("y", (), torch.int64, "the number of the class"),)
+        what = "what is known of a row, in its own units" + ", the last the exposure" * self.model.exposed
+        return (Port("y", (self.model.condition,), torch.float32, what),)
+
+    def _batch(self, x: Tensor, y: Tensor | None, holes: bool = True) -> Batch:
+        """What a model gets of x (B, *event), where NaN is a hole."""
+        observed = ~x.isnan() if holes else None
+        if observed is not None:
+            x = torch.where(observed, x, torch.as_tensor(self.model.domain.filler, dtype=x.dtype))
+        return self.model.typed(Batch(x, None if y is None else self.model.one_hot(y), observed))
+
+
+class Encode(Program):
+    """x, of a conditional model also y, to the mean and the standard deviation of q(z given x), (B, D) each."""
+
+    name = "encode"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "mean": "the mean of each latent's posterior, latents side by side",
+        "sd": "its standard deviation",
+    }
+
+    def given(self) -> tuple[Port, ...]:
+        return (self._x, *(self._y if self.model.conditional else ()))
+
+    def made(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        found = self.model.infer(self._batch(x, y), lambda _, q: center(q))
+        spreads = {name: (q, spread(q).expand_as(z)) for name, (q, z) in found.items()}
+        return {"mean": self.model.side_by_side(found), "sd": self.model.side_by_side(spreads)}
+
+
+class Decode(Program):
+    """z (B, D), of a model with a condition also y, to x: the mean of p(x given z) in the data's own units, of a
+    category the likeliest; of a table with categories also their probabilities.
+    """
+
+    name = "decode"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "x": "the mean of the data given the codes, in their own units; of a category the likeliest",
+        "probabilities": "of the levels of each column that has some, columns side by side",
+    }
+
+    def given(self) -> tuple[Port, ...]:
+        z = Port("z", (self.model.latent_size,), torch.float32, "codes, latents side by side")
+        return (z, *(self._y if self.model.condition else ()))
+
+    def made(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        given = None if y is None else self.model._given(y)
+        px = self.model._generated(z, given, draw=False)
+        x = typical(px).reshape(-1, *self.model.event_shape)
+        return {"x": x, **_probabilities(px)}
+
+
+class Sample(Decode):
+    """Standard normal noise (B, N), of a model with a condition also y, to z from the prior, and of it x as `Decode`
+    has it: drawn by who draws the noise.
+    """
+
+    name = "sample"
+
+    def given(self) -> tuple[Port, ...]:
+        y = self._y if self.model.condition else ()
+        sizes: list[int] = []
+
+        def counted(name: str, p: Distribution) -> Tensor:
+            sizes.append(noise_size(p))
+            return p.sample(() if p.batch_shape else (ROWS,))
+
+        example = [self._example(port, ROWS) for port in y]
+        with torch.no_grad(), evaluating(self), unvalidated():
+            self.model.generate(self.model._given(example[0]) if example else None, counted)
+        return (Port("noise", (sum(sizes),), torch.float32, "standard normal numbers, drawn by who asks"), *y)
+
+    def made(self, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        given = None if y is None else self.model._given(y)
+        z = self.model.generate(given, _taking(noise))
+        return super().made(self.model.side_by_side(z), y)
+
+
+class Score(Program):
+    """x and standard normal noise (B, D), of a conditional model also y, to the ELBO of each row, (B,) nats, by the one
+    draw of z that is made of the noise; a class that vaekit sums out is summed out.
+    """
+
+    name = "score"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "elbo": "a lower bound of log p(x), nats, by the draw that is of the noise"
+    }
+
+    def given(self) -> tuple[Port, ...]:
+        noise = Port("noise", (self.model.latent_size,), torch.float32, "standard normal numbers, drawn by who asks")
+        return (self._x, noise, *(self._y if self.model.conditional else ()))
+
+    def made(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        trace = self.model.trace(self._batch(x, y), 1, True, _taking(noise.unsqueeze(0)))
+        elbo = trace.log_px.mean(0)
+        for kl in trace.kl.values():
+            elbo = elbo - (kl.mean(0) if kl.dim() > 1 else kl)
+        return {"elbo": elbo}
+
+
+PROGRAMS: dict[str, Callable[[VAE, bool], Program]] = {each.name: each for each in (Encode, Decode, Sample, Score)}
+
+
+def program(name: str, model: VAE, labels: bool | None = None) -> Program:
+    """The program called `name` of a model on the CPU: encode, decode, sample or score.
+
+    Where `labels` is not said, a condition that is not scaled is taken for classes. Raises `ValueError`, one line, for
+    a model that it can't be made of.
+
+    >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
+    >>> p = likelihoods.Bernoulli((3,), Domain("binary"))
+    >>> encoder, decoder = networks.MLP((3,), hidden=(8,)), networks.MLP((2,), p.parameter_shape, hidden=(8,))
+    >>> vae = VAE(encoder, {"z": posteriors.DiagonalNormal(8, 2)}, {"z": priors.StandardNormal(2)}, decoder, p)
+    >>> encode = program("encode", vae)
+    >>> [str(port) for port in (*encode.inputs, *encode.outputs)]
+    ['x (batch, 3) float32', 'mean (batch, 2) float32', 'sd (batch, 2) float32']
+    >>> mean, sd = recorded(encode).module()(torch.tensor([[0.0, 1.0, torch.nan]]))
+    >>> mean.shape
+    torch.Size([1, 2])
+    """
+    if labels is None:
+        labels = bool(model.condition) and not model.scaled_condition and not model.exposed
+    return PROGRAMS[name](model, labels)
+
+
+def recorded(program: Program) -> torch.export.ExportedProgram:
+    """A program as `torch.export` has it, without gradients, for batches of any size."""
+    batch = torch.export.Dim("batch")
+    shapes = {"inputs": tuple({0: batch} for _ in program.inputs)}
+    with torch.no_grad():  # out here: inside, it would become a graph of its own
+        return torch.export.export(program, program.examples(), dynamic_shapes=shapes)
+
+
+def spread(dist: Distribution) -> Tensor:
+    """The standard deviation of `dist`, zero of a code; `ValueError` where it has none in closed form."""
+    if getattr(dist, "deterministic", False):
+        return torch.zeros_like(center(dist))
+    mean, variance = center(dist), None
+    if type(dist).__name__ == "RelaxedOneHot":
+        variance = mean * (1 - mean)
+    return dist.stddev if variance is None else variance.sqrt()
+
+
+def _taking(noise: Tensor) -> Draw:
+    """Draws made of noise (…, B, N), of which each latent takes the next numbers.
+
+    Where classes are summed out, q is one of each class, class after class: all are given the same numbers.
+    """
+    at = 0
+
+    def draw(name: str, dist: Distribution) -> Tensor:
+        nonlocal at
+        size = noise_size(dist)
+        own, at = noise[..., at : at + size], at + size
+        if dist.batch_shape:
+            times = dist.batch_shape[-1] // own.shape[-2]
+            own = own.repeat(*[1] * (own.dim() - 2), times, 1) if times > 1 else own
+        return from_noise(dist, own)
+
+    return draw
+
+
+def _probabilities(px: Distribution) -> dict[str, Tensor]:
+    """Those of the levels of each column of a table that has some, side by side in the order of the columns."""
+    rows = whole(px)
+    if not isinstance(rows, Columns):
+        return {}
+    found: dict[int, Tensor] = {}
+    for part, index in zip(rows.parts, rows.index, strict=True):
+        if isinstance(part.base_dist, Categorical):
+            found |= {int(i): part.base_dist.probs[..., at, :] for at, i in enumerate(index.tolist())}
+    return {"probabilities": torch.cat([found[i] for i in sorted(found)], -1)} if found else {}
