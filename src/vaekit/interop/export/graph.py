@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +24,9 @@ from ...distributions.moments import typical
 from ...distributions.observed import whole
 from ...distributions.products import Columns
 from ...errors import several
-from .programs import Decode, Program, recorded
+from .plain import PLAIN
+from .programs import Decode, Program
+from .recording import recorded
 
 HALF_FROM = 1024
 """Numbers that a constant has at least which is kept in half precision: what is smaller saves nothing."""
@@ -98,7 +101,7 @@ class Flat(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self.program = program
+        self.program, self.name = program, program.name
         self.inputs = tuple(
             replace(each, shape=(prod(each.shape),)) if each.name == "x" else each for each in program.inputs
         )
@@ -126,7 +129,7 @@ def graph_of(
     operation is none of `operators`.
     """
     flat = Flat(program)
-    exported = recorded(flat).run_decompositions()  # type: ignore[arg-type]
+    exported = _decomposed(recorded(flat), operators)  # type: ignore[arg-type]
     values = _constants(exported)
     if data is not None and (half := _halved(exported, values, data)) is not None:
         values = half
@@ -150,6 +153,17 @@ def graph_of(
         constants,
         [Operation(each.op, _renamed(each.in_, renamed), each.out) for each in made],
     )
+
+
+def _decomposed(exported: ExportedProgram, operators: Collection[str] | None) -> ExportedProgram:
+    """A program of core ATen alone; what is none of the `operators`, by such as are, where that is known."""
+    table = torch.export.default_decompositions()
+    for each, plain in PLAIN.items():
+        if operators is not None and _named(each) not in operators:
+            table[each] = plain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, to itself
+        return exported.run_decompositions(table)
 
 
 def _constants(exported: ExportedProgram) -> dict[str, Tensor]:
@@ -188,7 +202,11 @@ def _halved(exported: ExportedProgram, values: dict[str, Tensor], data: Sequence
 def _name(node: Node) -> str:
     if not isinstance(node.target, torch._ops.OpOverload):
         return str(getattr(node.target, "__name__", node.target))
-    return node.target._schema.name.rpartition("::")[2]
+    return _named(node.target)
+
+
+def _named(operator: torch._ops.OpOverload) -> str:
+    return operator._schema.name.rpartition("::")[2]
 
 
 def _is_left_out(node: Node) -> bool:
