@@ -22,6 +22,7 @@ from ...distributions.mixtures import Mixture
 from ...distributions.moments import center
 from ...evaluation.evaluation import ACTIVE
 from ...models import SemiSupervisedVAE
+from ...models.sampling import draws
 from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...runs.wording import run_in_lines
@@ -286,10 +287,11 @@ class _Making:
         if model.condition:
             return None
         with evaluating(model):
-            mixed = {name: p for name in model.roots if isinstance(p := model._prior(name, None), Mixture)}
+            drawn = model.generate(None, draws(1))
+            mixed = [(name, p) for name in model.roots if isinstance(p := drawn[name][0], Mixture)]
             if not mixed:
                 return None
-            name, p = next(iter(mixed.items()))
+            name, p = mixed[0]
             weight, means = p.mixture_distribution.probs, center(p.component_distribution)
             heaviest = weight.argsort(descending=True, stable=True)[:COMPONENTS].sort().values
             whole = torch.as_tensor(self.mean).mean(0).expand(len(heaviest), -1).clone()
