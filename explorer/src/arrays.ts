@@ -9,6 +9,9 @@ export interface Arr {
 export type Numbers = Float32Array | Int32Array | Uint8Array;
 
 export function bytesOf(base64: string): Uint8Array {
+  // Newer browsers have it built in.
+  const built = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array }).fromBase64;
+  if (built) return built.call(Uint8Array, base64);
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);

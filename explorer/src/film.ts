@@ -14,7 +14,7 @@ export interface Frame {
 }
 
 /** Of tables so many stand side by side; more are too many to read. */
-const ROWS = 7;
+const ROWS = 5;
 
 export function film(app: App, frames: Frame[], title: string, size: "small" | "large" = "small"): HTMLElement {
   const { scene } = app;

@@ -4,7 +4,9 @@ import { newest, shownOf, type App, type Shown } from "./app";
 import { choice, h, replace, segments, settled, still } from "./dom";
 import { film, type Frame } from "./film";
 import { analogy, mixed, spherical, written } from "./maths";
+import type { Decoded } from "./model";
 import { picture } from "./pictures";
+import type { Condition } from "./scene";
 import type { Journey, Place, Slot, View } from "./view";
 
 const STEPS = 9;
@@ -143,13 +145,17 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
     return film(app, shown.map((s, i): Frame => ({ shown: s, name: names[i]!, selected: now(i), go: () => store.go(places[i]!) })), title, "large");
   };
 
+  /** What draws decode to; of a table with the probabilities of categories, which draws don't come with. */
+  const decoded = async (got: { z: Float32Array[]; x: Decoded }, y: Condition): Promise<Shown[]> =>
+    scene.table ? app.decodeAll(got.z.map((z) => ({ z, y, datum: null }))) : got.z.map((_, i) => shownOf(got.x, i));
+
   const draws = async (): Promise<HTMLElement> => {
     const { a } = store.view.slots;
     const x = a.datum === null ? (await app.decodeAll([a]))[0]!.x : scene.datum(a.datum);
     const condition = a.y === null ? {} : { y: a.y };
     const got = await model.draw({ x, n: DRAWS, seed, ...condition });
     store.set({ cloud: got.z });
-    const shown = got.z.map((_, i) => shownOf(got.x, i));
+    const shown = await decoded(got, a.y);
     const all = film(app, shown.map((s, i) => ({ shown: s, name: scene.table ? `${i + 1}` : "", go: () => store.go({ z: got.z[i]!, y: a.y, datum: null }) })), "Draws of the posterior", "large");
     if (!scene.images) return all;
     // Mean and standard deviation of each pixel over the draws: where the code leaves the picture open.
@@ -171,7 +177,8 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
     const { y } = store.view.place;
     const got = await model.draw({ n: DRAWS, seed, ...(y === null ? {} : { y }) });
     store.set({ cloud: got.z });
-    return film(app, got.z.map((z, i) => ({ shown: shownOf(got.x, i), name: scene.table ? `${i + 1}` : "", go: () => store.go({ z, y, datum: null }) })), "Draws of the prior", "large");
+    const shown = await decoded(got, y);
+    return film(app, got.z.map((z, i) => ({ shown: shown[i]!, name: scene.table ? `${i + 1}` : "", go: () => store.go({ z, y, datum: null }) })), "Draws of the prior", "large");
   };
 
   const levels = async (): Promise<HTMLElement> => {
@@ -182,7 +189,8 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
     for (const k of most) {
       const got = await model.draw({ z, levels: k, n: 8, seed, ...(y === null ? {} : { y }) });
       const kept = k === 0 ? "Nothing kept: draws of the prior" : `Kept: ${order.slice(0, k).map((l) => l.name).join(", ")}`;
-      const rows = got.z.map((each, i): { shown: Shown; name: string; go: () => void } => ({ shown: shownOf(got.x, i), name: scene.table ? `${i + 1}` : "", go: () => store.go({ z: each, y, datum: null }) }));
+      const shown = await decoded(got, y);
+      const rows = got.z.map((each, i): Frame => ({ shown: shown[i]!, name: scene.table ? `${i + 1}` : "", go: () => store.go({ z: each, y, datum: null }) }));
       blocks.push(h("h3", {}, kept), film(app, rows, kept, "large"));
     }
     return h("div", {}, blocks);

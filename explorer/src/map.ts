@@ -50,6 +50,8 @@ export class MapView {
   /** Decodes a lattice of places, for the ground of the map; set by the page. */
   decodeAll: ((z: Float32Array[]) => Promise<Float32Array[]>) | null = null;
   private backdropTimer = 0;
+  /** The page's ground as one pixel. */
+  private ground = 0xffffffff;
 
   constructor(private readonly scene: Scene, private readonly store: Store) {
     const n = scene.n;
@@ -141,6 +143,8 @@ export class MapView {
   private recolour(): void {
     const { scene, discs } = this;
     const dark = isDark();
+    const [red, green, blue] = hexToBytes(css("--background"));
+    this.ground = new Uint32Array(Uint8Array.of(red!, green!, blue!, 255).buffer)[0]!;
     this.colouring = scene.file.points.colours.find((c) => c.name === this.store.view.colour);
     const values = (this.values = this.colouring ? scene.colourValues(this.colouring) : null);
     this.hidden.clear();
@@ -241,12 +245,13 @@ export class MapView {
     const base = this.scene.n > 4000 ? 2 : this.scene.n > 800 ? 2.8 : 3.8;
     const radius = Math.min(9, base * zoom ** 0.35) * ratio;
     if (this.backdrop && this.store.view.plane) {
-      context.clearRect(0, 0, width, height);
+      context.fillStyle = css("--background");
+      context.fillRect(0, 0, width, height);
       this.paintBackdrop(context, ratio);
       this.image = context.getImageData(0, 0, width, height);
     } else {
       if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
-      else this.image.data.fill(0);
+      new Uint32Array(this.image.data.buffer).fill(this.ground);
     }
     paintDiscs(this.image, this.discs, radius);
     context.putImageData(this.image, 0, 0);

@@ -12,65 +12,72 @@ export interface Discs {
   n: number;
 }
 
-/** How much of each pixel around a disc's centre is covered, for four by four places of the centre within its pixel. */
-const masks = new Map<number, { size: number; cover: Uint8Array[] }>();
-const PLACES = 4;
+/** The pixels that a disc covers, from that of its centre: how far across and down, and how much of each, 0 to 255. */
+interface Mask {
+  dx: Int32Array;
+  dy: Int32Array;
+  cover: Uint8Array;
+}
 
-function masksOf(radius: number): { size: number; cover: Uint8Array[] } {
+/** A disc's masks for four by four places of the centre within its pixel, and how far they reach. */
+const PLACES = 4;
+const known = new Map<number, { reach: number; masks: Mask[] }>();
+
+function masksOf(radius: number): { reach: number; masks: Mask[] } {
   const key = Math.round(radius * 8);
-  const known = masks.get(key);
-  if (known) return known;
-  const size = 2 * Math.ceil(radius + 1) + 1;
-  const middle = (size - 1) / 2;
-  const cover: Uint8Array[] = [];
+  const found = known.get(key);
+  if (found) return found;
+  const reach = Math.ceil(radius + 1);
+  const masks: Mask[] = [];
   for (let v = 0; v < PLACES; v++)
     for (let u = 0; u < PLACES; u++) {
-      const mask = new Uint8Array(size * size);
-      for (let y = 0; y < size; y++)
-        for (let x = 0; x < size; x++) {
-          const d = Math.hypot(x - middle - (u + 0.5) / PLACES + 0.5, y - middle - (v + 0.5) / PLACES + 0.5);
-          mask[y * size + x] = Math.round(255 * Math.min(1, Math.max(0, radius + 0.5 - d)));
+      const covered: [number, number, number][] = [];
+      for (let y = -reach; y <= reach; y++)
+        for (let x = -reach; x <= reach; x++) {
+          const distance = Math.hypot(x - (u + 0.5) / PLACES + 0.5, y - (v + 0.5) / PLACES + 0.5);
+          const cover = Math.round(255 * Math.min(1, Math.max(0, radius + 0.5 - distance)));
+          if (cover > 0) covered.push([x, y, cover]);
         }
-      cover.push(mask);
+      masks.push({ dx: Int32Array.from(covered, (c) => c[0]), dy: Int32Array.from(covered, (c) => c[1]), cover: Uint8Array.from(covered, (c) => c[2]) });
     }
-  const made = { size, cover };
-  masks.set(key, made);
+  const made = { reach, masks };
+  known.set(key, made);
   return made;
 }
 
-/** Paints over what `image` holds, whose alpha is left as it is where it is opaque and raised elsewhere. */
+/** Paints over what `image` holds, all of which is opaque. */
 export function paintDiscs(image: ImageData, discs: Discs, radius: number): void {
-  const { data, width, height } = image;
-  const { size, cover } = masksOf(radius);
-  const half = (size - 1) / 2;
+  const { width, height } = image;
+  // Unlike the image's own array, this one need not check each value's range.
+  const data = new Uint8Array(image.data.buffer);
+  const { reach, masks } = masksOf(radius);
   for (let k = 0; k < discs.n; k++) {
     const i = discs.order[k]!;
-    const [x, y] = [discs.xy[2 * i]!, discs.xy[2 * i + 1]!];
-    if (!(x > -size && y > -size && x < width + size && y < height + size)) continue;
-    const [px, py] = [Math.floor(x), Math.floor(y)];
-    const mask = cover[Math.floor((y - py) * PLACES) * PLACES + Math.floor((x - px) * PLACES)]!;
-    const [r, g, b] = [discs.colours[3 * i]!, discs.colours[3 * i + 1]!, discs.colours[3 * i + 2]!];
-    const opacity = discs.alpha[i]!;
-    const [x0, x1] = [Math.max(0, half - px), Math.min(size, width - px + half)];
-    const [y0, y1] = [Math.max(0, half - py), Math.min(size, height - py + half)];
-    for (let v = y0; v < y1; v++)
-      for (let u = x0, m = v * size + x0, at = 4 * ((py - half + v) * width + px - half + x0); u < x1; u++, m++, at += 4) {
-        const a = (mask[m]! * opacity * 257) >> 16;
-        if (a === 0) continue;
-        const under = data[at + 3]!;
-        if (under === 0) {
-          data[at] = r;
-          data[at + 1] = g;
-          data[at + 2] = b;
-          data[at + 3] = a;
-          continue;
-        }
-        const rest = ((255 - a) * under) / 255;
-        const whole = a + rest;
-        data[at] = (r * a + data[at]! * rest) / whole;
-        data[at + 1] = (g * a + data[at + 1]! * rest) / whole;
-        data[at + 2] = (b * a + data[at + 2]! * rest) / whole;
-        data[at + 3] = whole;
-      }
+    const x = discs.xy[2 * i]!;
+    const y = discs.xy[2 * i + 1]!;
+    if (!(x > -reach && y > -reach && x < width + reach && y < height + reach)) continue;
+    const px = Math.floor(x);
+    const py = Math.floor(y);
+    const { dx, dy, cover } = masks[Math.floor((y - py) * PLACES) * PLACES + Math.floor((x - px) * PLACES)]!;
+    const r = discs.colours[3 * i]!;
+    const g = discs.colours[3 * i + 1]!;
+    const b = discs.colours[3 * i + 2]!;
+    const opacity = discs.alpha[i]! + 1;
+    const inside = px >= reach && py >= reach && px < width - reach && py < height - reach;
+    for (let m = 0; m < cover.length; m++) {
+      const u = px + dx[m]!;
+      const v = py + dy[m]!;
+      if (!inside && (u < 0 || v < 0 || u >= width || v >= height)) continue;
+      const at = 4 * (v * width + u);
+      const a = (cover[m]! * opacity) >> 8;
+      const rest = 255 - a;
+      // (v + 1 + v / 256) / 256 is v / 255, to the nearest byte.
+      const red = r * a + data[at]! * rest + 127;
+      const green = g * a + data[at + 1]! * rest + 127;
+      const blue = b * a + data[at + 2]! * rest + 127;
+      data[at] = (red + 1 + (red >> 8)) >> 8;
+      data[at + 1] = (green + 1 + (green >> 8)) >> 8;
+      data[at + 2] = (blue + 1 + (blue >> 8)) >> 8;
+    }
   }
 }
