@@ -19,8 +19,6 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 
-from ...data.domains import Domain
-from ...distributions.moments import typical
 from ...distributions.observed import whole
 from ...distributions.products import Columns
 from ...errors import several
@@ -75,25 +73,23 @@ class DecodeColumns(Decode):
 
     meanings: ClassVar[Mapping[str, str]] = defaultdict(lambda: "how likely each level is", Decode.meanings)
 
-    def made(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:  # type: ignore[override]
-        px = whole(self.model._generated(z, None if y is None else self.model._given(y), draw=False))
-        return {"x": typical(px).reshape(-1, *self.model.event_shape), **_probabilities(self.model.domain, px)}
-
-
-def _probabilities(domain: Domain, px: Distribution) -> dict[str, Tensor]:
-    """Those of each column that has levels, by its number, in the order of columns."""
-    parts = [(px.base_dist, range(px.event_shape[-1]))] if isinstance(px, Independent) else []
-    if isinstance(px, Columns):  # whose own index is a tensor, that can't be read while it is recorded
-        groups = [index for _, index in domain.groups]
-        parts = [(part.base_dist, index) for part, index in zip(px.parts, groups, strict=True)]
-    found: dict[int, Tensor] = {}
-    for cells, index in parts:
-        for at, i in enumerate(index):
-            if isinstance(cells, Categorical):
-                found[i] = cells.probs[..., at, : domain.each(px.event_shape[-1])[i].levels]
-            elif isinstance(cells, Bernoulli):
-                found[i] = torch.stack([1 - cells.probs[..., at], cells.probs[..., at]], -1)
-    return {f"probabilities {i}": found[i] for i in sorted(found)}
+    def _probabilities(self, px: Distribution) -> dict[str, Tensor]:
+        rows, domain = whole(px), self.model.domain
+        size = rows.event_shape[-1]
+        cells: list[tuple[Distribution, Sequence[int]]] = []
+        if isinstance(rows, Independent):
+            cells = [(rows.base_dist, range(size))]
+        elif isinstance(rows, Columns):  # whose own index is a tensor, that can't be read while it is recorded
+            index: list[Sequence[int]] = [own for _, own in domain.groups] if domain.columns else [range(size)]
+            cells = [(part.base_dist, own) for part, own in zip(rows.parts, index, strict=True)]
+        levels, found = [each.levels for each in domain.each(size)], {}
+        for each, columns in cells:
+            for at, i in enumerate(columns):
+                if isinstance(each, Categorical):
+                    found[i] = each.probs[..., at, : levels[i]]
+                elif isinstance(each, Bernoulli):
+                    found[i] = torch.stack([1 - each.probs[..., at], each.probs[..., at]], -1)
+        return {f"probabilities {i}": found[i] for i in sorted(found)}
 
 
 class Flat(nn.Module):
