@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .runs.run import Run, load_run
     from .runs.swept import Sweep
     from .runs.training import Callbacks
+    from .show.explorer.exploring import explore
     from .show.pictures.drawing import draw
     from .show.report import write_comparison, write_report
     from .spec.building import build_model
@@ -39,6 +40,7 @@ _HOME = {
     "Comparison": "runs.comparison",
     "compare": "runs.comparison",
     "draw": "show.pictures.drawing",
+    "explore": "show.explorer.exploring",
     "Dataset": "data",
     "Split": "data",
     "Preprocessing": "data",
@@ -84,6 +86,7 @@ __all__ = [  # noqa: RUF022
     "compare",
     "draw",
     "evaluate",
+    "explore",
     "fit",
     "from_pretrained",
     "load_dataset",

@@ -58,6 +58,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     asking.plot: "Draw a picture of a run.",
     many.score: "Score the rows of many files.",
     many.sweep: "Train under many settings, with several seeds, and compare.",
+    exporting.explore: "Look at a run's latent space in a browser.",
     exporting.export: "Write a run for another program.",
     sharing.push: "Put a run on the Hugging Face Hub.",
     training.compare: "Compare runs on the same data.",

@@ -1,4 +1,4 @@
-"""The command that writes a run for other programs."""
+"""The commands that write a run for other programs, and that show it in a browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..show.terminal import say
-from .options import RunPath, loaded_run, note
+from .options import Device, RunPath, Seed, loaded_run, note
 
 
 class To(StrEnum):
@@ -61,3 +61,31 @@ def export(
         say(str(each))
     for name, why in done.left_out.items():
         note(f"without {name}: {why}")
+
+
+def explore(  # noqa: PLR0913 - as many as the command has options
+    context: typer.Context,
+    run: RunPath,
+    path: Annotated[
+        Path | None, typer.Option("--out", help="Write one file, .html, that works without a server, and end.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, help="Data that it shows, at most (default: 10,000; of a file 2,000).")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 is a free one.")] = 0,
+    browser: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open a browser (default: where there is a display).")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Look at a run's latent space in a browser: a page served on this machine until Ctrl-C, or one file."""
+    from ..show.explorer.exploring import explore as explored
+
+    loaded = loaded_run(run, device, context, data)
+    for each in explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed):
+        note(each)
+    if path is not None:
+        say(f"{path}")

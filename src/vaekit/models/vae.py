@@ -18,16 +18,8 @@ from ..distributions.moments import center, typical
 from ..modules import evaluating
 from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
+from . import compatibility
 from .clustering import clusters_of, makes_clusters
-from .compatibility import (
-    check_density,
-    check_modules,
-    check_pairs,
-    check_parts,
-    check_weighed,
-    named_latents,
-    prior_sizes,
-)
 from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, unchecked
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
@@ -84,15 +76,15 @@ class VAE(nn.Module):
         condition_scale: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        check_modules({"encoder": encoder, "decoder": decoder, "likelihood": likelihood})
+        compatibility.check_modules({"encoder": encoder, "decoder": decoder, "likelihood": likelihood})
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.posteriors, self.priors = named_latents(posteriors, priors)
+        self.posteriors, self.priors = compatibility.named_latents(posteriors, priors)
         self.condition, self.exposed = condition, bool(getattr(likelihood, "exposure", False))
         if self.exposed and not condition:
             raise ValueError("the likelihood has an exposure, but the condition is 0; accepted: 1 or more, it is one")
         self.event_shape: tuple[int, ...] = tuple(likelihood.event_shape)  # type: ignore[arg-type]
         self.domain: Domain = likelihood.domain  # type: ignore[assignment]
-        check_density(likelihood)
+        compatibility.check_density(likelihood)
         self.inputs = Inputs(self.event_shape, self.domain)
         units = condition_units(condition, condition_location, condition_scale)
         for name, own in zip(("condition_location", "condition_scale"), units, strict=True):
@@ -100,11 +92,11 @@ class VAE(nn.Module):
         self.scaled_condition = condition_location is not None or condition_scale is not None
         self.precision: torch.dtype | None = None
         """The type that encoder and decoder compute in, None for the weights'; distributions always have that."""
-        self.sizes = prior_sizes(self)
-        check_pairs(self)
-        check_weighed(self)
+        self.sizes = compatibility.prior_sizes(self)
+        compatibility.check_pairs(self)
+        compatibility.check_weighed(self)
         if type(self).__init__ is VAE.__init__:  # others have more parts, without which these need not work yet
-            check_parts(self)
+            compatibility.check_parts(self)
 
     # -- the graph: tensors in, distributions out, no checks -----------------------------------------------------------
 

@@ -179,11 +179,15 @@ def no_images(run: Run) -> str:
     return "" if is_image(shape) else f"images (its data have shape {shape})"
 
 
+def blank(model: VAE, rows: int = 1) -> Batch:
+    """`rows` data that are all one value of the domain, as `model` takes them."""
+    one = torch.as_tensor(model.domain.filler, dtype=model.scale.dtype, device=model.scale.device)
+    x = one + torch.zeros(rows, *model.event_shape, dtype=one.dtype, device=one.device)
+    return Batch(x, torch.zeros(rows, model.condition, dtype=x.dtype, device=x.device) if model.condition else None)
+
+
 @torch.no_grad()
 def outline(model: VAE, rows: int = 1, samples: int = 1) -> Trace:
     """A trace of `rows` data that are all one value of the domain, to see which distributions a model is made of."""
-    one = torch.as_tensor(model.domain.filler, dtype=model.scale.dtype, device=model.scale.device)
-    x = one + torch.zeros(rows, *model.event_shape, dtype=one.dtype, device=one.device)
-    y = torch.zeros(rows, model.condition, dtype=x.dtype, device=x.device) if model.condition else None
     with evaluating(model):
-        return model.trace(Batch(x, y), samples)
+        return model.trace(blank(model, rows), samples)

@@ -1,0 +1,596 @@
+/** The map: codes of the data in the plane, seen from any distance, with the place that one looks at. */
+
+import { category, css, graded, hexOf, isDark } from "./colours";
+import { everyFrame, h, say } from "./dom";
+import { written } from "./maths";
+import { paint, picture, save } from "./pictures";
+import { planeOf, type Plane } from "./plane";
+import { paintDiscs, type Discs } from "./raster";
+import type { Colouring, Scene } from "./scene";
+import { pairOf, placeOf, type Slot, type Store } from "./view";
+
+/** How near a pointer has to come to a point or the place's handle, in CSS pixels. */
+const NEAR = 14;
+const HANDLE = 18;
+
+interface Camera {
+  x: number;
+  y: number;
+  /** CSS pixels for one unit. */
+  scale: number;
+}
+
+export class MapView {
+  readonly element: HTMLElement;
+  private readonly points = h("canvas", { class: "points" });
+  private readonly over = h("canvas", {
+    class: "over", tabindex: "0", role: "application", id: "map",
+    "aria-label": "Map of the data. Arrow keys go from datum to datum, Enter decodes it, A, B and C keep it, plus and minus zoom, 0 shows all, Shift with arrows moves the place.",
+  });
+  private readonly tip = h("div", { class: "tip", hidden: true });
+  private readonly legend = h("div", { class: "legend" });
+  private readonly xName = h("span", { class: "axis x" });
+  private readonly yName = h("span", { class: "axis y" });
+  private plane: Plane;
+  private camera: Camera = { x: 0, y: 0, scale: 1 };
+  private fitted: Camera = this.camera;
+  private discs: Discs;
+  private colouring: Colouring | undefined;
+  private values: ArrayLike<number> | null = null;
+  private hidden = new Set<number>();
+  private hovered: number | null = null;
+  private focused: number | null = null;
+  private image: ImageData | null = null;
+  private backdrop: { camera: Camera; key: string; cells: { x: Float32Array; left: number; top: number }[]; size: [number, number] } | null = null;
+  private readonly pointers = new Map<number, { x: number; y: number }>();
+  private dragging: "pan" | "place" | "pinch" | null = null;
+  private moved = 0;
+  private readonly paintSoon = everyFrame(() => this.paintAll());
+  private readonly overSoon = everyFrame(() => this.paintOver());
+  /** Decodes a lattice of places, for the ground of the map; set by the page. */
+  decodeAll: ((z: Float32Array[]) => Promise<Float32Array[]>) | null = null;
+  private backdropTimer = 0;
+  /** The page's ground as one pixel. */
+  private ground = 0xffffffff;
+
+  constructor(private readonly scene: Scene, private readonly store: Store) {
+    const n = scene.n;
+    this.discs = { n, xy: new Float32Array(2 * n), colours: new Uint8Array(3 * n), alpha: new Uint8Array(n).fill(255), order: Uint32Array.from({ length: n }, (_, i) => i) };
+    shuffle(this.discs.order);
+    this.plane = planeOf(scene, store.view.projection);
+    this.element = h("div", { class: "map" }, this.points, this.over, this.xName, this.yName, this.tip);
+    this.listen();
+    new ResizeObserver(() => this.resize()).observe(this.element);
+    store.on(["projection"], () => this.reproject());
+    store.on(["colour"], () => this.recolour());
+    store.on(["place", "slots", "panel", "journey", "cloud", "armed", "spherical"], () => this.overSoon());
+    store.on(["place", "plane"], () => this.backdropSoon());
+    this.reproject();
+    this.recolour();
+  }
+
+  get legendElement(): HTMLElement {
+    return this.legend;
+  }
+
+  /** The colours of a new theme. */
+  retint(): void {
+    this.recolour();
+    this.paintSoon();
+  }
+
+  /** For the measuring of frames: moves the view a little and paints at once. */
+  frame(dx: number): void {
+    this.camera = { ...this.camera, x: this.camera.x + dx / this.camera.scale };
+    this.paintAll();
+  }
+
+  savePicture(): void {
+    const out = document.createElement("canvas");
+    [out.width, out.height] = [this.points.width, this.points.height];
+    const context = out.getContext("2d")!;
+    context.fillStyle = css("--background");
+    context.fillRect(0, 0, out.width, out.height);
+    context.drawImage(this.points, 0, 0);
+    context.drawImage(this.over, 0, 0);
+    save(out, `${this.scene.file.title} map`);
+  }
+
+  private get ratio(): number {
+    return Math.min(2, window.devicePixelRatio || 1);
+  }
+
+  private get size(): [number, number] {
+    return [this.element.clientWidth, this.element.clientHeight];
+  }
+
+  private resize(): void {
+    const [width, height] = this.size;
+    if (!width || !height) return;
+    for (const canvas of [this.points, this.over]) [canvas.width, canvas.height] = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
+    this.image = null;
+    const zoom = this.camera.scale / this.fitted.scale;
+    const centre = { ...this.camera };
+    this.fit();
+    if (Math.abs(zoom - 1) > 1e-6) this.camera = { ...centre, scale: this.fitted.scale * zoom };
+    this.paintSoon();
+    this.backdropSoon();
+  }
+
+  private reproject(): void {
+    this.plane = planeOf(this.scene, this.store.view.projection);
+    [this.xName.textContent, this.yName.textContent] = this.plane.axes;
+    this.focused = this.hovered = null;
+    this.fit();
+    this.paintSoon();
+    this.backdropSoon();
+  }
+
+  /** Looks at all points but the outermost one in a hundred. */
+  private fit(): void {
+    const [width, height] = this.size;
+    const ends = [0, 1].map((k) => {
+      const values = this.plane.xy.filter((v, i) => i % 2 === k && !Number.isNaN(v)).sort();
+      const cut = Math.floor(values.length * 0.002);
+      return [values[cut] ?? -1, values[values.length - 1 - cut] ?? 1] as [number, number];
+    });
+    const [[x0, x1], [y0, y1]] = ends as [[number, number], [number, number]];
+    const scale = Math.min((width - 48) / Math.max(x1 - x0, 1e-6), (height - 48) / Math.max(y1 - y0, 1e-6));
+    this.camera = this.fitted = { x: (x0 + x1) / 2, y: (y0 + y1) / 2, scale: Math.max(scale, 1e-9) };
+  }
+
+  /** What the points are coloured by, and its legend. */
+  private recolour(): void {
+    const { scene, discs } = this;
+    const dark = isDark();
+    const [red, green, blue] = hexToBytes(css("--background"));
+    this.ground = new Uint32Array(Uint8Array.of(red!, green!, blue!, 255).buffer)[0]!;
+    this.colouring = scene.file.points.colours.find((c) => c.name === this.store.view.colour);
+    const values = (this.values = this.colouring ? scene.colourValues(this.colouring) : null);
+    this.hidden.clear();
+    this.legend.textContent = "";
+    const none = hexToBytes(css("--muted") || "#888888");
+    const put = (i: number, colour: ArrayLike<number>): void => {
+      for (let c = 0; c < 3; c++) discs.colours[3 * i + c] = colour[c]!;
+    };
+    if (!values || !this.colouring) for (let i = 0; i < scene.n; i++) put(i, category(0, dark));
+    else if (this.colouring.kind === "category") {
+      const used = new Set<number>();
+      for (let i = 0; i < scene.n; i++) {
+        const k = values[i]!;
+        const known = k >= 0 && !Number.isNaN(k);
+        if (known) used.add(k);
+        put(i, known ? category(k, dark) : none);
+      }
+      this.categories([...used].sort((a, b) => a - b), dark);
+    } else {
+      const finite = Float32Array.from(values as ArrayLike<number>).filter(Number.isFinite).sort();
+      // The ends of the scale leave out the outermost hundredth, which would squeeze the rest.
+      const low = finite[Math.floor(finite.length * 0.01)] ?? 0;
+      const high = finite[Math.ceil(finite.length * 0.99) - 1] ?? 1;
+      for (let i = 0; i < scene.n; i++) put(i, Number.isFinite(values[i]!) ? graded((values[i]! - low) / (high - low || 1), dark) : none);
+      const steps = Array.from({ length: 11 }, (_, k) => `${hexOf(graded(k / 10, dark))} ${k * 10}%`);
+      const bar = h("span", { class: "gradient" });
+      bar.style.background = `linear-gradient(to right, ${steps.join(", ")})`;
+      this.legend.append(h("span", {}, this.say(low)), bar, h("span", {}, this.say(high)));
+    }
+    this.alphas();
+    this.paintSoon();
+  }
+
+  private categories(used: number[], dark: boolean): void {
+    const name = (k: number): string => this.colouring?.names?.[k] ?? String(k);
+    const most = 24;
+    for (const k of used.slice(0, most)) {
+      const swatch = h("span", { class: "swatch" });
+      swatch.style.background = hexOf(category(k, dark));
+      const button = h(
+        "button",
+        {
+          type: "button", class: "entry", "aria-pressed": "true", title: `Show or hide ${name(k)}`,
+          onclick: () => {
+            if (this.hidden.has(k)) this.hidden.delete(k);
+            else this.hidden.add(k);
+            button.setAttribute("aria-pressed", String(!this.hidden.has(k)));
+            this.alphas();
+            this.paintSoon();
+          },
+        },
+        swatch, h("span", {}, name(k)),
+      );
+      this.legend.append(button);
+    }
+    if (used.length > most) this.legend.append(h("span", { class: "muted" }, `and ${used.length - most} more`));
+  }
+
+  private alphas(): void {
+    const strong = this.scene.n > 4000 ? 170 : this.scene.n > 1200 ? 205 : 235;
+    for (let i = 0; i < this.scene.n; i++) this.discs.alpha[i] = this.hidden.size && this.values && this.hidden.has(this.values[i]!) ? 14 : strong;
+  }
+
+  private say(value: number): string {
+    const at = this.colouring?.column;
+    const column = at == null ? null : this.scene.columns[at];
+    return written(value, column?.decimals ?? null);
+  }
+
+  // Places on the screen, in CSS pixels.
+  private toScreen(x: number, y: number): [number, number] {
+    const [width, height] = this.size;
+    return [width / 2 + (x - this.camera.x) * this.camera.scale, height / 2 - (y - this.camera.y) * this.camera.scale];
+  }
+
+  private toPlane(u: number, v: number): [number, number] {
+    const [width, height] = this.size;
+    return [this.camera.x + (u - width / 2) / this.camera.scale, this.camera.y - (v - height / 2) / this.camera.scale];
+  }
+
+  private placeOnScreen(): [number, number] {
+    const { z, datum } = this.store.view.place;
+    return this.toScreen(...this.plane.to(z, datum));
+  }
+
+  private paintAll(): void {
+    const { width, height } = this.points;
+    if (!width || !height) return;
+    const context = this.points.getContext("2d", { willReadFrequently: true })!;
+    const [w, h_] = this.size;
+    const { scale } = this.camera;
+    const ratio = width / w;
+    for (let i = 0; i < this.scene.n; i++) {
+      this.discs.xy[2 * i] = (w / 2 + (this.plane.xy[2 * i]! - this.camera.x) * scale) * ratio;
+      this.discs.xy[2 * i + 1] = (h_ / 2 - (this.plane.xy[2 * i + 1]! - this.camera.y) * scale) * ratio;
+    }
+    const zoom = Math.max(1, scale / this.fitted.scale);
+    const base = this.scene.n > 4000 ? 2 : this.scene.n > 800 ? 2.8 : 3.8;
+    const radius = Math.min(9, base * zoom ** 0.35) * ratio;
+    if (this.backdrop && this.store.view.plane) {
+      context.fillStyle = css("--background");
+      context.fillRect(0, 0, width, height);
+      this.paintBackdrop(context, ratio);
+      this.image = context.getImageData(0, 0, width, height);
+    } else {
+      if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
+      new Uint32Array(this.image.data.buffer).fill(this.ground);
+    }
+    paintDiscs(this.image, this.discs, radius);
+    context.putImageData(this.image, 0, 0);
+    this.paintOver();
+  }
+
+  private paintBackdrop(context: CanvasRenderingContext2D, ratio: number): void {
+    const { cells, camera, size } = this.backdrop!;
+    const zoom = this.camera.scale / camera.scale;
+    const [w, h_] = this.size;
+    context.globalAlpha = isDark() ? 0.5 : 0.38;
+    const share = 0.9;
+    for (const { x, left, top } of cells) {
+      const u = w / 2 + (camera.x - this.camera.x) * this.camera.scale + (left - w / 2) * zoom;
+      const v = h_ / 2 - (camera.y - this.camera.y) * this.camera.scale + (top - h_ / 2) * zoom;
+      paint(context, this.scene, x, Math.round(u * ratio), Math.round(v * ratio), Math.round(share * size[0] * zoom * ratio), Math.round(share * size[1] * zoom * ratio));
+    }
+    context.globalAlpha = 1;
+  }
+
+  /** Decodes what lies under the map, once it has come to rest. */
+  private backdropSoon(): void {
+    clearTimeout(this.backdropTimer);
+    if (!this.store.view.plane || !this.decodeAll || !this.scene.images) {
+      if (this.backdrop) {
+        this.backdrop = null;
+        this.paintSoon();
+      }
+      return;
+    }
+    this.backdropTimer = window.setTimeout(() => void this.makeBackdrop(), 120);
+  }
+
+  private async makeBackdrop(): Promise<void> {
+    const [w, h_] = this.size;
+    const pair = pairOf(this.scene, this.store.view.projection);
+    // Of two latent dimensions the ground does not depend on where in the plane one is.
+    const still = pair ? Array.from(this.store.view.place.z, (v, i) => (pair.includes(i) ? 0 : v)) : Array.from(this.store.view.place.z);
+    const key = [w, h_, this.camera.x, this.camera.y, this.camera.scale, this.store.view.projection, this.store.view.place.y, ...(this.scene.latentSize > 2 ? still.map((v) => v.toFixed(2)) : [])].join();
+    if (this.backdrop?.key === key || !this.decodeAll) return;
+    const [, height, width] = this.scene.imageShape;
+    const side = Math.max(36, Math.min(72, Math.sqrt((w * h_) / 150)));
+    const size: [number, number] = [side, (side * height) / width];
+    const cells: { left: number; top: number }[] = [];
+    for (let top = 0; top < h_; top += size[1]) for (let left = 0; left < w; left += size[0]) cells.push({ left, top });
+    const camera = { ...this.camera };
+    const z = cells.map(({ left, top }) => this.plane.from(...this.toPlane(left + size[0] / 2, top + size[1] / 2), this.store.view.place.z));
+    const found = await this.decodeAll(z);
+    if (!this.store.view.plane) return;
+    this.backdrop = { camera, key, size, cells: cells.map((c, i) => ({ ...c, x: found[i]! })) };
+    this.paintSoon();
+  }
+
+  /** The place, the places kept, the way between them, and the point under the pointer. */
+  private paintOver(): void {
+    const context = this.over.getContext("2d")!;
+    const ratio = this.over.width / (this.size[0] || 1);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, ...this.size);
+    const { view } = this.store;
+    const [text, ground, accent] = [css("--text"), css("--background"), css("--accent")];
+    const ring = (x: number, y: number, radius: number, colour: string, width: number): void => {
+      for (const [style, w] of [[ground, width + 3], [colour, width]] as const) {
+        context.strokeStyle = style;
+        context.lineWidth = w;
+        context.beginPath();
+        context.arc(x, y, radius, 0, 2 * Math.PI);
+        context.stroke();
+      }
+    };
+    context.fillStyle = accent;
+    for (const z of view.cloud) {
+      const [x, y] = this.toScreen(...this.plane.to(z, null));
+      context.globalAlpha = 0.75;
+      context.fillRect(x - 4, y - 0.75, 8, 1.5);
+      context.fillRect(x - 0.75, y - 4, 1.5, 8);
+    }
+    context.globalAlpha = 1;
+    if (view.panel === "journeys" && (view.journey === "line" || view.journey === "sum")) {
+      const slots: Slot[] = view.journey === "line" ? ["a", "b"] : ["a", "b", "c"];
+      const at = slots.map((s) => this.toScreen(...this.plane.to(view.slots[s].z, view.slots[s].datum)));
+      context.setLineDash([5, 5]);
+      for (const [style, width] of [[ground, 4], [text, 1.5]] as const) {
+        context.strokeStyle = style;
+        context.lineWidth = width;
+        context.beginPath();
+        context.moveTo(...at[0]!);
+        context.lineTo(...at[1]!);
+        if (at[2]) {
+          context.moveTo(...at[2]);
+          context.lineTo(...this.placeOnScreen());
+        }
+        context.stroke();
+      }
+      context.setLineDash([]);
+      context.font = "600 12px system-ui, sans-serif";
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      slots.forEach((s, i) => {
+        const [x, y] = at[i]!;
+        context.fillStyle = text;
+        context.beginPath();
+        context.arc(x, y, 10, 0, 2 * Math.PI);
+        context.fill();
+        context.fillStyle = ground;
+        context.fillText(s.toUpperCase(), x, y + 0.5);
+      });
+    }
+    for (const i of new Set([this.hovered, this.focused]))
+      if (i !== null) ring(...this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!), 7, text, 1.5);
+    const [x, y] = this.placeOnScreen();
+    ring(x, y, 11, accent, 3);
+    context.fillStyle = accent;
+    context.beginPath();
+    context.arc(x, y, 2.5, 0, 2 * Math.PI);
+    context.fill();
+  }
+
+  private nearest(u: number, v: number): number | null {
+    const [x, y] = this.toPlane(u, v);
+    let [best, at] = [(NEAR / this.camera.scale) ** 2, -1];
+    for (let i = 0; i < this.scene.n; i++) {
+      const d = (this.plane.xy[2 * i]! - x) ** 2 + (this.plane.xy[2 * i + 1]! - y) ** 2;
+      if (d < best && this.discs.alpha[i]! > 20) [best, at] = [d, i];
+    }
+    return at < 0 ? null : at;
+  }
+
+  /** What is said of a datum: its name, its class, and what it is coloured by. */
+  describe(i: number): string {
+    const parts = [this.scene.name(i)];
+    const of = this.scene.className(i);
+    if (of !== null) parts.push(`class ${of}`);
+    const c = this.colouring;
+    if (c && this.values && c.name !== "class") {
+      const v = this.values[i]!;
+      parts.push(`${c.name} ${c.kind === "category" ? (c.names?.[v] ?? (v < 0 || Number.isNaN(v) ? "—" : v)) : this.say(v)}`);
+    }
+    return parts.join(", ");
+  }
+
+  private hover(i: number | null): void {
+    if (i === this.hovered) return;
+    this.hovered = i;
+    this.over.style.cursor = i === null ? "" : "pointer";
+    this.tip.hidden = i === null;
+    if (i !== null) this.showTip(i);
+    this.overSoon();
+  }
+
+  private showTip(i: number): void {
+    const { tip, scene } = this;
+    tip.textContent = "";
+    if (!scene.table) tip.append(picture(scene, scene.datum(i), scene.name(i)));
+    const lines = this.describe(i).split(", ");
+    tip.append(h("div", {}, h("strong", {}, lines[0]!), lines.slice(1).map((l) => h("div", {}, l))));
+    tip.hidden = false;
+    const [x, y] = this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!);
+    const [width, height] = this.size;
+    const left = x + 16 + tip.offsetWidth > width ? x - 16 - tip.offsetWidth : x + 16;
+    tip.style.left = `${Math.max(4, left)}px`;
+    tip.style.top = `${Math.max(4, Math.min(height - tip.offsetHeight - 4, y - tip.offsetHeight / 2))}px`;
+  }
+
+  /** Goes to a datum, and keeps it where a slot waits for one. */
+  choose(i: number, slot: Slot | null = this.store.view.armed): void {
+    const place = placeOf(this.scene, i);
+    if (slot) this.store.set({ slots: { ...this.store.view.slots, [slot]: place } });
+    this.store.go(place);
+    say(`${slot ? `${slot.toUpperCase()} is ` : ""}${this.describe(i)}`);
+  }
+
+  private goTo(u: number, v: number): void {
+    const { place } = this.store.view;
+    this.store.go({ z: this.plane.from(...this.toPlane(u, v), place.z), y: place.y, datum: null });
+  }
+
+  private zoom(factor: number, u = this.size[0] / 2, v = this.size[1] / 2): void {
+    const before = this.toPlane(u, v);
+    const limits = [this.fitted.scale / 4, this.fitted.scale * 60] as const;
+    this.camera.scale = Math.min(limits[1], Math.max(limits[0], this.camera.scale * factor));
+    this.camera = { ...this.camera };
+    const after = this.toPlane(u, v);
+    this.camera.x += before[0] - after[0];
+    this.camera.y += before[1] - after[1];
+    this.view();
+  }
+
+  private view(): void {
+    this.tip.hidden = true;
+    this.paintSoon();
+    this.backdropSoon();
+  }
+
+  private listen(): void {
+    const { over } = this;
+    const at = (e: PointerEvent | WheelEvent): [number, number] => {
+      const box = over.getBoundingClientRect();
+      return [e.clientX - box.left, e.clientY - box.top];
+    };
+    over.addEventListener("pointerdown", (e) => {
+      const [x, y] = at(e);
+      this.pointers.set(e.pointerId, { x, y });
+      try {
+        over.setPointerCapture(e.pointerId);
+      } catch {
+        // A pointer that has gone already can't be held.
+      }
+      this.moved = 0;
+      const [px, py] = this.placeOnScreen();
+      this.dragging = this.pointers.size > 1 ? "pinch" : Math.hypot(px - x, py - y) < HANDLE ? "place" : "pan";
+    });
+    over.addEventListener("pointermove", (e) => {
+      const [x, y] = at(e);
+      const before = this.pointers.get(e.pointerId);
+      if (!before) {
+        const [px, py] = this.placeOnScreen();
+        const near = this.nearest(x, y);
+        this.hover(near);
+        if (near === null) over.style.cursor = Math.hypot(px - x, py - y) < HANDLE ? "move" : "";
+        return;
+      }
+      this.moved += Math.hypot(x - before.x, y - before.y);
+      if (this.dragging === "place" && this.moved > 3) {
+        this.hover(null);
+        this.goTo(x, y);
+      } else if (this.dragging === "pan" && this.moved > 3) {
+        this.hover(null);
+        this.camera = { ...this.camera, x: this.camera.x - (x - before.x) / this.camera.scale, y: this.camera.y + (y - before.y) / this.camera.scale };
+        this.view();
+      } else if (this.dragging === "pinch") {
+        const other = [...this.pointers.entries()].find(([id]) => id !== e.pointerId)![1];
+        const [was, is] = [Math.hypot(before.x - other.x, before.y - other.y), Math.hypot(x - other.x, y - other.y)];
+        if (was > 0) this.zoom(is / was, (x + other.x) / 2, (y + other.y) / 2);
+      }
+      this.pointers.set(e.pointerId, { x, y });
+    });
+    const up = (e: PointerEvent): void => {
+      const known = this.pointers.delete(e.pointerId);
+      if (known && e.type === "pointerup" && this.moved <= 3 && this.dragging !== "pinch") {
+        const [x, y] = at(e);
+        const i = this.nearest(x, y);
+        if (i !== null) this.choose(i, e.shiftKey ? "b" : e.altKey ? "c" : this.store.view.armed);
+        else this.goTo(x, y);
+      }
+      if (this.pointers.size === 0) this.dragging = null;
+      else this.moved = 99;
+    };
+    over.addEventListener("pointerup", up);
+    over.addEventListener("pointercancel", up);
+    over.addEventListener("pointerleave", () => this.pointers.size === 0 && this.hover(null));
+    over.addEventListener("wheel", (e) => {
+      e.preventDefault();
+      this.zoom(Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0015)), ...at(e));
+    }, { passive: false });
+    over.addEventListener("dblclick", (e) => e.preventDefault());
+    over.addEventListener("keydown", (e) => this.key(e));
+    over.addEventListener("blur", () => {
+      this.focused = null;
+      this.tip.hidden = true;
+      this.overSoon();
+    });
+  }
+
+  private key(e: KeyboardEvent): void {
+    const arrows: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const arrow = arrows[e.key];
+    if (e.ctrlKey || e.metaKey) return;
+    if (arrow && e.shiftKey) {
+      const [x, y] = this.placeOnScreen();
+      this.goTo(x + 12 * arrow[0], y + 12 * arrow[1]);
+    } else if (arrow) this.step(...arrow);
+    else if (e.key === "Enter" || e.key === " ") {
+      if (this.focused !== null) this.choose(this.focused);
+    } else if (/^[abc]$/i.test(e.key)) this.choose(this.focused ?? this.scene.nearest(this.store.view.place.z), e.key.toLowerCase() as Slot);
+    else if (e.key === "+" || e.key === "=") this.zoom(1.4);
+    else if (e.key === "-") this.zoom(1 / 1.4);
+    else if (e.key === "0") {
+      this.camera = this.fitted;
+      this.view();
+      say("All data");
+    } else return;
+    e.preventDefault();
+  }
+
+  zoomBy(factor: number): void {
+    this.zoom(factor);
+  }
+
+  fitAll(): void {
+    this.camera = this.fitted;
+    this.view();
+  }
+
+  /** From the datum in focus to the next one in a direction. */
+  private step(dx: number, dy: number): void {
+    const from = this.focused ?? this.store.view.place.datum ?? this.scene.nearest(this.store.view.place.z);
+    if (this.focused === null) {
+      this.focus(from);
+      return;
+    }
+    const xy = (i: number): [number, number] => this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!);
+    const [x, y] = xy(from);
+    let [best, found] = [Infinity, from];
+    for (let i = 0; i < this.scene.n; i++) {
+      const [u, v] = xy(i);
+      const along = (u - x) * dx + (v - y) * dy;
+      const across = Math.abs((u - x) * dy) + Math.abs((v - y) * dx);
+      // A step goes on, not aside; what lies on top of the datum is left out.
+      if (!(along > 1.5)) continue;
+      const cost = along + 2.5 * across;
+      if (cost < best) [best, found] = [cost, i];
+    }
+    this.focus(found);
+  }
+
+  private focus(i: number): void {
+    this.focused = i;
+    const [x, y] = this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!);
+    const [width, height] = this.size;
+    if (x < 20 || y < 20 || x > width - 20 || y > height - 20) {
+      this.camera = { ...this.camera, x: this.plane.xy[2 * i]!, y: this.plane.xy[2 * i + 1]! };
+      this.view();
+    }
+    this.showTip(i);
+    this.overSoon();
+    say(this.describe(i));
+  }
+}
+
+const hexToBytes = (hex: string): number[] => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
+/** The same order each time, and no class on top. */
+function shuffle(order: Uint32Array): void {
+  let state = 1;
+  for (let i = order.length - 1; i > 0; i--) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    const j = state % (i + 1);
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+}
+

@@ -1,0 +1,52 @@
+/** How strange a datum is among those that the model was trained on. */
+
+import { h, svg } from "./dom";
+import { above, percent, shares, written } from "./maths";
+import type { Scene } from "./scene";
+
+/** The bounds of the training data as a hill, and where this one lies. */
+export function oddness(scene: Scene, elbo: number): HTMLElement {
+  const { elbo: quantiles } = scene.file.reference;
+  if (quantiles.length < 2) return h("p", { class: "muted" }, `Bound ${written(elbo, 1)} nats.`);
+  const stranger = above(quantiles, elbo);
+  const usual = quantiles[Math.floor(quantiles.length * 0.01)]!;
+  const top = quantiles[quantiles.length - 1]!;
+  const from = Math.min(usual, Number.isFinite(elbo) ? elbo : usual) - 0.04 * (top - usual);
+  const to = top + 0.04 * (top - usual);
+  const parts = 48;
+  const heights = shares(quantiles, from, to, parts);
+  const most = Math.max(...heights, 1e-9);
+  const [width, height] = [320, 72];
+  const points = heights.map((v, i) => `${((i + 0.5) * width) / parts},${height - (height - 10) * (v / most)}`);
+  const x = (Number.isFinite(elbo) ? Math.max(0, (elbo - from) / (to - from)) : 0) * width;
+  const label = stranger > 0.5 ? `Stranger than ${percent(stranger)}` : `Less strange than ${percent(1 - stranger)}`;
+  const text = !Number.isFinite(elbo) ? "The model holds this for impossible" : `${label} of the training data`;
+  return h(
+    "div", { class: "oddness" },
+    h("p", { class: "verdict" }, text),
+    svg(
+      "svg", { viewBox: `0 0 ${width} ${height + 18}`, role: "img", "aria-label": `${text}; bound ${written(elbo, 1)} nats` },
+      svg("polygon", { class: "hill", points: `0,${height} ${points.join(" ")} ${width},${height}` }),
+      svg("line", { class: "ground", x1: 0, x2: width, y1: height, y2: height }),
+      svg("line", { class: "here", x1: x, x2: x, y1: 2, y2: height + 3 }),
+      svg("text", { class: "mark", x: Math.min(Math.max(x, 34), width - 34), y: height + 15, "text-anchor": "middle" }, `${written(elbo, 1)} nats`),
+    ),
+  );
+}
+
+/** The columns that take most nats, as bars. */
+export function contributions(scene: Scene, nats: number[], reference: number[] | null): HTMLElement {
+  const excess = nats.map((v, j) => ({ j, v: v - (reference?.[j] ?? 0) }));
+  const order = excess.filter(({ v }) => Number.isFinite(v)).sort((a, b) => b.v - a.v).slice(0, 8);
+  const top = Math.max(...order.map(({ v }) => Math.abs(v)), 1e-9);
+  return h(
+    "div", { class: "contributions" },
+    h("h3", {}, reference ? "What is odd about it" : "What each column takes"),
+    h("p", { class: "muted" }, reference ? "Nats that a column takes beyond what it takes of usual rows." : "Nats: the more, the less the model expected the cell."),
+    h("div", { class: "row", role: "list" }, order.map(({ j, v }) => {
+      const fill = h("span", { class: v < 0 ? "less" : "more" });
+      fill.style.width = `${(100 * Math.abs(v)) / top}%`;
+      return h("div", { class: "cell", role: "listitem" }, h("span", { class: "name" }, scene.columns[j]!.name), h("span", { class: "value" }, written(v, 1)), h("span", { class: "bar" }, fill), h("span", { class: "note" }));
+    })),
+  );
+}

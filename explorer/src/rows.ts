@@ -1,0 +1,138 @@
+/** Rows of a table: cells as bars between the column's ends, and categories with their probabilities. */
+
+import type { Shown } from "./app";
+import { category, hexOf, isDark } from "./colours";
+import { h } from "./dom";
+import { percent, written } from "./maths";
+import type { Column, Scene } from "./scene";
+
+const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
+
+/** A date's number as text; of times of day, which are counted from midnight, the time alone. */
+export function dateText(column: Column, value: number): string {
+  const seconds = value * (SECONDS[column.unit ?? "s"] ?? 1);
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return written(value);
+  const text = date.toISOString();
+  if (column.unit === "D") return text.slice(0, 10);
+  const format = column.date ?? "";
+  if (format && /%H|%I/.test(format) && !/%[dYymbjB]/.test(format)) return text.slice(11, 19);
+  return text.slice(0, 16).replace("T", " ");
+}
+
+export function cellText(column: Column, value: number): string {
+  if (Number.isNaN(value)) return "—";
+  if (column.levels) return column.levels[Math.round(value)] ?? String(value);
+  if (column.kind === "date") return dateText(column, value);
+  return written(value, column.decimals) + (column.unit ? ` ${column.unit}` : "");
+}
+
+/** Where a number lies between the ends of its column, 0 to 1. */
+export const position = (column: Column, value: number): number =>
+  Math.min(1, Math.max(0, (value - column.low) / (column.high - column.low || 1)));
+
+/** Segments as wide as the levels are probable. */
+function segments(column: Column, p: ArrayLike<number>): HTMLElement {
+  const dark = isDark();
+  const bar = h("span", { class: "bar levels" });
+  Array.from(p, (v, k) => ({ v, k }))
+    .sort((a, b) => b.v - a.v)
+    .forEach(({ v, k }, place) => {
+      if (v < 0.004) return;
+      const part = h("span", { title: `${column.levels![k]}: ${percent(v)}` });
+      part.style.width = `${100 * v}%`;
+      part.style.background = place > 5 ? "var(--line)" : hexOf(category(k, dark));
+      bar.append(part);
+    });
+  return bar;
+}
+
+function numberBar(at: number): HTMLElement {
+  const fill = h("span", {});
+  fill.style.width = `${100 * at}%`;
+  return h("span", { class: "bar" }, fill);
+}
+
+/** One line for a column. */
+function line(column: Column, value: number, p: ArrayLike<number> | undefined, other: number | null): HTMLElement {
+  const sure = p && column.levels ? p[Math.round(value)] : undefined;
+  const missing = Number.isNaN(value);
+  const bar = missing ? h("span", { class: "bar" }) : p ? segments(column, p) : column.levels ? segments(column, column.levels.map((_, k) => +(k === Math.round(value)))) : numberBar(position(column, value));
+  const note = other !== null && !Number.isNaN(other) && cellText(column, other) !== cellText(column, value) ? `datum: ${cellText(column, other)}` : "";
+  if (other !== null && !column.levels && !Number.isNaN(other)) {
+    const tick = h("span", { class: "tick" });
+    tick.style.left = `${100 * position(column, other)}%`;
+    bar.append(tick);
+  }
+  return h(
+    "div", { class: "cell", role: "listitem" },
+    h("span", { class: "name", title: column.name }, column.name),
+    h("span", { class: "value", title: cellText(column, value) }, cellText(column, value), sure !== undefined ? h("span", { class: "muted" }, ` ${percent(sure)}`) : null),
+    bar,
+    h("span", { class: "note muted", title: note }, note),
+  );
+}
+
+/** All columns of a row; of `other`, the datum itself, what differs. */
+export function rowElement(scene: Scene, shown: Shown, other: ArrayLike<number> | null = null): HTMLElement {
+  return h("div", { class: "row", role: "list" }, scene.columns.map((c, j) => line(c, shown.x[j]!, shown.probabilities.get(j), other ? other[j]! : null)));
+}
+
+let spreads: Float32Array | null = null;
+
+/** Standard deviations of the columns over the data. */
+function spreadsOf(scene: Scene): Float32Array {
+  return (spreads ??= Float32Array.from(scene.columns, (_, j) => {
+    let [n, sum, squares] = [0, 0, 0];
+    for (let i = 0; i < scene.n; i++) {
+      const v = scene.cell(i, j);
+      if (Number.isNaN(v)) continue;
+      n++;
+      sum += v;
+      squares += v * v;
+    }
+    return Math.sqrt(Math.max(squares / Math.max(n, 1) - (sum / Math.max(n, 1)) ** 2, 1e-12));
+  }));
+}
+
+/** How much a column differs between rows, in standard deviations of the data; of categories, in moved probability. */
+function change(scene: Scene, rows: Shown[], j: number): number {
+  const column = scene.columns[j]!;
+  let most = 0;
+  for (const a of rows) {
+    const b = rows[0]!;
+    const [p, q] = [a.probabilities.get(j), b.probabilities.get(j)];
+    if (p && q) most = Math.max(most, p.reduce((sum, v, k) => sum + Math.abs(v - q[k]!), 0));
+    else if (column.levels) most = Math.max(most, Number(Math.round(a.x[j]!) !== Math.round(b.x[j]!)));
+    else most = Math.max(most, Math.abs(a.x[j]! - b.x[j]!) / spreadsOf(scene)[j]!);
+  }
+  return most;
+}
+
+/** The columns that differ between rows, those first that do most. */
+export function changing(scene: Scene, rows: Shown[], least = 0.15): number[] {
+  return scene.columns
+    .map((_, j) => ({ j, by: change(scene, rows, j) }))
+    .filter(({ by }) => by > least)
+    .sort((a, b) => b.by - a.by)
+    .map(({ j }) => j);
+}
+
+/** Rows side by side, a column of the table a line, those lines first that differ most. */
+export function comparison(scene: Scene, rows: Shown[], names: string[], most = 12): HTMLElement {
+  const columns = changing(scene, rows, 0.05).slice(0, most);
+  if (columns.length === 0) return h("p", { class: "muted" }, "These rows are alike in all columns.");
+  const cell = (j: number, shown: Shown): HTMLElement => {
+    const column = scene.columns[j]!;
+    const p = shown.probabilities.get(j);
+    return h("td", {}, h("span", { class: "text" }, cellText(column, shown.x[j]!)), p ? segments(column, p) : column.levels ? null : numberBar(position(column, shown.x[j]!)));
+  };
+  return h(
+    "div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Rows side by side" },
+    h(
+      "table", { class: "comparison" },
+      h("thead", {}, h("tr", {}, h("td", {}), names.map((n) => h("th", { scope: "col" }, n)))),
+      h("tbody", {}, columns.map((j) => h("tr", {}, h("th", { scope: "row", title: scene.columns[j]!.name }, scene.columns[j]!.name), rows.map((r) => cell(j, r))))),
+    ),
+  );
+}

@@ -1,0 +1,320 @@
+"""What the page of a run shows, as data: points of the latent space with their codes, scores and colours, and what the
+page must know of data and latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.batch import Batch
+from ...data.columns import Column
+from ...data.domains import WHOLE
+from ...distributions.mixtures import Mixture
+from ...distributions.moments import center
+from ...evaluation.evaluation import ACTIVE
+from ...models import SemiSupervisedVAE
+from ...models.sampling import draws
+from ...modules import evaluating
+from ...runs.tables import typed_columns
+from ...runs.wording import run_in_lines
+from .. import plots
+from ..pictures.base import Subject, array, is_image, outline, visible
+from ..pictures.columns import is_table
+from ..report.frame import number
+from .answers import Answers
+from .records import (
+    Colour,
+    Components,
+    Data,
+    PageColumn,
+    PageLatent,
+    Points,
+    Projection,
+    Reference,
+    Scene,
+)
+
+if TYPE_CHECKING:
+    from ...models.scoring import Scores
+    from ...runs.run import Run
+
+FORMAT = 1
+"""Of the scene; the page says which it reads."""
+REFERENCE = 2000
+"""Training data, at most, whose bounds say what is usual."""
+QUANTILES = 1001
+LAID_OUT = 2000
+"""Points, at most, that are laid out by t-SNE, which takes seconds for as many."""
+COMPONENTS = 100
+"""Components of a mixture prior, at most: the heaviest."""
+
+
+def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0) -> Scene:
+    """The scene of a run: at most so many `points` of a split, by default the one held out, chosen by `seed`.
+
+    Raises `ValueError` where there is no such split, or points are fewer than one.
+
+    >>> import tempfile
+    >>> from vaekit import train
+    >>> run = train("digits", Path(tempfile.mkdtemp()) / "run", epochs=1)
+    >>> scene = scene_of(run, points=50)
+    >>> scene.data.kind, scene.points.mean.shape, len(scene.reference.elbo)
+    ('images', (50, 16), 1001)
+    """
+    if points < 1:
+        raise ValueError(f"points is {points}; accepted: 1 or more")
+    return _Making(run, split, points, seed).scene()
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What the parts of a scene share."""
+
+    run: Run
+    asked: str | None
+    most: int
+    seed: int
+
+    @cached_property
+    def subject(self) -> Subject:
+        return Subject(self.run, self.asked, self.seed)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        return np.sort(self.subject.chosen(self.most))
+
+    @cached_property
+    def batch(self) -> Batch:
+        return self.subject.rows(self.rows)
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """The points' data (n, E), NaN where a cell is not observed."""
+        return visible(self.batch).reshape(len(self.rows), -1).astype(np.float64)
+
+    @cached_property
+    def answers(self) -> Answers:
+        return Answers(self.run)
+
+    @cached_property
+    def codes(self) -> tuple[Tensor, Tensor]:
+        return self.answers.codes(self.batch)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        return array(self.codes[0]).astype(np.float32)
+
+    @cached_property
+    def scores(self) -> Scores | None:
+        return self.answers.scores(self.batch)[0] if self.answers.has_scores else None
+
+    def scene(self) -> Scene:
+        run = self.run
+        title = run.spec.title or run.path.resolve().name
+        latents = self._latents()
+        return Scene(
+            FORMAT,
+            title,
+            self._about(),
+            self._data(),
+            latents,
+            self._points(),
+            self._reference(),
+            self._components(),
+            self.answers.abilities(self.batch.take(slice(1))),
+        )
+
+    def _about(self) -> list[str]:
+        run, name = self.run, self.run.spec.data.name
+        lines = run_in_lines(run).splitlines()[1:]
+        lines = [" ".join(each.replace(name, Path(name).name).split()) for each in lines]  # no folder of the user's
+        lines.append(f"points {self.subject.some_of(len(self.rows))}")
+        if self.scores is not None:
+            elbo, kl = (number(float(each.mean())) for each in (self.scores.elbo, self.scores.kl))
+            lines.append(f"scores of these points: ELBO {elbo} nats, KL {kl} nats")
+        if run.model.latent_size > 2 and len(self.rows) > LAID_OUT:
+            lines.append(f"t-SNE of {LAID_OUT:,} of the points, since more take long")
+        return lines
+
+    def _data(self) -> Data:
+        schema, model = self.run.schema, self.run.model
+        kind = "table" if is_table(self.run) else "images" if is_image(model.event_shape) else "vectors"
+        shape = (1, *model.event_shape) if kind == "images" and len(model.event_shape) == 2 else model.event_shape
+        columns = self._columns(typed_columns(self.run)) if kind == "table" else None
+        limits = self.subject.limits if kind == "images" else None
+        covariates = 0 if schema.classes else model.condition
+        whole = kind == "images" and schema.domain.kind in WHOLE and not schema.domain.relaxed
+        classes = schema.classes or None
+        return Data(kind, shape, limits, columns, classes, model.condition > 0, covariates, 1.0 if whole else None)
+
+    def _columns(self, columns: Sequence[Column]) -> list[PageColumn]:
+        found = []
+        for column, domain, cells in zip(columns, self.run.schema.domain.each(len(columns)), self.x.T, strict=True):
+            seen = cells[np.isfinite(cells)]
+            low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
+            if domain.ends:
+                low, high = domain.ends[0]
+            if column.categories:
+                low, high = 0.0, len(column.categories) - 1.0
+            numeral = column.numeral
+            unit = column.unit or (f"{numeral.before}{numeral.after}".strip() if numeral else "")
+            date = (column.format or "date") if column.kind == "date" else None
+            levels = column.categories or None
+            found.append(
+                PageColumn(
+                    column.name, column.kind, levels, float(low), float(high), column.decimals, unit or None, date
+                )
+            )
+        return found
+
+    def _latents(self) -> list[PageLatent]:
+        model, found, start = self.run.model, [], 0
+        order, discrete = self.answers.order, _discrete(self.run)
+        mean, terms = self.mean.astype(np.float64), {} if self.scores is None else self.scores.kl_terms
+        variance = mean.var(0, ddof=min(1, len(mean) - 1))
+        for name, size in model.sizes.items():
+            own = slice(start, start := start + size)
+            kl = terms.get(name)
+            each = None if kl is None or kl.shape[-1] != size else kl.double().mean(0).tolist()
+            found.append(
+                PageLatent(
+                    name,
+                    size,
+                    model.shapes[name],
+                    name in discrete,
+                    discrete.get(name),
+                    order.index(name),
+                    name in model.decoded,
+                    each,
+                    mean[:, own].mean(0).tolist(),
+                    mean[:, own].std(0).tolist(),
+                    (variance[own] > ACTIVE).tolist(),
+                )
+            )
+        return found
+
+    def _points(self) -> Points:
+        sd, y = self.codes[1], self.subject.data.y
+        own = None if y is None else array(y)[self.rows]
+        if own is not None:
+            own = own.astype(np.int32 if own.ndim == 1 else np.float32)
+        return Points(
+            len(self.rows),
+            self._names(),
+            self._stored(),
+            self.mean,
+            array(sd).astype(np.float32),
+            own,
+            self._projections(),
+            self._colours(own),
+        )
+
+    def _stored(self) -> np.ndarray:
+        """The data as the page keeps them: images as bytes over what is black and white, all else as numbers."""
+        if not is_image(self.run.model.event_shape) or is_table(self.run) or np.isnan(self.x).any():
+            return self.x if self.run.schema.domain.in_float64 else self.x.astype(np.float32)
+        low, high = self.subject.limits
+        return np.rint(255 * np.clip((self.x - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
+
+    def _names(self) -> list[str] | None:
+        origin = self.subject.data.origin
+        if origin is None:
+            return [f"{self.subject.split} {row}" for row in self.rows.tolist()]
+        found = origin[self.rows]
+        return [str(each) for each in found] if found.dtype == object else [f"row {each}" for each in found.tolist()]
+
+    def _projections(self) -> list[Projection]:
+        size = self.mean.shape[1]
+        if size < 3 or len(self.mean) < 3:
+            return []
+        centred = self.mean.astype(np.float64) - self.mean.mean(0)
+        _, _, axes = np.linalg.svd(centred, full_matrices=False)
+        found = [Projection("PCA", ("first component", "second component"), (centred @ axes[:2].T).astype(np.float32))]
+        if centred.any():
+            laid = np.full((len(centred), 2), np.nan, np.float32)
+            some = np.random.default_rng(self.seed).permutation(len(centred))[:LAID_OUT]
+            laid[some] = plots.embed(centred[some], seed=self.seed)
+            found.append(Projection("t-SNE", ("", ""), laid))
+        return found
+
+    def _colours(self, y: np.ndarray | None) -> list[Colour]:
+        run, found = self.run, []
+        names = run.schema.classes
+        if y is not None and y.ndim == 1:
+            found.append(Colour("class", "category", y, names))
+        if isinstance(run.model, SemiSupervisedVAE):
+            likeliest = run.model.classify(self.batch.without_y()).argmax(-1)
+            found.append(Colour("predicted class", "category", array(likeliest).astype(np.int32), names))
+        if run.model.has_clusters:
+            clusters = array(run.model.clusters(self.batch)).astype(np.int32)
+            of = tuple(str(i) for i in range(int(clusters.max()) + 1))
+            found.append(Colour("cluster", "category", clusters, of))
+        if self.scores is not None:
+            numbers = {
+                "log p (bound)": self.scores.elbo,
+                "reconstruction error": -self.scores.reconstruction,
+                "KL": self.scores.kl,
+            }
+            found += [Colour(name, "number", array(each).astype(np.float32)) for name, each in numbers.items()]
+        if is_table(run):
+            for i, column in enumerate(typed_columns(run)):
+                kind = "category" if column.categories else "number"
+                found.append(Colour(column.name, kind, None, column.categories or None, i))
+        return found
+
+    def _reference(self) -> Reference:
+        if not self.answers.has_scores:
+            return Reference([])
+        train = Subject(self.run, "train", self.seed)
+        batch = train.rows(np.sort(train.chosen(REFERENCE)))
+        found, columns = self.answers.scores(batch)
+        elbo = array(found.elbo.double())
+        quantiles = np.quantile(elbo[np.isfinite(elbo)], np.linspace(0, 1, QUANTILES)).tolist()
+        return Reference(quantiles, None if columns is None else columns.double().mean(0).tolist())
+
+    @torch.no_grad()
+    def _components(self) -> Components | None:
+        model = self.run.model
+        if model.condition:
+            return None
+        with evaluating(model):
+            drawn = model.generate(None, draws(1))
+            mixed = [(name, p) for name in model.roots if isinstance(p := drawn[name][0], Mixture)]
+            if not mixed:
+                return None
+            name, p = mixed[0]
+            weight, means = p.mixture_distribution.probs, center(p.component_distribution)
+            heaviest = weight.argsort(descending=True, stable=True)[:COMPONENTS].sort().values
+            whole = torch.as_tensor(self.mean).mean(0).expand(len(heaviest), -1).clone()
+            start = 0
+            for each, size in model.sizes.items():
+                if each == name:
+                    whole[:, start : start + size] = means[heaviest].cpu()
+                start += size
+        return Components(whole.tolist(), weight[heaviest].tolist())
+
+
+def _discrete(run: Run) -> dict[str, int | None]:
+    """The latents that are discrete, and of how many one-hots; None of tokens of a codebook."""
+    found = {}
+    for latent in outline(run.model).latents:
+        groups = getattr(latent.q, "groups", None)
+        if latent.deterministic or latent.one_hot or groups:
+            found[latent.name] = None if latent.deterministic else (groups or 1)
+    return found
+
+
+def weight_of_a_point(run: Run) -> int:
+    """How many bytes a point takes in a file, about."""
+    size, own = prod(run.model.event_shape), run.model.latent_size
+    each = 1 if is_image(run.model.event_shape) and not is_table(run) else 4
+    return (4 * (each * size + 8 * own + 40)) // 3

@@ -1,0 +1,253 @@
+"""The page served on this machine alone (`pip install 'vaekit[explore]'`).
+
+It listens on loopback, and answers whoever has the token of its address and has come by that address: a page of another
+site, whose name may have been made to point here, is refused. It gives out its own page and what is asked of the run,
+never a file by its path.
+"""
+
+from __future__ import annotations
+
+import hmac
+import inspect
+import json
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+except ImportError:
+    raise ImportError(
+        "a page that is served needs Starlette and Uvicorn: pip install 'vaekit[explore]'; or write it as one file"
+    ) from None
+
+from ...errors import unknown
+from ...settings import option
+from .answers import Answers
+from .values import as_json
+from .web import PAGE, SCRIPT, STYLE, asset
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = "127.0.0.1"
+OPEN = "open the address that vaekit explore has printed"
+LARGEST = 16 * 2**20
+"""Bytes of a question, at most."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "encode": Answers.encode,
+    "decode": Answers.decode,
+    "score": Answers.score,
+    "draw": Answers.draw,
+    "impute": Answers.impute,
+}
+
+
+class Refused(Exception):  # noqa: N818 - an answer
+    """A question that is not answered: why, in a line, and the status of HTTP."""
+
+    def __init__(self, why: str, status: int = 400) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served: answers about a run, and its `scene` as JSON, to who has the `token` and comes by one of
+    `hosts`.
+    """
+
+    answers: Answers
+    scene: str
+    token: str
+    hosts: tuple[str, ...]
+    stop: Callable[[], None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """One question at a time: torch's random streams are one for all."""
+
+    def app(self) -> ASGIApp:
+        """The service as an application of ASGI."""
+
+        async def page(request: Request) -> Response:
+            if not self._knows(request.query_params.get("token", "")):
+                raise Refused(f"the token is missing or wrong; {OPEN}", 403)
+            return Response(asset(PAGE), media_type="text/html")
+
+        async def script(request: Request) -> Response:
+            return Response(asset(SCRIPT), media_type="text/javascript")
+
+        async def style(request: Request) -> Response:
+            return Response(asset(STYLE), media_type="text/css")
+
+        async def scene(request: Request) -> Response:
+            self._check(request)
+            return _json(self.scene)
+
+        async def stop(request: Request) -> Response:
+            self._check(request)
+            self.stop()
+            return _json("{}")
+
+        async def question(request: Request) -> Response:
+            self._check(request)
+            name = request.path_params["name"]
+            if name not in QUESTIONS:
+                raise Refused(unknown("question", name, QUESTIONS), 404)
+            given = _arguments(name, await _body(request))
+            return _json(await run_in_threadpool(self._answer, name, given))
+
+        routes = [
+            Route("/", page),
+            Route(f"/{SCRIPT}", script),
+            Route(f"/{STYLE}", style),
+            Route("/api/scene", scene),
+            Route("/api/stop", stop, methods=["POST"]),
+            Route("/api/{name}", question, methods=["POST"]),
+        ]
+        handlers: Any = {Refused: _refusal, 404: _not_there, 405: _not_there, Exception: _failure}
+        return _Guard(Starlette(routes=routes, exception_handlers=handlers), self.hosts)
+
+    def _knows(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+    def _check(self, request: Request) -> None:
+        if not self._knows(request.headers.get("x-token", "")):
+            raise Refused(
+                "the header X-Token is missing or wrong; open the address that vaekit explore has printed", 403
+            )
+
+    def _answer(self, name: str, given: dict[str, Any]) -> str:
+        try:
+            with self.lock:
+                return as_json(QUESTIONS[name](self.answers, **given))
+        except (ValueError, ArithmeticError, MemoryError, TypeError, RuntimeError) as error:
+            raise Refused(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+class _Guard:
+    """Refuses who comes by another name than this machine's, and adds the headers that a browser is to obey."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *own]
+            await send(message)
+
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if len(given) != 1 or given[0] not in self.hosts:
+            await _error(f"this page is at {self.hosts[0]} alone; {OPEN}", 403)(scope, receive, sending)
+            return
+        await self.app(scope, receive, sending)
+
+
+def serve(answers: Answers, scene: str, port: int = 0, said: Callable[[str], object] = print) -> None:
+    """Serve the page on loopback until it is told to stop (by the page, or by Ctrl-C): `said` gets its address, once it
+    is there. Port 0 is a free one. Raises `ValueError` for a port that is taken.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listening:
+        if sys.platform != "win32":  # where it would let another program listen on the same port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((LOOPBACK, port))
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ValueError(f"port {port}: {why}; {option('port', 0)} takes a free one") from None
+        port = listening.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
+        service = Service(answers, scene, token, hosts, lambda: setattr(server, "should_exit", True))
+        config = uvicorn.Config(service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
+        server = _Announcing(config, lambda: said(f"http://{hosts[0]}/?token={token}"))
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # which is how it is ended
+            return
+
+
+class _Announcing(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._say = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._say()
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request, refused as soon as it is too large."""
+    found = bytearray()
+    async for part in request.stream():
+        found += part
+        if len(found) > LARGEST:
+            raise Refused(f"the question has more than {LARGEST:,} bytes; ask about fewer data at a time", 413)
+    return bytes(found)
+
+
+def _arguments(name: str, body: bytes) -> dict[str, Any]:
+    """What a question is about, by name; `Refused` where it is no JSON object with these names."""
+    try:
+        given = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the question is no JSON: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise Refused(f"the question is a JSON {type(given).__name__}; accepted: an object")
+    parameters = list(inspect.signature(QUESTIONS[name]).parameters.values())[1:]
+    accepted = [each.name for each in parameters]
+    if others := [key for key in given if key not in accepted]:
+        raise Refused(unknown(f"argument of {name}", others[0], accepted))
+    if lacking := [each.name for each in parameters if each.default is each.empty and each.name not in given]:
+        raise Refused(f"{name} lacks {lacking[0]}; accepted: {', '.join(accepted)}")
+    return given
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
+
+
+def _error(why: str, status: int) -> Response:
+    return Response(as_json({"error": why}), status, media_type="application/json")
+
+
+async def _refusal(request: Request, error: Refused) -> Response:
+    return _error(str(error), error.status)
+
+
+async def _not_there(request: Request, error: Any) -> Response:
+    return _error(f"{request.method} {request.url.path[:100]} is not served here", error.status_code)
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    return _error(f"the question failed ({type(error).__name__})", 500)

@@ -1,0 +1,443 @@
+"""The explorer's page in a real browser: a file that is opened with the network off.
+
+Its models are written down by hand, so that NumPy knows what each place decodes to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vaekit.show.explorer.page import page_of
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = '</script><img src=x onerror="window.hacked=1">"\'&'
+SIDE, D, N = 12, 3, 60
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def packed(array: np.ndarray) -> dict[str, Any]:
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": b64encode(array.tobytes()).decode()}
+
+
+def program(
+    inputs: str, outputs: list[str], constants: dict[str, np.ndarray], nodes: list[tuple[str, list, str]]
+) -> dict:
+    """A program of the page: names in arguments stand for tensors, "=text" for text."""
+    known, weights, where = {*inputs.split(), *constants}, b"", {}
+    for name, value in constants.items():
+        where[name] = {"shape": list(value.shape), "dtype": "float32", "offset": len(weights)}
+        weights += value.astype(np.float32).tobytes()
+    written = []
+    for op, given, out in nodes:
+        written.append(
+            {"op": op, "in": [{"id": v} if isinstance(v, str) and v in known else v for v in given], "out": out}
+        )
+        known.add(out)
+    return {
+        "inputs": inputs.split(),
+        "outputs": outputs,
+        "weights": b64encode(weights).decode(),
+        "constants": where,
+        "nodes": written,
+    }
+
+
+class Images:
+    """x = sigmoid(z W + b); codes are those of the logit of x, by least squares."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.W = rng.normal(size=(D, SIDE * SIDE)).astype(np.float32)
+        self.b = rng.normal(size=SIDE * SIDE).astype(np.float32)
+        self.z = (rng.normal(size=(N, D)) * [2.0, 1.0, 0.5]).astype(np.float32)
+        self.classes = ["nought", "one", HOSTILE]
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-(z @ self.W + self.b)))
+
+    def scene(self) -> dict[str, Any]:
+        x = np.rint(255 * self.decode(self.z)).astype(np.uint8)
+        centred = self.z - self.z.mean(0)
+        _, _, axes = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+        back = np.linalg.pinv(self.W.astype(np.float64))
+        y = (np.arange(N) % 3).astype(np.int32)
+        decoding = [("mm", ["z", "W"], "h"), ("add", ["h", "b"], "l"), ("sigmoid", ["l"], "m")]
+        encoding = [
+            ("clamp", ["x", 0.01, 0.99], "c"), ("logit", ["c"], "o"), ("sub", ["o", "b"], "k"), ("mm", ["k", "V"], "z"),
+        ]  # fmt: skip
+        encode = program("x", ["z", "sd"], {"b": self.b, "V": back}, [*encoding, ("full_like", ["z", 0.2], "sd")])
+        scoring = [
+            *encoding,
+            *decoding,
+            ("sub", ["x", "m"], "d"),
+            ("square", ["d"], "q"),
+            ("sum", ["q", [1]], "s"),
+            ("neg", ["s"], "e"),
+        ]
+        elbo = -np.sort(np.random.default_rng(1).gamma(2.0, 1.0, 1001))[::-1]
+        return {
+            "format": 1, "title": f"Digits {HOSTILE}", "about": ["data of a test", HOSTILE],
+            "data": {"kind": "images", "shape": [1, SIDE, SIDE], "range": [0.0, 1.0], "columns": None, "classes": self.classes, "conditional": False, "covariates": 0},
+            "latents": [{"name": "z", "size": D, "shape": [D], "discrete": False, "groups": None, "step": 0, "decoded": True, "kl": [2.0, 1.0, 0.01],
+                         "mean": self.z.mean(0).tolist(), "sd": self.z.std(0).tolist(), "active": [True, True, False]}],
+            "points": {
+                "n": N, "names": [f"datum {i}" for i in range(N - 1)] + [HOSTILE], "x": packed(x), "mean": packed(self.z), "sd": None, "y": packed(y),
+                "projections": [{"name": "PCA", "axes": ["first component", "second component"], "xy": packed((centred @ axes[:2].T).astype(np.float32))}],
+                "colours": [
+                    {"name": "class", "kind": "category", "values": packed(y), "names": self.classes, "column": None},
+                    {"name": HOSTILE, "kind": "number", "values": packed(self.z[:, 0].copy()), "names": None, "column": None},
+                ],
+            },
+            "reference": {"elbo": elbo.tolist()}, "components": None, "can": ["encode", "decode", "score", "draw", "prior"],
+            "programs": {
+                "encode": encode,
+                "decode": program("z", ["m"], {"W": self.W, "b": self.b}, decoding),
+                "score": program("x", ["e"], {"W": self.W, "b": self.b, "V": back}, scoring),
+            },
+        }  # fmt: skip
+
+
+def table() -> dict[str, Any]:
+    """Three columns of one latent: a number z1, a category that it decides, and a date."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(N, 2)).astype(np.float32)
+    x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(100 * z[:, 1] + 20000)], 1).astype(np.float32)
+    x[3, 0] = np.nan
+    columns = [
+        {"name": HOSTILE, "kind": "real", "levels": None, "low": 20.0, "high": 80.0, "decimals": 1, "unit": "kg", "date": None},
+        {"name": "kind", "kind": "categorical", "levels": ["small", HOSTILE], "low": 0.0, "high": 1.0, "decimals": None, "unit": None, "date": None},
+        {"name": "when", "kind": "date", "levels": None, "low": 19700.0, "high": 20300.0, "decimals": 0, "unit": "D", "date": "date"},
+    ]  # fmt: skip
+    decoding = [
+        ("slice", ["z", 1, 0, 1], "u"), ("slice", ["z", 1, 1, 2], "v"),
+        ("mul", ["u", 10], "a"), ("add", ["a", 50], "c1"), ("gt", ["u", 0], "g"), ("_to_copy", ["g", "torch.float32"], "c2"),
+        ("mul", ["v", 100], "w"), ("add", ["w", 20000], "c3"), ("cat", [[{"id": "c1"}, {"id": "c2"}, {"id": "c3"}], 1], "m"),
+        ("mul", ["u", 3], "l"), ("neg", ["l"], "n"), ("cat", [[{"id": "n"}, {"id": "l"}], 1], "logits"), ("_softmax", ["logits", 1, False], "p"),
+    ]  # fmt: skip
+    encoding = [
+        ("isnan", ["x"], "hole"), ("sub", ["x", "location"], "d"), ("div", ["d", "scale"], "r"),
+        ("where", ["hole", 0.0, "r"], "h"), ("mm", ["h", "pick"], "z"),
+    ]  # fmt: skip
+    weights = {
+        "location": np.array([50, 0, 20000]),
+        "scale": np.array([10, 1, 100]),
+        "pick": np.array([[1, 0], [0, 0], [0, 1]]),
+    }
+    scoring = [
+        *encoding,
+        ("square", ["h"], "q"),
+        ("mul", ["q", 0.5], "nats"),
+        ("sum", ["nats", [1]], "s"),
+        ("neg", ["s"], "e"),
+    ]
+    empty = {"dtype": "float32", "names": None, "values": None}
+    return {
+        "format": 1, "title": "A table", "about": ["rows of a test"],
+        "data": {"kind": "table", "shape": [3], "range": None, "columns": columns, "classes": None, "conditional": False, "covariates": 0},
+        "latents": [{"name": "z", "size": 2, "shape": [2], "discrete": False, "groups": None, "step": 0, "decoded": True, "kl": [1.0, 1.0],
+                     "mean": [0.0, 0.0], "sd": [1.0, 1.0], "active": [True, True]}],
+        "points": {"n": N, "names": None, "x": packed(x), "mean": packed(z), "sd": None, "y": None, "projections": [],
+                   "colours": [{**empty, "name": HOSTILE, "kind": "number", "column": 0},
+                               {**empty, "name": "kind", "kind": "category", "names": columns[1]["levels"], "column": 1}]},
+        "reference": {"elbo": np.linspace(-5, 0, 1001).tolist(), "columns": [0.5, 0.0, 0.5]}, "components": None, "can": ["encode", "decode", "score", "impute"],
+        "programs": {
+            "encode": program("x", ["z"], weights, encoding), "decode": program("z", ["m", "p"], {}, decoding),
+            "score": program("x", ["e", "nats"], weights, scoring),
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install it, or name it by CHROMIUM")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("pages")
+    scenes = {"images": Images().scene(), "table": table()}
+    for name, scene in scenes.items():
+        (folder / f"{name}.html").write_text(page_of(json.dumps(scene)), "utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in scenes}
+
+
+@pytest.fixture
+def visit(browser: Any, files: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    """Opens a page, offline; at the end nothing may have been fetched, and nothing gone wrong."""
+    wrong: list[str] = []
+    contexts = []
+
+    def go(name: str = "images", link: str = "", width: int = 1280, height: int = 800, **options: Any) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, offline=True, accept_downloads=True, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url) if not request.url.startswith(("file:", "blob:", "data:")) else None
+            ),
+        )
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.goto(files[name] + link)
+        page.wait_for_selector(".stage[data-ready]")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def shown(page: Any) -> np.ndarray:
+    """Grey levels of the decoded picture, 0 to 1."""
+    read = (
+        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    )
+    return np.array(page.locator(".stage canvas").first.evaluate(read)) / 255
+
+
+def place(page: Any) -> np.ndarray:
+    return np.array(page.evaluate("Array.from(explorer.view().place.z)"))
+
+
+def settled(page: Any, moved: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if moved():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("nothing happened")
+
+
+def decodes(page: Any) -> None:
+    """What is shown is what NumPy makes of the place."""
+    settled(page, lambda: bool(np.abs(shown(page) - Images().decode(place(page))).max() < 0.01))
+
+
+def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[..., Any]) -> None:
+    page = visit()
+    decodes(page)
+    slider = page.get_by_label("z1", exact=True)
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    assert place(page)[0] == pytest.approx(float(slider.input_value()), abs=1e-5)
+    decodes(page)
+    # Those that tell most come first, what tells nothing is folded away, and a strip walks along each.
+    assert page.locator(".slider label").all_inner_texts()[:2] == ["z1", "z2"]
+    assert not page.get_by_label("z3", exact=True).is_visible()
+    page.wait_for_selector(".slider .strip")
+    settled(page, lambda: ";0:3" in page.evaluate("location.hash"))
+    again = visit(link=page.evaluate("location.hash"))
+    np.testing.assert_allclose(place(again), place(page), atol=1e-3)
+
+
+def test_a_link_restores_a_view_also_on_a_page_that_is_open(visit: Callable[..., Any]) -> None:
+    page = visit(link="#at=5;1:2.5&map=z:2,0&colour=class&panel=journeys&journey=line&a=7&b=8&t=0.25&spherical=1")
+    np.testing.assert_allclose(place(page), [*Images().z[5][:1], 2.5, Images().z[5][2]], atol=1e-5)
+    assert page.get_by_role("tab", name="Journeys").get_attribute("aria-selected") == "true"
+    assert page.get_by_label("across").input_value() == "2"
+    page.evaluate("location.hash = '#at=9&panel=sliders'")
+    settled(page, lambda: bool(np.allclose(place(page), Images().z[9])))
+    # What a link names wrongly is left out.
+    page.evaluate("location.hash = '#at=999&map=nonsense&a=1;99:3&panel=<b>&t=x'")
+    page.wait_for_timeout(100)
+    np.testing.assert_allclose(place(page), Images().z[9])
+
+
+def test_the_map_is_clicked_dragged_and_zoomed(visit: Callable[..., Any]) -> None:
+    page = visit(link="#map=z:0,1&at=0")
+    box = page.locator("#map").bounding_box()
+    before = place(page)
+    page.mouse.click(box["x"] + 5, box["y"] + box["height"] - 5)  # a corner, where no datum is
+    settled(page, lambda: not np.allclose(place(page), before))
+    assert page.locator(".place").inner_text().startswith("No datum")
+    assert place(page)[2] == before[2]
+    decodes(page)
+    corner = place(page)
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] - 5)  # the place is a handle
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    assert (place(page)[:2] > corner[:2]).all()
+    page.mouse.wheel(0, -400)
+    page.keyboard.press("Tab")
+    decodes(page)
+    page.get_by_role("button", name="Decoded ground").click()
+    page.wait_for_timeout(300)
+
+
+def test_everything_can_be_done_by_keys(visit: Callable[..., Any]) -> None:
+    page = visit(link="#at=0")
+    page.locator("#map").focus()
+    for key in ("ArrowRight", "ArrowRight", "b", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    kept = page.evaluate("[explorer.view().slots.b.datum, explorer.view().place.datum]")
+    assert kept[0] not in (0, None)
+    assert kept[1] not in (kept[0], None)
+    settled(page, lambda: page.locator("#said").inner_text().startswith("datum"))
+    page.keyboard.press("Shift+ArrowUp")
+    assert page.evaluate("explorer.view().place.datum") is None
+    page.locator("#tab-sliders").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#panel-journeys").is_visible()
+    page.get_by_label("How far along").focus()
+    page.keyboard.press("End")
+    assert page.evaluate("explorer.view().place.datum") == kept[0]
+    page.locator("#tab-journeys").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Clear", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.locator("#pad").focus()
+    empty = place(page)
+    for key in ("ArrowDown", "Space", "Shift+ArrowDown", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    settled(page, lambda: not np.allclose(place(page), empty))
+    # All that can be pressed or moved has a name, and where one is can be seen.
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, input, select, [tabindex]')].filter(e => e.offsetParent && !e.getAttribute('aria-label')"
+        " && !e.textContent.trim() && !(e.labels && e.labels.length)).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+    assert page.locator("#pad").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+
+
+def test_a_digit_is_drawn_with_the_mouse(visit: Callable[..., Any]) -> None:
+    page = visit(link="#panel=own")
+    page.wait_for_selector("[data-ready] .verdict")
+    page.get_by_role("button", name="Clear", exact=True).click()
+    before = place(page)
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 10, steps=4)
+    page.mouse.up()
+    settled(page, lambda: not np.allclose(place(page), before))
+    assert "strange" in page.locator(".verdict").inner_text().lower()
+    decodes(page)
+
+
+def test_an_image_is_dropped(visit: Callable[..., Any]) -> None:
+    page = visit(link="#panel=own")
+    # White on transparent, in the middle: the pad shows it on black.
+    page.evaluate(
+        """async () => {
+            const c = document.createElement('canvas'); c.width = c.height = 96;
+            const g = c.getContext('2d'); g.fillStyle = 'white'; g.fillRect(32, 16, 32, 64);
+            const file = new File([await new Promise(r => c.toBlob(r))], 'digit.png', {type: 'image/png'});
+            const data = new DataTransfer(); data.items.add(file);
+            for (const type of ['dragover', 'drop'])
+                document.querySelector('.dropzone').dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+        }"""
+    )
+    read = (
+        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    )
+    wanted = np.zeros((SIDE, SIDE))
+    wanted[2:10, 4:8] = 255
+    settled(page, lambda: bool(np.abs(np.array(page.locator("#pad").evaluate(read)) - wanted.ravel()).max() < 40))
+    page.evaluate(
+        """() => { const data = new DataTransfer(); data.items.add(new File(['no image'], 'x.png', {type: 'image/png'}));
+            document.querySelector('.dropzone').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); }"""
+    )
+    page.wait_for_selector(".problem")
+    assert "no image" in page.locator(".problem").inner_text()
+
+
+def test_journeys_play_and_are_saved(visit: Callable[..., Any]) -> None:
+    page = visit(link="#panel=journeys&journey=line&a=1&b=2", reduced_motion="reduce")
+    page.wait_for_selector(".film")
+    page.get_by_role("button", name="Play").click()
+    settled(page, lambda: page.evaluate("explorer.view().t") > 0)
+    page.get_by_role("button", name="Pause").click()
+    decodes(page)
+    for name in ("A − B + C", "Posterior", "Prior"):
+        page.get_by_role("radio", name=name).click()
+        page.wait_for_timeout(150)
+        page.wait_for_selector(".film .frame")
+    with page.expect_download() as download:
+        page.locator(".film .quiet").first.click()
+    assert download.value.suggested_filename.endswith(".png")
+    assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
+    # A waiting slot is filled by the datum that is chosen next.
+    page.get_by_role("radio", name="From A to B").click()
+    page.locator(".chip").first.click()
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.evaluate("explorer.view().slots.a.datum === explorer.view().place.datum")
+
+
+def test_names_are_text_whatever_they_are(visit: Callable[..., Any]) -> None:
+    for name in ("images", "table"):
+        page = visit(name, link="#panel=journeys")
+        page.get_by_label("Colour by").select_option(HOSTILE)
+        page.get_by_role("tab", name="Your own").click()
+        page.wait_for_selector("[data-ready] .verdict")
+        page.locator("#map").focus()
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, main script").count() == 0
+        assert page.evaluate("document.body.innerText.includes('onerror')")
+
+
+def test_a_row_is_edited_and_a_cell_cleared(visit: Callable[..., Any]) -> None:
+    page = visit("table", link="#panel=own&at=0")
+    page.wait_for_selector(".contributions")
+    number = page.locator("#cell-0")
+    number.fill("75")
+    settled(page, lambda: bool(abs(place(page)[0] - 2.5) < 1e-4))
+    assert "Stranger than" in page.locator(".verdict").inner_text()
+    assert page.locator(".contributions .name").first.inner_text() == HOSTILE
+    page.locator("#cell-2").fill("2024-10-04")  # 20000 days after 1970
+    settled(page, lambda: bool(abs(place(page)[1]) < 1e-4))
+    page.get_by_label(f"Clear {HOSTILE}").click()
+    settled(page, lambda: page.locator(".hint").first.inner_text() == "likely 50.0 kg")
+    page.locator("#cell-1").select_option("")
+    settled(page, lambda: "likely" in page.locator(".hint").nth(1).inner_text())
+
+
+@pytest.mark.parametrize("name", ["images", "table"])
+def test_a_narrow_window_never_scrolls_sideways(visit: Callable[..., Any], name: str) -> None:
+    page = visit(name, width=360, height=740, has_touch=True)
+    for tab in ("Sliders", "Journeys", "Your own"):
+        page.get_by_role("tab", name=tab).tap()
+        page.wait_for_timeout(150)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.locator("#map").tap()
+
+
+def test_light_and_dark(visit: Callable[..., Any]) -> None:
+    def ground() -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page = visit(color_scheme="dark")
+    assert ground() == "rgb(20, 23, 27)"
+    page.emulate_media(color_scheme="light")
+    assert ground() == "rgb(255, 255, 255)"
+    page.get_by_role("button", name="Dark", exact=True).click()
+    assert ground() == "rgb(20, 23, 27)"
+    page.reload()
+    assert ground() == "rgb(20, 23, 27)"
