@@ -54,6 +54,8 @@ def fit(
     2
     """
     chosen = training_options(options)
+    if chosen.log:
+        raise ValueError("log is of runs, which vaekit.train makes; leave it out, or log in an on_epoch of your own")
     device = resolve_device(chosen.device)
     splits = data.splits if isinstance(data, Dataset) else {}
     train = as_split(data, "train", model.domain, preprocessing, device)
