@@ -57,16 +57,17 @@ def test_a_notebook_runs_and_shows_what_it_is_given(tmp_path: Path) -> None:
     pictures = [each for cell in notebook.cells[:many] for each in cell.get("outputs", ()) if "image/png" in data(each)]
     assert len(pictures) == 4
     shown = dict(zip(SHOWN, notebook.cells[many:], strict=True))
-    assert any("run folder: " in each.get("text", "") for each in shown["training"].outputs)
+    assert any("run folder: " in data(each).get("text/plain", "") for each in shown["training"].outputs)
     for name in ("run", "scores", "comparison"):
         html = data(shown[name].outputs[-1])["text/html"]
         assert html.count("<tr>") > 2, name
     assert "NLL, 2 samples" in data(shown["scores"].outputs[-1])["text/html"]
     assert "image/png" in data(shown["figure"].outputs[-1])
-    bars = [each["text/html"] for each in seen if "text/html" in each]
+    html = [each["text/html"] for each in seen if "text/html" in each]
+    bars = [each for each in html if "&lt;work&gt;" in each]
     assert bars[0] == '<progress value="0" max="4"></progress> &lt;work&gt;: 0 s'
     assert '<progress value="1" max="4"></progress> &lt;work&gt;: 1 of 4, ' in bars[1]
-    assert bars[-1] == ""
+    assert html[-1] == "", "it is taken away where work ends by an error, too"
 
 
 def data(output: Any) -> dict[str, str]:

@@ -26,7 +26,7 @@ TOP = (
     "model.latents.top={size=2}",
     "training.epochs=1",
 )
-TOKENS = ("model.latents.z={size=4, posterior={name='fsq'}}", "training.epochs=1")
+TOKENS = ("model.latents.z={size=4, posterior='fsq', prior='uniform-tokens'}", "training.epochs=1")
 COLOURED = (plots.LIGHT, plots.DARK)
 
 

@@ -91,7 +91,8 @@ class ImportanceWeights(Picture):
         text += " of them; dashed: all weigh the same, as with the true posterior. At the right how many draws that are"
         text += f" worth, the effective samples, {np.median(effective):.1f} at the median. Where they are few, the ELBO"
         text += " is far below log p(x), and more samples raise the bound."
-        text += f" Of {loose} of the {n} data Pareto k is above {UNTRUSTED}: their log p(x) is not to be trusted."
+        if loose:
+            text += f" For {loose} of the {n} data Pareto k is above {UNTRUSTED}: their log p(x) is not to be trusted."
         cumulative = array(shares.cumsum(0).clamp(max=1))
         return Prepared("Importance weights", text, partial(plots.weight_shares, cumulative, effective))
 
