@@ -58,7 +58,7 @@ def test_what_is_shown_is_what_is_said_and_escaped(runs: list[Run], tmp_path: Pa
         assert "color" not in page, "the page's own colours serve, light or dark"
     run = Cells(runs[0]._repr_html_()).texts
     assert run[0] == f"Run {str(runs[0].path)!r}: <script>alert('1')</script> & more"
-    assert ["epochs", "1 of 1"] == run[run.index("epochs") :][:2]
+    assert run[run.index("epochs") :][:2] == ["epochs", "1 of 1"]
     assert [Cells(scores._repr_html_()).texts[1 + i] for i in range(3)] == list(score_rows(scores)[0])
     compared = Cells(found._repr_html_()).texts
     assert {"<b>&", "two"} <= set(compared)

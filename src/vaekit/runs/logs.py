@@ -26,7 +26,7 @@ from ..models import VAE
 from ..seeding import seeded
 from ..spec.keys import PartSpec, Spec
 from ..spec.parts import Parts, build
-from ..system.disk import write_atomic
+from ..system.disk import drop_temporaries, write_atomic
 from ..training.records import Epoch
 from .folder import LOGS, subfolder
 
@@ -133,6 +133,7 @@ class Logs:
         for name, opener in self.openers.items():
             with self._guarded(name):
                 own = subfolder(subfolder(folder, LOGS), name)
+                drop_temporaries(own)
                 key, had = _note(own)
                 made = opener(Beginning(own, folder.resolve().name, spec, max(done, had), key))
                 self.opened[name] = made, max(done, had)
