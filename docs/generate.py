@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from vaekit.cli import app
-from vaekit.show.pictures.drawing import with_pictures
+from vaekit.composed import with_all
 from vaekit.spec.accepted import hint_of, in_words
 from vaekit.spec.keys import LatentSpec, ObjectiveSpec, PartSpec, Spec
 from vaekit.spec.parts import CONTEXT, PARTS, catalogue
@@ -46,7 +46,7 @@ def reference_page() -> str:
     for family in CONTEXT:
         lines += [f"### {family}", ""]
         rows = []
-        for entry in catalogue(with_pictures(PARTS), family):
+        for entry in catalogue(with_all(PARTS), family):
             options = ", ".join(f"`{key}={value!r}`" for key, value in entry.options.items())
             rows.append((f"`{entry.name}`", entry.summary, options))
         lines += table(("name", "what", "options and defaults"), rows)

@@ -1,12 +1,15 @@
-"""Writes docs/examples/NAME.md from examples/NAME.py: its text, its code, and what the code printed and drew.
+"""Writes docs/examples/NAME.md from examples/NAME.py: its text, its code, and what the code printed and drew; and
+examples/NAME.ipynb, the same as a notebook that has not been run.
 
 python docs/render.py NAME... (in a folder of your own, where the scripts leave their runs)
+python docs/render.py --notebooks (those of all examples; nothing is run)
 """
 
 from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import sys
 from contextlib import redirect_stdout
@@ -19,7 +22,7 @@ from PIL import Image
 from vaekit.show import plots
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "docs" / "examples"
+PAGES, EXAMPLES = ROOT / "docs" / "examples", ROOT / "examples"
 SHRINK = 2
 """Pictures have twice the pixels that a page shows."""
 
@@ -32,6 +35,19 @@ def cells(source: str) -> list[tuple[str, str]]:
         text = re.sub(r"^# ?", "", body, flags=re.MULTILINE) if markdown else body
         found.append(("markdown" if markdown else "code", text.strip()))
     return found
+
+
+def notebook(name: str) -> str:
+    """examples/NAME.ipynb: the cells of the script, in the format of Jupyter."""
+    found = []
+    for i, (kind, text) in enumerate(cells((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))):
+        text = text.replace(".py)", ".ipynb)") if kind == "markdown" else text
+        code = {"execution_count": None, "outputs": []} if kind == "code" else {}
+        own = {"cell_type": kind, "id": f"cell-{i}", "metadata": {}, "source": text.splitlines(keepends=True)}
+        found.append(own | code)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = {"cells": found, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def text_of(markdown: str) -> str:
@@ -66,7 +82,7 @@ def page(name: str) -> str:
         old.unlink()
     names: dict[str, Any] = {"__name__": "__main__"}
     parts = []
-    for kind, text in cells((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")):
+    for kind, text in cells((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")):
         if kind == "markdown":
             parts.append(text_of(text))
             continue
@@ -84,5 +100,10 @@ def page(name: str) -> str:
 
 
 if __name__ == "__main__":
+    every = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+    if sys.argv[1:] == ["--notebooks"]:
+        for each in every:
+            (EXAMPLES / f"{each}.ipynb").write_text(notebook(each), encoding="utf-8")
+        sys.exit()
     for each in sys.argv[1:]:
         (PAGES / f"{each}.md").write_text(page(each), encoding="utf-8")

@@ -73,6 +73,12 @@ def test_page_has_the_text_the_code_and_the_pictures_of_its_script(name: str) ->
 
 
 @EVERY_EXAMPLE
+def test_notebook_has_the_cells_of_its_script(name: str) -> None:
+    there = (ROOT / "examples" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert there == render["notebook"](name), "run: python docs/render.py --notebooks"
+
+
+@EVERY_EXAMPLE
 def test_names_in_the_text_of_an_example_are_there(name: str) -> None:
     for recipe in re.findall(r"`vaekit (?:train|recipes) ([\w-]+)`", source(name)):
         assert recipe in RECIPES

@@ -10,16 +10,16 @@ import torch
 from models_for_tests import refuses
 from torch import nn
 
+from vaekit.composed import with_all
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli, check_domain
 from vaekit.priors.mixtures import Mixture
 from vaekit.schedules import Linear, Schedule
-from vaekit.show.pictures.drawing import with_pictures
 from vaekit.spec.parts import CONTEXT, PARTS, build, catalogue, check, options
 
 FAMILIES = ["encoders", "decoders", "posteriors", "priors", "likelihoods", "objectives", "schedules", "optimizers"]
-FAMILIES += ["pictures", "structures", "terms"]
-EVERY = with_pictures(PARTS)
+FAMILIES += ["loggers", "pictures", "structures", "terms"]
+EVERY = with_all(PARTS)
 ALL = [(family, name) for family in FAMILIES for name in getattr(EVERY, family)]
 
 

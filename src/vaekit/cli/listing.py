@@ -55,10 +55,10 @@ def parts(
     as_json: Json = False,
 ) -> None:
     """List the parts that models are made of, with their options and defaults."""
-    from ..show.pictures.drawing import with_pictures
+    from ..composed import with_all
     from ..spec.parts import catalogue
 
-    rows = [asdict(row) for row in catalogue(with_pictures(named_parts(context)), show)]
+    rows = [asdict(row) for row in catalogue(with_all(named_parts(context)), show)]
     if as_json:
         print(json.dumps(rows, indent=2, default=str))  # a default may be any object
     else:

@@ -37,6 +37,12 @@ def train(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
     labels: Annotated[int | None, typer.Option(min=1, help="Same as --set data.labels=N: how many are seen.")] = None,
+    logs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log", metavar="NAME", help="Log to tensorboard, wandb or mlflow too; repeatable: training.log."
+        ),
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(min=1, help="Importance samples of the final likelihood (default: 200, fewer for a short one)."),
@@ -58,7 +64,12 @@ def train(  # noqa: PLR0913 - as many as the command has options
             target,
             folder,
             data=data,
-            sets=[*(sets or ()), *_kinds(columns or ()), *([] if labels is None else [f"data.labels={labels}"])],
+            sets=[
+                *(sets or ()),
+                *_kinds(columns or ()),
+                *([] if labels is None else [f"data.labels={labels}"]),
+                *([f"training.log={written(logs)}"] if logs else []),
+            ],
             resume=resume,
             overwrite=overwrite,
             parts=named_parts(context),

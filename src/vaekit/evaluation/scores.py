@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import number_of, several
 from ..models.importance import UNTRUSTED
 from ..settings import in_a_call, setting
+from ..system.markup import markup
 from .metrics import carriers, is_collapsed
 from .tokens import CodeUse
 
@@ -71,6 +72,9 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
+
+    def _repr_html_(self) -> str:
+        return markup(f"Evaluation of {heading(self)}", score_rows(self), notes=notes(self))
 
     @property
     def caution(self) -> str:

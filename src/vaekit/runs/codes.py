@@ -146,7 +146,7 @@ def check_same_spec(folder: Path, asked: Spec, parts: Parts = PARTS) -> None:
     there = read_spec(folder, parts)[0]
     batch, most = there.training.batch_size or 0, asked.training.batch_size
     batch_size = batch if most is None or batch < most else most
-    left = {"batch_size": batch_size, "device": there.training.device}
+    left = {"batch_size": batch_size, "device": there.training.device, "log": there.training.log}
     if asked.training.steps is not None:  # as many epochs as its data made of them
         left |= {"steps": None, "epochs": there.training.epochs, "early_stopping": there.training.early_stopping}
     training = asked.training.model_copy(update=left)

@@ -14,10 +14,18 @@ from torch import Tensor
 from ..errors import RunError
 from ..evaluation.scores import Evaluation
 from .run import Run, load_run
+from .wording import comparison_in_markup
 
 SAMPLES = 200
 """Importance samples, unless told otherwise."""
-IGNORED = ("title.", "source.", "pictures.", "training.checkpoint_every.", "training.checkpoint_minutes.")
+IGNORED = (
+    "title.",
+    "source.",
+    "pictures.",
+    "training.checkpoint_every.",
+    "training.checkpoint_minutes.",
+    "training.log.",
+)
 """What in a spec has no influence on a model."""
 
 
@@ -55,6 +63,9 @@ class Comparison:
     rows: tuple[Compared, ...]
     differences: dict[str, tuple[Any, ...]]
     runs: tuple[Run, ...] = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return comparison_in_markup(self)
 
 
 def compare(

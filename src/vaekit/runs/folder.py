@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,13 +17,15 @@ from ..spec.parts import PARTS, Parts
 from ..spec.saving import from_json
 from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
 
-PAGE, DIVERGED = "report.html", "diverged.txt"
-CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", PAGE, DIVERGED, "spec.json")
+LOGS, PAGE, DIVERGED = "logs", "report.html", "diverged.txt"
+"""The first is where loggers have folders of their own."""
+CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", LOGS, PAGE, DIVERGED, "spec.json")
 """What a run writes into its folder."""
 LOCK = ".lock"
 FOLDERS = {
     "checkpoints": re.compile(r"(best|epoch-[0-9]+(-batch-[0-9]+)?)\.safetensors"),
     "pictures": re.compile(r".+\.png"),
+    LOGS: re.compile(r"(?!)"),  # no file
 }
 """The folders of a run, and what it writes into them."""
 
@@ -158,7 +161,9 @@ def clear(folder: Path, overwrite: bool) -> None:
         if path.is_dir():
             drop_temporaries(path)
             for each in path.iterdir():
-                if each.is_file() and FOLDERS[name].fullmatch(each.name):
+                if name == LOGS and each.is_dir() and not each.is_symlink():
+                    shutil.rmtree(each)
+                elif each.is_file() and FOLDERS[name].fullmatch(each.name):
                     each.unlink()
             with suppress(OSError):  # what else is in it stays, too
                 path.rmdir()

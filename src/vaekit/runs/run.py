@@ -45,7 +45,7 @@ from .given import ALL, FRAME, NEW, fingerprint_of, rows_of
 from .judging import Judged
 from .restoring import restored
 from .tables import Filled, Synthesized
-from .wording import run_in_lines
+from .wording import run_in_lines, run_in_markup
 
 Data = Path | Dataset | pd.DataFrame | np.ndarray | Tensor | TensorSplit
 """New data, in place of the name of a split."""
@@ -69,6 +69,9 @@ class Run:
 
     def __repr__(self) -> str:
         return run_in_lines(self)
+
+    def _repr_html_(self) -> str:
+        return run_in_markup(self)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -13,6 +13,7 @@ import pandas as pd
 from ..errors import RunError
 from .axes import Settings, folder_of, in_words
 from .jobs import Outcome
+from .wording import sweep_in_markup
 
 SCORES = ("nll", "elbo")
 """What settings may be ranked by: less of the first is better, more of the second."""
@@ -84,6 +85,9 @@ class Sweep:
     samples: int
     """Importance samples of each datum's likelihood."""
     trials: tuple[Trial, ...] = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return sweep_in_markup(self)
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,26 +35,30 @@ from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, locked, read_spec
 from .given import FRAME, fingerprint_of
+from .logs import Logger, Logs, loggers
 from .preparation import Ready, completed, make_ready
 from .run import Run, load_data, own_data
 
-Watch = Callable[[Run, str], Callable[[VAE, int], None]]
+Watch = Callable[[Run, str], Callable[[VAE, int], Mapping[str, Path] | None]]
 """Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
-after each epoch.
+after each epoch, and gives the files that it has drawn by name, if any.
 """
 
 
 @dataclass(frozen=True)
 class Callbacks:
     """Who is told of a training: `on_start` of its folder, spec and data, before the first step; `on_epoch` of each
-    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. Of several processes
-    `on_start` is called in each, the others in the first alone.
+    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. `loggers`
+    are those that `training.log` may name, beside those of the parts; `on_log` is told the name and the place of each.
+    Of several processes `on_start` is called in each, the others in the first alone.
     """
 
     on_start: Callable[[Path, Spec, Dataset], None] = lambda folder, spec, dataset: None
     on_epoch: Callable[[list[Epoch]], None] = lambda records: None
     on_progress: Callable[[Progress], None] | None = None
     watch: Watch | None = None
+    loggers: Mapping[str, Callable[..., Logger]] = field(default_factory=dict)
+    on_log: Callable[[str, str], None] = lambda name, place: None
 
 
 @dataclass(frozen=True)
@@ -228,21 +232,26 @@ def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overw
     spec, folder, processes = plan.spec, plan.folder, join()
     processes.check_same({"data of the fingerprint": plan.schema.fingerprint})
     run = Run(folder, spec, plan.schema, ready.task.model, plan.parts, plan.dataset)
-    draw = _watched(run, ready.task.split, callbacks.watch)
+    draw, drawn, seen = _watched(run, ready.task.split, callbacks.watch), dict[str, Path](), run.model
+    logs = Logs(loggers(spec.training.log, _with_loggers(plan.parts, callbacks)), callbacks.on_log)
 
     def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
+        nonlocal seen
         mine.still_there()  # before any file is written
+        seen = scored
         data: Any = ready.task.train if split == "train" else ready.labelled
         found = mean_pass(scored, data) if spec.training.mean_pass else {}
         if split == "train":
             return found
-        draw(scored, epoch)
+        drawn.clear()
+        drawn.update(draw(scored, epoch) or {})
         return found | label_scores(scored, data)
 
     def record(records: list[Epoch]) -> None:
         mine.still_there()
         history.append(folder, records)
         callbacks.on_epoch(records)
+        logs.write(records, drawn, seen)
         mine.still_there()
 
     with ExitStack() as held:
@@ -254,6 +263,8 @@ def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overw
                 write_atomic(folder / "spec.json", to_json(spec, plan.schema))
             mine.begun = True
             callbacks.on_start(folder, spec, plan.dataset)
+            if processes.first:
+                held.enter_context(logs).open(folder, spec, plan.done)
 
         told = {"on_start": start, "on_epoch": record, "on_look": look}
         on_progress = held.enter_context(following(callbacks.on_progress, ready.task.total))
@@ -280,7 +291,11 @@ def _empty(plan: Plan, overwrite: bool) -> None:
         (folder / "weights.safetensors").unlink(missing_ok=True)
 
 
-def _watched(run: Run, split: str, watch: Watch | None) -> Callable[[VAE, int], None]:
+def _with_loggers(parts: Parts, callbacks: Callbacks) -> Parts:
+    return parts.extended(loggers={**callbacks.loggers, **parts.loggers})
+
+
+def _watched(run: Run, split: str, watch: Watch | None) -> Callable[[VAE, int], Mapping[str, Path] | None]:
     """What is called after each epoch; `ValueError` where the run asks for pictures, and nobody draws them."""
     if watch is not None:
         return watch(run, split)
@@ -367,8 +382,8 @@ def _place(
 
 def _changes(sets: Sequence[str]) -> Sequence[str]:
     """What of a run that goes on may be changed; `RunError` for anything else."""
-    if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device="))]:
-        can = "only the number of epochs and the device can change"
+    if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device=", "training.log="))]:
+        can = "only the number of epochs, the device and the logs can change"
         place = others[0].removeprefix("data.name=")
         where = f"; where its data lie now is said by {option('data', place)}" if place != others[0] else ""
         raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}{where}")

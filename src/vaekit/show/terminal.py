@@ -153,6 +153,11 @@ def print_beginning(path: Path, spec: Spec, dataset: Dataset) -> None:
     say(_likelihood(spec, dataset))
 
 
+def print_log(name: str, place: str) -> None:
+    """Print where a log goes."""
+    say(f"log: {name}, {place}")
+
+
 class Works:
     """Shows work that takes a while: a bar on a terminal while it lasts, else a line soon, and then now and then; both
     on stderr.
@@ -270,7 +275,7 @@ class Bar:
         """What a training is to call."""
         from ..runs.training import Callbacks
 
-        return Callbacks(self._started, self._epoch, self._progress)
+        return Callbacks(self._started, self._epoch, self._progress, on_log=print_log)
 
     def __enter__(self) -> Bar:
         self.open = ExitStack()

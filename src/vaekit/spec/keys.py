@@ -278,6 +278,10 @@ class TrainingSpec(_Strict):
     """How steps are made: as Python, replayed from a recording, or compiled by torch's Inductor; auto is what pays. The
     environment's `VAEKIT_ENGINE` wins.
     """
+    log: tuple[PartSpec, ...] = ()
+    """Where else what is measured after each epoch is logged, by name, with the pictures of `pictures.every_epoch`. No
+    bit of a run depends on it.
+    """
 
 
 class PicturesSpec(_Strict):

@@ -56,6 +56,7 @@ CONTEXT: Mapping[str, frozenset[str]] = {
     # What the training sets, and what is of no use in its loop.
     "optimizers": frozenset(["params", "lr", "foreach", "fused", "maximize", "capturable", "differentiable"]),
     "pictures": frozenset(),
+    "loggers": frozenset(),
 }
 """By family, the argument names that the model or the training supplies; all others are a user's options."""
 
@@ -64,7 +65,8 @@ CONTEXT: Mapping[str, frozenset[str]] = {
 class Parts:
     """The named parts of each family. `PARTS` has the built-in ones; `extended` adds one's own.
 
-    Of pictures, which are no part of a model, it has one's own alone: `show.pictures` knows the others.
+    Of pictures and loggers, which are no part of a model, it has one's own alone: `show.pictures` and `interop.loggers`
+    know the others.
 
     >>> mine = PARTS.extended(priors={"mine": PARTS.priors["standard-normal"]})
     >>> "mine" in mine.priors, "mine" in PARTS.priors
@@ -82,6 +84,7 @@ class Parts:
     schedules: Table = field(default_factory=lambda: SCHEDULES)
     optimizers: Table = field(default_factory=lambda: OPTIMIZERS)
     pictures: Table = field(default_factory=dict)
+    loggers: Table = field(default_factory=dict)
     source: str = ""
     """Where parts of one's own are from, which a run remembers: the file and the name in it, as `--parts` has them."""
 

@@ -27,6 +27,11 @@ def to_json(spec: Spec, schema: Schema) -> str:
     return json.dumps({SUM: _sum(values)} | values, indent=2) + "\n"
 
 
+def spec_to_json(spec: Spec) -> str:
+    """A spec alone, to be read by people."""
+    return json.dumps(spec.model_dump(mode="json", exclude_defaults=True), indent=2)
+
+
 def from_json(text: str, parts: Parts = PARTS) -> tuple[Spec, Schema]:
     """Spec and schema from their saved form; `ValueError`, one line, for anything else, and where its sum is not its.
 

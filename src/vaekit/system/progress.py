@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from html import escape
 from typing import Any
 
 DELAY = 2.0
@@ -69,7 +70,7 @@ def amount(done: int, total: int | None, seconds: float) -> str:
 
 
 class Notebook:
-    """A line below a notebook's cell, renewed while work lasts, then taken away."""
+    """A bar below a notebook's cell, renewed while work lasts, then taken away; a line where there is no HTML."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total, self.done = what, total, 0
@@ -88,7 +89,7 @@ class Notebook:
         self.timer.cancel()
         with self.lock:
             if self.line is not None:
-                self.line.update({"text/plain": ""}, raw=True)
+                self.line.update({"text/plain": "", "text/html": ""}, raw=True)
 
     def _step(self, done: int) -> None:
         self.done = done
@@ -99,7 +100,9 @@ class Notebook:
         from IPython.display import display
 
         self.at = time.monotonic()
-        text = {"text/plain": f"{self.what}: {amount(self.done, self.total, self.at - self.began)}"}
+        said = f"{self.what}: {amount(self.done, self.total, self.at - self.began)}"
+        done = f' value="{self.done}" max="{self.total}"' if self.total else ""  # without an end it moves to and fro
+        text = {"text/plain": said, "text/html": f"<progress{done}></progress> {escape(said)}"}
         with self.lock:
             if self.line is None:
                 self.line = display(text, raw=True, display_id=True)

@@ -59,6 +59,8 @@ def fit(
     if not (objective is None or (callable(objective) and not isinstance(objective, type))):
         raise wrong_kind("objective", objective, "an objective, such as vaekit.objectives.ELBO()")
     chosen = training_options(options)
+    if chosen.log:
+        raise ValueError("log is of runs, which vaekit.train makes; leave it out, or log in an on_epoch of your own")
     device = resolve_device(chosen.device)
     splits = data.splits if isinstance(data, Dataset) else {}
     train = as_split(data, "train", model.domain, preprocessing, device)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .base import Picture, Prepared, Subject
+from .bounds import ImportanceWeights, RateDistortion
 from .data import Data, Pairs, Reconstructions, ReconstructOne, Samples, UntrainedSamples
 from .groups import ClusterGrid, ConditionalGrid
 from .latent import KL, Correlations, Latents
 from .making import Curves, Model
 from .table import Dependences, Missing
+from .walks import Interpolation, Manifold, Traversal
 
 PICTURES: dict[str, Callable[..., Picture]] = {
     "data": Data,
@@ -23,11 +25,16 @@ PICTURES: dict[str, Callable[..., Picture]] = {
     "reconstructions": Reconstructions,
     "pairs": Pairs,
     "reconstruct-one": ReconstructOne,
+    "interpolation": Interpolation,
+    "traversal": Traversal,
+    "manifold": Manifold,
     "dependences": Dependences,
     "missing": Missing,
     "latents": Latents,
     "kl": KL,
     "correlations": Correlations,
+    "importance-weights": ImportanceWeights,
+    "rate-distortion": RateDistortion,
     "curves": Curves,
     "model": Model,
 }

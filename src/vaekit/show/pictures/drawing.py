@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import shown
@@ -88,8 +89,9 @@ def draw(
     return figure
 
 
-def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
-    """What is called after each epoch with the model and the epoch's number, and draws what the run's spec asks for.
+def watch(run: Run, split: str) -> Callable[[VAE, int], dict[str, Path]]:
+    """What is called after each epoch with the model and the epoch's number, draws what the run's spec asks for, and
+    gives its files by name.
 
     The files are pictures/NAME_EPOCH.png, their name in the singular: sample_3.png. Data and noise are the same each
     time, so that epochs can be compared. Raises `ValueError` at once for a picture that could not be drawn.
@@ -104,13 +106,16 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], None]:
         raise ValueError(f"pictures.every_epoch needs rows that are held out; {rows}")
     _wanted(run, run.spec.pictures.report)
 
-    def look(model: VAE, epoch: int) -> None:
+    def look(model: VAE, epoch: int) -> dict[str, Path]:
+        files = {}
         if wanted and epoch % run.spec.pictures.every == 0:
             folder = subfolder(run.path, FOLDER)
             subject = Subject(replace(run, model=model), split)
             for name, picture in wanted.items():
                 figure = picture(subject).draw(theme=plots.LIGHT)
-                write_figure(folder / f"{name.removesuffix('s')}_{epoch}.png", figure)
+                files[name] = folder / f"{name.removesuffix('s')}_{epoch}.png"
+                write_figure(files[name], figure)
+        return files
 
     return look
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bounds import rate_distortion, weight_shares
     from .boxes import Block, Code, Layer, structure
     from .coloured import Colouring, coloured_maps
     from .columns import Agreement, Marginal, column_agreements, column_marginals
@@ -31,6 +32,7 @@ _HOME = {
     "columns": ("Agreement", "Marginal", "column_agreements", "column_marginals"),
     "missing": ("holes",),
     "scales": ("Scale", "said"),
+    "bounds": ("rate_distortion", "weight_shares"),
     "boxes": ("Block", "Code", "Layer", "structure"),
     "style": ("DARK", "LIGHT", "Theme", "add_title", "save"),
     "tables": ("COLUMNS", "agreement", "marginals"),
@@ -68,9 +70,11 @@ __all__ = [
     "many_of_one",
     "marginals",
     "pairs_grid",
+    "rate_distortion",
     "said",
     "save",
     "structure",
+    "weight_shares",
 ]
 
 
