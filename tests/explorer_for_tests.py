@@ -70,9 +70,9 @@ MODELS: dict[str, tuple[str, ...]] = {
     "classified": CLASSIFIED,
 }
 """Models of digits."""
-TABLES: dict[str, tuple[str, ...]] = {"table": ("model.latents.z.size=3",)}
-"""Models of `frame`."""
-KINDS = (*MODELS, *TABLES)
+TABLES = {"table": None, "little": 3}
+"""Models of so many columns of `frame`, None for all."""
+KINDS = (*MODELS, "table")
 
 
 HOSTILE = "</script><img src=x onerror=\"alert('1')\">"
@@ -83,10 +83,9 @@ HOSTILE = "</script><img src=x onerror=\"alert('1')\">"
 def run_of(kind: str) -> Run:
     """A run of a model of that kind, its weights as they are before a training."""
     table = kind in TABLES
-    spec = resolve(
-        "table" if table else "digits", [*(TABLES[kind] if table else MODELS[kind]), "training.epochs=1"], PARTS
-    )
-    dataset = load_dataset(frame(), validation=8, test=16) if table else load_dataset("digits")
+    sets = ("model.latents.z.size=3",) if table else MODELS[kind]
+    spec = resolve("table" if table else "digits", [*sets, "training.epochs=1"], PARTS)
+    dataset = load_dataset(frame().iloc[:, : TABLES[kind]], validation=8, test=16) if table else load_dataset("digits")
     schema = schema_of(dataset, spec.data.preprocessing)
     spec = completed(with_likelihood(spec, schema.domain, PARTS), schema, dataset, PARTS, capped=True)
     model = build_model(spec.model, schema, 0, PARTS).eval()
@@ -100,9 +99,9 @@ def frame() -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "size": rng.normal(3, 2, n).round(2),
-            "count": rng.poisson(3, n),
             HOSTILE: rng.choice(["a", "b", HOSTILE], n),
             "yes": rng.choice(["no", "yes"], n),
+            "count": rng.poisson(3, n),
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, n), "D"),
         }
     )

@@ -169,7 +169,6 @@ def test_draws_are_seeded_and_of_what_is_given() -> None:
     one, same, other = (answers.draw(400, seed, x=x).z for seed in (1, 1, 2))
     assert one == same != other
     mean, sd = answers.encode([x]).mean[0], answers.encode([x]).sd
-    assert sd is not None
     assert np.abs(np.mean(one, 0) - mean).max() < 4 * np.max(sd) / 20
     assert np.allclose(np.std(one, 0), sd[0], rtol=0.2)
     prior = answers.draw(400, 3).z

@@ -1,4 +1,4 @@
-"""The command that writes a run for other programs."""
+"""The commands that write a run for other programs, and that show it in a browser."""
 
 from __future__ import annotations
 
@@ -16,19 +16,51 @@ class To(StrEnum):
     """What a run can be written for."""
 
     DIFFUSERS = "diffusers"
+    ONNX = "onnx"
+    TORCH = "torch"
+    SAFETENSORS = "safetensors"
 
 
 def export(
     context: typer.Context,
     run: RunPath,
     folder: Annotated[Path, typer.Option("--out", help="The folder to write.")],
-    to: Annotated[To, typer.Option(help="The program: diffusers, as its AutoencoderKL reads it.")] = To.DIFFUSERS,
+    to: Annotated[
+        To,
+        typer.Option(
+            help="diffusers, as its AutoencoderKL reads it; onnx, files for onnxruntime and others; torch, files for "
+            "torch.export.load without vaekit; safetensors, weights by name."
+        ),
+    ] = To.DIFFUSERS,
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="Of onnx, torch and safetensors: which of encode, decode, sample and score, with commas between "
+            "(default: all that the model has)."
+        ),
+    ] = None,
 ) -> None:
-    """Write a run's model for another program: one of resnet networks with a latent of maps for diffusers."""
-    from ..interop.diffusers import to_diffusers
+    """Write a run's model for another program.
 
+    diffusers takes one of resnet networks with a latent of maps. To onnx and torch any model goes, as programs from raw
+    data to codes (encode) and back (decode), from noise to data (sample), from data and noise to the ELBO (score).
+    """
     loaded = loaded_run(run, "cpu", context)
-    say(f"{to_diffusers(loaded, folder)}: diffusers.AutoencoderKL.from_pretrained reads it")
+    if to is To.DIFFUSERS:
+        if what is not None:
+            raise ValueError(f"--what {what} is of --to onnx, torch and safetensors; leave it out")
+        from ..interop.diffusers import to_diffusers
+
+        say(f"{to_diffusers(loaded, folder)}: diffusers.AutoencoderKL.from_pretrained reads it")
+        return
+    from ..interop.export import export as write
+
+    names = None if what is None else [each.strip() for each in what.split(",")]
+    done = write(loaded, folder, to.value, names)
+    for each in done.written:
+        say(str(each))
+    for name, why in done.left_out.items():
+        note(f"without {name}: {why}")
 
 
 def explore(  # noqa: PLR0913 - as many as the command has options

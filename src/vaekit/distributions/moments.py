@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import (
@@ -12,6 +16,8 @@ from torch.distributions import (
 )
 
 from ..seeding import seeded
+from .discrete import RelaxedOneHot
+from .noise import from_noise, noise_size
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
@@ -31,15 +37,63 @@ def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
 
 DRAWS = 16
 """Samples that `mean` draws at once where it has to draw: no more memory than those take."""
+ALL = 256
+"""Samples that it draws in all."""
 
 
 def mean(dist: Distribution) -> Tensor:
-    """The mean of `dist`: its closed form, or where it has none (a flow) the average of 256 samples of a fixed seed."""
+    """The mean of `dist`: its closed form, or where it has none (a flow) the average of 256 samples.
+
+    They are of fixed noise, the same for each of a batch, so that a mean does not depend on what is beside it; of what
+    can't be given noise, of a fixed seed.
+    """
     try:
         return dist.mean
     except NotImplementedError:
-        with seeded(0), torch.no_grad():
-            return torch.stack([dist.sample(torch.Size((DRAWS,))).mean(0) for _ in range(256 // DRAWS)]).mean(0)
+        return _average(dist, lambda draws: draws)
+
+
+def stddev(dist: Distribution) -> Tensor:
+    """The standard deviation of each number of `dist`: its closed form, or that of the samples that `mean` takes.
+
+    >>> stddev(RelaxedOneHot(torch.zeros(2)))
+    tensor([0.5000, 0.5000])
+    """
+    if getattr(dist, "deterministic", False):
+        return torch.zeros_like(center(dist))
+    if isinstance(dist, RelaxedOneHot):
+        return (dist.mean * (1 - dist.mean)).sqrt()
+    try:
+        return dist.stddev
+    except NotImplementedError:
+        around = mean(dist)
+        return _average(dist, lambda draws: (draws - around).square()).sqrt()
+
+
+def _average(dist: Distribution, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The average of `of` over 256 samples, some of them at a time, without gradients."""
+    if (
+        torch.is_grad_enabled() and not torch.compiler.is_exporting()
+    ):  # which makes a graph of its own of what is inside
+        with torch.no_grad():
+            return _average(dist, of)
+    try:
+        noise = torch.as_tensor(_noise(noise_size(dist)), dtype=torch.get_default_dtype())
+    except ValueError:
+        with seeded(0):
+            return torch.stack([of(dist.sample((DRAWS,))).mean(0) for _ in range(ALL // DRAWS)]).mean(0)
+    beside = [1] * len(dist.batch_shape)
+    # A program that is exported would have a loop's passes one after another: thousands of operations.
+    draws = ALL if torch.compiler.is_exporting() else DRAWS
+    parts = (each.view(draws, *beside, -1) for each in noise.split(draws))
+    return torch.stack([of(from_noise(dist, each)).mean(0) for each in parts]).mean(0)
+
+
+@cache
+def _noise(size: int) -> np.ndarray:
+    """Standard normal numbers (256, size), each half the negative of the other: of a normal the mean is exact."""
+    half = np.random.default_rng(0).standard_normal((ALL // 2, size))
+    return np.concatenate([half, -half], 1).reshape(ALL, size)
 
 
 def typical(dist: Distribution) -> Tensor:

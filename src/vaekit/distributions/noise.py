@@ -50,9 +50,9 @@ def from_noise(dist: Distribution, noise: Tensor) -> Tensor:
     if (own := getattr(dist, "from_noise", None)) is not None:
         return own(noise)
     if isinstance(dist, Independent):
-        return dist.base_dist.loc + dist.base_dist.scale * noise
+        return dist.base_dist.loc + dist.base_dist.scale * _like(noise, dist.base_dist.loc)
     if isinstance(dist, MultivariateNormal):
-        return dist.loc + (dist.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        return dist.loc + (dist.scale_tril @ _like(noise, dist.loc).unsqueeze(-1)).squeeze(-1)
     if isinstance(dist, Scaled):
         return dist._outwards(from_noise(dist.base, noise))
     if isinstance(dist, Mixture):
@@ -60,6 +60,7 @@ def from_noise(dist: Distribution, noise: Tensor) -> Tensor:
         which = _chosen(dist.mixture_distribution.logits, noise[..., :1])
         return components.gather(-2, which.unsqueeze(-1).expand(*which.shape, components.shape[-1])).squeeze(-2)
     if isinstance(dist, RelaxedOneHot):
+        noise = _like(noise, dist.logits)
         gumbel = -(-uniform(noise).log()).log()
         scores = (dist.logits + gumbel).unflatten(-1, (dist.groups, -1))
         chosen = scores.argmax(-1, keepdim=True) == torch.arange(scores.shape[-1], device=noise.device)
@@ -84,7 +85,12 @@ def uniform(noise: Tensor) -> Tensor:
 def _chosen(logits: Tensor, noise: Tensor) -> Tensor:
     """Of K classes by logits (…, K) the one that noise (…, 1) chooses, (…, 1)."""
     below = logits.softmax(-1).cumsum(-1)[..., :-1]
-    return (uniform(noise) > below).sum(-1, keepdim=True)
+    return (uniform(_like(noise, logits)) > below).sum(-1, keepdim=True)
+
+
+def _like(noise: Tensor, other: Tensor) -> Tensor:
+    """Noise in the type and on the device of `other`."""
+    return noise if (noise.dtype, noise.device) == (other.dtype, other.device) else noise.to(other)
 
 
 def _of_normals(dist: Distribution) -> bool:

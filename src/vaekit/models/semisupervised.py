@@ -17,7 +17,7 @@ from ..networks.base import last_weight
 from ..seeding import seeded
 from .cases import Cases, repeated
 from .compatibility import check_labelled_parts
-from .given import checked
+from .given import checked, unchecked
 from .sampling import Draw
 from .scoring import MEMORY
 from .trace import Latent, Trace, beside
@@ -173,7 +173,7 @@ class SemiSupervisedVAE(VAE):
     def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
         inputs = self.inputs(batch.x, batch.observed)
-        y = self.one_hot(self.classify(batch).argmax(-1) if batch.y is None else batch.y)
+        y = self.one_hot(self._classified(inputs).argmax(-1) if batch.y is None else batch.y)
         if self.auxiliary:
             q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
             a = center(q) if samples is None else q.sample(torch.Size((samples,)))
@@ -192,6 +192,13 @@ class SemiSupervisedVAE(VAE):
             return self._likelihood(z, y)
         p = self.auxiliary.prior(self._of_network(self.auxiliary.generator, z, y))
         return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """As of `VAE`, by the likeliest class where y is not given."""
+        if y is None:
+            batch = unchecked(self, x, None)
+            y = self._classified(self.inputs(batch.x, batch.observed)).argmax(-1)
+        return super().forward(x, y)
 
     @property
     def conditional(self) -> bool:
@@ -239,10 +246,12 @@ class SemiSupervisedVAE(VAE):
         With an auxiliary latent, at its posterior's mean, or averaged over S = `samples` draws of it.
         """
         batch = checked(self, x, None)
-        inputs = self.inputs(batch.x, batch.observed)
         with seeded(seed), evaluating(self):
-            if self.auxiliary is None:
-                return self._of_network(self.classifier, inputs, None).softmax(-1)
-            q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
-            a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
-            return self._of_network(self.classifier, inputs, a).softmax(-1).mean(0)
+            return self._classified(self.inputs(batch.x, batch.observed), samples)
+
+    def _classified(self, inputs: Tensor, samples: int | None = None) -> Tensor:
+        if self.auxiliary is None:
+            return self._of_network(self.classifier, inputs, None).softmax(-1)
+        q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
+        a = center(q).unsqueeze(0) if samples is None else q.sample(torch.Size((samples,)))
+        return self._of_network(self.classifier, inputs, a).softmax(-1).mean(0)

@@ -20,7 +20,7 @@ from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
 from .clustering import clusters_of, makes_clusters
 from .compatibility import check_density, check_pair, check_parts, check_weighed, named_latents, prior_sizes
-from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density
+from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, unchecked
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .summing import trace_apart
@@ -153,9 +153,7 @@ class VAE(nn.Module):
         return beside(*(found[name][1] for name in self.priors))
 
     def typed(self, batch: Batch) -> Batch:
-        """x in the type of the weights, but real numbers and counts of more digits as they are: no one else needs
-        them.
-        """
+        """x in the type of the weights, but real numbers and counts of more digits as they are."""
         wide = batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
         return batch if wide or batch.x.dtype == self.scale.dtype else replace(batch, x=batch.x.to(self.scale.dtype))
 
@@ -202,6 +200,15 @@ class VAE(nn.Module):
         y = self.one_hot(y)
         return (y - self.condition_location) / self.condition_scale if self.scaled_condition and y is not None else y
 
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """x (B, *event) encoded and decoded: the mean of p(x given z) at the posterior means, (B, *event).
+
+        `reconstruct` by operations on tensors alone, with gradients and without checks: for `torch.export` and hooks.
+        """
+        batch = unchecked(self, x, y)
+        z = self.side_by_side(self.infer(batch, lambda _, q: center(q)))
+        return typical(self._likelihood(z, self._given(batch.y)))
+
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 
     @torch.no_grad()
@@ -214,7 +221,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """Posterior means of x (B, *event), (B, D); with `samples` = S, that many draws of z, (S, B, D).
 
-        A posterior without a mean in closed form (a flow) gives the average of 256 draws of a fixed seed.
+        A posterior without a mean in closed form (a flow) gives the average of 256 draws of fixed noise.
         """
         batch = checked(self, x, y)
         with seeded(seed), evaluating(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from .programs import PROGRAMS, Port, Program, program, recorded
+from .programs import PROGRAMS, Port, Program, program
+from .recording import recorded
+from .writing import FORMATS, Export, Written, export
 
-__all__ = ["PROGRAMS", "Port", "Program", "program", "recorded"]
+__all__ = ["FORMATS", "PROGRAMS", "Export", "Port", "Program", "Written", "export", "program", "recorded"]

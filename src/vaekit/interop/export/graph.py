@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -18,12 +19,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Interpreter, Node
 
-from ...data.domains import Domain
-from ...distributions.moments import typical
 from ...distributions.observed import whole
 from ...distributions.products import Columns
 from ...errors import several
-from .programs import Decode, Program, recorded
+from .plain import PLAIN
+from .programs import Decode, Program
+from .recording import recorded
 
 HALF_FROM = 1024
 """Numbers that a constant has at least which is kept in half precision: what is smaller saves nothing."""
@@ -72,25 +73,23 @@ class DecodeColumns(Decode):
 
     meanings: ClassVar[Mapping[str, str]] = defaultdict(lambda: "how likely each level is", Decode.meanings)
 
-    def made(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:  # type: ignore[override]
-        px = whole(self.model._generated(z, None if y is None else self.model._given(y), draw=False))
-        return {"x": typical(px).reshape(-1, *self.model.event_shape), **_probabilities(self.model.domain, px)}
-
-
-def _probabilities(domain: Domain, px: Distribution) -> dict[str, Tensor]:
-    """Those of each column that has levels, by its number, in the order of columns."""
-    parts = [(px.base_dist, range(px.event_shape[-1]))] if isinstance(px, Independent) else []
-    if isinstance(px, Columns):  # whose own index is a tensor, that can't be read while it is recorded
-        groups = [index for _, index in domain.groups]
-        parts = [(part.base_dist, index) for part, index in zip(px.parts, groups, strict=True)]
-    found: dict[int, Tensor] = {}
-    for cells, index in parts:
-        for at, i in enumerate(index):
-            if isinstance(cells, Categorical):
-                found[i] = cells.probs[..., at, : domain.each(px.event_shape[-1])[i].levels]
-            elif isinstance(cells, Bernoulli):
-                found[i] = torch.stack([1 - cells.probs[..., at], cells.probs[..., at]], -1)
-    return {f"probabilities {i}": found[i] for i in sorted(found)}
+    def _probabilities(self, px: Distribution) -> dict[str, Tensor]:
+        rows, domain = whole(px), self.model.domain
+        size = rows.event_shape[-1]
+        cells: list[tuple[Distribution, Sequence[int]]] = []
+        if isinstance(rows, Independent):
+            cells = [(rows.base_dist, range(size))]
+        elif isinstance(rows, Columns):  # whose own index is a tensor, that can't be read while it is recorded
+            index: list[Sequence[int]] = [own for _, own in domain.groups] if domain.columns else [range(size)]
+            cells = [(part.base_dist, own) for part, own in zip(rows.parts, index, strict=True)]
+        levels, found = [each.levels for each in domain.each(size)], {}
+        for each, columns in cells:
+            for at, i in enumerate(columns):
+                if isinstance(each, Categorical):
+                    found[i] = each.probs[..., at, : levels[i]]
+                elif isinstance(each, Bernoulli):
+                    found[i] = torch.stack([1 - each.probs[..., at], each.probs[..., at]], -1)
+        return {f"probabilities {i}": found[i] for i in sorted(found)}
 
 
 class Flat(nn.Module):
@@ -98,7 +97,7 @@ class Flat(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self.program = program
+        self.program, self.name = program, program.name
         self.inputs = tuple(
             replace(each, shape=(prod(each.shape),)) if each.name == "x" else each for each in program.inputs
         )
@@ -126,7 +125,7 @@ def graph_of(
     operation is none of `operators`.
     """
     flat = Flat(program)
-    exported = recorded(flat).run_decompositions()  # type: ignore[arg-type]
+    exported = _decomposed(recorded(flat), operators)  # type: ignore[arg-type]
     values = _constants(exported)
     if data is not None and (half := _halved(exported, values, data)) is not None:
         values = half
@@ -150,6 +149,17 @@ def graph_of(
         constants,
         [Operation(each.op, _renamed(each.in_, renamed), each.out) for each in made],
     )
+
+
+def _decomposed(exported: ExportedProgram, operators: Collection[str] | None) -> ExportedProgram:
+    """A program of core ATen alone; what is none of the `operators`, by such as are, where that is known."""
+    table = torch.export.default_decompositions()
+    for each, plain in PLAIN.items():
+        if operators is not None and _named(each) not in operators:
+            table[each] = plain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, to itself
+        return exported.run_decompositions(table)
 
 
 def _constants(exported: ExportedProgram) -> dict[str, Tensor]:
@@ -188,7 +198,11 @@ def _halved(exported: ExportedProgram, values: dict[str, Tensor], data: Sequence
 def _name(node: Node) -> str:
     if not isinstance(node.target, torch._ops.OpOverload):
         return str(getattr(node.target, "__name__", node.target))
-    return node.target._schema.name.rpartition("::")[2]
+    return _named(node.target)
+
+
+def _named(operator: torch._ops.OpOverload) -> str:
+    return operator._schema.name.rpartition("::")[2]
 
 
 def _is_left_out(node: Node) -> bool:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
-from ...data.batch import Batch
-from ...distributions.moments import center, typical
+from ...distributions.moments import center, stddev, typical
 from ...distributions.noise import from_noise, noise_size
 from ...distributions.observed import whole
 from ...distributions.products import Columns
 from ...distributions.validation import unvalidated
 from ...models import VAE
+from ...models.given import unchecked
 from ...models.sampling import Draw
 from ...modules import evaluating
 
@@ -68,7 +68,7 @@ class Program(nn.Module):
         """The inputs."""
         raise NotImplementedError
 
-    def made(self, *inputs: Tensor) -> dict[str, Tensor]:
+    def made(self, *inputs: Any, **others: Any) -> dict[str, Tensor]:
         """The outputs by name."""
         raise NotImplementedError
 
@@ -100,13 +100,6 @@ class Program(nn.Module):
         what = "what is known of a row, in its own units" + ", the last the exposure" * self.model.exposed
         return (Port("y", (self.model.condition,), torch.float32, what),)
 
-    def _batch(self, x: Tensor, y: Tensor | None, holes: bool = True) -> Batch:
-        """What a model gets of x (B, *event), where NaN is a hole."""
-        observed = ~x.isnan() if holes else None
-        if observed is not None:
-            x = torch.where(observed, x, torch.as_tensor(self.model.domain.filler, dtype=x.dtype))
-        return self.model.typed(Batch(x, None if y is None else self.model.one_hot(y), observed))
-
 
 class Encode(Program):
     """x, of a conditional model also y, to the mean and the standard deviation of q(z given x), (B, D) each."""
@@ -121,8 +114,8 @@ class Encode(Program):
         return (self._x, *(self._y if self.model.conditional else ()))
 
     def made(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        found = self.model.infer(self._batch(x, y), lambda _, q: center(q))
-        spreads = {name: (q, spread(q).expand_as(z)) for name, (q, z) in found.items()}
+        found = self.model.infer(unchecked(self.model, x, y), lambda _, q: center(q))
+        spreads = {name: (q, stddev(q).expand_as(z)) for name, (q, z) in found.items()}
         return {"mean": self.model.side_by_side(found), "sd": self.model.side_by_side(spreads)}
 
 
@@ -145,7 +138,22 @@ class Decode(Program):
         given = None if y is None else self.model._given(y)
         px = self.model._generated(z, given, draw=False)
         x = typical(px).reshape(-1, *self.model.event_shape)
-        return {"x": x, **_probabilities(px)}
+        return {"x": x, **self._probabilities(px)}
+
+    def _probabilities(self, px: Distribution) -> dict[str, Tensor]:
+        """Those of the levels of each column of a table that has some, side by side in the order of the columns."""
+        rows, domain = whole(px), self.model.domain
+        if not isinstance(rows, Columns):
+            return {}
+        index = [own for _, own in domain.groups] if domain.columns else [range(len(rows.order))]
+        levels = [each.levels for each in domain.each(len(rows.order))]
+        found = {
+            column: part.base_dist.probs[..., at, : levels[column]]
+            for part, columns in zip(rows.parts, index, strict=True)
+            if isinstance(part.base_dist, Categorical)
+            for at, column in enumerate(columns)
+        }
+        return {"probabilities": torch.cat([found[i] for i in sorted(found)], -1)} if found else {}
 
 
 class Sample(Decode):
@@ -189,7 +197,7 @@ class Score(Program):
         return (self._x, noise, *(self._y if self.model.conditional else ()))
 
     def made(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        trace = self.model.trace(self._batch(x, y), 1, True, _taking(noise.unsqueeze(0)))
+        trace = self.model.trace(unchecked(self.model, x, y), 1, True, _taking(noise.unsqueeze(0)))
         elbo = trace.log_px.mean(0)
         for kl in trace.kl.values():
             elbo = elbo - (kl.mean(0) if kl.dim() > 1 else kl)
@@ -212,31 +220,13 @@ def program(name: str, model: VAE, labels: bool | None = None) -> Program:
     >>> encode = program("encode", vae)
     >>> [str(port) for port in (*encode.inputs, *encode.outputs)]
     ['x (batch, 3) float32', 'mean (batch, 2) float32', 'sd (batch, 2) float32']
-    >>> mean, sd = recorded(encode).module()(torch.tensor([[0.0, 1.0, torch.nan]]))
-    >>> mean.shape
-    torch.Size([1, 2])
+    >>> mean, sd = encode(torch.tensor([[0.0, 1.0, torch.nan]]))
+    >>> torch.equal(mean, vae.encode([[0.0, 1.0, torch.nan]]))
+    True
     """
     if labels is None:
         labels = bool(model.condition) and not model.scaled_condition and not model.exposed
     return PROGRAMS[name](model, labels)
-
-
-def recorded(program: Program) -> torch.export.ExportedProgram:
-    """A program as `torch.export` has it, without gradients, for batches of any size."""
-    batch = torch.export.Dim("batch")
-    shapes = {"inputs": tuple({0: batch} for _ in program.inputs)}
-    with torch.no_grad():  # out here: inside, it would become a graph of its own
-        return torch.export.export(program, program.examples(), dynamic_shapes=shapes)
-
-
-def spread(dist: Distribution) -> Tensor:
-    """The standard deviation of `dist`, zero of a code; `ValueError` where it has none in closed form."""
-    if getattr(dist, "deterministic", False):
-        return torch.zeros_like(center(dist))
-    mean, variance = center(dist), None
-    if type(dist).__name__ == "RelaxedOneHot":
-        variance = mean * (1 - mean)
-    return dist.stddev if variance is None else variance.sqrt()
 
 
 def _taking(noise: Tensor) -> Draw:
@@ -256,15 +246,3 @@ def _taking(noise: Tensor) -> Draw:
         return from_noise(dist, own)
 
     return draw
-
-
-def _probabilities(px: Distribution) -> dict[str, Tensor]:
-    """Those of the levels of each column of a table that has some, side by side in the order of the columns."""
-    rows = whole(px)
-    if not isinstance(rows, Columns):
-        return {}
-    found: dict[int, Tensor] = {}
-    for part, index in zip(rows.parts, rows.index, strict=True):
-        if isinstance(part.base_dist, Categorical):
-            found |= {int(i): part.base_dist.probs[..., at, :] for at, i in enumerate(index.tolist())}
-    return {"probabilities": torch.cat([found[i] for i in sorted(found)], -1)} if found else {}

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ...data.batch import Batch
-from ...distributions.moments import center, typical
+from ...distributions.moments import center, stddev, typical
 from ...distributions.observed import cell_log_probs, whole
 from ...errors import UndefinedError
 from ...evaluation.imputation import fill
@@ -43,10 +43,10 @@ FILLING = 200
 
 @dataclass(frozen=True)
 class Encoded:
-    """Codes of B data: means and standard deviations (B, D), None where a posterior has none in closed form."""
+    """Codes of B data: means and standard deviations (B, D)."""
 
     mean: list[list[float]]
-    sd: list[list[float]] | None
+    sd: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,15 @@ class Answers:
     # -- of tensors ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def codes(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Means and standard deviations (B, D) of the posteriors of a batch; None where one has none in closed form."""
+    def codes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations (B, D) of the posteriors of a batch, each given the means of those before it;
+        of one that has none in closed form, of draws of a fixed seed.
+        """
         model = self.run.model
         with seeded(0), evaluating(model):
             found = model.infer(model.typed(batch), lambda _, q: center(q))
-            mean = model.side_by_side(found)
-            try:
-                return mean, model.side_by_side({name: (q, q.stddev.expand_as(z)) for name, (q, z) in found.items()})
-            except NotImplementedError:
-                return mean, None
+            spreads = {name: (q, stddev(q).expand_as(z)) for name, (q, z) in found.items()}
+            return model.side_by_side(found), model.side_by_side(spreads)
 
     @property
     def has_scores(self) -> bool:
@@ -178,7 +177,7 @@ class Answers:
     def encode(self, x: Rows, y: Condition = None) -> Encoded:
         """The posteriors of data x (B, E)."""
         mean, sd = self.codes(batch_of(self.run, x, y))
-        return Encoded(mean.tolist(), None if sd is None else sd.tolist())
+        return Encoded(mean.tolist(), sd.tolist())
 
     @torch.no_grad()
     def decode(self, z: Rows, y: Condition = None, levels: int | None = None) -> Decoded:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
 
 from ...distributions.normals import UnitNormal
 from ...interop.export.graph import DecodeColumns, Graph, graph_of
@@ -118,9 +119,15 @@ def _examples(run: Run, split: str | None, seed: int) -> dict[str, dict[str, Ten
 
 def _abilities(run: Run, programs: dict[str, Graph]) -> tuple[str, ...]:
     """What a file can be asked by itself."""
+    latents, apart = outline(run.model).latents, run.model.apart
+    independent = apart and all(isinstance(_cells(each.q), Normal) for each in latents)
+    plain = apart and all(isinstance(_cells(each.p), UnitNormal) for each in latents)
     found = list(programs)
     if "encode" in programs:
-        found += ["draw", "impute"] if len(programs["encode"].outputs) > 1 else ["impute"]
-    latents = outline(run.model).latents
-    plain = run.model.apart and all(isinstance(getattr(each.p, "base_dist", each.p), UnitNormal) for each in latents)
+        found += ["impute", *(["draw"] if independent else [])]
     return (*found, *(["prior"] if plain else []))
+
+
+def _cells(distribution: Distribution) -> Distribution:
+    """What the numbers of a vector are of, where they are independent."""
+    return distribution.base_dist if isinstance(distribution, Independent) else distribution

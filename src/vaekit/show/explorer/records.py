@@ -87,7 +87,7 @@ class Points:
     names: list[str] | None
     x: np.ndarray
     mean: np.ndarray
-    sd: np.ndarray | None
+    sd: np.ndarray
     y: np.ndarray | None
     projections: list[Projection]
     colours: list[Colour]

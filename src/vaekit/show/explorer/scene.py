@@ -106,7 +106,7 @@ class _Making:
         return Answers(self.run)
 
     @cached_property
-    def codes(self) -> tuple[Tensor, Tensor | None]:
+    def codes(self) -> tuple[Tensor, Tensor]:
         return self.answers.codes(self.batch)
 
     @cached_property
@@ -212,7 +212,7 @@ class _Making:
             self._names(),
             self._stored(),
             self.mean,
-            None if sd is None else array(sd).astype(np.float32),
+            array(sd).astype(np.float32),
             own,
             self._projections(),
             self._colours(own),

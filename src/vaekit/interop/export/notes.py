@@ -1,0 +1,73 @@
+"""What a file says of itself: its inputs and outputs, the columns of a table, classes, latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...data.columns import Column
+from ...models import VAE
+from ...runs.run import Run
+from ...spec.keys import Schema
+from ...system.disk import finite
+from ...version import __version__
+from .programs import Port, Program
+
+FORMAT = 1
+"""The number of the layout of notes."""
+
+
+def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
+    """Notes on a run or a model, and on one `program` of it, as JSON has them."""
+    model, schema = (run.model, run.schema) if isinstance(run, Run) else (run, None)
+    found: dict[str, Any] = {"format": FORMAT, "vaekit": __version__}
+    if isinstance(run, Run):
+        found["run"] = run.path.resolve().name
+    if program is not None:
+        found |= {"program": program.name, "inputs": [_port(each) for each in program.inputs]}
+        found["outputs"] = [_port(each) for each in program.outputs]
+    domain = model.domain
+    data: dict[str, Any] = {"shape": list(model.event_shape), "kind": domain.kind, "values": str(domain)}
+    data["missing"] = "NaN"
+    if schema is not None and schema.columns:
+        data["columns"] = _columns(schema)
+    found["data"] = data
+    if program is not None and any(each.name == "probabilities" for each in program.outputs):
+        found["probabilities"] = _levels(model, schema)
+    if schema is not None and schema.classes and model.condition:
+        found["classes"] = list(schema.classes)
+    found["latents"] = {name: list(shape) for name, shape in model.shapes.items()}
+    return finite(found)
+
+
+def _port(port: Port) -> dict[str, Any]:
+    own = {"name": port.name, "shape": ["batch", *port.shape], "dtype": str(port.dtype).removeprefix("torch.")}
+    return own | {"meaning": port.meaning}
+
+
+def _columns(schema: Schema) -> list[dict[str, Any]]:
+    if not schema.table:
+        return [{"name": name} for name in schema.columns]
+    return [_column(each) for each in schema.table]
+
+
+def _column(column: Column) -> dict[str, Any]:
+    """What of a column tells how its cells are numbers: a category is its index in `categories`."""
+    found: dict[str, Any] = {"name": column.name, "kind": column.kind}
+    if column.categories:
+        found["categories"] = list(column.categories)
+    if column.kind == "date":
+        found["unit"] = f"{column.unit or 's'} since 1970"
+    if column.low is not None and column.high is not None and math.isfinite(column.low + column.high):
+        found["range"] = [column.low, column.high]
+    return found
+
+
+def _levels(model: VAE, schema: Schema | None) -> list[dict[str, Any]]:
+    """Whose probabilities stand side by side: the columns, and how many levels each has there."""
+    names = schema.columns if schema is not None and schema.columns else ()
+    return [
+        {"column": names[i] if names else i, "levels": each.levels}
+        for i, each in enumerate(model.domain.each(model.event_shape[0]))
+        if each.levels is not None
+    ]

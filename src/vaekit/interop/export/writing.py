@@ -1,0 +1,172 @@
+"""Files that other programs read: ONNX, an archive of `torch.export`, weights by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from ...errors import shown, unknown
+from ...models import VAE
+from ...runs.run import Run
+from ...system.disk import write_atomic
+from .notes import notes_of
+from .programs import PROGRAMS, Port, Program, program
+from .recording import recorded
+
+NOTES = "vaekit.json"
+"""The file of notes in a folder, and their name in each file."""
+FORMATS = ("onnx", "torch", "safetensors")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, and of a program its inputs and outputs."""
+
+    path: Path
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    tensors: int = 0
+    """The weights of a file of them."""
+
+    def __str__(self) -> str:
+        if self.path.name == NOTES:
+            return f"{self.path}: what is in the files: inputs, outputs, columns, classes"
+        if not self.outputs:
+            return f"{self.path}: {self.tensors} tensors by name"
+        given, made = (", ".join(map(str, each)) for each in (self.inputs, self.outputs))
+        return f"{self.path}: {given} -> {made}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote, and which programs it left out, with the reason of each."""
+
+    written: tuple[Written, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[str] | None = None) -> Export:
+    """Write a run's model, or a model on the CPU, into `folder` for programs that have no vaekit.
+
+    to     onnx: NAME.onnx for each program, for onnxruntime and others; torch: NAME.pt2, for `torch.export.load`;
+           safetensors: weights.safetensors, the tensors of these programs by name
+    what   of encode, decode, sample and score (`PROGRAMS`); without it all that can be made, the others `left_out`
+
+    Each file has notes, as vaekit.json beside has them: inputs, outputs, columns and their categories. Raises
+    `ValueError`, one line, for another format or program, for a program asked for that can't be made of this model, and
+    where ONNX is not installed.
+    """
+    if to not in FORMATS:
+        raise ValueError(unknown("format", to, FORMATS))
+    for name in what or ():
+        if name not in PROGRAMS:
+            raise ValueError(unknown("program", name, PROGRAMS))
+    if to == "onnx":
+        _require_onnx()
+    model, labels = (run.model, bool(run.schema.classes)) if isinstance(run, Run) else (run, None)
+    made: dict[str, tuple[Program, ExportedProgram]] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys(what or PROGRAMS):
+        try:
+            own = program(name, model, labels)
+            made[name] = own, recorded(own, plain=to == "onnx")
+        except (ValueError, NotImplementedError) as error:
+            if what:
+                raise ValueError(f"{name}: {error}") from error
+            left_out[name] = str(error)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if to == "safetensors":
+        written = [_weights(folder, run, made)]
+    else:
+        write = _onnx if to == "onnx" else _archive
+        written = [write(folder, *each, json.dumps(notes_of(run, each[0]))) for each in made.values()]
+    notes = notes_of(run) | {"programs": {name: _program_notes(run, each) for name, (each, _) in made.items()}}
+    write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
+    return Export((*written, Written(folder / NOTES)), left_out)
+
+
+def _program_notes(run: Run | VAE, own: Program) -> dict[str, Any]:
+    notes = notes_of(run, own)
+    return {key: notes[key] for key in ("inputs", "outputs", "probabilities") if key in notes}
+
+
+def _archive(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> Written:
+    path = folder / f"{own.name}.pt2"
+
+    # By a file that is open: of a path torch asks for the ending .pt2, which a temporary file has not.
+    def write(place: Path) -> None:
+        with place.open("wb") as file:
+            torch.export.save(exported, file, extra_files={NOTES: notes})
+
+    with _quiet():
+        write_atomic(path, write)
+    return Written(path, own.inputs, own.outputs)
+
+
+def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> Written:
+    path = folder / f"{own.name}.onnx"
+    names: dict[str, Any] = {
+        "input_names": [each.name for each in own.inputs],
+        "output_names": [each.name for each in own.outputs],
+    }
+    with _quiet():
+        try:
+            made: Any = torch.onnx.export(exported, dynamo=True, verbose=False, **names)
+        except torch.onnx.errors.OnnxExporterError as error:
+            first = str(error.__cause__ or error).strip().splitlines()[0]
+            raise ValueError(f"{own.name} has no form in ONNX: {shown(first)}") from error
+        for value in (*made.model.graph.inputs, *made.model.graph.outputs):
+            value.shape[0] = "batch"
+        made.model.metadata_props["vaekit"] = notes
+        made.model.producer_name = "vaekit"
+        write_atomic(path, made.save)
+    return Written(path, own.inputs, own.outputs)
+
+
+def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, ExportedProgram]]) -> Written:
+    path, tensors = folder / "weights.safetensors", dict[str, Tensor]()
+    for _, exported in made.values():
+        held = {**exported.state_dict, **exported.constants}
+        tensors |= {name.removeprefix("model."): each for name, each in held.items() if name.startswith("model.")}
+    whole = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
+    shapes = {name: list(each.shape) for name, each in whole.items()}
+    said = {"format": "pt", "vaekit": json.dumps(notes_of(run)), "shapes": json.dumps(shapes)}
+    write_atomic(path, lambda place: save_file(whole, place, said))
+    return Written(path, tensors=len(whole))
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx
+        import onnxscript
+    except ModuleNotFoundError:
+        raise ValueError("an export to ONNX needs onnx and onnxscript: pip install 'vaekit[onnx]'") from None
+    _ = onnx, onnxscript
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, exporters don't tell of their own affairs."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)

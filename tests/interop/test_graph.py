@@ -1,0 +1,124 @@
+"""A program as data gives what the model gives, computed by a reference that looks operators up by their names."""
+
+from __future__ import annotations
+
+import json
+import operator
+from base64 import b64decode
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from explorer_for_tests import run_of
+from torch import Tensor
+
+from vaekit.interop.export import graph
+from vaekit.interop.export.graph import DecodeColumns, Graph, graph_of
+from vaekit.interop.export.programs import Program, program
+from vaekit.show.explorer.page import _examples
+from vaekit.show.explorer.values import as_json
+from vaekit.show.explorer.web import operators
+
+pytestmark = pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # of torch.export
+
+
+def answered(given: Graph, *inputs: Tensor) -> list[Tensor]:
+    """What a program says, read from the JSON that the page reads, its numbers in single precision."""
+    told = json.loads(as_json(given))
+    weights = b64decode(told["weights"])
+    known = {
+        name: each.to(torch.float32) if each.is_floating_point() else each
+        for name, each in zip(told["inputs"], inputs, strict=True)
+    }
+    for name, each in told["constants"].items():
+        kind = np.dtype(each["dtype"])
+        count = int(np.prod(each["shape"]))
+        value = np.frombuffer(weights, kind.newbyteorder("<"), count, each["offset"]).reshape(each["shape"])
+        value = value.astype({"float16": np.float32, "int32": np.int64}.get(each["dtype"], kind))
+        known[name] = torch.from_numpy(value.copy())
+    rows = len(inputs[0])
+
+    def read(value: Any) -> Any:
+        if isinstance(value, dict) and "id" in value:
+            return known[value["id"]]
+        if isinstance(value, dict) and "batch" in value:
+            return rows * value.get("times", 1)
+        if isinstance(value, dict):
+            return float(value["number"])
+        return [read(each) for each in value] if isinstance(value, list) else value
+
+    for node in told["nodes"]:
+        args, named = [read(each) for each in node["in"]], {}
+        if args and isinstance(args[-1], str) and args[-1].startswith("torch."):
+            named["dtype"] = getattr(torch, args.pop().removeprefix("torch.").replace("int32", "int64"))
+        function = operator.getitem if node["op"] == "getitem" else getattr(torch.ops.aten, node["op"])
+        known[node["out"]] = function(*args, **named)
+    return [known[each] for each in told["outputs"]]
+
+
+def made(kind: str, name: str) -> Program:
+    run = run_of(kind)
+    labels = bool(run.schema.classes)
+    return (
+        DecodeColumns(run.model, labels) if kind == "little" and name == "decode" else program(name, run.model, labels)
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("mlp", "encode"),
+        ("conv", "decode"),
+        ("resnet", "encode"),
+        ("ladder", "score"),
+        ("mixture", "score"),
+        ("conditional", "decode"),
+        ("little", "decode"),
+    ],
+)
+def test_a_program_gives_what_the_model_gives_for_any_number_of_rows(kind: str, name: str) -> None:
+    run = run_of(kind)
+    one = made(kind, name)
+    found = graph_of(one, operators=operators())
+    data = [_examples(run, None, 0)[name][port.name].to(port.dtype) for port in one.inputs]
+    for rows in (5, 1):
+        given = [each[:rows] for each in data]
+        shaped = [each.reshape(-1, *port.shape) for port, each in zip(one.inputs, given, strict=True)]
+        own = [each if each.dim() == 1 else each.flatten(1) for each in one(*shaped)]
+        said = answered(found, *given)
+        assert len(said) == len(own) == len(found.outputs)
+        for each, other in zip(said, own, strict=True):
+            assert each.shape == other.shape
+            assert torch.allclose(each, other.float(), rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+
+
+@torch.no_grad()
+def test_probabilities_are_of_each_column_that_has_levels() -> None:
+    run = run_of("little")
+    z = torch.zeros(2, 3)
+    _, *probabilities = made("little", "decode")(z)
+    levels = [len(each.categories) for each in run.schema.table if each.categories]
+    assert [each.shape for each in probabilities] == [(2, each) for each in levels]
+    assert all(torch.allclose(each.sum(1), torch.ones(2), atol=1e-5) for each in probabilities)
+
+
+@torch.no_grad()
+def test_half_precision_is_taken_where_it_does_no_harm_and_left_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of("mlp")
+    monkeypatch.setattr(graph, "HALF_FROM", 100)
+    one, data = made("mlp", "decode"), [_examples(run, None, 0)["decode"]["z"]]
+    half = graph_of(one, data)
+    assert {each.dtype for each in half.constants.values()} == {"float16", "float32"}
+    (found,), (own,) = answered(half, *data), one(*data)
+    assert (found - own.flatten(1)).abs().max() <= 1e-3 * (own.max() - own.min())
+    monkeypatch.setattr(graph, "TOLERANCE", 1e-9)
+    whole = graph_of(one, data)
+    assert {each.dtype for each in whole.constants.values()} == {"float32"}
+    assert len(half.weights) < 0.7 * len(whole.weights)
+
+
+def test_an_operator_that_the_page_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^decode of this model needs what the page can't compute: addmm$"):
+        graph_of(made("mlp", "decode"), operators=operators() - {"addmm"})
