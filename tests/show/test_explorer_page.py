@@ -10,6 +10,7 @@ import os
 import shutil
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ import numpy as np
 import pytest
 
 from vaekit.show.explorer.page import page_of
+from vaekit.show.explorer.web import asset
 
 pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2] / "explorer"
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">"\'&'
 SIDE, D, N = 12, 3, 60
@@ -352,6 +356,14 @@ def settled(page: Any, moved: Callable[[], bool]) -> None:
 def decodes(page: Any) -> None:
     """What is shown is what NumPy makes of the place."""
     settled(page, lambda: bool(np.abs(shown(page) - Images().decode(place(page))).max() < 0.01))
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="the page's sources are not here")
+def test_what_is_built_is_that_of_the_sources() -> None:
+    found = sha256()
+    for path in sorted(each.relative_to(ROOT).as_posix() for each in (ROOT / "src").rglob("*") if each.is_file()):
+        found.update(f"{path}\n".encode() + (ROOT / path).read_bytes())
+    assert asset("sources.sha256").strip() == found.hexdigest(), "run npm run build in explorer/"
 
 
 def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[..., Any]) -> None:
