@@ -43,6 +43,7 @@ def case(name: str, *given: Any, op: Any = None, out: Any = None) -> None:
 
 
 def rand(*shape: int, positive: bool = False) -> Tensor:
+    """Normal numbers, or positive ones."""
     x = torch.randn(shape, generator=GENERATOR)
     return ((x.abs() + 0.1 if positive else x) * 1000).round() / 1000  # short in the file, and exactly what is compared
 
@@ -51,6 +52,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 def pointwise() -> None:
+    """Operators of each value by itself."""
     x = torch.cat([rand(8), torch.tensor([0.0, -0.0, 30.0, -30.0, 0.5, 1.5, 2.5, -0.5])])
     for name in [
         "relu",
@@ -150,6 +152,7 @@ def pointwise() -> None:
 
 
 def products() -> None:
+    """Products of matrices, and convolutions."""
     case("mm", rand(6, 5), rand(5, 7))
     case("addmm", rand(7), rand(6, 5), rand(5, 7))
     case("addmm", rand(1, 7), rand(1, 5), rand(5, 7))
@@ -172,6 +175,7 @@ def products() -> None:
 
 
 def shapes() -> None:
+    """What moves, picks or makes values."""
     x = rand(2, 3, 4)
     case("view", x, [6, -1])
     case("permute", x, [2, 0, 1])
@@ -224,6 +228,7 @@ def shapes() -> None:
 
 
 def reductions() -> None:
+    """What brings values together."""
     x = rand(2, 3, 4)
     for name in ("sum", "mean", "amax", "amin", "logsumexp"):
         case(name, x, [1])
@@ -282,4 +287,3 @@ if __name__ == "__main__":
     (HERE / "cases.json").write_text(
         "[\n" + ",\n".join(json.dumps(each, separators=(",", ":")) for each in CASES) + "\n]\n"
     )
-    print(len(CASES), "cases")

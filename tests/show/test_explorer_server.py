@@ -18,6 +18,7 @@ from commands_for_tests import SECONDS, environment
 from explorer_for_tests import run_of
 from runs_for_tests import small_run
 
+from vaekit import explore
 from vaekit.show.explorer import server
 from vaekit.show.explorer.answers import Answers
 from vaekit.show.explorer.server import LARGEST, Service, serve
@@ -207,3 +208,9 @@ def test_ctrl_c_ends_a_served_page_cleanly(tmp_path: Path) -> None:
             process.kill()
     assert (process.returncode, out, said) == (0, "", "")
     assert address.startswith("http://127.0.0.1:")
+
+
+def test_without_its_libraries_the_way_to_them_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ValueError, match=r"pip install 'vaekit\[explore\]'; or have it written as one file"):
+        explore(run_of("mlp"))

@@ -28,6 +28,7 @@ from ...models.trace import Trace
 from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...seeding import seeded
+from ...system.progress import working
 from ..pictures.base import blank
 from ..pictures.columns import is_table
 from .given import MOST, Condition, Rows, batch_of, check_number, codes_given, condition_of
@@ -121,7 +122,7 @@ class Answers:
         model, found = self.run.model, []
         cells: list[Tensor | None] = []
         rows, at_once = self._plan
-        with seeded(seed), evaluating(model):
+        with seeded(seed), evaluating(model), working("scoring", len(batch)) as step:
             for start in range(0, len(batch), rows):
                 parts, columns = [], []
                 for many in chunks(SAMPLES, at_once):
@@ -130,6 +131,7 @@ class Answers:
                     columns.append(self._of_columns(trace, many / SAMPLES))
                 found.append(score(parts))
                 cells += [_total(columns)]
+                step(min(start + rows, len(batch)))
         return joined(found), _total(cells, torch.cat)
 
     def _of_columns(self, trace: Trace, share: float) -> Tensor | None:

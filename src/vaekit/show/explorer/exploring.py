@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ..terminal import say
 from .answers import Answers
 from .page import write_page
 from .scene import scene_of
+from .server import check_libraries, serve
 from .values import as_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def explore(
     """
     if out is not None:
         return write_page(run, Path(out), split=split, points=points, seed=seed)
-    serve = _server()
+    check_libraries()
     scene = as_json(scene_of(run, split=split, points=POINTS if points is None else points, seed=seed))
 
     def announce(address: str) -> None:
@@ -66,12 +66,3 @@ def has_display() -> bool:
     if sys.platform in ("win32", "darwin"):
         return "SSH_CONNECTION" not in os.environ
     return bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
-
-
-def _server() -> Callable[..., None]:
-    """What serves pages; `ValueError`, one line, where its libraries are not there."""
-    try:
-        from .server import serve
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-    return serve

@@ -18,18 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
-except ImportError:
-    raise ImportError(
-        "a page that is served needs Starlette and Uvicorn: pip install 'vaekit[explore]'; or write it as one file"
-    ) from None
-
 from ...errors import unknown
 from ...settings import option
 from .answers import Answers
@@ -37,6 +25,8 @@ from .values import as_json
 from .web import PAGE, SCRIPT, STYLE, asset
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
@@ -59,6 +49,17 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "draw": Answers.draw,
     "impute": Answers.impute,
 }
+
+
+def check_libraries() -> None:
+    """Raise `ValueError`, one line, where what serves pages is not there."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        extra = "pip install 'vaekit[explore]'"
+        one_file = f"or have it written as one file, {option('out', 'page.html')}"
+        raise ValueError(f"a page that is served needs Starlette and Uvicorn: {extra}; {one_file}") from None
 
 
 class Refused(Exception):  # noqa: N818 - an answer
@@ -85,17 +86,20 @@ class Service:
 
     def app(self) -> ASGIApp:
         """The service as an application of ASGI."""
+        from starlette.applications import Starlette
+        from starlette.concurrency import run_in_threadpool
+        from starlette.routing import Route
 
         async def page(request: Request) -> Response:
             if not self._knows(request.query_params.get("token", "")):
                 raise Refused(f"the token is missing or wrong; {OPEN}", 403)
-            return Response(asset(PAGE), media_type="text/html")
+            return _text(asset(PAGE), "text/html")
 
         async def script(request: Request) -> Response:
-            return Response(asset(SCRIPT), media_type="text/javascript")
+            return _text(asset(SCRIPT), "text/javascript")
 
         async def style(request: Request) -> Response:
-            return Response(asset(STYLE), media_type="text/css")
+            return _text(asset(STYLE), "text/css")
 
         async def scene(request: Request) -> Response:
             self._check(request)
@@ -169,6 +173,9 @@ def serve(answers: Answers, scene: str, port: int = 0, said: Callable[[str], obj
     """Serve the page on loopback until it is told to stop (by the page, or by Ctrl-C): `said` gets its address, once it
     is there. Port 0 is a free one. Raises `ValueError` for a port that is taken.
     """
+    check_libraries()
+    import uvicorn
+
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listening:
         if sys.platform != "win32":  # where it would let another program listen on the same port
@@ -183,23 +190,13 @@ def serve(answers: Answers, scene: str, port: int = 0, said: Callable[[str], obj
         hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
         service = Service(answers, scene, token, hosts, lambda: setattr(server, "should_exit", True))
         config = uvicorn.Config(service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
-        server = _Announcing(config, lambda: said(f"http://{hosts[0]}/?token={token}"))
+        server = uvicorn.Server(config)
+        listening.listen()  # who comes from here on waits until it answers
         try:
+            said(f"http://{hosts[0]}/?token={token}")
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # which is how it is ended
             return
-
-
-class _Announcing(uvicorn.Server):
-    """A server that says when it answers."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._say = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._say()
 
 
 async def _body(request: Request) -> bytes:
@@ -233,12 +230,18 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _json(text: str) -> Response:
-    return Response(text, media_type="application/json")
+def _text(text: str, kind: str, status: int = 200) -> Response:
+    from starlette.responses import Response
+
+    return Response(text, status, media_type=kind)
+
+
+def _json(text: str, status: int = 200) -> Response:
+    return _text(text, "application/json", status)
 
 
 def _error(why: str, status: int) -> Response:
-    return Response(as_json({"error": why}), status, media_type="application/json")
+    return _json(as_json({"error": why}), status)
 
 
 async def _refusal(request: Request, error: Refused) -> Response:
