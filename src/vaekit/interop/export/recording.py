@@ -22,8 +22,7 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
     """A program as `torch.export` has it, without gradients, for batches of any size; where `plain`, without operators
     that few runtimes know. It has the weights that it reads, and no others.
 
-    Raises `ValueError`, one line, for a program that can't be recorded: parts of one's own that look at values, or that
-    draw.
+    Raises `ValueError`, one line, for a program that can't be recorded: of parts that look at values.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> from vaekit.models import VAE
@@ -44,7 +43,6 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
         except Exception as error:  # whatever a part of somebody's own raises
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"{program.name} can't be recorded by torch.export: {shown(first)}") from error
-    _refuse_draws(program, exported)
     exported = _pruned(exported)
     if plain and any(node.target in PLAIN for node in exported.graph.nodes):
         exported = exported.run_decompositions(dict(PLAIN))
@@ -65,15 +63,6 @@ def _constant(program: Program) -> Iterator[None]:
     finally:
         for each in learned:
             each.requires_grad_()
-
-
-def _refuse_draws(program: Program, exported: ExportedProgram) -> None:
-    for node in exported.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise ValueError(
-                f"{program.name} draws numbers of its own ({node.target}), not those that it is given; accepted: parts "
-                "whose draws can be made of given noise"
-            )
 
 
 def _pruned(exported: ExportedProgram) -> ExportedProgram:
