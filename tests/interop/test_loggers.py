@@ -62,6 +62,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     return Logged(load_run(folder / "moved"), plain, places)
 
 
+@pytest.mark.slow
 def test_no_logger_changes_a_bit_of_a_run(logged: Logged) -> None:
     for name in ("weights.safetensors", "checkpoints/best.safetensors"):
         assert (logged.run.path / name).read_bytes() == (logged.plain.path / name).read_bytes()
@@ -72,6 +73,7 @@ def numbers(run: Run, name: str) -> list[tuple[int, float]]:
     return [(each.epoch, each.terms[term]) for each in run.history() if each.split == split]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_each_epoch_once_with_pictures_and_histograms(logged: Logged) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -94,6 +96,7 @@ def test_tensorboard_has_each_epoch_once_with_pictures_and_histograms(logged: Lo
     assert "spec/text_summary" in found.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_mlflow_has_each_epoch_once_with_settings_and_pictures(logged: Logged) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -126,6 +129,7 @@ def wandb_records(path: Path) -> Iterator[bytes]:
             record = b""
 
 
+@pytest.mark.slow
 def test_wandb_has_each_epoch_once_under_one_name(logged: Logged) -> None:
     from wandb.proto.wandb_internal_pb2 import Record
 
@@ -190,7 +194,7 @@ class Clumsy:
 
 @pytest.mark.parametrize("fails", ["", "open", "epoch 1", "finished"])
 def test_a_log_that_fails_is_one_warning_and_changes_nothing(
-    fails: str, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
+    fails: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = PARTS.extended(loggers={"clumsy": Clumsy})
     before = random.getstate()
