@@ -129,7 +129,7 @@ def test_a_split_checks_its_labels() -> None:
 def test_a_dataset_checks_its_splits() -> None:
     train = rows(4, 3)
     assert Dataset("mine", Domain("real"), {"train": train}, classes=("a", "b", "c")).event_shape == (1,)
-    with pytest.raises(ValueError, match=r"labels of train are 0\.\.1, but there are 1 classes"):
+    with pytest.raises(ValueError, match=r"labels of train are 0\.\.1; accepted: 0\.\.0, there being 1 class"):
         Dataset("mine", Domain("real"), {"train": train}, classes=("a",))
     with pytest.raises(ValueError, match=r"a datum of test has shape \(2,\), one of train \(1,\)"):
         Dataset("mine", Domain("real"), {"train": rows(4), "test": Split(np.zeros((4, 2)))})

@@ -163,9 +163,9 @@ def test_one_datum_has_no_spread_over_data():
     assert math.isnan(got.nll_stderr)
     assert got.active_units == 0
     assert math.isfinite(got.nll)
-    first, elbo = repr(got).splitlines()[:2]
-    assert first == "Evaluation of test, 1 datum, nats per datum"
-    assert elbo.split("  ")[1].strip() == f"{got.elbo:.2f}", "no error is known"
+    assert "1 datum, nats per datum" in repr(got)
+    assert "nan" not in repr(got)
+    assert "±" not in repr(got)
     assert "scores of 1 datum tell next to nothing of others" in repr(got)
 
 

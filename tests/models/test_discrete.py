@@ -563,9 +563,7 @@ def test_a_run_with_a_class_goes_through_the_whole_toolkit(tmp_path: Path):
         f"{latent}.posterior=relaxed-categorical",
     ]
     schedule = [f"{latent}.posterior.temperature.{key}" for key in ("name=cosine", "start=2.0", "end=0.5")]
-    with refuses(
-        "latent 'c': its posterior RelaxedCategorical has 1 one-hot group(s), but its prior StandardNormal is"
-    ):
+    with refuses("latent 'c': its posterior RelaxedCategorical has 1 one-hot group, but its prior StandardNormal is"):
         train("digits", tmp_path / "none", sets=sets)
     sets[-1:] = [f"{latent}.posterior.name=relaxed-categorical", *schedule, f"{latent}.prior=uniform-categorical"]
     run = train("digits", tmp_path / "run", sets=sets)

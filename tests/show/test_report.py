@@ -257,7 +257,7 @@ def test_scores_say_where_codes_say_nothing_or_few_of_them_do(scores: Evaluation
     even = replace(scores, kl_per_dimension={"z": [3.0, 3.4, 3.3]}, active_units=3)
     assert active_units(even) == "dimensions of z that follow x"
     few = notes(replace(scores, n=1, kl=0.02, active_units=0))  # of one datum no mean varies
-    assert few == ["scores of 1 data tell next to nothing of others; hold out 5 at least, better hundreds"]
+    assert few == ["scores of 1 datum tell next to nothing of others; hold out 5 at least, better hundreds"]
 
 
 def test_the_final_value_of_a_schedule(tmp_path: Path, undrawn: None) -> None:

@@ -137,7 +137,8 @@ class Dataset:
                 low, high = int(split.y.min()), int(split.y.max())
                 if low < 0 or high >= len(self.classes):
                     found = f"labels of {name} are {low}..{high}"
-                    raise ValueError(f"{self.name}: {found}, of {number_of(len(self.classes), 'class', 'classes')}")
+                    many = number_of(len(self.classes), "class", "classes")
+                    raise ValueError(f"{self.name}: {found}; accepted: 0..{len(self.classes) - 1}, there being {many}")
 
     @property
     def event_shape(self) -> tuple[int, ...]:
