@@ -72,9 +72,8 @@ def stddev(dist: Distribution) -> Tensor:
 
 def _average(dist: Distribution, of: Callable[[Tensor], Tensor]) -> Tensor:
     """The average of `of` over 256 samples, some of them at a time, without gradients."""
-    if (
-        torch.is_grad_enabled() and not torch.compiler.is_exporting()
-    ):  # which makes a graph of its own of what is inside
+    # An export would make a graph of its own of what is inside of it.
+    if torch.is_grad_enabled() and not torch.compiler.is_exporting():
         with torch.no_grad():
             return _average(dist, of)
     try:

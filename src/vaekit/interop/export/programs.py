@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...distributions.moments import center, stddev, typical
 from ...distributions.noise import from_noise, noise_size
@@ -54,7 +55,7 @@ class Program(nn.Module):
         super().__init__()
         self.model, self.labels = model, labels
         self.inputs: tuple[Port, ...] = self.given()
-        with torch.no_grad(), evaluating(self), unvalidated():
+        with torch.no_grad(), evaluating(self), unvalidated(), _Undrawn(self.name):
             found = self.made(*self.examples())
         self.outputs: tuple[Port, ...] = tuple(
             Port(name, tuple(each.shape[1:]), each.dtype, self.meanings[name]) for name, each in found.items()
@@ -227,6 +228,22 @@ def program(name: str, model: VAE, labels: bool | None = None) -> Program:
     if labels is None:
         labels = bool(model.condition) and not model.scaled_condition and not model.exposed
     return PROGRAMS[name](model, labels)
+
+
+class _Undrawn(TorchDispatchMode):
+    """Inside, a draw is a `ValueError`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise ValueError(
+                f"{self.name} draws numbers of its own ({func}), not those that it is given; accepted: parts whose "
+                "draws can be made of given noise"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _taking(noise: Tensor) -> Draw:

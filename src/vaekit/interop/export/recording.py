@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -22,8 +24,7 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
     """A program as `torch.export` has it, without gradients, for batches of any size; where `plain`, without operators
     that few runtimes know. It has the weights that it reads, and no others.
 
-    Raises `ValueError`, one line, for a program that can't be recorded: parts of one's own that look at values, or that
-    draw.
+    Raises `ValueError`, one line, for a program that can't be recorded: of parts that look at values.
 
     >>> from vaekit import Domain, likelihoods, networks, posteriors, priors
     >>> from vaekit.models import VAE
@@ -37,18 +38,32 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
     """
     batch = Dim("batch")
     shapes = {"inputs": tuple({0: batch} for _ in program.inputs)}
-    with _constant(program), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _constant(program), quiet():
         try:
             exported = torch.export.export(program, program.examples(), dynamic_shapes=shapes)
         except Exception as error:  # whatever a part of somebody's own raises
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"{program.name} can't be recorded by torch.export: {shown(first)}") from error
-    _refuse_draws(program, exported)
-    exported = _pruned(exported)
-    if plain and any(node.target in PLAIN for node in exported.graph.nodes):
-        exported = exported.run_decompositions(dict(PLAIN))
+        exported = _pruned(exported)
+        if plain and any(node.target in PLAIN for node in exported.graph.nodes):
+            exported = exported.run_decompositions(dict(PLAIN))
     return exported
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, exporters don't tell of their own affairs: of what torch deprecates, of graphs that could not be made."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
 
 
 @contextmanager
@@ -65,15 +80,6 @@ def _constant(program: Program) -> Iterator[None]:
     finally:
         for each in learned:
             each.requires_grad_()
-
-
-def _refuse_draws(program: Program, exported: ExportedProgram) -> None:
-    for node in exported.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise ValueError(
-                f"{program.name} draws numbers of its own ({node.target}), not those that it is given; accepted: parts "
-                "whose draws can be made of given noise"
-            )
 
 
 def _pruned(exported: ExportedProgram) -> ExportedProgram:

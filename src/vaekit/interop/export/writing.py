@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from ...runs.run import Run
 from ...system.disk import write_atomic
 from .notes import notes_of
 from .programs import PROGRAMS, Port, Program, program
-from .recording import recorded
+from .recording import quiet, recorded
 
 NOTES = "vaekit.json"
 """The file of notes in a folder, and their name in each file."""
@@ -110,7 +107,7 @@ def _archive(folder: Path, own: Program, exported: ExportedProgram, notes: str) 
         with place.open("wb") as file:
             torch.export.save(exported, file, extra_files={NOTES: notes})
 
-    with _quiet():
+    with quiet():
         write_atomic(path, write)
     return Written(path, own.inputs, own.outputs)
 
@@ -121,7 +118,7 @@ def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> 
         "input_names": [each.name for each in own.inputs],
         "output_names": [each.name for each in own.outputs],
     }
-    with _quiet():
+    with quiet():
         try:
             made: Any = torch.onnx.export(exported, dynamo=True, verbose=False, **names)
         except torch.onnx.errors.OnnxExporterError as error:
@@ -154,19 +151,3 @@ def _require_onnx() -> None:
     except ModuleNotFoundError:
         raise ValueError("an export to ONNX needs onnx and onnxscript: pip install 'vaekit[onnx]'") from None
     _ = onnx, onnxscript
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, exporters don't tell of their own affairs."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    before = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for each, level in zip(loggers, before, strict=True):
-            each.setLevel(level)

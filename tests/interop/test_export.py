@@ -1,0 +1,413 @@
+"""Programs of a model: equal to the model's own numbers, recorded, and read where there is no vaekit."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands_for_tests import command, done
+from models_for_tests import DOMAINS, SMALL, TOKENS, data_of, domain_of, fits, model_of
+from runs_for_tests import small_run
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributions import Independent, Laplace
+
+from vaekit.data.columns import Column
+from vaekit.data.domains import Domain
+from vaekit.distributions.divergences import kl
+from vaekit.distributions.noise import from_noise, noise_size
+from vaekit.distributions.observed import observed_log_prob
+from vaekit.distributions.validation import unvalidated
+from vaekit.interop.export import export, plain, program, recorded
+from vaekit.interop.export.notes import notes_of
+from vaekit.models import VAE
+from vaekit.networks.base import flat
+from vaekit.runs.run import Run
+from vaekit.seeding import seeded
+from vaekit.spec.keys import Schema, Spec
+from vaekit.spec.parts import PARTS
+
+B = 5
+KINDS = [(name, kind) for name, part in PARTS.likelihoods.items() for kind in part.domains]
+PAIRS = [(q, p) for q in PARTS.posteriors for p in PARTS.priors if fits(q, p)]
+REFUSED = {
+    ("sample", "transformer"): "Sequential",
+    ("sample", "transformer-tokens"): "JointTokens",
+    ("sample", "masked-tokens"): "JointTokens",
+    ("score", "masked-tokens"): "draws numbers of its own",
+}
+"""By program and prior, what there is none of: priors that draw part after part, and one whose bound is drawn."""
+
+
+def small(**options) -> VAE:
+    return model_of(**options).float().eval()
+
+
+def tabular(kind: str) -> tuple[int, ...]:
+    return (9,) if kind == "columns" else (4,)
+
+
+def with_holes(model: VAE, seed: int = 0) -> Tensor:
+    x = data_of(model.domain, (B, *model.event_shape), seed).float()
+    x[0, 1] = x[2, 0] = torch.nan
+    return x
+
+
+def noise_of(*shape: int, seed: int = 0) -> Tensor:
+    with seeded(seed):
+        return torch.randn(*shape)
+
+
+def ran(name: str, model: VAE, *inputs: Tensor, labels: bool | None = None) -> tuple[Tensor, ...]:
+    """Its outputs, which it has the shapes of."""
+    own = program(name, model, labels)
+    for port, given in zip(own.inputs, inputs, strict=True):
+        assert (port.shape, port.dtype) == (given.shape[1:], given.dtype)
+    with torch.no_grad():
+        found = own(*inputs)
+    for port, made in zip(own.outputs, found, strict=True):
+        assert (port.shape, port.dtype) == (made.shape[1:], made.dtype)
+    return found
+
+
+def traceable(name: str, model: VAE) -> None:
+    """No part looks at values: there are none to look at."""
+    own = program(name, model)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        found = own(*(mode.from_tensor(each) for each in own.examples()))
+    assert [tuple(each.shape[1:]) for each in found] == [port.shape for port in own.outputs]
+
+
+def elbo_by_hand(model: VAE, x: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
+    """The ELBO of rows x, by the parts of a model, at draws made of noise; y as networks see it."""
+    observed = ~x.isnan()
+    whole = torch.where(observed, x, torch.as_tensor(model.domain.filler).float())
+    with torch.no_grad(), unvalidated():
+        features = flat(model.encoder, model.encoder(model.inputs(whole, observed), *([] if y is None else [y])))
+        found, total = [], torch.zeros(len(x))
+        for (name, posterior), own in zip(
+            model.posteriors.items(), noise.split(list(model.sizes.values()), -1), strict=True
+        ):
+            q, p = posterior(features), model.priors[name](y)
+            if q.has_enumerate_support:
+                z = q.enumerate_support()
+                px = model.likelihood(model.decoder(z))
+                at = q.log_prob(z)
+                return (at.exp() * (px.log_prob(whole) + p.log_prob(z) - at)).sum(0)
+            z = from_noise(q, own)
+            exact = kl(q, p)
+            total = total - (q.log_prob(z) - p.log_prob(z) if exact is None else exact)
+            found.append(z)
+        px = model.likelihood(model.decoder(torch.cat(found, -1), *([] if y is None else [y])))
+        return (observed_log_prob(px, whole, observed) + total).float()
+
+
+@pytest.mark.parametrize(("likelihood", "kind"), KINDS)
+def test_every_likelihood_decodes_and_scores_as_the_model_does(likelihood: str, kind: str):
+    model = small(likelihood=likelihood, domain=domain_of(kind, tabular(kind)), event_shape=tabular(kind))
+    z, x, noise = noise_of(B, 2), with_holes(model), noise_of(B, 2, seed=1)
+    assert torch.equal(ran("decode", model, z)[0], model.decode(z))
+    assert torch.equal(ran("encode", model, x)[0], model.encode(x))
+    (elbo,) = ran("score", model, x, noise)
+    assert torch.allclose(elbo.float(), elbo_by_hand(model, x, noise), rtol=1e-4, atol=1e-4)
+    traceable("decode", model)
+    traceable("score", model)
+
+
+@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
+def test_every_posterior_and_prior_encode_sample_and_score_as_the_model_does(posterior: str, prior: str):
+    model = small(posterior=posterior, prior=prior, latents={"z": 4})
+    x, noise = data_of(model.domain, (B, 4)).float(), noise_of(B, 4)
+    usual = next(p for q, p in PAIRS if q == posterior)
+    mean, _ = ran("encode", model, x)
+    assert torch.allclose(mean, model.encode(x), rtol=0, atol=1e-6)
+    # A code does not depend on what is beside it.
+    assert torch.allclose(mean[:1], model.encode(x[:1]), rtol=0, atol=1e-6)
+    if prior == usual and posterior != "flow":  # whose means are of many draws
+        traceable("encode", model)
+    if (why := REFUSED.get(("sample", prior))) is None:
+        if posterior in ("diagonal-normal", "relaxed-categorical", "fsq"):
+            traceable("sample", model)
+    else:
+        with pytest.raises(ValueError, match=f"a draw of {why} can't be made of given noise; accepted: ") as error:
+            program("sample", model)
+        assert "\n" not in str(error.value)
+    if ("score", prior) not in REFUSED:
+        assert torch.allclose(ran("score", model, x, noise)[0], elbo_by_hand(model, x, noise), rtol=1e-5, atol=1e-4)
+        if prior == usual or posterior == "diagonal-normal":
+            traceable("score", model)
+
+
+@pytest.mark.parametrize("prior", [name for name in PARTS.priors if ("sample", name) not in REFUSED])
+def test_what_is_made_of_noise_is_distributed_as_the_prior(prior: str):
+    model = small(prior=prior, latents={"z": 4}, posterior="fsq" if prior in TOKENS else None)
+    p = model.priors["z"](None)
+    draws = 20_000
+    with seeded(0), torch.no_grad():
+        z, want = from_noise(p, torch.randn(draws, noise_size(p))), p.sample((draws,))
+    for moment in (1, 2):
+        one, other = z.double() ** moment, want.double() ** moment
+        error = ((one.var(0) + other.var(0)) / draws).sqrt() + 1e-9
+        assert ((one.mean(0) - other.mean(0)).abs() / error).max() < 4.5
+    pairs = (z[:, 0] * z[:, 1]).double(), (want[:, 0] * want[:, 1]).double()
+    error = (sum(each.var() for each in pairs) / draws).sqrt() + 1e-9
+    assert (pairs[0].mean() - pairs[1].mean()).abs() / error < 4.5
+
+
+STRUCTURES = {
+    "hierarchical": {"structure": "hierarchical", "latents": {"z1": 2, "z2": 3}, "prior": "diagonal-normal"},
+    "conditional": {"condition": 3},
+    "covariates": {"condition": 2, "condition_units": ((1.0, 2.0), (3.0, 4.0))},
+    "two latents": {"latents": {"a": 2, "b": 3}},
+}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_structures_do_as_the_model_does(structure: str):
+    model = small(**STRUCTURES[structure])
+    x, z, noise = data_of(model.domain, (B, 4)).float(), noise_of(B, model.latent_size), noise_of(B, model.latent_size)
+    labels = structure == "conditional"
+    y = [torch.arange(B) % 3] if labels else [noise_of(B, 2, seed=2)] if structure == "covariates" else []
+    assert torch.equal(ran("encode", model, x, *y)[0], model.encode(x, *y))
+    assert torch.equal(ran("decode", model, z, *y)[0], model.decode(z, *y))
+    (elbo,) = ran("score", model, x, noise, *y)
+    if structure != "hierarchical":
+        seen = model._given(y[0]) if y else None
+        assert torch.allclose(elbo, elbo_by_hand(model, x, noise, seen), rtol=1e-5, atol=1e-4)
+    traceable("sample", model)
+    assert torch.allclose(model(x, *y), model.reconstruct(x, *y), rtol=0, atol=1e-6)
+
+
+class Other(nn.Module):
+    """A posterior of somebody else's, whose draws are made in ways that nobody knows."""
+
+    def __init__(self, features: int, latent: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(features, latent)
+
+    def forward(self, features: Tensor):
+        return Independent(Laplace(self.head(features), 1.0, validate_args=False), 1, validate_args=False)
+
+
+class Looking(nn.Module):
+    """A network that looks at what it is given."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x) if float(x.sum()) > -1e9 else x
+
+
+def test_what_can_not_be_made_is_refused_in_a_line(tmp_path: Path):
+    parts = PARTS.extended(posteriors={"other": Other})
+    model = small(posterior="other", prior="standard-normal", parts=parts)
+    assert program("encode", model).outputs[1].name == "sd"
+    with pytest.raises(ValueError, match="a draw of Independent can't be made of given noise; accepted: normals"):
+        program("score", model)
+    with pytest.raises(ValueError, match=r"unknown format 'onx' .*accepted: onnx, torch, safetensors"):
+        export(model, tmp_path, "onx")
+    with pytest.raises(ValueError, match="unknown program 'encod'"):
+        export(model, tmp_path, "torch", ["encod"])
+    with pytest.raises(ValueError, match="score: a draw of Independent can't be made"):
+        export(model, tmp_path, "torch", ["score"])
+    assert not list(tmp_path.iterdir())
+    looking = small()
+    looking.encoder = Looking(looking.encoder)
+    with pytest.raises(ValueError, match=r"encode can't be recorded by torch\.export: ") as error:
+        recorded(program("encode", looking))
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="score draws numbers of its own"):
+        program("score", small(posterior="fsq", prior="masked-tokens", latents={"z": 4}))
+
+
+ALONE = """
+import sys
+sys.modules["vaekit"] = None  # an import of it fails
+import json, torch
+from pathlib import Path
+from safetensors.torch import load_file
+try:
+    import vaekit
+except ImportError:
+    pass
+else:
+    raise SystemExit("vaekit is there")
+for folder in map(Path, sys.argv[1:]):
+    tensors, extra = load_file(folder / "expected"), {"vaekit.json": ""}
+    for file in sorted(folder.glob("*.pt2")):
+        made = torch.export.load(file, extra_files=extra)
+        notes = json.loads(extra["vaekit.json"])
+        given = [tensors[f"{file.stem}.{port['name']}"] for port in notes["inputs"]]
+        for rows in (5, 1):
+            found = made.module()(*(each[:rows] for each in given))
+            for port, each in zip(notes["outputs"], found, strict=True):
+                want = tensors[f"{file.stem}.{port['name']} made"][:rows]
+                torch.testing.assert_close(each, want, rtol=1e-5, atol=1e-5)
+        print(file.name)
+"""
+
+
+def asked(model: VAE, name: str, seed: int = 0) -> dict[str, Tensor]:
+    """Inputs of a program by name."""
+    found = {}
+    for port in program(name, model).inputs:
+        given = noise_of(B, *port.shape, seed=seed)
+        found[port.name] = with_holes(model) if port.name == "x" else torch.arange(B) % 3 if port.name == "y" else given
+    return found
+
+
+def expected(folder: Path, model: VAE, names: list[str]) -> None:
+    """Write what is given to programs, and what they are to make of it."""
+    tensors = {}
+    for name in names:
+        own, given = program(name, model), asked(model, name)
+        with torch.no_grad():
+            made = own(*given.values())
+        tensors |= {f"{name}.{key}": each for key, each in given.items()}
+        tensors |= {f"{name}.{port.name} made": each for port, each in zip(own.outputs, made, strict=True)}
+    save_file({key: each.contiguous().clone() for key, each in tensors.items()}, folder / "expected")
+
+
+def table() -> VAE:
+    return small(likelihood="columns", options=SMALL | {"columns": {"components": 1}}, domain=COLUMNS, event_shape=(3,))
+
+
+def conditional() -> VAE:
+    return small(condition=3, prior="mixture")
+
+
+COLUMNS = Domain("columns", columns=(DOMAINS["real"], DOMAINS["categorical"], DOMAINS["grey"]))
+
+
+def test_archives_need_no_vaekit(tmp_path: Path):
+    for name, model, what in (
+        ("conditional", conditional(), ["encode", "sample", "score"]),
+        ("table", table(), ["decode"]),
+    ):
+        assert not export(model, tmp_path / name, "torch", what).left_out
+        expected(tmp_path / name, model, what)
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ALONE, str(tmp_path / "conditional"), str(tmp_path / "table")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == [f"{name}.pt2" for name in ("encode", "sample", "score", "decode")]
+    notes = json.loads((tmp_path / "conditional" / "vaekit.json").read_text())
+    assert list(notes["programs"]) == ["encode", "sample", "score"]
+    assert notes["programs"]["sample"]["inputs"][0]["shape"] == ["batch", 3]  # one chooses the component
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what the page of the documents reads."""
+    folder = tmp_path_factory.mktemp("exported")
+    export(small(prior="mixture"), folder / "digits-onnx", "onnx", ["sample"])
+    export(small(), folder / "digits-torch", "torch", ["encode"])
+    export(table(), folder / "table", "onnx", ["encode"])
+    return folder
+
+
+def test_onnx_gives_the_same_numbers(exported: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for model, file in ((table(), "table/encode.onnx"), (small(prior="mixture"), "digits-onnx/sample.onnx")):
+        name = Path(file).stem
+        given = asked(model, name)
+        session = onnxruntime.InferenceSession(str(exported / file))
+        assert [each.name for each in session.get_inputs()] == list(given)
+        assert session.get_inputs()[0].shape[0] == "batch"
+        notes = json.loads(session.get_modelmeta().custom_metadata_map["vaekit"])
+        assert [each["name"] for each in notes["inputs"]] == list(given)
+        for rows in (B, 1):
+            found = session.run(None, {key: each[:rows].numpy() for key, each in given.items()})
+            want = ran(name, model, *(each[:rows] for each in given.values()))
+            for one, other in zip(found, want, strict=True):
+                np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(exported)
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "export.md", "exec"), names)
+    assert names["images"].shape == (16, 4)  # type: ignore[attr-defined]
+    assert names["mean"].shape == (16, 2)  # type: ignore[attr-defined]
+
+
+def test_notes_say_what_columns_and_their_numbers_are():
+    columns = (
+        Column("height", "real"),
+        Column("city", "categorical", ("Rome", "Oslo", "Bonn", "Lima")),
+        Column("size", "ordinal", ("xs", "s", "m", "l", "xl")),
+    )
+    schema = Schema(event_shape=(3,), domain=COLUMNS, columns=("height", "city", "size"), table=columns)
+    model = table()
+    own = program("decode", model)
+    notes = notes_of(Run(Path("runs/people"), Spec(), schema, model), own)
+    assert notes["run"] == "people"
+    assert notes["data"]["columns"][1] == {
+        "name": "city",
+        "kind": "categorical",
+        "categories": list(columns[1].categories),
+    }
+    assert notes["probabilities"] == [{"column": "city", "levels": 4}, {"column": "size", "levels": 5}]
+    (_, probabilities) = ran("decode", model, noise_of(B, 2))
+    assert probabilities.shape == (B, 9)
+    assert torch.allclose(probabilities.split([4, 5], -1)[1].sum(-1), torch.ones(B))
+    likeliest = model.decode(noise_of(B, 2))[:, 1]
+    assert torch.equal(probabilities[:, :4].argmax(-1), likeliest.long())
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path):
+    small_run(tmp_path / "run")
+    said = done("export", tmp_path / "run", "--to", "torch", "--what", "decode", "--out", tmp_path / "out")
+    first, second = said.splitlines()
+    assert re.fullmatch(r".*decode\.pt2: z \(batch, \d+\) float32 -> x \(batch(, \d+)+\) float32", first)
+    assert second.endswith("vaekit.json: what is in the files: inputs, outputs, columns, classes")
+    refused = command("export", tmp_path / "run", "--what", "decode", "--out", tmp_path / "out")
+    assert refused.status == 2
+    assert "--what decode is of --to onnx, torch and safetensors" in refused.err
+
+
+def test_weights_are_those_that_the_programs_read(tmp_path: Path):
+    model = conditional()
+    (written, _) = export(model, tmp_path, "safetensors", ["decode"]).written
+    with safe_open(written.path, "pt") as file:
+        names, notes = set(file.keys()), json.loads(file.metadata()["vaekit"])
+        state = model.state_dict()
+        for name in names:
+            assert torch.equal(file.get_tensor(name), state[name])
+        assert json.loads(file.metadata()["shapes"]) == {name: list(state[name].shape) for name in names}
+    assert names == {name for name in state if name.startswith("decoder.")}
+    assert notes["latents"] == {"z": [2]}
+
+
+def test_forward_is_reconstruct_and_is_exported():
+    model, x = small(), data_of(domain_of("binary"), (B, 4)).float()
+    made = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    assert torch.allclose(made.module()(x[:2]), model.reconstruct(x[:2]), rtol=0, atol=1e-6)
+    assert model(x).requires_grad
+
+
+def test_plain_operators_are_those_that_they_stand_for():
+    x = torch.from_numpy(np.geomspace(1e-6, 1e12, 2001))
+    one = torch.ones((), dtype=torch.float64)
+    assert ((plain.lgamma(x) - torch.lgamma(x)).abs() / torch.maximum(one, torch.lgamma(x).abs())).max() < 1e-12
+    assert (plain.erfcx(x) / torch.special.erfcx(x) - 1).abs().max() < 1e-13
+    x = torch.cat([-x, x])
+    assert torch.allclose(plain.softplus(x), nn.functional.softplus(x), rtol=0, atol=3e-9)
+    assert torch.allclose(plain.log_sigmoid(x), nn.functional.logsigmoid(x), rtol=0, atol=3e-9)
