@@ -32,8 +32,10 @@ PAN = """frames => new Promise(done => {
     requestAnimationFrame(step);
 })"""
 SLIDE = """async times => {
-    const slider = document.querySelector('.slider input'), canvas = document.querySelector('.stage canvas'), found = [];
-    const pixels = () => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.join();
+    const slider = document.querySelector('.slider input');
+    const canvas = document.querySelector('.stage canvas'), found = [];
+    const pixels = () =>
+        canvas.getContext('2d').getImageData(0, 0, 28, 28).data.join();
     for (let i = 0; i < times; i++) {
         const before = pixels(), start = performance.now();
         slider.value = -2 + 4 * ((i * 7) % times) / times;
@@ -52,33 +54,66 @@ def scene(points: int) -> dict[str, Any]:
     z = rng.normal(size=(points, LATENT)).astype(np.float32)
     y = rng.integers(0, 10, points).astype(np.int32)
     constants = {
-        "W": rng.normal(size=(HIDDEN, LATENT)), "b": rng.normal(size=HIDDEN),
-        "V": rng.normal(size=(SIDE**2, HIDDEN)) / 20, "c": rng.normal(size=SIDE**2),
-    }  # fmt: skip
+        "W": rng.normal(size=(HIDDEN, LATENT)),
+        "b": rng.normal(size=HIDDEN),
+        "V": rng.normal(size=(SIDE**2, HIDDEN)) / 20,
+        "c": rng.normal(size=SIDE**2),
+    }
     weights, where = b"", {}
     for name, value in constants.items():
         where[name] = {"shape": list(value.shape), "dtype": "float32", "offset": len(weights)}
         weights += value.astype(np.float32).tobytes()
     steps = [
-        ("t", "W"), ("addmm", "b", "z", "t0"), ("relu", "t1"), ("t", "V"), ("addmm", "c", "t2", "t3"), ("sigmoid", "t4")
-    ]  # fmt: skip
+        ("t", "W"),
+        ("addmm", "b", "z", "t0"),
+        ("relu", "t1"),
+        ("t", "V"),
+        ("addmm", "c", "t2", "t3"),
+        ("sigmoid", "t4"),
+    ]
     nodes = [{"op": op, "in": [{"id": each} for each in given], "out": f"t{i}"} for i, (op, *given) in enumerate(steps)]
     data = {"kind": "images", "shape": [1, SIDE, SIDE], "range": [0, 1], "columns": None, "covariates": 0}
-    latent = {"name": "z", "size": LATENT, "shape": [LATENT], "discrete": False, "groups": None, "step": 0, "decoded": True}
+    latent = {
+        "name": "z",
+        "size": LATENT,
+        "shape": [LATENT],
+        "discrete": False,
+        "groups": None,
+        "step": 0,
+        "decoded": True,
+    }
     spread = {"kl": [1.0] * LATENT, "mean": [0.0] * LATENT, "sd": [1.0] * LATENT, "active": [True] * LATENT}
     classes = [str(k) for k in range(10)]
     packed_weights = packed(np.frombuffer(weights, np.uint8))["data"]
     return {
-        "format": 1, "title": "Speed", "about": ["random weights"],
-        "data": data | {"classes": classes, "conditional": False}, "latents": [latent | spread],
+        "format": 1,
+        "title": "Speed",
+        "about": ["random weights"],
+        "data": data | {"classes": classes, "conditional": False},
+        "latents": [latent | spread],
         "points": {
-            "n": points, "names": None, "x": rng.integers(0, 256, (points, SIDE**2)).astype(np.uint8), "mean": z, "sd": None, "y": y,
+            "n": points,
+            "names": None,
+            "x": rng.integers(0, 256, (points, SIDE**2)).astype(np.uint8),
+            "mean": z,
+            "sd": None,
+            "y": y,
             "projections": [{"name": "t-SNE", "axes": ["", ""], "xy": rng.normal(size=(points, 2)).astype(np.float32)}],
             "colours": [{"name": "class", "kind": "category", "values": y, "names": classes, "column": None}],
         },
-        "reference": {"elbo": []}, "components": None, "can": ["decode"],
-        "programs": {"decode": {"inputs": ["z"], "outputs": ["t5"], "weights": packed_weights, "constants": where, "nodes": nodes}},
-    }  # fmt: skip
+        "reference": {"elbo": []},
+        "components": None,
+        "can": ["decode"],
+        "programs": {
+            "decode": {
+                "inputs": ["z"],
+                "outputs": ["t5"],
+                "weights": packed_weights,
+                "constants": where,
+                "nodes": nodes,
+            }
+        },
+    }
 
 
 def measured(path: Path, frames: int) -> list[tuple[str, str]]:

@@ -1,6 +1,8 @@
 // Bundles the page into the package; with --tests, the tests into build/.
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+
 import { build } from "esbuild";
-import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 
 const web = "../src/vaekit/show/explorer/web";
 
@@ -16,5 +18,10 @@ if (process.argv.includes("--tests")) {
   copyFileSync("src/page.html", `${web}/page.html`);
   await build({ entryPoints: ["src/programs.ts"], outfile: "build/programs.mjs", bundle: true, format: "esm", platform: "node" });
   const { OPERATORS } = await import("./build/programs.mjs");
+  // By this the Python tests know, without Node, whether what is built is that of the sources.
+  const hash = createHash("sha256");
+  const sources = readdirSync("src", { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
+  for (const path of sources.map((each) => `${each.parentPath ?? each.path}/${each.name}`).sort()) hash.update(`${path}\n`).update(readFileSync(path));
+  writeFileSync(`${web}/sources.sha256`, `${hash.digest("hex")}\n`);
   writeFileSync(`${web}/operators.json`, JSON.stringify(Object.keys(OPERATORS).sort(), null, 1) + "\n");
 }

@@ -35,7 +35,7 @@ export function film(app: App, frames: Frame[], title: string, size: "small" | "
       }),
   );
   return h(
-    "div", { class: `film ${size}` }, frames_,
+    "div", { class: `film ${frames.length <= 11 ? "small" : size}` }, frames_,
     h("button", { type: "button", class: "quiet", onclick: () => saveAll(items.map((i) => ({ canvas: i.canvas, name: i.frame.name })), size === "large" ? 8 : 12, title) }, "Save PNG"),
   );
 }

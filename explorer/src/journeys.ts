@@ -34,7 +34,7 @@ function available(app: App): { value: Journey; text: string }[] {
   return all.filter(([, , can]) => can).map(([value, text]) => ({ value, text }));
 }
 
-export function journeys(app: App, describe: (i: number) => string): HTMLElement {
+export function journeys(app: App, describe: (i: number) => string[]): HTMLElement {
   const { scene, store, model } = app;
   const options = available(app);
   const tabs = segments("Journey", options, store.view.journey, (v) => {
@@ -115,7 +115,7 @@ export function journeys(app: App, describe: (i: number) => string): HTMLElement
     return slots.map((s) => {
       const place = view.slots[s];
       const x = place.datum === null ? decoded[made.indexOf(s)]!.x : scene.datum(place.datum);
-      const [name, of] = place.datum === null ? ["no datum", "a place that was kept"] : (describe(place.datum).split(", ") as [string, string?]);
+      const [name, of] = place.datum === null ? ["no datum", "a place that was kept"] : (describe(place.datum) as [string, string?]);
       return h(
         "button",
         {

@@ -111,7 +111,7 @@ function mapTools(app: App, map: MapView): HTMLElement {
   );
 }
 
-function panels(app: App, describe: (i: number) => string): HTMLElement {
+function panels(app: App, describe: (i: number) => string[]): HTMLElement {
   const { store } = app;
   const made: [Panel, string, HTMLElement][] = [
     ["sliders", "Sliders", sliders(app)],
@@ -158,9 +158,8 @@ async function start(): Promise<void> {
   const view = firstView(scene);
   const store = new Store({ ...view, ...viewFrom(scene, location.hash, view) });
   const app = new App(scene, model, store);
-  const map = new MapView(scene, store);
-  map.decodeAll = async (z) => (await app.decodeAll(z.map((each) => ({ z: each, y: store.view.place.y, datum: null })))).map((s) => s.x);
-  const describe = (i: number): string => map.describe(i);
+  const map = new MapView(scene, store, async (z) => (await app.decodeAll(z.map((each) => ({ z: each, y: store.view.place.y, datum: null })))).map((s) => s.x));
+  const describe = (i: number): string[] => map.describe(i);
   const theme = themeSwitch(() => {
     map.retint();
     // Strips and bars take their colours when they are painted.

@@ -1,24 +1,18 @@
 /** The map: codes of the data in the plane, seen from any distance, with the place that one looks at. */
 
-import { category, css, graded, hexOf, isDark } from "./colours";
+import { css, parse } from "./colours";
 import { everyFrame, h, say } from "./dom";
-import { written } from "./maths";
-import { paint, picture, save } from "./pictures";
+import { Ground, type Camera } from "./ground";
+import { picture, save } from "./pictures";
 import { planeOf, type Plane } from "./plane";
 import { paintDiscs, type Discs } from "./raster";
-import type { Colouring, Scene } from "./scene";
-import { pairOf, placeOf, type Slot, type Store } from "./view";
+import type { Scene } from "./scene";
+import { Tint } from "./tint";
+import { placeOf, type Slot, type Store } from "./view";
 
 /** How near a pointer has to come to a point or the place's handle, in CSS pixels. */
 const NEAR = 14;
 const HANDLE = 18;
-
-interface Camera {
-  x: number;
-  y: number;
-  /** CSS pixels for one unit. */
-  scale: number;
-}
 
 export class MapView {
   readonly element: HTMLElement;
@@ -28,55 +22,53 @@ export class MapView {
     "aria-label": "Map of the data. Arrow keys go from datum to datum, Enter decodes it, A, B and C keep it, plus and minus zoom, 0 shows all, Shift with arrows moves the place.",
   });
   private readonly tip = h("div", { class: "tip", hidden: true });
-  private readonly legend = h("div", { class: "legend" });
   private readonly xName = h("span", { class: "axis x" });
   private readonly yName = h("span", { class: "axis y" });
   private plane: Plane;
   private camera: Camera = { x: 0, y: 0, scale: 1 };
   private fitted: Camera = this.camera;
   private discs: Discs;
-  private colouring: Colouring | undefined;
-  private values: ArrayLike<number> | null = null;
-  private hidden = new Set<number>();
+  private readonly tint: Tint;
+  private readonly ground: Ground;
   private hovered: number | null = null;
   private focused: number | null = null;
   private image: ImageData | null = null;
-  private backdrop: { camera: Camera; key: string; cells: { x: Float32Array; left: number; top: number }[]; size: [number, number] } | null = null;
   private readonly pointers = new Map<number, { x: number; y: number }>();
   private dragging: "pan" | "place" | "pinch" | null = null;
   private moved = 0;
   private readonly paintSoon = everyFrame(() => this.paintAll());
   private readonly overSoon = everyFrame(() => this.paintOver());
-  /** Decodes a lattice of places, for the ground of the map; set by the page. */
-  decodeAll: ((z: Float32Array[]) => Promise<Float32Array[]>) | null = null;
-  private backdropTimer = 0;
   /** The page's ground as one pixel. */
-  private ground = 0xffffffff;
+  private empty = 0xffffffff;
 
-  constructor(private readonly scene: Scene, private readonly store: Store) {
+  /** `decode` answers what many places decode to. */
+  constructor(private readonly scene: Scene, private readonly store: Store, decode: (z: Float32Array[]) => Promise<Float32Array[]>) {
     const n = scene.n;
     this.discs = { n, xy: new Float32Array(2 * n), colours: new Uint8Array(3 * n), alpha: new Uint8Array(n).fill(255), order: Uint32Array.from({ length: n }, (_, i) => i) };
     shuffle(this.discs.order);
+    this.tint = new Tint(scene, this.discs, () => this.paintSoon());
+    this.ground = new Ground(scene, decode, () => this.paintSoon());
     this.plane = planeOf(scene, store.view.projection);
     this.element = h("div", { class: "map" }, this.points, this.over, this.xName, this.yName, this.tip);
     this.listen();
     new ResizeObserver(() => this.resize()).observe(this.element);
     store.on(["projection"], () => this.reproject());
-    store.on(["colour"], () => this.recolour());
+    store.on(["colour"], () => this.retint());
     store.on(["place", "slots", "panel", "journey", "cloud", "armed", "spherical"], () => this.overSoon());
     store.on(["place", "plane"], () => this.backdropSoon());
     this.reproject();
-    this.recolour();
+    this.retint();
   }
 
   get legendElement(): HTMLElement {
-    return this.legend;
+    return this.tint.legend;
   }
 
-  /** The colours of a new theme. */
+  /** Other colours of the points, or of the page. */
   retint(): void {
-    this.recolour();
-    this.paintSoon();
+    const [red, green, blue] = parse(css("--background"));
+    this.empty = new Uint32Array(Uint8Array.of(red, green, blue, 255).buffer)[0]!;
+    this.tint.by(this.store.view.colour);
   }
 
   /** For the measuring of frames: moves the view a little and paints at once. */
@@ -139,81 +131,6 @@ export class MapView {
     this.camera = this.fitted = { x: (x0 + x1) / 2, y: (y0 + y1) / 2, scale: Math.max(scale, 1e-9) };
   }
 
-  /** What the points are coloured by, and its legend. */
-  private recolour(): void {
-    const { scene, discs } = this;
-    const dark = isDark();
-    const [red, green, blue] = hexToBytes(css("--background"));
-    this.ground = new Uint32Array(Uint8Array.of(red!, green!, blue!, 255).buffer)[0]!;
-    this.colouring = scene.file.points.colours.find((c) => c.name === this.store.view.colour);
-    const values = (this.values = this.colouring ? scene.colourValues(this.colouring) : null);
-    this.hidden.clear();
-    this.legend.textContent = "";
-    const none = hexToBytes(css("--muted") || "#888888");
-    const put = (i: number, colour: ArrayLike<number>): void => {
-      for (let c = 0; c < 3; c++) discs.colours[3 * i + c] = colour[c]!;
-    };
-    if (!values || !this.colouring) for (let i = 0; i < scene.n; i++) put(i, category(0, dark));
-    else if (this.colouring.kind === "category") {
-      const used = new Set<number>();
-      for (let i = 0; i < scene.n; i++) {
-        const k = values[i]!;
-        const known = k >= 0 && !Number.isNaN(k);
-        if (known) used.add(k);
-        put(i, known ? category(k, dark) : none);
-      }
-      this.categories([...used].sort((a, b) => a - b), dark);
-    } else {
-      const finite = Float32Array.from(values as ArrayLike<number>).filter(Number.isFinite).sort();
-      // The ends of the scale leave out the outermost hundredth, which would squeeze the rest.
-      const low = finite[Math.floor(finite.length * 0.01)] ?? 0;
-      const high = finite[Math.ceil(finite.length * 0.99) - 1] ?? 1;
-      for (let i = 0; i < scene.n; i++) put(i, Number.isFinite(values[i]!) ? graded((values[i]! - low) / (high - low || 1), dark) : none);
-      const steps = Array.from({ length: 11 }, (_, k) => `${hexOf(graded(k / 10, dark))} ${k * 10}%`);
-      const bar = h("span", { class: "gradient" });
-      bar.style.background = `linear-gradient(to right, ${steps.join(", ")})`;
-      this.legend.append(h("span", {}, this.say(low)), bar, h("span", {}, this.say(high)));
-    }
-    this.alphas();
-    this.paintSoon();
-  }
-
-  private categories(used: number[], dark: boolean): void {
-    const name = (k: number): string => this.colouring?.names?.[k] ?? String(k);
-    const most = 24;
-    for (const k of used.slice(0, most)) {
-      const swatch = h("span", { class: "swatch" });
-      swatch.style.background = hexOf(category(k, dark));
-      const button = h(
-        "button",
-        {
-          type: "button", class: "entry", "aria-pressed": "true", title: `Show or hide ${name(k)}`,
-          onclick: () => {
-            if (this.hidden.has(k)) this.hidden.delete(k);
-            else this.hidden.add(k);
-            button.setAttribute("aria-pressed", String(!this.hidden.has(k)));
-            this.alphas();
-            this.paintSoon();
-          },
-        },
-        swatch, h("span", {}, name(k)),
-      );
-      this.legend.append(button);
-    }
-    if (used.length > most) this.legend.append(h("span", { class: "muted" }, `and ${used.length - most} more`));
-  }
-
-  private alphas(): void {
-    const strong = this.scene.n > 4000 ? 170 : this.scene.n > 1200 ? 205 : 235;
-    for (let i = 0; i < this.scene.n; i++) this.discs.alpha[i] = this.hidden.size && this.values && this.hidden.has(this.values[i]!) ? 14 : strong;
-  }
-
-  private say(value: number): string {
-    const at = this.colouring?.column;
-    const column = at == null ? null : this.scene.columns[at];
-    return written(value, column?.decimals ?? null);
-  }
-
   // Places on the screen, in CSS pixels.
   private toScreen(x: number, y: number): [number, number] {
     const [width, height] = this.size;
@@ -244,65 +161,18 @@ export class MapView {
     const zoom = Math.max(1, scale / this.fitted.scale);
     const base = this.scene.n > 4000 ? 2 : this.scene.n > 800 ? 2.8 : 3.8;
     const radius = Math.min(9, base * zoom ** 0.35) * ratio;
-    if (this.backdrop && this.store.view.plane) {
+    if (this.ground.there) {
       context.fillStyle = css("--background");
       context.fillRect(0, 0, width, height);
-      this.paintBackdrop(context, ratio);
+      this.ground.paint(context, this.camera, this.size, ratio);
       this.image = context.getImageData(0, 0, width, height);
     } else {
       if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
-      new Uint32Array(this.image.data.buffer).fill(this.ground);
+      new Uint32Array(this.image.data.buffer).fill(this.empty);
     }
     paintDiscs(this.image, this.discs, radius);
     context.putImageData(this.image, 0, 0);
     this.paintOver();
-  }
-
-  private paintBackdrop(context: CanvasRenderingContext2D, ratio: number): void {
-    const { cells, camera, size } = this.backdrop!;
-    const zoom = this.camera.scale / camera.scale;
-    const [w, h_] = this.size;
-    context.globalAlpha = isDark() ? 0.5 : 0.38;
-    const share = 0.9;
-    for (const { x, left, top } of cells) {
-      const u = w / 2 + (camera.x - this.camera.x) * this.camera.scale + (left - w / 2) * zoom;
-      const v = h_ / 2 - (camera.y - this.camera.y) * this.camera.scale + (top - h_ / 2) * zoom;
-      paint(context, this.scene, x, Math.round(u * ratio), Math.round(v * ratio), Math.round(share * size[0] * zoom * ratio), Math.round(share * size[1] * zoom * ratio));
-    }
-    context.globalAlpha = 1;
-  }
-
-  /** Decodes what lies under the map, once it has come to rest. */
-  private backdropSoon(): void {
-    clearTimeout(this.backdropTimer);
-    if (!this.store.view.plane || !this.decodeAll || !this.scene.images) {
-      if (this.backdrop) {
-        this.backdrop = null;
-        this.paintSoon();
-      }
-      return;
-    }
-    this.backdropTimer = window.setTimeout(() => void this.makeBackdrop(), 120);
-  }
-
-  private async makeBackdrop(): Promise<void> {
-    const [w, h_] = this.size;
-    const pair = pairOf(this.scene, this.store.view.projection);
-    // Of two latent dimensions the ground does not depend on where in the plane one is.
-    const still = pair ? Array.from(this.store.view.place.z, (v, i) => (pair.includes(i) ? 0 : v)) : Array.from(this.store.view.place.z);
-    const key = [w, h_, this.camera.x, this.camera.y, this.camera.scale, this.store.view.projection, this.store.view.place.y, ...(this.scene.latentSize > 2 ? still.map((v) => v.toFixed(2)) : [])].join();
-    if (this.backdrop?.key === key || !this.decodeAll) return;
-    const [, height, width] = this.scene.imageShape;
-    const side = Math.max(36, Math.min(72, Math.sqrt((w * h_) / 150)));
-    const size: [number, number] = [side, (side * height) / width];
-    const cells: { left: number; top: number }[] = [];
-    for (let top = 0; top < h_; top += size[1]) for (let left = 0; left < w; left += size[0]) cells.push({ left, top });
-    const camera = { ...this.camera };
-    const z = cells.map(({ left, top }) => this.plane.from(...this.toPlane(left + size[0] / 2, top + size[1] / 2), this.store.view.place.z));
-    const found = await this.decodeAll(z);
-    if (!this.store.view.plane) return;
-    this.backdrop = { camera, key, size, cells: cells.map((c, i) => ({ ...c, x: found[i]! })) };
-    this.paintSoon();
   }
 
   /** The place, the places kept, the way between them, and the point under the pointer. */
@@ -381,16 +251,8 @@ export class MapView {
   }
 
   /** What is said of a datum: its name, its class, and what it is coloured by. */
-  describe(i: number): string {
-    const parts = [this.scene.name(i)];
-    const of = this.scene.className(i);
-    if (of !== null) parts.push(`class ${of}`);
-    const c = this.colouring;
-    if (c && this.values && c.name !== "class") {
-      const v = this.values[i]!;
-      parts.push(`${c.name} ${c.kind === "category" ? (c.names?.[v] ?? (v < 0 || Number.isNaN(v) ? "—" : v)) : this.say(v)}`);
-    }
-    return parts.join(", ");
+  describe(i: number): string[] {
+    return [this.scene.name(i), ...this.tint.describe(i)];
   }
 
   private hover(i: number | null): void {
@@ -406,7 +268,7 @@ export class MapView {
     const { tip, scene } = this;
     tip.textContent = "";
     if (!scene.table) tip.append(picture(scene, scene.datum(i), scene.name(i)));
-    const lines = this.describe(i).split(", ");
+    const lines = this.describe(i);
     tip.append(h("div", {}, h("strong", {}, lines[0]!), lines.slice(1).map((l) => h("div", {}, l))));
     tip.hidden = false;
     const [x, y] = this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!);
@@ -421,7 +283,7 @@ export class MapView {
     const place = placeOf(this.scene, i);
     if (slot) this.store.set({ slots: { ...this.store.view.slots, [slot]: place } });
     this.store.go(place);
-    say(`${slot ? `${slot.toUpperCase()} is ` : ""}${this.describe(i)}`);
+    say(`${slot ? `${slot.toUpperCase()} is ` : ""}${this.describe(i).join(", ")}`);
   }
 
   private goTo(u: number, v: number): void {
@@ -444,6 +306,10 @@ export class MapView {
     this.tip.hidden = true;
     this.paintSoon();
     this.backdropSoon();
+  }
+
+  private backdropSoon(): void {
+    this.ground.soon(() => ({ view: this.store.view, plane: this.plane, camera: this.camera, size: this.size }));
   }
 
   private listen(): void {
@@ -578,11 +444,9 @@ export class MapView {
     }
     this.showTip(i);
     this.overSoon();
-    say(this.describe(i));
+    say(this.describe(i).join(", "));
   }
 }
-
-const hexToBytes = (hex: string): number[] => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
 /** The same order each time, and no class on top. */
 function shuffle(order: Uint32Array): void {

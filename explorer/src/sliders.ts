@@ -166,6 +166,7 @@ export function sliders(app: App): HTMLElement {
     }
   });
   if (idle.length > 0) list.append(fold);
+  fold.open = active.length === 0;
 
   const discrete = scene.file.latents.filter((l) => l.discrete);
   const choices = discrete.filter((l) => l.groups !== null).map((l) => oneHots(app, l));

@@ -6,7 +6,7 @@ import { picture, draw, save } from "./pictures";
 import { rowElement } from "./rows";
 import { placeOf, type Slot } from "./view";
 
-export function stage(app: App, describe: (i: number) => string): HTMLElement {
+export function stage(app: App, describe: (i: number) => string[]): HTMLElement {
   const { scene, store, model } = app;
   const title = h("h2", { class: "place" });
   const body = h("div", { class: "pictures" });
@@ -79,7 +79,7 @@ export function stage(app: App, describe: (i: number) => string): HTMLElement {
   app.onDecoded(show);
   const name = (): void => {
     const { place } = store.view;
-    const [first, ...others] = place.datum === null ? ["No datum here", `the nearest is ${describe(scene.nearest(place.z))}`] : describe(place.datum).split(", ");
+    const [first, ...others] = place.datum === null ? ["No datum here", `the nearest is ${describe(scene.nearest(place.z)).join(", ")}`] : describe(place.datum);
     replace(title, first!, h("span", { class: "muted" }, others.join(", ")));
     classButtons?.forEach((b, k) => b.setAttribute("aria-pressed", String(place.y === k)));
   };

@@ -23,7 +23,11 @@ def written(value: Any) -> Any:
     if isinstance(value, Tensor):
         kind = "bool" if value.dtype == torch.bool else "float32" if value.is_floating_point() else "int32"
         flat = [round(v, 6) if kind == "float32" else int(v) for v in value.reshape(-1).tolist()]
-        return {"shape": list(value.shape), "dtype": kind, "data": [v if v == v and abs(v) < 1e38 else str(v) for v in flat]}
+        return {
+            "shape": list(value.shape),
+            "dtype": kind,
+            "data": [v if v == v and abs(v) < 1e38 else str(v) for v in flat],
+        }
     if isinstance(value, (list, tuple)):
         return [written(each) for each in value]
     if isinstance(value, torch.dtype):
@@ -39,6 +43,7 @@ def case(name: str, *given: Any, op: Any = None, out: Any = None) -> None:
 
 
 def rand(*shape: int, positive: bool = False) -> Tensor:
+    """Normal numbers, or positive ones."""
     x = torch.randn(shape, generator=GENERATOR)
     return ((x.abs() + 0.1 if positive else x) * 1000).round() / 1000  # short in the file, and exactly what is compared
 
@@ -47,14 +52,51 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 def pointwise() -> None:
+    """Operators of each value by itself."""
     x = torch.cat([rand(8), torch.tensor([0.0, -0.0, 30.0, -30.0, 0.5, 1.5, 2.5, -0.5])])
-    for name in (
-        "relu sigmoid tanh exp expm1 sin cos atan sinh cosh asinh erf erfc neg abs sign floor ceil trunc round frac silu "
-        "hardsigmoid hardswish gelu elu leaky_relu softplus hardtanh square exp2 mish selu celu relu6 isnan isinf logical_not"
-    ).split():
+    for name in [
+        "relu",
+        "sigmoid",
+        "tanh",
+        "exp",
+        "expm1",
+        "sin",
+        "cos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "erf",
+        "erfc",
+        "neg",
+        "abs",
+        "sign",
+        "floor",
+        "ceil",
+        "trunc",
+        "round",
+        "frac",
+        "silu",
+        "hardsigmoid",
+        "hardswish",
+        "gelu",
+        "elu",
+        "leaky_relu",
+        "softplus",
+        "hardtanh",
+        "square",
+        "exp2",
+        "mish",
+        "selu",
+        "celu",
+        "relu6",
+        "isnan",
+        "isinf",
+        "logical_not",
+    ]:
         case(name, x.clamp(-8, 8) if name in ("exp", "sinh", "cosh", "expm1", "exp2") else x)
     p = rand(12, positive=True)
-    for name in "log log1p log2 log10 sqrt rsqrt reciprocal lgamma digamma".split():
+    for name in ["log", "log1p", "log2", "log10", "sqrt", "rsqrt", "reciprocal", "lgamma", "digamma"]:
         case(name, p)
     unit = p / (p.max() + 1)
     for name in ("asin", "acos", "atanh", "logit"):
@@ -64,7 +106,24 @@ def pointwise() -> None:
     case("elu", x, 1.5, 1.0, 1.0)
     case("softplus", x, 2.0, 10.0)
     a, b = rand(2, 1, 3), rand(4, 1)
-    for name in "add sub mul div maximum minimum eq ne lt le gt ge atan2 logaddexp fmod remainder".split():
+    for name in [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "maximum",
+        "minimum",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "atan2",
+        "logaddexp",
+        "fmod",
+        "remainder",
+    ]:
         case(name, a, b)
     case("add", a, b, 0.5, op=lambda u, v, alpha: aten.add(u, v, alpha=alpha))
     case("rsub", a, 1.0)
@@ -93,6 +152,7 @@ def pointwise() -> None:
 
 
 def products() -> None:
+    """Products of matrices, and convolutions."""
     case("mm", rand(6, 5), rand(5, 7))
     case("addmm", rand(7), rand(6, 5), rand(5, 7))
     case("addmm", rand(1, 7), rand(1, 5), rand(5, 7))
@@ -115,6 +175,7 @@ def products() -> None:
 
 
 def shapes() -> None:
+    """What moves, picks or makes values."""
     x = rand(2, 3, 4)
     case("view", x, [6, -1])
     case("permute", x, [2, 0, 1])
@@ -167,6 +228,7 @@ def shapes() -> None:
 
 
 def reductions() -> None:
+    """What brings values together."""
     x = rand(2, 3, 4)
     for name in ("sum", "mean", "amax", "amin", "logsumexp"):
         case(name, x, [1])
@@ -206,12 +268,22 @@ def reductions() -> None:
     CASES[-1]["out"] = CASES[-1]["out"][:1]
     case("_adaptive_avg_pool2d", image, [4, 3])
     case("upsample_nearest2d", image, [12, 10], None, op=lambda v, size, _: aten.upsample_nearest2d(v, size))
-    case("upsample_bilinear2d", image, [9, 10], False, None, op=lambda v, size, c, _: aten.upsample_bilinear2d(v, size, c))
-    case("upsample_bilinear2d", image, [12, 7], True, None, op=lambda v, size, c, _: aten.upsample_bilinear2d(v, size, c))
+    case(
+        "upsample_bilinear2d",
+        image,
+        [9, 10],
+        False,
+        None,
+        op=lambda v, size, c, _: aten.upsample_bilinear2d(v, size, c),
+    )
+    case(
+        "upsample_bilinear2d", image, [12, 7], True, None, op=lambda v, size, c, _: aten.upsample_bilinear2d(v, size, c)
+    )
 
 
 if __name__ == "__main__":
     for part in (pointwise, products, shapes, reductions):
         part()
-    (HERE / "cases.json").write_text("[\n" + ",\n".join(json.dumps(each, separators=(",", ":")) for each in CASES) + "\n]\n")
-    print(len(CASES), "cases")
+    (HERE / "cases.json").write_text(
+        "[\n" + ",\n".join(json.dumps(each, separators=(",", ":")) for each in CASES) + "\n]\n"
+    )

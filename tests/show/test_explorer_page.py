@@ -10,6 +10,7 @@ import os
 import shutil
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ import numpy as np
 import pytest
 
 from vaekit.show.explorer.page import page_of
+from vaekit.show.explorer.web import asset
 
 pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2] / "explorer"
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">"\'&'
 SIDE, D, N = 12, 3, 60
@@ -29,7 +33,9 @@ def packed(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": b64encode(array.tobytes()).decode()}
 
 
-def program(inputs: str, outputs: list[str], constants: dict[str, np.ndarray], nodes: list[tuple[str, list, str]]) -> dict:
+def program(
+    inputs: str, outputs: list[str], constants: dict[str, np.ndarray], nodes: list[tuple[str, list, str]]
+) -> dict:
     """A program of the page: names in arguments stand for tensors, "=text" for text."""
     known, weights, where = {*inputs.split(), *constants}, b"", {}
     for name, value in constants.items():
@@ -37,11 +43,16 @@ def program(inputs: str, outputs: list[str], constants: dict[str, np.ndarray], n
         weights += value.astype(np.float32).tobytes()
     written = []
     for op, given, out in nodes:
-        written.append({"op": op, "in": [{"id": v} if isinstance(v, str) and v in known else v for v in given], "out": out})
+        written.append(
+            {"op": op, "in": [{"id": v} if isinstance(v, str) and v in known else v for v in given], "out": out}
+        )
         known.add(out)
     return {
-        "inputs": inputs.split(), "outputs": outputs, "weights": b64encode(weights).decode(),
-        "constants": where, "nodes": written,
+        "inputs": inputs.split(),
+        "outputs": outputs,
+        "weights": b64encode(weights).decode(),
+        "constants": where,
+        "nodes": written,
     }
 
 
@@ -66,33 +77,83 @@ class Images:
         y = (np.arange(N) % 3).astype(np.int32)
         decoding = [("mm", ["z", "W"], "h"), ("add", ["h", "b"], "l"), ("sigmoid", ["l"], "m")]
         encoding = [
-            ("clamp", ["x", 0.01, 0.99], "c"), ("logit", ["c"], "o"), ("sub", ["o", "b"], "k"), ("mm", ["k", "V"], "z"),
-        ]  # fmt: skip
-        encode = program(
-            "x", ["z", "sd"], {"b": self.b, "V": back}, [*encoding, ("full_like", ["z", 0.2], "sd")]
-        )
-        scoring = [*encoding, *decoding, ("sub", ["x", "m"], "d"), ("square", ["d"], "q"), ("sum", ["q", [1]], "s"), ("neg", ["s"], "e")]
+            ("clamp", ["x", 0.01, 0.99], "c"),
+            ("logit", ["c"], "o"),
+            ("sub", ["o", "b"], "k"),
+            ("mm", ["k", "V"], "z"),
+        ]
+        encode = program("x", ["z", "sd"], {"b": self.b, "V": back}, [*encoding, ("full_like", ["z", 0.2], "sd")])
+        scoring = [
+            *encoding,
+            *decoding,
+            ("sub", ["x", "m"], "d"),
+            ("square", ["d"], "q"),
+            ("sum", ["q", [1]], "s"),
+            ("neg", ["s"], "e"),
+        ]
         elbo = -np.sort(np.random.default_rng(1).gamma(2.0, 1.0, 1001))[::-1]
         return {
-            "format": 1, "title": f"Digits {HOSTILE}", "about": ["data of a test", HOSTILE],
-            "data": {"kind": "images", "shape": [1, SIDE, SIDE], "range": [0.0, 1.0], "columns": None, "classes": self.classes, "conditional": False, "covariates": 0},
-            "latents": [{"name": "z", "size": D, "shape": [D], "discrete": False, "groups": None, "step": 0, "decoded": True, "kl": [2.0, 1.0, 0.01],
-                         "mean": self.z.mean(0).tolist(), "sd": self.z.std(0).tolist(), "active": [True, True, False]}],
+            "format": 1,
+            "title": f"Digits {HOSTILE}",
+            "about": ["data of a test", HOSTILE],
+            "data": {
+                "kind": "images",
+                "shape": [1, SIDE, SIDE],
+                "range": [0.0, 1.0],
+                "columns": None,
+                "classes": self.classes,
+                "conditional": False,
+                "covariates": 0,
+            },
+            "latents": [
+                {
+                    "name": "z",
+                    "size": D,
+                    "shape": [D],
+                    "discrete": False,
+                    "groups": None,
+                    "step": 0,
+                    "decoded": True,
+                    "kl": [2.0, 1.0, 0.01],
+                    "mean": self.z.mean(0).tolist(),
+                    "sd": self.z.std(0).tolist(),
+                    "active": [True, True, False],
+                }
+            ],
             "points": {
-                "n": N, "names": [f"datum {i}" for i in range(N - 1)] + [HOSTILE], "x": packed(x), "mean": packed(self.z), "sd": None, "y": packed(y),
-                "projections": [{"name": "PCA", "axes": ["first component", "second component"], "xy": packed((centred @ axes[:2].T).astype(np.float32))}],
+                "n": N,
+                "names": [f"datum {i}" for i in range(N - 1)] + [HOSTILE],
+                "x": packed(x),
+                "mean": packed(self.z),
+                "sd": None,
+                "y": packed(y),
+                "projections": [
+                    {
+                        "name": "PCA",
+                        "axes": ["first component", "second component"],
+                        "xy": packed((centred @ axes[:2].T).astype(np.float32)),
+                    }
+                ],
                 "colours": [
                     {"name": "class", "kind": "category", "values": packed(y), "names": self.classes, "column": None},
-                    {"name": HOSTILE, "kind": "number", "values": packed(self.z[:, 0].copy()), "names": None, "column": None},
+                    {
+                        "name": HOSTILE,
+                        "kind": "number",
+                        "values": packed(self.z[:, 0].copy()),
+                        "names": None,
+                        "column": None,
+                    },
                 ],
             },
-            "reference": {"elbo": elbo.tolist()}, "components": None, "can": ["encode", "decode", "score", "draw", "prior"],
+            "reference": {"elbo": elbo.tolist()},
+            "components": None,
+            "can": ["encode", "decode", "score", "draw", "prior"],
             "programs": {
                 "encode": encode,
                 "decode": program("z", ["m"], {"W": self.W, "b": self.b}, decoding),
                 "score": program("x", ["e"], {"W": self.W, "b": self.b, "V": back}, scoring),
             },
-        }  # fmt: skip
+        }
 
 
 def table() -> dict[str, Any]:
@@ -102,37 +163,122 @@ def table() -> dict[str, Any]:
     x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(100 * z[:, 1] + 20000)], 1).astype(np.float32)
     x[3, 0] = np.nan
     columns = [
-        {"name": HOSTILE, "kind": "real", "levels": None, "low": 20.0, "high": 80.0, "decimals": 1, "unit": "kg", "date": None},
-        {"name": "kind", "kind": "categorical", "levels": ["small", HOSTILE], "low": 0.0, "high": 1.0, "decimals": None, "unit": None, "date": None},
-        {"name": "when", "kind": "date", "levels": None, "low": 19700.0, "high": 20300.0, "decimals": 0, "unit": "D", "date": "date"},
-    ]  # fmt: skip
+        {
+            "name": HOSTILE,
+            "kind": "real",
+            "levels": None,
+            "low": 20.0,
+            "high": 80.0,
+            "decimals": 1,
+            "unit": "kg",
+            "date": None,
+        },
+        {
+            "name": "kind",
+            "kind": "categorical",
+            "levels": ["small", HOSTILE],
+            "low": 0.0,
+            "high": 1.0,
+            "decimals": None,
+            "unit": None,
+            "date": None,
+        },
+        {
+            "name": "when",
+            "kind": "date",
+            "levels": None,
+            "low": 19700.0,
+            "high": 20300.0,
+            "decimals": 0,
+            "unit": "D",
+            "date": "date",
+        },
+    ]
     decoding = [
-        ("slice", ["z", 1, 0, 1], "u"), ("slice", ["z", 1, 1, 2], "v"),
-        ("mul", ["u", 10], "a"), ("add", ["a", 50], "c1"), ("gt", ["u", 0], "g"), ("_to_copy", ["g", "torch.float32"], "c2"),
-        ("mul", ["v", 100], "w"), ("add", ["w", 20000], "c3"), ("cat", [[{"id": "c1"}, {"id": "c2"}, {"id": "c3"}], 1], "m"),
-        ("mul", ["u", 3], "l"), ("neg", ["l"], "n"), ("cat", [[{"id": "n"}, {"id": "l"}], 1], "logits"), ("_softmax", ["logits", 1, False], "p"),
-    ]  # fmt: skip
+        ("slice", ["z", 1, 0, 1], "u"),
+        ("slice", ["z", 1, 1, 2], "v"),
+        ("mul", ["u", 10], "a"),
+        ("add", ["a", 50], "c1"),
+        ("gt", ["u", 0], "g"),
+        ("_to_copy", ["g", "torch.float32"], "c2"),
+        ("mul", ["v", 100], "w"),
+        ("add", ["w", 20000], "c3"),
+        ("cat", [[{"id": "c1"}, {"id": "c2"}, {"id": "c3"}], 1], "m"),
+        ("mul", ["u", 3], "l"),
+        ("neg", ["l"], "n"),
+        ("cat", [[{"id": "n"}, {"id": "l"}], 1], "logits"),
+        ("_softmax", ["logits", 1, False], "p"),
+    ]
     encoding = [
-        ("isnan", ["x"], "hole"), ("sub", ["x", "location"], "d"), ("div", ["d", "scale"], "r"),
-        ("where", ["hole", 0.0, "r"], "h"), ("mm", ["h", "pick"], "z"),
-    ]  # fmt: skip
-    weights = {"location": np.array([50, 0, 20000]), "scale": np.array([10, 1, 100]), "pick": np.array([[1, 0], [0, 0], [0, 1]])}
-    scoring = [*encoding, ("square", ["h"], "q"), ("mul", ["q", 0.5], "nats"), ("sum", ["nats", [1]], "s"), ("neg", ["s"], "e")]
+        ("isnan", ["x"], "hole"),
+        ("sub", ["x", "location"], "d"),
+        ("div", ["d", "scale"], "r"),
+        ("where", ["hole", 0.0, "r"], "h"),
+        ("mm", ["h", "pick"], "z"),
+    ]
+    weights = {
+        "location": np.array([50, 0, 20000]),
+        "scale": np.array([10, 1, 100]),
+        "pick": np.array([[1, 0], [0, 0], [0, 1]]),
+    }
+    scoring = [
+        *encoding,
+        ("square", ["h"], "q"),
+        ("mul", ["q", 0.5], "nats"),
+        ("sum", ["nats", [1]], "s"),
+        ("neg", ["s"], "e"),
+    ]
     empty = {"dtype": "float32", "names": None, "values": None}
     return {
-        "format": 1, "title": "A table", "about": ["rows of a test"],
-        "data": {"kind": "table", "shape": [3], "range": None, "columns": columns, "classes": None, "conditional": False, "covariates": 0},
-        "latents": [{"name": "z", "size": 2, "shape": [2], "discrete": False, "groups": None, "step": 0, "decoded": True, "kl": [1.0, 1.0],
-                     "mean": [0.0, 0.0], "sd": [1.0, 1.0], "active": [True, True]}],
-        "points": {"n": N, "names": None, "x": packed(x), "mean": packed(z), "sd": None, "y": None, "projections": [],
-                   "colours": [{**empty, "name": HOSTILE, "kind": "number", "column": 0},
-                               {**empty, "name": "kind", "kind": "category", "names": columns[1]["levels"], "column": 1}]},
-        "reference": {"elbo": np.linspace(-5, 0, 1001).tolist(), "columns": [0.5, 0.0, 0.5]}, "components": None, "can": ["encode", "decode", "score", "impute"],
+        "format": 1,
+        "title": "A table",
+        "about": ["rows of a test"],
+        "data": {
+            "kind": "table",
+            "shape": [3],
+            "range": None,
+            "columns": columns,
+            "classes": None,
+            "conditional": False,
+            "covariates": 0,
+        },
+        "latents": [
+            {
+                "name": "z",
+                "size": 2,
+                "shape": [2],
+                "discrete": False,
+                "groups": None,
+                "step": 0,
+                "decoded": True,
+                "kl": [1.0, 1.0],
+                "mean": [0.0, 0.0],
+                "sd": [1.0, 1.0],
+                "active": [True, True],
+            }
+        ],
+        "points": {
+            "n": N,
+            "names": None,
+            "x": packed(x),
+            "mean": packed(z),
+            "sd": None,
+            "y": None,
+            "projections": [],
+            "colours": [
+                {**empty, "name": HOSTILE, "kind": "number", "column": 0},
+                {**empty, "name": "kind", "kind": "category", "names": columns[1]["levels"], "column": 1},
+            ],
+        },
+        "reference": {"elbo": np.linspace(-5, 0, 1001).tolist(), "columns": [0.5, 0.0, 0.5]},
+        "components": None,
+        "can": ["encode", "decode", "score", "impute"],
         "programs": {
-            "encode": program("x", ["z"], weights, encoding), "decode": program("z", ["m", "p"], {}, decoding),
+            "encode": program("x", ["z"], weights, encoding),
+            "decode": program("z", ["m", "p"], {}, decoding),
             "score": program("x", ["e", "nats"], weights, scoring),
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +308,20 @@ def visit(browser: Any, files: dict[str, str]) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def go(name: str = "images", link: str = "", width: int = 1280, height: int = 800, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, offline=True, accept_downloads=True, **options)
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, offline=True, accept_downloads=True, **options
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith(("file:", "blob:", "data:")) else None)
+        page.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url) if not request.url.startswith(("file:", "blob:", "data:")) else None
+            ),
+        )
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.goto(files[name] + link)
         page.wait_for_selector(".stage[data-ready]")
@@ -182,7 +335,9 @@ def visit(browser: Any, files: dict[str, str]) -> Iterator[Callable[..., Any]]:
 
 def shown(page: Any) -> np.ndarray:
     """Grey levels of the decoded picture, 0 to 1."""
-    read = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    read = (
+        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    )
     return np.array(page.locator(".stage canvas").first.evaluate(read)) / 255
 
 
@@ -201,6 +356,14 @@ def settled(page: Any, moved: Callable[[], bool]) -> None:
 def decodes(page: Any) -> None:
     """What is shown is what NumPy makes of the place."""
     settled(page, lambda: bool(np.abs(shown(page) - Images().decode(place(page))).max() < 0.01))
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="the page's sources are not here")
+def test_what_is_built_is_that_of_the_sources() -> None:
+    found = sha256()
+    for path in sorted(each.relative_to(ROOT).as_posix() for each in (ROOT / "src").rglob("*") if each.is_file()):
+        found.update(f"{path}\n".encode() + (ROOT / path).read_bytes())
+    assert asset("sources.sha256").strip() == found.hexdigest(), "run npm run build in explorer/"
 
 
 def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[..., Any]) -> None:
@@ -286,7 +449,8 @@ def test_everything_can_be_done_by_keys(visit: Callable[..., Any]) -> None:
     settled(page, lambda: not np.allclose(place(page), empty))
     # All that can be pressed or moved has a name, and where one is can be seen.
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, input, select, [tabindex]')].filter(e => e.offsetParent && !e.getAttribute('aria-label')"
+        "[...document.querySelectorAll('button, input, select, [tabindex]')]"
+        ".filter(e => e.offsetParent && !e.getAttribute('aria-label')"
         " && !e.textContent.trim() && !(e.labels && e.labels.length)).map(e => e.outerHTML)"
     )
     assert unnamed == []
@@ -318,16 +482,22 @@ def test_an_image_is_dropped(visit: Callable[..., Any]) -> None:
             const file = new File([await new Promise(r => c.toBlob(r))], 'digit.png', {type: 'image/png'});
             const data = new DataTransfer(); data.items.add(file);
             for (const type of ['dragover', 'drop'])
-                document.querySelector('.dropzone').dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+                document.querySelector('.dropzone').dispatchEvent(
+                    new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
         }"""
     )
-    read = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    read = (
+        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).filter((_, i) => i % 4 === 0)"
+    )
     wanted = np.zeros((SIDE, SIDE))
     wanted[2:10, 4:8] = 255
     settled(page, lambda: bool(np.abs(np.array(page.locator("#pad").evaluate(read)) - wanted.ravel()).max() < 40))
     page.evaluate(
-        """() => { const data = new DataTransfer(); data.items.add(new File(['no image'], 'x.png', {type: 'image/png'}));
-            document.querySelector('.dropzone').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); }"""
+        """() => {
+            const data = new DataTransfer(); data.items.add(new File(['no image'], 'x.png', {type: 'image/png'}));
+            document.querySelector('.dropzone').dispatchEvent(
+                new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+        }"""
     )
     page.wait_for_selector(".problem")
     assert "no image" in page.locator(".problem").inner_text()
