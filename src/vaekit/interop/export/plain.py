@@ -20,8 +20,8 @@ TERMS = 28
 def lgamma(x: Tensor) -> Tensor:
     """log Gamma(x) of x above 0, by Stirling's series, below 8 by that at x + 8.
 
-    >>> lgamma(torch.tensor([0.5, 1.0, 10.0], dtype=torch.float64))
-    tensor([ 0.5724, 0.0000, 12.8018], dtype=torch.float64)
+    >>> lgamma(torch.tensor([0.5, 3.0, 10.0], dtype=torch.float64))
+    tensor([ 0.5724,  0.6931, 12.8018], dtype=torch.float64)
     """
     small = x.clamp(max=SHIFT)
     product = small
