@@ -25,7 +25,7 @@ from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .summing import trace_apart
 from .tokens import tokens_of
-from .trace import Latent, Trace, beside, side_by_side
+from .trace import Latent, Trace, beside
 
 
 class VAE(nn.Module):
@@ -112,7 +112,7 @@ class VAE(nn.Module):
         if self.apart:
             return trace_apart(self, batch, samples, sum_classes)
         latents = latents_drawn(self, batch, samples)
-        px = self._likelihood(side_by_side(latents), self._given(batch.y))
+        px = self.likelihood_at({each.name: each.z for each in latents}, self._given(batch.y))
         return Trace(batch, px, latents, last=last_weight(self.decoder))
 
     def _features(self, batch: Batch) -> Tensor:
@@ -158,6 +158,10 @@ class VAE(nn.Module):
         """
         wide = batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
         return batch if wide or batch.x.dtype == self.scale.dtype else replace(batch, x=batch.x.to(self.scale.dtype))
+
+    def likelihood_at(self, z: Mapping[str, Tensor], y: Tensor | None) -> Distribution:
+        """p(x given z) at draws z (…, D) of each latent of a trace by its name, y as networks get it."""
+        return self._likelihood(beside(*(z[name] for name in self.priors)), y)
 
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
