@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import repeat
 from typing import Any, TypeVar
@@ -98,18 +99,35 @@ class RowStreams(TorchFunctionMode):
 
     def _drawn(self, draw: Callable[..., Tensor], args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
         named = {name: value for name, value in kwargs.items() if name != "generator"}
-        return _Drawn.apply(self.row, self.generators, draw, tuple(named), *args, *named.values())
+        return _Drawn.apply(self.row, _Draw(draw, self.generators, tuple(named)), *args, *named.values())
 
 
 def _filled(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, *args, **kwargs: method(torch.empty_like(x, memory_format=torch.contiguous_format), *args, **kwargs)
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """What is drawn for each row, by its own of the `generators`; the last of the values given to it have `names`."""
+
+    function: Callable[..., Tensor]
+    generators: Sequence[torch.Generator]
+    names: tuple[str, ...]
+
+    def __call__(self, *values: Iterable[Any]) -> Tensor:
+        """All rows' draws, of values one for each row."""
+        first, found = len(values) - len(self.names), []
+        for generator, *own in zip(self.generators, *values):  # noqa: B905
+            named = dict(zip(self.names, own[first:], strict=True))
+            found.append(self.function(*own[:first], **named, generator=generator))
+        return torch.stack(found)
+
+
 class _Drawn(torch.autograd.Function):
     """Draws of a row after another: an autograd function, since these can say what vmap does with them."""
 
     @staticmethod
-    def forward(row: Tensor, generators: Any, draw: Any, names: Any, *values: Any) -> Tensor:
+    def forward(row: Tensor, draw: _Draw, *values: Any) -> Tensor:
         raise RuntimeError("streams of rows' own are for functions that vmap maps over the rows")
 
     @staticmethod
@@ -117,21 +135,13 @@ class _Drawn(torch.autograd.Function):
         """Nothing is kept: draws have no gradients here."""
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: Any, row: Tensor, generators: Any, draw: Any, names: Any, *values: Any
-    ) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, row: Tensor, draw: _Draw, *values: Any) -> tuple[Tensor, int]:
         if in_dims[0] is None:
             raise RuntimeError("a vmap within that of rows draws numbers, which rows have no streams for")
-        # Of each value one for each row, or the same for all.
-        every = [
-            each.unbind(dim) if isinstance(dim, int) else repeat(each, info.batch_size)
-            for each, dim in zip(values, in_dims[4:], strict=True)
-        ]
-        first, found = len(values) - len(names), []
-        for generator, *own in zip(generators, *every, strict=True):
-            named = dict(zip(names, own[first:], strict=True))
-            found.append(draw(*own[:first], **named, generator=generator))
-        return torch.stack(found), 0
+        dims = in_dims[2:]
+        return draw(
+            *(each.unbind(dim) if isinstance(dim, int) else repeat(each) for each, dim in zip(values, dims, strict=True))
+        ), 0
 
 
 def row_seeds(batch: Batch, seed: int, times: Counter[bytes] | None = None) -> Iterator[int]:
