@@ -65,10 +65,10 @@ def impute(
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
     A row of which nothing is observed is drawn from the model. Each row with a hole has a random stream of its own, by
-    `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order. Draws of
-    equal rows differ, the first of them having those that it has alone; where a batch is a part of more rows, `before`
-    counts those of the parts before it. Raises `ValueError` where cells are missing and the likelihood can't be scored
-    without them.
+    `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order, to the
+    bit. Draws of equal rows differ, the first of them having those that it has alone; where a batch is a part of more
+    rows, `before` counts those of the parts before it. `on_rows` is told how many rows are filled. Raises `ValueError`
+    where cells are missing and the likelihood can't be scored without them.
     """
     # Cells that are filled may need more digits than those that are there.
     kind = sum_type(batch.x.device) if model.domain.in_float64 else batch.x.dtype

@@ -50,8 +50,8 @@ EMPTY = {torch.empty, torch.empty_like, Tensor.new, Tensor.new_empty}
 
 
 def streamed(function: Callable[..., T], generators: Sequence[torch.Generator]) -> Callable[..., T]:
-    """`function` for `torch.func.vmap` over B rows, with the number of the row before its arguments: what is drawn for a
-    row is of its own of B `generators`.
+    """`function` for `torch.func.vmap` over B rows, with the row's number before its arguments: what is drawn for a row
+    is of its own of B `generators`.
 
     >>> streams = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     >>> noisy = streamed(lambda x: x + torch.randn(2), streams)
@@ -103,7 +103,9 @@ class RowStreams(TorchFunctionMode):
 
 
 def _filled(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda x, *args, **kwargs: method(torch.empty_like(x, memory_format=torch.contiguous_format), *args, **kwargs)
+    return lambda x, *args, **kwargs: method(
+        torch.empty_like(x, memory_format=torch.contiguous_format), *args, **kwargs
+    )
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,8 @@ class _Drawn(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, row: Tensor, draw: _Draw, *values: Any) -> tuple[Tensor, int]:
         if in_dims[0] is None:
             raise RuntimeError("a vmap within that of rows draws numbers, which rows have no streams for")
-        dims = in_dims[2:]
-        return draw(
-            *(each.unbind(dim) if isinstance(dim, int) else repeat(each) for each, dim in zip(values, dims, strict=True))
-        ), 0
+        every = zip(values, in_dims[2:], strict=True)
+        return draw(*(each.unbind(dim) if isinstance(dim, int) else repeat(each) for each, dim in every)), 0
 
 
 def row_seeds(batch: Batch, seed: int, times: Counter[bytes] | None = None) -> Iterator[int]:
