@@ -28,8 +28,8 @@ from .weighted import Picked, alike_plan, weighted
 
 TRIES = 4
 """Draws of which one may take the place of another that an event holds for: rows of one z have not all the same."""
-AT_ONCE = 2**15
-"""Samples of all rows that go at once at most: few rows are computed with as many as go at once."""
+AT_ONCE, SAMPLES_AT_ONCE = 64, 2**15
+"""Rows that go at once at most, and samples of all of them: few rows are computed with as many as go at once."""
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
 
@@ -83,7 +83,7 @@ def impute(
         rows = batch.take(holes[torch.from_numpy(first).to(x.device)])
         with evaluating(model):
             chunk = plan(model.trace, rows, 1, samples, memory)[1]
-            at_once = max(1, min(chunk, AT_ONCE) // samples)
+            at_once = min(AT_ONCE, max(1, min(chunk, SAMPLES_AT_ONCE) // samples))
             found = row_by_row_apart(
                 lambda row: _imputed(model, row, samples, chunk, draws), rows, at_once, own.tolist(), on_rows
             )
