@@ -124,7 +124,36 @@ def test_cells_are_those_that_impute_gives() -> None:
     assert float(near[~batch.observed].double().mean()) > 0.95
 
 
-@pytest.mark.parametrize("ask", ["score", "fill"])
+def test_rows_in_float32_are_filled_to_the_bit_alike_and_draws_with_them() -> None:
+    model, batch = model_and_rows(table(60))
+    model = model.float()
+    batch = model.typed(batch)
+    every = impute(model, batch, 200, 3)
+    for rows in (torch.arange(59, -1, -1), torch.arange(20), torch.tensor([31])):
+        some = impute(model, batch.take(rows), 200, 3)
+        assert torch.equal(some.x, every.x[rows])
+        assert torch.equal(some.spread, every.spread[rows])
+        assert some.draws is not None
+        assert every.draws is not None
+        assert torch.equal(some.draws, every.draws[:, rows])
+
+
+def test_rows_filled_one_after_another_have_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = model_and_rows(table(16))
+    together = impute(model, batch, 20, 3)
+
+    def refuse(*given: object, **options: object) -> object:
+        raise RuntimeError("vmap: it looks like you're calling .item() on a Tensor")
+
+    monkeypatch.setattr(torch.func, "vmap", lambda function, **options: refuse)
+    in_turn = impute(model, batch, 20, 3)
+    assert together.draws is not None
+    assert in_turn.draws is not None
+    for one, other in ((together.x, in_turn.x), (together.spread, in_turn.spread), (together.draws, in_turn.draws)):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("ask", ["score", "fill", "impute"])
 def test_they_are_computed_at_once(ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = model_and_rows(table())
 
@@ -132,7 +161,8 @@ def test_they_are_computed_at_once(ask: str, monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("vmap did not take it")
 
     monkeypatch.setattr(alike, "_in_turn", refuse)
-    assert len({"score": score, "fill": fill}[ask](model, batch, 5)) == len(batch)
+    asked = {"score": score, "fill": fill, "impute": lambda *given: impute(*given).x}[ask]
+    assert len(asked(model, batch, 5)) == len(batch)
 
 
 def test_a_model_that_vmap_can_t_take_gives_the_same_row_after_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +88,7 @@ class WarpedMixture(Distribution):
     @property
     def log_weights(self) -> Tensor:
         """log w_k, (…, K, n)."""
-        return self.logits.log_softmax(-2)
+        return _over_components(self.logits, torch.log_softmax)
 
     def log_prob(self, value: Tensor) -> Tensor:
         inwards = self.column.inwards(value).to(self.loc.dtype)
@@ -124,10 +125,10 @@ class WarpedMixture(Distribution):
             mean = torch.zeros_like(self.loc, dtype=self.column.location.dtype)
             # One quantile after another: all at once are 16 times the memory.
             for node, weight in zip(*unit_nodes(QUANTILES), strict=True):
-                place = self.loc + self.scale * math.log(node / (1 - node))
-                mean = mean + weight * self._within(self._outwards(place))
+                place = torch.add(self.loc, self.scale, alpha=math.log(node / (1 - node)))
+                mean = torch.add(mean, self._within(self._outwards(place)), alpha=weight)
         # Weights that add up to 1 to the last digit that the numbers have.
-        return (self.logits.to(mean.dtype).softmax(-2) * mean).sum(-2)
+        return (_over_components(self.logits.to(mean.dtype), torch.softmax) * mean).sum(-2)
 
     def _within(self, x: Tensor) -> Tensor:
         low, high = self.column.ends
@@ -211,6 +212,13 @@ class ZeroOr(Distribution):
     @property
     def mean(self) -> Tensor:
         return (-self.logits).sigmoid() * self.base.mean
+
+
+def _over_components(logits: Tensor, function: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """A softmax over the K of (…, K, n). PyTorch's is eight times as fast over the first dimension as over so short a
+    one before the last.
+    """
+    return function(logits.movedim(-2, 0).contiguous(), 0).movedim(0, -2)
 
 
 def _chosen(log_weights: Tensor, shape: torch.Size) -> Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent
@@ -15,7 +15,6 @@ from ..data.batch import Batch
 from ..data.domains import WHOLE
 from ..distributions.observed import given_missing, observed_log_prob, whole
 from ..distributions.products import Columns
-from ..distributions.validation import unvalidated
 from ..models import VAE
 from ..models.sampling import ROWS
 from ..models.sampling import draws as by_draw
@@ -23,11 +22,14 @@ from ..models.scoring import MEMORY, plan, sum_type
 from ..models.trace import Trace
 from ..modules import evaluating
 from ..seeding import seeded
-from .alike import row_by_row
+from .alike import row_by_row, row_by_row_apart
+from .streams import row_seeds
 from .weighted import Picked, alike_plan, weighted
 
 TRIES = 4
 """Draws of which one may take the place of another that an event holds for: rows of one z have not all the same."""
+AT_ONCE, SAMPLES_AT_ONCE = 64, 2**15
+"""Rows that go at once at most, and samples of all of them: few rows are computed with as many as go at once."""
 LEAST = 50
 """Draws of which a spread is made where no more are asked for."""
 
@@ -57,50 +59,38 @@ def impute(
     seed: int | None = 0,
     memory: int = 4 * MEMORY,
     before: Counter[bytes] | None = None,
+    on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Imputed:
     """The cells of a batch that are not observed, from `samples` of z for each row, weighted by p(x, z) / q(z given x)
     of what is observed (self-normalised importance sampling, as of Mattei & Frellsen 2019, eq. 15).
 
     A row of which nothing is observed is drawn from the model. Each row with a hole has a random stream of its own, by
-    `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order. Draws of
-    equal rows differ, the first of them having those that it has alone; where a batch is a part of more rows, `before`
-    counts those of the parts before it. Raises `ValueError` where cells are missing and the likelihood can't be scored
-    without them.
+    `seed` and by what is observed of it: what is said of it depends neither on other rows nor on their order, to the
+    bit. Draws of equal rows differ, the first of them having those that it has alone; where a batch is a part of more
+    rows, `before` counts those of the parts before it. `on_rows` is told how many rows are filled. Raises `ValueError`
+    where cells are missing and the likelihood can't be scored without them.
     """
     # Cells that are filled may need more digits than those that are there.
     kind = sum_type(batch.x.device) if model.domain.in_float64 else batch.x.dtype
-    x, spread = batch.x.to(kind, copy=True), torch.zeros_like(batch.x)
-    drawn, counted = x.repeat(draws, *[1] * x.dim()), torch.full((len(x),), float(samples), device=x.device)
-    holes = [] if batch.observed is None else (~batch.observed).flatten(1).any(1).nonzero().flatten().tolist()
-    start = int(torch.randint(2**62, ())) if seed is None else seed
-    keys = list(_streams(batch, holes, start, bool(draws), Counter() if before is None else before))
-    times, known = Counter(keys), dict[int, Imputed]()
-    with evaluating(model), unvalidated():
-        chunk = plan(model.trace, batch.take(slice(1)), 1, samples, memory)[1] if holes else samples
-        for i, key in zip(holes, keys, strict=True):
-            if (found := known.get(key)) is None:
-                with seeded(key):
-                    found = _imputed(model, batch.take(slice(i, i + 1)), samples, chunk, draws)
-                if times[key] > 1:  # equal rows are filled once
-                    known[key] = found
-            x[i], spread[i], counted[i] = found.x[0], found.spread[0], found.effective_samples[0]
-            if found.draws is not None:
-                drawn[:, i] = found.draws[:, 0]
+    x, spread = batch.x.to(kind, copy=True), torch.zeros_like(batch.x, dtype=kind)
+    drawn, counted = x.repeat(draws, *[1] * x.dim()), x.new_full((len(x),), samples)
+    holes = x.new_empty(0) if batch.observed is None else (~batch.observed).flatten(1).any(1).nonzero().flatten()
+    if len(holes):
+        start = int(torch.randint(2**62, ())) if seed is None else seed
+        times = (Counter() if before is None else before) if draws else None
+        seeds = np.array(list(row_seeds(batch.take(holes), start, times)))
+        own, first, which = np.unique(seeds, return_index=True, return_inverse=True)  # equal rows are filled once
+        rows = batch.take(holes[torch.from_numpy(first).to(x.device)])
+        with evaluating(model):
+            chunk = plan(model.trace, rows, 1, samples, memory)[1]
+            at_once = min(AT_ONCE, max(1, min(chunk, SAMPLES_AT_ONCE) // samples))
+            found = row_by_row_apart(
+                lambda row: _imputed(model, row, samples, chunk, draws), rows, at_once, own.tolist(), on_rows
+            )
+        every = [each[torch.from_numpy(which).to(x.device)] for each in found]
+        x[holes], spread[holes], counted[holes] = (each.to(x.dtype) for each in every[:3])
+        drawn[:, holes] = every[3].transpose(0, 1).to(x.dtype)
     return Imputed(x, spread, drawn if draws else None, counted)
-
-
-def _streams(batch: Batch, rows: Sequence[int], seed: int, apart: bool, times: Counter[bytes]) -> Iterator[int]:
-    """The seed of each of some rows of a batch, made of `seed` and of what is observed of the row; and where equal rows
-    are to be told `apart`, of how many `times` it was there before.
-    """
-    observed = torch.ones_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.observed
-    parts = [torch.where(observed, batch.x, 0.0), observed, *([] if batch.y is None else [batch.y])]
-    arrays = [each[rows].cpu().numpy() for each in parts]
-    for i in range(len(rows)):
-        content = blake2b(b"".join(each[i].tobytes() for each in arrays), digest_size=16).digest()
-        own = blake2b(content + times[content].to_bytes(8, "big") + str(seed).encode(), digest_size=8).digest()
-        times[content] += apart
-        yield int.from_bytes(own, "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -173,15 +163,17 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
         return row_by_row(one, batch, rows, seed)[0]
 
 
-def _imputed(model: VAE, batch: Batch, samples: int, chunk: int, draws: int) -> Imputed:
+def _imputed(model: VAE, row: Batch, samples: int, chunk: int, draws: int) -> tuple[Tensor, ...]:
+    """The cells (1, *event) of a row, their spreads, how many samples count (1,), and draws (1, n, *event)."""
     picked = Picked(max(draws, LEAST))
-    known = weighted(model, batch, samples, chunk, _statistics, picked)
-    x, entropy = _summary(model, picked.px, known.averages)
-    spread = torch.where(entropy.isnan(), picked.x.double().std(0).to(entropy.dtype), entropy)
-    observed = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
-    x, spread = torch.where(observed, batch.x, x), torch.where(observed, 0.0, spread)
-    drawn = torch.where(observed, batch.x, picked.x[:draws])
-    return Imputed(x, spread, drawn if draws else None, known.effective_samples)
+    known = weighted(model, row, samples, chunk, _statistics, picked)
+    px = given_missing(model.likelihood_at(picked.z, model._given(row.y)), row.x, row.observed)
+    cells, (x, entropy) = px.sample(), _summary(model, px, known.averages)
+    spread = torch.where(entropy.isnan(), cells.double().std(0).to(entropy.dtype), entropy)
+    observed = torch.ones_like(x, dtype=torch.bool) if row.observed is None else row.observed
+    x, spread = torch.where(observed, row.x, x), torch.where(observed, 0.0, spread)
+    drawn = torch.where(observed, row.x, cells[:draws])
+    return x, spread, known.effective_samples, drawn.transpose(0, 1)
 
 
 def _parts(px: Distribution) -> Iterator[tuple[Tensor | None, Distribution]]:
@@ -212,9 +204,8 @@ def _summary(model: VAE, px: Distribution, averages: list[Tensor]) -> tuple[Tens
     rows = len(averages[0])
     x = averages[0].new_zeros(rows, *model.event_shape)
     entropy = torch.full_like(x, torch.nan)
-    columns = model.domain.each(model.event_shape[-1])
-    for (index, cells), average in zip(_parts(px), averages, strict=True):
-        kind = model.domain.kind if index is None else columns[int(index[0])].kind
+    kinds = [own.kind for own, _ in model.domain.groups] if model.domain.kind == "columns" else [model.domain.kind]
+    for (index, cells), average, kind in zip(_parts(px), averages, kinds, strict=True):
         value, own = average, None
         if isinstance(cells, Categorical):
             value, own = average.argmax(-1).to(x.dtype), -torch.xlogy(average, average).sum(-1)

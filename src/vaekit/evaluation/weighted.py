@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..distributions.observed import given_missing
 from ..errors import UndefinedError
 from ..models import VAE
 from ..models.scoring import chunks, plan, sum_type
-from ..models.trace import Trace
+from ..models.trace import Latent, Trace
 
 ROWS = 1000
 """Rows that go at once at most, where the same is drawn for all."""
@@ -38,27 +36,24 @@ class Weighted:
 
 
 class Picked:
-    """`draws` of x from p(x given z) for each of B rows, z by their weights: `x` (draws, B, *event), chunk by chunk."""
+    """`draws` of z for each of B rows by the weights of their samples: `z` (draws, B, D) of each latent by name, chunk
+    by chunk.
+    """
 
     def __init__(self, draws: int) -> None:
         self.draws = draws
-        self.x: Tensor
-        self.px: Distribution
-        """The likelihood of the last chunk."""
+        self.z: dict[str, Tensor] = {}
 
-    def add(self, px: Distribution, share: Tensor, part: Tensor | None) -> None:
+    def add(self, latents: Sequence[Latent], share: Tensor, part: Tensor | None) -> None:
         """Draw from a chunk, with the `share` (S, B) of each sample in it; `part` (B,) of all weights so far are its
         own, all for None.
         """
-        self.px = px
-        x = self.px.sample()
         which = torch.multinomial(share.T, self.draws, replacement=True).T
-        beside = [1] * (x.dim() - 2)
-        new = x.gather(0, which.view(*which.shape, *beside).expand(-1, -1, *x.shape[2:]))
-        if part is not None:
-            taken = torch.rand(new.shape[:2], device=part.device) < part
-            new = torch.where(taken.view(*taken.shape, *beside), new, self.x)
-        self.x = new
+        taken = None if part is None else (torch.rand(which.shape, device=part.device) < part).unsqueeze(-1)
+        for latent in latents:
+            z = latent.z.expand(len(share), -1, -1)
+            new = z.gather(0, which.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
+            self.z[latent.name] = new if taken is None else torch.where(taken, new, self.z[latent.name])
 
 
 def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int, int]:
@@ -80,7 +75,7 @@ def weighted(
     picked: Picked | None = None,
 ) -> Weighted:
     """What `samples` of z for each row of a batch say, `chunk` of them at a time: weighted averages of `statistics`
-    (S, B, …) of a trace, and draws of x, which are added to `picked`.
+    (S, B, …) of a trace, and draws of z, which are added to `picked`.
 
     Raises `UndefinedError` for a model that sums classes out, whose traces have no weights of samples alone.
     """
@@ -106,7 +101,7 @@ def weighted(
             log_total, squares = log_sum, share.square().sum(0)
         averages = new
         if picked is not None:
-            picked.add(given_missing(trace.px, trace.x, trace.batch.observed), share, part)
+            picked.add(trace.latents, share, part)
     return Weighted(log_total - math.log(samples), averages, 1 / squares)
 
 

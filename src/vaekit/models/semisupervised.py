@@ -101,13 +101,17 @@ class SemiSupervisedVAE(VAE):
             latents.append(Latent(name, take(name, q), q, self._prior(name, labels), cases))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
-        skips = False
         if self.auxiliary and a is not None:
-            q_a, skips = self.auxiliary.posterior(of_a), self.auxiliary.skip
+            q_a = self.auxiliary.posterior(of_a)
             p_a = self.auxiliary.prior(self._generated_features(inputs, codes, labels, seen))
             latents.append(Latent(AUXILIARY, a, q_a, p_a, cases, exact=False))
-        px = self._likelihood(codes, conditions if skips else labels)
+        px = self.likelihood_at({latent.name: latent.z for latent in latents} | {LABEL: labels}, y)
         return Trace(batch, px, tuple(latents), cases, log_q_label, last=last_weight(self.decoder))
+
+    def likelihood_at(self, z: Mapping[str, Tensor], y: Tensor | None) -> Distribution:
+        """As of any other, of which the label is a latent, in place of y."""
+        skips = self.auxiliary is not None and self.auxiliary.skip
+        return super().likelihood_at(z, beside(z[LABEL], z[AUXILIARY]) if skips else z[LABEL])
 
     def _label_cases(
         self, q_y: RelaxedOneHot, y: Tensor | None, others: int, exact: bool

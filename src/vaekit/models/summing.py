@@ -11,7 +11,7 @@ from ..data.batch import Batch
 from ..networks.base import last_weight
 from .cases import Cases
 from .sampling import Draw
-from .trace import Latent, Trace, side_by_side
+from .trace import Latent, Trace
 
 if TYPE_CHECKING:
     from .vae import VAE
@@ -43,5 +43,5 @@ def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool, draw:
         Latent(name, z[name], q, model._prior(name, y), cases, enumerated=name == summed)
         for name, q in posteriors.items()
     )
-    px = model._likelihood(side_by_side(latents), y)
+    px = model.likelihood_at(z, y)
     return Trace(batch, px, latents, cases, last=last_weight(model.decoder))

@@ -316,8 +316,3 @@ def beside(*values: Tensor) -> Tensor:
         return values[0]
     lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
     return torch.cat([each.expand(*lead, -1) for each in values], -1)
-
-
-def side_by_side(latents: Sequence[Latent]) -> Tensor:
-    """The z of all latents as one, (S, R, D)."""
-    return beside(*(latent.z for latent in latents))

@@ -25,7 +25,7 @@ from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .summing import trace_apart
 from .tokens import tokens_of
-from .trace import Latent, Trace, beside, side_by_side
+from .trace import Latent, Trace, beside
 
 
 class VAE(nn.Module):
@@ -111,7 +111,7 @@ class VAE(nn.Module):
         if self.apart:
             return trace_apart(self, batch, samples, sum_classes, draw)
         latents = latents_drawn(self, batch, samples, draw)
-        px = self._likelihood(side_by_side(latents), self._given(batch.y))
+        px = self.likelihood_at({each.name: each.z for each in latents}, self._given(batch.y))
         return Trace(batch, px, latents, last=last_weight(self.decoder))
 
     def _features(self, batch: Batch) -> Tensor:
@@ -156,6 +156,10 @@ class VAE(nn.Module):
         wide = batch.x.dtype == torch.float64 and self.domain.kind in ("real", "count", "columns")
         return batch if wide or batch.x.dtype == self.scale.dtype else replace(batch, x=batch.x.to(self.scale.dtype))
 
+    def likelihood_at(self, z: Mapping[str, Tensor], y: Tensor | None) -> Distribution:
+        """p(x given z) at draws z (…, D) of each latent of a trace by its name, y as networks get it."""
+        return self._likelihood(beside(*(z[name] for name in self.priors)), y)
+
     def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
         return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
 
@@ -165,8 +169,7 @@ class VAE(nn.Module):
             raise ValueError(f"the decoder gives {tuple(parameters.shape)}, but the likelihood wants (…, {wanted})")
         if not self.exposed or y is None:
             return self.likelihood(parameters)
-        exposure = y[..., -1]
-        return self.likelihood(parameters, exposure.reshape(*exposure.shape, *[1] * len(self.event_shape)))
+        return self.likelihood(parameters, y[..., -1].reshape(*y.shape[:-1], *[1] * len(self.event_shape)))
 
     def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         return self._likelihood(z if z.shape[-1] == self.latent_size else descended(self, z, y, draw), y)
@@ -184,9 +187,7 @@ class VAE(nn.Module):
 
     def _seen(self, y: Tensor | None) -> Tensor | None:
         """What networks and priors see of what is given: all but the exposure."""
-        if not self.exposed or y is None:
-            return y
-        return y[..., :-1] if self.condition > 1 else None
+        return y if not self.exposed or y is None else y[..., :-1] if self.condition > 1 else None
 
     def _prior(self, name: str, y: Tensor | None) -> Distribution:
         return self.priors[name](self._seen(y))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,8 @@ FEW = 20
 """Samples that count below which what they say of a row is not to be relied on."""
 RARE = 0.1
 """The part of samples that count below which a condition is called rare."""
+MANY = 20_000
+"""Rows whose holes are filled at once, of which some go through the model at a time."""
 ENDLESS = (-np.inf, np.inf)
 LATENT = "latent"
 """What a row's code adds to its score, as a column beside those of the table."""
@@ -96,16 +99,18 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     columns, data = typed_columns(run), run.data(given)
     frame = source_frame(run, given, data)
     x, spread, draws, trusted = [], [], [], []
-    done, before = 0, Counter[bytes]()
+    before = Counter[bytes]()
     with working("imputing", len(data)) as step:
-        for batch in data.blocks():
-            found = imputed(run.model, run.model.typed(run.model.asked(batch)), samples, n, seed, before=before)
+        for start in range(0, len(data), MANY):
+            batch = run.model.asked(data.rows(np.arange(start, min(start + MANY, len(data)))))
+            told = partial(_told, step, start)
+            found = imputed(run.model, run.model.typed(batch), samples, n, seed, before=before, on_rows=told)
             x.append(found.x.double().cpu().numpy())
             spread.append(found.spread.double().cpu().numpy())
             trusted.append(found.effective_samples.cpu().numpy())
             if found.draws is not None:
                 draws.append(found.draws.double().cpu().numpy())
-            step(done := done + len(batch))
+            step(start + len(batch))
     every = [np.concatenate(x)] if not n else list(np.concatenate(draws, 1))
     holes = np.zeros(data.x.shape, bool) if data.observed is None else ~data.observed.cpu().numpy()
     holes &= True if data.refused is None else ~data.refused
@@ -116,6 +121,10 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
     own = {str(name): name for name in given.columns} if isinstance(given, pd.DataFrame) else {}  # whatever names are
     return Filled(table.rename(columns=own), sure.rename(columns=own), np.concatenate(trusted), samples)
+
+
+def _told(step: Callable[[int], None], before: int, rows: int) -> None:
+    step(before + rows)
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes: np.ndarray) -> pd.DataFrame:
