@@ -125,26 +125,16 @@ def test_encode_gives_posterior_means_or_draws_by_their_seed(run: Run) -> None:
 
 
 def test_reconstructions_have_the_data_first(run: Run) -> None:
-    one = run.reconstructions("test", 4, first=True)
+    one = run.reconstructions("test", 4)
     assert one.shape == (4, 2, 1, 8, 8)
     data = torch.as_tensor(load("digits").splits["test"].x[:4]).float()
     assert torch.equal(one[:, 0], data)
     torch.testing.assert_close(one[:, 1], run.model.reconstruct(data))
-    several = run.reconstructions("test", 4, samples=3, first=True, seed=0)
+    several = run.reconstructions("test", 4, samples=3, seed=0)
     assert several.shape == (4, 4, 1, 8, 8)
     assert torch.equal(several[:, 0], data)
     torch.testing.assert_close(several[:, 1:].transpose(0, 1), run.model.reconstruct(data, samples=3, seed=0))
     assert run.reconstructions("test", 10_000).shape == (300, 2, 1, 8, 8)
-
-
-def test_reconstructions_are_of_data_chosen_by_the_seed(run: Run) -> None:
-    shown = [run.reconstructions("test", 8, seed=seed)[:, 0] for seed in (None, 0, 1)]
-    assert torch.equal(shown[0], shown[1])
-    assert not torch.equal(shown[1], shown[2])
-    data = run.data("test").x.flatten(1)
-    places = [int((data == each.flatten()).all(1).nonzero()[0]) for each in shown[2]]
-    assert places == sorted(places)
-    assert places != list(range(8))
 
 
 def test_samples_of_a_conditional_run_are_of_the_class_asked(conditional: Run) -> None:
@@ -628,7 +618,7 @@ def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> No
     [
         (
             {"sets": ["training.seed=1"]},
-            "keeps its own spec; leave out 'training.seed=1', only the number of epochs, the device and the logs",
+            "leave out 'training.seed=1', only the number of epochs, the device and the logs can change",
         ),
         ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
         ({"epochs": 0}, "training.epochs is 0"),
@@ -727,8 +717,8 @@ def test_random_preprocessings_give_the_same_codes_and_reconstructions_each_time
     np.testing.assert_array_equal(codes, again)
     scored = torch.cat([batch.x for batch in run.data("test").blocks()])
     torch.testing.assert_close(torch.from_numpy(codes), run.model.encode(scored))
-    shown = run.reconstructions("test", 3, first=True)
-    assert torch.equal(shown, run.reconstructions("test", 3, first=True))
+    shown = run.reconstructions("test", 3)
+    assert torch.equal(shown, run.reconstructions("test", 3))
     assert torch.equal(shown[:, 0], scored[:3])
 
 
