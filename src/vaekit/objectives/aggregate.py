@@ -175,7 +175,7 @@ class Covariance:
         between = covariance.square().sum() - variances.square().sum()
         along = (variances - 1).square().sum()
         first, second = self.off_diagonal(progress), self.diagonal(progress)  # type: ignore[operator]
-        said = {"covariances": between.detach(), "variances": along.detach()}
+        said: dict[str, Tensor | float] = {"covariances": between.detach(), "variances": along.detach()}
         return Loss(first * between + second * along, said)
 
 
