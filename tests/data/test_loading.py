@@ -20,7 +20,7 @@ from vaekit.data.loading import infer_domain
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.remarks import few_rows
 from vaekit.data.tensors import TensorSplit
-from vaekit.errors import LeftOutWarning
+from vaekit.errors import LeftOutWarning, UnequalImagesError
 from vaekit.seeding import seeded
 
 RNG = np.random.default_rng(0)
@@ -252,7 +252,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
     "image size": (
         images(a=picture(), b=picture(), c=picture(size=(5, 3))),
         {},
-        ValueError,
+        UnequalImagesError,
         r"c\.png is 5×3 L, but .*a\.png is 4×3 L",
     ),
     "black and white among grey": (images(a=picture("1"), b=picture()), {}, ValueError, r"b\.png is 4×3 L, but"),

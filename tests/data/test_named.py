@@ -149,7 +149,10 @@ def test_frey_is_looked_for_only(data: Path, shrink: Callable[..., None]) -> Non
     ("wrong", "words"),
     [
         ({"train-labels-idx1": np.zeros(9, np.uint8)}, "x has 10 rows but y has 9"),
-        ({"train-labels-idx1": np.full(10, 10, np.uint8)}, "labels of train are 10..10, but there are 10 classes"),
+        (
+            {"train-labels-idx1": np.full(10, 10, np.uint8)},
+            "labels of train are 10..10; accepted: 0..9, there being 10 classes",
+        ),
         ({"train-images-idx3": np.zeros((9, 28, 28), np.uint8)}, "x has 9 rows but y has 10"),
         ({"train-images-idx3": np.zeros((10, 28, 27), np.uint8)}, "has the shapes"),
         ({"train-images-idx3": np.zeros(10, np.uint8)}, "has the shapes"),

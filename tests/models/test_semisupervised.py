@@ -150,6 +150,7 @@ def test_a_batch_with_some_labels_is_its_two_parts(kind: str, monkeypatch: pytes
 
 TRAINED = {
     "elbo": ("none", "some"),
+    "capacity": ("none", "some"),
     "semi-supervised": ("none", "some", "all"),
     "invariant-clusters": ("none", "some"),
 }

@@ -13,7 +13,6 @@ from vaekit.data import Batch
 from vaekit.data.domains import Domain
 from vaekit.models import TopDownVAE
 from vaekit.models.sampling import draws
-from vaekit.models.trace import side_by_side
 from vaekit.objectives.base import log_mean_exp
 from vaekit.objectives.weighted import DReG
 from vaekit.seeding import seeded
@@ -59,7 +58,7 @@ def test_one_walk_is_what_is_inferred_generated_and_decoded(condition: int):
         z = {latent.name: latent.z for latent in trace.latents}
         inferred = model.infer(batch, lambda name, _: z[name])
         generated = model.generate(model._given(batch.y), lambda name, _: z[name])
-        px = model._likelihood(side_by_side(trace.latents), model._given(batch.y))
+        px = model.likelihood_at(z, model._given(batch.y))
     assert list(z) == list(model.sizes) == ["z1", "z2", "z3"]
     assert trace.last is model.decoder.end.out.weight  # type: ignore[union-attr]
     assert torch.allclose(px.log_prob(batch.x), trace.log_px)

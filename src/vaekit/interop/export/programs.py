@@ -238,12 +238,19 @@ class _Undrawn(TorchDispatchMode):
         self.name = name
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in func.tags and not _drops_nothing(func, args, kwargs or {}):
             raise ValueError(
                 f"{self.name} draws numbers of its own ({func}), not those that it is given; accepted: parts whose "
                 "draws can be made of given noise"
             )
         return func(*args, **(kwargs or {}))
+
+
+def _drops_nothing(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether it is an attention whose dropout is 0, which then draws nothing."""
+    names = [each.name for each in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return "dropout_p" in names and not given.get("dropout_p")
 
 
 def _taking(noise: Tensor) -> Draw:
