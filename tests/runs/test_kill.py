@@ -23,7 +23,7 @@ from vaekit.training.weights import load_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL and fork")
 
-KILLS = 5
+KILLS = 3
 SHORT = (*SMALL, "training.batch_size=200", "training.engine=replay")
 """Few steps an epoch: what is on disk changes from epoch to epoch; the first of them as Python, the others recorded, so
 that kills hit both.
