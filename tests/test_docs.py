@@ -34,14 +34,19 @@ def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytes
     exec(compile(code.replace("epochs=50", "epochs=2"), "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("name", ["blurry-samples", "posterior-collapse", "weights-of-the-loss"])
+@pytest.mark.parametrize("name", ["blurry-samples", "posterior-collapse", "weights-of-the-loss", "coming-from"])
 def test_experiments_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for code in blocks:
-        for given, less in {"epochs=60": "epochs=1", "samples=100": "samples=2", "(0.25, 1, 4)": "(4,)"}.items():
+        for given, less in {
+            "epochs=60": "epochs=1",
+            "epochs=20": "epochs=1",
+            "samples=100": "samples=2",
+            "(0.25, 1, 4)": "(4,)",
+        }.items():
             code = code.replace(given, less)
         exec(compile(code, name, "exec"), names)
 
