@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explorer_for_tests import run_of
+from explorer_for_tests import TABLES, run_of
 from torch import Tensor
 
 from vaekit.interop.export import graph
@@ -52,17 +52,22 @@ def answered(given: Graph, *inputs: Tensor) -> list[Tensor]:
         args, named = [read(each) for each in node["in"]], {}
         if args and isinstance(args[-1], str) and args[-1].startswith("torch."):
             named["dtype"] = getattr(torch, args.pop().removeprefix("torch.").replace("int32", "int64"))
-        function = operator.getitem if node["op"] == "getitem" else getattr(torch.ops.aten, node["op"])
-        known[node["out"]] = function(*args, **named)
+        if node["op"] == "getitem":
+            known[node["out"]] = operator.getitem(*args)
+            continue
+        function = getattr(torch.ops.aten, node["op"])
+        schema = getattr(function, function.overloads()[0])._schema.arguments
+        places = sum(not each.kwarg_only for each in schema)
+        more = [each.name for each in schema if each.kwarg_only and each.name not in {*graph.PLACING, "dtype"}]
+        named |= dict(zip(more, args[places:], strict=False)) if more else {}
+        known[node["out"]] = function(*(args[:places] if more else args), **named)
     return [known[each] for each in told["outputs"]]
 
 
 def made(kind: str, name: str) -> Program:
     run = run_of(kind)
     labels = bool(run.schema.classes)
-    return (
-        DecodeColumns(run.model, labels) if kind == "little" and name == "decode" else program(name, run.model, labels)
-    )
+    return DecodeColumns(run.model, labels) if kind in TABLES and name == "decode" else program(name, run.model, labels)
 
 
 @torch.no_grad()
@@ -75,7 +80,7 @@ def made(kind: str, name: str) -> Program:
         ("ladder", "score"),
         ("mixture", "score"),
         ("conditional", "decode"),
-        ("little", "decode"),
+        ("table", "decode"),
     ],
 )
 def test_a_program_gives_what_the_model_gives_for_any_number_of_rows(kind: str, name: str) -> None:
@@ -91,7 +96,9 @@ def test_a_program_gives_what_the_model_gives_for_any_number_of_rows(kind: str, 
         assert len(said) == len(own) == len(found.outputs)
         for each, other in zip(said, own, strict=True):
             assert each.shape == other.shape
-            assert torch.allclose(each, other.float(), rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+            # Each number by its own size: a date beside an age would hide any fault of it.
+            size = other.float().abs().amax(0).clamp_min(1e-3)
+            assert ((each - other.float()).abs() <= 1e-3 * size).all()
 
 
 @torch.no_grad()

@@ -30,6 +30,8 @@ HALF_FROM = 1024
 """Numbers that a constant has at least which is kept in half precision: what is smaller saves nothing."""
 TOLERANCE = 1e-3
 """How far half precision may move an output, of the range that it has."""
+PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
+"""Arguments that say where and how numbers lie, not which they are."""
 KEPT = {torch.float64: torch.float32, torch.int64: torch.int32, torch.bfloat16: torch.float32}
 """What the page's numbers are of others."""
 
@@ -213,20 +215,23 @@ def _is_left_out(node: Node) -> bool:
 
 def _arguments(node: Node) -> list[Any]:
     """All arguments in the order of the operator's schema, what is not given by its default; of those that have to be
-    named the type alone, at the end.
+    named those that change what it computes (`alpha` of a sum), then the type, where they are given.
     """
     if not isinstance(node.target, torch._ops.OpOverload):
         return [_literal(each) for each in node.args]
-    found = []
+    found, named, last = [], [], []
     for i, each in enumerate(node.target._schema.arguments):
-        if each.kwarg_only:
-            if each.name == "dtype" and node.kwargs.get("dtype") is not None:
-                found.append(_literal(node.kwargs["dtype"]))
-        else:
+        if each.kwarg_only and each.name in PLACING:
+            continue
+        if not each.kwarg_only:
             found.append(
                 _literal(node.args[i] if i < len(node.args) else node.kwargs.get(each.name, each.default_value))
             )
-    return found
+        elif each.name == "dtype":
+            last += [] if node.kwargs.get("dtype") is None else [_literal(node.kwargs["dtype"])]
+        else:
+            named.append((each.name in node.kwargs, _literal(node.kwargs.get(each.name, each.default_value))))
+    return [*found, *(value for _, value in named if any(given for given, _ in named)), *last]
 
 
 def _literal(value: Any) -> Any:
