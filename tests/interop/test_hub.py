@@ -179,8 +179,13 @@ def test_the_command_says_where_it_is(run: Run, stub: Stub, capsys: pytest.Captu
     assert "license: mit" in stub.files["README.md"].decode()
 
 
-def test_without_a_way_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_way_it_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with refuses("there is no way to someone/digits from here"):
         from_pretrained(REPO)
+    assert main(["push", str(run.path), REPO, "--samples", "0"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("vaekit: there is no way to the hub from here: ")

@@ -26,12 +26,12 @@ def export(
     run: RunPath,
     folder: Annotated[Path, typer.Option("--out", help="The folder to write.")],
     to: Annotated[
-        To,
+        To | None,
         typer.Option(
-            help="diffusers, as its AutoencoderKL reads it; onnx, files for onnxruntime and others; torch, files for "
-            "torch.export.load without vaekit; safetensors, weights by name."
+            help="diffusers (where nothing is said), as its AutoencoderKL reads it; onnx, files for onnxruntime and "
+            "others; torch, files for torch.export.load without vaekit; safetensors, weights by name."
         ),
-    ] = To.DIFFUSERS,
+    ] = None,
     what: Annotated[
         str | None,
         typer.Option(
@@ -46,12 +46,18 @@ def export(
     data to codes (encode) and back (decode), from noise to data (sample), from data and noise to the ELBO (score).
     """
     loaded = loaded_run(run, "cpu", context)
-    if to is To.DIFFUSERS:
+    if to is None or to is To.DIFFUSERS:
         if what is not None:
             raise ValueError(f"--what {what} is of --to onnx, torch and safetensors; leave it out")
         from ..interop.diffusers import to_diffusers
 
-        say(f"{to_diffusers(loaded, folder)}: diffusers.AutoencoderKL.from_pretrained reads it")
+        try:
+            written = to_diffusers(loaded, folder)
+        except ValueError as error:
+            if to is not None:
+                raise
+            raise ValueError(f"{error}; any model goes --to onnx, torch or safetensors") from None
+        say(f"{written}: diffusers.AutoencoderKL.from_pretrained reads it")
         return
     from ..interop.export import export as write
 

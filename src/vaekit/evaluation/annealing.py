@@ -74,6 +74,12 @@ class Bracket:
         """The mean distance of the two, nats: no estimate of theirs is further off, on average."""
         return float((self.upper - self.lower).mean())
 
+    @property
+    def gap_stderr(self) -> float:
+        """The standard error of `gap` over the data; NaN of one."""
+        apart = self.upper - self.lower
+        return float(apart.std() / len(apart) ** 0.5) if len(apart) > 1 else math.nan
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -166,6 +172,7 @@ class Chained:
     acceptance: float
     gap: float | None
     """Of `bracket` on as many data of the model's own; None of a conditional model."""
+    gap_stderr: float | None = None
 
     @property
     def reading(self) -> str:
@@ -187,7 +194,7 @@ def chained(
     index = np.sort(np.random.default_rng(seed).permutation(len(data))[:n])
     batch = model.asked(data.rows(index))
     found = anneal(model, batch, how=how, seed=seed)
-    gap = None if model.condition else bracket(model, min(len(index), OWN), how=how, seed=seed).gap
+    own = None if model.condition else bracket(model, min(len(index), OWN), how=how, seed=seed)
     log_prob, errors = found.log_prob, found.stderr.square()
     return Chained(
         split,
@@ -199,7 +206,8 @@ def chained(
         by_weights=-float(model.score(batch, samples=samples, seed=seed).log_prob.mean()),
         samples=samples,
         acceptance=float(found.acceptance.mean()),
-        gap=gap,
+        gap=None if own is None else own.gap,
+        gap_stderr=None if own is None else own.gap_stderr,
     )
 
 
@@ -210,13 +218,15 @@ def rows_of(found: Chained) -> list[tuple[str, str]]:
     rows = [
         (
             f"NLL of {found.n:,} data of {found.split}, {how.chains} chains over {how.temperatures} temperatures",
-            f"{found.nll:.3f}{error} (another seed: {found.nll_mc_stderr:.2g})",
+            f"{found.nll:.3f}{error} over data; another seed moves it by {found.nll_mc_stderr:.2g}",
         ),
         (f"by {found.samples:,} importance weights each", f"{found.by_weights:.3f}"),
         ("steps accepted", f"{100 * found.acceptance:.0f} %"),
     ]
     if found.gap is not None:
-        rows.append(("gap of the two bounds on data of the model's own", f"{found.gap:.3f} nats"))
+        rows.append(
+            ("gap of the two bounds on data of the model's own", f"{found.gap:.3f} ± {found.gap_stderr:.3f} nats")
+        )
     return rows
 
 

@@ -235,7 +235,6 @@ def _refuse(run: Run) -> None:
 @contextmanager
 def _in_a_line(repo: str) -> Iterator[None]:
     """Inside, what the hub or the way to it refuses is one line."""
-    from httpx import HTTPError, InvalidURL
     from huggingface_hub import errors
 
     try:
@@ -248,8 +247,16 @@ def _in_a_line(repo: str) -> Iterator[None]:
         raise RunError(f"{repo} has no such revision") from None
     except errors.LocalEntryNotFoundError:
         raise RunError(f"there is no way to {repo} from here, and no copy of it: {_FOLDER}") from None
-    except (errors.HFValidationError, errors.HfHubHTTPError, HTTPError, InvalidURL, ConnectionError) as error:
+    except (errors.HFValidationError, errors.HfHubHTTPError, ConnectionError) as error:
         raise RunError(f"{repo}: {str(error).strip().splitlines()[0]}") from None
+    except _client_errors(errors.HfHubHTTPError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(f"there is no way to the hub from here: {why}") from None
+
+
+def _client_errors(error: type[Exception]) -> tuple[type[Exception], ...]:
+    """What the client of HTTP raises that the hub's errors are made of, whichever client that is."""
+    return tuple(each for each in error.__bases__ if each.__name__ == "HTTPError")
 
 
 def _hub() -> ModuleType:
