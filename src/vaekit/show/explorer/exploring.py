@@ -54,6 +54,7 @@ def explore(
 
     def announce(address: str) -> None:
         say(address)
+        say("Ctrl-C ends it")
         if has_display() if browser is None else browser:
             webbrowser.open(address)
 
