@@ -200,6 +200,7 @@ def test_ctrl_c_ends_a_served_page_cleanly(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
+            assert process.stdout.readline() == "Ctrl-C ends it\n"
             with urllib.request.urlopen(address) as answer:
                 assert answer.status == 200
             process.send_signal(signal.SIGINT)
