@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
 from ..models import VAE
 from ..models.given import checked, refuse_no_density
+from ..models.importance import kept_size, log_mean_variance
 from ..models.sampling import Drawn
 from ..models.scoring import sum_type
 from ..modules import evaluating
@@ -53,7 +54,7 @@ class Annealed:
     """Estimates from K chains for each of B data, nats, (B,)."""
 
     log_prob: Tensor
-    """log of the mean of K weights: in expectation a lower bound of log p(x); of `backward` chains an upper one."""
+    """log of the mean of K weights: in expectation a lower bound of log p(x)."""
     stderr: Tensor
     """Its Monte Carlo standard error, by the jackknife over chains; NaN for one."""
     effective_chains: Tensor
@@ -129,7 +130,7 @@ def anneal(
     with seeded(seed), evaluating(model):
         path = _path(model, batch, how)
         tuned = _tuned(path, how)
-        return _forward(path, how, tuned)
+        return _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
 
 
 def bracket(
@@ -151,7 +152,9 @@ def bracket(
         x = model._likelihood(z, y_seen).sample()
         path = _path(model, model.typed(Batch(x.reshape(n, *model.event_shape), given)), how)
         tuned = _tuned(path, how)
-        return Bracket(_forward(path, how, tuned).log_prob, _backward(path, how, tuned, z).log_prob)
+        there = _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
+        back = _annealed(*_walked(path, how, tuned, z.expand(how.chains, *z.shape), back=True))
+        return Bracket(there.log_prob, -back.log_prob)
 
 
 @dataclass(frozen=True)
@@ -316,43 +319,29 @@ def _tuned(path: _Path, how: Chains) -> _Tuned:
     return _Tuned(torch.stack(steps) if steps else z.new_zeros(0, z.shape[1]), scale)
 
 
-def _forward(path: _Path, how: Chains, tuned: _Tuned) -> Annealed:
-    z, betas = path.draw(how.chains), how.betas
+def _walked(path: _Path, how: Chains, tuned: _Tuned, z: Tensor, back: bool = False) -> tuple[Tensor, Tensor]:
+    """The log-weights (S, B) of chains that begin at z (S, B, D), and how likely a step was to be accepted, (B,): from
+    the first distribution to the last, or `back`, where the weights are one over those of the way there.
+    """
+    betas, last = how.betas, how.temperatures
     weight = torch.zeros(z.shape[:2], dtype=path.type, device=z.device)
     accepted = torch.zeros(z.shape[1], dtype=path.type, device=z.device)
-    with working("annealing", how.temperatures) as step:
-        for t in range(1, how.temperatures + 1):
+    with working("annealing backwards" if back else "annealing", last) as step:
+        for done, t in enumerate(range(last, 0, -1) if back else range(1, last + 1), 1):
             weight += float(betas[t] - betas[t - 1]) * _ratio(path, z)
-            if t < how.temperatures:
-                z, probability = _moved(path, z, betas[t], how.leapfrogs, tuned.steps[t - 1], tuned.scale)
+            at = t - 1 if back else t
+            if 0 < at < last:
+                z, probability = _moved(path, z, betas[at], how.leapfrogs, tuned.steps[at - 1], tuned.scale)
                 accepted += probability.mean(0)
-            step(t)
-    return _annealed(weight, accepted / max(1, how.temperatures - 1))
-
-
-def _backward(path: _Path, how: Chains, tuned: _Tuned, z: Tensor) -> Annealed:
-    """From a z (B, D) that has been drawn with its x: what is `log_prob` is an upper bound."""
-    z, betas = z.expand(how.chains, *z.shape).clone(), how.betas
-    weight = torch.zeros(z.shape[:2], dtype=path.type, device=z.device)
-    accepted = torch.zeros(z.shape[1], dtype=path.type, device=z.device)
-    with working("annealing backwards", how.temperatures) as step:
-        for t in range(how.temperatures, 0, -1):
-            weight -= float(betas[t] - betas[t - 1]) * _ratio(path, z)
-            if t > 1:
-                z, probability = _moved(path, z, betas[t - 1], how.leapfrogs, tuned.steps[t - 2], tuned.scale)
-                accepted += probability.mean(0)
-            step(how.temperatures + 1 - t)
-    found = _annealed(weight, accepted / max(1, how.temperatures - 1))
-    return replace(found, log_prob=-found.log_prob)
+            step(done)
+    return -weight if back else weight, accepted / max(1, last - 1)
 
 
 def _annealed(weight: Tensor, acceptance: Tensor) -> Annealed:
-    chains = len(weight)
-    share = weight.softmax(0)
-    left = torch.log1p(-share.clamp(max=1 - 1e-12))  # the log of the mean without each, but for a constant
-    spread = (left - left.mean(0)).square().sum(0) * (chains - 1) / chains
-    stderr = spread.sqrt() if chains > 1 else torch.full_like(spread, math.nan)
-    return Annealed(weight.logsumexp(0) - math.log(chains), stderr, 1 / share.square().sum(0), acceptance)
+    chains, log_sum = len(weight), weight.logsumexp(0)
+    squares = weight.softmax(0).square().sum(0)
+    variance = log_mean_variance(weight.topk(kept_size(chains), 0).values, log_sum, squares, chains)
+    return Annealed(log_sum - math.log(chains), variance.sqrt(), 1 / squares, acceptance)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ class TotalCorrelation:
     Beside the ELBO, `weight` is their beta - 1. q(z) is estimated from the B rows of a batch, of the N of the data:
     "stratified" counts the datum that a code is of 1/N and shares 1 - 1/N among the others, whose mean is q(z) (their
     appendix C.2, where one of the others counts for more: that has the same mean, and more variance); "weighted" is
-    their eq. 5, which estimates q(z) too low by a factor of about N. Of several latents it is of all numbers together.
+    their eq. 5, whose mean is too low, by a factor of B to about N. Of several latents it is of all numbers together.
     Raises `ValueError` where q has no density of each number alone, as flows, or is drawn from another latent.
 
     >>> from vaekit.objectives import ELBO, Sum

@@ -134,9 +134,7 @@ class Service:
 
     def _check(self, request: Request) -> None:
         if not self._knows(request.headers.get("x-token", "")):
-            raise Refused(
-                "the header X-Token is missing or wrong; open the address that vaekit explore has printed", 403
-            )
+            raise Refused(f"the header X-Token is missing or wrong; {OPEN}", 403)
 
     def _answer(self, name: str, given: dict[str, Any]) -> str:
         try:
