@@ -16,7 +16,7 @@ import torch
 
 from vaekit.engine import inductor
 from vaekit.priors import mixtures
-from vaekit.show import terminal
+from vaekit.show import report, terminal
 from vaekit.show.plots import LIGHT
 from vaekit.show.report import frame
 
@@ -35,6 +35,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs VAEKIT_DATA")
     if item.get_closest_marker("ray") and not os.environ.get("VAEKIT_RAY"):
         pytest.skip("needs VAEKIT_RAY")
+
+
+@pytest.fixture
+def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of commands that end with a report, which takes seconds."""
+    monkeypatch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
 
 
 @pytest.fixture(autouse=True, scope="session")
