@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from collections.abc import Iterator
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
@@ -20,6 +22,12 @@ from vaekit.show import report, terminal
 from vaekit.show.plots import LIGHT
 from vaekit.show.report import frame
 
+# pytest listens to loggers that do not propagate; for this one torch then describes every tensor of a recording, with
+# the stack and as JSON, which it does for nobody else.
+_trace = logging.getLogger("torch.__trace")
+_trace.handlers.clear()
+_trace.propagate = True
+
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -35,6 +43,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs VAEKIT_DATA")
     if item.get_closest_marker("ray") and not os.environ.get("VAEKIT_RAY"):
         pytest.skip("needs VAEKIT_RAY")
+
+
+@pytest.fixture
+def _interrupts() -> Iterator[None]:
+    """A suite that is started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
