@@ -121,7 +121,9 @@ def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 def test_a_sharded_run_goes_on_bit_for_bit_and_without_shards_too(two: Path) -> None:
     assert_same_run(two / "again", two / "sharded")
-    with pytest.raises(ValueError, match=r"training.shard_parameters=.*is of several processes, and this is one; torchr"):
+    with pytest.raises(
+        ValueError, match=r"training.shard_parameters=.*is of several processes, and this is one; torchr"
+    ):
         _resume(two / "alone")
     with Constant():
         _resume(two / "alone", "training.shard_parameters=false")
@@ -158,6 +160,6 @@ def test_what_cannot_be_sharded_is_refused_before_data_are_read(tmp_path: Path) 
         check_sharding(TrainingSpec(shard_parameters=True), 2, [AdversarialCorrelation])
     task = task_of(4)
     task.model.decoder.register_parameter("gain", torch.nn.Parameter(torch.ones(())))
-    with pytest.raises(ValueError, match="decoder.gain is a number without a shape; give it the shape"):
+    with pytest.raises(ValueError, match=r"decoder\.gain is a number without a shape; give it the shape"):
         Shards(task, Processes())
     assert model_tensors(task.model)

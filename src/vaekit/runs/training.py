@@ -20,7 +20,7 @@ from ..models import VAE
 from ..settings import option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
-from ..spec.parsing import changed
+from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
@@ -116,7 +116,7 @@ def train(
         data = None if resume else FRAME
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
-        *([sets] if isinstance(sets, str) else sets),
+        *texts_of(sets),
         *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None),
     ]
     usual, processes = Path("runs") / name_of(target or ""), join()

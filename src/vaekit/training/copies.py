@@ -15,9 +15,7 @@ from ..system.devices import repeatable
 from .dtensors import local
 
 
-def with_copies(
-    model: VAE, options: TrainingSpec, made: Callable[[VAE], VAE] = lambda model: model
-) -> dict[str, VAE]:
+def with_copies(model: VAE, options: TrainingSpec, made: Callable[[VAE], VAE] = lambda model: model) -> dict[str, VAE]:
     """The "model", its "average" where there is to be one, and its "best" weights where it may stop early: in the
     training state, so that they are always of the same past as the rest of it. Each is what is `made` of it.
     """

@@ -42,7 +42,9 @@ def check_sharding(options: TrainingSpec, processes: int, objectives: Sequence[o
     if not options.shard_parameters:
         return
     if processes == 1:
-        several = "torchrun --nproc-per-node 2 your_script.py" if in_a_call() else "torchrun --nproc-per-node 2 -m vaekit"
+        several = (
+            "torchrun --nproc-per-node 2 your_script.py" if in_a_call() else "torchrun --nproc-per-node 2 -m vaekit"
+        )
         raise ValueError(f"{setting(KEY, True)} is of several processes, and this is one; {several} …, or {unset(KEY)}")
     for each in objectives:
         if hasattr(each, "opponent_loss"):
