@@ -208,18 +208,22 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert command("score", run.path, tmp_path / "no.csv", "--out", tmp_path / "out").status == 2
 
 
-def test_codes_of_a_file_that_memory_does_not_hold_are_those_of_one_that_it_does(
+def test_of_a_file_that_memory_does_not_hold_rows_are_what_they_are_of_one_that_it_does(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "rows.parquet"
     table(50, seed=1).to_parquet(file, row_group_size=13)
     whole, parts, array = (tmp_path / name for name in ("whole.parquet", "parts.parquet", "parts.npy"))
     done("encode", run.path, file, "--out", whole, "--draw")
-    monkeypatch.setattr("vaekit.runs.blocks.is_large", lambda path: True)
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: True)
     done("encode", run.path, file, "--out", parts, "--draw")
     pd.testing.assert_frame_equal(pd.read_parquet(parts), pd.read_parquet(whole))
     done("encode", run.path, file, "--out", array)
     assert np.load(array).shape == (50, 2)
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: False)
+    odd = run.detect(file, samples=SAMPLES)
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: True)
+    pd.testing.assert_frame_equal(run.detect(file, samples=SAMPLES), odd)
     monkeypatch.setattr("vaekit.data.files.is_large", lambda path: True)
     monkeypatch.setattr("vaekit.system.memory.SMALL", 0)
     monkeypatch.setattr("vaekit.system.memory.available", lambda device: 3000)

@@ -155,7 +155,7 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     for.
     """
     from ..runs import rows
-    from ..runs.blocks import is_long
+    from ..runs.pieces import is_long
     from ..show.outputs import check_ending, write_frames
 
     check_ending(path)

@@ -232,6 +232,7 @@ class Scorer:
     def __init__(
         self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, rows: int = 0
     ) -> None:
+        check_samples(samples)
         self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
         self.kept = kept_size(samples)
         self.use = Use("chunks of scores", level=logging.INFO, split=True)

@@ -20,15 +20,7 @@ from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
 from . import compatibility
 from .clustering import clusters_of, makes_clusters
-from .given import (
-    check_samples,
-    checked,
-    checked_codes,
-    checked_condition,
-    condition_units,
-    refuse_no_density,
-    unchecked,
-)
+from .given import checked, checked_codes, checked_condition, condition_units, refuse_no_density, unchecked
 from .sampling import Draw, Drawn, data_drawn, descended, draws, latents_drawn
 from .scoring import MEMORY, Scorer, Scores
 from .summing import trace_apart
@@ -232,8 +224,6 @@ class VAE(nn.Module):
         A posterior without a mean in closed form (a flow) gives the average of 256 draws of fixed noise.
         """
         batch = checked(self, x, y)
-        if samples is not None:
-            check_samples(samples)
         with seeded(seed), evaluating(self):
             if samples is None:
                 return self.side_by_side(self.infer(batch, lambda _, q: center(q)))
@@ -296,7 +286,6 @@ class VAE(nn.Module):
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
         refuse_no_density(self)
-        check_samples(samples)
         batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
             return self.scorer(samples, memory)(batch)

@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..data.large import is_large
 from ..data.tensors import TensorSplit, block_rows
 from ..data.workbooks import parquet_pieces
 from ..errors import LeftOutWarning
+from .pieces import PARQUET
 from .run import new_data, treated
 
 if TYPE_CHECKING:
     from .run import Run
-
-PARQUET = ".parquet"
-
-
-def is_long(file: Path) -> bool:
-    """Whether a file is a Parquet table that memory does not hold with what is made of it."""
-    return file.suffix.lower() == PARQUET and file.is_file() and is_large(file)
 
 
 def blocks_of(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
