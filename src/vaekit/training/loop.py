@@ -207,8 +207,9 @@ class Training:
         self.update = update(self.optimizer)
         self.look: Validation | None = None
         if task.held_out is not None:
-            told |= {"seed": options.seed, "epochs": options.epochs} | ({"engine": "python"} if self.shards else {})
+            told |= {"seed": options.seed, "epochs": options.epochs}
             self.look = Validation(self.scored, task.held_out, task.objective, task.rows_at_once, **told)
+            self.look.recordable &= self.shards is None  # whose weights lie elsewhere each time
 
     def goes_on(self) -> bool:
         """Whether there are epochs left to take."""

@@ -76,6 +76,9 @@ class Shards:
         if single := [name for name, each in self.own.named_parameters() if not each.shape]:
             raise _unfit(f"{single[0]} is a number without a shape; give it the shape (1,)")
         self.layouts = [(each.shape, each.stride()) for each in self.own.parameters()]
+        if (device := task.train.x.device.type) not in ("cpu", "cuda"):
+            raise ValueError(f"{setting(KEY, True)} is for cpu and cuda, and the device is {device}; {unset(KEY)}")
+        processes.check_same({"weights": sum(each.numel() for each in self.own.parameters())})
         processes.share(model_tensors(self.own).values())
         self.layers, self.expected = self._rehearsed()
         self.passes: list[_Pass] = []
