@@ -27,8 +27,9 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    if not isinstance(seed, Integral):
-        raise wrong_kind("seed", seed, "a whole number from 0 on, or None")
+    given: object = seed  # whatever the signature says
+    if not isinstance(given, Integral):
+        raise wrong_kind("seed", given, "a whole number from 0 on, or None")
     accelerator = torch.accelerator.current_accelerator()  # CUDA, MPS, …: each has its own streams
     kind = "cuda" if accelerator is None else accelerator.type
     with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):

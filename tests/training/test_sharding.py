@@ -154,8 +154,9 @@ def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_sharded_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    (unreadable := tmp_path / "data.npy").write_text("no array")
     with pytest.raises(ValueError, match="is of several processes, and this is one"):
-        train(tmp_path / "there is none.npy", tmp_path / "run", sets=[SHARDED])
+        train(unreadable, tmp_path / "run", sets=[SHARDED])
     with pytest.raises(ValueError, match="is not for AdversarialCorrelation, which plays against an opponent"):
         check_sharding(TrainingSpec(shard_parameters=True), 2, [AdversarialCorrelation])
     task = task_of(4)
