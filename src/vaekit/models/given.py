@@ -112,8 +112,9 @@ def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
     """n, or where it is left out one for each row of y; `ValueError` for less than 1."""
     if n is None:
         n = 1 if y is None else len(torch.as_tensor(y))
-    if not isinstance(n, Integral):
-        raise wrong_kind("n", n, "a whole number, how many samples")
+    given: object = n  # whatever the signature says
+    if not isinstance(given, Integral):
+        raise wrong_kind("n", given, "a whole number, how many samples")
     if n < 1:
         raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
     return n
