@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -291,7 +292,7 @@ def test_the_command_says_them_and_the_report_where_it_is_asked_for(
 
 def helped(capsys: pytest.CaptureFixture[str]) -> list[str]:
     main(["evaluate", "--help"])
-    return capsys.readouterr().out.replace("-\n", "-").split()
+    return re.sub(r"-\n\s*", "-", capsys.readouterr().out).split()
 
 
 def test_without_torchmetrics_a_line_says_so(

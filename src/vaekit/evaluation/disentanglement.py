@@ -91,7 +91,7 @@ def measured(
         value = metric(z, v, np.random.default_rng(seed))
         # The jackknife by groups, of which each row belongs to one, drawn by the seed.
         part = np.random.default_rng(seed).permutation(len(z)) % GROUPS
-        without = [metric(z[part != i], v[part != i], np.random.default_rng(seed)) for i in range(GROUPS)]
+        without = np.array([metric(z[part != i], v[part != i], np.random.default_rng(seed)) for i in range(GROUPS)])
         spread = np.var(without, 0) * (GROUPS - 1)
         values = zip(PARTS.get(name, (name,)), np.atleast_1d(value), np.atleast_1d(spread), strict=True)
         found += [Measure(part_name, float(own), math.sqrt(square)) for part_name, own, square in values]
