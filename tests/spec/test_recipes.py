@@ -121,7 +121,7 @@ def is_of_tables(name: str) -> bool:
 # -- on other data -----------------------------------------------------------------------------------------------------
 
 
-IMAGES = ("images", "kl-autoencoder", "kl-f4", "kl-f8", "vdvae-cifar", "vdvae-mnist")
+IMAGES = ("beta-tc-sprites", "images", "kl-autoencoder", "kl-f4", "kl-f8", "vdvae-cifar", "vdvae-mnist")
 """Recipes whose likelihood depends on the data, or that digits are too small for, or which are too large for a test."""
 
 
