@@ -30,7 +30,7 @@ check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
 	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
 
 docs: $(VENV)/.docs-stamp ## build the site of the documents, into site; it works without a network
-	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -c docs . site
+	$(BIN)/python -m sphinx -q -E -a -W --keep-going -d build/doctrees -c docs . site
 	$(BIN)/python docs/check.py site
 
 # An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py, GPU_ARGS to gpu.py.

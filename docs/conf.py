@@ -19,6 +19,7 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/*.md",
     "docs/examples/*.md",
+    "docs/python/*.md",
     "benchmarks/*.md",
     "src/vaekit/engine/README.md",
     "CHANGELOG.md",
@@ -31,7 +32,7 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 pygments_style = "friendly"
-pygments_dark_style = "native"
+pygments_dark_style = "github-dark"
 
 html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True}

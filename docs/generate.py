@@ -1,5 +1,5 @@
-"""Writes docs/reference.md from the commands, the keys of a spec and the tables of parts, docs/reference-python.md from
-signatures and docstrings, and with the folder of a run docs/demo.png from its pictures.
+"""Writes docs/reference.md from the commands, the keys of a spec and the tables of parts, docs/reference-python.md and
+docs/python from signatures and docstrings, and with the folder of a run docs/demo.png from its pictures.
 
 python docs/generate.py [RUN]
 """
@@ -80,39 +80,39 @@ def reference_page() -> str:
     return "\n".join(lines)
 
 
-def python_page() -> str:
-    """What can be imported: each name's signature, and what its docstring says."""
+def python_pages() -> dict[str, str]:
+    """What can be imported, a page for each module, and one that leads to them: by the names of their files."""
     lines = [
         "# Python reference",
         "",
-        "Written by `python docs/generate.py` from signatures and docstrings, whose examples run as tests.",
-        "",
+        "Written by `python docs/generate.py` from signatures and docstrings. Their examples run as tests.",
     ]
     lines += [
-        "S samples, B batch, D size of a code; x data, z code, y condition. Numbers are nats unless it says otherwise.",
-        "",
+        "Letters: S samples, B batch, D size of a code; x data, z code, y condition. Numbers are nats unless it says"
     ]
-    lines += [f"- [{name}](#{_slug(name)}): {what}" for name, what in MODULES.items()]
+    lines += [
+        "otherwise.",
+        "",
+        *table(("module", "what"), ((f"[`{k}`](python/{k}.md)", what) for k, what in MODULES.items())),
+    ]
+    lines += ["```{toctree}", ":hidden:", "", *(f"python/{name}" for name in MODULES), "```", ""]
     seen: set[int] = set()
-    for name in MODULES:
-        lines += ["", f"## {name}", ""]
-        module = import_module(name)
-        lines += _docstring(module.__doc__)
-        for key in _names(module):
-            each = getattr(module, key)
-            if id(each) in seen or not (inspect.isclass(each) or inspect.isfunction(each)):
-                continue
-            seen.add(id(each))
-            lines += ["", f"### {name}.{key}", "", *_signature(key, each), *_docstring(each.__doc__)]
-            if inspect.isclass(each):
-                for method, function in _methods(each):
-                    lines += [
-                        "",
-                        f"**{key}.{method}**",
-                        "",
-                        *_signature(method, function),
-                        *_docstring(inspect.getdoc(function)),
-                    ]
+    pages = {f"python/{name}.md": _module(name, what, seen) for name, what in MODULES.items()}
+    return {PYTHON.name: "\n".join(lines)} | pages
+
+
+def _module(name: str, what: str, seen: set[int]) -> str:
+    module = import_module(name)
+    lines = [f"# {name}", "", what, "", *_docstring(module.__doc__)]
+    for key in _names(module):
+        each = getattr(module, key)
+        if id(each) in seen or not (inspect.isclass(each) or inspect.isfunction(each)):
+            continue
+        seen.add(id(each))
+        lines += ["", f"## {key}", "", *_signature(key, each), *_docstring(each.__doc__)]
+        for method, function in _methods(each) if inspect.isclass(each) else ():
+            lines += ["", f"### {key}.{method}", "", *_signature(method, function)]
+            lines += _docstring(inspect.getdoc(function))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
@@ -185,10 +185,6 @@ def _prose(text: str) -> str:
     return "".join(part if i % 2 else re.sub(r"([*_<>\[\]|$])", r"\\\1", part) for i, part in enumerate(parts))
 
 
-def _slug(name: str) -> str:
-    return name.replace(".", "").lower()
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table, and an empty line below it."""
     cells = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
@@ -256,6 +252,8 @@ def picture(run: Path) -> Image.Image:
 
 if __name__ == "__main__":
     TARGET.write_text(reference_page(), encoding="utf-8")
-    PYTHON.write_text(python_page(), encoding="utf-8")
+    PYTHON.with_name("python").mkdir(exist_ok=True)
+    for name, text in python_pages().items():
+        (PYTHON.parent / name).write_text(text, encoding="utf-8")
     if len(sys.argv) > 1:
         picture(Path(sys.argv[1])).save(TARGET.with_name("demo.png"), optimize=True)

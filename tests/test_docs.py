@@ -46,9 +46,10 @@ def test_every_command_is_among_the_capabilities_and_has_help() -> None:
 
 def test_the_reference_is_what_the_code_says() -> None:
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
-    for name, page in (("reference", generate["reference_page"]()), ("reference-python", generate["python_page"]())):
-        there = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-        assert there == page, "run: python docs/generate.py"
+    pages = {"reference.md": generate["reference_page"]()} | generate["python_pages"]()
+    there = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in pages}
+    assert [name for name, page in pages.items() if there[name] != page] == [], "run: python docs/generate.py"
+    assert {f"python/{path.name}" for path in ROOT.glob("docs/python/*.md")} <= set(pages)
 
 
 def test_every_key_of_a_spec_says_what_it_means() -> None:

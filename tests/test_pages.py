@@ -96,10 +96,8 @@ def test_every_frame_is_of_a_language_that_is_checked_or_says_why_not(page: Path
     for frame in frames(page):
         where = f"{page.name}:{frame.line}"
         if not frame.unchecked:
-            # The Python reference is docstrings, whose examples run as doctests.
-            generated = page.stem == "reference-python"
-            assert frame.language in ("python", "sh", "text", "toml", "{toctree}") or generated, where
-            if frame.language == "text" and not generated:
+            assert frame.language in ("python", "sh", "text", "toml", "{toctree}"), where
+            if frame.language == "text":
                 assert before.language in ("python", "sh", "text"), f"{where} is the output of nothing"
         before = frame
 
