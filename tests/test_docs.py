@@ -20,6 +20,7 @@ from vaekit.spec.keys import (
     Spec,
     TrainingSpec,
 )
+from vaekit.spec.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
@@ -52,6 +53,21 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert {f"python/{path.name}" for path in ROOT.glob("docs/python/*.md")} <= set(pages)
 
 
+def test_the_gallery_has_every_recipe_and_says_what_its_reports_say() -> None:
+    gallery = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
+    seen = gallery["noted"](ROOT / "docs" / "gallery" / "runs.json")
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    assert page == gallery["page"](seen), "run: python docs/gallery.py"
+    assert sorted(name for names in gallery["GROUPS"].values() for name in names) == sorted(RECIPES)
+    for number, seconds, report in gallery["MEASURED"].values():
+        there = (ROOT / "benchmarks" / f"{report}.md").read_text(encoding="utf-8")
+        for part in re.findall(r"\d+\.\d+", number + seconds):
+            assert part in there, f"{part} is not in {report}.md"
+    pictures = {path.stem: path.stat().st_size for path in ROOT.glob("docs/gallery/*.webp")}
+    assert set(pictures) == set(seen)
+    assert sum(pictures.values()) < 1.5e6
+
+
 def test_every_key_of_a_spec_says_what_it_means() -> None:
     for model in (Spec, DataSpec, ModelSpec, LatentSpec, AuxiliarySpec, TrainingSpec, PicturesSpec):
         for name, field in model.model_fields.items():
@@ -61,7 +77,7 @@ def test_every_key_of_a_spec_says_what_it_means() -> None:
 
 def test_files_that_the_guide_to_contributors_names_are_there() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = re.findall(r"(?<![\w/])(?:tests|docs|src|benchmarks|explorer)/[\w/.]*\w", guide)
+    named = re.findall(r"(?<![\w/])(?:tests|docs|src|benchmarks|explorer)/[\w/.-]*\w", guide)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
