@@ -135,7 +135,7 @@ def made(name: str, folder: Path) -> Seen:
     of, done = (whole.steps, training[-1].step) if steps else (whole.epochs, training[-1].epoch)
     unit = "steps" if steps else "epochs"
     length = f"{done:,} {unit}" if done >= of else f"{done:,} of {of:,} {unit}"
-    on = f"{training[-1].rows:,} of {Path(run.spec.data.name).stem}"
+    on = f"{training[-1].rows:,} rows of {Path(run.spec.data.name).stem}"
     return Seen(what, on, length, _score(terms), sum(each.seconds for each in history))
 
 

@@ -61,7 +61,7 @@ def test_the_gallery_has_every_recipe_and_says_what_its_reports_say() -> None:
     assert sorted(name for names in gallery["GROUPS"].values() for name in names) == sorted(RECIPES)
     for number, seconds, report in gallery["MEASURED"].values():
         there = (ROOT / "benchmarks" / f"{report}.md").read_text(encoding="utf-8")
-        for part in re.findall(r"\d+\.\d+", number + seconds):
+        for part in re.findall(r"\d+\.\d+", f"{number} {seconds}"):
             assert part in there, f"{part} is not in {report}.md"
     pictures = {path.stem: path.stat().st_size for path in ROOT.glob("docs/gallery/*.webp")}
     assert set(pictures) == set(seen)
