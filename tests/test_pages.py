@@ -227,6 +227,13 @@ def _there(name: str) -> str:
 
 
 @EVERY_PAGE
+def test_a_file_that_a_page_includes_is_as_it_stands_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, code in re.findall(r"^<!-- included: (.+) -->\n```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        assert (ROOT / name).read_text(encoding="utf-8") == code, f"{page.name}: {name}"
+
+
+@EVERY_PAGE
 def test_files_of_settings_are_specs(page: Path) -> None:
     for frame in frames(page):
         if frame.language == "toml" and not frame.unchecked:
