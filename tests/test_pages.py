@@ -269,8 +269,8 @@ def test_links_lead_to_pages_and_headings_that_are_there(page: Path) -> None:
 
 
 def test_numbers_behind_an_advice_stand_in_the_reports_that_it_links_to() -> None:
-    """On the page of choices and in the gallery, a number with a decimal point is of a report that its line names."""
-    for page in (ROOT / "docs" / "choosing.md",):
+    """A number with a decimal point is of a report that its line links to."""
+    for page in (ROOT / "docs" / name for name in ("choosing.md", "capabilities.md", "benchmarks.md")):
         for line in page.read_text(encoding="utf-8").splitlines():
             reports = re.findall(r"\]\(([^)#]+\.md)[^)]*\)", line)
             known = "".join((page.parent / each).read_text(encoding="utf-8") for each in reports)
