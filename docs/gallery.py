@@ -35,6 +35,7 @@ GROUPS = {
         "iwae-mnist",
         "iwae-2-mnist",
         "beta-mnist",
+        "beta-tc-sprites",
     ],
     "Classes and clusters": [
         "conditional-mnist",
