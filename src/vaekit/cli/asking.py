@@ -157,9 +157,18 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     for.
     """
     from ..runs import rows
-    from ..show.outputs import check_ending
+    from ..runs.pieces import is_long
+    from ..show.outputs import check_ending, write_frames
 
     check_ending(path)
+    if file is not None and data is None and split is None and is_long(Path(file)):
+        loaded = loaded_run(run, device, context)
+        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
+        if path.suffix.lower() == ".parquet":
+            say(f"{path}: {write_frames(path, (each.frame for each in parts)):,} rows")
+        else:
+            write_rows(path, loaded, rows.joined(parts))
+        return
     asked = asked_of(run, device, context, data, split, file)
     if indices:
         found = rows.tokens(asked.run, asked.splits)
