@@ -21,6 +21,7 @@ pytest.importorskip("torchmetrics")
 
 from vaekit import Run, train
 from vaekit.cli import main
+from vaekit.evaluation.images import table_of
 from vaekit.interop import torchmetrics
 from vaekit.interop.torchmetrics import METRICS, frechet_distance, kernel_distance, quality
 from vaekit.models import VAE
@@ -29,6 +30,7 @@ from vaekit.networks.vgg import WIDTHS, shapes
 from vaekit.runs.imaging import pairs
 from vaekit.seeding import seeded
 from vaekit.show.report import write_report
+from vaekit.show.worded import Table
 
 
 def normal(n: int, mean: Tensor, root: Tensor, seed: int) -> Tensor:
@@ -280,7 +282,8 @@ def test_the_command_says_them_and_the_report_where_it_is_asked_for(
         assert main(["evaluate", str(run.path), wrong]) == 2
         assert words in capsys.readouterr().err
     monkeypatch.setattr("vaekit.show.report.page._pictures", lambda run, trained: {})
-    page = write_report(run, run.evaluate("test", 1), quality(run, "test", "psnr", n=80))
+    images = Table("Images", "", *table_of(quality(run, "test", "psnr", n=80)))
+    page = write_report(run, run.evaluate("test", 1), [images])
     assert "80 images of test" in page.read_text(encoding="utf-8")
     assert "80 images of test" not in write_report(run, run.evaluate("test", 1)).read_text(encoding="utf-8")
     assert set(METRICS) <= set(" ".join(helped(capsys)).replace(",", " ").replace(".", " ").split())
