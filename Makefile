@@ -11,7 +11,7 @@ DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all check bench gpu dist clean distclean
+.PHONY: help demo test test-all check docs bench gpu dist clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,10 @@ check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(TEST_ENV) $(BIN)/python -m pytest --doctest-modules src $(DOC_TESTS)
+
+docs: $(VENV)/.docs-stamp ## build the site of the documents, into site; it works without a network
+	$(BIN)/python -m sphinx -q -E -a -W --keep-going -d build/doctrees -c docs . site
+	$(BIN)/python docs/check.py site
 
 # An empty PEERS leaves out the packages that the speed is compared with; BENCH_ARGS goes to bench.py, GPU_ARGS to gpu.py.
 PEERS ?= $(VENV)/peers
@@ -53,7 +57,7 @@ dist: $(VENV)/.dev-stamp ## build the sdist and the wheel, into dist
 	$(BIN)/python -m build
 
 clean: ## remove caches and builds; keep runs and the environment
-	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
@@ -73,7 +77,11 @@ $(VENV)/.user-stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e . $(PIP_ARGS)
 	@touch $@
 
-# Who has the dev extra has what a user needs.
+$(VENV)/.docs-stamp: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]' $(PIP_ARGS)
+	@touch $@ $(VENV)/.user-stamp
+
+# Who has the dev extra has what a user needs, and what the documents need.
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' $(PIP_ARGS)
-	@touch $@ $(VENV)/.user-stamp
+	@touch $@ $(VENV)/.user-stamp $(VENV)/.docs-stamp
