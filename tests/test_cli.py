@@ -561,7 +561,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_command_that_is_named(
         out, err = child.communicate(timeout=SECONDS)
     assert child.returncode == status
     assert err == f"vaekit: {word}; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
-    assert (f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {child.pid}\n" in out) == (
+    assert (f"Ctrl-C does nothing here, this was started in the background; to stop: kill {child.pid}\n" in out) == (
         program is IN_THE_BACKGROUND
     )
     assert not list(folder.rglob("*.tmp"))

@@ -6,8 +6,6 @@ Its models are written down by hand, so that NumPy knows what each place decodes
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -26,7 +24,6 @@ ROOT = Path(__file__).parents[2] / "explorer"
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">"\'&'
 SIDE, D, N = 12, 3, 60
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
@@ -279,17 +276,6 @@ def table() -> dict[str, Any]:
             "score": program("x", ["e", "nats"], weights, scoring),
         },
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install it, or name it by CHROMIUM")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

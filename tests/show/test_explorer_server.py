@@ -21,7 +21,7 @@ from runs_for_tests import small_run
 from vaekit import explore
 from vaekit.show.explorer import server
 from vaekit.show.explorer.answers import Answers
-from vaekit.show.explorer.server import LARGEST, Service, serve
+from vaekit.show.explorer.server import LARGEST, Service, bound, serve
 
 TOKEN, HOST = "a token", "127.0.0.1:1"
 HEADERS = {"host": HOST, "x-token": TOKEN}
@@ -174,12 +174,12 @@ def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
         found.append(address)
         there.set()
 
-    serving = threading.Thread(target=serve, args=(Answers(run_of("mlp")), '{"a":1}', 0, say))
+    serving = threading.Thread(target=serve, args=(Answers(run_of("mlp")), '{"a":1}', bound(), say))
     serving.start()
     assert there.wait(SECONDS)
     base, _, token = found[0].partition("/?token=")
     with pytest.raises(ValueError, match=r"port \d+: .*; port=0 takes a free one"):
-        serve(Answers(run_of("mlp")), "{}", int(base.rpartition(":")[2]))
+        bound(int(base.rpartition(":")[2]))
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"{base}/api/scene")
     ask = urllib.request.Request(f"{base}/api/scene", headers={"X-Token": token})

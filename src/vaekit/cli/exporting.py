@@ -91,7 +91,8 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     from ..show.explorer.exploring import explore as explored
 
     loaded = loaded_run(run, device, context, data)
-    for each in explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed):
+    found = explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed)
+    for each in found.notes:
         note(each)
     if path is not None:
         say(f"{path}")

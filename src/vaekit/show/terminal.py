@@ -51,6 +51,23 @@ def say(text: str) -> None:
     out.print(plain(text), highlight=False, markup=False, soft_wrap=True)
 
 
+CTRL_C = "Ctrl-C"
+
+
+def ended_by() -> str:
+    """What ends this program: Ctrl-C, or kill where a shell has started it in the background."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as a script starts its jobs
+    return f"kill {os.getpid()}" if ignored or _in_background() else CTRL_C
+
+
+def _in_background() -> bool:
+    """Whether the terminal, if there is one, sends its Ctrl-C to other programs."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+    except (AttributeError, OSError):  # on Windows, or without a terminal of its own
+        return False
+
+
 def cell(value: Any) -> str:
     """A value as a cell of a table shows it."""
     if isinstance(value, dict):
@@ -290,9 +307,8 @@ class Bar:
     def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
         self.folders.append(path)
         print_beginning(path, spec, dataset)
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
-            # As a shell starts the jobs that a script puts into the background.
-            say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
+        if ended_by() != CTRL_C and len(self.folders) == 1:
+            say(f"Ctrl-C does nothing here, this was started in the background; to stop: {ended_by()}")
         self.epochs = spec.training.epochs
         self.bar.update(self.task, total=self.epochs)
         self.first_step.close()  # of the run whose codes this one is on

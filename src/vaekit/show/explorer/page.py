@@ -46,22 +46,30 @@ POLICY = (
 
 def write_page(
     run: Run, path: Path, *, split: str | None = None, points: int | None = None, seed: int = 0
-) -> tuple[str, ...]:
-    """Write the page of a run as one file, whole or not at all; gives what it can't do, a line each.
+) -> tuple[str, tuple[str, ...]]:
+    """Write the page of a run as one file, whole or not at all; gives it, and what it can't do, a line each.
 
     Without `points` it has as many as keep it below 10 MB, at most 2,000. Raises `ValueError`, one line, where the
     model decodes by what the page can't compute.
     """
     check_ending(path, (".html",))
+    page, notes = whole_page(run, split, points, seed)
+    write_atomic(path, page)
+    return page, notes
+
+
+def whole_page(
+    run: Run, split: str | None = None, points: int | None = None, seed: int = 0, most: int = POINTS
+) -> tuple[str, tuple[str, ...]]:
+    """The page of a run with all that it needs in it, and what it can't do, as `write_page` writes it."""
     programs, notes = programs_of(run, split, seed)
     if points is None:
         taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
-        points = max(FEWEST, min(POINTS, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
+        points = max(FEWEST, min(most, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
     scene = scene_of(run, split=split, points=points, seed=seed)
     about = [*scene.about, *notes]
     scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))
-    write_atomic(path, page_of(as_json(scene)))
-    return notes
+    return page_of(as_json(scene)), notes
 
 
 def page_of(scene: str) -> str:

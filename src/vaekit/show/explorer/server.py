@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from .live import Live
 
 LOOPBACK = "127.0.0.1"
 OPEN = "open the address that vaekit explore has printed"
@@ -70,19 +73,20 @@ class Refused(Exception):  # noqa: N818 - an answer
         self.status = status
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
     """What is served: answers about a run, and its `scene` as JSON, to who has the `token` and comes by one of
-    `hosts`.
+    `hosts`. While a run is trained there are none of these, but what a page shows of it meanwhile, which is `live`.
     """
 
-    answers: Answers
+    answers: Answers | None
     scene: str
     token: str
     hosts: tuple[str, ...]
     stop: Callable[[], None]
     lock: threading.Lock = field(default_factory=threading.Lock)
     """One question at a time: torch's random streams are one for all."""
+    live: Live | None = None
 
     def app(self) -> ASGIApp:
         """The service as an application of ASGI."""
@@ -103,10 +107,22 @@ class Service:
 
         async def scene(request: Request) -> Response:
             self._check(request)
-            return _json(self.scene)
+            return _json(self.scene if self.live is None or self.answers is not None else self.live.scene)
+
+        async def live(request: Request) -> Response:
+            self._check(request)
+            if self.live is None:
+                raise Refused("no training goes on here", 404)
+            since = request.query_params.get("since", "0")
+            return _json(self.live.told(int(since) if since.isdecimal() and len(since) < 9 else 0))
+
+        async def look(request: Request) -> Response:
+            self._check(request)
+            return _json("{}" if self.live is None else self.live.look)
 
         async def stop(request: Request) -> Response:
             self._check(request)
+            self._of_a_run()
             self.stop()
             return _json("{}")
 
@@ -123,6 +139,8 @@ class Service:
             Route(f"/{SCRIPT}", script),
             Route(f"/{STYLE}", style),
             Route("/api/scene", scene),
+            Route("/api/live", live),
+            Route("/api/look", look),
             Route("/api/stop", stop, methods=["POST"]),
             Route("/api/{name}", question, methods=["POST"]),
         ]
@@ -136,10 +154,16 @@ class Service:
         if not self._knows(request.headers.get("x-token", "")):
             raise Refused(f"the header X-Token is missing or wrong; {OPEN}", 403)
 
+    def _of_a_run(self) -> Answers:
+        if self.answers is None:
+            raise Refused("the training goes on; the model can be asked when it has ended", 409)
+        return self.answers
+
     def _answer(self, name: str, given: dict[str, Any]) -> str:
+        answers = self._of_a_run()
         try:
             with self.lock:
-                return as_json(QUESTIONS[name](self.answers, **given))
+                return as_json(QUESTIONS[name](answers, **given))
         except (ValueError, ArithmeticError, MemoryError, TypeError, RuntimeError) as error:
             raise Refused(" ".join(str(error).split()) or type(error).__name__) from error
 
@@ -167,34 +191,51 @@ class _Guard:
         await self.app(scope, receive, sending)
 
 
-def serve(answers: Answers, scene: str, port: int = 0, said: Callable[[str], object] = print) -> None:
-    """Serve the page on loopback until it is told to stop (by the page, or by Ctrl-C): `said` gets its address, once it
-    is there. Port 0 is a free one. Raises `ValueError` for a port that is taken.
-    """
-    check_libraries()
-    import uvicorn
-
+def bound(port: int = 0) -> socket.socket:
+    """A socket of this machine alone, at a port; 0 is a free one. Raises `ValueError` for one that is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listening:
-        if sys.platform != "win32":  # where it would let another program listen on the same port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((LOOPBACK, port))
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ValueError(f"port {port}: {why}; {option('port', 0)} takes a free one") from None
-        port = listening.getsockname()[1]
-        token = secrets.token_urlsafe(24)
-        hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
-        service = Service(answers, scene, token, hosts, lambda: setattr(server, "should_exit", True))
-        config = uvicorn.Config(service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
+    if sys.platform != "win32":  # where it would let another program listen on the same port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((LOOPBACK, port))
         listening.listen()  # who comes from here on waits until it answers
-        try:
-            said(f"http://{hosts[0]}/?token={token}")
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:  # which is how it is ended
-            return
+    except (OSError, OverflowError) as error:
+        listening.close()
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"port {port}: {why}; {option('port', 0)} takes a free one") from None
+    return listening
+
+
+class Served:
+    """A page at a socket: its `address`, and what serves it."""
+
+    def __init__(self, listening: socket.socket, answers: Answers | None, scene: str, live: Live | None = None) -> None:
+        import uvicorn
+
+        port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
+        hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
+        self.address = f"http://{hosts[0]}/?token={token}"
+        self.service = Service(answers, scene, token, hosts, self.stop, live=live)
+        config = uvicorn.Config(self.service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
+        self._server, self._listening = uvicorn.Server(config), listening
+
+    def run(self) -> None:
+        """Serve until it is told to stop (by the page, or by Ctrl-C in the main thread)."""
+        with suppress(KeyboardInterrupt):  # which is how it is ended
+            self._server.run(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """Have it end soon."""
+        self._server.should_exit = True
+
+
+def serve(answers: Answers, scene: str, listening: socket.socket, said: Callable[[str], object] = print) -> None:
+    """Serve the page at a socket until it is told to stop: `said` gets its address."""
+    check_libraries()
+    page = Served(listening, answers, scene)
+    with suppress(KeyboardInterrupt):
+        said(page.address)
+        page.run()
 
 
 async def _body(request: Request) -> bytes:
