@@ -136,3 +136,15 @@ export function comparison(scene: Scene, rows: Shown[], names: string[], most = 
     ),
   );
 }
+
+/** Rows as they would stand in the table, one below another. */
+export function rowsElement(scene: Scene, rows: ArrayLike<number>[], names: string[]): HTMLElement {
+  return h(
+    "div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Rows" },
+    h(
+      "table", { class: "comparison" },
+      h("thead", {}, h("tr", {}, h("td", {}), scene.columns.map((c) => h("th", { scope: "col" }, c.name)))),
+      h("tbody", {}, rows.map((row, i) => h("tr", {}, h("th", { scope: "row" }, names[i] ?? ""), scene.columns.map((c, j) => h("td", {}, h("span", { class: "text" }, cellText(c, row[j]!))))))),
+    ),
+  );
+}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands_for_tests import SECONDS, environment
+from commands_for_tests import AT_A_TERMINAL, SECONDS, environment
 from explorer_for_tests import run_of
 from runs_for_tests import small_run
 
@@ -193,7 +193,7 @@ def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
 
 def test_ctrl_c_ends_a_served_page_cleanly(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", "training.epochs=1")
-    command = [sys.executable, "-m", "vaekit", "explore", str(run.path), "--no-open", "--points", "20"]
+    command = [*AT_A_TERMINAL, "explore", str(run.path), "--no-open", "--points", "20"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:

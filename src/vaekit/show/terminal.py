@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +67,13 @@ def _in_background() -> bool:
         return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
     except (AttributeError, OSError):  # on Windows, or without a terminal of its own
         return False
+
+
+def has_display() -> bool:
+    """Whether a browser can be opened on this machine's screen."""
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def cell(value: Any) -> str:

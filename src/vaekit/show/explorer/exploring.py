@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...system.progress import in_a_notebook
-from ..terminal import ended_by, say
+from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .frame import Explored
 from .page import whole_page, write_page
@@ -70,10 +68,3 @@ def explore(
 
         serve(Answers(run), scene, listening, announce)
     return Explored()
-
-
-def has_display() -> bool:
-    """Whether a browser can be opened on this machine's screen."""
-    if sys.platform in ("win32", "darwin"):
-        return "SSH_CONNECTION" not in os.environ
-    return bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())

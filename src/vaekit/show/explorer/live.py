@@ -1,14 +1,19 @@
 """What a page shows of a training while it goes on: its curves, and now and then codes, reconstructions and samples.
 
-The training tells it between epochs what it has measured already; a thread of the server reads that. The model is asked
-between epochs alone, of few data, while a page is open, and for a small part of the time. No bit of a run depends on it.
+The training tells it between epochs what it has measured already; a thread of the server reads that. The model is
+asked between epochs alone, of few data, while a page is open, and for a small part of the time. No bit of a run depends
+on it.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +25,13 @@ import torch
 from ...data.batch import Batch
 from ...runs import history
 from ...seeding import seeded
-from ..pictures.base import Subject, array
+from ..pictures.base import Subject, array, visible
 from ..pictures.drawing import watch
+from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .records import Points, Projection, Reference, Scene
-from .scene import FORMAT, Making, title_of
+from .scene import FORMAT, Making, scene_of, title_of
+from .server import Served, bound, check_libraries
 from .values import as_json
 
 if TYPE_CHECKING:
@@ -41,6 +48,10 @@ SHARE = 0.05
 """The part of a training's time that the model is asked for, but for the first time."""
 OPEN = 5.0
 """Seconds after its last question for which a page counts as open."""
+EXPLORED = 10_000
+"""Points of the explorer at the end."""
+ENDING = 6.0
+"""Seconds that a page is given to end."""
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +65,8 @@ class Told:
     epochs: int
     progress: Progress | None
     records: list[Epoch]
+    count: int
+    """Of all records: fewer than the page has where another training has begun."""
     version: int
     """Of what the model was asked last; 0 before the first time."""
 
@@ -83,12 +96,13 @@ class Live:
     progress: Progress | None = None
     records: list[Epoch] = field(default_factory=list)
     version: int = 0
-    scene: str = "{}"
-    look: str = "{}"
+    points: str = ""
+    """The scene of the points, in JSON, once the model was asked; its looks likewise."""
+    look: str = ""
     asked: float = -OPEN
     spent: float = 0.0
     began: float = 0.0
-    looking: _Looking | None = None
+    looking: Looking | None = None
 
     # -- of the training -----------------------------------------------------------------------------------------------
 
@@ -110,7 +124,7 @@ class Live:
 
         def watched(run: Run, split: str) -> Callable[[VAE, int], Mapping[str, Path] | None]:
             drawn = (given.watch or watch)(run, split)
-            looking = _Looking(run, split)
+            looking = Looking(run, split)
 
             def look(model: VAE, number: int) -> Mapping[str, Path] | None:
                 looking.model = model  # as it is scored: the average, where there is one
@@ -139,7 +153,7 @@ class Live:
         try:
             with seeded(0):
                 if not self.version:
-                    self.scene = as_json(self.looking.scene())
+                    self.points = as_json(self.looking.scene())
                 self.look = as_json(self.looking.look(records[0].epoch))
             self.version += 1
         except Exception as error:  # of a part of the user's, or no memory: the training is worth more
@@ -158,10 +172,60 @@ class Live:
         """As `Told`, in JSON."""
         self.asked = time.monotonic()
         known = [self.stage, self.title, self.about, self.epochs, self.progress]
-        return as_json(Told(*known, self.records[since:], self.version))  # type: ignore[arg-type]
+        return as_json(Told(*known, self.records[since:], len(self.records), self.version))  # type: ignore[arg-type]
 
 
-class _Looking:
+class LivePage:
+    """A page that shows a training, and then the run that it gave."""
+
+    def __init__(self, listening: socket.socket, browser: bool) -> None:
+        self.live = Live(self._begin)
+        self.served = Served(listening, None, "{}", self.live)
+        self.thread = threading.Thread(target=self.served.run, daemon=True)
+        self.browser = browser
+
+    def _begin(self) -> None:
+        """Serve from the first step on, which is when all that may be refused has been."""
+        if self.thread.ident is None:
+            self.thread.start()
+            say(f"live: {self.served.address} (then the explorer, until {ended_by()})")
+            if self.browser:
+                webbrowser.open(self.served.address)
+
+    def explore(self, run: Run) -> None:
+        """Show the explorer of a run that is trained, until the page or Ctrl-C ends it."""
+        scene = as_json(scene_of(run, points=EXPLORED))
+        self.served.service.scene = scene
+        self.served.service.answers = Answers(run)
+        self.live.stage = "ready"
+        say(f"explorer: {self.served.address}; {ended_by()} ends it")
+        with suppress(KeyboardInterrupt):
+            while self.thread.is_alive():
+                self.thread.join(1.0)
+
+    def end(self) -> None:
+        """Serve no longer."""
+        self.served.stop()
+        if self.thread.ident is not None:
+            self.thread.join(ENDING)
+
+
+@contextmanager
+def live_page(port: int = 0, browser: bool | None = None) -> Iterator[LivePage]:
+    """Inside, a training whose callbacks are `page.live.callbacks(…)` is shown by a page on this machine alone.
+
+    Raises `ValueError`, one line, where a port is taken, or what serves pages is not there.
+    """
+    check_libraries()
+    with bound(port) as listening:
+        page = LivePage(listening, has_display() if browser is None else browser)
+        try:
+            yield page
+        finally:
+            page.end()
+
+
+class Looking:
     """Some rows of a split, and what a model makes of them."""
 
     def __init__(self, run: Run, split: str) -> None:
@@ -195,11 +259,12 @@ class _Looking:
         some = self.some
         made = array(self.model.reconstruct(some, None, None, False))
         samples = Subject(run, self.making.asked, 0).samples(FEW)
-        flat = [each.reshape(len(each), -1).astype(np.float32) for each in (array(some.x), made, samples)]
+        kind = np.float64 if run.schema.domain.in_float64 else np.float32
+        flat = [each.reshape(len(each), -1).astype(kind) for each in (visible(some), made, samples)]
         return Look(epoch, self._plane(codes), *flat)
 
     def _plane(self, codes: np.ndarray) -> np.ndarray:
-        """The codes in the plane: two of their dimensions, or their principal components, turned as they were before."""
+        """The codes in the plane: two of their dimensions, or their components, turned as they were before."""
         if codes.shape[1] == 1:
             codes = np.pad(codes, ((0, 0), (0, 1)))
         if codes.shape[1] > 2:

@@ -99,26 +99,18 @@ class Service:
                 raise Refused(f"the token is missing or wrong; {OPEN}", 403)
             return _text(asset(PAGE), "text/html")
 
-        async def script(request: Request) -> Response:
-            return _text(asset(SCRIPT), "text/javascript")
+        def own(name: str, kind: str) -> Route:
+            async def given(request: Request) -> Response:
+                return _text(asset(name), kind)
 
-        async def style(request: Request) -> Response:
-            return _text(asset(STYLE), "text/css")
+            return Route(f"/{name}", given)
 
-        async def scene(request: Request) -> Response:
-            self._check(request)
-            return _json(self.scene if self.live is None or self.answers is not None else self.live.scene)
+        def told(name: str, of: Callable[[Request], str]) -> Route:
+            async def given(request: Request) -> Response:
+                self._check(request)
+                return _json(of(request))
 
-        async def live(request: Request) -> Response:
-            self._check(request)
-            if self.live is None:
-                raise Refused("no training goes on here", 404)
-            since = request.query_params.get("since", "0")
-            return _json(self.live.told(int(since) if since.isdecimal() and len(since) < 9 else 0))
-
-        async def look(request: Request) -> Response:
-            self._check(request)
-            return _json("{}" if self.live is None else self.live.look)
+            return Route(f"/api/{name}", given)
 
         async def stop(request: Request) -> Response:
             self._check(request)
@@ -136,11 +128,10 @@ class Service:
 
         routes = [
             Route("/", page),
-            Route(f"/{SCRIPT}", script),
-            Route(f"/{STYLE}", style),
-            Route("/api/scene", scene),
-            Route("/api/live", live),
-            Route("/api/look", look),
+            own(SCRIPT, "text/javascript"),
+            own(STYLE, "text/css"),
+            told("scene", lambda _: self._scene()),
+            told("training/{name}", self._of_training),
             Route("/api/stop", stop, methods=["POST"]),
             Route("/api/{name}", question, methods=["POST"]),
         ]
@@ -153,6 +144,17 @@ class Service:
     def _check(self, request: Request) -> None:
         if not self._knows(request.headers.get("x-token", "")):
             raise Refused(f"the header X-Token is missing or wrong; {OPEN}", 403)
+
+    def _scene(self) -> str:
+        return self.scene if self.live is None or self.answers is not None else self.live.told()
+
+    def _of_training(self, request: Request) -> str:
+        """What a page is told that shows a training: where that is, or what else it asks for."""
+        if self.live is None:
+            raise Refused("no training goes on here", 404)
+        name, since = request.path_params["name"], request.query_params.get("since", "0")
+        given = {"points": self.live.points, "look": self.live.look}
+        return given.get(name) or self.live.told(int(since) if since.isdecimal() and len(since) < 9 else 0)
 
     def _of_a_run(self) -> Answers:
         if self.answers is None:
