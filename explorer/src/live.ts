@@ -5,7 +5,7 @@ import { Chart, type Curve } from "./chart";
 import { choice, h, replace, say, segments } from "./dom";
 import { MapView } from "./map";
 import { picture, saveAll } from "./pictures";
-import { rowsElement } from "./rows";
+import { rowsElement, saveRows } from "./rows";
 import { Scene, type SceneFile } from "./scene";
 import { themeSwitch } from "./theme";
 import { Store, type View } from "./view";
@@ -88,7 +88,9 @@ class Codes {
 }
 
 function pictures(scene: Scene, title: string, rows: Float32Array[], names: string[]): HTMLElement {
-  if (scene.table) return h("section", {}, h("h2", {}, title), rowsElement(scene, rows.slice(0, 6), names));
+  const six = rows.slice(0, 6);
+  const saved = (): void => saveRows(scene, six.map((x) => ({ x, probabilities: new Map() })), names, title);
+  if (scene.table) return h("section", {}, h("h2", {}, title), rowsElement(scene, six, names), h("button", { type: "button", class: "quiet", onclick: saved }, "Save PNG"));
   const items = rows.map((x, i) => ({ canvas: picture(scene, x, names[i] ?? title), name: "" }));
   const frames = h("div", { class: "frames" }, items.map(({ canvas }) => h("span", { class: "frame" }, canvas)));
   return h("section", { class: "film" }, h("h2", {}, title), frames, h("button", { type: "button", class: "quiet", onclick: () => saveAll(items, 8, title) }, "Save PNG"));

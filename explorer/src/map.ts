@@ -167,6 +167,7 @@ export class MapView {
       context.fillRect(0, 0, width, height);
       this.ground.paint(context, this.camera, this.size, ratio);
       this.image = context.getImageData(0, 0, width, height);
+      paintDiscs(this.image, this.rims(), radius + 1.6 * ratio);
     } else {
       if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
       new Uint32Array(this.image.data.buffer).fill(this.empty);
@@ -174,6 +175,13 @@ export class MapView {
     paintDiscs(this.image, this.discs, radius);
     context.putImageData(this.image, 0, 0);
     this.paintOver();
+  }
+
+  /** What sets the points apart from a ground of pictures: the page's own colour around each that is not hidden. */
+  private rims(): Discs {
+    const ground = parse(css("--background"));
+    const colours = Uint8Array.from({ length: 3 * this.discs.n }, (_, i) => ground[i % 3]!);
+    return { ...this.discs, colours, alpha: this.discs.alpha.map((a) => (a > 20 ? 210 : 0)) };
   }
 
   /** The place, the places kept, the way between them, and the point under the pointer. */

@@ -21,7 +21,8 @@ from runs_for_tests import small_run
 from vaekit import explore
 from vaekit.show.explorer import server
 from vaekit.show.explorer.answers import Answers
-from vaekit.show.explorer.server import LARGEST, Service, bound, serve
+from vaekit.show.explorer.place import bound
+from vaekit.show.explorer.server import LARGEST, Service, serve
 
 TOKEN, HOST = "a token", "127.0.0.1:1"
 HEADERS = {"host": HOST, "x-token": TOKEN}

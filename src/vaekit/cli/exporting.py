@@ -88,6 +88,9 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     device: Device = "cpu",
 ) -> None:
     """Look at a run's latent space in a browser: a page served on this machine until Ctrl-C, or one file."""
+    from ..show.explorer.place import check_place
+
+    check_place(path, port)
     from ..show.explorer.exploring import explore as explored
 
     loaded = loaded_run(run, device, context, data)

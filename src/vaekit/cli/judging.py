@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import unknown
 from ..show.terminal import print_table, say
 from .options import note
 
@@ -86,9 +87,11 @@ def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
 
 def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int) -> Judge:
     try:
-        from ..interop.torchmetrics import check, quality
+        from ..interop.torchmetrics import METRICS, check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
+    if others := [each for each in metrics.split(",") if each not in METRICS]:
+        raise ValueError(unknown("metric", others[0], (AIS, *METRICS)))
     check(run, metrics, weights, n)
     return Judge(QUALITY, lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed), say_images)
 

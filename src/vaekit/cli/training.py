@@ -113,6 +113,10 @@ def _score(run: Run, samples: int | None, scored: bool) -> None:
 
 
 def _page(port: int) -> AbstractContextManager[LivePage]:
+    from ..show.explorer.place import check_place
+
+    check_place(None, port)
+
     from ..show.explorer.live import live_page
 
     return live_page(port)
@@ -139,12 +143,14 @@ def compare(  # noqa: PLR0913 - as many as the command has options
 
     A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
     """
-    from ..runs import comparison
-    from ..show import report
-    from ..show.outputs import PAGES, check_ending
+    from ..show.endings import PAGES, check_ending
 
     if path is not None:
         check_ending(path, PAGES)
+
+    from ..runs import comparison
+    from ..show import report
+
     loaded = [_load_or_train(each, data, epochs, device, context) for each in runs]
     found = comparison.compare(loaded, samples, split=split, seed=seed)
     if path is not None:

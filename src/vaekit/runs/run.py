@@ -266,7 +266,7 @@ class Run:
         if why := diverged(self.path):
             again = f"{option('resume')} would end there again, so train it anew"
             return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}, and diverged: {why}; {again}"
-        return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
+        return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}; {go_on}"
 
     @property
     def held_out(self) -> str:

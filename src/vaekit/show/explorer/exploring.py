@@ -11,8 +11,9 @@ from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .frame import Explored
 from .page import whole_page, write_page
+from .place import bound, check_libraries
 from .scene import scene_of
-from .server import bound, check_libraries, serve
+from .server import serve
 from .values import as_json
 
 if TYPE_CHECKING:

@@ -29,9 +29,10 @@ from ..pictures.base import Subject, array, visible
 from ..pictures.drawing import watch
 from ..terminal import ended_by, has_display, say
 from .answers import Answers
+from .place import bound, check_libraries
 from .records import Points, Projection, Reference, Scene
 from .scene import FORMAT, Making, scene_of, title_of
-from .server import Served, bound, check_libraries
+from .server import Served
 from .values import as_json
 
 if TYPE_CHECKING:
@@ -171,8 +172,11 @@ class Live:
     def told(self, since: int = 0) -> str:
         """As `Told`, in JSON."""
         self.asked = time.monotonic()
-        known = [self.stage, self.title, self.about, self.epochs, self.progress]
-        return as_json(Told(*known, self.records[since:], len(self.records), self.version))  # type: ignore[arg-type]
+        records = self.records
+        told = Told(
+            self.stage, self.title, self.about, self.epochs, self.progress, records[since:], len(records), self.version
+        )
+        return as_json(told)
 
 
 class LivePage:

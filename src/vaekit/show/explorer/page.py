@@ -18,10 +18,10 @@ from ...interop.export.graph import DecodeColumns, Graph, graph_of
 from ...interop.export.programs import Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
-from ..outputs import check_ending
 from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
+from .place import check_place
 from .scene import scene_of, weight_of_a_point
 from .values import as_json, inlined
 from .web import PAGE, SCRIPT, STYLE, asset, operators
@@ -52,7 +52,7 @@ def write_page(
     Without `points` it has as many as keep it below 10 MB, at most 2,000. Raises `ValueError`, one line, where the
     model decodes by what the page can't compute.
     """
-    check_ending(path, (".html",))
+    check_place(path)
     page, notes = whole_page(run, split, points, seed)
     write_atomic(path, page)
     return page, notes

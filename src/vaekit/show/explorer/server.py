@@ -12,7 +12,6 @@ import inspect
 import json
 import secrets
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import unknown
-from ...settings import option
 from .answers import Answers
+from .place import LOOPBACK, check_libraries
 from .values import as_json
 from .web import PAGE, SCRIPT, STYLE, asset
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from .live import Live
 
-LOOPBACK = "127.0.0.1"
 OPEN = "open the address that vaekit explore has printed"
 LARGEST = 16 * 2**20
 """Bytes of a question, at most."""
@@ -52,17 +50,6 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "draw": Answers.draw,
     "impute": Answers.impute,
 }
-
-
-def check_libraries() -> None:
-    """Raise `ValueError`, one line, where what serves pages is not there."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        extra = "pip install 'vaekit[explore]'"
-        one_file = f"or have it written as one file, {option('out', 'page.html')}"
-        raise ValueError(f"a page that is served needs Starlette and Uvicorn: {extra}; {one_file}") from None
 
 
 class Refused(Exception):  # noqa: N818 - an answer
@@ -191,21 +178,6 @@ class _Guard:
             await _error(f"this page is at {self.hosts[0]} alone; {OPEN}", 403)(scope, receive, sending)
             return
         await self.app(scope, receive, sending)
-
-
-def bound(port: int = 0) -> socket.socket:
-    """A socket of this machine alone, at a port; 0 is a free one. Raises `ValueError` for one that is taken."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if sys.platform != "win32":  # where it would let another program listen on the same port
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((LOOPBACK, port))
-        listening.listen()  # who comes from here on waits until it answers
-    except (OSError, OverflowError) as error:
-        listening.close()
-        why = getattr(error, "strerror", None) or error
-        raise ValueError(f"port {port}: {why}; {option('port', 0)} takes a free one") from None
-    return listening
 
 
 class Served:
