@@ -53,7 +53,7 @@ function firstView(scene: Scene): View {
   return {
     place: placeOf(scene, a), levels: null,
     slots: { a: placeOf(scene, a), b: placeOf(scene, b), c: placeOf(scene, c) },
-    armed: null, projection: projections.find((p) => p.name === "t-SNE")?.name ?? projections[0]?.name ?? pair, colour: colours[0]?.name ?? "",
+    armed: null, projection: projections.find((p) => p.name !== "PCA")?.name ?? projections[0]?.name ?? pair, colour: colours[0]?.name ?? "",
     panel: "sliders", journey: "line", spherical: false, t: 0, plane: false, cloud: [],
   };
 }

@@ -151,11 +151,14 @@ export function saveRows(scene: Scene, rows: Shown[], names: string[], title: st
   const left = Math.min(WIDEST, Math.max(...columns.map((j) => context.measureText(scene.columns[j]!.name).width), 60)) + 24;
   const each = 190;
   const head = names.some((n) => n) ? LINE : 8;
-  [canvas.width, canvas.height] = [left + each * rows.length + 12, head + LINE * columns.length + 8];
+  const [width, height] = [left + each * rows.length + 12, head + LINE * columns.length + 8];
+  const scale = Math.max(2, Math.ceil(400 / height));
+  [canvas.width, canvas.height] = [width * scale, height * scale];
+  context.scale(scale, scale);
   context.font = font;
   context.textBaseline = "middle";
   context.fillStyle = css("--background");
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillRect(0, 0, width, height);
   const dark = isDark();
   const write = (text: string, x: number, y: number, most: number, colour: string): void => {
     let shown = text;

@@ -10,6 +10,7 @@ from ...system.progress import in_a_notebook
 from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .frame import Explored
+from .layouts import check_layout
 from .page import whole_page, write_page
 from .place import bound, check_libraries
 from .scene import scene_of
@@ -34,6 +35,7 @@ def explore(
     port: int | None = None,
     browser: bool | None = None,
     seed: int = 0,
+    layout: str = "t-sne",
 ) -> Explored:
     """Look at the latent space of a run in a browser: where data lie in it, what its dimensions do, what lies between.
 
@@ -41,9 +43,10 @@ def explore(
     notebook, unless `port` or `browser` is given, what is given shows such a page in a frame, and the notebook's file
     has all of it. Else the page is served on this machine alone, at a `port` or one that is free, until it is told to
     end there or by Ctrl-C; its address is said, and opened if `browser` is true or, by default, where there is a
-    display. It shows at most so many `points` of a `split`, by default of the one held out: 10,000, of a
-    file 2,000, of a frame 1,000, or as many as keep these below 10 MB. Raises `ValueError`, one line, where there is no
-    such split, a port is taken, or a file's ending is another.
+    display. It shows at most so many `points` of a `split`, by default of the one held out: 10,000, of a file 2,000, of
+    a frame 1,000, or as many as keep these below 10 MB. Codes of more than two dimensions are laid out by `layout`,
+    "t-sne" or "umap" (umap-learn), once: the run's folder keeps it. Raises `ValueError`, one line, where there is no
+    such split or layout, a port is taken, or a file's ending is another.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -52,14 +55,17 @@ def explore(
     ()
     """
     if out is not None:
-        page, notes = write_page(run, Path(out), split=split, points=points, seed=seed)
+        page, notes = write_page(run, Path(out), split=split, points=points, seed=seed, layout=layout)
         return Explored(notes, page, Path(out))
     if port is None and browser is None and in_a_notebook():
-        page, notes = whole_page(run, split, points, seed, FRAMED)
+        page, notes = whole_page(run, split, points, seed, layout, FRAMED)
         return Explored(notes, page)
     check_libraries()
+    check_layout(layout)
     with bound(port or 0) as listening:  # before what takes long
-        scene = as_json(scene_of(run, split=split, points=POINTS if points is None else points, seed=seed))
+        scene = as_json(
+            scene_of(run, split=split, points=POINTS if points is None else points, seed=seed, layout=layout)
+        )
 
         def announce(address: str) -> None:
             say(address)

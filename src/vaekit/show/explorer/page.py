@@ -21,6 +21,7 @@ from ...system.progress import working
 from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
+from .layouts import check_layout
 from .place import check_place
 from .scene import scene_of, weight_of_a_point
 from .values import as_json, inlined
@@ -45,7 +46,13 @@ POLICY = (
 
 
 def write_page(
-    run: Run, path: Path, *, split: str | None = None, points: int | None = None, seed: int = 0
+    run: Run,
+    path: Path,
+    *,
+    split: str | None = None,
+    points: int | None = None,
+    seed: int = 0,
+    layout: str = "t-sne",
 ) -> tuple[str, tuple[str, ...]]:
     """Write the page of a run as one file, whole or not at all; gives it, and what it can't do, a line each.
 
@@ -53,20 +60,26 @@ def write_page(
     model decodes by what the page can't compute.
     """
     check_place(path)
-    page, notes = whole_page(run, split, points, seed)
+    check_layout(layout)
+    page, notes = whole_page(run, split, points, seed, layout)
     write_atomic(path, page)
     return page, notes
 
 
 def whole_page(
-    run: Run, split: str | None = None, points: int | None = None, seed: int = 0, most: int = POINTS
+    run: Run,
+    split: str | None = None,
+    points: int | None = None,
+    seed: int = 0,
+    layout: str = "t-sne",
+    most: int = POINTS,
 ) -> tuple[str, tuple[str, ...]]:
     """The page of a run with all that it needs in it, and what it can't do, as `write_page` writes it."""
     programs, notes = programs_of(run, split, seed)
     if points is None:
         taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
         points = max(FEWEST, min(most, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
-    scene = scene_of(run, split=split, points=points, seed=seed)
+    scene = scene_of(run, split=split, points=points, seed=seed, layout=layout)
     about = [*scene.about, *notes]
     scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))
     return page_of(as_json(scene)), notes

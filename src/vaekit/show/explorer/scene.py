@@ -26,11 +26,11 @@ from ...models.sampling import draws
 from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...runs.wording import run_in_lines
-from .. import plots
 from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
 from ..report.frame import number
 from .answers import Answers
+from .layouts import LAYOUTS, check_layout, laid_out
 from .records import (
     Colour,
     Components,
@@ -54,13 +54,14 @@ REFERENCE = 2000
 """Training data, at most, whose bounds say what is usual."""
 QUANTILES = 1001
 LAID_OUT = 2000
-"""Points, at most, that are laid out by t-SNE, which takes seconds for as many."""
+"""Points, at most, that are laid out by t-SNE or UMAP, which takes seconds for as many."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
 
 
-def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0) -> Scene:
-    """The scene of a run: at most so many `points` of a split, by default the one held out, chosen by `seed`.
+def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0, layout: str = "t-sne") -> Scene:
+    """The scene of a run: at most so many `points` of a split, by default the one held out, chosen by `seed`, their
+    codes laid out by one of `LAYOUTS`.
 
     Raises `ValueError` where there is no such split, or points are fewer than one.
 
@@ -73,7 +74,8 @@ def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: in
     """
     if points < 1:
         raise ValueError(f"points is {points}; accepted: 1 or more")
-    return Making(run, split, points, seed).scene()
+    check_layout(layout)
+    return Making(run, split, points, seed, layout).scene()
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Making:
     asked: str | None
     most: int
     seed: int
+    layout: str = "t-sne"
 
     @cached_property
     def subject(self) -> Subject:
@@ -148,7 +151,7 @@ class Making:
             elbo, kl = (number(float(each.mean())) for each in (self.scores.elbo, self.scores.kl))
             lines.append(f"scores of these points: ELBO {elbo} nats, KL {kl} nats")
         if run.model.latent_size > 2 and len(self.rows) > LAID_OUT:
-            lines.append(f"t-SNE of {LAID_OUT:,} of the points, since more take long")
+            lines.append(f"{LAYOUTS[self.layout]} of {LAID_OUT:,} of the points, since more take long")
         return lines
 
     def data(self) -> Data:
@@ -242,10 +245,11 @@ class Making:
         _, _, axes = np.linalg.svd(centred, full_matrices=False)
         found = [Projection("PCA", ("first component", "second component"), (centred @ axes[:2].T).astype(np.float32))]
         if centred.any():
+            run = self.run
             laid = np.full((len(centred), 2), np.nan, np.float32)
             some = np.random.default_rng(self.seed).permutation(len(centred))[:LAID_OUT]
-            laid[some] = plots.embed(centred[some], seed=self.seed)
-            found.append(Projection("t-SNE", ("", ""), laid))
+            laid[some] = laid_out(centred[some], self.layout, self.seed, run.path)
+            found.append(Projection(LAYOUTS[self.layout], ("", ""), laid))
         return found
 
     def classes(self) -> list[Colour]:
