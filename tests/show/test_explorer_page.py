@@ -538,6 +538,9 @@ def test_a_row_is_edited_and_a_cell_cleared(visit: Callable[..., Any]) -> None:
     settled(page, lambda: bool(abs(place(page)[1]) < 1e-4))
     page.get_by_label(f"Clear {HOSTILE}").click()
     settled(page, lambda: page.locator(".hint").first.inner_text() == "likely 50.0 kg")
+    with page.expect_download() as download:
+        page.locator(".answer").get_by_role("button", name="Save PNG").click()
+    assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
     page.locator("#cell-1").select_option("")
     settled(page, lambda: "likely" in page.locator(".hint").nth(1).inner_text())
 
