@@ -89,8 +89,7 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     device: Device = "cpu",
 ) -> None:
     """Look at a run's latent space in a browser: a page served on this machine until Ctrl-C, or one file."""
-    from ..show.explorer.layouts import check_layout
-    from ..show.explorer.place import check_place
+    from ..show.explorer.place import check_layout, check_place
 
     check_place(path, port)
     check_layout(layout)

@@ -10,9 +10,8 @@ from ...system.progress import in_a_notebook
 from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .frame import Explored
-from .layouts import check_layout
 from .page import whole_page, write_page
-from .place import bound, check_libraries
+from .place import bound, check_layout, check_libraries
 from .scene import scene_of
 from .server import serve
 from .values import as_json

@@ -21,8 +21,7 @@ from ...system.progress import working
 from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
-from .layouts import check_layout
-from .place import check_place
+from .place import check_layout, check_place
 from .scene import scene_of, weight_of_a_point
 from .values import as_json, inlined
 from .web import PAGE, SCRIPT, STYLE, asset, operators

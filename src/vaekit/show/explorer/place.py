@@ -1,4 +1,6 @@
-"""Where a page can be: a file, or a port of this machine. Known before anything is imported that makes pages."""
+"""Where a page can be, a file or a port of this machine, and what its map can be laid out by: known before anything is
+imported that makes pages.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,13 @@ import socket
 import sys
 from pathlib import Path
 
+from ...errors import unknown
 from ...settings import option
 from ..endings import check_ending
 
 LOOPBACK = "127.0.0.1"
+LAYOUTS = {"t-sne": "t-SNE", "umap": "UMAP"}
+"""What lays codes out, and what the page calls it."""
 
 
 def check_place(path: Path | None, port: int = 0) -> None:
@@ -21,6 +26,20 @@ def check_place(path: Path | None, port: int = 0) -> None:
         return
     check_libraries()
     bound(port).close()
+
+
+def check_layout(name: str) -> None:
+    """Raise `ValueError`, one line, for a layout that there is not, or whose library is not there."""
+    if name not in LAYOUTS:
+        raise ValueError(unknown("layout", name, LAYOUTS))
+    if name == "umap":
+        try:
+            import umap  # noqa: F401
+        except ImportError:
+            given = option("layout", "umap")
+            raise ValueError(
+                f"{given} needs umap-learn: pip install 'vaekit[umap]'; t-sne, the default, needs nothing"
+            ) from None
 
 
 def check_libraries() -> None:

@@ -30,7 +30,8 @@ from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
 from ..report.frame import number
 from .answers import Answers
-from .layouts import LAYOUTS, check_layout, laid_out
+from .layouts import laid_out
+from .place import LAYOUTS, check_layout
 from .records import (
     Colour,
     Components,
