@@ -28,8 +28,10 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With commas between: ais (log p(x) by annealed importance sampling); of images too psnr, ssim, "
-            "lpips, fid, kid, frechet-pixels, kernel-pixels, frechet-classes, kernel-classes.",
+            help="With commas between: ais (log p(x) by annealed importance sampling); mutual-information, "
+            "total-correlation, marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
+            "modularity, factor-vae, beta-vae; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "frechet-classes, kernel-classes.",
         ),
     ] = None,
     weights: Annotated[
@@ -38,7 +40,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais, 10,000 images (4 at least)."),
+        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais, 10,000 of others (4 at least)."),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -48,8 +50,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics log p(x) by chains, and how good its images are: reconstructions beside data, samples as a set beside a
-    set of data.
+    --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
+    are: reconstructions beside data, samples as a set beside a set of data.
     """
     from ..show.endings import TABLES, check_ending
 
@@ -60,7 +62,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     from ..runs.given import NEW
 
     asked = asked_of(run, device, context, data, split, file)
-    judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed)
+    judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
     every: list[list[Any]] = [[] for _ in asked.splits]
@@ -88,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     if report:
         from ..show.report import write_report
 
-        said = write_report(asked.run, found[0], judging.of_images(judged[0]))
+        said = write_report(asked.run, found[0], [judge.table(value) for judge, value in judged[0].items()])
         note(f"{said}") if as_json else say(f"{said}")
 
 
