@@ -87,6 +87,7 @@ def test_a_weight_that_only_some_parts_have_a_gradient_of() -> None:
     a, b = (nn.Parameter(torch.zeros(2)) for _ in range(2))
     gradients = Gradients([a, b], Processes(), pieces=2)
     for _ in range(2):
+        gradients.begin()
         a.grad, b.grad = torch.tensor([1.0, 2.0]), None
         gradients.add(0.25)
         a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([8.0, 0.0])

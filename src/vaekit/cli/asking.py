@@ -168,7 +168,17 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     check_ending(path)
 
     from ..runs import rows
+    from ..runs.pieces import is_long
+    from ..show.outputs import write_frames
 
+    if file is not None and data is None and split is None and is_long(Path(file)):
+        loaded = loaded_run(run, device, context)
+        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
+        if path.suffix.lower() == ".parquet":
+            say(f"{path}: {write_frames(path, (each.frame for each in parts)):,} rows")
+        else:
+            write_rows(path, loaded, rows.joined(parts))
+        return
     asked = asked_of(run, device, context, data, split, file)
     if indices:
         found = rows.tokens(asked.run, asked.splits)

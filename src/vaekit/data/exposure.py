@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,13 +22,8 @@ def exposed(content: Content, exposure: str) -> Content:
     Raises `ValueError` where there is no such column, where an exposure is not above 0, and beside labels.
     """
     key = setting("data.exposure", exposure)
-    if any(split.y is not None for split in content.splits.values()):
-        raise ValueError(f"{key} is given beside labels or covariates; leave one out")
-    if exposure != TOTAL and exposure not in content.columns:
-        raise ValueError(unknown("column of exposures", exposure, [TOTAL, *content.columns]))
+    check_exposure(exposure, content.columns, any(split.y is not None for split in content.splits.values()))
     column = None if exposure == TOTAL else content.columns.index(exposure)
-    if column is not None and len(content.columns) < 2:
-        raise ValueError(f"{key} is the only column; counts are needed beside it")
     splits = {name: _exposed(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
     if column is not None:
         columns = tuple(name for name in content.columns if name != exposure)
@@ -35,6 +31,25 @@ def exposed(content: Content, exposure: str) -> Content:
         return replace(content, splits=splits, columns=columns, table=table)
     note = "the exposure of a row is its own total: scores are those of the row given its total"
     return replace(content, splits=splits, notes=(*content.notes, note))
+
+
+def check_exposure(exposure: str, columns: Sequence[str], labelled: bool) -> None:
+    """`ValueError` where there is no such column, nothing beside it, or where the data are `labelled`."""
+    key = setting("data.exposure", exposure)
+    if labelled:
+        raise ValueError(f"{key} is given beside labels or covariates; leave one out")
+    if exposure != TOTAL and exposure not in columns:
+        raise ValueError(unknown("column of exposures", exposure, [TOTAL, *columns]))
+    if exposure != TOTAL and len(columns) < 2:
+        raise ValueError(f"{key} is the only column; counts are needed beside it")
+
+
+def exposures(y: np.ndarray, what: str) -> np.ndarray:
+    """Exposures (N,) as covariates (N, 1); `ValueError` where one is not above 0."""
+    if not (y > 0).all():
+        row = int(np.argmin(y > 0))
+        raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
+    return y.astype(np.float32)[:, None]
 
 
 def _exposed(split: Split, column: int | None, what: str) -> Split:
@@ -48,7 +63,4 @@ def _exposed(split: Split, column: int | None, what: str) -> Split:
         x, y = np.delete(whole, column, 1), whole[:, column]
         if seen is not None:
             y, seen = np.where(seen[:, column], y, np.nan), np.delete(seen, column, 1)
-    if not (y > 0).all():
-        row = int(np.argmin(y > 0))
-        raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
-    return replace(split, x=x, y=y.astype(np.float32)[:, None], observed=seen)
+    return replace(split, x=x, y=exposures(y, what), observed=seen)
