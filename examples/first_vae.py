@@ -74,6 +74,15 @@ Image.open(relu.path / "pictures" / f"reconstruction_{EPOCHS}.png")
 # Reconstructions are smoother than the data. They are means of $p(x \mid z)$: where the code leaves open where a stroke
 # ends, the mean is grey.
 #
+# ## A walk through the codes
+#
+# `explore` makes a page with a map of the codes, a slider for each dimension, journeys from digit to digit, and a pad
+# to draw on. A notebook shows it below, and keeps it in its file; the model is in it, and decodes in your browser.
+
+# %%
+relu.explore(OUT / "explorer.html", points=500)
+
+# %% [markdown]
 # ## How much do ReLU and Adam help?
 #
 # The paper used other means: sigmoid layers and Adagrad. That is another recipe; all else is the same.

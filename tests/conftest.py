@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -72,3 +74,16 @@ def _quick() -> Iterator[None]:
         patch.setattr(mixtures, "LONG_RUNS", 2)
         patch.setattr(frame, "_png", lambda prepared, theme: png(prepared, theme) if theme is LIGHT else (b"", ()))
         yield
+
+
+@pytest.fixture(scope="module")  # no longer: beside it asyncio runs nothing else
+def browser() -> Iterator[Any]:
+    """Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    named = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if named is None:
+        pytest.skip("no Chromium: install it, or name it by CHROMIUM")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=named, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()

@@ -1,12 +1,12 @@
 /** Arrays as they travel: base64 of little-endian values, in C order. */
 
 export interface Arr {
-  dtype: "float32" | "float16" | "uint8" | "int32" | "bool";
+  dtype: "float64" | "float32" | "float16" | "uint8" | "int32" | "bool";
   shape: number[];
   data: string;
 }
 
-export type Numbers = Float32Array | Int32Array | Uint8Array;
+export type Numbers = Float64Array | Float32Array | Int32Array | Uint8Array;
 
 export function bytesOf(base64: string): Uint8Array {
   // Newer browsers have it built in.
@@ -40,6 +40,8 @@ export function numbersAt(bytes: Uint8Array, dtype: Arr["dtype"], offset: number
   // A typed array has to begin at a multiple of its width; a copy always does.
   const copy = (width: number): ArrayBuffer => bytes.slice(offset, offset + width * count).buffer as ArrayBuffer;
   switch (dtype) {
+    case "float64":
+      return new Float64Array(copy(8));
     case "float32":
       return start % 4 ? new Float32Array(copy(4)) : new Float32Array(bytes.buffer, start, count);
     case "int32":

@@ -21,7 +21,7 @@ export function film(app: App, frames: Frame[], title: string, size: "small" | "
   if (scene.table) {
     const step = Math.max(1, Math.ceil(frames.length / ROWS));
     const some = frames.filter((_, i) => i % step === 0 || (i === frames.length - 1 && step > 1));
-    return comparison(scene, some.map((f) => f.shown), some.map((f) => f.name));
+    return comparison(scene, some.map((f) => f.shown), some.map((f) => f.name), title);
   }
   const items = frames.map((f) => ({ canvas: picture(scene, f.shown.x, f.name || title), frame: f }));
   const frames_ = h("div", { class: "frames" });

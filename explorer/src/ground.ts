@@ -68,7 +68,8 @@ export class Ground {
     const { cells, camera, side } = this.made!;
     const zoom = now.scale / camera.scale;
     const [dx, dy] = [(camera.x - now.x) * now.scale, (now.y - camera.y) * now.scale];
-    context.globalAlpha = isDark() ? 0.5 : 0.38;
+    // No more than a hint: the points are what the map is of.
+    context.globalAlpha = isDark() ? 0.34 : 0.24;
     for (const { x, left, top } of cells) {
       const u = w / 2 + dx + (left - w / 2) * zoom;
       const v = h / 2 + dy + (top - h / 2) * zoom;

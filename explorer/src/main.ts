@@ -1,9 +1,9 @@
 /** The page: reads the scene, and puts its parts together. */
 
 import { App } from "./app";
-import { isDark } from "./colours";
 import { choice, h, say, settled } from "./dom";
 import { journeys, placeAt } from "./journeys";
+import { live } from "./live";
 import { MapView } from "./map";
 import { Local, Remote, type Model } from "./model";
 import { own } from "./own";
@@ -11,18 +11,28 @@ import { telling } from "./plane";
 import { Scene, type SceneFile } from "./scene";
 import { sliders } from "./sliders";
 import { stage } from "./stage";
+import { themeSwitch } from "./theme";
 import { hashOf, pairOf, placeOf, Store, viewFrom, type Panel, type View } from "./view";
 
-async function load(): Promise<{ scene: Scene; model: Model }> {
+/** What the page shows; null where it is a training that goes on, which it then shows. */
+async function load(main: HTMLElement): Promise<{ scene: Scene; model: Model } | null> {
   const inlined = document.getElementById("scene");
   if (inlined) {
     const scene = new Scene(JSON.parse(inlined.textContent ?? "") as SceneFile);
     return { scene, model: new Local(scene) };
   }
   const secret = new URLSearchParams(location.search).get("token") ?? "";
-  const answer = await fetch("api/scene", { headers: { "X-Token": secret } });
-  const got = await answer.json();
-  if (!answer.ok) throw new Error(got.error ?? `The server answered ${answer.status}.`);
+  const ask = async (what: string): Promise<any> => {
+    const answer = await fetch(`api/${what}`, { headers: { "X-Token": secret } });
+    const got = await answer.json();
+    if (!answer.ok) throw new Error(got.error ?? `The server answered ${answer.status}.`);
+    return got;
+  };
+  const got = await ask("scene");
+  if (got.stage) {
+    live(main, got, ask);
+    return null;
+  }
   const scene = new Scene(got as SceneFile);
   return { scene, model: new Remote(scene, secret) };
 }
@@ -43,36 +53,9 @@ function firstView(scene: Scene): View {
   return {
     place: placeOf(scene, a), levels: null,
     slots: { a: placeOf(scene, a), b: placeOf(scene, b), c: placeOf(scene, c) },
-    armed: null, projection: projections.find((p) => p.name === "t-SNE")?.name ?? projections[0]?.name ?? pair, colour: colours[0]?.name ?? "",
+    armed: null, projection: projections.find((p) => p.name !== "PCA")?.name ?? projections[0]?.name ?? pair, colour: colours[0]?.name ?? "",
     panel: "sliders", journey: "line", spherical: false, t: 0, plane: false, cloud: [],
   };
-}
-
-function themeSwitch(retint: () => void): HTMLElement {
-  const root = document.documentElement;
-  try {
-    const kept = localStorage.getItem("vaekit theme");
-    if (kept === "dark" || kept === "light") root.dataset.theme = kept;
-  } catch {
-    // A page from a file may have no storage.
-  }
-  const button = h("button", { type: "button", class: "quiet", onclick: () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try {
-      localStorage.setItem("vaekit theme", root.dataset.theme);
-    } catch {
-      // Then it is forgotten.
-    }
-    name();
-    retint();
-  } });
-  const name = (): void => void (button.textContent = isDark() ? "Light" : "Dark");
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    name();
-    retint();
-  });
-  name();
-  return button;
 }
 
 function mapTools(app: App, map: MapView): HTMLElement {
@@ -146,13 +129,14 @@ function panels(app: App, describe: (i: number) => string[]): HTMLElement {
 
 async function start(): Promise<void> {
   const main = document.getElementById("explorer")!;
-  let loaded: { scene: Scene; model: Model };
+  let loaded: { scene: Scene; model: Model } | null;
   try {
-    loaded = await load();
+    loaded = await load(main);
   } catch (error) {
     main.append(h("h1", {}, "Nothing to explore"), h("p", {}, error instanceof Error ? error.message : String(error)));
     return;
   }
+  if (!loaded) return;
   const { scene, model } = loaded;
   document.title = scene.file.title;
   const view = firstView(scene);

@@ -41,13 +41,13 @@ export class MapView {
   /** The page's ground as one pixel. */
   private empty = 0xffffffff;
 
-  /** `decode` answers what many places decode to. */
-  constructor(private readonly scene: Scene, private readonly store: Store, decode: (z: Float32Array[]) => Promise<Float32Array[]>) {
+  /** `decode` answers what many places decode to; without, there is no place to be at, only data to look at. */
+  constructor(private readonly scene: Scene, private readonly store: Store, private readonly decode: ((z: Float32Array[]) => Promise<Float32Array[]>) | null) {
     const n = scene.n;
     this.discs = { n, xy: new Float32Array(2 * n), colours: new Uint8Array(3 * n), alpha: new Uint8Array(n).fill(255), order: Uint32Array.from({ length: n }, (_, i) => i) };
     shuffle(this.discs.order);
     this.tint = new Tint(scene, this.discs, () => this.paintSoon());
-    this.ground = new Ground(scene, decode, () => this.paintSoon());
+    this.ground = new Ground(scene, decode ?? (async () => []), () => this.paintSoon());
     this.plane = planeOf(scene, store.view.projection);
     this.element = h("div", { class: "map" }, this.points, this.over, this.xName, this.yName, this.tip);
     this.listen();
@@ -143,6 +143,7 @@ export class MapView {
   }
 
   private placeOnScreen(): [number, number] {
+    if (!this.decode) return [-1e6, -1e6];
     const { z, datum } = this.store.view.place;
     return this.toScreen(...this.plane.to(z, datum));
   }
@@ -166,6 +167,7 @@ export class MapView {
       context.fillRect(0, 0, width, height);
       this.ground.paint(context, this.camera, this.size, ratio);
       this.image = context.getImageData(0, 0, width, height);
+      paintDiscs(this.image, this.rims(), radius + 1.6 * ratio);
     } else {
       if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
       new Uint32Array(this.image.data.buffer).fill(this.empty);
@@ -173,6 +175,13 @@ export class MapView {
     paintDiscs(this.image, this.discs, radius);
     context.putImageData(this.image, 0, 0);
     this.paintOver();
+  }
+
+  /** What sets the points apart from a ground of pictures: the page's own colour around each that is not hidden. */
+  private rims(): Discs {
+    const ground = parse(css("--background"));
+    const colours = Uint8Array.from({ length: 3 * this.discs.n }, (_, i) => ground[i % 3]!);
+    return { ...this.discs, colours, alpha: this.discs.alpha.map((a) => (a > 20 ? 210 : 0)) };
   }
 
   /** The place, the places kept, the way between them, and the point under the pointer. */
@@ -232,6 +241,7 @@ export class MapView {
     }
     for (const i of new Set([this.hovered, this.focused]))
       if (i !== null) ring(...this.toScreen(this.plane.xy[2 * i]!, this.plane.xy[2 * i + 1]!), 7, text, 1.5);
+    if (!this.decode) return;
     const [x, y] = this.placeOnScreen();
     ring(x, y, 11, accent, 3);
     context.fillStyle = accent;
@@ -280,6 +290,10 @@ export class MapView {
 
   /** Goes to a datum, and keeps it where a slot waits for one. */
   choose(i: number, slot: Slot | null = this.store.view.armed): void {
+    if (!this.decode) {
+      this.focus(i);
+      return;
+    }
     const place = placeOf(this.scene, i);
     if (slot) this.store.set({ slots: { ...this.store.view.slots, [slot]: place } });
     this.store.go(place);
@@ -287,6 +301,7 @@ export class MapView {
   }
 
   private goTo(u: number, v: number): void {
+    if (!this.decode) return;
     const { place } = this.store.view;
     this.store.go({ z: this.plane.from(...this.toPlane(u, v), place.z), y: place.y, datum: null });
   }
@@ -392,7 +407,7 @@ export class MapView {
     } else if (arrow) this.step(...arrow);
     else if (e.key === "Enter" || e.key === " ") {
       if (this.focused !== null) this.choose(this.focused);
-    } else if (/^[abc]$/i.test(e.key)) this.choose(this.focused ?? this.scene.nearest(this.store.view.place.z), e.key.toLowerCase() as Slot);
+    } else if (/^[abc]$/i.test(e.key) && this.decode) this.choose(this.focused ?? this.scene.nearest(this.store.view.place.z), e.key.toLowerCase() as Slot);
     else if (e.key === "+" || e.key === "=") this.zoom(1.4);
     else if (e.key === "-") this.zoom(1 / 1.4);
     else if (e.key === "0") {
@@ -414,7 +429,7 @@ export class MapView {
 
   /** From the datum in focus to the next one in a direction. */
   private step(dx: number, dy: number): void {
-    const from = this.focused ?? this.store.view.place.datum ?? this.scene.nearest(this.store.view.place.z);
+    const from = this.focused ?? this.store.view.place.datum ?? (this.decode ? this.scene.nearest(this.store.view.place.z) : 0);
     if (this.focused === null) {
       this.focus(from);
       return;

@@ -7,7 +7,7 @@ import { latest } from "./model";
 import { contributions, oddness } from "./oddness";
 import { imageFrom, Pad } from "./pad";
 import { draw, picture, save } from "./pictures";
-import { rowElement } from "./rows";
+import { rowElement, saveRows } from "./rows";
 import type { Condition } from "./scene";
 
 interface Answer {
@@ -58,7 +58,8 @@ function ownRow(app: App): HTMLElement {
   const work = answering(app, () => made.values(), () => condition, (x, a) => {
     made.fill(a.imputed, a.shown);
     const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo);
-    replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x));
+    replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x),
+      h("button", { type: "button", class: "quiet", onclick: () => saveRows(scene, [{ x, probabilities: new Map() }, a.shown], ["given", "as the model sees it"], `${scene.file.title} row`) }, "Save PNG"));
     tell(verdict);
     result.dataset.ready = "";
   });

@@ -5,7 +5,7 @@ import { operators as linear } from "./operators/linear";
 import { operators as pointwise } from "./operators/pointwise";
 import { operators as reductions } from "./operators/reductions";
 import { operators as shapes } from "./operators/shapes";
-import { isTensor, sizeOf, type Argument, type Operator, type Tensor } from "./operators/tensor";
+import { isTensor, sizeOf, type Argument, type Operator, type Tensor, type Values } from "./operators/tensor";
 
 export type { Tensor } from "./operators/tensor";
 
@@ -63,7 +63,7 @@ export class Ready {
   constructor(private readonly program: Program) {
     const bytes = bytesOf(program.weights);
     for (const [id, c] of Object.entries(program.constants))
-      this.constants.set(id, { shape: c.shape, data: numbersAt(bytes, c.dtype, c.offset, sizeOf(c.shape)) });
+      this.constants.set(id, { shape: c.shape, data: numbersAt(bytes, c.dtype, c.offset, sizeOf(c.shape)) as Values });
     const varying = new Set<string>([...program.inputs, "batch"]);
     const pending: Node[] = [];
     for (const node of program.nodes) {

@@ -1,9 +1,10 @@
 /** Rows of a table: cells as bars between the column's ends, and categories with their probabilities. */
 
 import type { Shown } from "./app";
-import { category, hexOf, isDark } from "./colours";
+import { category, css, hexOf, isDark } from "./colours";
 import { h } from "./dom";
 import { percent, written } from "./maths";
+import { save } from "./pictures";
 import type { Column, Scene } from "./scene";
 
 const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
@@ -119,7 +120,7 @@ export function changing(scene: Scene, rows: Shown[], least = 0.15): number[] {
 }
 
 /** Rows side by side, a column of the table a line, those lines first that differ most. */
-export function comparison(scene: Scene, rows: Shown[], names: string[], most = 12): HTMLElement {
+export function comparison(scene: Scene, rows: Shown[], names: string[], title: string, most = 12): HTMLElement {
   const columns = changing(scene, rows, 0.05).slice(0, most);
   if (columns.length === 0) return h("p", { class: "muted" }, "These rows are alike in all columns.");
   const cell = (j: number, shown: Shown): HTMLElement => {
@@ -127,12 +128,75 @@ export function comparison(scene: Scene, rows: Shown[], names: string[], most = 
     const p = shown.probabilities.get(j);
     return h("td", {}, h("span", { class: "text" }, cellText(column, shown.x[j]!)), p ? segments(column, p) : column.levels ? null : numberBar(position(column, shown.x[j]!)));
   };
-  return h(
+  const table = h(
     "div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Rows side by side" },
     h(
       "table", { class: "comparison" },
       h("thead", {}, h("tr", {}, h("td", {}), names.map((n) => h("th", { scope: "col" }, n)))),
       h("tbody", {}, columns.map((j) => h("tr", {}, h("th", { scope: "row", title: scene.columns[j]!.name }, scene.columns[j]!.name), rows.map((r) => cell(j, r))))),
+    ),
+  );
+  return h("div", { class: "film" }, table, h("button", { type: "button", class: "quiet", onclick: () => saveRows(scene, rows, names, title, columns) }, "Save PNG"));
+}
+
+const LINE = 30;
+const WIDEST = 260;
+
+/** Rows side by side as a picture: a column of the table a line, its cells as text and as bars. */
+export function saveRows(scene: Scene, rows: Shown[], names: string[], title: string, columns: number[] = scene.columns.map((_, j) => j)): void {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d")!;
+  const font = "14px system-ui, sans-serif";
+  context.font = font;
+  const left = Math.min(WIDEST, Math.max(...columns.map((j) => context.measureText(scene.columns[j]!.name).width), 60)) + 24;
+  const each = 190;
+  const head = names.some((n) => n) ? LINE : 8;
+  const [width, height] = [left + each * rows.length + 12, head + LINE * columns.length + 8];
+  const scale = Math.max(2, Math.ceil(400 / height));
+  [canvas.width, canvas.height] = [width * scale, height * scale];
+  context.scale(scale, scale);
+  context.font = font;
+  context.textBaseline = "middle";
+  context.fillStyle = css("--background");
+  context.fillRect(0, 0, width, height);
+  const dark = isDark();
+  const write = (text: string, x: number, y: number, most: number, colour: string): void => {
+    let shown = text;
+    while (shown.length > 1 && context.measureText(shown).width > most) shown = `${shown.replace(/…$/, "").slice(0, -1)}…`;
+    context.fillStyle = css(colour);
+    context.fillText(shown, x, y);
+  };
+  names.forEach((n, i) => write(n, left + each * i, head / 2, each - 14, "--muted"));
+  columns.forEach((j, k) => {
+    const column = scene.columns[j]!;
+    const y = head + LINE * k;
+    write(column.name, 12, y + 11, left - 24, "--muted");
+    rows.forEach((r, i) => {
+      const [x, value, p] = [left + each * i, r.x[j]!, r.probabilities.get(j)];
+      write(cellText(column, value), x, y + 11, each - 14, "--text");
+      context.fillStyle = css("--line");
+      context.fillRect(x, y + 21, each - 14, 4);
+      if (Number.isNaN(value)) return;
+      const parts = column.levels ? Array.from(p ?? column.levels.map((_, l) => +(l === Math.round(value))), (v, l) => ({ v, colour: hexOf(category(l, dark)) })).sort((a, b) => b.v - a.v) : [{ v: position(column, value), colour: css("--accent") }];
+      let at = x;
+      for (const { v, colour } of parts) {
+        context.fillStyle = colour;
+        context.fillRect(at, y + 21, v * (each - 14), 4);
+        at += v * (each - 14);
+      }
+    });
+  });
+  save(canvas, title);
+}
+
+/** Rows as they would stand in the table, one below another. */
+export function rowsElement(scene: Scene, rows: ArrayLike<number>[], names: string[]): HTMLElement {
+  return h(
+    "div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Rows" },
+    h(
+      "table", { class: "comparison" },
+      h("thead", {}, h("tr", {}, h("td", {}), scene.columns.map((c) => h("th", { scope: "col" }, c.name)))),
+      h("tbody", {}, rows.map((row, i) => h("tr", {}, h("th", { scope: "row" }, names[i] ?? ""), scene.columns.map((c, j) => h("td", {}, h("span", { class: "text" }, cellText(c, row[j]!))))))),
     ),
   );
 }

@@ -136,6 +136,7 @@ export function sliders(app: App): HTMLElement {
   const order = telling(scene);
   const usable = order.map((i) => scene.dimensions[i]!).filter((d) => !d.latent.discrete && (d.latent.decoded || app.model.stop !== null));
   const top = Math.max(...usable.map((d) => d.kl ?? 0), 1e-9);
+  const untold = [...new Set(usable.filter((d) => d.kl === null).map((d) => d.latent.name))];
   const active = usable.filter((d) => d.active);
   const idle = usable.filter((d) => !d.active);
   const list = h("div", { class: "sliders" });
@@ -195,10 +196,18 @@ export function sliders(app: App): HTMLElement {
         ? "Each slider is a dimension of the latent space, those first that tell most of a row. Above it: what changes from its low to its high end."
         : "Each slider is a dimension of the latent space, those first that tell most of a datum. The strip shows a walk along it, all others held."),
       usable.length ? home : null),
+    untold.length ? h("p", { class: "muted" }, `${several(untold)} no nats beside ${untold.length === 1 ? "its sliders: its KL is" : "their sliders: their KL is"} known only as a whole, not as a sum over dimensions, so that these are in the order of how far codes spread.`) : null,
     choices.map((c) => c),
     tokens.length ? h("p", { class: "muted" }, `${tokens.map((l) => l.name).join(", ")}: tokens of a codebook, between which nothing lies; go from datum to datum on the map instead.`) : null,
     list,
   );
+}
+
+/** Names that have something, some of them where they are many. */
+function several(names: string[]): string {
+  const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} more`] : names;
+  const last = shown[shown.length - 1]!;
+  return shown.length === 1 ? `${last} has` : `${shown.slice(0, -1).join(", ")} and ${last} have`;
 }
 
 /** One-hots side by side, each a choice of its categories. */

@@ -3,7 +3,7 @@
 import type { App, Shown } from "./app";
 import { complain, h, replace, say } from "./dom";
 import { picture, draw, save } from "./pictures";
-import { rowElement } from "./rows";
+import { rowElement, saveRows } from "./rows";
 import { placeOf, type Slot } from "./view";
 
 export function stage(app: App, describe: (i: number) => string[]): HTMLElement {
@@ -54,7 +54,11 @@ export function stage(app: App, describe: (i: number) => string[]): HTMLElement 
     "div", { class: "actions" },
     h("button", { type: "button", onclick: () => void random() }, app.priorDraws ? "Draw at random" : "Any datum"),
     h("div", { class: "kept", role: "group", "aria-label": "Keep this place as" }, h("span", { class: "muted" }, "Keep as"), h("span", { class: "segments" }, keep("a"), keep("b"), keep("c"))),
-    decoded ? h("button", { type: "button", class: "quiet", onclick: () => save(decoded, `${scene.file.title} decoded`) }, "Save PNG") : null,
+    h("button", { type: "button", class: "quiet", onclick: () => {
+      const title = `${scene.file.title} decoded`;
+      if (decoded) save(decoded, title);
+      else if (app.shown) saveRows(scene, [app.shown], [""], title);
+    } }, "Save PNG"),
   );
   const element = h(
     "section", { class: `stage ${scene.table ? "of-table" : ""}`, "aria-label": "What the place decodes to" },

@@ -23,6 +23,10 @@ class UndefinedError(ValueError):
     """Something is asked of a model for which it is not defined, whatever the data."""
 
 
+class MisfitError(ValueError):
+    """A posterior and a prior that are not of one kind."""
+
+
 class UnequalImagesError(ValueError):
     """Images that are not all of one size: what is `odd`, and what to do where data are read to be trained on."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64decode
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,13 @@ import torch
 from explorer_for_tests import HOSTILE, KINDS, MODELS, run_of
 
 from vaekit.modules import evaluating
+from vaekit.runs.folder import FOLDERS
 from vaekit.runs.run import Run
 from vaekit.seeding import seeded
+from vaekit.show import plots
 from vaekit.show.explorer import scene
 from vaekit.show.explorer.answers import SAMPLES, Answers
+from vaekit.show.explorer.layouts import laid_out
 from vaekit.show.explorer.scene import QUANTILES, scene_of
 from vaekit.show.explorer.values import as_json, inlined, packed
 
@@ -242,3 +248,49 @@ def test_json_within_a_script_ends_it_by_no_name() -> None:
 
 def test_the_models_of_these_tests_differ() -> None:
     assert len({str(run_of(kind).spec.model) for kind in MODELS}) == len(MODELS)
+
+
+def test_codes_are_laid_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(0).normal(size=(12, 4))
+    first = laid_out(codes, "t-sne", 0, tmp_path)
+    (file,) = (tmp_path / "layouts").iterdir()
+    assert FOLDERS["layouts"].fullmatch(file.name)
+    monkeypatch.setattr(plots, "embed", lambda codes, seed: np.full((len(codes), 2), 5.0))
+    np.testing.assert_array_equal(laid_out(codes, "t-sne", 0, tmp_path), first)
+    for others in ((codes + 1e-3, 0), (codes, 1)):
+        assert (laid_out(others[0], "t-sne", others[1], tmp_path) == 5.0).all()
+    file.write_bytes(b"damaged")
+    assert (laid_out(codes, "t-sne", 0, tmp_path) == 5.0).all()
+    # Nothing is written where there is no folder, or through a link.
+    assert (laid_out(codes, "t-sne", 0, tmp_path / "none") == 5.0).all()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "layouts").symlink_to(tmp_path / "layouts")
+    before = len(list((tmp_path / "layouts").iterdir()))
+    laid_out(codes + 1.0, "t-sne", 0, tmp_path / "run")
+    assert len(list((tmp_path / "layouts").iterdir())) == before
+
+
+def test_an_unknown_layout_and_a_missing_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"unknown layout 'tsne' .did you mean 't-sne'.*; accepted: t-sne, umap"):
+        scene_of(run_of("mlp"), points=5, layout="tsne")
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ValueError, match=r"layout='umap' needs umap-learn: pip install 'vaekit\[umap\]'; t-sne"):
+        scene_of(run_of("mlp"), points=5, layout="umap")
+
+
+def test_umap_is_given_the_codes_the_seed_and_no_more_neighbours_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Umap:
+        """umap-learn's, which would compile itself for a minute."""
+
+        def __init__(self, n_neighbors: int, random_state: int, n_jobs: int) -> None:
+            assert (n_neighbors, random_state, n_jobs) == (11, 3, 1)
+
+        def fit_transform(self, codes: np.ndarray) -> np.ndarray:
+            return codes[:, 2:4]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap))
+    codes = np.random.default_rng(0).normal(size=(12, 4))
+    np.testing.assert_allclose(laid_out(codes, "umap", 3, tmp_path), codes[:, 2:4], rtol=1e-6)
+    assert len(list((tmp_path / "layouts").glob("umap-*"))) == 1

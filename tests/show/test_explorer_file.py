@@ -58,7 +58,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("file") / "page.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scene, "REFERENCE", 60)
-        assert explore(hostile(run_of("mlp")), path) == ()
+        assert explore(hostile(run_of("mlp")), path).notes == ()
     return path.read_text(encoding="utf-8")
 
 
@@ -126,7 +126,7 @@ def test_what_a_file_can_not_do_is_said_in_it(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(page, "graph_of", failing)
     monkeypatch.setattr(page, "LARGEST", 1)
-    notes = explore(run, path, points=7)
+    notes = explore(run, path, points=7).notes
     assert notes == tuple(
         f"this file can't {each} (not this one); a page that is served can" for each in ("encode", "score")
     )

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands_for_tests import SECONDS, environment
+from commands_for_tests import AT_A_TERMINAL, SECONDS, environment
 from explorer_for_tests import run_of
 from runs_for_tests import small_run
 
 from vaekit import explore
 from vaekit.show.explorer import server
 from vaekit.show.explorer.answers import Answers
+from vaekit.show.explorer.place import bound
 from vaekit.show.explorer.server import LARGEST, Service, serve
 
 TOKEN, HOST = "a token", "127.0.0.1:1"
@@ -174,12 +175,12 @@ def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
         found.append(address)
         there.set()
 
-    serving = threading.Thread(target=serve, args=(Answers(run_of("mlp")), '{"a":1}', 0, say))
+    serving = threading.Thread(target=serve, args=(Answers(run_of("mlp")), '{"a":1}', bound(), say))
     serving.start()
     assert there.wait(SECONDS)
     base, _, token = found[0].partition("/?token=")
     with pytest.raises(ValueError, match=r"port \d+: .*; port=0 takes a free one"):
-        serve(Answers(run_of("mlp")), "{}", int(base.rpartition(":")[2]))
+        bound(int(base.rpartition(":")[2]))
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"{base}/api/scene")
     ask = urllib.request.Request(f"{base}/api/scene", headers={"X-Token": token})
@@ -193,7 +194,7 @@ def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
 
 def test_ctrl_c_ends_a_served_page_cleanly(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", "training.epochs=1")
-    command = [sys.executable, "-m", "vaekit", "explore", str(run.path), "--no-open", "--points", "20"]
+    command = [*AT_A_TERMINAL, "explore", str(run.path), "--no-open", "--points", "20"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vaekit.show.outputs import ENDINGS, FRAMES, check_ending, write_array, write_frame
+from vaekit.show.endings import ENDINGS, FRAMES, check_ending
+from vaekit.show.outputs import write_array, write_frame
 
 RNG = np.random.default_rng(0)
 ARRAY = RNG.normal(size=(3, 2)).astype(np.float32)

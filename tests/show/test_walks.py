@@ -78,8 +78,11 @@ def test_a_traversal_moves_one_dimension_between_percentiles_of_codes(
     monkeypatch.setattr(plane.model, "decode", look)
     prepared = prepare(Subject(plane), "traversal", {"columns": 3, "datum": 4})
     codes = plane.encode("test")[0]
-    order = np.argsort(-codes.var(0))
-    assert prepared.draw.keywords["rows"] == [f"z{d}" for d in order]  # type: ignore[attr-defined]
+    kl = np.array(plane.evaluate("test", 1).kl_per_dimension["z"])
+    order = np.argsort(-kl)
+    ends = np.percentile(codes, [1, 99], axis=0)
+    told = [f"z{d}: {kl[d]:.1f} nats, {ends[0, d]:.1f} … {ends[1, d]:.1f}".replace("-", "−") for d in order]
+    assert prepared.draw.keywords["rows"] == told  # type: ignore[attr-defined]
     path = seen[-1].reshape(2, 3, 2).numpy()
     for row, d in zip(path, order, strict=True):
         np.testing.assert_allclose(row[[0, -1], d], np.percentile(codes[:, d], [1, 99]), rtol=1e-4)

@@ -190,7 +190,7 @@ def test_a_program_that_is_ended_goes_on_bit_for_bit_and_leaves_nothing(tmp_path
             os.killpg(child.pid, 0)
     assert child.returncode == 143
     assert said == f"vaekit: terminated; go on with: vaekit train --resume --out '{folder}'\n"
-    assert f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {child.pid}\n" in out
+    assert f"Ctrl-C does nothing here, this was started in the background; to stop: kill {child.pid}\n" in out
     newest = Checkpoints(folder / "checkpoints").newest()
     assert newest
     assert newest[1].batches

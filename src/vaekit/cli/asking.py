@@ -39,7 +39,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         typer.Option(metavar="NAME=FILE", help="Weights that metrics need: lpips=FILE, inception=FILE; repeatable."),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("-n", min=4, help="Data that metrics are of, at most: 100 of ais, 10,000 of others.")
+        int | None,
+        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais, 10,000 of others (4 at least)."),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -52,12 +53,14 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
     are: reconstructions beside data, samples as a set beside a set of data.
     """
-    from ..runs import rows
-    from ..runs.given import NEW
-    from ..show.outputs import TABLES, check_ending
+    from ..show.endings import TABLES, check_ending
 
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
+
+    from ..runs import rows
+    from ..runs.given import NEW
+
     asked = asked_of(run, device, context, data, split, file)
     judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
@@ -103,10 +106,12 @@ def sample(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Draw from the model: z from its prior, then x; of a conditional one a table has the class of each."""
-    from ..runs import rows
-    from ..show.outputs import check_ending
+    from ..show.endings import check_ending
 
     check_ending(path)
+
+    from ..runs import rows
+
     loaded = loaded_run(run, device, context, data)
     name = "y" if path.suffix.lower() == ".npz" else None  # as they are read again
     write_rows(path, loaded, rows.samples(loaded, n, label, not mean, seed, name))
@@ -128,10 +133,12 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     """Write data and their reconstructions: for each datum itself, then what it is decoded to. Which data, the seed
     chooses, since files are often sorted by class.
     """
-    from ..runs import rows
-    from ..show.outputs import check_ending
+    from ..show.endings import check_ending
 
     check_ending(path)
+
+    from ..runs import rows
+
     asked = asked_of(run, device, context, data, split)
     made = rows.pairs(asked.run, asked.splits, n, samples, draw=draw, first=from_start, seed=seed)
     write_rows(path, asked.run, made, 2 if samples is None else 1 + samples, dialect=asked.dialect)
@@ -156,11 +163,14 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     them where each datum is from in its file, its class, and the one that a model which classifies or clusters takes it
     for.
     """
-    from ..runs import rows
-    from ..runs.pieces import is_long
-    from ..show.outputs import check_ending, write_frames
+    from ..show.endings import check_ending
 
     check_ending(path)
+
+    from ..runs import rows
+    from ..runs.pieces import is_long
+    from ..show.outputs import write_frames
+
     if file is not None and data is None and split is None and is_long(Path(file)):
         loaded = loaded_run(run, device, context)
         parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
@@ -196,7 +206,8 @@ def plot(  # noqa: PLR0913 - as many as the command has options
 ) -> None:
     """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
     from ..runs.folder import subfolder
-    from ..show.outputs import FIGURES, check_ending, write_figure
+    from ..show.endings import FIGURES, check_ending
+    from ..show.outputs import write_figure
     from ..show.pictures.drawing import FOLDER, draw, offers
     from ..show.plots import DARK, LIGHT
     from ..spec.parsing import options_from

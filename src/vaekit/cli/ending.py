@@ -13,6 +13,7 @@ from types import ModuleType
 
 import typer
 
+from ..errors import shown
 from ..show.terminal import err, out, plain
 from ..system.torchrun import local, number
 
@@ -105,10 +106,26 @@ def fail(text: str, status: int) -> int:
 def message(error: Exception, help_of: str) -> str:
     """What is said of an error of the user's; `help_of` is the command whose help tells more."""
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message().rstrip('.')}; see {help_of}"
+        return f"{_of_the_command(error)}; see {help_of}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'file'}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def _of_the_command(error: typer.TyperException) -> str:
+    """What typer says of a command that it does not understand, a value in the words of all other messages."""
+    said = error.format_message().rstrip(".")
+    value = re.match(r"Invalid value for '([^']+)': (?:Value error, )?(.*)", said)
+    found = getattr(error.__cause__, "errors", None)
+    if value is None or found is None:
+        return said
+    first = found()[0]
+    kinds = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
+    ends = {"ge": "{:,} or more", "le": "{:,} or less", "gt": "more than {:,}", "lt": "less than {:,}"}
+    accepted = [form.format(first["ctx"][key]) for key, form in ends.items() if key in first.get("ctx", {})]
+    one_of = value[2].partition(" is not one of ")[2].replace("'", "")
+    accepted += [each for each in (kinds.get(first["type"]), one_of) if each]
+    return f"{value[1]} is {shown(str(first['input']))}; accepted: {accepted[0]}" if accepted else said
 
 
 def out_of_memory(given: Sequence[str]) -> str:

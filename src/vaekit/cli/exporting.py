@@ -84,14 +84,21 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     browser: Annotated[
         bool | None, typer.Option("--open/--no-open", help="Open a browser (default: where there is a display).")
     ] = None,
+    layout: Annotated[str, typer.Option(help="What lays codes out: t-sne, or umap (umap-learn).")] = "t-sne",
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Look at a run's latent space in a browser: a page served on this machine until Ctrl-C, or one file."""
+    from ..show.explorer.place import check_layout, check_place
+
+    check_place(path, port)
+    check_layout(layout)
+
     from ..show.explorer.exploring import explore as explored
 
     loaded = loaded_run(run, device, context, data)
-    for each in explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed):
+    found = explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed, layout=layout)
+    for each in found.notes:
         note(each)
     if path is not None:
         say(f"{path}")

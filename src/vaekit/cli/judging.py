@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import number_of
+from ..errors import number_of, unknown
 from ..show.terminal import print_table, say
 from .options import note
 
@@ -29,6 +29,8 @@ OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
 """`evaluation.disentanglement.METRICS`, which is not imported for a name."""
 DATA, MANY = 100, 10_000
 """What metrics are of, at most, where nobody says how many: of chains, of all others."""
+FEWEST = 4
+"""Data that the others are of, at least."""
 WORST = 3
 """Columns and pairs that are named as the least alike."""
 
@@ -80,6 +82,8 @@ def judges(
     had of this run, or of these data.
     """
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
+    if n is not None and n < FEWEST and (others := [each for each in names if each != AIS]):
+        raise ValueError(f"-n is {n}; accepted: {FEWEST} or more for {others[0]}")
     own = {AIS, *OF_CODES, *OF_FACTORS}
     of_images = ",".join(each for each in names if each not in own) or None
     found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
@@ -153,9 +157,11 @@ def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int
     from ..show.worded import Table
 
     try:
-        from ..interop.torchmetrics import check, quality
+        from ..interop.torchmetrics import METRICS, check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
+    if others := [each for each in metrics.split(",") if each not in METRICS]:
+        raise ValueError(unknown("metric", others[0], (AIS, *OF_CODES, *OF_FACTORS, *METRICS)))
     check(run, metrics, weights, n)
     return Judge(
         QUALITY,

@@ -49,7 +49,7 @@ def loaded_run(path: Path, device: str, context: typer.Context, data: str | None
 
     run = load_run(path, device, named_parts(context), data=data)
     if run.unfinished:
-        note(run.unfinished)
+        note(f"as it stands, {run.unfinished}")
     return run
 
 
@@ -76,7 +76,8 @@ def write_rows(
     path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False, dialect: Dialect | None = None
 ) -> None:
     """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written."""
-    from ..show.outputs import FRAMES, write_array, write_frame
+    from ..show.endings import FRAMES
+    from ..show.outputs import write_array, write_frame
 
     dialect = dialect or run.schema.dialect
     if rows.table and path.suffix.lower() in FRAMES:

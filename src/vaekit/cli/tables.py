@@ -33,7 +33,8 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     """Fill the holes of a table: means of numbers, the likeliest of all else, given what is observed of each row."""
     import pandas as pd
 
-    from ..show.outputs import FRAMES, check_ending, write_frame
+    from ..show.endings import FRAMES, check_ending
+    from ..show.outputs import write_frame
 
     for each in (path, *([] if spread is None else [spread])):
         check_ending(each, FRAMES)
@@ -71,10 +72,13 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score how odd rows are, -log p in nats, with what makes them so: the oddest first."""
-    from ..runs.pieces import is_long
-    from ..show.outputs import FRAMES, check_ending, write_frame
+    from ..show.endings import FRAMES, check_ending
 
     check_ending(path, FRAMES)
+
+    from ..runs.pieces import is_long
+    from ..show.outputs import write_frame
+
     _keep_apart(path, file or data)
     if file is not None and data is None and split is None and is_long(Path(file)):
         loaded = loaded_run(run, device, context)
@@ -115,10 +119,13 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
     """Make up rows of a table, each column of its own type; with --where such as have these cells, with --metrics
     beside the rows that the model was trained on and those held out.
     """
-    from ..runs.judging import check
-    from ..show.outputs import FRAMES, check_ending, write_frame
+    from ..show.endings import FRAMES, check_ending
 
     check_ending(path, FRAMES)
+
+    from ..runs.judging import check
+    from ..show.outputs import write_frame
+
     loaded = loaded_run(run, device, context, data)
     if metrics:
         if where:

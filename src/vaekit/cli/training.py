@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from .options import Device, Json, Seed, Split, loaded_run, named_parts
 
 if TYPE_CHECKING:
     from ..runs.run import Run
+    from ..show.explorer.live import LivePage
 
 
 def train(  # noqa: PLR0913 - as many as the command has options
@@ -51,35 +52,52 @@ def train(  # noqa: PLR0913 - as many as the command has options
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show it in a browser while it trains; then the explorer, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of --live (default: a free one).")] = None,
 ) -> None:
     """Train a model; ends with its scores and the path of report.html."""
-    from .. import composed
-    from ..runs.course import DRAWS, draws_for, is_scored
+    if port is not None and not live:
+        raise ValueError(f"--port {port} is of the page of --live; give that too")
+    with _page(port or 0) if live and first() else nullcontext() as page:
+        from .. import composed
+        from ..runs.course import is_scored
+
+        scored = resume and folder is not None and is_scored(folder)
+        with _training() as bar:
+            run = composed.train(
+                target,
+                folder,
+                data=data,
+                sets=[
+                    *(sets or ()),
+                    *_kinds(columns or ()),
+                    *([] if labels is None else [f"data.labels={labels}"]),
+                    *([f"training.log={written(logs)}"] if logs else []),
+                ],
+                resume=resume,
+                overwrite=overwrite,
+                parts=named_parts(context),
+                callbacks=bar.callbacks if page is None else page.live.callbacks(bar.callbacks),
+                epochs=epochs,
+            )
+        if page is not None:
+            page.live.stage = "scoring"
+        if first():
+            _score(run, samples, scored and not bar.trained)
+        if page is not None:
+            page.explore(run)
+
+
+def _score(run: Run, samples: int | None, scored: bool) -> None:
+    """Print the scores of a run that is trained, and write its report, unless it has been `scored` already."""
+    from ..runs.course import DRAWS, draws_for
     from ..runs.folder import PAGE
     from ..show import report
 
-    scored = resume and folder is not None and is_scored(folder)
-    with _training() as bar:
-        run = composed.train(
-            target,
-            folder,
-            data=data,
-            sets=[
-                *(sets or ()),
-                *_kinds(columns or ()),
-                *([] if labels is None else [f"data.labels={labels}"]),
-                *([f"training.log={written(logs)}"] if logs else []),
-            ],
-            resume=resume,
-            overwrite=overwrite,
-            parts=named_parts(context),
-            callbacks=bar.callbacks,
-            epochs=epochs,
-        )
-    if not first():
-        return
     command = f"vaekit evaluate {shlex.quote(str(run.path))}"
-    if scored and not bar.trained and samples is None:
+    if scored and samples is None:
         say(f"{run.path} is finished, and has its scores; to train it longer: --epochs N; to score it anew: {command}")
         say(f"report: {run.path / PAGE}")
         return
@@ -92,6 +110,16 @@ def train(  # noqa: PLR0913 - as many as the command has options
     print_scores(scores)
     print_course(run)
     say(f"report: {report.write_report(run, scores)}")
+
+
+def _page(port: int) -> AbstractContextManager[LivePage]:
+    from ..show.explorer.place import check_place
+
+    check_place(None, port)
+
+    from ..show.explorer.live import live_page
+
+    return live_page(port)
 
 
 def compare(  # noqa: PLR0913 - as many as the command has options
@@ -115,12 +143,14 @@ def compare(  # noqa: PLR0913 - as many as the command has options
 
     A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
     """
-    from ..runs import comparison
-    from ..show import report
-    from ..show.outputs import PAGES, check_ending
+    from ..show.endings import PAGES, check_ending
 
     if path is not None:
         check_ending(path, PAGES)
+
+    from ..runs import comparison
+    from ..show import report
+
     loaded = [_load_or_train(each, data, epochs, device, context) for each in runs]
     found = comparison.compare(loaded, samples, split=split, seed=seed)
     if path is not None:

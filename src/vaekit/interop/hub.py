@@ -227,7 +227,7 @@ def _is_repository(name: str) -> bool:
 
 def _refuse(run: Run) -> None:
     if run.unfinished:
-        raise RunError(f"{run.unfinished}; push it then")
+        raise RunError(f"a run that is not finished is not pushed: {run.unfinished}")
     if run.spec.data.codes is not None:
         raise RunError(f"{run.path} learned the codes of {run.spec.data.codes}, which nobody would have: push that run")
 

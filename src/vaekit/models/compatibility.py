@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
-from ..errors import number_of, shown, wrong_kind
+from ..errors import MisfitError, number_of, shown, wrong_kind
 from ..modules import evaluating
 from ..networks.base import flat, shaped
 from ..seeding import seeded
@@ -233,11 +233,15 @@ def _line(error: Exception) -> str:
 def check_pairs(model: VAE) -> None:
     """`ValueError` where a mass would be compared with a density, or one-hots or codes with other ones."""
     for name, prior in model.priors.items():
-        posterior = model.posteriors[name]
-        mine, theirs = _values(posterior), _values(prior)
-        if mine != theirs:
-            what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
-            raise ValueError(f"latent {name!r}: {what}; accepted: two of a kind")
+        check_pair(name, model.posteriors[name], prior)
+
+
+def check_pair(name: str, posterior: nn.Module, prior: nn.Module) -> None:
+    """The same of the latent of that name."""
+    mine, theirs = _values(posterior), _values(prior)
+    if mine != theirs:
+        what = f"its posterior {_kind(posterior)} {mine}, but its prior {_kind(prior)} {theirs}"
+        raise MisfitError(f"latent {name!r}: {what}; accepted: two of a kind")
 
 
 def check_weighed(model: VAE) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
 from ..distributions.quantised import IndependentTokens, JointTokens
+from ..errors import MisfitError
 from .attention import Attending
 from .base import _required
 
@@ -186,5 +187,5 @@ def with_tokens(posterior: nn.Module) -> Any:
     """`posterior`, of whose tokens a prior is to be; `ValueError` for one that has none."""
     if getattr(posterior, "tokens", None) is None:
         what = f"a prior of tokens is for a quantised posterior, not {type(posterior).__name__}"
-        raise ValueError(f"{what}, which has no codes; accepted: two of a kind")
+        raise MisfitError(f"{what}, which has no codes; accepted: two of a kind")
     return posterior

@@ -19,12 +19,18 @@ from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refus
 
 LOGS, PAGE, DIVERGED = "logs", "report.html", "diverged.txt"
 """The first is where loggers have folders of their own."""
-CONTENTS = ("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", LOGS, PAGE, DIVERGED, "spec.json")
+LAID_OUT = "layouts"
+"""The folder of codes laid out in the plane."""
+CONTENTS = (
+    *("weights.safetensors", "metrics.jsonl", "checkpoints", "pictures", LAID_OUT),
+    *(LOGS, PAGE, DIVERGED, "spec.json"),
+)
 """What a run writes into its folder."""
 LOCK = ".lock"
 FOLDERS = {
     "checkpoints": re.compile(r"(best|epoch-[0-9]+(-batch-[0-9]+)?)\.safetensors"),
     "pictures": re.compile(r".+\.png"),
+    LAID_OUT: re.compile(r"[a-z-]+-[0-9a-f]{16}\.safetensors"),
     LOGS: re.compile(r"(?!)"),  # no file
 }
 """The folders of a run, and what it writes into them."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,9 @@ from .judging import Judged
 from .restoring import restored
 from .tables import Filled, Synthesized
 from .wording import run_in_lines, run_in_markup
+
+if TYPE_CHECKING:
+    from ..show.explorer.frame import Explored
 
 Data = Path | Dataset | pd.DataFrame | np.ndarray | Tensor | TensorSplit
 """New data, in place of the name of a split."""
@@ -245,6 +249,12 @@ class Run:
             return given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
         return torch.arange(n) % len(names) if label is None else torch.full((n,), _class_of(label, names))
 
+    def explore(self, out: str | Path | None = None, **options: Any) -> Explored:
+        """Look at the latent space in a browser, in a notebook within it: `vaekit.explore(run, out, **options)`."""
+        import vaekit  # whose public function it is, as for whoever has a run
+
+        return vaekit.explore(self, out, **options)
+
     @property
     def unfinished(self) -> str:
         """That it has not finished, how far it is and how it goes on, in a line; nothing of one that has."""
@@ -257,7 +267,7 @@ class Run:
         if why := diverged(self.path):
             again = f"{option('resume')} would end there again, so train it anew"
             return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}, and diverged: {why}; {again}"
-        return f"{self.path} has not finished: epoch {self.done} of {self.spec.training.epochs}; {go_on}"
+        return f"{self.path} is at epoch {self.done} of {self.spec.training.epochs}; {go_on}"
 
     @property
     def held_out(self) -> str:

@@ -14,31 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.sniffing import PLAIN, Dialect
-from ..errors import several, unknown
+from ..errors import several
 from ..system.disk import write_atomic
 from . import plots
+from .endings import FIGURES, FRAMES, check_ending, with_pyarrow
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
-TABLES = (".csv", ".parquet", ".npz")
-FRAMES = (".csv", ".parquet", ".xlsx")
-FIGURES = (".png", ".svg", ".pdf")
-PAGES = (".html", *FIGURES)
 ROWS = 100_000
 """Rows of a table that are texts at a time."""
-
-
-def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
-    """Raise `ValueError` for a path that could not be written as one of `endings`, before any work is done for it."""
-    if path.suffix.lower() not in endings:
-        raise ValueError(f"{path}: {unknown('ending', path.suffix, endings)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
-    if path.suffix.lower() == ".parquet":
-        _pyarrow()
 
 
 def write_array(
@@ -119,7 +105,7 @@ def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str,
     `ValueError` where the columns of one are not those of the first.
     """
     check_ending(path, (".parquet",))
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = with_pyarrow()
     rows = 0
 
     def write(temporary: Path) -> None:
@@ -148,7 +134,7 @@ def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str,
 
 def read_about(path: Path, key: str) -> str | None:
     """What `write_frames` has said about a file under `key`; None where it has not, or the file is another."""
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = with_pyarrow()
     try:
         said = (parquet.read_schema(path).metadata or {}).get(key.encode())
     except (pyarrow.ArrowException, OSError):
@@ -211,14 +197,5 @@ def _texts(column: np.ndarray, decimal: str) -> list[Any]:
 
 
 def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = with_pyarrow()
     parquet.write_table(pyarrow.table({name: np.ascontiguousarray(column) for name, column in table.items()}), path)
-
-
-def _pyarrow():  # type: ignore[no-untyped-def]
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise ValueError("a .parquet file needs pyarrow: pip install 'vaekit[tables]'; or write .csv or .npy") from None
-    return pyarrow, parquet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,30 @@ def plain(text: str) -> str:
 def say(text: str) -> None:
     """Print a line of text as it is."""
     out.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+
+CTRL_C = "Ctrl-C"
+
+
+def ended_by() -> str:
+    """What ends this program: Ctrl-C, or kill where a shell has started it in the background."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as a script starts its jobs
+    return f"kill {os.getpid()}" if ignored or _in_background() else CTRL_C
+
+
+def _in_background() -> bool:
+    """Whether the terminal, if there is one, sends its Ctrl-C to other programs."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+    except (AttributeError, OSError):  # on Windows, or without a terminal of its own
+        return False
+
+
+def has_display() -> bool:
+    """Whether a browser can be opened on this machine's screen."""
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def cell(value: Any) -> str:
@@ -290,9 +315,8 @@ class Bar:
     def _started(self, path: Path, spec: Spec, dataset: Dataset) -> None:
         self.folders.append(path)
         print_beginning(path, spec, dataset)
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and len(self.folders) == 1:
-            # As a shell starts the jobs that a script puts into the background.
-            say(f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {os.getpid()}")
+        if ended_by() != CTRL_C and len(self.folders) == 1:
+            say(f"Ctrl-C does nothing here, this was started in the background; to stop: {ended_by()}")
         self.epochs = spec.training.epochs
         self.bar.update(self.task, total=self.epochs)
         self.first_step.close()  # of the run whose codes this one is on

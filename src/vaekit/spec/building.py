@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import Dataset, Preprocessing
 from ..data.domains import Domain
 from ..data.loading import covariate_units
+from ..errors import MisfitError
 from ..likelihoods import check_domain
 from ..models import VAE
+from ..models.compatibility import check_pair
 from ..objectives.base import Objective, Sum
 from ..schedules import Constant, Schedule
 from ..seeding import seeded, stream
 from ..settings import setting, unset
 from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
-from .parts import PARTS, Parts, build
+from .parts import PARTS, Parts, build, options
 
 
 def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str = "", *, masked: bool = False) -> Schema:
@@ -191,8 +194,30 @@ class Builder:
     def prior(self, name: str, **context: Any) -> Any:
         """The prior of a latent; `condition` is the size of what it is given, where that is not y alone."""
         shape = self.shapes[name]
-        known = {"latent": math.prod(shape), "latent_shape": shape, "posterior": self.posteriors[name]}
-        return self.part("priors", self.spec.latents[name].prior, **known | context)
+        posterior, given = self.posteriors[name], self.spec.latents[name].prior
+        known = {"latent": math.prod(shape), "latent_shape": shape, "posterior": posterior} | context
+        try:
+            prior = self.part("priors", given, **known)
+            check_pair(name, posterior, prior)
+        except MisfitError as error:
+            fits = self._priors_for(name, known)
+            if not fits:
+                raise
+            such = setting(f"model.latents.{name}.prior", fits[0] if len(fits[0]) > 1 else fits[0]["name"])
+            named = ", ".join(each["name"] for each in fits)
+            raise MisfitError(f"{error}; priors that fit: {named} ({such})") from None
+        return prior
+
+    def _priors_for(self, name: str, known: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The priors that the posterior of a latent can have, each with what must be set of it."""
+        found, posterior = [], self.posteriors[name]
+        groups = getattr(posterior, "groups", None)
+        for each, factory in self.parts.priors.items():
+            own = {"groups": groups} if groups and "groups" in options(factory, "priors") else {}
+            with suppress(Exception):  # of a part that wants what is not there
+                check_pair(name, posterior, self.part("priors", PartSpec(name=each, **own), **known))
+                found.append({"name": each, **own})
+        return found
 
     def decoder(self, likelihood: Any, latents: Sequence[str] = (), beside: int = 0) -> Any:
         """The network from these latents, or all, to the likelihood's parameters; `beside` as of `encoder`.

@@ -189,6 +189,10 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
         raise ValueError(unknown(what, name, ["a number", *table] if family == "schedules" else table))
     accepted = options(table[name], family)
     if others := [option for option in given if option not in accepted]:
+        weights = [key for key, option in accepted.items() if may_be_schedule(option.type)]
+        if others[0] == "weight" and weights and family == "terms":  # most of which have one
+            of = f"the weights of {what} {name!r} are {' and '.join(weights)}"
+            raise ValueError(f"{of}, such as {setting(f'{place or name}.{weights[0]}', '…')}")
         # Where the part was named anew, they may be those of the part that was there, such as a recipe's.
         other = place and not nearest(others[0], accepted)
         alone = f"; {setting(place, name)} drops all that were given before" if other else ""

@@ -18,10 +18,10 @@ from ...interop.export.graph import DecodeColumns, Graph, graph_of
 from ...interop.export.programs import Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
-from ..outputs import check_ending
 from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
+from .place import check_layout, check_place
 from .scene import scene_of, weight_of_a_point
 from .values import as_json, inlined
 from .web import PAGE, SCRIPT, STYLE, asset, operators
@@ -45,23 +45,43 @@ POLICY = (
 
 
 def write_page(
-    run: Run, path: Path, *, split: str | None = None, points: int | None = None, seed: int = 0
-) -> tuple[str, ...]:
-    """Write the page of a run as one file, whole or not at all; gives what it can't do, a line each.
+    run: Run,
+    path: Path,
+    *,
+    split: str | None = None,
+    points: int | None = None,
+    seed: int = 0,
+    layout: str = "t-sne",
+) -> tuple[str, tuple[str, ...]]:
+    """Write the page of a run as one file, whole or not at all; gives it, and what it can't do, a line each.
 
     Without `points` it has as many as keep it below 10 MB, at most 2,000. Raises `ValueError`, one line, where the
     model decodes by what the page can't compute.
     """
-    check_ending(path, (".html",))
+    check_place(path)
+    check_layout(layout)
+    page, notes = whole_page(run, split, points, seed, layout)
+    write_atomic(path, page)
+    return page, notes
+
+
+def whole_page(
+    run: Run,
+    split: str | None = None,
+    points: int | None = None,
+    seed: int = 0,
+    layout: str = "t-sne",
+    most: int = POINTS,
+) -> tuple[str, tuple[str, ...]]:
+    """The page of a run with all that it needs in it, and what it can't do, as `write_page` writes it."""
     programs, notes = programs_of(run, split, seed)
     if points is None:
         taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
-        points = max(FEWEST, min(POINTS, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
-    scene = scene_of(run, split=split, points=points, seed=seed)
+        points = max(FEWEST, min(most, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
+    scene = scene_of(run, split=split, points=points, seed=seed, layout=layout)
     about = [*scene.about, *notes]
     scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))
-    write_atomic(path, page_of(as_json(scene)))
-    return notes
+    return page_of(as_json(scene)), notes
 
 
 def page_of(scene: str) -> str:

@@ -26,11 +26,12 @@ from ...models.sampling import draws
 from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...runs.wording import run_in_lines
-from .. import plots
 from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
 from ..report.frame import number
 from .answers import Answers
+from .layouts import laid_out
+from .place import LAYOUTS, check_layout
 from .records import (
     Colour,
     Components,
@@ -46,6 +47,7 @@ from .records import (
 if TYPE_CHECKING:
     from ...models.scoring import Scores
     from ...runs.run import Run
+    from ...spec.keys import Spec
 
 FORMAT = 1
 """Of the scene; the page says which it reads."""
@@ -53,13 +55,14 @@ REFERENCE = 2000
 """Training data, at most, whose bounds say what is usual."""
 QUANTILES = 1001
 LAID_OUT = 2000
-"""Points, at most, that are laid out by t-SNE, which takes seconds for as many."""
+"""Points, at most, that are laid out by t-SNE or UMAP, which takes seconds for as many."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
 
 
-def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0) -> Scene:
-    """The scene of a run: at most so many `points` of a split, by default the one held out, chosen by `seed`.
+def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: int = 0, layout: str = "t-sne") -> Scene:
+    """The scene of a run: at most so many `points` of a split, by default the one held out, chosen by `seed`, their
+    codes laid out by one of `LAYOUTS`.
 
     Raises `ValueError` where there is no such split, or points are fewer than one.
 
@@ -72,17 +75,19 @@ def scene_of(run: Run, *, split: str | None = None, points: int = 2000, seed: in
     """
     if points < 1:
         raise ValueError(f"points is {points}; accepted: 1 or more")
-    return _Making(run, split, points, seed).scene()
+    check_layout(layout)
+    return Making(run, split, points, seed, layout).scene()
 
 
 @dataclass(frozen=True)
-class _Making:
+class Making:
     """What the parts of a scene share."""
 
     run: Run
     asked: str | None
     most: int
     seed: int
+    layout: str = "t-sne"
 
     @cached_property
     def subject(self) -> Subject:
@@ -102,6 +107,13 @@ class _Making:
         return visible(self.batch).reshape(len(self.rows), -1).astype(np.float64)
 
     @cached_property
+    def y(self) -> np.ndarray | None:
+        """The points' classes (n,), or their covariates."""
+        y = self.subject.data.y
+        own = None if y is None else array(y)[self.rows]
+        return None if own is None else own.astype(np.int32 if own.ndim == 1 else np.float32)
+
+    @cached_property
     def answers(self) -> Answers:
         return Answers(self.run)
 
@@ -118,14 +130,12 @@ class _Making:
         return self.answers.scores(self.batch)[0] if self.answers.has_scores else None
 
     def scene(self) -> Scene:
-        run = self.run
-        title = run.spec.title or run.path.resolve().name
         latents = self._latents()
         return Scene(
             FORMAT,
-            title,
-            self._about(),
-            self._data(),
+            title_of(self.run.path, self.run.spec),
+            self.about(),
+            self.data(),
             latents,
             self._points(),
             self._reference(),
@@ -133,7 +143,7 @@ class _Making:
             self.answers.abilities(self.batch.take(slice(1))),
         )
 
-    def _about(self) -> list[str]:
+    def about(self) -> list[str]:
         run, name = self.run, self.run.spec.data.name
         lines = run_in_lines(run).splitlines()[1:]
         lines = [" ".join(each.replace(name, Path(name).name).split()) for each in lines]  # no folder of the user's
@@ -142,10 +152,10 @@ class _Making:
             elbo, kl = (number(float(each.mean())) for each in (self.scores.elbo, self.scores.kl))
             lines.append(f"scores of these points: ELBO {elbo} nats, KL {kl} nats")
         if run.model.latent_size > 2 and len(self.rows) > LAID_OUT:
-            lines.append(f"t-SNE of {LAID_OUT:,} of the points, since more take long")
+            lines.append(f"{LAYOUTS[self.layout]} of {LAID_OUT:,} of the points, since more take long")
         return lines
 
-    def _data(self) -> Data:
+    def data(self) -> Data:
         schema, model = self.run.schema, self.run.model
         kind = "table" if is_table(self.run) else "images" if is_image(model.event_shape) else "vectors"
         shape = (1, *model.event_shape) if kind == "images" and len(model.event_shape) == 2 else model.event_shape
@@ -203,29 +213,25 @@ class _Making:
         return found
 
     def _points(self) -> Points:
-        sd, y = self.codes[1], self.subject.data.y
-        own = None if y is None else array(y)[self.rows]
-        if own is not None:
-            own = own.astype(np.int32 if own.ndim == 1 else np.float32)
         return Points(
             len(self.rows),
-            self._names(),
-            self._stored(),
+            self.names(),
+            self.stored(),
             self.mean,
-            array(sd).astype(np.float32),
-            own,
+            array(self.codes[1]).astype(np.float32),
+            self.y,
             self._projections(),
-            self._colours(own),
+            [*self.classes(), *self._found(), *self.cells()],
         )
 
-    def _stored(self) -> np.ndarray:
+    def stored(self) -> np.ndarray:
         """The data as the page keeps them: images as bytes over what is black and white, all else as numbers."""
         if not is_image(self.run.model.event_shape) or is_table(self.run) or np.isnan(self.x).any():
             return self.x if self.run.schema.domain.in_float64 else self.x.astype(np.float32)
         low, high = self.subject.limits
         return np.rint(255 * np.clip((self.x - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
 
-    def _names(self) -> list[str] | None:
+    def names(self) -> list[str] | None:
         origin = self.subject.data.origin
         if origin is None:
             return [f"{self.subject.split} {row}" for row in self.rows.tolist()]
@@ -240,20 +246,31 @@ class _Making:
         _, _, axes = np.linalg.svd(centred, full_matrices=False)
         found = [Projection("PCA", ("first component", "second component"), (centred @ axes[:2].T).astype(np.float32))]
         if centred.any():
+            run = self.run
             laid = np.full((len(centred), 2), np.nan, np.float32)
             some = np.random.default_rng(self.seed).permutation(len(centred))[:LAID_OUT]
-            laid[some] = plots.embed(centred[some], seed=self.seed)
-            found.append(Projection("t-SNE", ("", ""), laid))
+            laid[some] = laid_out(centred[some], self.layout, self.seed, run.path)
+            found.append(Projection(LAYOUTS[self.layout], ("", ""), laid))
         return found
 
-    def _colours(self, y: np.ndarray | None) -> list[Colour]:
+    def classes(self) -> list[Colour]:
+        """The points by their own classes."""
+        if self.y is None or self.y.ndim != 1:
+            return []
+        return [Colour("class", "category", self.y, self.run.schema.classes)]
+
+    def cells(self) -> list[Colour]:
+        """The points by the columns of a table."""
+        columns = typed_columns(self.run) if is_table(self.run) else ()
+        kinds = [(each, "category" if each.categories else "number") for each in columns]
+        return [Colour(each.name, kind, None, each.categories or None, i) for i, (each, kind) in enumerate(kinds)]
+
+    def _found(self) -> list[Colour]:
+        """The points by what the model makes of them."""
         run, found = self.run, []
-        names = run.schema.classes
-        if y is not None and y.ndim == 1:
-            found.append(Colour("class", "category", y, names))
         if isinstance(run.model, SemiSupervisedVAE):
             likeliest = run.model.classify(self.batch.without_y()).argmax(-1)
-            found.append(Colour("predicted class", "category", array(likeliest).astype(np.int32), names))
+            found.append(Colour("predicted class", "category", array(likeliest).astype(np.int32), run.schema.classes))
         if run.model.has_clusters:
             clusters = array(run.model.clusters(self.batch)).astype(np.int32)
             of = tuple(str(i) for i in range(int(clusters.max()) + 1))
@@ -265,10 +282,6 @@ class _Making:
                 "KL": self.scores.kl,
             }
             found += [Colour(name, "number", array(each).astype(np.float32)) for name, each in numbers.items()]
-        if is_table(run):
-            for i, column in enumerate(typed_columns(run)):
-                kind = "category" if column.categories else "number"
-                found.append(Colour(column.name, kind, None, column.categories or None, i))
         return found
 
     def _reference(self) -> Reference:
@@ -311,6 +324,11 @@ def _discrete(run: Run) -> dict[str, int | None]:
         if latent.deterministic or latent.one_hot or groups:
             found[latent.name] = None if latent.deterministic else (groups or 1)
     return found
+
+
+def title_of(path: Path, spec: Spec) -> str:
+    """What a page of a run is called."""
+    return spec.title or path.resolve().name
 
 
 def weight_of_a_point(run: Run) -> int:

@@ -12,15 +12,15 @@ import inspect
 import json
 import secrets
 import socket
-import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import unknown
-from ...settings import option
 from .answers import Answers
+from .place import LOOPBACK, check_libraries
 from .values import as_json
 from .web import PAGE, SCRIPT, STYLE, asset
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = "127.0.0.1"
+    from .live import Live
+
 OPEN = "open the address that vaekit explore has printed"
 LARGEST = 16 * 2**20
 """Bytes of a question, at most."""
@@ -51,17 +52,6 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def check_libraries() -> None:
-    """Raise `ValueError`, one line, where what serves pages is not there."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        extra = "pip install 'vaekit[explore]'"
-        one_file = f"or have it written as one file, {option('out', 'page.html')}"
-        raise ValueError(f"a page that is served needs Starlette and Uvicorn: {extra}; {one_file}") from None
-
-
 class Refused(Exception):  # noqa: N818 - an answer
     """A question that is not answered: why, in a line, and the status of HTTP."""
 
@@ -70,19 +60,20 @@ class Refused(Exception):  # noqa: N818 - an answer
         self.status = status
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
     """What is served: answers about a run, and its `scene` as JSON, to who has the `token` and comes by one of
-    `hosts`.
+    `hosts`. While a run is trained there are none of these, but what a page shows of it meanwhile, which is `live`.
     """
 
-    answers: Answers
+    answers: Answers | None
     scene: str
     token: str
     hosts: tuple[str, ...]
     stop: Callable[[], None]
     lock: threading.Lock = field(default_factory=threading.Lock)
     """One question at a time: torch's random streams are one for all."""
+    live: Live | None = None
 
     def app(self) -> ASGIApp:
         """The service as an application of ASGI."""
@@ -95,18 +86,22 @@ class Service:
                 raise Refused(f"the token is missing or wrong; {OPEN}", 403)
             return _text(asset(PAGE), "text/html")
 
-        async def script(request: Request) -> Response:
-            return _text(asset(SCRIPT), "text/javascript")
+        def own(name: str, kind: str) -> Route:
+            async def given(request: Request) -> Response:
+                return _text(asset(name), kind)
 
-        async def style(request: Request) -> Response:
-            return _text(asset(STYLE), "text/css")
+            return Route(f"/{name}", given)
 
-        async def scene(request: Request) -> Response:
-            self._check(request)
-            return _json(self.scene)
+        def told(name: str, of: Callable[[Request], str]) -> Route:
+            async def given(request: Request) -> Response:
+                self._check(request)
+                return _json(of(request))
+
+            return Route(f"/api/{name}", given)
 
         async def stop(request: Request) -> Response:
             self._check(request)
+            self._of_a_run()
             self.stop()
             return _json("{}")
 
@@ -120,9 +115,10 @@ class Service:
 
         routes = [
             Route("/", page),
-            Route(f"/{SCRIPT}", script),
-            Route(f"/{STYLE}", style),
-            Route("/api/scene", scene),
+            own(SCRIPT, "text/javascript"),
+            own(STYLE, "text/css"),
+            told("scene", lambda _: self._scene()),
+            told("training/{name}", self._of_training),
             Route("/api/stop", stop, methods=["POST"]),
             Route("/api/{name}", question, methods=["POST"]),
         ]
@@ -136,10 +132,27 @@ class Service:
         if not self._knows(request.headers.get("x-token", "")):
             raise Refused(f"the header X-Token is missing or wrong; {OPEN}", 403)
 
+    def _scene(self) -> str:
+        return self.scene if self.live is None or self.answers is not None else self.live.told()
+
+    def _of_training(self, request: Request) -> str:
+        """What a page is told that shows a training: where that is, or what else it asks for."""
+        if self.live is None:
+            raise Refused("no training goes on here", 404)
+        name, since = request.path_params["name"], request.query_params.get("since", "0")
+        given = {"points": self.live.points, "look": self.live.look}
+        return given.get(name) or self.live.told(int(since) if since.isdecimal() and len(since) < 9 else 0)
+
+    def _of_a_run(self) -> Answers:
+        if self.answers is None:
+            raise Refused("the training goes on; the model can be asked when it has ended", 409)
+        return self.answers
+
     def _answer(self, name: str, given: dict[str, Any]) -> str:
+        answers = self._of_a_run()
         try:
             with self.lock:
-                return as_json(QUESTIONS[name](self.answers, **given))
+                return as_json(QUESTIONS[name](answers, **given))
         except (ValueError, ArithmeticError, MemoryError, TypeError, RuntimeError) as error:
             raise Refused(" ".join(str(error).split()) or type(error).__name__) from error
 
@@ -167,34 +180,36 @@ class _Guard:
         await self.app(scope, receive, sending)
 
 
-def serve(answers: Answers, scene: str, port: int = 0, said: Callable[[str], object] = print) -> None:
-    """Serve the page on loopback until it is told to stop (by the page, or by Ctrl-C): `said` gets its address, once it
-    is there. Port 0 is a free one. Raises `ValueError` for a port that is taken.
-    """
-    check_libraries()
-    import uvicorn
+class Served:
+    """A page at a socket: its `address`, and what serves it."""
 
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listening:
-        if sys.platform != "win32":  # where it would let another program listen on the same port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((LOOPBACK, port))
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ValueError(f"port {port}: {why}; {option('port', 0)} takes a free one") from None
-        port = listening.getsockname()[1]
-        token = secrets.token_urlsafe(24)
+    def __init__(self, listening: socket.socket, answers: Answers | None, scene: str, live: Live | None = None) -> None:
+        import uvicorn
+
+        port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
-        service = Service(answers, scene, token, hosts, lambda: setattr(server, "should_exit", True))
-        config = uvicorn.Config(service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
-        listening.listen()  # who comes from here on waits until it answers
-        try:
-            said(f"http://{hosts[0]}/?token={token}")
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:  # which is how it is ended
-            return
+        self.address = f"http://{hosts[0]}/?token={token}"
+        self.service = Service(answers, scene, token, hosts, self.stop, live=live)
+        config = uvicorn.Config(self.service.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
+        self._server, self._listening = uvicorn.Server(config), listening
+
+    def run(self) -> None:
+        """Serve until it is told to stop (by the page, or by Ctrl-C in the main thread)."""
+        with suppress(KeyboardInterrupt):  # which is how it is ended
+            self._server.run(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """Have it end soon."""
+        self._server.should_exit = True
+
+
+def serve(answers: Answers, scene: str, listening: socket.socket, said: Callable[[str], object] = print) -> None:
+    """Serve the page at a socket until it is told to stop: `said` gets its address."""
+    check_libraries()
+    page = Served(listening, answers, scene)
+    with suppress(KeyboardInterrupt):
+        said(page.address)
+        page.run()
 
 
 async def _body(request: Request) -> bytes:

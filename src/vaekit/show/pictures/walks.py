@@ -103,19 +103,34 @@ class Traversal(Picture):
         names = [f"{name}{i}" for name, size in model.sizes.items() for i in range(size)]
         seen = np.repeat([name in model.decoded for name in model.sizes], list(model.sizes.values()))
         spread = np.where(seen, means.var(0, dtype=np.float64), -1.0)
-        chosen = [int(d) for d in np.argsort(-spread, kind="stable")[: min(self.n, int(seen.sum()))]]
+        kl = _nats(subject)
+        order = np.where(seen, kl, -1.0) if np.isfinite(kl[seen]).all() else spread
+        chosen = [int(d) for d in np.argsort(-order, kind="stable")[: min(self.n, int(seen.sum()))]]
         low, high = np.percentile(means[:, chosen].astype(np.float64), PERCENTILES, axis=0)
         path = z.expand(len(chosen), self.columns, -1).clone()
         for row, d, first, last in zip(path, chosen, low, high, strict=True):
             row[:, d] = torch.linspace(first, last, self.columns, dtype=z.dtype, device=z.device)
         made = _decoded(subject, path, None if y is None else y.expand(len(chosen), *y.shape[1:]))
-        few = "" if len(chosen) == seen.sum() else f", the {len(chosen)} of {seen.sum()} whose means vary most,"
+        least = "that tell most" if order is not spread else "whose means vary most"
+        few = "" if len(chosen) == seen.sum() else f", the {len(chosen)} of {seen.sum()} {least},"
         text = f"Each row walks along one latent dimension{few} from the {PERCENTILES[0]}st to the {PERCENTILES[1]}th"
         text += f" percentile of the posterior means of the {subject.split} data. All other dimensions are those of"
         text += f" datum {datum}; images are means of p(x | z). A row that does not change is a dimension without use."
-        titles = [names[d] for d in chosen]
+        text += " Beside each: how many nats it tells of a datum (its KL), and from where to where it is walked."
+        told = [f": {kl[d]:.1f} nats" if np.isfinite(kl[d]) else "" for d in chosen]
+        ends = [f"{a:.1f} … {b:.1f}".replace("-", "−") for a, b in zip(low, high, strict=True)]
+        titles = [f"{names[d]}{nats}, {each}" for d, nats, each in zip(chosen, told, ends, strict=True)]
         draw = partial(plots.image_grid, made, columns=self.columns, limits=subject.limits, rows=titles)
         return Prepared("Walks along latent dimensions", text, draw)
+
+
+def _nats(subject: Subject) -> np.ndarray:
+    """The mean KL of each latent dimension (D,), NaN where that of its latent is no sum over dimensions."""
+    sizes, terms = subject.run.model.sizes, subject.scores.kl_per_dimension
+    own = [terms.get(name, ()) for name in sizes]
+    return np.concatenate(
+        [each if len(each) == size else np.full(size, np.nan) for each, size in zip(own, sizes.values(), strict=True)]
+    )
 
 
 @dataclass(frozen=True)

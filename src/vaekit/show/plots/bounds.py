@@ -14,6 +14,8 @@ from .style import LIGHT, WIDTH, Theme, add_legend, new_axes, new_figure
 
 START = 0.1
 """The part of a training, from its start, whose points may leave the range shown."""
+ENTRY = 40
+"""Letters of a key's entry."""
 DIAGONALS = 6
 """Lines of one ELBO, about."""
 
@@ -35,7 +37,7 @@ def rate_distortion(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     for (name, (rates, distortions)), colour in zip(arrays.items(), theme.colours, strict=False):
         axes.plot(rates, distortions, color=colour, lw=1.4, marker=".", ms=5)
         axes.plot(rates[-1:], distortions[-1:], color=colour, marker="o", ms=9, ls="none")
-        entries.append((name, Line2D([], [], color=colour, marker="o", lw=1.4)))
+        entries.append((f"{name}, an epoch a point", Line2D([], [], color=colour, marker="o", lw=1.4)))
     late = np.concatenate([each[:, int(START * each.shape[1]) :] for each in arrays.values()], 1)
     (left, bottom), (right, top) = late.min(1), late.max(1)
     across, up = (max(0.08 * (high - low), 1e-3 * abs(high), 1e-6) for low, high in ((left, right), (bottom, top)))
@@ -54,9 +56,13 @@ def rate_distortion(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]
             va="top",
             annotation_clip=True,
         )
-    axes.set_xlabel("rate: KL, nats per datum")
-    axes.set_ylabel("distortion: −reconstruction, nats")
-    add_legend(axes, entries, theme, loc="upper right")
+    axes.set_xlabel("rate: KL of the code from the prior, nats per datum")
+    axes.set_ylabel("distortion: −log p(x given z), nats per datum")
+    entries.append(("the last epoch", Line2D([], [], color=theme.text, marker="o", ms=9, ls="none")))
+    entries.append(("the same ELBO", Line2D([], [], color=theme.muted, lw=0.8, ls=":")))
+    add_legend(
+        axes, entries, theme, ENTRY, loc="upper right", frameon=True, facecolor=theme.background, edgecolor="none"
+    )
     return figure
 
 
@@ -78,13 +84,21 @@ def weight_shares(shares: ArrayLike, effective: ArrayLike, *, theme: Theme = LIG
     axes.plot(draws, np.median(parts, 1), color=theme.colours[1], lw=2)
     axes.plot(draws, draws / samples, color=theme.muted, lw=1, ls="--")
     axes.set(xscale="log", xlim=(1, samples), ylim=(0, 1.02))
-    axes.set_xlabel(f"draws, of {samples:,}")
-    axes.set_ylabel("part of all weight")
+    axes.set_xlabel(f"the heaviest draws, of {samples:,}")
+    axes.set_ylabel("their part of all weight")
+    lines = {"a datum": ("-", 0.6, theme.colours[0]), "the median": ("-", 2.0, theme.colours[1])}
+    lines["all weigh the same"] = ("--", 1.0, theme.muted)
+    keys: list[tuple[str, Artist]] = [
+        (name, Line2D([], [], ls=style, lw=width, color=colour)) for name, (style, width, colour) in lines.items()
+    ]
+    add_legend(axes, keys, theme, loc="lower right", bbox_to_anchor=(0.76, 0.26))
     axes = new_axes(figure, (1, 2, 2), theme, "Effective samples")
     bins = np.geomspace(1, max(samples, 2), 25)
     axes.hist(np.clip(worth, 1, samples), bins=bins, color=theme.colours[0])  # type: ignore[arg-type]
     axes.axvline(float(np.median(worth)), color=theme.colours[1], lw=2)
     axes.set(xscale="log", xlim=(1, max(samples, 2)))
-    axes.set_xlabel(f"of {samples:,}")
-    axes.set_ylabel("data")
+    axes.set_xlabel(f"draws that all are worth, of {samples:,}")
+    axes.set_ylabel("number of data")
+    median = f"the median, {np.median(worth):,.1f}"
+    add_legend(axes, [(median, Line2D([], [], color=theme.colours[1], lw=2))], theme, ENTRY, loc="upper right")
     return figure

@@ -20,6 +20,8 @@ from .style import DPI, LIGHT, WIDTH, Drawing, Theme, short
 TILE = 0.6
 """The longer side of an image, in inches, where a row of them is no wider than a page."""
 GAP = 0.05
+ROW_NAME = 32
+"""Letters of the name of a row."""
 MOST = 2**16
 """Pixels that a picture may be high or wide, for matplotlib."""
 COPIES = 16
@@ -224,7 +226,8 @@ def _mosaic(
             if not without[j]:
                 left = horizontal.start(j)
                 canvas[top : top + tile_height, left : left + tile_width] = each
-    margin = round(DPI * (0.13 + 0.085 * max(len(short(name)) for name in names))) if names else 0
+    names = [short(name, ROW_NAME) for name in names]
+    margin = round(DPI * (0.13 + 0.085 * max(map(len, names)))) if names else 0
     head = round(0.24 * DPI) if heads else 0
     width, height = (max(1, round(extent * DPI / inch)) for extent in canvas.shape[1::-1])
     whole = margin + width, head + height
@@ -238,7 +241,7 @@ def _mosaic(
     axes.set_axis_off()
     for name, top in zip(names, tops, strict=False):
         x, y = (margin - 0.1 * DPI) / whole[0], (1 - (top + tile_height / 2) / canvas.shape[0]) * height / whole[1]
-        figure.text(x, y, short(name), size=9, color=theme.muted, ha="right", va="center", parse_math=False)
+        figure.text(x, y, name, size=9, color=theme.muted, ha="right", va="center", parse_math=False)
     for i, name in enumerate(heads):
         x = (margin + horizontal.start(i * across) * DPI / inch) / whole[0]
         figure.text(

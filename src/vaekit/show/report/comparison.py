@@ -15,7 +15,8 @@ from ...runs.comparison import Compared, Comparison
 from ...runs.run import Run
 from ...system.disk import write_atomic
 from .. import plots
-from ..outputs import PAGES, check_ending, write_figure
+from ..endings import PAGES, check_ending
+from ..outputs import write_figure
 from ..pictures import Prepared, Subject
 from ..pictures.base import outline
 from ..pictures.latent import Correlations
