@@ -16,19 +16,22 @@ TOTAL = "total"
 
 
 def exposed(content: Content, exposure: str) -> Content:
-    """`content` with y (N, 1) the exposure of each row: the column of that name, which is then no data, or the total.
+    """`content` whose last covariate is the exposure of each row: the column of that name, which is then no data, or
+    the total.
 
     Raises `ValueError` where there is no such column, where an exposure is not above 0, and beside labels.
     """
     key = setting("data.exposure", exposure)
-    if any(split.y is not None for split in content.splits.values()):
-        raise ValueError(f"{key} is given beside labels or covariates; leave one out")
+    if content.exposed:
+        return content
+    if any(split.y is not None and split.y.ndim == 1 for split in content.splits.values()):
+        raise ValueError(f"{key} is given beside labels; leave one out, or make these data.covariates")
     if exposure != TOTAL and exposure not in content.columns:
         raise ValueError(unknown("column of exposures", exposure, [TOTAL, *content.columns]))
     column = None if exposure == TOTAL else content.columns.index(exposure)
     if column is not None and len(content.columns) < 2:
         raise ValueError(f"{key} is the only column; counts are needed beside it")
-    splits = {name: _exposed(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
+    splits = {name: exposed_rows(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
     if column is not None:
         columns = tuple(name for name in content.columns if name != exposure)
         table = tuple(each for each in content.table if each.name != exposure)
@@ -37,7 +40,8 @@ def exposed(content: Content, exposure: str) -> Content:
     return replace(content, splits=splits, notes=(*content.notes, note))
 
 
-def _exposed(split: Split, column: int | None, what: str) -> Split:
+def exposed_rows(split: Split, column: int | None, what: str) -> Split:
+    """Rows with their exposure: the number in a `column`, which is then no data, or their total."""
     seen = split.observed
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
@@ -48,7 +52,17 @@ def _exposed(split: Split, column: int | None, what: str) -> Split:
         x, y = np.delete(whole, column, 1), whole[:, column]
         if seen is not None:
             y, seen = np.where(seen[:, column], y, np.nan), np.delete(seen, column, 1)
-    if not (y > 0).all():
-        row = int(np.argmin(y > 0))
-        raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
-    return replace(split, x=x, y=y.astype(np.float32)[:, None], observed=seen)
+    return replace(split, x=x, y=beside(split.y, y, what), observed=seen)
+
+
+def beside(covariates: np.ndarray | None, exposure: np.ndarray, what: str) -> np.ndarray:
+    """Covariates (N, C), None for none, and after them the exposure (N,): (N, C + 1).
+
+    Raises `ValueError` where an exposure is not above 0.
+    """
+    if not (exposure > 0).all():
+        row = int(np.argmin(exposure > 0))
+        found = f"{what} has the exposure {exposure[row]:g} in row {row}"
+        raise ValueError(f"{found}; accepted: numbers above 0; drop such rows")
+    own = exposure.astype(np.float32)[:, None]
+    return own if covariates is None else np.concatenate([covariates, own], 1)

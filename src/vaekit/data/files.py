@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import number_of
 from ..settings import named
 from ..system.disk import check_regular
+from .annotated import CELLS, read_cells
 from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
@@ -35,9 +36,11 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_dir():
         check_regular(path)
+    if path.suffix.lower() == CELLS and not path.is_dir():
+        return read_cells(path, reading)
     is_table = not path.is_dir() and ending(path) is not None
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
-        accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images, or of shards of them ({TAR})"
+        accepted = f"{', '.join((*ARRAYS, *ENDINGS, CELLS))}, or a folder of images, or of shards of them ({TAR})"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
     if reading.label is not None and not is_table:
         raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
