@@ -50,7 +50,7 @@ def setup_anndata(
     >>> from anndata import AnnData
     >>> cells = AnnData(np.array([[0.0, 3.0], [1.0, 0.0]]), obs=pd.DataFrame({"donor": ["a", "b"]}, index=["r", "s"]))
     >>> setup_anndata(cells, batch_key="donor")
-    ['data.exposure="total"', 'data.covariates={donor="categorical"}']
+    ['data.exposure=total', 'data.covariates={donor = "categorical"}']
     """
     _checked(adata)
     categories = [*([batch_key] if batch_key is not None else []), *categorical_covariate_keys]
