@@ -34,7 +34,9 @@ def test_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytes
     exec(compile(code.replace("epochs=50", "epochs=2"), "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("name", ["blurry-samples", "posterior-collapse", "weights-of-the-loss", "coming-from", "cells"])
+@pytest.mark.parametrize(
+    "name", ["blurry-samples", "posterior-collapse", "weights-of-the-loss", "coming-from", "cells"]
+)
 def test_experiments_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
