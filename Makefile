@@ -11,15 +11,18 @@ DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench gpu dist clean distclean
+.PHONY: help demo test test-all check bench gpu dist clean distclean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.user-stamp ## train on handwritten digits, into runs/demo
 	$(BIN)/vaekit train digits --out runs/demo --overwrite
 
-test: $(VENV)/.dev-stamp ## run the test suite on all cores
+test: $(VENV)/.dev-stamp ## run the test suite on all cores, but for what is marked slow
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TEST_ARGS)
+
+test-all: $(VENV)/.dev-stamp ## run all tests, before a release
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
 
 check: $(VENV)/.dev-stamp ## format, lint, types, doctests, exports and docs

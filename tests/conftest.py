@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from collections.abc import Iterator
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
@@ -16,9 +18,15 @@ import torch
 
 from vaekit.engine import inductor
 from vaekit.priors import mixtures
-from vaekit.show import terminal
+from vaekit.show import report, terminal
 from vaekit.show.plots import LIGHT
 from vaekit.show.report import frame
+
+# pytest listens to loggers that do not propagate; for this one torch then describes every tensor of a recording, with
+# the stack and as JSON, which it does for nobody else.
+_trace = logging.getLogger("torch.__trace")
+_trace.handlers.clear()
+_trace.propagate = True
 
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
@@ -35,6 +43,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs VAEKIT_DATA")
     if item.get_closest_marker("ray") and not os.environ.get("VAEKIT_RAY"):
         pytest.skip("needs VAEKIT_RAY")
+
+
+@pytest.fixture
+def _interrupts() -> Iterator[None]:
+    """A suite that is started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of commands that end with a report, which takes seconds."""
+    monkeypatch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +28,36 @@ class Constant(TorchDispatchMode):
         return out.fill_(0.3) if drawn and out.is_floating_point() else out
 
 
-def together(function: Callable[..., None], *given: Any, count: int = 2, grouped: bool = True) -> list[int | None]:
-    """How so many processes end that call `function(rank, *given)`, in a group of gloo or, not `grouped`, with what
-    torchrun has in the environment.
-
-    They are forked from a server that has imported, once, all that a training takes.
+def server() -> ForkServerContext:
+    """What forks processes from one that has imported, once for all tests, what a training takes: each starts in
+    milliseconds.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([warm_for_tests.__name__])
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun's agent has it
     before = dict(os.environ)
     os.environ.update(environment(), PYTHONPATH=os.pathsep.join([_TESTS, environment()["PYTHONPATH"]]))
     os.environ[warm_for_tests.WARM] = "yes"
     try:
-        children = [
-            context.Process(target=_run, args=(rank, count, store.port, grouped, function, given))
-            for rank in range(count)
-        ]
-        for child in children:
-            child.start()
+        forkserver.ensure_running()
     finally:
         os.environ.clear()
         os.environ.update(before)
+    return context
+
+
+def together(function: Callable[..., None], *given: Any, count: int = 2, grouped: bool = True) -> list[int | None]:
+    """How so many processes end that call `function(rank, *given)`, in a group of gloo or, not `grouped`, with what
+    torchrun has in the environment.
+
+    They are forked from `server`.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun's agent has it
+    context = server()
+    children = [
+        context.Process(target=_run, args=(rank, count, store.port, grouped, function, given)) for rank in range(count)
+    ]
+    for child in children:
+        child.start()
     for child in children:
         child.join(SECONDS)
     codes = [child.exitcode for child in children]

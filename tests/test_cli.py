@@ -20,7 +20,6 @@ import torch
 import typer
 from commands_for_tests import (
     AT_A_TERMINAL,
-    IN_THE_BACKGROUND,
     PROGRAM,
     QUICK,
     SECONDS,
@@ -514,10 +513,11 @@ def test_threads_wait_asleep_unless_the_user_chose(chosen: dict[str, str], wante
     assert found.stdout == f"{wanted}\n"
 
 
-def test_a_command_as_a_process_keeps_results_and_errors_apart(run: Run) -> None:
-    good = process("evaluate", run.path, "--json", "--samples=1")
+def test_a_command_as_a_process_keeps_results_and_errors_apart() -> None:
+    """Of one that imports torch: what is stopped by Ctrl-C, below, says no more than its own line."""
+    good = process("datasets", "mnist", "--json")
     assert (good.returncode, good.stderr) == (0, "")
-    assert json.loads(good.stdout)["n"] == 300
+    assert [row["name"] for row in json.loads(good.stdout)] == ["mnist"]
     bad = process("recipes", "digist")
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.startswith("vaekit: ")
@@ -541,29 +541,18 @@ def test_output_to_a_full_disk_is_one_line(argv: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-@pytest.mark.parametrize(
-    ("program", "stop", "status", "word"),
-    [(AT_A_TERMINAL, signal.SIGINT, 130, "interrupted"), (IN_THE_BACKGROUND, signal.SIGTERM, 143, "terminated")],
-    ids=["Ctrl-C", "kill"],
-)
-def test_a_run_that_is_stopped_goes_on_with_the_command_that_is_named(
-    program: list[str], stop: signal.Signals, status: int, word: str, tmp_path: Path
-) -> None:
+def test_a_run_that_is_stopped_goes_on_with_the_command_that_is_named(tmp_path: Path) -> None:
+    """By Ctrl-C; of one that is killed in the background, see training/test_within.py."""
     folder = tmp_path / "my run"
     # An epoch is a step, of which there are too few for loops to be compiled.
     slow = ("--set=training.batch_size=1297", "--epochs=2900")
-    with started(*program, "train", "digits", "--out", folder, *QUICK, *slow) as child:
+    with started(*AT_A_TERMINAL, "train", "digits", "--out", folder, *QUICK, *slow) as child:
         await_epochs(folder, 3)
-        if program is IN_THE_BACKGROUND:
-            child.send_signal(signal.SIGINT)
-            await_epochs(folder, 5)
-        child.send_signal(stop)
+        child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=SECONDS)
-    assert child.returncode == status
-    assert err == f"vaekit: {word}; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
-    assert (f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {child.pid}\n" in out) == (
-        program is IN_THE_BACKGROUND
-    )
+    assert child.returncode == 130
+    assert err == f"vaekit: interrupted; go on with: vaekit train --resume --out {shlex.quote(str(folder))}\n"
+    assert "Ctrl-C does nothing here" not in out
     assert not list(folder.rglob("*.tmp"))
     done_before = len({record.epoch for record in history.read(folder)})
     assert done_before >= 3
@@ -577,7 +566,7 @@ def await_epochs(folder: Path, number: int) -> None:
     until, before = time.monotonic() + SECONDS, len(history.read(folder))
     while len(history.read(folder)) < before + 2 * number:
         assert time.monotonic() < until
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

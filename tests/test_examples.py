@@ -22,6 +22,8 @@ SMALL = {
 }
 """What a constant at the top of an example is set to, by its name."""
 EVERY_EXAMPLE = pytest.mark.parametrize("name", NAMES)
+LONG = {"semi_supervised"}
+"""Examples that train many models."""
 
 render = runpy.run_path(str(ROOT / "docs" / "render.py"))
 
@@ -38,7 +40,9 @@ def shortened(text: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # Image.open
-@EVERY_EXAMPLE
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in NAMES]
+)
 def test_example_runs_on_the_digits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

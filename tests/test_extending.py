@@ -47,21 +47,26 @@ EXAMPLES: dict[str, tuple[str, list[str]]] = {
 }
 
 
+LONG = {"total correlation of m2", "factor beside iwae"}
+"""What puts together what others have one by one."""
+
+
 def parts_of(file: str) -> Parts:
     return parts_from(f"{FOLDER / file}.py:PARTS")
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in EXAMPLES]
+)
 def test_it_trains_is_scored_saved_loaded_gone_on_with_and_drawn(name: str, tmp_path: Path) -> None:
     file, sets = EXAMPLES[name]
     parts = parts_of(file)
-    whole = small_run(tmp_path / "whole", *sets, "training.epochs=3", parts=parts)
+    small_run(tmp_path / "whole", *sets, "training.epochs=3", parts=parts)
     small_run(tmp_path / "run", *sets, parts=parts)
     train(out=tmp_path / "run", resume=True, epochs=3, parts=parts)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     run = load_run(tmp_path / "run", parts=parts)
     scores = run.evaluate("test", 10)
-    assert scores == whole.evaluate("test", 10)
     assert scores.nll <= -scores.elbo + 4 * scores.nll_mc_stderr
     losses = [each.terms["loss"] for each in run.history() if each.split == "train"]
     assert losses[-1] < losses[0]

@@ -9,12 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
 
-from vaekit.schedules import SCHEDULES, Constant, Cosine, Cyclic, Geometric, Linear, Schedule, Switch, settled
+from vaekit.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Cyclic,
+    Exponential,
+    Geometric,
+    Linear,
+    Schedule,
+    Switch,
+    settled,
+)
 from vaekit.spec.parts import PARTS, build
 
 FRACTION = st.floats(0, 1)
 ENDS = {"constant": {}, "linear": {"start": 0.2, "end": 3.0}, "cosine": {"start": 0.2, "end": 3.0}}
-ENDS |= {name: {"start": 0.2, "end": 3.0} for name in ("cyclic", "geometric", "switch")}
+ENDS |= {name: {"start": 0.2, "end": 3.0} for name in ("cyclic", "exponential", "geometric", "switch")}
 
 
 def test_every_schedule_is_tested():
@@ -34,7 +45,7 @@ def test_schedules_stay_between_their_ends_and_reach_the_last(name: str, progres
 @given(until=st.floats(0.01, 1), a=FRACTION, b=FRACTION)
 def test_warm_ups_rise_and_then_stay(until: float, a: float, b: float):
     a, b = sorted((a, b))
-    for schedule in (Linear(until=until), Cosine(until=until)):
+    for schedule in (Linear(until=until), Cosine(until=until), Exponential(until=until)):
         assert schedule(a) <= schedule(b)
         assert schedule(until) == pytest.approx(1.0)
         assert schedule(min(1.0, until + 0.01)) == pytest.approx(1.0)
@@ -44,6 +55,9 @@ def test_values_in_between():
     assert Constant(0.3)(0.7) == 0.3
     assert Linear(1.0, 0.0, until=0.5)(0.25) == 0.5
     assert Cosine(2.0, 0.0)(0.25) == pytest.approx(1 + math.cos(math.pi / 4))
+    assert Exponential(0.04, 1.0, until=0.5)(0.25) == pytest.approx(0.2)  # the geometric mean, half way
+    with refuses("from a number above 0 to another"):
+        Exponential(0.0, 1.0)
     cyclic = Cyclic(0.0, 1.0, cycles=4, ramp=0.5)
     assert [cyclic(t) for t in (0.0, 0.0625, 0.125, 0.2, 0.25, 0.3125, 0.5)] == [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 0.0]
 

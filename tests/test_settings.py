@@ -108,6 +108,7 @@ def table(folder: Path, rows: int = 60) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("_no_report")
 def test_a_table_of_nothing_but_numbers_of_its_rows_is_told_how_to_say_what_it_is_and_that_works(
     tmp_path: Path,
 ) -> None:

@@ -13,8 +13,13 @@ WARM = "VAEKIT_TESTS_WARM"
 
 if os.environ.pop(WARM, None):
     import torch
-    from commands_for_tests import QUICK, command
+    from commands_for_tests import command
+    from runs_for_tests import small_run
 
+    from vaekit.show import terminal
+
+    terminal.WORK_SECONDS = 1e9  # as conftest.py has it
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        command("train", "digits", "--out", Path(folder) / "run", *QUICK, "--samples=2", "--set=training.engine=replay")
+        small_run(Path(folder) / "run", "training.engine=replay")
+        command("evaluate", Path(folder) / "run", "--samples=2")

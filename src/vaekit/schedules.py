@@ -91,6 +91,31 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class Exponential:
+    """From `start` to `end` by the same factor each step, over the first `until` of the run, then `end`.
+
+    A weight that has to grow by a hundred is small for longer than along a straight line.
+
+    >>> Exponential(0.01, 1.0)(0.5)
+    0.1
+    """
+
+    start: float = 0.01
+    end: float = 1.0
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.start > 0 and self.end > 0):
+            raise ValueError(f"an exponential schedule goes from a number above 0 to another, got {self}")
+        _check_fraction("until", self.until)
+
+    def __call__(self, progress: float) -> float:
+        if progress >= self.until:
+            return self.end
+        return self.start * (self.end / self.start) ** (progress / self.until)
+
+
+@dataclass(frozen=True)
 class Cyclic:
     """`cycles` times from `start` to `end` in the first `ramp` of each cycle, then `end` (Fu et al. 2019)."""
 
@@ -158,6 +183,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": Constant,
     "linear": Linear,
     "cosine": Cosine,
+    "exponential": Exponential,
     "cyclic": Cyclic,
     "geometric": Geometric,
     "switch": Switch,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
+
+from .errors import wrong_kind
 
 
 def stream(seed: int, of: int | str, number: int = 0) -> int:
@@ -24,11 +27,14 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    given: object = seed  # whatever the signature says
+    if not isinstance(given, Integral):
+        raise wrong_kind("seed", given, "a whole number from 0 on, or None")
     accelerator = torch.accelerator.current_accelerator()  # CUDA, MPS, …: each has its own streams
     kind = "cuda" if accelerator is None else accelerator.type
     with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
         # Where there is no accelerator torch notes the stack of each call for one that might come: a millisecond.
-        (torch.default_generator if accelerator is None else torch).manual_seed(seed)
+        (torch.default_generator if accelerator is None else torch).manual_seed(int(seed))
         yield
 
 

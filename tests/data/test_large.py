@@ -88,12 +88,14 @@ def test_a_table_read_by_columns_is_the_data_that_it_is_read_whole(
     assert not any((path.parent / "cache/vaekit").iterdir()), "they have no name"
 
 
-def test_each_rows_own_total_is_an_exposure_as_of_a_table_read_whole(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("exposure", ["total", "c"])
+def test_totals_and_columns_are_exposures_as_of_a_table_read_whole(
+    exposure: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = pd.DataFrame(np.random.default_rng(0).poisson(3, (90, 4)) + 1, columns=list("abcd"))
     counts.to_parquet(path, row_group_size=20)
-    whole, found = both(path, monkeypatch, exposure="total", domain="count")
+    whole, found = both(path, monkeypatch, exposure=exposure, domain="count")
+    assert (found.columns, found.exposed) == (whole.columns, True)
     assert isinstance(found.splits["train"].x, MemmapRows)
     for name, split in whole.splits.items():
         np.testing.assert_array_equal(found.splits[name].y, split.y)
@@ -101,8 +103,8 @@ def test_each_rows_own_total_is_an_exposure_as_of_a_table_read_whole(
     counts.astype("Int64").mask(np.eye(90, 4, dtype=bool)).to_parquet(path)
     for large_too in (False, True):
         monkeypatch.setattr("vaekit.data.files.is_large", lambda path, found=large_too: found)
-        with pytest.raises(ValueError, match="the exposure nan in row 0"):
-            load(path, exposure="total", domain="count", validation=0, test=0)
+        with pytest.raises(ValueError, match=r"the exposure nan in row [02]"):
+            load(path, exposure=exposure, domain="count", validation=0, test=0)
 
 
 @pytest.mark.filterwarnings("ignore:.*is left out")
@@ -124,7 +126,7 @@ def test_what_wont_do_is_refused_as_of_a_table_read_whole(path: Path, monkeypatc
         "column": ({"columns": {"agee": "real"}}, "unknown column 'agee'"),
         "kind": ({"columns": {"age": "numbr"}}, "unknown kind of column 'age'"),
         "cell": ({"columns": {"height": "count"}}, "asked for as count"),
-        "exposure": ({"exposure": "age"}, "exposure='?age'? is for tables that memory holds"),
+        "exposure": ({"exposure": "agee"}, "unknown column of exposures 'agee' .did you mean 'age'"),
     }.values():
         with pytest.raises(ValueError, match=words) as raised:
             load(path, **options)  # type: ignore[arg-type]

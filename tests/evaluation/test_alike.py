@@ -86,10 +86,10 @@ def test_they_estimate_the_same_as_rows_with_numbers_of_their_own() -> None:
 
 @pytest.mark.parametrize(("likelihood", "draws"), [("columns", 3), ("self-masked-columns", 0)])
 def test_rows_are_filled_alike_alone_among_others_and_in_any_order(likelihood: str, draws: int) -> None:
-    model, batch = model_and_rows(table(16), f"model.likelihood={likelihood}")
+    model, batch = model_and_rows(table(10), f"model.likelihood={likelihood}")
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
     every = impute(model, batch, 20, draws)
-    for rows in (order, order[:7], order[:1]):
+    for rows in (order[:7], order[:1]):
         some = impute(model, batch.take(rows), 20, draws)
         assert torch.equal(some.x, every.x[rows])
         assert torch.equal(some.spread, every.spread[rows])

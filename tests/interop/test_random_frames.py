@@ -84,7 +84,7 @@ def in_its_column(made: pd.Series, own: pd.Series) -> None:
         assert set(made) <= set(seen)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(frame=frames())
 def test_what_is_made_of_a_frame_is_of_its_columns(frame: pd.DataFrame) -> None:
     before = frame.copy(deep=True)

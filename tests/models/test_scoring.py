@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, model_of, scored
+from models_for_tests import SMALL, data_of, float64, model_of, scored
 from torch import Tensor
 
 from vaekit.data.batch import Batch
@@ -95,7 +95,7 @@ def test_plans_count_what_a_model_a_row_and_a_draw_take(samples: int, row: int, 
 CASES: dict[str, dict[str, Any]] = {
     "normal": {"latents": {"a": 1, "b": 2}},
     "full rank": {"posterior": "full-rank-normal"},
-    "flows": {"posterior": "flow", "prior": "flow"},
+    "flows": {"posterior": "flow", "prior": "flow", "options": SMALL | {"flow": {"transforms": 1, "hidden": [4]}}},
     "vamp": {"prior": "vamp"},
     "given y": {"condition": 3, "prior": "mixture"},
     "discrete": {"latents": {"c": 3, "d": 4}, "posterior": "relaxed-categorical"},
@@ -156,7 +156,7 @@ def test_what_can_not_be_recorded_is_scored_by_python_and_said_once_each_time(
         return made
 
     model.trace = reading  # type: ignore[method-assign]
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "vaekit"):
         assert_alike(*both(model, monkeypatch), tolerance=0.0)
     said = [record.message[:39] for record in caplog.records if record.name.startswith("vaekit")]
     assert said == ["chunks of scores run as Python, which i"]

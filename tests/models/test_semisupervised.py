@@ -459,7 +459,11 @@ MODEL = [
 ]
 
 
-@pytest.mark.parametrize("auxiliary", [[], ["model.auxiliary={size=8}"], ["model.auxiliary={size=8, skip=true}"]])
+@pytest.mark.parametrize(
+    "auxiliary",
+    [[], pytest.param(["model.auxiliary={size=8}"], marks=pytest.mark.slow), ["model.auxiliary={size=8, skip=true}"]],
+    ids=KINDS,
+)
 def test_a_run_learns_the_classes_from_few_labels(auxiliary: list[str], tmp_path: Path) -> None:
     sets = [*MODEL, *auxiliary, "data.labels=100", "training.learning_rate=6e-3"]
     run = train("digits", tmp_path / "run", sets=sets, epochs=9)  # errors here are 0.10 to 0.13, and fall to 0.05

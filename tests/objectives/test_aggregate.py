@@ -86,7 +86,7 @@ def test_weighted_shares_are_those_of_the_paper() -> None:
 
 def test_the_kl_is_information_correlation_and_that_of_each_dimension() -> None:
     """KL = I(x; z) + TC + sum_d KL(q(z_d) || p(z_d)), on the draws of one trace."""
-    trace = trace_of(LINE, torch.full_like(LINE, 0.5), 50_000)
+    trace = trace_of(LINE, torch.full_like(LINE, 0.5), 20_000)
     (latent,) = trace.latents
     each = torch.as_tensor(latent.log_q_pair_terms).logsumexp(-2) - math.log(len(LINE))
     joint = latent.log_q_pairs.logsumexp(-1) - math.log(len(LINE))

@@ -62,6 +62,7 @@ def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     assert "recorded" not in caplog.text
 
 
+@pytest.mark.usefixtures("_interrupts")
 def test_images_that_are_decoded_in_each_epoch_train_the_same_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes_for_tests import server
 from runs_for_tests import SMALL, assert_same_run, metrics
 
 from vaekit import train
@@ -32,7 +33,7 @@ VARIANTS = {
     "average": (
         "data.binarize=stochastic",
         "model.likelihood=bernoulli",
-        "training.epochs=12",
+        "training.epochs=5",
         "training.ema=0.99",
         "training.clip=5.0",
         "training.learning_rate={name='cosine', start=3e-3, end=1e-5}",
@@ -52,11 +53,8 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def children() -> Iterator[ForkServerContext]:
-    """Processes forked from one that has imported all there is to import: each starts in milliseconds. None stays."""
-    context = multiprocessing.get_context("forkserver")
-    # Optimizers import torch._dynamo when the first is made.
-    context.set_forkserver_preload(["vaekit.runs.run", "sklearn.datasets", "torch._dynamo"])
-    yield context
+    """Processes that start in milliseconds. None stays."""
+    yield server()
     for child in multiprocessing.active_children():
         child.kill()
         child.join()

@@ -163,6 +163,16 @@ def test_one_file_has_all_rows_in_order(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "more.parquet").exists()
 
 
+def test_shards_in_folders_of_splits_are_scored_each_into_its_own_file(tmp_path: Path) -> None:
+    for name in ("train/0.tar", "train/1.tar", "val/0.tar", "other/0.tar", "train/.part.tar"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    found = scoring.shards_of([tmp_path / "photos"])
+    assert [str(each.relative_to(tmp_path / "photos")) for each in found] == ["train/0.tar", "train/1.tar", "val/0.tar"]
+    names = [each.name for each in scoring.outputs_of(found, tmp_path)]
+    assert names == ["train-0.tar.parquet", "train-1.tar.parquet", "val-0.tar.parquet"]
+
+
 def test_what_can_not_be_scored_is_refused_in_a_line(run: Run, tmp_path: Path) -> None:
     table(5).to_csv(tmp_path / "t.csv", index=False)
     table(5).drop(columns="a").to_parquet(tmp_path / "less.parquet")
@@ -196,3 +206,26 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert "t.csv.parquet: 12 rows" in done(*asked)
     assert "1 of 1 files were there already" in done(*asked)
     assert command("score", run.path, tmp_path / "no.csv", "--out", tmp_path / "out").status == 2
+
+
+def test_of_a_file_that_memory_does_not_hold_rows_are_what_they_are_of_one_that_it_does(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.parquet"
+    table(50, seed=1).to_parquet(file, row_group_size=13)
+    whole, parts, array = (tmp_path / name for name in ("whole.parquet", "parts.parquet", "parts.npy"))
+    done("encode", run.path, file, "--out", whole, "--draw")
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: True)
+    done("encode", run.path, file, "--out", parts, "--draw")
+    pd.testing.assert_frame_equal(pd.read_parquet(parts), pd.read_parquet(whole))
+    done("encode", run.path, file, "--out", array)
+    assert np.load(array).shape == (50, 2)
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: False)
+    odd = run.detect(file, samples=SAMPLES)
+    monkeypatch.setattr("vaekit.runs.pieces.is_large", lambda path: True)
+    pd.testing.assert_frame_equal(run.detect(file, samples=SAMPLES), odd)
+    monkeypatch.setattr("vaekit.data.files.is_large", lambda path: True)
+    monkeypatch.setattr("vaekit.system.memory.SMALL", 0)
+    monkeypatch.setattr("vaekit.system.memory.available", lambda device: 3000)
+    with refuses("all at once, take about 0 MB, and 0 MB is free; give its rows in several files; vaekit score and"):
+        run.impute(file)

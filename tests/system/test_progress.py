@@ -197,6 +197,7 @@ def test_a_line_soon_says_what_is_going_on_where_nothing_says_how_far_it_is(
     assert "".join(said) == "compiling the training step: 0 s\n"
 
 
+@pytest.mark.usefixtures("_no_report")
 def test_a_training_says_what_it_waits_for_before_its_first_step_and_where_in_a_long_epoch_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

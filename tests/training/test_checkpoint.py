@@ -26,7 +26,7 @@ from vaekit.errors import RunError
 from vaekit.runs.run import load_run
 from vaekit.system import disk
 from vaekit.system.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
-from vaekit.training.checkpoint import Checkpoints, State
+from vaekit.training.checkpoint import Checkpoints, State, state_tensors
 from vaekit.training.weights import load_tensors, model_tensors, save_tensors, set_model_tensors
 
 
@@ -51,9 +51,8 @@ def states(folder: Path) -> Checkpoints:
     checkpoints, model, optimizer = model_of(folder)
     for epoch in range(3):
         nn.init.constant_(model.bias, epoch)
-        checkpoints.save(
-            State(epoch=epoch, step=10 * epoch, best_loss=float(epoch)), {"model": model}, {"optimizer": optimizer}
-        )
+        state = State(epoch=epoch, step=10 * epoch, best_loss=float(epoch))
+        checkpoints.save(state, state_tensors({"model": model}, {"optimizer": optimizer}))
     return checkpoints
 
 
@@ -204,7 +203,7 @@ def test_a_state_too_many_that_a_killed_training_left_is_dropped_when_it_goes_on
 def test_states_are_in_the_order_of_their_epochs_beyond_a_million(tmp_path: Path) -> None:
     checkpoints, model, optimizer = model_of(tmp_path)
     for epoch in (999_999, 1_000_000, 1_000_001):
-        checkpoints.save(State(epoch=epoch), {"model": model}, {"optimizer": optimizer})
+        checkpoints.save(State(epoch=epoch), state_tensors({"model": model}, {"optimizer": optimizer}))
     assert [path.name for path in checkpoints.all()] == ["epoch-1000000.safetensors", "epoch-1000001.safetensors"]
     assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1_000_001
 
@@ -276,7 +275,7 @@ def other_optimizer(change: Callable[[dict[str, torch.Tensor]], object], kind: t
         model(torch.ones(3)).sum().backward()
         optimizer.step()
     checkpoints = Checkpoints(folder)
-    checkpoints.save(State(), {"model": model}, {"optimizer": optimizer})
+    checkpoints.save(State(), state_tensors({"model": model}, {"optimizer": optimizer}))
     checkpoints.load({"model": model}, {"optimizer": optimizer})
     (path,) = checkpoints.all()
     tensors = load_tensors(path)

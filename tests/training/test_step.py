@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,19 @@ def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> 
         torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
+LATENTS = [*({"posterior": name} for name in PARTS.posteriors), *({"prior": name} for name in PARTS.priors)]
 CASES = [
     *({"objective": objective} for objective in OBJECTIVES),
     {"objective": CLUSTERING, "prior": "mixture"},
     {"objective": CLUSTERING, "posterior": "relaxed-categorical"},
     {"objective": CLUSTERING, "prior": "mixture", "event_shape": (1, 4, 5)},
-    *({"posterior": name} for name in PARTS.posteriors),
-    *({"prior": name} for name in PARTS.priors),
-    *({"likelihood": name} for name in PARTS.likelihoods),
+    # Every likelihood, posterior and prior once, likelihoods and latents together.
+    *(
+        {**likelihood, **latent}
+        for likelihood, latent in zip_longest(
+            [{"likelihood": name} for name in PARTS.likelihoods], LATENTS, fillvalue={}
+        )
+    ),
     *(
         {"encoder": name, "decoder": name, "event_shape": (1, 4, 5)}
         for name in PARTS.encoders
@@ -479,7 +485,7 @@ def test_a_part_with_advance_is_told_the_progress() -> None:
     assert told == [0.0, SOON / 1000]
 
 
-@pytest.mark.parametrize("engine", ["replay", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["replay", "inductor"])
 def test_recorded_runs_resume_exactly(engine: str, tmp_path: Path) -> None:
     sets = [*SMALL, "data.binarize=stochastic", "model.likelihood=bernoulli", "training.ema=0.9"]
     sets.append(f"training.engine={engine}")
@@ -516,7 +522,7 @@ SEMI_SUPERVISED = (
         (),
         ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"),
         SEMI_SUPERVISED,
-        (*SEMI_SUPERVISED, "model.auxiliary={size=4, skip=true}"),
+        pytest.param((*SEMI_SUPERVISED, "model.auxiliary={size=4, skip=true}"), marks=pytest.mark.slow),
         (f"model.latents.z={{size=4, posterior={RELAXED}, prior='uniform-categorical'}}",),
         ("model.latents.z.prior={name='mixture', components=3, fit_after=0.5}",),
     ],

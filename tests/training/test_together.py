@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from processes_for_tests import Constant, together
 from runs_for_tests import assert_same_run, equal, metrics, one_of_several, pieces, small_run, untimed, weights
 from torch import Tensor
 
-from vaekit import train
 from vaekit.cli import main
 from vaekit.data import Preprocessing
 from vaekit.data.tensors import TensorSplit, partly_labelled
@@ -228,19 +226,13 @@ def _killed(rank: int, folder: Path) -> None:
 
 
 def test_a_run_of_which_a_process_is_killed_goes_on(tmp_path: Path) -> None:
-    """Bit for bit with as many processes; with one to a loss that is as good."""
-    whole, killed, alone = tmp_path / "whole", tmp_path / "killed", tmp_path / "alone"
+    """Bit for bit with as many processes; of one more or less, see test_within."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert together(one_of_several, whole, False, RUN) == [0, 0]
     assert together(_killed, killed) == [7, -signal.SIGKILL]
     assert [epoch for epoch, *_ in metrics(killed)] == [1, 1, 2, 2]
-    shutil.copytree(killed, alone)
     assert together(one_of_several, killed, True, RUN) == [0, 0]
     assert_same_run(killed, whole)
-    train(out=alone, resume=True)
-    assert metrics(alone)[:4] == metrics(whole)[:4]
-    (*_, mine), (*_, theirs) = metrics(alone)[-1], metrics(whole)[-1]
-    assert mine["loss"] == pytest.approx(theirs["loss"], rel=0.01)
-    assert mine["loss"] < 0.97 * metrics(whole)[0][-1]["loss"]
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

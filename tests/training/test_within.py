@@ -8,13 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands_for_tests import AT_A_TERMINAL, SECONDS, started
+from commands_for_tests import IN_THE_BACKGROUND, SECONDS, started
 from processes_for_tests import together
 from runs_for_tests import SMALL, assert_same_run, metrics, one_of_several, pieces, small_run
 from torch import Tensor
@@ -30,6 +30,8 @@ from vaekit.training.position import Position
 from vaekit.training.records import Progress
 from vaekit.training.step import Step, Terms
 from vaekit.training.within import Within
+
+pytestmark = pytest.mark.usefixtures("_interrupts")
 
 LONG = "training.checkpoint_minutes=1000"
 EACH_STEP = "training.checkpoint_minutes=1e-9"
@@ -68,14 +70,6 @@ def raising(at: int, number: int = signal.SIGINT) -> Callable[[Progress], None]:
 @pytest.fixture(autouse=True)
 def _told_of_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.training.loop.POLL_SECONDS", -1.0)
-
-
-@pytest.fixture(autouse=True)
-def _interrupts() -> Iterator[None]:
-    """A suite that is started in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def cut(folder: Path, at: int, *sets: str) -> State:
@@ -182,22 +176,35 @@ def test_training_without_a_folder_ends_when_it_is_asked_to() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_program_that_is_ended_goes_on_bit_for_bit_and_leaves_nothing(tmp_path: Path) -> None:
+    """In the background, where it ignores Ctrl-C, and says so."""
     sets = [*SMALL, "training.batch_size=1", "training.engine=python", "training.epochs=1", "data.train=100", EACH_STEP]
-    folder = tmp_path / "run"
-    with started(*AT_A_TERMINAL, "train", "digits", "--out", str(folder), *(f"--set={each}" for each in sets)) as child:
-        until = time.monotonic() + SECONDS
-        while not list((folder / "checkpoints").glob("epoch-*-batch-*")) and time.monotonic() < until:
-            time.sleep(0.005)
+    folder = tmp_path / "my run"
+    argv = ("train", "digits", "--out", str(folder), *(f"--set={each}" for each in sets))
+    with started(*IN_THE_BACKGROUND, *argv) as child:
+        await_batch(folder, 1)
+        child.send_signal(signal.SIGINT)
+        await_batch(folder, 3)
         child.send_signal(signal.SIGTERM)
-        _, said = child.communicate(timeout=SECONDS)
+        out, said = child.communicate(timeout=SECONDS)
         with pytest.raises(ProcessLookupError):
             os.killpg(child.pid, 0)
-    assert (child.returncode, "train --resume --out" in said) == (143, True)
+    assert child.returncode == 143
+    assert said == f"vaekit: terminated; go on with: vaekit train --resume --out '{folder}'\n"
+    assert f"Ctrl-C does nothing here, this was started to ignore it; to stop: kill {child.pid}\n" in out
     newest = Checkpoints(folder / "checkpoints").newest()
     assert newest
     assert newest[1].batches
     train(out=folder, resume=True)
     assert_same_run(folder, train("digits", tmp_path / "whole", sets=[*sets[:-1], LONG]).path)
+
+
+def await_batch(folder: Path, number: int) -> None:
+    """Return when a training in another process has done so many steps of its first epoch."""
+    until, found = time.monotonic() + SECONDS, [-1]
+    while max(found) < number:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+        found = [-1, *(int(path.stem[-6:]) for path in (folder / "checkpoints").glob("epoch-*-batch-*.safetensors"))]
 
 
 PROCESSES = (

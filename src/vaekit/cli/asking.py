@@ -28,8 +28,10 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With commas between: ais (log p(x) by annealed importance sampling); of images too psnr, ssim, "
-            "lpips, fid, kid, frechet-pixels, kernel-pixels, frechet-classes, kernel-classes.",
+            help="With commas between: ais (log p(x) by annealed importance sampling); mutual-information, "
+            "total-correlation, marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
+            "modularity, factor-vae, beta-vae; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "frechet-classes, kernel-classes.",
         ),
     ] = None,
     weights: Annotated[
@@ -37,7 +39,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         typer.Option(metavar="NAME=FILE", help="Weights that metrics need: lpips=FILE, inception=FILE; repeatable."),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("-n", min=4, help="Data that metrics are of, at most: 100 of ais, 10,000 images.")
+        int | None, typer.Option("-n", min=4, help="Data that metrics are of, at most: 100 of ais, 10,000 of others.")
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -47,8 +49,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics log p(x) by chains, and how good its images are: reconstructions beside data, samples as a set beside a
-    set of data.
+    --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
+    are: reconstructions beside data, samples as a set beside a set of data.
     """
     from ..runs import rows
     from ..runs.given import NEW
@@ -57,7 +59,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     if path is not None:
         check_ending(path, (*TABLES, ".npy"))
     asked = asked_of(run, device, context, data, split, file)
-    judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed)
+    judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
     every: list[list[Any]] = [[] for _ in asked.splits]
@@ -85,7 +87,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     if report:
         from ..show.report import write_report
 
-        said = write_report(asked.run, found[0], judging.of_images(judged[0]))
+        said = write_report(asked.run, found[0], [judge.table(value) for judge, value in judged[0].items()])
         note(f"{said}") if as_json else say(f"{said}")
 
 
@@ -155,9 +157,18 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     for.
     """
     from ..runs import rows
-    from ..show.outputs import check_ending
+    from ..runs.pieces import is_long
+    from ..show.outputs import check_ending, write_frames
 
     check_ending(path)
+    if file is not None and data is None and split is None and is_long(Path(file)):
+        loaded = loaded_run(run, device, context)
+        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
+        if path.suffix.lower() == ".parquet":
+            say(f"{path}: {write_frames(path, (each.frame for each in parts)):,} rows")
+        else:
+            write_rows(path, loaded, rows.joined(parts))
+        return
     asked = asked_of(run, device, context, data, split, file)
     if indices:
         found = rows.tokens(asked.run, asked.splits)

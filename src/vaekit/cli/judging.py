@@ -1,4 +1,4 @@
-"""What `--metrics` says: of rows that a run made up (`synthesize`), of images (`evaluate`)."""
+"""What `--metrics` says: of rows that a run made up (`synthesize`), of log p, codes and images (`evaluate`)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import number_of
 from ..show.terminal import print_table, say
 from .options import note
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..data.tensors import TensorSplit
     from ..evaluation.annealing import Chained
-    from ..evaluation.images import ImageQuality
+    from ..evaluation.decomposition import Decomposed
     from ..interop.sdmetrics import Quality
     from ..runs.judging import Judged
     from ..runs.run import Run
+    from ..show.worded import Table
 
 AIS, QUALITY = "ais", "metrics"
-"""The metric that is no image's; the key of those of images in a JSON."""
-DATA, IMAGES = 100, 10_000
-"""What metrics are of, at most, where nobody says how many."""
+"""The metric by chains; the key of those of images in a JSON."""
+OF_CODES = ("mutual-information", "total-correlation", "marginal-kl")
+"""Any of them asks for what the KL is made of, all of which costs no more."""
+OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
+"""`evaluation.disentanglement.METRICS`, which is not imported for a name."""
+DATA, MANY = 100, 10_000
+"""What metrics are of, at most, where nobody says how many: of chains, of all others."""
 WORST = 3
 """Columns and pairs that are named as the least alike."""
 
@@ -46,65 +53,115 @@ def metrics(run: Run, made: pd.DataFrame, target: str | None, seed: int, quiet: 
 
 
 class Judge(NamedTuple):
-    """What metrics are of a split, by name or as data, under a key of the JSON; and how a terminal says it."""
+    """What metrics are of a split, by name or as data, under a key of the JSON; and that as a table."""
 
     key: str
     of: Callable[[Any], Any]
-    say: Callable[[Any], None]
+    table: Callable[[Any], Table]
+
+    def say(self, found: Any) -> None:
+        """Print it, and how far it is to be trusted."""
+        table = self.table(found)
+        print_table(table.heads, table.rows)
+        if table.text:
+            note(table.text)
 
 
 def judges(
-    run: Run, metrics: str | None, weights: Sequence[str], n: int | None, samples: int, seed: int
+    run: Run,
+    metrics: str | None,
+    weights: Sequence[str],
+    n: int | None,
+    samples: int,
+    seed: int,
+    splits: Mapping[str, TensorSplit],
 ) -> list[Judge]:
-    """Those that the names of metrics, with commas between, ask for. `ValueError` where they are not to be had of this
-    run.
+    """Those that the names of metrics, with commas between, ask for, of `splits`. `ValueError` where they are not to be
+    had of this run, or of these data.
     """
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
-    of_images = ",".join(each for each in names if each != AIS) or None
+    own = {AIS, *OF_CODES, *OF_FACTORS}
+    of_images = ",".join(each for each in names if each not in own) or None
     found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
+    if any(each in OF_CODES for each in names):
+        found.append(_of_codes(run, n or MANY, seed))
+    if factors := [each for each in names if each in OF_FACTORS]:
+        found.append(_of_factors(run, factors, n or MANY, seed, splits))
     if of_images is not None:
-        found.append(_of_images(run, of_images, weights, n or IMAGES, seed))
+        found.append(_of_images(run, of_images, weights, n or MANY, seed))
     elif weights:
         raise ValueError(f"--weights {weights[0]} is for --metrics of images; give those too")
     return found
 
 
-def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
-    from ..evaluation.annealing import chained, rows_of
+def _split_of(run: Run, given: Any) -> tuple[str, TensorSplit]:
     from ..runs.given import NEW
 
-    def judge(split: Any) -> Chained:
-        name = split if isinstance(split, str) else NEW
-        return chained(run.model, run.data(split), name, n, samples=samples, seed=seed)
+    return given if isinstance(given, str) else NEW, run.data(given)
 
-    def said(found: Chained) -> None:
-        print_table(("annealed importance sampling", ""), rows_of(found))
-        say(found.reading)
 
-    return Judge(AIS, judge, said)
+def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
+    from ..evaluation.annealing import chained, rows_of
+    from ..show.worded import Table
+
+    def judge(given: Any) -> Chained:
+        name, data = _split_of(run, given)
+        return chained(run.model, data, name, n, samples=samples, seed=seed)
+
+    title = "Annealed importance sampling"
+    return Judge(AIS, judge, lambda found: Table(title, found.reading, (title, ""), rows_of(found)))
+
+
+def _of_codes(run: Run, n: int, seed: int) -> Judge:
+    from ..evaluation.decomposition import decomposed, rows_of
+    from ..show.worded import Table
+
+    def judge(given: Any) -> Decomposed:
+        name, data = _split_of(run, given)
+        return decomposed(run.model, data, name, n, seed=seed)
+
+    def table(found: Decomposed) -> Table:
+        heads = ("What the KL is made of", f"{found.n:,} data of {found.split}, nats", "")
+        return Table("What the KL is made of", found.reading, heads, rows_of(found))
+
+    return Judge("codes", judge, table)
+
+
+def _of_factors(run: Run, names: Sequence[str], n: int, seed: int, splits: Mapping[str, TensorSplit]) -> Judge:
+    from ..evaluation.disentanglement import Disentangled, disentangled, rows_of
+    from ..show.worded import Table
+
+    for split, data in splits.items():
+        if data.y is None:
+            what = "data made of factors: labels y (N,), or covariates y (N, F), a number for each value of each factor"
+            raise ValueError(f"--metrics {','.join(names)} needs {what}; {split} has none (try: sprites)")
+
+    def judge(given: Any) -> Disentangled:
+        name, data = _split_of(run, given)
+        return disentangled(run.model, data, name, names, n, seed=seed)
+
+    def table(found: Disentangled) -> Table:
+        factors = number_of(found.factors, "factor")
+        heads = ("Disentanglement", f"{found.n:,} data of {found.split}", f"of {factors}")
+        return Table("Disentanglement", "", heads, rows_of(found))
+
+    return Judge("disentanglement", judge, table)
 
 
 def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int) -> Judge:
+    from ..evaluation.images import table_of
+    from ..show.worded import Table
+
     try:
         from ..interop.torchmetrics import check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
     check(run, metrics, weights, n)
-    return Judge(QUALITY, lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed), say_images)
-
-
-def of_images(found: Mapping[Judge, Any]) -> ImageQuality | None:
-    """What was found of images, if that was asked for."""
-    return next((value for judge, value in found.items() if judge.key == QUALITY), None)
-
-
-def say_images(quality: ImageQuality) -> None:
-    """How good images are: a row for each metric, and how far it is to be trusted."""
-    from ..evaluation.images import table_of
-
-    print_table(*table_of(quality))
-    if quality.caution:
-        note(quality.caution)
+    return Judge(
+        QUALITY,
+        lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed),
+        lambda found: Table("Images", found.caution, *table_of(found)),
+    )
 
 
 def _quality(run: Run, rows: Any, seed: int) -> tuple[Quality | None, Quality | None]:

@@ -71,14 +71,19 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score how odd rows are, -log p in nats, with what makes them so: the oddest first."""
+    from ..runs.pieces import is_long
     from ..show.outputs import FRAMES, check_ending, write_frame
 
     check_ending(path, FRAMES)
     _keep_apart(path, file or data)
-    asked = asked_of(run, device, context, data, split, file)
-    given = _one(asked, file or data)
-    found = asked.run.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
-    write_frame(path, found.sort_values("score", ascending=False), index=True, dialect=asked.dialect)
+    if file is not None and data is None and split is None and is_long(Path(file)):
+        loaded = loaded_run(run, device, context)
+        given, dialect = Path(file), loaded.schema.dialect
+    else:
+        asked = asked_of(run, device, context, data, split, file)
+        loaded, given, dialect = asked.run, _one(asked, file or data), asked.dialect
+    found = loaded.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
+    write_frame(path, found.sort_values("score", ascending=False), index=True, dialect=dialect)
     above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
     if not found.attrs["by_training_rows"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,13 +25,9 @@ def exposed(content: Content, exposure: str) -> Content:
     key = setting("data.exposure", exposure)
     if content.exposed:
         return content
-    if any(split.y is not None and split.y.ndim == 1 for split in content.splits.values()):
-        raise ValueError(f"{key} is given beside labels; leave one out, or make these data.covariates")
-    if exposure != TOTAL and exposure not in content.columns:
-        raise ValueError(unknown("column of exposures", exposure, [TOTAL, *content.columns]))
+    labelled = any(split.y is not None and split.y.ndim == 1 for split in content.splits.values())
+    check_exposure(exposure, content.columns, labelled)
     column = None if exposure == TOTAL else content.columns.index(exposure)
-    if column is not None and len(content.columns) < 2:
-        raise ValueError(f"{key} is the only column; counts are needed beside it")
     splits = {name: exposed_rows(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
     if column is not None:
         columns = tuple(name for name in content.columns if name != exposure)
@@ -38,6 +35,25 @@ def exposed(content: Content, exposure: str) -> Content:
         return replace(content, splits=splits, columns=columns, table=table)
     note = "the exposure of a row is its own total: scores are those of the row given its total"
     return replace(content, splits=splits, notes=(*content.notes, note))
+
+
+def check_exposure(exposure: str, columns: Sequence[str], labelled: bool) -> None:
+    """`ValueError` where there is no such column, nothing beside it, or where the data are `labelled`."""
+    key = setting("data.exposure", exposure)
+    if labelled:
+        raise ValueError(f"{key} is given beside labels; leave one out, or make these data.covariates")
+    if exposure != TOTAL and exposure not in columns:
+        raise ValueError(unknown("column of exposures", exposure, [TOTAL, *columns]))
+    if exposure != TOTAL and len(columns) < 2:
+        raise ValueError(f"{key} is the only column; counts are needed beside it")
+
+
+def exposures(y: np.ndarray, what: str) -> np.ndarray:
+    """Exposures (N,) as covariates (N, 1); `ValueError` where one is not above 0."""
+    if not (y > 0).all():
+        row = int(np.argmin(y > 0))
+        raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
+    return y.astype(np.float32)[:, None]
 
 
 def exposed_rows(split: Split, column: int | None, what: str) -> Split:
@@ -56,13 +72,6 @@ def exposed_rows(split: Split, column: int | None, what: str) -> Split:
 
 
 def beside(covariates: np.ndarray | None, exposure: np.ndarray, what: str) -> np.ndarray:
-    """Covariates (N, C), None for none, and after them the exposure (N,): (N, C + 1).
-
-    Raises `ValueError` where an exposure is not above 0.
-    """
-    if not (exposure > 0).all():
-        row = int(np.argmin(exposure > 0))
-        found = f"{what} has the exposure {exposure[row]:g} in row {row}"
-        raise ValueError(f"{found}; accepted: numbers above 0; drop such rows")
-    own = exposure.astype(np.float32)[:, None]
+    """Covariates (N, C), None for none, and after them the exposure (N,): (N, C + 1), as of `exposures`."""
+    own = exposures(exposure, what)
     return own if covariates is None else np.concatenate([covariates, own], 1)

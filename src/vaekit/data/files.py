@@ -16,7 +16,7 @@ from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
 from .headers import AS_IT_IS, Reading
 from .images import read_folder
-from .large import is_large
+from .large import is_large, refuse_larger
 from .memmap import MemmapRows
 from .naming import Arrays, arrange
 from .shards import TAR, are_shards, read_shards
@@ -46,12 +46,18 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
         raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
     if reading.sheet is not None and ending(path) != ".xlsx" and not reading.known:
         raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
-    if is_table and reading.lazily and ending(path) == ".parquet" and is_large(path):
-        return Content({}, large=path)
     if is_table:
-        frame = read_frame(path, reading)
-        return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
+        return _read_table(path, reading)
     return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path)
+
+
+def _read_table(path: Path, reading: Reading) -> Content:
+    if ending(path) == ".parquet" and is_large(path):
+        if reading.lazily:
+            return Content({}, large=path)
+        refuse_larger(path)
+    frame = read_frame(path, reading)
+    return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
 
 
 def _read_arrays(path: Path) -> Content:

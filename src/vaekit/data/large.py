@@ -19,6 +19,7 @@ from ..system.torchrun import local
 from .base import Content, Split
 from .columns import Column, is_cut, numbers_of
 from .download import cache_folder
+from .exposure import check_exposure, exposures
 from .formats import check_ratio
 from .frames import as_text, named_columns
 from .headers import UNNAMED, check_names, without_row_numbers
@@ -38,6 +39,13 @@ def is_large(path: Path) -> bool:
     rows, names = parquet_size(path)
     needed, free = CELL * rows * len(names), available()
     return needed >= SMALL and free is not None and 2 * needed * local()[1] > free
+
+
+def refuse_larger(path: Path) -> None:
+    """`ValueError` where the cells of a Parquet file, and the numbers that are made of them, are more than memory."""
+    rows, names = parquet_size(path)
+    advice = "give its rows in several files; vaekit score and vaekit encode read such a file some rows at a time"
+    check_memory(2 * CELL * rows * len(names), f"the cells of {path}, all at once,", advice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +83,26 @@ class _Table:
                 step(start + many)
 
 
-def typed_large(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:
+def typed_large(
+    content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool, exposure: str | None = None
+) -> Content:
     """A table as `tabular.typed` gives it, to the bit, of a Parquet file in `content` that memory does not hold.
 
     Kinds of columns are those of all rows: of each column all cells are read, one after another. Their numbers go to
     files without a name in the cache folder, by columns and by rows, which go when the process ends; rows are then read
-    as those of a mapped array are. Raises `ValueError` as `typed` does, and where there is no room on disk.
+    as those of a mapped array are. The column of the `exposure` is no data, but y. Raises `ValueError` as `typed` and
+    `exposed` do, and where there is no room on disk.
     """
     table = _Table.of(content.large, label)  # type: ignore[arg-type]
     y: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     if label is not None:
         y, classes = labels_of(as_text(table.read([label])[label]), name, label)
-    names = [each for each in table.names if each != label]
+    if exposure is not None:
+        check_exposure(exposure, table.names, labelled=label is not None)
+        given = numbers_of([Column(exposure, "real")], table.read([exposure]), name)[:, 0]
+        y = exposures(given, f"{setting('data.exposure', exposure)}, split train,")
+    names = [each for each in table.names if each not in (label, exposure)]
     if not names:
         raise ValueError(f"{name} has no columns besides the label {label!r}")
     if unknown := [each for each in asked if each not in names]:

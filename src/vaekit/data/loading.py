@@ -91,8 +91,11 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
             Reading(label, header, sheet, older=older, resize=resize, lazily=True, **cells),  # type: ignore[arg-type]
         )
         y, content = _covariates(content, covariates or {}, name, label)
-        made = typed if content.large is None else typed_large
-        content = made(content, name, label, columns or {}, plain=older or domain not in (None, "columns"))
+        plain, column = older or domain not in (None, "columns"), None if exposure == TOTAL else exposure
+        if content.large is None:
+            content = typed(content, name, label, columns or {}, plain=plain)
+        else:
+            content = typed_large(content, name, label, columns or {}, plain=plain, exposure=column)
         content = content if y is None else with_covariates(content, *y)
     if layer is not None and content.kind is None:
         raise ValueError(f"{named('data.layer', layer)} names a matrix of cells; {name} is none")
@@ -101,10 +104,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         raise ValueError(f"{named('data.resize', resize)} is for a folder of images; {name} is none")
     if columns and not content.table:
         raise ValueError(f"{named('data.columns', dict(columns))} names kinds of a table's columns; {name} is none")
-    if exposure not in (None, TOTAL) and content.large is not None:
-        instead = f"give fewer rows or columns, or each row's own total: {setting('data.exposure', TOTAL)}"
-        raise ValueError(f"{named('data.exposure', exposure)} is for tables that memory holds; {instead}")
-    if exposure is not None:
+    if exposure is not None and (column is None or content.large is None):
         content = exposed(content, exposure)
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)

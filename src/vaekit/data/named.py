@@ -16,6 +16,7 @@ from .domains import Domain
 from .download import File, cache_folder, fetch, find
 from .formats import check_unpacked, read_amat, read_arrays, read_idx
 from .splits import hold_out
+from .sprites import sprites
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,16 @@ def _digits(paths: tuple[Path, ...]) -> Content:
     y, classes = encode_labels(raw.target)
     rows = Split(raw.data.astype(np.uint8).reshape(-1, 1, 8, 8), y)
     return Content(hold_out({"train": rows}, validation=200, test=300, seed=0), classes)
+
+
+def _sprites(paths: tuple[Path, ...]) -> Content:
+    return Content(hold_out({"train": Split(*sprites())}, validation=1000, test=2000, seed=0))
+
+
+def _dsprites(paths: tuple[Path, ...]) -> Content:
+    held = read_arrays(paths[0], ("imgs", "latents_classes"))
+    colour_apart = held["latents_classes"][:, 1:].astype(np.float32)  # all are white
+    return Content({"train": Split(held["imgs"][:, None], colour_apart)})
 
 
 @cache
@@ -260,5 +271,24 @@ DATASETS: dict[str, Named] = {
         license="not stated; research use",
         read=_frey,
         archive="freyfaces.npz",
+    ),
+    "sprites": Named(
+        title="Shapes of known scale, orientation and place, 64×64 (built in)",
+        shape=(1, 64, 64),
+        sizes={"train": 15_000, "valid": 1000, "test": 2000},
+        domain=Domain("binary"),
+        source="made by vaekit, after dSprites (Matthey et al. 2017)",
+        license="as vaekit's",
+        read=_sprites,
+    ),
+    "dsprites": Named(
+        title="dSprites, 64×64, all 737,280",
+        shape=(1, 64, 64),
+        sizes={"train": 737_280},
+        domain=Domain("binary"),
+        source="https://github.com/google-deepmind/dsprites-dataset",
+        license="Apache 2.0",
+        read=_dsprites,
+        archive="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
     ),
 }

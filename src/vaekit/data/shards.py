@@ -40,7 +40,7 @@ def are_shards(path: Path) -> bool:
     (True, False)
     """
     if path.is_dir():
-        return next(_within(path), None) is not None
+        return next(shards_within(path), None) is not None
     return path.suffix.lower() == TAR
 
 
@@ -84,7 +84,7 @@ def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> 
     line, as `members_of` does, and where a row has no image or two, or no label where others have one.
     """
     found = Found()
-    shards = sorted(_within(path)) if path.is_dir() else expanded(path)
+    shards = sorted(shards_within(path)) if path.is_dir() else expanded(path)
     by_split = _by_split(path, shards)
     rows: dict[str, list[Member]] = {}
     labels: dict[str, list[str | None]] = {}
@@ -111,7 +111,7 @@ def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> 
     return Content(splits, classes, notes=tuple(found.notes), left_out=tuple(left_out) if found.endings else ())
 
 
-def _within(path: Path) -> Iterator[Path]:
+def shards_within(path: Path) -> Iterator[Path]:
     """The shards in a folder, and in those of splits below it."""
     with os.scandir(path) as entries:
         every = [entry for entry in entries if not entry.name.startswith(".")]

@@ -37,12 +37,15 @@ class Update:
         self.optimizer.step()
 
 
-def fuses(kind: object, device: torch.device) -> bool:
-    """Whether a kind of optimizer may be asked for one kernel for all weights: torch 2.11 refuses Adagrad's on CUDA.
+def fuses(kind: object, device: torch.device, sharded: bool = False) -> bool:
+    """Whether a kind of optimizer may be asked for one kernel for all weights: torch 2.11 refuses Adagrad's on CUDA,
+    and of weights that are `sharded` has Adam's alone.
 
     >>> fuses(Adam, torch.device("cuda")), fuses(Adagrad, torch.device("cuda"))
     (True, False)
     """
+    if sharded:
+        return kind in (Adam, AdamW)
     return device.type == "cpu" or kind is not Adagrad
 
 

@@ -23,6 +23,12 @@ def main() -> None:
     """Compile what is asked for."""
     asked: dict[str, Any] = json.load(sys.stdin)
     import torch
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:  # there is none, which is known before all the work that comes before its own
+        sys.exit(f"error: {error}")
     from torch._inductor import config, lowering, standalone_compile
     from torch._inductor.fx_passes.mkldnn_fusion import _mkldnn_fusion_init
     from torch.fx.experimental.proxy_tensor import make_fx

@@ -22,6 +22,7 @@ from ..runs.swept import Sweep, Trial
 from ..settings import standing, written
 from ..show.report import write_sweep
 from ..spec.keys import Spec
+from ..spec.parsing import texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.targets import ACCEPTED, name_of, recipe_in_memory
 from ..system.devices import graphics, processors
@@ -104,7 +105,7 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
         axes_of(over),
         every,
         None if target is None else data,
-        (*([sets] if isinstance(sets, str) else sets), *given),
+        (*texts_of(sets), *given),
         own,
         samples,
         by,

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
-from ..errors import number_of, shown
+from ..errors import number_of, shown, wrong_kind
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -112,9 +112,20 @@ def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
     """n, or where it is left out one for each row of y; `ValueError` for less than 1."""
     if n is None:
         n = 1 if y is None else len(torch.as_tensor(y))
+    given: object = n  # whatever the signature says
+    if not isinstance(given, Integral):
+        raise wrong_kind("n", given, "a whole number, how many samples")
     if n < 1:
         raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
     return n
+
+
+def check_samples(samples: object) -> None:
+    """`ValueError` for samples below 1, `TypeError` for what is no number of them."""
+    if not isinstance(samples, Integral):
+        raise wrong_kind("samples", samples, "a whole number of at least 1")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
 
 
 def refuse_number(name: str, n: object, least: int = 1) -> None:
@@ -125,6 +136,7 @@ def refuse_number(name: str, n: object, least: int = 1) -> None:
 
 def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     """`ValueError` where n data of a shape, of the type and on the device of a tensor, are more than memory takes."""
+    refuse_number("n", n, least=0)
     # Twice, since what is made is also written.
     needed = 2 * n * math.prod(event_shape) * like.element_size()
     check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)

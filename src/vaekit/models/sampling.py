@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..distributions.moments import center
 from ..system.progress import working
-from .given import checked_condition, checked_count, refuse_too_many
+from .given import check_samples, checked_condition, checked_count, refuse_too_many
 from .trace import Latent
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ Drawn = dict[str, tuple[Distribution, Tensor]]
 
 def draws(*lead: int, gradients: bool = False) -> Draw:
     """Draws (*lead, D), of distributions whose batch is as many of the last of `lead` as they depend on."""
+    if len(lead) > 1:
+        check_samples(lead[0])
 
     def draw(name: str, distribution: Distribution) -> Tensor:
         shape = torch.Size(lead[: len(lead) - len(distribution.batch_shape)])

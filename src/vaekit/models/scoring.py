@@ -22,6 +22,7 @@ from ..distributions.moments import DRAWS
 from ..distributions.validation import unvalidated
 from ..engine import Recording, Use, record
 from ..system.allocator import keep_freed_memory
+from .given import check_samples
 from .importance import kept_size, log_mean_variance, pareto_shape
 from .trace import Trace
 
@@ -147,8 +148,7 @@ def _largest(weights: Tensor, kept: int | None) -> Tensor:
 
 def chunks(samples: int, chunk: int) -> list[int]:
     """The draws of each chunk, of at most `chunk` each. Raises `ValueError` for samples below 1."""
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
+    check_samples(samples)
     return [min(chunk, samples - done) for done in range(0, samples, chunk)]
 
 
@@ -232,6 +232,7 @@ class Scorer:
     def __init__(
         self, trace: Callable[..., Trace], model: nn.Module, samples: int, memory: int = MEMORY, rows: int = 0
     ) -> None:
+        check_samples(samples)
         self.trace, self.model, self.samples, self.memory, self.rows = trace, model, samples, memory, rows
         self.kept = kept_size(samples)
         self.use = Use("chunks of scores", level=logging.INFO, split=True)

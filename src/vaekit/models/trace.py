@@ -158,6 +158,23 @@ def corrected(values: Tensor, latents: Sequence[Latent]) -> Tensor:
     return values
 
 
+def drawn_apart(latents: Sequence[Latent], what: str) -> Sequence[Latent]:
+    """The latents as they are; `ValueError`, of `what` is for such alone, unless each is drawn for a datum by itself
+    and is no class or code.
+    """
+    for latent in latents:
+        why = None
+        if latent.cases is not None or latent.one_hot or latent.label:
+            why = "is of classes"
+        elif latent.deterministic:
+            why = "is a code"
+        elif latent.per_draw or not latent.exact:
+            why = "is drawn from another, or one from it"
+        if why:
+            raise ValueError(f"{what} is for numbers that are drawn for each datum, {latent.name!r} {why}")
+    return latents
+
+
 def clustered(latents: Sequence[Latent]) -> Latent | None:
     """The latent that says of which cluster a datum is: by its classes, or by the components of its prior; or None.
 

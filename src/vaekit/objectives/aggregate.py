@@ -7,7 +7,7 @@ it is added to keeps its own KL, so that `weight` is what comes on top. What is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn.functional import leaky_relu, softplus
 
 from ..distributions.moments import center
-from ..models.trace import Latent, Trace, beside
+from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from .base import Loss, take_schedule
 
@@ -51,7 +51,7 @@ class TotalCorrelation:
             raise ValueError(f"estimator is {self.estimator!r}; accepted: 'stratified', 'weighted'")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        latents = _drawn_apart(trace, "total-correlation")
+        latents = drawn_apart(trace.latents, "total-correlation")
         pairs: Tensor | float = 0.0
         terms = []
         for latent in latents:
@@ -164,7 +164,7 @@ class Covariance:
             raise ValueError(f"kind is {self.kind!r}; accepted: 'I', 'II'")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        latents = _drawn_apart(trace, "covariance")
+        latents = drawn_apart(trace.latents, "covariance")
         share = trace.log_share.exp().unsqueeze(1)
         means = beside(*(center(latent.q) for latent in latents))
         centered = means - (share * means).sum(0)
@@ -202,7 +202,7 @@ class Discrepancy:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         found = [
             _discrepancy(latent.z[0], _of_prior(latent), KERNELS[self.kernel])
-            for latent in _drawn_apart(trace, "discrepancy")
+            for latent in drawn_apart(trace.latents, "discrepancy")
         ]
         total, weight = torch.stack(found).sum(), self.weight(progress)  # type: ignore[operator]
         return Loss(weight * total, {"discrepancy": total.detach()})
@@ -236,19 +236,4 @@ def _of_prior(latent: Latent) -> Tensor:
 
 
 def _codes(trace: Trace, term: str) -> Tensor:
-    return beside(*(latent.z for latent in _drawn_apart(trace, term)))
-
-
-def _drawn_apart(trace: Trace, term: str) -> Sequence[Latent]:
-    """The latents of a trace; `ValueError` unless each is drawn for a datum by itself, and is no class or code."""
-    for latent in trace.latents:
-        why = None
-        if trace.cases is not None or latent.one_hot or latent.label:
-            why = "is of classes"
-        elif latent.deterministic:
-            why = "is a code"
-        elif latent.per_draw or not latent.exact:
-            why = "is drawn from another, or one from it"
-        if why:
-            raise ValueError(f"{term} is for numbers that are drawn for each datum, {latent.name!r} {why}")
-    return trace.latents
+    return beside(*(latent.z for latent in drawn_apart(trace.latents, term)))

@@ -237,11 +237,3 @@ def take_schedule(objective: Objective, name: str) -> None:
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0, got {value}")
         object.__setattr__(objective, name, Constant(float(value)))
-
-
-def check_samples(samples: int) -> None:
-    """`ValueError` for samples below 1, `TypeError` for what is no number of them."""
-    if not isinstance(samples, int):
-        raise wrong_kind("samples", samples, "a whole number of at least 1")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")

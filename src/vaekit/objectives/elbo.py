@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..models.given import check_samples
 from ..models.trace import Trace
 from ..schedules import Linear, Schedule
-from .base import Composed, Loss, Objective, check_samples, constant, take_schedule, with_penalties
+from .base import Composed, Loss, Objective, constant, take_schedule, with_penalties
 from .terms import KL, Changes, Classification, Held, Invariance, Reconstruction
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..models.given import check_samples
 from ..models.trace import Trace
 from ..schedules import Schedule
-from .base import Loss, bound_terms, check_drawn, check_random, check_samples, log_mean_exp, take_schedule
+from .base import Loss, bound_terms, check_drawn, check_random, log_mean_exp, take_schedule
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from ..spec.parts import Parts
 from ..spec.saving import from_json, to_json
 from ..system.devices import resolve_device
 from ..system.memory import check_memory
+from ..system.processes import join
+from ..training.sharding import check_sharding
 from ..training.task import BATCH_SIZE, Task, planned
 from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
@@ -124,18 +126,26 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     return Ready(Task(model, train_data, held_out, objective, spec.training, split, parts), labelled)
 
 
+def check_sharded(spec: Spec, parts: Parts) -> None:
+    """`ValueError` where `spec` shards its weights, and that can't be, by what is known before its data are read."""
+    named = [parts.objectives.get(spec.objective.name), *map(parts.terms.get, spec.objective.terms)]
+    check_sharding(spec.training, join().count, named)
+
+
 def _check_memory(spec: Spec, schema: Schema, parts: Parts, device: torch.device) -> None:
     """`ValueError` where the weights of `spec` and what an optimiser keeps of them take more memory than there is."""
     with suppress(ArithmeticError, RuntimeError, TypeError), torch.device("meta"):  # some parts can't be made so
         weights = sum(each.numel() for each in build_model(spec.model, schema, parts=parts).parameters())
         # Themselves, their gradients and the two averages of Adam; and averaged ones, and the best.
-        copies = 4 + bool(spec.training.ema) + bool(spec.training.early_stopping)
+        copies: float = 4 + bool(spec.training.ema) + bool(spec.training.early_stopping)
+        if spec.training.shard_parameters:  # its share of them and all weights, with all gradients of a few rows before
+            copies = max(2, 1 + copies / join().count)
         advice = "take smaller layers"
         if len(schema.event_shape) == 3:
             conv = f"{setting('model.encoder', 'conv')} {setting('model.decoder', 'conv')}"
             advice += f" or images, or networks of fewer weights: {conv}"
         what = f"{weights:,} weights, their gradients and what the optimiser keeps of them"
-        check_memory(4 * weights * copies, what, advice, device)
+        check_memory(int(4 * weights * copies), what, advice, device)
 
 
 def _check_loads(model: VAE, spec: Spec, schema: Schema, parts: Parts) -> None:

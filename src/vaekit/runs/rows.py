@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
 from ..models.tokens import quantised
 from ..seeding import seeded
+from .blocks import blocks_of
+from .given import NEW
 from .run import shown_rows
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ class Rows:
     @property
     def frame(self) -> pd.DataFrame:
         """All of it as a data frame, the columns of a table of the user's own types."""
+        if not self.table:
+            flat = dict(zip(self.columns, self.array.T, strict=True))
+            return pd.DataFrame(self.before | flat | self.after)
         x = np.array(self.array, np.float64)
         for i, each in enumerate(self.table):
             if each.categories:  # of which a mean is none
@@ -84,7 +90,7 @@ def label_column(run: Run) -> str:
     return name if name and name not in run.schema.columns else "label"
 
 
-def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, seed: int = 0) -> Rows:
+def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, seed: int | None = 0) -> Rows:
     """The latent codes of `splits`: where each datum is from, its posterior mean (or a draw), its class and what the
     model takes it for.
     """
@@ -105,6 +111,27 @@ def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
     sizes = {name: size for name, (size, _) in quantised(run.model).items()}
     names = tuple(f"{name}.{i}" for name, size in sizes.items() for i in range(size))
     return Rows(torch.cat(made).cpu().numpy(), names, places(splits), _labels(run, splits))
+
+
+def codes_by_blocks(
+    run: Run, file: Path, *, indices: bool = False, draw: bool = False, seed: int = 0
+) -> Iterator[Rows]:
+    """`codes`, or with `indices` `tokens`, of the new rows of a file, a block of them after another."""
+    with seeded(seed):
+        for split, _ in blocks_of(run, file):
+            yield tokens(run, {NEW: split}) if indices else codes(run, {NEW: split}, draw=draw, seed=None)
+
+
+def joined(parts: Iterable[Rows]) -> Rows:
+    """Rows of the same columns, one below another."""
+    every = list(parts)
+
+    def below(tables: Sequence[Table]) -> Table:
+        return {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
+
+    whole = np.concatenate([each.array for each in every])
+    before, after = below([each.before for each in every]), below([each.after for each in every])
+    return Rows(whole, every[0].columns, before, after, every[0].table)
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:

@@ -26,7 +26,7 @@ from ..errors import RunError, unknown
 from ..evaluation.evaluation import evaluate
 from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_other_data, refuse_too_many
+from ..models.given import refuse_number, refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
 from ..seeding import chosen, seeded
 from ..settings import option, setting, standing
@@ -153,6 +153,7 @@ class Run:
 
         They are chosen by the seed, and in their order: `seeding.chosen`; or the `first` n.
         """
+        refuse_number("n", n)
         data = self.data(split)
         rows = shown_rows(data, n, first, seed)
         refuse_too_many(len(rows) * (1 + (samples or 1)), self.model.event_shape, self.model.scale)

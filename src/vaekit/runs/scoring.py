@@ -7,12 +7,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,19 +18,20 @@ import torch
 from ..data.files import ARRAYS
 from ..data.frames import ENDINGS, ending
 from ..data.image_files import is_image
-from ..data.shards import TAR, expanded
-from ..data.tensors import TensorSplit, block_rows
-from ..data.workbooks import parquet_pieces, parquet_rows
-from ..errors import LeftOutWarning
-from ..models.given import refuse_unscored
+from ..data.naming import split_named
+from ..data.shards import TAR, expanded, shards_within
+from ..data.tensors import TensorSplit
+from ..data.workbooks import parquet_rows
+from ..models.given import check_samples, refuse_unscored
 from ..models.scoring import Scorer
 from ..modules import evaluating
 from ..seeding import seeded, stream
 from ..settings import option
 from ..system.progress import working
 from ..training.weights import model_tensors
+from .blocks import blocks_of
 from .rows import classes_of, predicted
-from .run import Run, new_data, treated
+from .run import Run
 from .tables import apart
 
 OUTPUT = ".parquet"
@@ -52,8 +50,7 @@ class Question:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        check_samples(self.samples)
 
 
 def shards_of(given: Sequence[str | Path]) -> list[Path]:
@@ -67,7 +64,7 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
     for each in (path for one in given for path in expanded(Path(one), there=False)):
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
-        inside = sorted(path for path in each.iterdir() if _is_data(path)) if each.is_dir() else [each]
+        inside = _files_in(each) if each.is_dir() else [each]
         if not inside and _images(each):
             inside = [each]
         if not inside:
@@ -81,6 +78,12 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
     return found
 
 
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder, by their names; or, where all that there is are shards in folders of splits, these."""
+    files = sorted(path for path in folder.iterdir() if _is_data(path))
+    return files or sorted(shards_within(folder))
+
+
 def _is_data(path: Path) -> bool:
     hidden = path.name.startswith((".", "_"))  # as what writes many files leaves them beside these
     return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in (*ARRAYS, TAR))
@@ -92,8 +95,12 @@ def _images(folder: Path) -> list[Path]:
 
 
 def outputs_of(shards: Sequence[Path], out: Path) -> list[Path]:
-    """The file of each shard in the folder `out`; `ValueError` where two would be one, or one is a shard itself."""
+    """The file of each shard in the folder `out`, where names are alike with the split of its folder before it;
+    `ValueError` where two would be one, or one is a shard itself.
+    """
     names = [each.name if each.suffix.lower() == OUTPUT else f"{each.name}{OUTPUT}" for each in shards]
+    if len({*names}) < len(names):
+        names = [_below(each, name) for each, name in zip(shards, names, strict=True)]
     paths = [out / name for name in names]
     if twice := [i for i, name in enumerate(names) if name in names[:i]]:
         first = shards[names.index(names[twice[0]])]
@@ -102,6 +109,11 @@ def outputs_of(shards: Sequence[Path], out: Path) -> list[Path]:
     if over := [each for each in paths if each.resolve() in read]:
         raise ValueError(f"{option('out', out)} is where {over[0].name} is read; name another folder")
     return paths
+
+
+def _below(shard: Path, name: str) -> str:
+    """The name of a file that is called as another, with the split before it whose folder its shard is in."""
+    return f"{shard.parent.name}-{name}" if split_named(shard.parent.name) else name
 
 
 def identity(run: Run, question: Question) -> str:
@@ -138,7 +150,7 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
     with working(f"scoring {shard.name}", total) as step, evaluating(run.model):
         scorer = run.model.scorer(question.samples, rows=total or 0)
         scorer.on_rows = step
-        for split, index in _blocks(run, shard):
+        for split, index in blocks_of(run, shard):
             frame = _scored(run, split, scorer, question)
             names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [ROW]
             names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
@@ -146,40 +158,6 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
             yield pd.concat([index.set_names(names).to_frame(index=False), frame], axis=1)
     if not done:
         raise ValueError(f"{shard} has no rows")
-
-
-def _blocks(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
-    """The blocks of a file, each a split of its own with where its rows are from."""
-    rows = block_rows(prod(run.schema.event_shape))
-    if shard.suffix.lower() == OUTPUT:
-        start = 0
-        for piece in parquet_pieces(shard, rows):
-            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {start} to {start + len(piece) - 1}")
-            yield replace(split, offset=start), piece.index
-            start += len(piece)
-        return
-    whole = _asked(run, shard, str(shard))
-    origin = np.arange(len(whole)) if whole.origin is None else whole.origin
-    for start in range(0, len(whole), rows):
-        yield _part(whole, start, rows), pd.Index(origin[start : start + rows])
-
-
-def _asked(run: Run, given: Any, name: str) -> TensorSplit:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LeftOutWarning)  # these rows have a log_prob of -inf
-        try:
-            return treated(run, new_data(run, given))
-        except ValueError as error:
-            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
-
-
-def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
-    """The rows of a block as a split of their own."""
-    chosen = slice(start, start + rows)
-    whole.wait(chosen)
-    own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
-    cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
-    return replace(whole, x=whole.x[chosen], arriving=None, offset=start, **cut)
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from ..settings import option
 from ..system.progress import working
 from .conditions import Condition, Where, conditions_of, with_ends
 from .given import source_frame
+from .pieces import is_long, pieces_of
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -44,6 +46,8 @@ LATENT = "latent"
 """What a row's code adds to its score, as a column beside those of the table."""
 
 
+Usual = tuple[np.ndarray, np.ndarray]
+"""The scores of training rows, and the mean of what each column adds to them."""
 DRAW = "draw"
 """The column that says of which draw a row is."""
 
@@ -156,10 +160,27 @@ def detect(
     """How odd the rows of a split of `run` are, or new ones, as `Run.detect` says."""
     if not 0 < contamination < 0.5:
         raise ValueError(f"contamination is {contamination}; accepted: a part of the rows, above 0 and below 0.5")
+    typed_columns(run)  # of others there is nothing to read
+    known = _usual(run, samples, seed)
+    asked: dict[str, Any] = {"contamination": contamination, "per_column": per_column}
+    if isinstance(given, Path) and is_long(given):
+        if known is None:
+            there = f"the data of {run.path} are not there, which say what is usual"
+            raise ValueError(f"{there} for the rows of {given}, of which memory holds some at a time; give them back")
+        parts = [_detected(run, piece, known, samples, seed, **asked) for piece in pieces_of(run, given)]
+        table = pd.concat(parts)
+        table.attrs |= parts[0].attrs
+        return table
+    return _detected(run, given, known, samples, seed, **asked)
+
+
+def _detected(
+    run: Run, given: str | Data, known: Usual | None, samples: int, seed: int, *, contamination: float, per_column: bool
+) -> pd.DataFrame:
+    """`detect`, by what is `known` to be usual, or by the rows themselves."""
     columns, data, shown = typed_columns(run), run.data(given), {}
     frame = source_frame(run, given, data)
     score, cells = _odd(run, data, samples, seed)
-    known = _usual(run, samples, seed)
     usual, of_columns = known or (score, cells.mean(0))
     threshold = float(np.quantile(usual, 1 - contamination))
     if data.refused is not None:
@@ -188,7 +209,7 @@ def _odd(run: Run, data: TensorSplit, samples: int, seed: int) -> tuple[np.ndarr
     return np.concatenate(score), np.concatenate(cells)
 
 
-def _usual(run: Run, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _usual(run: Run, samples: int, seed: int) -> Usual | None:
     """The scores (M,) of training rows, nats, and the mean of what each column adds to them, (D,); None where the
     training data are not there.
     """

@@ -20,7 +20,7 @@ from ..models import VAE
 from ..settings import option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
-from ..spec.parsing import changed
+from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
@@ -36,9 +36,11 @@ from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, locked, read_spec
 from .given import fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
-from .preparation import Ready, completed, make_ready
+from .preparation import Ready, check_sharded, completed, make_ready
 from .run import Run, load_data, own_data
 
+CHANGEABLE = ("training.epochs=", "training.device=", "training.log=", "training.shard_parameters=")
+"""Settings of a run that it may go on with others of."""
 Watch = Callable[[Run, str], Callable[[VAE, int], Mapping[str, Path] | None]]
 """Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
 after each epoch, and gives the files that it has drawn by name, if any.
@@ -114,7 +116,7 @@ def train(
         data = None if resume else name_in_memory(frame)
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
-        *([sets] if isinstance(sets, str) else sets),
+        *texts_of(sets),
         *(f"training.{key}={written(value)}" for key, value in options.items() if value is not None),
     ]
     usual, processes = Path("runs") / name_of(target or ""), join()
@@ -125,6 +127,7 @@ def train(
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
+            check_sharded(spec, parts)
             asked = any(each.partition("=")[0].strip() == "training.batch_size" for each in sets)
             capped = not asked and (data is not None or is_data(target or ""))  # a recipe's batch is of other data
             spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
@@ -211,6 +214,7 @@ def _resumed(
     check_places(folder)
     place = frame if frame is not None else _place(folder, spec, target, data, parts)
     spec = changed(spec, _changes(sets), parts)
+    check_sharded(spec, parts)
     dataset = own_data(folder, spec, schema, parts, place)
     if place is not None and frame is None and spec.data.codes is None:
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
@@ -382,8 +386,8 @@ def _place(
 
 def _changes(sets: Sequence[str]) -> Sequence[str]:
     """What of a run that goes on may be changed; `RunError` for anything else."""
-    if others := [s for s in sets if not s.startswith(("training.epochs=", "training.device=", "training.log="))]:
-        can = "only the number of epochs, the device and the logs can change"
+    if others := [s for s in sets if not s.startswith(CHANGEABLE)]:
+        can = "only the number of epochs, the device, the logs and whether weights are sharded can change"
         place = others[0].removeprefix("data.name=")
         where = f"; where its data lie now is said by {option('data', place)}" if place != others[0] else ""
         raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}{where}")

@@ -263,6 +263,10 @@ class TrainingSpec(_Strict):
     """
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=None, examples=[0.999])
     """The decay of averaged weights, which are then those of the run."""
+    shard_parameters: bool = False
+    """Whether each of several processes holds a share of the weights, their gradients and what is kept of them, in
+    place of all: for models that one device does not hold.
+    """
     early_stopping: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None, examples=[5, 0.3]
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import shown, unknown
+from ..errors import shown, unknown, wrong_kind
 from ..settings import BARE, assign, without_unset
 from .accepted import inner, keys_of, refused
 from .keys import AUXILIARY_FAMILIES, PartSpec, Spec, TrainingSpec, _Strict
@@ -51,6 +51,19 @@ def tables(text: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not valid TOML: {error}") from None
     return extended(values)
+
+
+def texts_of(sets: object) -> list[str]:
+    """The settings that are given, one text or several; `TypeError` for anything else.
+
+    >>> texts_of("training.epochs=5"), texts_of(("training.epochs=5", "training.seed=1"))
+    (['training.epochs=5'], ['training.epochs=5', 'training.seed=1'])
+    """
+    several = isinstance(sets, Iterable) and not isinstance(sets, (str, Mapping))
+    found: list[Any] = list(sets) if several else [sets]  # type: ignore[call-overload]
+    if not all(isinstance(each, str) for each in found):
+        raise wrong_kind("sets", sets, "texts such as ['training.epochs=5', 'objective.beta=2']")
+    return found
 
 
 def assign_all(values: dict[str, Any], sets: Iterable[str]) -> None:

@@ -30,6 +30,7 @@ WAIT = timedelta(minutes=30)
 PATIENCE = 3.0
 """Seconds that the others wait for the first to say why all end, before one of them says it."""
 SAID = "vaekit: said"
+LOST = "another process of this training has ended, or does not answer"
 _store: list[Any] = []
 
 
@@ -184,6 +185,19 @@ def may_say() -> bool:
         return True
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Inside, `LostProcessError` takes the place of what torch raises where another process has ended or does not
+    answer: for what sends messages of its own between other work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise LostProcessError(LOST) from error
+        raise
+
+
 def _bytes(tensor: Tensor) -> Tensor:
     """The memory of a tensor, whatever its type: gloo and NCCL do not have them all."""
     return tensor.reshape(-1).view(torch.uint8)
@@ -195,4 +209,4 @@ def _answering() -> Iterator[Any]:
     try:
         yield
     except RuntimeError as error:
-        raise LostProcessError("another process of this training has ended, or does not answer") from error
+        raise LostProcessError(LOST) from error

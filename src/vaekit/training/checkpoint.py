@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import RunError, shown
 from ..system.disk import refuse_links
+from .dtensors import is_sharded, sharded_as
 from .position import Position
 from .weights import (
     Kind,
@@ -112,21 +113,14 @@ class Checkpoints:
     def save(
         self,
         state: State,
-        models: Mapping[str, nn.Module],
-        optimizers: Mapping[str, torch.optim.Optimizer],
+        tensors: Mapping[str, Tensor],
         position: Position | None = None,
     ) -> None:
-        """Write the whole training state, within an epoch with its `position`; then drop all but the newest `KEEP`, and
-        those within an epoch that are not the newest.
+        """Write the whole training state of these `state_tensors`, within an epoch with its `position`; then drop all
+        but the newest `KEEP`, and those within an epoch that are not the newest.
         """
         self._make_folder()
-        tensors = {
-            f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()
-        }
-        for name, optimizer in optimizers.items():
-            for index, values in optimizer.state_dict()["state"].items():
-                kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
-                tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
+        tensors = dict(tensors)
         said = {"state": json.dumps(asdict(state))}
         if position is not None:
             tensors |= {f"{POSITION}/{name}": tensor for name, tensor in position.tensors.items()}
@@ -141,10 +135,10 @@ class Checkpoints:
             if not old.is_dir():
                 old.unlink()
 
-    def save_best(self, model: nn.Module, epoch: int) -> None:
+    def save_best(self, tensors: Mapping[str, Tensor], epoch: int) -> None:
         """Write the weights that are the best so far, after `epoch` epochs."""
         self._make_folder()
-        save_tensors(self.best, model_tensors(model), {"epoch": str(epoch)})
+        save_tensors(self.best, tensors, {"epoch": str(epoch)})
 
     def _make_folder(self) -> None:
         refuse_links([self.folder])
@@ -187,6 +181,18 @@ class Checkpoints:
             return None
         path = found[0]
         return Position.read(load_tensors(path, POSITION), metadata(path).get(POSITION, ""), path)
+
+
+def state_tensors(
+    models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """The tensors of a training state, by the names that they have in its file."""
+    tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
+    for name, optimizer in optimizers.items():
+        for index, values in optimizer.state_dict()["state"].items():
+            kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
+            tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
+    return tensors
 
 
 def place_of(path: Path) -> tuple[int, int] | None:
@@ -260,6 +266,8 @@ def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
     """A copy of `tensor`, not memory of the file's, as `parameter` lies: fused updates read both from end to end."""
     if tensor.shape != parameter.shape:
         return tensor.clone()
+    if is_sharded(parameter):
+        return sharded_as(tensor, parameter)
     return torch.empty_strided(tensor.shape, parameter.stride(), dtype=tensor.dtype).copy_(tensor)
 
 

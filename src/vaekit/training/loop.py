@@ -6,7 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ..engine import engine_of, fuses, update
 from ..errors import NonFiniteError
 from ..models import VAE
 from ..models.scales import measure_scales
-from ..objectives.base import samples_of
+from ..objectives.base import leaves, samples_of
 from ..seeding import seeded, stream
 from ..spec.building import build_schedule
 from ..spec.parts import build
@@ -26,13 +28,15 @@ from ..system.devices import say_if_threads_wait_busily, threads
 from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
-from .checkpoint import Checkpoints, State
+from .checkpoint import Checkpoints, State, state_tensors
 from .copies import computing, update_average, with_copies
+from .dtensors import gathered, is_sharded, local
 from .meter import Meter, steadier
 from .opponents import Opponents
 from .position import Position
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
+from .sharding import ShardedGradients, Shards, check_sharding
 from .step import Step, Terms, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
@@ -95,15 +99,18 @@ class _Told:
 def _optimized(
     task: Task, folder: Path | None, processes: Processes, resume: bool, on_start: Callable[[], None], told: _Told
 ) -> State:
+    check_sharding(task.options, processes.count, list(leaves(task.objective)))
     check(task, processes.count)
     if folder and resume:
         Checkpoints(folder / "checkpoints").adopt_into(task.model)
     training = Training(task, folder, processes)
     processes.check_same(training.facts)  # nothing is written before all have checked what they have
+    if training.shards:
+        training.shards.rehearse()
     on_start()
     training.begin(resume)
     told = told if processes.first else _Told()
-    with computing(training.models, task.options.precision):
+    with computing({**training.models, "scored": training.scored}, task.options.precision):
         while training.goes_on():
             records = training.take_epoch(told.on_look, told.on_progress)
             training.judge(records[-1].terms["loss"])
@@ -123,20 +130,31 @@ class Training:
         model, options = task.model, task.options
         self.folder, self.processes = folder, processes
         self.parts = Parts(task.train, task.batch_size, processes, task.options.accumulate)
-        self.task, self.model, self.options, self.begins = task, model, options, task.settled
+        self.task, self.options, self.begins = task, options, task.settled
         self.rate = build_schedule(options.learning_rate, task.parts)
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.shards = Shards(task, processes) if options.shard_parameters else None
+        self.models = self.shards.models if self.shards else with_copies(model, options)
+        self.model = self.models["model"]
+        """What takes steps."""
+        self.latest = self.models.get("average", self.model)
+        """What is scored and saved after an epoch."""
+        self.scored = model if self.shards else self.latest
+        """Where that is looked at."""
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         chosen, given = options.optimizer, {"params": self.parameters, "lr": self.rate(0.0)}
-        given["fused"] = fuses(task.parts.optimizers.get(chosen.name), task.train.x.device)
+        kind = task.parts.optimizers.get(chosen.name)
+        given["fused"] = fuses(kind, task.train.x.device, sharded=self.shards is not None)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
-        self.models = with_copies(model, options)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
-        self.gradients = Gradients(self.parameters, processes, options.accumulate)
+        self.gradients: Gradients | ShardedGradients = (
+            ShardedGradients(self.parameters, processes)
+            if self.shards
+            else Gradients(self.parameters, processes, options.accumulate)
+        )
         self.kept: dict[str, nn.Module] = dict(self.models)  # all that a state is of
         if len(self.opponents.modules):
             self.kept["objective"] = self.opponents.modules
         self.optimizers = {"optimizer": self.optimizer, **self.opponents.optimizers}
-        self.scored = self.models.get("average", model)
         self.checkpoints = Checkpoints(folder / "checkpoints") if folder and processes.first else None
         self.state = State()
         self.position: Position | None = None
@@ -172,23 +190,26 @@ class Training:
             saved = Checkpoints(self.folder / "checkpoints")
             self.state = processes.in_turn(lambda: saved.load(self.kept, self.optimizers))
             self.position = saved.position()
-        elif self.checkpoints:
-            self.checkpoints.save(self.state, self.kept, self.optimizers)
+        elif self.folder:
+            self.write(self.state)
         processes.wait()  # until all have read it: it is the first's to delete
         for each in self.kept.values():
-            processes.share(model_tensors(each).values())
+            processes.share(t for t in model_tensors(each).values() if not is_sharded(t))
         self.state.watched = len(task.train if task.held_out is None else task.held_out)
         self.lost = course.is_lost(self.state)
-        self.threads = worthwhile_threads(self.model, data, samples_of(task.objective), self.parts.batch_size)
+        self.threads = worthwhile_threads(task.model, data, samples_of(task.objective), self.parts.batch_size)
         say_if_threads_wait_busily(self.threads if task.train.x.device.type == "cpu" else 1)
         told: dict[str, Any] = {"engine": options.engine, "processes": processes}
         chosen = self.state.engine
-        self.take = Step(self.model, task.objective, data, self.parts.batch_size, task.total, chosen=chosen, **told)
+        given = data, self.parts.batch_size, task.total
+        make = self.shards.step if self.shards else partial(Step, self.model, task.objective)
+        self.take = make(*given, chosen=chosen, **told)
         self.update = update(self.optimizer)
         self.look: Validation | None = None
         if task.held_out is not None:
             told |= {"seed": options.seed, "epochs": options.epochs}
             self.look = Validation(self.scored, task.held_out, task.objective, task.rows_at_once, **told)
+            self.look.recordable &= self.shards is None  # whose weights lie elsewhere each time
 
     def goes_on(self) -> bool:
         """Whether there are epochs left to take."""
@@ -208,23 +229,27 @@ class Training:
         with threads(self.threads), streams, unvalidated():
             within, before = Within(self, started), state.seconds
             if self.position is None:
-                fit_priors(self.models, train, state.epoch, options.epochs, options.seed, self.processes)
-                if not (state.step or self.begins or train.mask):  # fewer cells have another loss
-                    loss = untrained(self.model, self.task.objective, self.parts.data, self.parts.batch_size)
-                    state.untrained_loss = self.processes.told(loss)
+                with self.whole("model") as model:
+                    others = [each for each in (self.model, self.latest) if each is not model]
+                    fit_priors(model, others, train, state.epoch, options.epochs, options.seed, self.processes)
+                    if not (state.step or self.begins or train.mask):  # fewer cells have another loss
+                        loss = untrained(model, self.task.objective, self.parts.data, self.parts.batch_size)
+                        state.untrained_loss = self.processes.told(loss)
             terms = self._take_steps(within, on_progress)
             self._check_weights()
-            average_buffers([self.model, self.scored], self.processes)
+            average_buffers([self.model, self.latest], self.processes)
             state.engine = self.take.chosen
             seconds, epoch = within.seconds, state.epoch + 1
             records = [Epoch(epoch, state.step, "train", terms, seconds, len(train))]
             try:
-                if self.look:
-                    looked = time.perf_counter()
-                    terms, rows = self.look(epoch), len(self.look.data)
-                    records.append(Epoch(epoch, state.step, self.task.split, terms, time.perf_counter() - looked, rows))
-                for each in records:
-                    each.terms.update(on_look(self.scored, epoch, each.split))
+                with self.whole("average" if "average" in self.models else "model"):
+                    if self.look:
+                        looked = time.perf_counter()
+                        terms, rows = self.look(epoch), len(self.look.data)
+                        took = time.perf_counter() - looked
+                        records.append(Epoch(epoch, state.step, self.task.split, terms, took, rows))
+                    for each in records:
+                        each.terms.update(on_look(self.scored, epoch, each.split))
             except KeyboardInterrupt:
                 if not self.processes.several:
                     within.save()
@@ -268,8 +293,9 @@ class Training:
     def _take_step(self, parts: Sequence[Part], rows: int, progress: float, meter: Meter) -> None:
         """A step on the `parts` of a batch of so many rows."""
         taken = []
+        self.gradients.begin()
         for part in parts:
-            taken.append(self.take(part.index, progress, self.state.step, part.data))
+            taken.append(self.take(part.index, progress, self.state.step, part.data, part.weight))
             self.gradients.add(part.weight)
         self.gradients.finish()
         norm = self._norm()
@@ -286,7 +312,7 @@ class Training:
         """That of all gradients, which are cut to what is asked for; None where nobody asks."""
         if not (self.options.clip or self.options.skip):
             return None
-        return nn.utils.clip_grad_norm_(self.parameters, self.options.clip or math.inf)
+        return self.gradients.cut(self.parameters, self.options.clip or math.inf)
 
     def _unless_skipped(self, taken: Sequence[Terms], norm: Tensor) -> list[Terms]:
         """Update the weights, unless the norm of the gradients is too large; the terms, with whether it was."""
@@ -304,7 +330,9 @@ class Training:
 
     def _check_weights(self) -> None:
         # The last step's loss was finite, but what its update made of the weights no loss has seen yet.
-        if not bool(torch.stack([p.isfinite().all() for p in self.parameters]).all()):
+        lost = (~torch.stack([local(p).isfinite().all() for p in self.parameters]).all()).float()
+        self.processes.add(lost)  # of shards each process knows its own
+        if bool(lost):
             last = f"epoch {self.state.epoch + 1}, step {self.task.steps}"
             raise NonFiniteError(f"{last}: its update left weights that are not finite; {steadier()}")
 
@@ -316,9 +344,9 @@ class Training:
         if self.improved:
             state.best_loss, state.best_epoch = loss, state.epoch
             if "best" in self.models:
-                set_model_tensors(self.models["best"], model_tensors(self.scored))
+                set_model_tensors(self.models["best"], model_tensors(self.latest))
             elif not self.folder:
-                self.best = {name: tensor.clone() for name, tensor in model_tensors(self.scored).items()}
+                self.best = {name: tensor.clone() for name, tensor in model_tensors(self.latest).items()}
         course.note(state, loss, first=state.epoch == self.begins + 1)
         if not self.lost and state.epoch > self.begins and course.is_lost(state):
             self.lost = True
@@ -326,21 +354,35 @@ class Training:
 
     def save_best(self) -> None:
         """Save the weights if they are the best so far."""
-        if self.checkpoints and self.improved:
-            self.checkpoints.save_best(self.scored, self.state.epoch)
+        if self.folder and self.improved:
+            tensors = gathered(model_tensors(self.latest), self.processes.first)
+            if self.checkpoints:
+                self.checkpoints.save_best(tensors, self.state.epoch)
 
     def save(self) -> None:
         """Save the state where it is time, or the last one."""
         due = self.state.epoch % self.options.checkpoint_every == 0
-        if self.checkpoints and (due or not self.goes_on()):
-            self.checkpoints.save(self.state, self.kept, self.optimizers)
-            self.saved = time.monotonic()
+        if self.folder and (due or not self.goes_on()):
+            self.write(self.state)
+
+    def write(self, state: State, position: Position | None = None) -> None:
+        """Write a state, in all processes together: the first does, with the shards of all."""
+        tensors = gathered(state_tensors(self.kept, self.optimizers), self.processes.first)
+        if self.checkpoints:
+            self.checkpoints.save(state, tensors, position)
+        self.saved = time.monotonic()
+
+    def whole(self, name: str) -> AbstractContextManager[VAE]:
+        """Inside, the model of that name with all of its weights, of which there may be shards alone."""
+        return self.shards.at_hand(name) if self.shards else nullcontext(self.models[name])
 
     def end(self) -> None:
         """Give the model the weights that it ends with, and save them in the folder, if there is one."""
-        model, state = self.model, self.state
-        if "average" in self.models:
-            set_model_tensors(model, model_tensors(self.models["average"]))
+        model, state = self.task.model, self.state
+        if self.shards:
+            self.shards.make_room()
+        if self.latest is not model:
+            set_model_tensors(model, model_tensors(self.latest))
         kept = course.kept_epoch(state, bool(self.options.early_stopping))
         if "best" in self.models and state.best_epoch:
             set_model_tensors(model, model_tensors(self.models["best"]))

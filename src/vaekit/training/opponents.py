@@ -54,6 +54,7 @@ class Opponents:
             weights = list(player.opponent.parameters())
             for weight, gradient in zip(weights, torch.autograd.grad(found.loss, weights), strict=True):
                 weight.grad = gradient
+            gradients.begin()
             gradients.add(part.weight)
             gradients.finish()
             optimizer.step()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..data.tensors import TensorSplit
 from ..system.processes import Processes
@@ -19,7 +18,8 @@ FITTED_ROWS = 20_000
 
 
 def fit_priors(
-    models: Mapping[str, nn.Module],
+    model: Any,
+    copies: Sequence[Any],
     train: TensorSplit,
     epoch: int,
     epochs: int,
@@ -28,11 +28,10 @@ def fit_priors(
 ) -> None:
     """Fit priors to the codes of training data, before the first epoch after each time of their `fit_after`.
 
-    The codes are draws of the posteriors, whose average a prior is to be. An average of weights gets the same prior.
-    Of several processes the first does it for all.
+    The codes are draws of the posteriors, whose average a prior is to be. `copies` of the model, such as the average of
+    its weights, get the same prior. Of several processes the first does it for all.
     """
     processes = processes or Processes()
-    model: Any = models["model"]
     for name, prior in model.priors.items():
         times = getattr(prior, "fit_after", ())
         before, passed = (sum(after <= done / epochs for after in times) for done in (epoch - 1, epoch))
@@ -44,6 +43,5 @@ def fit_priors(
             with working(f"fitting the prior of {name}"):
                 prior.fit(model.split(torch.cat(codes))[name], seed, passed - 1)
         processes.share(model_tensors(prior).values())
-        if "average" in models:
-            average: Any = models["average"]
-            set_model_tensors(average.priors[name], model_tensors(prior))
+        for each in copies:
+            set_model_tensors(each.priors[name], model_tensors(prior))

@@ -87,9 +87,11 @@ class Step:
         if self.recording and self.recording.stale():
             self.recording = None
 
-    def __call__(self, index: Tensor, progress: float, number: int, data: TensorSplit | None = None) -> Terms:
+    def __call__(
+        self, index: Tensor, progress: float, number: int, data: TensorSplit | None = None, weight: float = 1.0
+    ) -> Terms:
         """The terms of the rows at `index` (B,), at `progress` of the run, in its step `number`; of a batch that is not
-        full, and made by other `data` then.
+        full, and made by other `data` then. Gradients that are added up as they are taken are times the `weight`.
         """
         full = len(index) == self.batch_size and data is None
         recorded = self.recordable and number >= self.use.starts and full
@@ -104,9 +106,9 @@ class Step:
                     self._record(index, progress)
             if self.recording:
                 return self._replay(index, progress, number)
-        return self._taken(index, progress, data)
+        return self._taken(index, progress, data, weight)
 
-    def _taken(self, index: Tensor, progress: float, data: TensorSplit | None = None) -> Terms:
+    def _taken(self, index: Tensor, progress: float, data: TensorSplit | None = None, weight: float = 1.0) -> Terms:
         result = self._loss(self.objective, index, progress, data)
         for parameter in self.parameters:
             parameter.grad = None
@@ -200,10 +202,9 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     Raises what the objective raises of a trace that it is not for, and `ValueError` where a part of the model gets no
     gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
     """
-    rows = min(len(data), 2 + (data.first if isinstance(data, PartlyLabelled) else 0))
-    data.wait(slice(rows))
-    with _undisturbed(model):
-        batch = data.training_batch(torch.arange(rows, device=data.x.device))
+    index = few_rows(data)
+    with undisturbed(model):
+        batch = data.training_batch(index)
         loss = objective(traced(model, objective, batch), 0.0).loss
         _check_gradients(model, objective, loss)
         for player in leaves(objective):
@@ -215,7 +216,7 @@ def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: i
     """The loss of the weights as they are, over some `rows` of `data`: of one batch it would be known to no better than
     a table's log-likelihoods differ from row to row.
     """
-    with _undisturbed(model), torch.no_grad():
+    with undisturbed(model), torch.no_grad():
         batches = islice(data.order(batch_size), max(rows // batch_size, 1))
         losses = [objective(traced(model, objective, data.training_batch(index)), 0.0).loss for index in batches]
         return float(torch.stack(losses).mean())
@@ -227,8 +228,15 @@ def spread_rows(data: TensorSplit, batch_size: int, most: int = 4096) -> Iterato
     return (data.rows(index[start : start + batch_size]) for start in range(0, len(index), batch_size))
 
 
+def few_rows(data: TensorSplit) -> Tensor:
+    """The first rows of `data`, of either kind where some show a label."""
+    rows = min(len(data), 2 + (data.first if isinstance(data, PartlyLabelled) else 0))
+    data.wait(slice(rows))
+    return torch.arange(rows, device=data.x.device)
+
+
 @contextmanager
-def _undisturbed(model: VAE) -> Iterator[None]:
+def undisturbed(model: VAE) -> Iterator[None]:
     """Train mode, the draws of one seed; then model and random streams are what they were."""
     buffers, training = list(model.buffers()), model.training
     before = [buffer.clone() for buffer in buffers]

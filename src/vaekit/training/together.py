@@ -81,6 +81,10 @@ class Gradients:
             for (kind, start), each in zip(places, self.weights, strict=True)
         ]
 
+    def begin(self) -> None:
+        """Begin with the parts of another batch."""
+        self.found = set()
+
     @torch.no_grad()
     def add(self, weight: float) -> None:
         """Add those of a part, times its `weight`."""
@@ -108,7 +112,10 @@ class Gradients:
             self.processes.add(flat)
         for i in self.found:
             self.weights[i].grad = self.views[i]
-        self.found = set()
+
+    def cut(self, weights: Sequence[Tensor], most: float) -> Tensor:
+        """The norm of the gradients of all `weights`, which is then `most` where it was more."""
+        return nn.utils.clip_grad_norm_(weights, most)
 
 
 def same_order(processes: Processes) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import RunError, shown
 from ..system.disk import check_regular, write_atomic
+from .dtensors import fill, local
 
 _T = TypeVar("_T")
 SUM = "sha256"
@@ -197,7 +198,7 @@ def check_kinds(model: nn.Module, kinds: Mapping[str, Kind], source: object) -> 
 def check_finite(model: nn.Module, source: object) -> None:
     """`RunError`, one line, where a weight is no finite number: no training saves such."""
     for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
+        if not bool(local(parameter).isfinite().all()):
             raise RunError(f"{source} have numbers in {name!r} that are not finite; restore them")
 
 
@@ -206,7 +207,7 @@ def set_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: o
     """Copy `tensors` into the model; `RunError`, one line, where names, shapes or types differ from the model's."""
     check_kinds(model, {name: Kind.of(tensor) for name, tensor in tensors.items()}, source)
     for name, tensor in model_tensors(model).items():
-        tensor.copy_(tensors[name])
+        fill(tensor, tensors[name])
 
 
 def below(values: Mapping[str, _T], prefix: str, by: str = "/") -> dict[str, _T]:

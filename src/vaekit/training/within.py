@@ -83,11 +83,9 @@ class Within:
         if training.folder is None:
             return
         position = self.at_end or self._position()
-        if training.checkpoints:
-            now = time.perf_counter() - self.started
-            state = replace(training.state, engine=training.take.chosen, seconds=training.state.seconds + now)
-            training.checkpoints.save(state, training.kept, training.optimizers, position)
-        training.saved = time.monotonic()
+        now = time.perf_counter() - self.started
+        state = replace(training.state, engine=training.take.chosen, seconds=training.state.seconds + now)
+        training.write(state, position)
 
     def _is_late(self) -> bool:
         return time.monotonic() - self.training.saved > 60 * self.training.options.checkpoint_minutes

@@ -10,7 +10,8 @@ from ...errors import UndefinedError
 from ...runs.tables import typed_columns
 from ..pictures import Subject
 from ..pictures.columns import errors, few, reconstructed, sampled, value_range
-from .frame import Table, number
+from ..worded import Table
+from .frame import number
 
 SAMPLES = 20
 """Importance samples of each row that is scored."""

@@ -19,7 +19,8 @@ from ..outputs import PAGES, check_ending, write_figure
 from ..pictures import Prepared, Subject
 from ..pictures.base import outline
 from ..pictures.latent import Correlations
-from .frame import LABEL_SCORES, Table, drawn, duration, number, render, with_error
+from ..worded import Table
+from .frame import LABEL_SCORES, drawn, duration, number, render, with_error
 
 SCORES = ("Run", "ELBO", "Reconstruction", "KL", "NLL", "NLL less the first's", "Bits per dimension", "Active units")
 RUNS = ("Run", "Posterior", "Objective", "Optimiser", "Epochs", "Wall time", "Parameters", "What")

@@ -47,17 +47,6 @@ class Drawn:
         return _uri(self.dark)
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table in words: its title, what is said of it, the heads of its columns, its rows, and if they are numbers."""
-
-    title: str
-    text: str
-    heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    numbers: bool = False
-
-
 def drawn(prepared: Prepared) -> Drawn:
     """A picture drawn for light and for dark pages."""
     light, (width, height) = _png(prepared, LIGHT)

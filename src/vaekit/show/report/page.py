@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from torch import nn
 from ...data import Dataset
 from ...errors import number_of
 from ...evaluation.evaluation import ACTIVE
-from ...evaluation.images import ImageQuality, table_of
 from ...evaluation.scores import Evaluation, active_units, code_rows, collapse
 from ...models import SemiSupervisedVAE
 from ...models.importance import UNTRUSTED
@@ -39,8 +38,9 @@ from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
 from ..pictures.table import Dependences, Missing
+from ..worded import Table
 from .columns import column_table, odd_table, scored
-from .frame import LABEL_SCORES, Drawn, Table, drawn, duration, number, render, with_error
+from .frame import LABEL_SCORES, Drawn, drawn, duration, number, render, with_error
 
 DRAWS = 100_000
 """Posterior draws in all, at most, of the scores that a report makes itself: fewer than most epochs of training."""
@@ -63,12 +63,12 @@ class Row:
     text: str = ""
 
 
-def write_report(run: Run, evaluation: Evaluation | None = None, quality: ImageQuality | None = None) -> Path:
+def write_report(run: Run, evaluation: Evaluation | None = None, metrics: Sequence[Table] = ()) -> Path:
     """Write report.html and pictures/ into the folder of `run`, and return the path of the page.
 
     It shows the split that was evaluated; without an `evaluation` that is test, valid or train, the first there is,
-    scored with as many importance samples as are quickly drawn. `quality` of its images is shown where it is given
-    (`interop.torchmetrics.quality`). Raises `RunError` if the data are not what they were.
+    scored with as many importance samples as are quickly drawn. Tables of `metrics` are shown too. Raises `RunError` if
+    the data are not what they were.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -89,7 +89,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None, quality: ImageQ
             shown[name] = drawn(picture(subject))
             step(len(shown))
     tables, odd = _tables(subject) if is_table(run) else ([], [])
-    tables += [] if quality is None else [Table("Images", quality.caution, *table_of(quality))]
+    tables += metrics
     _write_pictures(subfolder(run.path, "pictures"), shown)
     with standing("command"):
         course = course_of(run)

@@ -17,7 +17,8 @@ from ...system.disk import write_atomic
 from ...training.records import Epoch
 from .. import plots
 from ..pictures import Prepared
-from .frame import Table, drawn, duration, render, with_error
+from ..worded import Table
+from .frame import drawn, duration, render, with_error
 
 PAGE = "sweep.html"
 NOTHING = "—"

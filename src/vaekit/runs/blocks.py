@@ -1,0 +1,59 @@
+"""New rows of a file, a block of them at a time, so that memory does not grow with the file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.tensors import TensorSplit, block_rows
+from ..data.workbooks import parquet_pieces
+from ..errors import LeftOutWarning
+from .pieces import PARQUET
+from .run import new_data, treated
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def blocks_of(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
+    """The blocks of a file of new rows, each a split of its own, with what its rows are called there: a Parquet file is
+    read so many at a time. Raises `ValueError`, one line that names the file, where they are not of the run's kind.
+    """
+    rows = block_rows(prod(run.schema.event_shape))
+    if shard.suffix.lower() == PARQUET:
+        start = 0
+        for piece in parquet_pieces(shard, rows):
+            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {start} to {start + len(piece) - 1}")
+            origin = np.arange(start, start + len(piece))
+            yield replace(split, offset=start, origin=origin), piece.index
+            start += len(piece)
+        return
+    whole = _asked(run, shard, str(shard))
+    origin = np.arange(len(whole)) if whole.origin is None else whole.origin
+    for start in range(0, len(whole), rows):
+        yield _part(whole, start, rows), pd.Index(origin[start : start + rows])
+
+
+def _asked(run: Run, given: Any, name: str) -> TensorSplit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeftOutWarning)  # these rows have a log_prob of -inf
+        try:
+            return treated(run, new_data(run, given))
+        except ValueError as error:
+            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+
+
+def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
+    """The rows of a block as a split of their own."""
+    chosen = slice(start, start + rows)
+    whole.wait(chosen)
+    own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
+    cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
+    return replace(whole, x=whole.x[chosen], arriving=None, offset=start, **cut)
