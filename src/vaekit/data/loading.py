@@ -84,11 +84,11 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
-    cells = {"layer": layer, "kind": domain, "covariates": covariates or {}, "exposure": exposure}
+    of_cells = {"layer": layer, "kind": domain, "covariates": covariates or {}, "exposure": exposure}
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
         content, name, source, licence = read(
             name_or_path,
-            Reading(label, header, sheet, older=older, resize=resize, lazily=True, **cells),  # type: ignore[arg-type]
+            Reading(label, header, sheet, older=older, resize=resize, lazily=True, **of_cells),  # type: ignore[arg-type]
         )
         y, content = _covariates(content, covariates or {}, name, label)
         plain, column = older or domain not in (None, "columns"), None if exposure == TOTAL else exposure

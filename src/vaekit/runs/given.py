@@ -74,7 +74,8 @@ def rows_of(
     domain = _stored_domain(run, x)
     if domain.kind == "binary" and not domain.relaxed and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
-    y, said = _y(run, name, _with_total(run, name, replace(rows, x=x, observed=observed)), content.classes)
+    known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
+    y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
