@@ -103,7 +103,7 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], type[Exceptio
         raw("a.doc", b"1,2\n"),
         {},
         ValueError,
-        r"'\.doc'; accepted: \.npy, \.npz, \.csv, .*\.parquet, \.xlsx, or",
+        r"'\.doc'; accepted: \.npy, \.npz, \.csv, .*\.parquet, \.xlsx, \.h5ad, or",
     ),
     "label of a named set": (lambda folder: "digits", {"label": "y"}, ValueError, "label='y' names a column"),
     "label of an array": (npy(TABLE), {"label": "y"}, ValueError, "label='y' names a column"),

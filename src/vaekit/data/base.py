@@ -11,8 +11,9 @@ import pandas as pd
 
 from ..errors import nearest, number_of
 from .columns import Column
+from .covariates import Covariate
 from .digits import loses
-from .domains import Domain
+from .domains import Domain, Kind
 from .memmap import Array, MemmapRows, blocks
 from .sniffing import PLAIN, Dialect
 
@@ -120,6 +121,8 @@ class Dataset:
     license: str = ""
     notes: tuple[str, ...] = ()
     table: tuple[Column, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
+    """What the covariates are, of a table or of cells; of arrays nothing is known of them."""
     exposed: bool = False
     """Whether the last of y's covariates is the exposure that the means of counts are proportional to."""
     dialect: Dialect = PLAIN
@@ -152,6 +155,7 @@ class Content:
 
     `notes` say what was taken for what, `left_out` what is not used. Of a table it is its `frame`, whose columns are
     not numbers yet, without splits; of one that memory does not hold the file is `large`, read a few columns at a time.
+    `kind` is that of its values, where it says so itself; `exposed` whether the last covariate is the exposure.
     """
 
     splits: Mapping[str, Split]
@@ -163,6 +167,9 @@ class Content:
     frame: pd.DataFrame | None = None
     dialect: Dialect = PLAIN
     large: Path | None = None
+    kind: Kind | None = None
+    covariates: tuple[Covariate, ...] = ()
+    exposed: bool = False
 
 
 def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -17,14 +17,18 @@ TOTAL = "total"
 
 
 def exposed(content: Content, exposure: str) -> Content:
-    """`content` with y (N, 1) the exposure of each row: the column of that name, which is then no data, or the total.
+    """`content` whose last covariate is the exposure of each row: the column of that name, which is then no data, or
+    the total.
 
     Raises `ValueError` where there is no such column, where an exposure is not above 0, and beside labels.
     """
     key = setting("data.exposure", exposure)
-    check_exposure(exposure, content.columns, any(split.y is not None for split in content.splits.values()))
+    if content.exposed:
+        return content
+    labelled = any(split.y is not None and split.y.ndim == 1 for split in content.splits.values())
+    check_exposure(exposure, content.columns, labelled)
     column = None if exposure == TOTAL else content.columns.index(exposure)
-    splits = {name: _exposed(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
+    splits = {name: exposed_rows(split, column, f"{key}, split {name},") for name, split in content.splits.items()}
     if column is not None:
         columns = tuple(name for name in content.columns if name != exposure)
         table = tuple(each for each in content.table if each.name != exposure)
@@ -37,7 +41,7 @@ def check_exposure(exposure: str, columns: Sequence[str], labelled: bool) -> Non
     """`ValueError` where there is no such column, nothing beside it, or where the data are `labelled`."""
     key = setting("data.exposure", exposure)
     if labelled:
-        raise ValueError(f"{key} is given beside labels or covariates; leave one out")
+        raise ValueError(f"{key} is given beside labels; leave one out, or make these data.covariates")
     if exposure != TOTAL and exposure not in columns:
         raise ValueError(unknown("column of exposures", exposure, [TOTAL, *columns]))
     if exposure != TOTAL and len(columns) < 2:
@@ -52,7 +56,8 @@ def exposures(y: np.ndarray, what: str) -> np.ndarray:
     return y.astype(np.float32)[:, None]
 
 
-def _exposed(split: Split, column: int | None, what: str) -> Split:
+def exposed_rows(split: Split, column: int | None, what: str) -> Split:
+    """Rows with their exposure: the number in a `column`, which is then no data, or their total."""
     seen = split.observed
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
@@ -63,4 +68,10 @@ def _exposed(split: Split, column: int | None, what: str) -> Split:
         x, y = np.delete(whole, column, 1), whole[:, column]
         if seen is not None:
             y, seen = np.where(seen[:, column], y, np.nan), np.delete(seen, column, 1)
-    return replace(split, x=x, y=exposures(y, what), observed=seen)
+    return replace(split, x=x, y=beside(split.y, y, what), observed=seen)
+
+
+def beside(covariates: np.ndarray | None, exposure: np.ndarray, what: str) -> np.ndarray:
+    """Covariates (N, C), None for none, and after them the exposure (N,): (N, C + 1), as of `exposures`."""
+    own = exposures(exposure, what)
+    return own if covariates is None else np.concatenate([covariates, own], 1)

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import number_of
 from ..settings import named
 from ..system.disk import check_regular
+from .annotated import CELLS, read_cells
 from .base import Content, Split, encode_labels, stored, with_holes
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
@@ -35,22 +36,28 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_dir():
         check_regular(path)
+    if path.suffix.lower() == CELLS and not path.is_dir():
+        return read_cells(path, reading)
     is_table = not path.is_dir() and ending(path) is not None
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
-        accepted = f"{', '.join((*ARRAYS, *ENDINGS))}, or a folder of images, or of shards of them ({TAR})"
+        accepted = f"{', '.join((*ARRAYS, *ENDINGS, CELLS))}, or a folder of images, or of shards of them ({TAR})"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
     if reading.label is not None and not is_table:
         raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
     if reading.sheet is not None and ending(path) != ".xlsx" and not reading.known:
         raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
-    if is_table and ending(path) == ".parquet" and is_large(path):
+    if is_table:
+        return _read_table(path, reading)
+    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path)
+
+
+def _read_table(path: Path, reading: Reading) -> Content:
+    if ending(path) == ".parquet" and is_large(path):
         if reading.lazily:
             return Content({}, large=path)
         refuse_larger(path)
-    if is_table:
-        frame = read_frame(path, reading)
-        return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
-    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path)
+    frame = read_frame(path, reading)
+    return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
 
 
 def _read_arrays(path: Path) -> Content:

@@ -85,9 +85,23 @@ def is_frame(data: object) -> bool:
     return type(data).__name__ in ("DataFrame", "Table") and hasattr(data, "columns")
 
 
+def is_annotated(data: object) -> bool:
+    """Whether it is an AnnData object: a matrix of cells by genes, with tables of both.
+
+    >>> is_annotated(pd.DataFrame())
+    False
+    """
+    return type(data).__name__ == "AnnData" and hasattr(data, "obs") and hasattr(data, "var_names")
+
+
+def is_in_memory(data: object) -> bool:
+    """Whether it is data themselves, no name or path of them: a data frame, or an AnnData object."""
+    return is_frame(data) or is_annotated(data)
+
+
 def frame_among(*given: object) -> Any:
-    """The first of what is given that is a data frame; None where none is."""
-    return next((each for each in given if is_frame(each)), None)
+    """The first of what is given that is data in memory; None where none is."""
+    return next((each for each in given if is_in_memory(each)), None)
 
 
 def as_frame(data: Any) -> Frame:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ..errors import nearest, several
 from ..settings import named, setting
+from .covariates import Covariate
 from .image_files import Resize
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
@@ -25,7 +26,9 @@ class Reading:
     line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook. `known` are the
     names of columns that a model has: where a line names one half of them or more, that is the line of names. As
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
-    `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it.
+    `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
+    `layer` is the matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is
+    one, `given` what a model knows of its covariates.
     """
 
     label: str | None = None
@@ -35,6 +38,11 @@ class Reading:
     older: bool = False
     resize: Resize = None
     lazily: bool = False
+    layer: str | None = None
+    kind: str | None = None
+    covariates: Mapping[str, str] = field(default_factory=dict)
+    exposure: str | None = None
+    given: Sequence[Covariate] = ()
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ import numpy as np
 from ..errors import LeftOutWarning, unknown
 from ..settings import named, setting
 from ..system.progress import working
+from .annotated import annotated
 from .base import Content, Dataset, Split
+from .covariates import Covariate, asked_covariates, covariate_numbers
 from .domains import KINDS, Domain, Kind
 from .exposure import TOTAL, exposed
 from .files import read_path
-from .frames import as_frame
+from .frames import as_frame, is_annotated
 from .headers import AS_IT_IS, Reading
 from .image_files import Resize
 from .large import typed_large
@@ -28,7 +30,7 @@ from .pixels import understand
 from .remarks import far_values, few_rows
 from .shards import are_shards, plain_name
 from .splits import hold_out
-from .tabular import table_domain, typed
+from .tabular import table_domain, typed, with_covariates
 
 CONSTANT = 1e-6  # a spread below this part of the mean is lost in float32
 
@@ -40,6 +42,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     domain: str | None = None,
     levels: int | None = None,
     exposure: str | None = None,
+    layer: str | None = None,
+    covariates: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     header: bool | int | None = None,
     sheet: str | None = None,
@@ -51,7 +55,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     older: bool = False,
 ) -> Dataset:
     """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
-    data frame, a folder of images, or shards of them (`.tar`, `shard-{000..019}.tar`, a folder of such).
+    data frame, cells (`.h5ad`, an AnnData object), a folder of images, or shards of them (`.tar`,
+    `shard-{000..019}.tar`, a folder of such).
 
     `label` names a table's column of class labels, or the field of shards' `.json` members. Of a table's columns kinds
     are found one by one (see `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one
@@ -63,7 +68,9 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     all else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
     for images; bytes of images that are to be real get a map of theirs to -1..1). `levels` is the number of grey
     levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the column that the
-    means of counts are proportional to, or is "total", each row's own. `validation` and `test` rows are drawn by
+    means of counts are proportional to, or is "total", each row's own. `covariates` are columns that a model is given
+    and does not model, each "categorical" or "real". Of cells, X or the `layer` named are counts, and columns beside
+    them those of obs. `validation` and `test` rows are drawn by
     `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of
     it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on,
     None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was trained on
@@ -77,15 +84,22 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     ((1, 8, 8), 'grey levels 0..16', {'train': 1297, 'valid': 200, 'test': 300})
     """
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
+    of_cells = {"layer": layer, "kind": domain, "covariates": covariates or {}, "exposure": exposure}
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
         content, name, source, licence = read(
-            name_or_path, Reading(label, header, sheet, older=older, resize=resize, lazily=True)
+            name_or_path,
+            Reading(label, header, sheet, older=older, resize=resize, lazily=True, **of_cells),  # type: ignore[arg-type]
         )
+        y, content = _covariates(content, covariates or {}, name, label)
         plain, column = older or domain not in (None, "columns"), None if exposure == TOTAL else exposure
         if content.large is None:
             content = typed(content, name, label, columns or {}, plain=plain)
         else:
             content = typed_large(content, name, label, columns or {}, plain=plain, exposure=column)
+        content = content if y is None else with_covariates(content, *y)
+    if layer is not None and content.kind is None:
+        raise ValueError(f"{named('data.layer', layer)} names a matrix of cells; {name} is none")
+    domain = domain or content.kind
     if resize is not None and not (source and (Path(source).is_dir() or are_shards(Path(source)))):
         raise ValueError(f"{named('data.resize', resize)} is for a folder of images; {name} is none")
     if columns and not content.table:
@@ -95,7 +109,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
     tabular = bool(content.table) and not older
-    far = [each for rows in content.splits.values() for each in far_values(content.table, rows)] if tabular else []
+    looked_at = content.splits.values() if tabular and content.kind is None else ()  # of genes it is usual
+    far = [each for rows in looked_at for each in far_values(content.table, rows)]
     splits: dict[str, Split] = hold_out(content.splits, validation, test, seed, train)
     content = replace(content, splits={}, frame=None)  # they may be most of the memory
     gone = sum(int((~split.observed).sum()) for split in splits.values() if split.observed is not None)
@@ -136,12 +151,32 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         raise ValueError(f"{of}; if they are counts: {counts}")
     notes += content.left_out
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
-    return Dataset(*own, table=() if older else content.table, exposed=exposure is not None, dialect=content.dialect)
+    given = {"covariates": content.covariates, "exposed": exposure is not None, "dialect": content.dialect}
+    return Dataset(*own, table=() if older else content.table, **given)  # type: ignore[arg-type]
+
+
+def _covariates(
+    content: Content, asked: Mapping[str, str], name: str, label: str | None
+) -> tuple[tuple[np.ndarray, tuple[Covariate, ...]] | None, Content]:
+    """The covariates of a table, and its content without their columns; those of cells are there already."""
+    if not asked or content.kind is not None:
+        return None, content
+    given = named("data.covariates", dict(asked))
+    if content.frame is None:
+        fits = "tables that memory holds" if content.large is not None else "a table, or cells"
+        raise ValueError(f"{given} names columns of {fits}; {name} is none")
+    if label is not None:
+        raise ValueError(f"{given} is given beside {named('data.label', label)}; leave one out, or make it one of them")
+    found = asked_covariates(content.frame, asked, name)
+    y = covariate_numbers(content.frame, found, name)
+    return (y, found), replace(content, frame=content.frame.drop(columns=list(asked)))
 
 
 def read(name_or_path: str | Path | Any, reading: Reading = AS_IT_IS) -> tuple[Content, str, str, str]:
     """What there is by this name or path, or in a data frame, before rows are held out; its name, source, licence."""
     label = reading.label
+    if is_annotated(name_or_path):
+        return annotated(name_or_path, "the AnnData object", reading), "cells", "", ""
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:
@@ -191,6 +226,11 @@ def infer_domain(
             levels = max(2, 1 + max(int(x.max()) for split in splits.values() for _, x in blocks(split.x)))
         return Domain("categorical", levels=levels, scale=levels - 1)
     axis = 0 if x.ndim == 2 else None
+    return _counts(x, axis, observed) if kind == "count" else _numbers_of(kind, x, axis, observed, columns)
+
+
+def _numbers_of(kind: Kind, x: Array, axis: int | None, observed: np.ndarray | None, columns: Sequence[str]) -> Domain:
+    """The domain of real numbers, or of others with a scale."""
     if kind == "real":
         location = _mean(x, axis, observed=observed)
         scale = np.sqrt(_mean(x, axis, location, observed))
@@ -203,6 +243,17 @@ def infer_domain(
     # Location 0 keeps positive numbers positive; a column of zeros alone has no scale of its own.
     scale = np.sqrt(_mean(x, axis, 0.0, observed))
     return Domain(kind, scale=_numbers(np.where(scale > 0, scale, 1.0)))
+
+
+def _counts(x: Array, axis: int | None, observed: np.ndarray | None) -> Domain:
+    """The domain of counts x, seen as log(x + 1), whose mean and standard deviation are of its training rows; where
+    there are zeros alone, as if one were 1/2.
+    """
+    location = _mean(x, axis, None, observed, np.log1p)
+    scale = np.sqrt(_mean(x, axis, location, observed, np.log1p))
+    least = np.log1p(0.5 / len(x))
+    numbers = _numbers(np.where(location > 0, location, least)), _numbers(np.where(scale > 0, scale, 1.0))
+    return Domain("count", location=numbers[0], scale=numbers[1], warp="log")
 
 
 def _are_counts(splits: Mapping[str, Split]) -> bool:
@@ -226,15 +277,20 @@ def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def _mean(
-    x: Array, axis: int | None, center: np.ndarray | float | None = None, observed: np.ndarray | None = None
+    x: Array,
+    axis: int | None,
+    center: np.ndarray | float | None = None,
+    observed: np.ndarray | None = None,
+    of: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
-    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it.
+    """The mean of x over its rows, or over all of it for None; with a `center`, that of its squared distances to it; or
+    all that `of` a function of x.
 
     Of the cells that are `observed`; `ValueError` for a column without any.
     """
     total: np.ndarray | float = 0.0
     for start, block in blocks(x):
-        values = block.astype(np.float64)
+        values = of(block.astype(np.float64))
         terms = values if center is None else np.square(values - center)
         total = total + (terms if observed is None else terms * observed[start : start + len(block)]).sum(axis)
     count = (len(x) if axis == 0 else x.size) if observed is None else observed.sum(axis)

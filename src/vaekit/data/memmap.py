@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .decoding import ImageRows
+from .sparse import SparseRows
 
 MAPPED_BYTES = 64 * 2**20
 """Files of arrays larger than this are read as their rows are needed."""
@@ -86,10 +87,10 @@ def columns_of(x: Array, index: Sequence[int]) -> np.ndarray:
     if isinstance(x, MemmapRows) and x.columns is not None:
         # Each in one piece, as NumPy has them of an array: sums are rounded alike then.
         return np.nan_to_num(np.stack([x.columns[i][x.index] for i in index]), copy=False).astype(x.dtype).T
-    return np.asarray(x)[:, index]
+    return np.asarray(x.columns(index)) if isinstance(x, SparseRows) else np.asarray(x)[:, index]
 
 
-Array = np.ndarray | MemmapRows | ImageRows
+Array = np.ndarray | MemmapRows | ImageRows | SparseRows
 """What the rows of a split are in."""
 
 

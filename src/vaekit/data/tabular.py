@@ -14,6 +14,7 @@ from ..settings import setting
 from .base import Content, Dataset, Split, stored
 from .cells import category_text, factorized
 from .columns import Column, numbers_of, possible_numbers
+from .covariates import Covariate
 from .domains import WARPED, Domain, Kind
 from .kinds import in_words, infer
 from .memmap import Array, columns_of
@@ -55,6 +56,13 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     return Content(
         {"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect
     )
+
+
+def with_covariates(content: Content, y: np.ndarray, covariates: Sequence[Covariate]) -> Content:
+    """Content whose rows have the covariates y (N, C), which it says."""
+    note = f"covariates that the model is given: {', '.join(each.in_words for each in covariates)}"
+    splits = {name: replace(split, y=y) for name, split in content.splits.items()}
+    return replace(content, splits=splits, covariates=tuple(covariates), notes=(*content.notes, note))
 
 
 def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
@@ -125,6 +133,9 @@ def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str
         (each.name, in_words(each), each.why + _without_rows(own), f"{100 * gone / rows:.3g} %" if gone else "")
         for each, own, gone in zip(dataset.table[:most], domains, gaps, strict=False)
     ]
+    if len(gaps) > most and len({(each.kind, each.why) for each in dataset.table}) == 1:
+        name, kind, why, _ = shown[0]
+        return [(f"{name} … {dataset.table[-1].name}", f"{len(gaps):,} of {kind}", why, "")]
     return [*shown, ("…", f"{len(gaps) - most} more", "", "")] if len(gaps) > most else shown
 
 

@@ -20,6 +20,8 @@ from .decoding import ImageRows
 from .domains import Domain
 from .memmap import Array, MemmapRows
 from .preprocessing import Preprocessing
+from .sparse import SparseRows
+from .sparse_tensors import SparseTensor
 from .windows import draw_windows, middle, windowed
 
 ROWS, ELEMENTS = 1000, 1 << 22
@@ -50,7 +52,7 @@ class MappedTensor:
         return _moved(self.rows.index_select(dim, self.index[index.cpu()]), self.device)
 
 
-Stored = Tensor | MappedTensor | DecodedTensor
+Stored = Tensor | MappedTensor | DecodedTensor | SparseTensor
 """What the rows of a split are in."""
 
 
@@ -363,6 +365,8 @@ def as_split(
 def _tensor(array: Array, device: torch.device | str) -> Any:
     if isinstance(array, MemmapRows):
         return MappedTensor(array, device)
+    if isinstance(array, SparseRows) and array.pays:
+        return SparseTensor(array, device)
     array = np.asarray(array)
     if array.dtype == np.float64 and torch.device(device).type == "mps":  # which has no such numbers
         array = array.astype(np.float32)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -30,27 +32,43 @@ class _AnyCount(Likelihood):
         event_shape: Sequence[int],
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        exposure: bool = False,
+        exposure: float = 0.0,
+        shares: bool = False,
     ) -> None:
         super().__init__(event_shape, domain, self.outputs)
-        self.clamp, self.exposure = checked_clamp("log_mean_clamp", log_mean_clamp), exposure
+        if shares and not exposure:
+            raise ValueError(
+                "shares are those of an exposure, but there is none; data.exposure=total is each row's own"
+            )
+        self.clamp, self.exposure, self.shares = checked_clamp("log_mean_clamp", log_mean_clamp), exposure, shares
+        unit = np.expm1(domain.location) if domain.warp == "log" else domain.scale
+        self.register_buffer("unit", torch.as_tensor(unit, dtype=torch.get_default_dtype()), persistent=False)
+
+    unit: Tensor
+    """What means are multiples of: typical counts of each element."""
 
     def drawn(self, relative: Tensor) -> torch.dtype:
         """The type of draws and means."""
         return wide(relative).dtype if self.domain.in_float64 else relative.dtype
 
     def log_mean(self, relative: Tensor, exposure: Tensor | None) -> Tensor:
-        """The log of the mean of each element, in the data's units, from that in units of the domain's scale and of
-        the exposure.
+        """The log of the mean of each element, in the data's units, from that in units of typical counts and of the
+        exposure.
         """
-        log_mean = wide(bounded(relative, *self.clamp)) + wide(self.scale).log()
+        log_mean = wide(bounded(relative, *self.clamp)) + wide(self.unit).log()
+        if self.shares:
+            within = tuple(range(-len(self.event_shape), 0))
+            log_mean = log_mean - log_mean.logsumexp(within, keepdim=True) + math.log(self.exposure)
         return log_mean if exposure is None else log_mean + wide(exposure).log()
 
 
 class Poisson(_AnyCount):
-    """x_i ~ Poisson(m_i), the mean m_i = exp(l_i) times the domain's scale, l the decoder's output.
+    """x_i ~ Poisson(m_i), the mean m_i = exp(l_i) times a typical count, l the decoder's output.
 
-    With an `exposure`, which each row has of its own (B, 1, …), means are proportional to it, as of all counts here.
+    The typical count is the domain's scale, or exp(location) - 1 where the domain is of logarithms.
+    With an `exposure`, the unit that they are in, each row has one of its own (B, 1, …), to which means are
+    proportional, as of all counts here. With `shares` they are shares of it, which add up to 1: a softmax of l (Lopez
+    et al. 2018).
 
     >>> Poisson((2,), Domain("count", scale=3.0))(torch.zeros(1, 1, 2)).mean
     tensor([[3., 3.]])
@@ -72,13 +90,14 @@ class NegativeBinomial(_AnyCount):
         event_shape: Sequence[int],
         domain: Domain,
         log_mean_clamp: tuple[float, float] = (-12.0, 12.0),
-        exposure: bool = False,
+        exposure: float = 0.0,
+        shares: bool = False,
     ) -> None:
-        super().__init__(event_shape, domain, log_mean_clamp, exposure)
+        super().__init__(event_shape, domain, log_mean_clamp, exposure, shares)
         self.log_theta = nn.Parameter(torch.zeros(self.event_shape))
 
     def counts(self, relative: Tensor, exposure: Tensor | None) -> NegativeBinomialCounts:
-        """Those of log-means in units of the domain's scale and of the exposure."""
+        """Those of log-means in units of typical counts and of the exposure."""
         log_mean = self.log_mean(relative, exposure)
         return NegativeBinomialCounts(
             log_mean, bounded(self.log_theta, *LOG_THETA), relative.dtype, self.drawn(relative)

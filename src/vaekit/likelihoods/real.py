@@ -26,22 +26,32 @@ class _AnyNormal(Likelihood):
 
 
 class FixedNormal(_AnyNormal):
-    """x_i ~ N(m_i, sigma²), sigma given, in units of the domain's scale; m the decoder's output.
+    """x_i ~ N(m_i, sigma²), sigma given, in units of the domain's scale; m the decoder's output, or with the `link`
+    "sigmoid" its sigmoid, between 0 and 1 of these units, as of pixels.
 
     Of a table, whose columns have scales of their own, each column's standard deviation is sigma times its scale.
     """
 
     sigma: Tensor
 
-    def __init__(self, event_shape: Sequence[int], domain: Domain, sigma: float = 1.0) -> None:
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        domain: Domain,
+        sigma: float = 1.0,
+        link: Literal["identity", "sigmoid"] = "identity",
+    ) -> None:
         super().__init__(event_shape, domain)
         if not sigma > 0:
             raise ValueError(f"sigma must be above 0, got {sigma}")
+        if link not in ("identity", "sigmoid"):
+            raise ValueError(f"link is {link!r}; accepted: identity, sigmoid")
+        self.link = link
         self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
 
     def forward(self, parameters: Tensor) -> Distribution:
         (loc,) = self.split(parameters)
-        return self.normal(loc, self.sigma)
+        return self.normal(loc.sigmoid() if self.link == "sigmoid" else loc, self.sigma)
 
 
 class GlobalNormal(_AnyNormal):

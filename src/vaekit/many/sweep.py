@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..composed import train
-from ..data.frames import frame_among, is_frame
+from ..data.frames import frame_among
 from ..interop import optuna
 from ..interop.ray import RayPool
 from ..runs import jobs as a_job
@@ -24,7 +24,7 @@ from ..show.report import write_sweep
 from ..spec.keys import Spec
 from ..spec.parsing import texts_of
 from ..spec.parts import PARTS, Parts
-from ..spec.targets import ACCEPTED, TABLE, name_of
+from ..spec.targets import ACCEPTED, name_of, recipe_in_memory
 from ..system.devices import graphics, processors
 from ..system.workers import Workers
 
@@ -98,7 +98,7 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
     every = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     given = [f"training.{key}={written(value)}" for key, value in options.items() if value is not None]
     asked: Any = data if target is None else target
-    name = TABLE if is_frame(asked) else name_of(asked)
+    name = recipe_in_memory(asked) if frame is asked else name_of(asked)
     plan = Plan(
         Path(out) if out is not None else Path("runs") / f"{name}-sweep",
         asked,

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from ..data import Dataset, Split
 from ..data.base import SPLITS, Content, no_split, with_holes
+from ..data.cells import numbers_in
 from ..data.columns import Column, frame_of
+from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
-from ..data.frames import as_frame, is_frame
+from ..data.exposure import TOTAL, beside, exposed_rows
+from ..data.frames import as_frame, is_annotated, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
@@ -36,12 +39,17 @@ if TYPE_CHECKING:
 
 NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
-FRAME = "(data frame)"
-"""What the data of a run are called that were given as a data frame."""
+FRAME, ANNDATA = "(data frame)", "(AnnData)"
+"""What the data of a run are called that were given as a data frame, or as an AnnData object."""
 FILES = "files:"
 """What the fingerprint of files begins with, which is not of the values in them."""
 ALL = "all"
 """Every split there is, in place of the name of one."""
+
+
+def name_in_memory(data: object) -> str:
+    """What data in memory are called in the spec of a run."""
+    return ANNDATA if is_annotated(data) else FRAME
 
 
 def rows_of(
@@ -66,13 +74,24 @@ def rows_of(
     domain = _stored_domain(run, x)
     if domain.kind == "binary" and not domain.relaxed and all(((b == 0) | (b == 255)).all() for _, b in blocks(x)):
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
-    y, said = _y(run, name, rows.y, content.classes)
+    known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
+    y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
     told = (*notes, *said)
     found = Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
     return replace(found, dialect=content.dialect)
+
+
+def _with_total(run: Run, name: str, rows: Split) -> np.ndarray | None:
+    """What is known of rows beside their data, with their total where that is their exposure."""
+    y = rows.y
+    if not run.schema.exposed or run.spec.data.exposure != TOTAL:
+        return y
+    if y is not None and (y.ndim == 1 or y.shape[1] != run.model.condition - 1):
+        return y
+    return exposed_rows(rows, None, name).y
 
 
 def _remedy(rows: Split, wanted: tuple[int, ...]) -> str:
@@ -141,7 +160,9 @@ def fingerprint(dataset: Dataset, *, files: bool = True) -> str:
 def _reading(run: Run) -> Reading:
     """How a file of new rows is read, whose line of names has those of the run's columns."""
     data, schema = run.spec.data, run.schema
-    return Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
+    own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
+    kind = None if schema.stored is None else schema.stored.kind
+    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates)
 
 
 def _of_frame(run: Run, name: str, content: Content) -> Content:
@@ -154,11 +175,15 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     label = run.spec.data.label
     y, classes = (None, ()) if label is None or label not in frame else labels_of(frame[label], name, label)
     exposure = run.spec.data.exposure
+    if schema.covariates:
+        y = covariate_numbers(frame, schema.covariates, name)
     if schema.exposed and exposure in frame:
-        y = frame[exposure].to_numpy(np.float32)[:, None]
+        where = f"{name}, exposure {exposure!r},"
+        y = beside(y, numbers_in(frame[exposure], where), where)
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
     x = new_rows_of_frame(known, frame, name)
-    left = [each for each in frame.columns if each not in (*schema.columns, label, exposure)]
+    given = [each.name for each in schema.covariates]
+    left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
     if never := impossible(x, frame, known, name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
@@ -173,6 +198,8 @@ def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, r
         return given.name, Content(given.splits, given.classes, given.columns)
     if is_frame(given):
         return "the table", read(given)[0]
+    if is_annotated(given):
+        return "the AnnData object", read(given, reading)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
         x, observed = with_holes(array, "data")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from ..data.frames import frame_among, is_frame
+from ..data.frames import frame_among, is_in_memory
 from ..evaluation.scores import Evaluation
 from ..settings import option
 from ..spec.keys import Spec
@@ -81,7 +81,7 @@ def carry_out(job: Job, train: Callable[..., Run]) -> Outcome:
 def packed(job: Job) -> str:
     """A job as a line of JSON, for another process; `ValueError` where it has what can't be written down."""
     values = {each.name: getattr(job, each.name) for each in fields(job)}
-    if is_frame(job.target) or is_frame(job.data) or isinstance(job.parts, Parts):
+    if is_in_memory(job.target) or is_in_memory(job.data) or isinstance(job.parts, Parts):
         what = "parts that are objects" if isinstance(job.parts, Parts) else "a data frame"
         other = "name them by file, FILE.py:NAME" if isinstance(job.parts, Parts) else "write it to a file"
         raise ValueError(f"{what} can't be sent to another process; {other}, or give {option('jobs', 1)}")

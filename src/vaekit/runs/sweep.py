@@ -22,12 +22,12 @@ from ..settings import option, standing
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
-from ..spec.targets import TABLE, resolve
+from ..spec.targets import recipe_in_memory, resolve
 from ..system.disk import drop_temporaries, finite, is_temporary, lock, read_text, refuse_links, write_atomic
 from ..system.progress import working
 from .axes import Axis, Settings, folder_of, grid, sets_of
 from .codes import first_difference
-from .given import FRAME
+from .given import name_in_memory
 from .jobs import SPLITS, Job, Outcome, from_values, to_values
 from .swept import SCORES, Sweep, Trial, scores_of
 
@@ -243,8 +243,8 @@ def _checked(plan: Plan, searching: bool) -> dict[str, Any]:
         raise ValueError(unknown("score", plan.by, accepted))
     parts = parts_from(plan.parts) if isinstance(plan.parts, str) else plan.parts or PARTS
     frame = frame_among(plan.target, plan.data)
-    target = TABLE if frame is not None and plan.target is frame else plan.target
-    data = plan.data if frame is None else FRAME
+    target = recipe_in_memory(frame) if frame is not None and plan.target is frame else plan.target
+    data = plan.data if frame is None else name_in_memory(frame)
     base = resolve(target, plan.sets, parts, data)
     ends = [[(each.key, str(each.span.low))] if each.span else [] for each in plan.axes]
     axes = [each for each in plan.axes if each.span is None]

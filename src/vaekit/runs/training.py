@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import frame_among, is_frame
+from ..data.frames import frame_among, is_in_memory
 from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, NotBegunError, RunError, shown
@@ -24,7 +24,7 @@ from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
-from ..spec.targets import ACCEPTED, TABLE, is_data, name_of, resolve
+from ..spec.targets import ACCEPTED, is_data, name_of, recipe_in_memory, resolve
 from ..system.disk import drop_temporaries, write_atomic
 from ..system.processes import Processes, join
 from ..system.progress import following
@@ -34,7 +34,7 @@ from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, locked, read_spec
-from .given import FRAME, fingerprint_of
+from .given import fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
 from .run import Run, load_data, own_data
@@ -92,13 +92,13 @@ def train(
 ) -> Run:
     """Train what `target` says into the run folder `out` (default runs/NAME), and return the run.
 
-    `target` is a recipe, a dataset by name or path, a data frame, a .toml file, or a `Spec`; `sets` change it
-    ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, a dataset by name or path or a
-    data frame, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are forgotten,
-    and a batch that nobody asks for is no more than there is (as where `target` is data). With `resume` the run in
-    `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left out; `data` is then where
-    its data lie now. `callbacks` are told how it goes. Called in each of the processes that torchrun starts, all of
-    them train the one run; to go on with it all of them must see its folder. Raises `ValueError`, one line, for what
+    `target` is a recipe, a dataset by name or path, a data frame, an AnnData object, a .toml file, or a `Spec`; `sets`
+    change it ("training.seed=1"), and `options` are those of its training (epochs=5). With `data`, likewise by name,
+    path or itself, it is run on these: they are preprocessed as `target` says, numbers of rows and the like are
+    forgotten, and a batch that nobody asks for is no more than there is (as where `target` is data). With `resume` the
+    run in `out` goes on where it was, by its own spec, `epochs` excepted, and `target` may be left out; `data` is then
+    where its data lie now. `callbacks` are told how it goes. Called in each of the processes that torchrun starts, all
+    of them train the one run; to go on with it all of them must see its folder. Raises `ValueError`, one line, for what
     can't be run, before anything is written; `NonFiniteError` when the loss stops being finite.
 
     >>> import tempfile
@@ -110,10 +110,10 @@ def train(
     frame = frame_among(target, data)
     if frame is not None:
         if frame is target and data is not None:
-            given = "a data frame" if is_frame(data) else f"data={shown(data)}"
+            given = "a data frame" if is_in_memory(data) else f"data={shown(data)}"
             raise ValueError(f"target is a data frame, and {given} is beside it; give one, or a recipe and data")
-        target = TABLE if target is None or frame is target else target
-        data = None if resume else FRAME
+        target = recipe_in_memory(frame) if target is None or frame is target else target
+        data = None if resume else name_in_memory(frame)
     target = _target(target, data, out=out, resume=resume, overwrite=overwrite)
     sets = [
         *texts_of(sets),

@@ -43,6 +43,7 @@ def schema_of(dataset: Dataset, preprocessing: Preprocessing, fingerprint: str =
         columns=dataset.columns,
         table=dataset.table,
         fingerprint=fingerprint,
+        covariates=dataset.covariates,
         exposed=dataset.exposed,
         dialect=dataset.dialect,
     )
@@ -109,6 +110,9 @@ def _check_labels(spec: ModelSpec, schema: Schema) -> None:
             raise ValueError(f"model.{key} is set, but the data have no labels; {column}, or {unset(f'model.{key}')}")
     if spec.classifier and not schema.classes:
         raise ValueError("model.classifier is set, but the data have covariates, not classes; use model.condition")
+    if schema.exposed and schema.condition > 1 and not spec.condition:
+        given = f"{setting('model.condition', True)}, or 'decoder', or {unset('data.covariates')}"
+        raise ValueError(f"covariates stand beside the exposure, but model.condition is not set; {given}")
     if spec.classifier and schema.exposed:
         raise ValueError(f"model.classifier is set beside data.exposure; {unset('data.exposure')}")
 
@@ -156,7 +160,8 @@ class Builder:
 
     def likelihood(self) -> Any:
         """p(x given z)."""
-        likelihood = self.part("likelihoods", self.spec.likelihood, exposure=self.schema.exposed)  # type: ignore[arg-type]
+        exposure = self.schema.condition_scale[-1] if self.schema.exposed else 0.0
+        likelihood = self.part("likelihoods", self.spec.likelihood, exposure=exposure)  # type: ignore[arg-type]
         if not self.is_density:
             likelihood.is_density = False
         return likelihood

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..data import Preprocessing
 from ..data.columns import Column
+from ..data.covariates import Covariate
 from ..data.domains import Domain
+from ..data.exposure import TOTAL
 from ..data.sniffing import PLAIN, Dialect
 from ..settings import UNSET, setting, unset
 
@@ -74,7 +76,11 @@ class DataSpec(_Strict):
     levels: Annotated[int, Field(ge=2)] | None = Field(default=None, examples=[256])
     """How many levels grey or categorical data have."""
     exposure: str | None = Field(default=None, examples=["total"])
-    """The column of a table that counts are proportional to: an exposure, a library size."""
+    """The column of a table, or of obs, that counts are proportional to: an exposure, a library size; or "total"."""
+    layer: str | None = Field(default=None, examples=["counts"])
+    """Of cells, the layer that has the counts, where X has not."""
+    covariates: dict[str, str] = Field(default={}, examples=[{"batch": "categorical"}])
+    """Columns of a table, or of obs, that a model is given and does not model, each "categorical" or "real"."""
     columns: dict[str, str] = Field(default={}, examples=[{"age": "positive"}])
     """Of a table, the kinds of columns by name, where they are not what they look like; "none" leaves one out."""
     header: bool | Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[3])
@@ -131,11 +137,12 @@ class DataSpec(_Strict):
 
     def of(self, name: str) -> DataSpec:
         """Other data, treated in the same way: label, domain and numbers of rows were those of the old. That they are
-        taken for real numbers is a treatment, which any numbers can have.
+        taken for real numbers, or for counts given their total, is a treatment, which any such numbers can have.
         """
         return DataSpec(
             name=name,
-            domain=self.domain if self.domain == "real" else None,
+            domain=self.domain if self.domain in ("real", "count") else None,
+            exposure=self.exposure if self.exposure == TOTAL else None,
             codes=self.codes,
             labels=self.labels,
             resize=self.resize,
@@ -335,6 +342,7 @@ class Schema(_Strict):
     columns: tuple[str, ...] = ()
     table: tuple[Column, ...] = ()
     fingerprint: str = ""
+    covariates: tuple[Covariate, ...] = ()
     exposed: bool = False
     dialect: Dialect = PLAIN
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DATASETS
-from ..data.frames import ending
+from ..data.annotated import CELLS
+from ..data.frames import ending, is_annotated
 from ..data.shards import are_shards, expanded, plain_name
 from ..errors import shown
 from ..settings import option, standing
@@ -86,13 +87,20 @@ def _values(name: str) -> dict[str, Any]:
     return joined(recipe(usual) if usual else {}, {"data": {"name": name}})
 
 
-TABLE, IMAGES = "table", "images"
-"""The recipes of tables, and of folders of images, for which none is named."""
+TABLE, IMAGES, OF_CELLS = "table", "images", "scvi"
+"""The recipes of tables, of folders of images, and of cells, for which none is named."""
+
+
+def recipe_in_memory(data: object) -> str:
+    """The recipe by which data in memory are trained on where none is named."""
+    return OF_CELLS if is_annotated(data) else TABLE
 
 
 def usual_recipe(path: Path) -> str | None:
     """The recipe by which what lies there is trained where none is named, if there is one of such data."""
     path = path.expanduser()
+    if path.suffix.lower() == CELLS:
+        return OF_CELLS
     return TABLE if is_table(path) else IMAGES if path.is_dir() or are_shards(path) else None
 
 

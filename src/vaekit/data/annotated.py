@@ -1,0 +1,191 @@
+"""Cells: a matrix of counts, cells by genes, with tables of both, as an AnnData object or its `.h5ad` file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import MOST, several, unknown
+from ..settings import named, setting
+from .base import Content, Split, stored
+from .cells import numbers_in
+from .columns import Column
+from .covariates import asked_covariates, covariate_numbers
+from .domains import Kind
+from .exposure import TOTAL, beside
+from .headers import Reading
+from .memmap import Array
+from .sparse import SparseRows
+from .tabular import labels_of, with_covariates
+
+CELLS = ".h5ad"
+"""The ending of a file of them."""
+LOOKED_AT = 1 << 20
+"""Numbers of a layer that are looked at to tell whether it is one of counts, where nobody has asked for it."""
+
+
+def read_cells(path: Path, reading: Reading) -> Content:
+    """The content of an `.h5ad` file. Raises as `annotated` does, and `ValueError` for what is no such file."""
+    try:
+        from anndata import read_h5ad
+    except ImportError as error:
+        raise ValueError(f"{path} is read by anndata; pip install 'vaekit[anndata]'") from error
+    try:
+        data = read_h5ad(path)
+    except Exception as error:  # whatever HDF5 and its readers raise of files that are none
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is no whole .h5ad file: {reason}") from None
+    return annotated(data, str(path), reading)
+
+
+def annotated(data: Any, name: str, reading: Reading) -> Content:
+    """The cells of an AnnData object: X or a layer, its genes as columns, what `reading` asks of obs beside.
+
+    A sparse matrix stays one. Raises `ValueError`, one line, where the matrix is not of counts (unless `reading` says
+    that it is of another kind), where names of genes are not unique, and for columns of obs that there are not.
+    """
+    obs = data.obs
+    names = [str(each) for each in data.var_names]
+    what = f"{name}, {'X' if reading.layer is None else f'layer {reading.layer!r}'},"
+    matrix, kind = _matrix(data, reading.layer, name), _kind(reading)
+    if len(set(names)) < len(names):
+        twice = next(each for i, each in enumerate(names) if each in names[:i])
+        raise ValueError(f"{name} has more than one gene of the name {twice!r}; call adata.var_names_make_unique()")
+    x = _rows(matrix, what)
+    if kind in ("count", "columns"):
+        _refuse_no_counts(x, data, what, names)
+    if reading.known:
+        x, names = _known(x, names, reading, name)
+    origin = np.array([str(each) for each in data.obs_names], object)
+    of_counts = kind in ("count", "columns")
+    options: dict[str, Any] = {"dtype": "int64"} if of_counts else {}
+    table = tuple(Column(each, "count" if of_counts else "real", why="genes of cells", **options) for each in names)
+    layer = () if reading.layer is None else (f"layer {reading.layer!r} of {name} is what is modelled, not its X",)
+    content = Content({"train": Split(x, origin=origin)}, (), tuple(names), layer, table=table, kind=kind)
+    return _beside(content, obs, name, reading)
+
+
+def _kind(reading: Reading) -> Kind:
+    if reading.kind not in (None, "count", "real", "columns"):
+        raise ValueError(f"{named('data.domain', reading.kind)}; of cells accepted: count, real, columns")
+    return reading.kind or "count"  # type: ignore[return-value]
+
+
+def _matrix(data: Any, layer: str | None, name: str) -> Any:
+    if layer is not None and layer not in data.layers:
+        have = f"accepted: {several(list(data.layers), MOST)}, or none, for X" if len(data.layers) else "it has none"
+        raise ValueError(f"{name}: {unknown('layer', layer, list(data.layers))}; {have}")
+    found = data.X if layer is None else data.layers[layer]
+    if found is None:
+        layers = f"accepted: {several(list(data.layers), MOST)}" if len(data.layers) else "but it has no layers"
+        raise ValueError(f"{name} has no X; name a layer, {setting('data.layer', '…')}; {layers}")
+    return found
+
+
+def _rows(matrix: Any, what: str) -> Array:
+    """A matrix as rows of 32-bit numbers, or of more where these lose any."""
+    if hasattr(matrix, "tocsr"):
+        sparse = matrix.tocsr()
+        if not sparse.has_canonical_format or (sparse.nnz and not sparse.data.all()):
+            sparse = sparse.copy()
+            sparse.sum_duplicates()
+            sparse.eliminate_zeros()
+        if not sparse.nnz:
+            raise ValueError(f"{what} has nothing but zeros")
+        kept = type(sparse)((_floats(sparse.data, what), sparse.indices, sparse.indptr), shape=sparse.shape)
+        return SparseRows(kept)
+    if not isinstance(matrix, np.ndarray):
+        raise ValueError(f"{what} is a {type(matrix).__name__}; accepted: an array or a SciPy matrix in memory")
+    return _floats(np.asarray(matrix), what)
+
+
+def _floats(x: np.ndarray, what: str) -> np.ndarray:
+    return stored(x.astype(np.float32) if x.dtype in (np.bool_, np.uint8) else x, what)
+
+
+def _values(x: Any) -> np.ndarray:
+    """The numbers of rows that may be other than zeros."""
+    return x.matrix.data if isinstance(x, SparseRows) else np.asarray(x)
+
+
+def _are_counts(values: np.ndarray) -> bool:
+    return bool(np.all((values >= 0) & (values == np.floor(values))))
+
+
+def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str]) -> None:
+    values = _values(x)
+    if _are_counts(values):
+        return
+    bad = (values < 0) | (values != np.floor(values))
+    if isinstance(x, SparseRows):
+        at = int(np.argmax(bad))
+        row, column = int(np.searchsorted(x.matrix.indptr, at, "right")) - 1, int(x.matrix.indices[at])
+        value = values[at]
+    else:
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        value = values[row, column]
+    first = f"{what} is not of counts: {value:g} of cell {data.obs_names[row]!r}, gene {names[column]!r}"
+    others = [each for each, of in _layers(data) if _look_like_counts(of)]
+    raw = getattr(data, "raw", None)
+    if others:
+        instead = f"of counts are the layers {several(others, MOST)}: {setting('data.layer', others[0])}"
+    elif raw is not None and _look_like_counts(raw.X):
+        instead = "of counts is its raw.X: give adata.raw.to_adata()"
+    else:
+        instead = f"no layer is; for other numbers than counts {setting('data.domain', 'real')}"
+    raise ValueError(f"{first}; {instead}")
+
+
+def _layers(data: Any) -> Iterator[tuple[str, Any]]:
+    for name in data.layers:
+        yield name, data.layers[name]
+
+
+def _look_like_counts(matrix: Any) -> bool:
+    """Whether the first numbers of a matrix might be counts, some of them other than 0."""
+    values = np.asarray(matrix.data if hasattr(matrix, "tocsr") else matrix).ravel()[:LOOKED_AT]
+    return values.dtype.kind in "buif" and bool(np.any(values)) and _are_counts(values)
+
+
+def _known(x: Array, names: list[str], reading: Reading, name: str) -> tuple[Array, list[str]]:
+    """The genes that a model knows, in its order; `ValueError` naming those that lack."""
+    known = [str(each) for each in reading.known]
+    if known == names:
+        return x, names
+    place = {each: i for i, each in enumerate(names)}
+    if missing := [each for each in known if each not in place]:
+        of = f"{len(missing)} of the {len(known)} genes that the model was trained on"
+        raise ValueError(f"{name} lacks {of}: {several(missing, MOST)}")
+    index = [place[each] for each in known]
+    return x.columns(index) if isinstance(x, SparseRows) else np.asarray(x)[:, index], known
+
+
+def _beside(content: Content, obs: pd.DataFrame, name: str, reading: Reading) -> Content:
+    """`content` with what obs has of labels, covariates and the exposure."""
+    new, label, exposure = bool(reading.known), reading.label, reading.exposure
+    if label is not None and label not in obs and not new:
+        raise ValueError(f"{name}: {unknown('column of obs', label, [str(each) for each in obs.columns])}")
+    if label is not None and (reading.covariates or reading.given):
+        given = setting("data.label", label)
+        raise ValueError(f"{given} is given beside covariates; leave one out, or make it a covariate too")
+    classes: tuple[str, ...] = ()
+    y: np.ndarray | None = None
+    if label is not None and label in obs:
+        y, classes = labels_of(obs[label], name, label)
+        return replace(content, classes=classes, splits={"train": replace(content.splits["train"], y=y)})
+    covariates = tuple(reading.given) or asked_covariates(obs, reading.covariates, name)
+    if covariates:
+        y = covariate_numbers(obs, covariates, name)
+        content = with_covariates(content, y, covariates)
+    if exposure is None or exposure == TOTAL:
+        return content
+    if exposure not in obs:
+        raise ValueError(f"{name}: {unknown('column of obs', exposure, [TOTAL, *map(str, obs.columns)])}")
+    where = f"{name}, exposure {exposure!r},"
+    y = beside(y, numbers_in(obs[exposure], where), where)
+    return replace(content, splits={"train": replace(content.splits["train"], y=y)}, exposed=True)

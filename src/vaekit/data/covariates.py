@@ -1,0 +1,92 @@
+"""Covariates: columns of a table, or of cells, that a model is given beside its data and does not model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..errors import MOST, several, shown, unknown
+from ..settings import named
+from .cells import category_text, factorized, numbers_in
+
+COVARIATE_KINDS = ("categorical", "real")
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A covariate: a number, or one of `categories`, which stands for its one-hot.
+
+    >>> batch = Covariate("batch", ("a", "b"))
+    >>> batch.numbers(pd.Series(["b", "a"]), "cells").tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many numbers it is."""
+        return len(self.categories) or 1
+
+    @property
+    def in_words(self) -> str:
+        """What it is, in a few words."""
+        return f"{self.name} ({several(self.categories, MOST) if self.categories else 'a number'})"
+
+    @classmethod
+    def of(cls, cells: pd.Series, name: str, kind: str) -> Covariate:
+        """What a column of covariates is, its categories those that it has."""
+        if kind == "real":
+            return cls(name)
+        return cls(name, tuple(sorted({category_text(each) for each in factorized(cells)[1]})))
+
+    def numbers(self, cells: pd.Series, what: str) -> np.ndarray:
+        """Cells as numbers (N, `width`).
+
+        Raises `ValueError`, one line, for the first that is missing, no number or none of the categories.
+        """
+        where = f"{what}, covariate {self.name!r},"
+        if not self.categories:
+            numbers = numbers_in(cells, where)
+            _refuse_gaps(~np.isfinite(numbers), where)
+            return numbers[:, None]
+        codes, distinct = factorized(cells)
+        _refuse_gaps(codes < 0, where)
+        texts = [category_text(each) for each in distinct]
+        if others := [each for each in texts if each not in self.categories]:
+            known = f"which training had not; accepted: {several(self.categories, MOST)}"
+            raise ValueError(f"{where} has {shown(others[0])}, {known}")
+        return np.eye(len(self.categories))[[self.categories.index(each) for each in texts]][codes]
+
+
+def _refuse_gaps(gaps: np.ndarray, where: str) -> None:
+    if gaps.any():
+        raise ValueError(f"{where} has no value in row {int(np.argmax(gaps))} (from 0); fill it or drop the row")
+
+
+def asked_covariates(frame: pd.DataFrame, asked: Mapping[str, str], what: str) -> tuple[Covariate, ...]:
+    """The covariates that are `asked` for by their kinds, as the columns of `frame` have them.
+
+    Raises `ValueError`, one line, for a column that there is not and for another kind.
+    """
+    for name, kind in asked.items():
+        if kind not in COVARIATE_KINDS:
+            given = named("data.covariates", dict(asked))
+            raise ValueError(f"{given}: {unknown('kind of covariate', kind, COVARIATE_KINDS)}")
+        if name not in frame:
+            raise ValueError(f"{what}: {unknown('covariate', name, [str(each) for each in frame.columns])}")
+    return tuple(Covariate.of(frame[name], name, kind) for name, kind in asked.items())
+
+
+def covariate_numbers(frame: pd.DataFrame, covariates: Sequence[Covariate], what: str) -> np.ndarray:
+    """The covariates of the rows of `frame` as numbers (N, C), side by side.
+
+    Raises `ValueError`, one line, where a column lacks or has what is none of its covariate.
+    """
+    if missing := [each.name for each in covariates if each.name not in frame]:
+        raise ValueError(f"{what} has no {missing[0]!r}, a covariate that the model is given")
+    return np.concatenate([each.numbers(frame[each.name], what) for each in covariates], 1).astype(np.float32)

@@ -1,0 +1,131 @@
+"""Weights that others trained: what a run made of them gives is what their own modules, written out here, give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import refuses
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vaekit.interop.weights import CONFIG, from_pythae, from_pytorch_example
+from vaekit.runs.run import Run, load_run
+
+
+class Example(nn.Module):
+    """PyTorch's examples/vae/main.py."""
+
+    def __init__(self, size: int = 784, width: int = 400, latent: int = 20) -> None:
+        super().__init__()
+        self.fc1, self.fc21, self.fc22 = nn.Linear(size, width), nn.Linear(width, latent), nn.Linear(width, latent)
+        self.fc3, self.fc4 = nn.Linear(latent, width), nn.Linear(width, size)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.fc1(x.flatten(1)).relu()
+        return self.fc21(h), self.fc22(h)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.fc4(self.fc3(z).relu()).sigmoid()
+
+
+class Pythae(nn.Module):
+    """pythae's Encoder_VAE_MLP and Decoder_AE_MLP, by the names of their tensors."""
+
+    def __init__(self, size: int, latent: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Module(), nn.Module()
+        self.encoder.layers = nn.ModuleList([nn.Sequential(nn.Linear(size, 512), nn.ReLU())])
+        self.encoder.embedding, self.encoder.log_var = nn.Linear(512, latent), nn.Linear(512, latent)
+        out = nn.Sequential(nn.Linear(512, size), nn.Sigmoid())
+        self.decoder.layers = nn.ModuleList([nn.Sequential(nn.Linear(latent, 512), nn.ReLU()), out])
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.encoder.layers[0](x.flatten(1))  # type: ignore[index, operator]
+        return self.encoder.embedding(h), self.encoder.log_var(h)  # type: ignore[operator]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder.layers[1](self.decoder.layers[0](z))  # type: ignore[index, operator]
+
+
+def same(run: Run, theirs: Any, x: Tensor) -> None:
+    model = run.model
+    with torch.no_grad():
+        mean, log_variance = theirs.encode(x)
+        q = model._posterior(model.asked(model_batch(x)))["z"]
+        assert torch.allclose(q.mean, mean, atol=1e-6)
+        assert torch.allclose(2 * q.stddev.log(), log_variance, atol=1e-5)
+        assert torch.allclose(model.decode(mean).flatten(1), theirs.decode(mean), atol=1e-6)
+
+
+def model_batch(x: Tensor) -> Any:
+    from vaekit.data import Batch
+
+    return Batch(x)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
+def test_the_example_vae_of_pytorch_is_a_run(tmp_path: Path, ending: str) -> None:
+    torch.manual_seed(0)
+    theirs, path = Example(), tmp_path / f"vae{ending}"
+    save_file(theirs.state_dict(), path) if ending == ".safetensors" else torch.save(theirs.state_dict(), path)  # noqa: TID251
+    run = from_pytorch_example(path, tmp_path / "run")
+    x = torch.rand(5, 1, 28, 28)
+    same(run, theirs, x)
+    same(load_run(tmp_path / "run"), theirs, x)
+    bytes_ = torch.randint(0, 256, (6, 1, 28, 28), dtype=torch.uint8)
+    codes, _ = run.encode(bytes_.numpy())
+    assert np.allclose(codes, theirs.encode(bytes_ / 255)[0].detach(), atol=1e-5)
+    scores = run.evaluate(bytes_.numpy(), 10)
+    mean, log_variance = theirs.encode(bytes_ / 255)
+    kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+    assert scores.kl == pytest.approx(kl.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_a_model_that_pythae_saved_is_a_run(tmp_path: Path, loss: str) -> None:
+    torch.manual_seed(1)
+    theirs = Pythae(2 * 6 * 5, 3)
+    config = {"name": "BetaVAEConfig", "input_dim": [2, 6, 5], "latent_dim": 3, "reconstruction_loss": loss}
+    (tmp_path / CONFIG).write_text(json.dumps(config | {"uses_default_encoder": True, "uses_default_decoder": True}))
+    torch.save({"model_state_dict": theirs.state_dict()}, tmp_path / "model.pt")  # noqa: TID251
+    run, x = from_pythae(tmp_path, tmp_path / "run"), torch.rand(4, 2, 6, 5)
+    same(run, theirs, x)
+    trace = run.model.trace(run.model.asked(model_batch(x)))
+    z, decoded = trace.latents[0].z[0], theirs.decode(trace.latents[0].z[0])
+    wanted = torch.distributions.Normal(decoded, 1.0).log_prob(x.flatten(1))
+    if loss == "bce":
+        wanted = -nn.functional.binary_cross_entropy(decoded, x.flatten(1), reduction="none")
+    assert z.shape == (4, 3)
+    assert torch.allclose(trace.px.log_prob(x)[0], wanted.sum(1), rtol=1e-4)
+
+
+def test_other_weights_are_refused_in_a_line(tmp_path: Path) -> None:
+    tensors = Example(16, 8, 2).state_dict()
+    with refuses("lacks 'fc22.weight'; needed: fc1, fc21, fc22, fc3, fc4"):
+        from_pytorch_example({name: each for name, each in tensors.items() if "fc22" not in name}, tmp_path / "a")
+    with refuses("has 'fc5.weight' beside"):
+        from_pytorch_example(tensors | {"fc5.weight": torch.zeros(2, 2)}, tmp_path / "a")
+    with refuses("'fc21' takes 9 numbers, but is given 8"):
+        from_pytorch_example(tensors | {"fc21.weight": torch.zeros(2, 9)}, tmp_path / "a")
+    with refuses("event_shape is (3,), but a datum has 16 numbers"):
+        from_pytorch_example(tensors, tmp_path / "a", (3,))
+    torch.save(nn.Linear(2, 2), tmp_path / "code.pt")  # noqa: TID251
+    with refuses("has more than tensors, which is not read"):
+        from_pytorch_example(tmp_path / "code.pt", tmp_path / "a")
+    with refuses(f"has no {CONFIG}"):
+        from_pythae(tmp_path, tmp_path / "a")
+    for config, said in {
+        "networks of its own, as pickled code": {"uses_default_encoder": False},
+        "unknown model 'VQVAEConfig'": {"name": "VQVAEConfig"},
+        "unknown reconstruction_loss 'l1'": {"reconstruction_loss": "l1"},
+        "has no weights": {},
+    }.items():
+        (tmp_path / CONFIG).write_text(json.dumps(said))
+        with refuses(config):
+            from_pythae(tmp_path, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
