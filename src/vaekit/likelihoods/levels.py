@@ -88,15 +88,19 @@ SPREAD = 0.2
 """The part of the range of levels that an output of 1 moves a component by, about the spread of pixels. By all of it
 each step of the weights would shift images by dozens of levels.
 """
+NEAR = 0.25
+"""The part of the range that the components of a pixel of several channels begin in, around its middle. Over all of it
+they would be as many kinds of brightness, of each pixel apart from those beside it, before z has said how bright it is.
+"""
 
 
 class LevelsLogisticMixture(Likelihood):
     """x_i ~ a mixture of discretised logistics, `components` of them for each pixel of an image (C, H, W), whose
     channels hang together (Salimans et al. 2017, eq. 1-3): they share the component, and the places of green and blue
-    are moved by red, and that of blue by green, as it is.
+    are moved by red, and that of blue by green, as it is. Components begin near the middle of the levels.
 
     Any number of channels will do; of one, and of data of other shapes, each element has a mixture of its own. The
-    decoder gives for each pixel K logits, K C places, in fifths of the range from ones spread over it, K C log-scales
+    decoder gives for each pixel K logits, K C places, in fifths of the range from where they begin, K C log-scales
     and K C (C - 1) / 2 coefficients, of which tanh is taken: (P, H, W), else (3 K, *event_shape). Means are taken
     channel by channel, see `DiscretizedLogisticMixture`. Of a pixel with missing channels those must be the last.
     """
@@ -121,7 +125,10 @@ class LevelsLogisticMixture(Likelihood):
             self.sizes = [components, *[components * channels] * 2, components * (channels * (channels - 1) // 2)]
             self.parameter_shape = (sum(self.sizes), *self.event_shape[1:])
         # Components that were all alike would stay so.
-        places = (torch.arange(components) + 0.5) / components * (self.levels - 1)
+        places = (torch.arange(components) + 0.5) / components
+        if self.in_order:
+            places = 0.5 + NEAR * (places - 0.5)
+        places = places * (self.levels - 1)
         self.register_buffer("places", places.view(-1, *[1] * len(self.event_shape)), persistent=False)
 
     def forward(self, parameters: Tensor) -> Distribution:
