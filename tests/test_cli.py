@@ -165,11 +165,8 @@ def test_a_training_that_blows_up_is_one_line_with_its_place(tmp_path: Path) -> 
     )
     said = command("evaluate", tmp_path / "run", "--samples=1").err
     why = result.err.removeprefix("vaekit: ").strip()
-    assert (
-        said
-        == f"{tmp_path / 'run'} is at epoch 0 of 2, and diverged: {why}; --resume would end there again, so "
-        + ("train it anew\n")
-    )
+    stands = f"as it stands, {tmp_path / 'run'} is at epoch 0 of 2, and diverged: {why}"
+    assert said == f"{stands}; --resume would end there again, so train it anew\n"
     done("train", "digits", "--out", tmp_path / "run", *QUICK, "--overwrite", "--samples=1")
     assert command("evaluate", tmp_path / "run", "--samples=1").err == ""
 

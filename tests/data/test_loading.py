@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -348,7 +349,6 @@ ZEROS = np.zeros((4, 2), np.uint8)
         (np.array([[0.5]], np.float32), "unit", Domain("unit")),
         (np.array([[1, 10], [3, 20]], np.float32), None, Domain("real", location=(2.0, 15.0), scale=(1.0, 5.0))),
         (np.array([[[[1, 3]]]], np.float32), None, Domain("real", location=2.0, scale=1.0)),
-        (np.array([[1, 0], [7, 0]], np.float32), "count", Domain("count", scale=(5.0, 1.0))),
         (np.array([[[[1, 7]]]], np.float32), "positive", Domain("positive", scale=5.0)),
         (np.array([[1, 7]], np.float32), "categorical", Domain("categorical", levels=8, scale=7.0)),
         (ZEROS, "categorical", Domain("categorical", levels=2)),
@@ -356,6 +356,14 @@ ZEROS = np.zeros((4, 2), np.uint8)
 )
 def test_infer_domain(x: np.ndarray, kind: str | None, expected: Domain) -> None:
     assert infer_domain({"train": Split(x)}, kind) == expected
+
+
+def test_counts_are_seen_as_logarithms() -> None:
+    """log(1 + x) of 1 and 7, its mean and standard deviation; of a column of zeros alone, as if one were a half."""
+    found = infer_domain({"train": Split(np.array([[1, 0], [7, 0]], np.float32))}, "count")
+    assert found.warp == "log"
+    assert found.location == pytest.approx((math.log(4), math.log(1.25)))
+    assert found.scale == pytest.approx((math.log(2), 1.0))
 
 
 def test_levels_are_those_given_or_what_the_greatest_value_of_any_split_tells(tmp_path: Path) -> None:

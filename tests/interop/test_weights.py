@@ -68,12 +68,12 @@ def model_batch(x: Tensor) -> Any:
     return Batch(x)
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
-def test_the_example_vae_of_pytorch_is_a_run(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("from_a_file", [True, False])
+def test_the_example_vae_of_pytorch_is_a_run(tmp_path: Path, from_a_file: bool) -> None:
     torch.manual_seed(0)
-    theirs, path = Example(), tmp_path / f"vae{ending}"
-    save_file(theirs.state_dict(), path) if ending == ".safetensors" else torch.save(theirs.state_dict(), path)  # noqa: TID251
-    run = from_pytorch_example(path, tmp_path / "run")
+    theirs, path = Example(), tmp_path / "vae.safetensors"
+    save_file(theirs.state_dict(), path)
+    run = from_pytorch_example(path if from_a_file else theirs.state_dict(), tmp_path / "run")
     x = torch.rand(5, 1, 28, 28)
     same(run, theirs, x)
     same(load_run(tmp_path / "run"), theirs, x)
@@ -92,7 +92,7 @@ def test_a_model_that_pythae_saved_is_a_run(tmp_path: Path, loss: str) -> None:
     theirs = Pythae(2 * 6 * 5, 3)
     config = {"name": "BetaVAEConfig", "input_dim": [2, 6, 5], "latent_dim": 3, "reconstruction_loss": loss}
     (tmp_path / CONFIG).write_text(json.dumps(config | {"uses_default_encoder": True, "uses_default_decoder": True}))
-    torch.save({"model_state_dict": theirs.state_dict()}, tmp_path / "model.pt")  # noqa: TID251
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     run, x = from_pythae(tmp_path, tmp_path / "run"), torch.rand(4, 2, 6, 5)
     same(run, theirs, x)
     trace = run.model.trace(run.model.asked(model_batch(x)))
@@ -114,16 +114,18 @@ def test_other_weights_are_refused_in_a_line(tmp_path: Path) -> None:
         from_pytorch_example(tensors | {"fc21.weight": torch.zeros(2, 9)}, tmp_path / "a")
     with refuses("event_shape is (3,), but a datum has 16 numbers"):
         from_pytorch_example(tensors, tmp_path / "a", (3,))
-    torch.save(nn.Linear(2, 2), tmp_path / "code.pt")  # noqa: TID251
-    with refuses("has more than tensors, which is not read"):
-        from_pytorch_example(tmp_path / "code.pt", tmp_path / "a")
+    (tmp_path / "vae.pt").write_bytes(b"\x80\x04N.")
+    with refuses("is no .safetensors file; of a file of torch's it is made by"):
+        from_pytorch_example(tmp_path / "vae.pt", tmp_path / "a")
+    with refuses("nothing.safetensors is not there; accepted: a module"):
+        from_pytorch_example(tmp_path / "nothing.safetensors", tmp_path / "a")
     with refuses(f"has no {CONFIG}"):
         from_pythae(tmp_path, tmp_path / "a")
     for config, said in {
         "networks of its own, as pickled code": {"uses_default_encoder": False},
         "unknown model 'VQVAEConfig'": {"name": "VQVAEConfig"},
         "unknown reconstruction_loss 'l1'": {"reconstruction_loss": "l1"},
-        "has no weights": {},
+        "has no .safetensors file of weights; of model.pt, a pickle": {},
     }.items():
         (tmp_path / CONFIG).write_text(json.dumps(said))
         with refuses(config):

@@ -49,8 +49,8 @@ def published(raw: np.ndarray, x: np.ndarray, components: int) -> float:
         log_scales, moves = own[4 * k : 7 * k].reshape(k, 3), np.tanh(own[7 * k :].reshape(k, 3))
         red, green, blue = image[:, i, j]
         for c in range(k):
-            # Places are in units of a fifth of the range, from spread ones on; scales of a seventh of it.
-            means = 2 * (0.2 * places[c] + (c + 0.5) / k) - 1
+            # Places are in fifths of the range, from ones in its middle quarter on; scales of a seventh of it.
+            means = 2 * (0.2 * places[c] + 0.5 + 0.25 * ((c + 0.5) / k - 0.5)) - 1
             means += np.array([0, moves[c, 0] * red, moves[c, 1] * red + moves[c, 2] * green])
             log_p = 0.0
             for value, mean, log_scale in zip((red, green, blue), means, log_scales[c], strict=True):
@@ -191,8 +191,9 @@ def test_what_is_filled_is_given_the_other_channels_of_its_pixel() -> None:
         for parameter in made.decoder.parameters():
             parameter.zero_()
         bias = made.decoder.layers[-1].bias  # type: ignore[union-attr, index]
-        # Red and green of the one at 0.25 and 0.65 of the range, of the other at 0.75 and 0.35.
-        bias[2:6], bias[6:10] = torch.tensor([0.0, 2.0, 0.0, -2.0]), -2.5
+        # In fifths of the range from 0.4375 and 0.5625 of it: red and green of the one at 0.25 and 0.65, of the other
+        # at 0.75 and 0.35.
+        bias[2:6], bias[6:10] = torch.tensor([-0.9375, 1.0625, 0.9375, -1.0625]), -2.5
     x = torch.tensor([[64.0, 0.0], [191.0, 0.0]]).double()[..., None, None]
     observed = torch.tensor([True, False])[:, None, None].expand(2, 2, 1, 1)
     filled = impute(made, Batch(x, observed=observed), samples=50, draws=50)

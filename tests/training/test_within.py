@@ -230,6 +230,7 @@ def _asked(rank: int, folder: Path) -> None:
         save(self, interrupt)
 
     Within.save_if_due = asked  # type: ignore[method-assign]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a suite that is started in the background ignores
     try:
         small_run(folder, *PROCESSES[:-1], LONG)
     except KeyboardInterrupt:

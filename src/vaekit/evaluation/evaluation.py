@@ -24,7 +24,7 @@ from ..system.devices import say_if_threads_wait_busily
 from ..system.progress import working
 from .metrics import clustering_scores
 from .scores import Evaluation
-from .tokens import CodeCounts
+from .tokens import code_use
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -52,7 +52,7 @@ def evaluate(
     data = as_split(data, split, model.domain, preprocessing, model.scale.device)
     refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
-    n, totals, codes = len(data), _Totals(), CodeCounts(model)
+    n, totals = len(data), _Totals()
     trust: list[Tensor] = []
     possible = _possible(data, split)
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
@@ -62,7 +62,6 @@ def evaluate(
         for batch in data.blocks():
             refuse_unscored(model, batch.x, batch.observed)
             every = scorer(model.asked(batch))
-            codes.add(every.latent_mean[:, : model.latent_size])
             kept = possible[start : (start := start + len(batch))]
             scores = every if kept.all() else every.rows(kept)
             if on_scores:
@@ -96,7 +95,7 @@ def evaluate(
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
-        codes=codes.use,
+        codes=code_use(model, data),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
         latent_scales=latent_scales(model),
     )

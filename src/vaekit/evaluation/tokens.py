@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..data.tensors import TensorSplit
 from ..models import VAE
-from ..models.tokens import quantised
+from ..models.tokens import quantised, tokens_of
+from ..modules import evaluating
 
 
 @dataclass(frozen=True)
@@ -26,26 +27,18 @@ class CodeUse:
     perplexity: float
 
 
-class CodeCounts:
-    """How often the codes of each quantised latent of `model` are used, of data whose posterior means are given."""
-
-    def __init__(self, model: VAE) -> None:
-        self.model, self.sizes, self.counts = model, quantised(model), dict[str, Tensor]()
-
-    def add(self, means: Tensor) -> None:
-        """Count the codes of data by their means (B, D) of all latents, which of quantised ones are what codes stand
-        for.
-        """
-        latents = self.model.split(means.to(self.model.scale.dtype)) if self.sizes else {}
-        for name, (_, codes) in self.sizes.items():
-            posterior: Any = self.model.posteriors[name]
-            found = posterior.indices(latents[name])
-            self.counts[name] = self.counts.get(name, 0) + counted(found, posterior.depth, codes)
-
-    @property
-    def use(self) -> dict[str, CodeUse]:
-        """How they are used; nothing of a model that has no such latent."""
-        return {name: _use(*self.sizes[name], each) for name, each in self.counts.items()}
+@torch.no_grad()
+def code_use(model: VAE, data: TensorSplit) -> dict[str, CodeUse]:
+    """How the codes of each quantised latent of `model` are used for `data`; nothing for a model that has none."""
+    sizes, counts = quantised(model), dict[str, Tensor]()
+    if not sizes:
+        return {}
+    with evaluating(model):
+        for batch in data.blocks():
+            for name, found in tokens_of(model, model.asked(batch)).items():
+                depth, codes = model.posteriors[name].depth, sizes[name][1]
+                counts[name] = counts.get(name, 0) + counted(found.flatten(0, -2), int(depth), codes)  # type: ignore[arg-type, operator]
+    return {name: _use(*sizes[name], each) for name, each in counts.items()}
 
 
 def counted(tokens: Tensor, depth: int, codes: int) -> Tensor:

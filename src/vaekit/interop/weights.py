@@ -1,8 +1,8 @@
 """Weights that others trained: PyTorch's example VAE and pythae's saved models, as runs.
 
 Both are an encoder of one hidden layer, a diagonal normal, and a decoder of one: the same layers here, so that codes
-and reconstructions are equal. Files are .safetensors, or .pt and .pth, of which torch takes tensors alone: no code of a
-file is run. The run that is written is one like any other, but that it knows no data of its own.
+and reconstructions are equal. Files are .safetensors: torch's own are pickles, whose state dict can be given. The run that is
+written is one like any other, but that it knows no data of its own.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..data.domains import Domain
 from ..errors import shown, unknown
+from ..networks.weights import tensors_of
 from ..runs.folder import check_free, locked
 from ..runs.run import Run, load_run
 from ..spec.building import build_model
 from ..spec.keys import DataSpec, LatentSpec, ModelSpec, PartSpec, Schema, Spec
 from ..spec.saving import to_json
-from ..system.disk import check_regular, read_text, write_atomic
+from ..system.disk import read_text, write_atomic
 from ..training.weights import model_tensors, save_tensors
 
 CONFIG, PICKLED = "model_config.json", "model.pt"
-"""The files of a folder of pythae's."""
+"""The files of a folder of pythae's, of which the second is not read."""
 CLAMP = (-30.0, 20.0)
 """Where log-variances are kept here, which the others leave as they come: nothing that a float32 could have used."""
 NOWHERE = "(none)"
@@ -92,7 +91,7 @@ def from_pytorch_example(
 def from_pythae(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> Run:
     """A model that pythae saved, with its usual networks, as a run in the folder `out`.
 
-    `folder` has model_config.json, and the weights as model.pt or .safetensors. With `reconstruction_loss` "bce" pixels
+    `folder` has model_config.json, and the weights as a .safetensors file. With `reconstruction_loss` "bce" pixels
     are Bernoulli probabilities, with "mse" normals of sigma 1 around what is decoded, in data from 0 to 1. Raises
     `ValueError`, one line, for networks of one's own, whose code would have to be run, and for other models.
     """
@@ -106,9 +105,11 @@ def from_pythae(folder: str | Path, out: str | Path, *, overwrite: bool = False)
     loss = config.get("reconstruction_loss", "mse")
     if loss not in ("bce", "mse"):
         raise ValueError(f"{folder / CONFIG}: {unknown('reconstruction_loss', loss, ('bce', 'mse'))}")
-    found = next((each for each in (*sorted(folder.glob("*.safetensors")), folder / PICKLED) if each.exists()), None)
+    found = next(iter(sorted(folder.glob("*.safetensors"))), None)
     if found is None:
-        raise ValueError(f"{folder} has no weights; needed: {PICKLED}, or a .safetensors file")
+        old, new = str(folder / PICKLED), str(folder / "model.safetensors")
+        made = f"safetensors.torch.save_file(torch.load({old!r}, weights_only=True)['model_state_dict'], {new!r})"
+        raise ValueError(f"{folder} has no .safetensors file of weights; of {PICKLED}, a pickle, it is made by {made}")
     layers = _Layers.of(_tensors(found), PYTHAE, str(found))
     shape, size = config.get("input_dim"), layers.out[0].shape[0]
     if not isinstance(shape, list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -211,29 +212,7 @@ def _tensors(source: str | Path | nn.Module | Mapping[str, Tensor]) -> dict[str,
         return dict(source.state_dict())
     if isinstance(source, Mapping):
         return dict(source)
-    path = Path(source)
-    if not path.exists():
-        raise ValueError(f"there is no file {path}")
-    check_regular(path)
-    found: Any
-    try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            # Of a pickle torch's own reader takes tensors and plain containers, and refuses all else.
-            found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is no file of tensors: {shown(_line(error))}") from None
-    except Exception as error:  # pickle's own, which is not imported here
-        raise ValueError(f"{path} has more than tensors, which is not read: {shown(_line(error))}") from None
-    found = found.get("model_state_dict", found) if isinstance(found, Mapping) else found
-    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise ValueError(f"{path} has no tensors by name; accepted: the state dict of a model")
-    return dict(found)
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return tensors_of(str(source), "a VAE", "accepted: a module, its state dict, or a .safetensors file of that")
 
 
 def _config(folder: Path) -> dict[str, Any]:
