@@ -1,8 +1,8 @@
 """Weights that others trained: PyTorch's example VAE and pythae's saved models, as runs.
 
 Both are an encoder of one hidden layer, a diagonal normal, and a decoder of one: the same layers here, so that codes
-and reconstructions are equal. Files are .safetensors: torch's own are pickles, whose state dict can be given. The run that is
-written is one like any other, but that it knows no data of its own.
+and reconstructions are equal. Files are .safetensors; torch's own are pickles, whose state dict can be given. The run that
+is written is one like any other, but that it knows no data of its own.
 """
 
 from __future__ import annotations
