@@ -130,7 +130,7 @@ def test_what_can_not_be_measured_is_refused() -> None:
         (np.zeros(5), FACTORS, "codes have shape (5,)"),
         (NOISE[:9], FACTORS, "(9, 4)"),
         (NOISE, np.column_stack([FACTORS, np.full(len(FACTORS), 7)]), "factor 3 (from 0) has one value"),
-        (NOISE, NOISE, "a factor has 720 values in 720 data"),
+        (NOISE, NOISE, "factor 0 (from 0) has 720 values in 720 data"),
         (NOISE[:20], np.arange(20)[:, None] % 2, "there are 20 data"),
     ]:
         with refuses(said):

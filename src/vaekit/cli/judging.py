@@ -147,7 +147,7 @@ def _of_factors(run: Run, names: Sequence[str], n: int, seed: int, splits: Mappi
     def table(found: Disentangled) -> Table:
         factors = number_of(found.factors, "factor")
         heads = ("Disentanglement", f"{found.n:,} data of {found.split}", f"of {factors}")
-        return Table("Disentanglement", "", heads, rows_of(found))
+        return Table("Disentanglement", found.reading, heads, rows_of(found))
 
     return Judge("disentanglement", judge, table)
 

@@ -48,6 +48,13 @@ class Disentangled:
     n: int
     factors: int
     numbers: tuple[Measure, ...]
+    varying: int
+    """Dimensions of the codes that vary over the data: of none all numbers are chance."""
+
+    @property
+    def reading(self) -> str:
+        """What is to be kept in mind, in a sentence; nothing where there is nothing."""
+        return "" if self.varying else "no dimension of the codes varies over the data: these numbers say nothing"
 
 
 def disentangled(
@@ -63,7 +70,11 @@ def disentangled(
     parts = [data.rows(index[start : start + rows]) for start in range(0, len(index), rows)]
     codes = np.concatenate([model.encode(model.asked(each)).double().cpu().numpy() for each in parts])
     factors = data.y.cpu().numpy()[index].reshape(len(index), -1)
-    return Disentangled(split, len(index), factors.shape[1], tuple(measured(codes, factors, names, seed=seed)))
+    try:
+        found = tuple(measured(codes, factors, names, seed=seed))
+    except ValueError as error:
+        raise ValueError(f"{error} (asked of {len(index):,} data of {split})") from None
+    return Disentangled(split, len(index), factors.shape[1], found, int((codes.std(0) > INACTIVE).sum()))
 
 
 def rows_of(found: Disentangled) -> list[tuple[str, str, str]]:
@@ -128,7 +139,7 @@ def modularity(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator)
     times that of what it knows of its own, the mean over dimensions that vary (Ridgeway & Mozer 2018, eq. 2 and 3).
     """
     if factors.shape[1] < 2:
-        raise ValueError("modularity compares factors; accepted: data of two and more")
+        raise ValueError("modularity compares factors; accepted: data of two and more; leave it out")
     known = mutual_informations(_varying(codes), factors)
     if not len(known):
         return 0.0
@@ -237,15 +248,14 @@ def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarr
     if z.ndim != 2 or v.ndim != 2 or len(z) != len(v) or not z.shape[1] or not v.shape[1]:
         raise ValueError(f"codes have shape {z.shape}, factors {v.shape}; accepted: (N, D) and (N, F)")
     numbers = np.stack([np.unique(column, return_inverse=True)[1] for column in v.T], 1)
-    most = int(numbers.max(0).max()) + 1
+    values = numbers.max(0) + 1
     if bad := [f for f in range(v.shape[1]) if numbers[:, f].max() == 0]:
-        raise ValueError(f"factor {bad[0]} (from 0) has one value in all data; leave it out")
-    if most > len(z) / 10:
-        raise ValueError(
-            f"a factor has {most:,} values in {len(z):,} data; accepted: factors of few values, ten data each"
-        )
+        raise ValueError(f"factor {bad[0]} (from 0) has one value in all {len(z):,} data; leave it out")
     if len(z) < 10 * GROUPS:
-        raise ValueError(f"there are {len(z)} data; accepted: {10 * GROUPS} and more")
+        raise ValueError(f"there are {len(z)} data; accepted: {10 * GROUPS} and more, ten for each value of a factor")
+    if values.max() > len(z) / 10:
+        found = f"factor {int(values.argmax())} (from 0) has {values.max():,} values in {len(z):,} data"
+        raise ValueError(f"{found}; accepted: at least ten data for each value")
     return z, numbers
 
 

@@ -53,6 +53,10 @@ def setup_anndata(
     ['data.exposure=total', 'data.covariates={donor = "categorical"}']
     """
     _checked(adata)
+    given_as = {"categorical": categorical_covariate_keys, "continuous": continuous_covariate_keys}
+    for kind, keys in given_as.items():
+        if isinstance(keys, str):
+            raise ValueError(f"{kind}_covariate_keys is {keys!r}; accepted: a list of names, [{keys!r}]")
     categories = [*([batch_key] if batch_key is not None else []), *categorical_covariate_keys]
     asked = dict.fromkeys(categories, "categorical") | dict.fromkeys(continuous_covariate_keys, "real")
     if twice := sorted(set(categories) & set(continuous_covariate_keys)):
@@ -92,8 +96,8 @@ def get_normalized_expression(
     """
     if not run.schema.exposed:
         raise ValueError(f"{run.path} has no exposure; train with data.exposure=total, as the recipe scvi does")
-    if not library_size > 0:
-        raise ValueError(f"library_size is {library_size:g}; accepted: numbers above 0")
+    if not (isinstance(library_size, (int, float)) and library_size > 0):
+        raise ValueError(f"library_size is {library_size!r}; accepted: numbers above 0")
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; accepted: 1 or more")
     names = list(run.schema.columns)

@@ -1,8 +1,8 @@
 """Weights that others trained: PyTorch's example VAE and pythae's saved models, as runs.
 
 Both are an encoder of one hidden layer, a diagonal normal, and a decoder of one: the same layers here, so that codes
-and reconstructions are equal. Files are .safetensors; torch's own are pickles, whose state dict can be given. The run that
-is written is one like any other, but that it knows no data of its own.
+and reconstructions are equal. Files are .safetensors; torch's own are pickles, whose state dict can be given. A run of
+them is one like any other, but that it knows no data of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..data.domains import Domain
 from ..errors import shown, unknown
 from ..networks.weights import tensors_of
 from ..runs.folder import check_free, locked
+from ..runs.given import NOWHERE
 from ..runs.run import Run, load_run
 from ..spec.building import build_model
 from ..spec.keys import DataSpec, LatentSpec, ModelSpec, PartSpec, Schema, Spec
@@ -32,8 +33,6 @@ CONFIG, PICKLED = "model_config.json", "model.pt"
 """The files of a folder of pythae's, of which the second is not read."""
 CLAMP = (-30.0, 20.0)
 """Where log-variances are kept here, which the others leave as they come: nothing that a float32 could have used."""
-NOWHERE = "(none)"
-"""What the data of a run are called that was trained elsewhere."""
 CONFIGS = (
     "VAEConfig",
     "BetaVAEConfig",
@@ -149,6 +148,8 @@ class _Layers:
             weight, bias = getattr(self, own)
             if weight.dim() != 2 or bias.shape != weight.shape[:1] or not weight.is_floating_point():
                 raise ValueError(f"{what}: {of!r} is {tuple(weight.shape)} with {tuple(bias.shape)}, no linear layer")
+            if not (weight.isfinite().all() and bias.isfinite().all()):
+                raise ValueError(f"{what}: {of!r} has numbers that are not finite")
         width, latent = self.hidden[0].shape[0], self.mean[0].shape[0]
         into = {"mean": width, "log_variance": width, "decoder_hidden": latent}
         into |= {"out": self.decoder_hidden[0].shape[0]}

@@ -30,9 +30,10 @@ def course_of(run: Run) -> Course | None:
     split = next((each.split for each in reversed(run.history())), "train")
     last = math.nan if state.last_loss is None else state.last_loss
     kept = kept_epoch(state, run.spec.training.early_stopping is not None)
-    return Course(
-        split, state.epoch, state.lowest_epoch, state.lowest_loss, last, is_lost(state), kept, state.untrained_loss
-    )
+    lowest = state.lowest_epoch, state.lowest_loss
+    if kept == state.best_epoch and state.best_loss is not None and state.best_loss < state.lowest_loss:
+        lowest = state.best_epoch, state.best_loss  # before the epochs that count for stopping, by the same loss
+    return Course(split, state.epoch, *lowest, last, is_lost(state), kept, state.untrained_loss)
 
 
 def draws_for(run: Run) -> int:

@@ -41,6 +41,8 @@ NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
 FRAME, ANNDATA = "(data frame)", "(AnnData)"
 """What the data of a run are called that were given as a data frame, or as an AnnData object."""
+NOWHERE = "(none)"
+"""What the data of a run are called that was trained elsewhere."""
 FILES = "files:"
 """What the fingerprint of files begins with, which is not of the values in them."""
 ALL = "all"
@@ -276,4 +278,5 @@ def _y(
         if run.schema.exposed:
             wanted = f"the exposure of each row, as {run.spec.data.exposure!r} was"
         raise ValueError(f"{needed} needs {wanted}")
-    return (y if run.model.conditional else None), ()
+    factors = y is not None and y.ndim == 2 and not own  # which metrics ask for, whatever the model is given
+    return (y if run.model.conditional or factors else None), ()

@@ -42,7 +42,7 @@ from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
 from .folder import diverged, read_spec
-from .given import ALL, ANNDATA, FRAME, NEW, fingerprint_of, rows_of
+from .given import ALL, ANNDATA, FRAME, NEW, NOWHERE, fingerprint_of, rows_of
 from .judging import Judged
 from .restoring import restored
 from .tables import Filled, Synthesized
@@ -347,6 +347,10 @@ def own_data(
     if place is None and spec.data.name in (FRAME, ANNDATA):
         what = "a data frame" if spec.data.name == FRAME else "an AnnData object"
         raise RunError(f"{folder} was trained on {what}, which it does not keep: give it, {option('data', 'PATH')}")
+    if place is None and spec.data.name == NOWHERE:
+        raise RunError(
+            f"{folder} was trained elsewhere and has no data of its own: give some, {option('data', 'PATH')}"
+        )
     try:
         dataset = load_data(spec, parts, place, older=schema.is_older_table)
         if fingerprint_of(spec, dataset, parts, schema.fingerprint) == schema.fingerprint:

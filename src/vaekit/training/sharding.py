@@ -22,7 +22,7 @@ from ..data.tensors import TensorSplit
 from ..engine import engine_of
 from ..models import VAE
 from ..objectives.base import Loss, Objective
-from ..settings import in_a_call, setting, unset
+from ..settings import in_a_call, setting
 from ..spec.keys import TrainingSpec
 from ..system.processes import Processes, answering
 from .copies import with_copies
@@ -45,11 +45,15 @@ def check_sharding(options: TrainingSpec, processes: int, objectives: Sequence[o
         several = (
             "torchrun --nproc-per-node 2 your_script.py" if in_a_call() else "torchrun --nproc-per-node 2 -m vaekit"
         )
-        raise ValueError(f"{setting(KEY, True)} is of several processes, and this is one; {several} …, or {unset(KEY)}")
+        raise ValueError(
+            f"{setting(KEY, True)} is of several processes, and this is one; {several} …, or {setting(KEY, False)}"
+        )
     for each in objectives:
         if hasattr(each, "opponent_loss"):
             name = getattr(each, "__name__", type(each).__name__)
-            raise ValueError(f"{setting(KEY, True)} is not for {name}, which plays against an opponent; {unset(KEY)}")
+            raise ValueError(
+                f"{setting(KEY, True)} is not for {name}, which plays against an opponent; {setting(KEY, False)}"
+            )
 
 
 class _Pass(nn.Module):
@@ -77,7 +81,9 @@ class Shards:
             raise _unfit(f"{single[0]} is a number without a shape; give it the shape (1,)")
         self.layouts = [(each.shape, each.stride()) for each in self.own.parameters()]
         if (device := task.train.x.device.type) not in ("cpu", "cuda"):
-            raise ValueError(f"{setting(KEY, True)} is for cpu and cuda, and the device is {device}; {unset(KEY)}")
+            raise ValueError(
+                f"{setting(KEY, True)} is for cpu and cuda, and the device is {device}; {setting(KEY, False)}"
+            )
         processes.check_same({"weights": sum(each.numel() for each in self.own.parameters())})
         processes.share(model_tensors(self.own).values())
         self.layers, self.expected = self._rehearsed()
@@ -209,7 +215,7 @@ def _own_memory(layer: nn.Module, given: object, found: Any) -> Any:
 
 
 def _unfit(reason: str) -> ValueError:
-    return ValueError(f"{setting(KEY, True)} is not for this model: {reason}; {unset(KEY)}")
+    return ValueError(f"{setting(KEY, True)} is not for this model: {reason}; {setting(KEY, False)}")
 
 
 def _alike(gradient: Tensor | None, expected: Tensor | None) -> bool:
