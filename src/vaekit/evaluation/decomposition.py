@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 from ..data.tensors import TensorSplit
 from ..distributions.moments import marginal_log_probs
 from ..models import VAE
+from ..models.scoring import sum_type
 from ..models.trace import Latent, drawn_apart
 from ..modules import evaluating
 from ..seeding import seeded, stream
@@ -126,25 +127,24 @@ def _of_all(model: VAE, data: TensorSplit, chosen: np.ndarray, latents: Sequence
     """log of the mean over all data of q(z given x) (M, 1 + D) at M draws, and of each dimension alone; without those
     (M, 1) where a posterior has none.
     """
-    draws = [latent.z[0].double() for latent in latents]
+    draws = [latent.z[0] for latent in latents]
     size = sum(each.shape[-1] for each in draws)
     at_once = max(1, ELEMENTS // (len(draws[0]) * size))
-    total: Tensor | None = None
+    exact = sum_type(model.scale.device)
+    total = torch.tensor(-torch.inf, dtype=exact, device=model.scale.device)
     with working("the codes of all data", len(chosen)) as step:
         for start in range(0, len(chosen), at_once):
             block = np.sort(chosen[start : start + at_once])
             pairs: list[Tensor] = []
             joint: Tensor | float = 0.0
             for z, latent in zip(draws, _latents(model, data, block), strict=True):
-                each = z.to(latent.z.dtype).unsqueeze(1).expand(-1, len(block), -1)
-                joint = joint + latent.q.log_prob(each).double()
+                each = z.unsqueeze(1).expand(-1, len(block), -1)
+                joint = joint + latent.q.log_prob(each).to(exact)
                 own = marginal_log_probs(latent.q, each)
-                pairs += [] if own is None else [own.double()]
+                pairs += [] if own is None else [own.to(exact)]
             known = [joint.unsqueeze(-1), *(pairs if len(pairs) == len(draws) else [])]  # type: ignore[union-attr]
-            found = torch.cat(known, -1).logsumexp(1)
-            total = found if total is None else torch.logaddexp(total, found)
+            total = torch.logaddexp(total, torch.cat(known, -1).logsumexp(1))
             step(start + len(block))
-    assert total is not None
     return total - math.log(len(chosen))
 
 
@@ -155,6 +155,5 @@ def _independent(p: Distribution, z: Tensor) -> Tensor | None:
 
 
 def _part(terms: Tensor) -> Part:
-    terms = terms.double()
     error = float(terms.std() / len(terms) ** 0.5) if len(terms) > 1 else math.nan
     return Part(float(terms.mean()), error)

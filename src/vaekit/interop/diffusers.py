@@ -29,9 +29,11 @@ from ..networks.residual import ResNetDecoder, ResNetEncoder
 from ..posteriors import DiagonalNormal
 from ..priors import StandardNormal
 from ..runs.run import Run
-from ..system.disk import read_text, write_atomic
+from ..system.disk import write_atomic
+from .configs import config_of
 
 CONFIG, WEIGHTS, UNITS = "config.json", "diffusion_pytorch_model.safetensors", "vaekit.json"
+OF = "the folder of an AutoencoderKL"
 """The files of a folder; the last one, vaekit's own, has the units of the data, and may lack."""
 CLAMP = (-30.0, 20.0)
 """Within which diffusers keeps log-variances."""
@@ -198,26 +200,14 @@ def _read(source: str | Path | nn.Module) -> tuple[dict[str, Any], dict[str, Ten
             raise ValueError(f"a {type(source).__name__} has no config of an AutoencoderKL")
         return config, source.state_dict(), {}
     folder = Path(source)
-    config = _json(folder / CONFIG)
-    units = _json(folder / UNITS) if (folder / UNITS).exists() else {}
+    config = config_of(folder / CONFIG, OF)
+    units = config_of(folder / UNITS, OF) if (folder / UNITS).exists() else {}
     try:
         return config, load_file(folder / WEIGHTS), units
     except FileNotFoundError:
         raise ValueError(f"{folder} has no {WEIGHTS}; weights in other formats are not read") from None
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{folder / WEIGHTS} is no safetensors file: {shown(str(error).splitlines()[0])}") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise ValueError(f"{path.parent} has no {path.name}; accepted: the folder of an AutoencoderKL") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {shown(str(error))}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no table of a config")
-    return found
 
 
 def _checked(config: dict[str, Any]) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ them is one like any other, but that it knows no data of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -26,8 +25,9 @@ from ..runs.run import Run, load_run
 from ..spec.building import build_model
 from ..spec.keys import DataSpec, LatentSpec, ModelSpec, PartSpec, Schema, Spec
 from ..spec.saving import to_json
-from ..system.disk import read_text, write_atomic
+from ..system.disk import write_atomic
 from ..training.weights import model_tensors, save_tensors
+from .configs import config_of
 
 CONFIG, PICKLED = "model_config.json", "model.pt"
 """The files of a folder of pythae's, of which the second is not read."""
@@ -95,7 +95,7 @@ def from_pythae(folder: str | Path, out: str | Path, *, overwrite: bool = False)
     `ValueError`, one line, for networks of one's own, whose code would have to be run, and for other models.
     """
     folder = Path(folder)
-    config = _config(folder)
+    config = config_of(folder / CONFIG, "the folder of a model that pythae saved")
     if not all(config.get(f"uses_default_{each}", True) for each in ("encoder", "decoder")):
         raise ValueError(f"{folder} has networks of its own, as pickled code, which is not run; accepted: pythae's")
     name = str(config.get("name", "VAEConfig"))
@@ -214,16 +214,3 @@ def _tensors(source: str | Path | nn.Module | Mapping[str, Tensor]) -> dict[str,
     if isinstance(source, Mapping):
         return dict(source)
     return tensors_of(str(source), "a VAE", "accepted: a module, its state dict, or a .safetensors file of that")
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    try:
-        found = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise ValueError(f"{folder} has no {CONFIG}; accepted: the folder of a model that pythae saved") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {shown(str(error))}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no table of a config")
-    return found
