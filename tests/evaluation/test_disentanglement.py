@@ -161,6 +161,9 @@ def test_the_command_measures_a_run_and_its_report_shows_it(tmp_path: Path, caps
     found = json.loads(capsys.readouterr().out)
     assert found["disentanglement"]["numbers"][0]["name"] == "mig"
     assert found["codes"]["total_correlation"]["value"] > -0.1
+    again = ["evaluate", run, str(tmp_path / "shapes.npz"), "--samples", "1", "--metrics", "mig", "-n", "600"]
+    assert main(again) == 0  # factors of a file that the model was not trained on
+    assert "600 data of new data" in capsys.readouterr().out
     np.save(tmp_path / "bare.npy", small[0])
     assert main(["train", str(tmp_path / "bare.npy"), "--out", run, "--overwrite", *options]) == 0
     capsys.readouterr()

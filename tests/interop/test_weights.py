@@ -13,6 +13,7 @@ from models_for_tests import refuses
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vaekit.errors import RunError
 from vaekit.interop.weights import CONFIG, from_pythae, from_pytorch_example
 from vaekit.runs.run import Run, load_run
 
@@ -80,6 +81,8 @@ def test_the_example_vae_of_pytorch_is_a_run(tmp_path: Path, from_a_file: bool) 
     bytes_ = torch.randint(0, 256, (6, 1, 28, 28), dtype=torch.uint8)
     codes, _ = run.encode(bytes_.numpy())
     assert np.allclose(codes, theirs.encode(bytes_ / 255)[0].detach(), atol=1e-5)
+    with pytest.raises(RunError, match="was trained elsewhere and has no data"):
+        run.evaluate("test", 1)
     scores = run.evaluate(bytes_.numpy(), 10)
     mean, log_variance = theirs.encode(bytes_ / 255)
     kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()

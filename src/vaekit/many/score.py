@@ -12,8 +12,9 @@ import torch
 
 from ..data.workbooks import parquet_rows
 from ..interop.ray import scored_by_ray
+from ..runs.pieces import PARQUET
 from ..runs.run import Run, load_run
-from ..runs.scoring import FILE, OUTPUT, Question, identity, outputs_of, score_shard, shards_of, state_of
+from ..runs.scoring import FILE, Question, identity, outputs_of, score_shard, shards_of, state_of
 from ..runs.tables import apart
 from ..settings import option, standing
 from ..show.outputs import read_about, write_frames
@@ -77,7 +78,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     own = run if isinstance(run, Run) else load_run(run, device, named)
     question, every = Question(samples, codes, seed), shards_of([shards] if isinstance(shards, (str, Path)) else shards)
     path, about = Path(out), identity(own, question)
-    if path.suffix.lower() == OUTPUT and not path.is_dir():
+    if path.suffix.lower() == PARQUET and not path.is_dir():
         if ray is not None:
             raise ValueError(
                 f"{option('out', out)} is one file; with {option('ray', ray)} give a folder, of a file each"

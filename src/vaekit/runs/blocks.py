@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..data.tensors import TensorSplit, block_rows
-from ..data.workbooks import parquet_pieces
 from ..errors import LeftOutWarning
-from .pieces import PARQUET
+from .pieces import PARQUET, pieces_of
 from .run import new_data, treated
 
 if TYPE_CHECKING:
@@ -26,15 +25,13 @@ def blocks_of(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
     """The blocks of a file of new rows, each a split of its own, with what its rows are called there: a Parquet file is
     read so many at a time. Raises `ValueError`, one line that names the file, where they are not of the run's kind.
     """
-    rows = block_rows(prod(run.schema.event_shape))
     if shard.suffix.lower() == PARQUET:
-        start = 0
-        for piece in parquet_pieces(shard, rows):
-            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {start} to {start + len(piece) - 1}")
-            origin = np.arange(start, start + len(piece))
-            yield replace(split, offset=start, origin=origin), piece.index
-            start += len(piece)
+        for piece, names in pieces_of(run, shard):
+            first, last = int(piece.index[0]), int(piece.index[-1])
+            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {first} to {last}")
+            yield replace(split, offset=first, origin=piece.index.to_numpy()), names
         return
+    rows = block_rows(prod(run.schema.event_shape))
     whole = _asked(run, shard, str(shard))
     origin = np.arange(len(whole)) if whole.origin is None else whole.origin
     for start in range(0, len(whole), rows):

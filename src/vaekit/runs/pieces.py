@@ -24,8 +24,10 @@ def is_long(file: Path) -> bool:
     return file.suffix.lower() == PARQUET and file.is_file() and is_large(file)
 
 
-def pieces_of(run: Run, file: Path) -> Iterator[pd.DataFrame]:
-    """The rows of a Parquet file, so many at a time as a block of the model's data has, called by their numbers."""
+def pieces_of(run: Run, file: Path) -> Iterator[tuple[pd.DataFrame, pd.Index]]:
+    """The rows of a Parquet file, so many at a time as a block of the model's data has, called by their numbers, and
+    what they are called in the file.
+    """
     start = 0
     for piece in parquet_pieces(file, block_rows(prod(run.schema.event_shape))):
-        yield piece.set_axis(pd.RangeIndex(start, start := start + len(piece)), axis=0)
+        yield piece.set_axis(pd.RangeIndex(start, start := start + len(piece)), axis=0), piece.index

@@ -30,11 +30,11 @@ from ..settings import option
 from ..system.progress import working
 from ..training.weights import model_tensors
 from .blocks import blocks_of
+from .pieces import PARQUET
 from .rows import classes_of, predicted
 from .run import Run
 from .tables import apart
 
-OUTPUT = ".parquet"
 ROW = "row"
 """The column that says which row of its file each is, unless the file's index has a name."""
 FILE = "file"
@@ -98,7 +98,7 @@ def outputs_of(shards: Sequence[Path], out: Path) -> list[Path]:
     """The file of each shard in the folder `out`, where names are alike with the split of its folder before it;
     `ValueError` where two would be one, or one is a shard itself.
     """
-    names = [each.name if each.suffix.lower() == OUTPUT else f"{each.name}{OUTPUT}" for each in shards]
+    names = [each.name if each.suffix.lower() == PARQUET else f"{each.name}{PARQUET}" for each in shards]
     if len({*names}) < len(names):
         names = [_below(each, name) for each, name in zip(shards, names, strict=True)]
     paths = [out / name for name in names]
@@ -145,7 +145,7 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
     clusters takes it for; and its codes, posterior means. A row with a cell that its column can't have has log_prob and
     reconstruction of -inf. Raises `ValueError`, one line that names the file, for what the run can't be asked about.
     """
-    total = parquet_rows(shard) if shard.suffix.lower() == OUTPUT else None
+    total = parquet_rows(shard) if shard.suffix.lower() == PARQUET else None
     done = 0
     with working(f"scoring {shard.name}", total) as step, evaluating(run.model):
         scorer = run.model.scorer(question.samples, rows=total or 0)

@@ -167,7 +167,7 @@ def detect(
         if known is None:
             there = f"the data of {run.path} are not there, which say what is usual"
             raise ValueError(f"{there} for the rows of {given}, of which memory holds some at a time; give them back")
-        parts = [_detected(run, piece, known, samples, seed, **asked) for piece in pieces_of(run, given)]
+        parts = [_detected(run, piece, known, samples, seed, **asked) for piece, _ in pieces_of(run, given)]
         table = pd.concat(parts)
         table.attrs |= parts[0].attrs
         return table
