@@ -618,7 +618,7 @@ def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> No
     [
         (
             {"sets": ["training.seed=1"]},
-            "leave out 'training.seed=1', only the number of epochs, the device, the logs and whether weights",
+            "leave out 'training.seed=1', only training.epochs, training.device, training.log, training.sh",
         ),
         ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
         ({"epochs": 0}, "training.epochs is 0"),
