@@ -243,7 +243,7 @@ def batches(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None
             yield rows.at(index)
 
 
-def train(  # noqa: PLR0913 - what a loop needs
+def train(
     model: nn.Module, rows: Rows, batch_size: int, learning_rate: float, epochs: int, compiled: bool = False
 ) -> tuple[list[float], list[float]]:
     """Seconds and mean loss per datum of each epoch; `compiled` by torch.compile, in the first of them."""

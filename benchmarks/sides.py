@@ -79,7 +79,7 @@ def train(recipe: str, data: str | None, sets: Sequence[str], epochs: int, seed:
     )
 
 
-def plain(pair: Pair, data: str | None, sets: Sequence[str], epochs: int, seed: int, compiled: bool) -> None:  # noqa: PLR0913
+def plain(pair: Pair, data: str | None, sets: Sequence[str], epochs: int, seed: int, compiled: bool) -> None:
     """Train the hand-written model; the same numbers, and what part of its time goes into products of matrices."""
     from plain_lessons import Rows
     from plain_models import FewLabels, products_share
