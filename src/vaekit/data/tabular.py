@@ -73,7 +73,7 @@ def told_left_out(without: Mapping[str, str]) -> tuple[str, ...]:
     """What is said of columns that are left out, each for a reason: a line each, of many for one reason one of all.
 
     >>> told_left_out({"a": "constant"} | {f"g{i}": "no value" for i in range(2000)})
-    ("column 'a' is left out: constant", '2,000 columns are left out, no value: g0, g1, g2, g3, g4 and 1,995 more')
+    ("column 'a' is left out: constant", '2,000 columns are left out, no value: g0, g1, g2, g3, g4 and 1995 more')
     """
     by_reason: dict[str, list[str]] = {}
     for each, why in without.items():
