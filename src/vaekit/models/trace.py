@@ -168,7 +168,7 @@ def with_scores(values: Tensor, score: Tensor | None) -> Tensor:
 def scores(latents: Sequence[Latent]) -> Tensor | None:
     """The sum of what `latents` state as `score_correction(z)` of their draws, (S, R); None where none lacks any."""
     found = [
-        latent.q.score_correction(latent.z.detach())  # type: ignore[attr-defined]
+        latent.q.score_correction(latent.z.detach())
         for latent in latents
         if torch.is_grad_enabled() and hasattr(latent.q, "score_correction") and not latent.enumerated
     ]
