@@ -80,7 +80,7 @@ Image.open(relu.path / "pictures" / f"reconstruction_{EPOCHS}.png")
 # to draw on. A notebook shows it below, and keeps it in its file; the model is in it, and decodes in your browser.
 
 # %%
-relu.explore(OUT / "explorer.html", points=500)
+relu.explore(OUT / "explorer.html", points=500, overwrite=True)
 
 # %% [markdown]
 # ## How much do ReLU and Adam help?

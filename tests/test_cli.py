@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import re
 import shlex
@@ -335,6 +336,13 @@ def test_a_table_keeps_its_columns_and_covariates(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows[:, 4:].astype(np.float32), load_run(tmp_path / "npz").encode()[1])
     done("sample", tmp_path / "csv", "--out", tmp_path / "drawn.csv", "-n3")
     assert read_csv(tmp_path / "drawn.csv")[0] == ["a", "b c"]
+
+
+def test_every_command_that_takes_data_takes_what_is_said_anew_of_them():
+    for each in cli.app.registered_commands:
+        names = set(inspect.signature(each.callback).parameters)  # type: ignore[arg-type]
+        if {"run", "runs"} & names and {"data", "file", "shards"} & names:
+            assert "sets" in names, each.callback
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from commands_for_tests import QUICK, command, done
 from runs_for_tests import small_run
 
 import vaekit
-from vaekit.runs.run import Run, _class_of
+from vaekit.models.given import class_of
+from vaekit.runs.run import Run
 from vaekit.show import report
 from vaekit.spec.parsing import parse_toml
 
@@ -87,5 +88,5 @@ def test_too_many_samples_name_their_option(run: Run, tmp_path: Path) -> None:
 
 def test_a_label_of_a_thousand_classes_is_not_answered_with_all_of_them() -> None:
     with pytest.raises(ValueError, match=r"unknown label 'x'; accepted: c0, c1, c2, .* and 970 more") as caught:
-        _class_of("x", tuple(f"c{i}" for i in range(1000)))
+        class_of("x", tuple(f"c{i}" for i in range(1000)))
     assert len(str(caught.value)) < 300

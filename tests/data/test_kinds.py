@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import warnings
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from vaekit.data import load
 from vaekit.data.columns import Column, frame_of, numbers_of
+from vaekit.data.covariates import asked_covariates
 from vaekit.data.dates import SECONDS
 from vaekit.data.kinds import HANDFUL, describe, infer
+from vaekit.data.tabular import labels_of
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -434,6 +438,21 @@ def test_what_cannot_be_asked_for(asked: dict[str, str], message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_numbers_with_decimals_are_no_categories_where_they_are_many() -> None:
+    x = np.random.default_rng(0).normal(size=200).round(4)
+    said = r"column 'a' has \d+ distinct numbers with decimals in 200 rows, no categories; accepted: 20 at most; "
+    for values in (x, [str(each) for each in x]):
+        with pytest.raises(ValueError, match=said + "leave the kind out, or ask for ordinal, or bin it first"):
+            infer(pd.DataFrame({"a": values}), {"a": "categorical"})
+    assert kind_of(np.floor(10 * x), asked={"a": "categorical"}).kind == "categorical"  # numbers of places, say
+    assert len(kind_of(x.round(0) / 2, asked={"a": "categorical"}).categories) < 20
+    assert kind_of(x, asked={"a": "ordinal"}).kind == "ordinal"
+    with pytest.raises(ValueError, match=r"covariate 'a' has .* no categories; accepted: 20 at most; give it as real"):
+        asked_covariates(pd.DataFrame({"a": x}), {"a": "categorical"}, "cells")
+    with pytest.raises(ValueError, match=r"table, label 'a', has .* no categories; accepted: 20 at most; leave it out"):
+        labels_of(pd.Series(x), "table", "a")
+
+
 @pytest.mark.parametrize("kind", ["real", "date", "unit", "count"])
 @pytest.mark.parametrize("empty", [None, np.nan, " "])
 def test_a_column_without_values_is_of_no_kind(kind: str, empty: Any) -> None:
@@ -490,3 +509,16 @@ def test_very_many_columns() -> None:
     assert len(columns) + len(left_out) == x.shape[1]
     kept = [column.name for column in columns]
     pd.testing.assert_frame_equal(frame_of(columns, numbers_of(columns, frame)), frame[kept])
+
+
+def test_of_very_many_columns_what_is_the_same_is_said_in_a_line() -> None:
+    genes = pd.DataFrame(np.random.default_rng(0).poisson(2.0, (60, 400)), columns=[f"g{i}" for i in range(400)])
+    genes.iloc[:, 100:] = 0
+    genes.iloc[7, :50] = 10**6
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        notes = load(genes).notes
+    assert "300 columns are left out, constant: g100, g101, g102, g103, g104 and 295 more" in notes
+    assert sum("far from all others" in each for each in notes) == 5
+    assert any(each.startswith("so are values of 45 other columns: g5") for each in notes)
+    assert all(len(str(each.message)) < 1000 for each in said)

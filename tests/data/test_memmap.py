@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_mapped_file_is_said(tmp_path: Path) -> None:
     with refuses("x.npy is no whole NumPy file of numbers"):
         load(path)
     np.save(path, np.array([{}, {}], dtype=object), allow_pickle=True)
-    with refuses("x.npy is no whole NumPy file of numbers (Python objects are refused)"):
+    with refuses("x.npy is no whole NumPy file of numbers: Python objects are refused"):
         load(path)
 
 

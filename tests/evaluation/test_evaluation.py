@@ -99,8 +99,11 @@ def test_weights_that_are_not_to_be_trusted_are_said_to_be_so():
     assert got.pareto_k > 0.7
     assert f"for {got.untrusted} of 60 data" in got.caution
     assert got.caution in repr(got)
-    for samples in (1, 24):
-        assert evaluate(model, data, samples=samples).caution == ""  # too few to tell
+    few = evaluate(model, data, samples=24)  # too few for a Pareto k
+    assert few.effective_samples < 8
+    assert f"for {few.untrusted} of 60 data a few of the 24 samples outweigh all others" in few.caution
+    assert "for 60 of 60 data it is by one sample" in evaluate(model, data, samples=1).caution
+    assert evaluate(truth.model(), data, samples=10).caution == ""  # the true posterior: all count
     assert (
         evaluate(truth.model(wrong=0.05), data, samples=50).caution == ""
     )  # tails by chance, of weights that all count

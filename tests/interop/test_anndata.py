@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from commands_for_tests import command
 from models_for_tests import refuses
 from scipy import sparse, stats
 
@@ -164,3 +165,84 @@ def test_covariates_beside_an_exposure_have_to_be_asked_for(tmp_path: Path) -> N
     sets = [*SMALL, "data.layer=counts", "data.covariates.batch=categorical", "model.condition=false"]
     with refuses("covariates stand beside the exposure, but model.condition is not set"):
         train("scvi", tmp_path / "run", data=cells(), sets=sets, epochs=1)
+
+
+def told(*argv: str | Path) -> str:
+    """What a command that must succeed prints; what it notes of new data is on standard error."""
+    result = command(*argv)
+    assert result.status == 0, result
+    return result.out
+
+
+def counts_in_x(rows: int = 40) -> AnnData:
+    """Some of the cells, whose X has the counts, in a file that has no layer."""
+    found = cells()[:rows].copy()
+    found.X = found.layers.pop("counts")
+    return found
+
+
+def test_a_file_with_its_counts_elsewhere_is_read_by_what_is_said_of_it(run: Run, tmp_path: Path) -> None:
+    known, other = tmp_path / "known.h5ad", tmp_path / "other.h5ad"
+    cells()[:40].copy().write_h5ad(known)
+    counts_in_x().write_h5ad(other)
+    asked, out = ["encode", run.path, other], ["--out", tmp_path / "codes.npy"]
+    refused = command(*asked, *out)
+    assert refused.status == 2
+    assert "there is no layer 'counts', or any other; to take X: --set data.layer=none" in refused.err
+    told(*asked, *out, "--set", "data.layer=none")
+    wanted = run.encode(known)[0]
+    assert np.array_equal(np.load(tmp_path / "codes.npy"), wanted)
+    assert np.array_equal(run.reading(layer=None).encode(other)[0], wanted)
+    # And the reverse: a run on X asked about a layer.
+    on_x = run.reading(layer=None)
+    with refuses("; of counts are the layers counts: layer='counts'"):
+        on_x.encode(known)
+    assert np.array_equal(on_x.reading(layer="counts").encode(known)[0], wanted)
+    for name, more in (("score", []), ("evaluate", ["--samples", "2"])):
+        one, two = (tmp_path / f"{name}{i}.parquet" for i in (1, 2))
+        told(name, run.path, known, "--out", one, *more)
+        told(name, run.path, other, "--out", two, *more, "--set", "data.layer=none")
+        pd.testing.assert_frame_equal(pd.read_parquet(one), pd.read_parquet(two))
+
+
+def test_what_is_no_place_of_a_name_in_other_data_is_refused(run: Run, tmp_path: Path) -> None:
+    with refuses("unknown option of other data 'domain'; accepted: layer, label, exposure, sheet; what data are is as"):
+        run.reading(domain="real")
+    with refuses("data.exposure is none, but "):
+        run.reading(exposure=None)
+    with refuses("knows no classes; leave it out"):
+        run.reading(label="batch")
+    cells().obs.to_csv(tmp_path / "obs.csv", index_label="cell")
+    with refuses("layer='raw' names a matrix of cells; obs is none"):
+        run.reading(layer="raw").encode(tmp_path / "obs.csv")
+    refused = command("evaluate", run.path, "--set", "model.condition=true")
+    assert "unknown setting of other data 'model'; accepted: data.layer, data.label, data.exposure" in refused.err
+
+
+def test_codes_and_scores_of_cells_are_written_where_their_users_look(run: Run, tmp_path: Path) -> None:
+    file, out = tmp_path / "cells.h5ad", tmp_path / "codes.h5ad"
+    cells().write_h5ad(file)
+    assert "obsm X_vaekit, 240 x 2" in told("encode", run.path, file, "--out", out)
+    found = anndata.read_h5ad(out)
+    assert np.array_equal(found.obsm["X_vaekit"], run.encode(cells())[0])
+    assert list(found.layers) == ["counts"]
+    told("encode", run.path, "--data", file, "--split", "test", "--out", out)
+    alone = anndata.read_h5ad(out)
+    assert np.array_equal(alone.obsm["X_vaekit"], found[alone.obs_names].obsm["X_vaekit"])
+    assert alone.obs["batch"].astype(str).tolist() == cells().obs["batch"][alone.obs_names].astype(str).tolist()
+    table = tmp_path / "codes.csv"
+    told("encode", run.path, file, "--out", table)
+    assert pd.read_csv(table).columns.tolist() == ["cell", "z.0", "z.1", "batch", "mito", "total"]
+    told("evaluate", run.path, file, "--samples", "3", "--out", out)
+    assert np.isfinite(anndata.read_h5ad(out).obs["vaekit_log_p"]).all()
+    assert "is the file that is read; name another" in command("encode", run.path, file, "--out", file).err
+
+
+def test_what_an_object_lacks_is_said_in_a_line() -> None:
+    nothing = AnnData(obs=pd.DataFrame(index=["a", "b"]))
+    with refuses("has no X, and no layers: there are no counts in it"):
+        setup_anndata(nothing)
+    with refuses("the AnnData object has no cells"):
+        setup_anndata(cells()[:0].copy(), layer="counts")
+    with refuses("unknown layer 'count' (did you mean 'counts'?); accepted: counts; to take X: leave out layer"):
+        setup_anndata(cells(), layer="count")

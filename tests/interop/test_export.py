@@ -187,6 +187,16 @@ def test_structures_do_as_the_model_does(structure: str):
     assert torch.allclose(model(x, *y), model.reconstruct(x, *y), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("posterior", "prior"), [("diagonal-normal", "transformer"), ("fsq", "transformer-tokens")])
+def test_a_score_under_a_prior_of_parts_in_turn_is_recorded_for_any_batch(posterior: str, prior: str):
+    model = small(posterior=posterior, prior=prior, latents={"z": 4})
+    own = program("score", model)
+    made = recorded(own).module()
+    for rows in (B, 1):
+        given = data_of(model.domain, (rows, 4)).float(), noise_of(rows, 4)
+        assert torch.allclose(made(*given)[0], own(*given)[0], rtol=1e-5, atol=1e-5)
+
+
 class Other(nn.Module):
     """A posterior of somebody else's, whose draws are made in ways that nobody knows."""
 

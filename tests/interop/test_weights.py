@@ -107,6 +107,26 @@ def test_a_model_that_pythae_saved_is_a_run(tmp_path: Path, loss: str) -> None:
     assert torch.allclose(trace.px.log_prob(x)[0], wanted.sum(1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("before", ["module.", "model.", "_orig_mod."])
+def test_what_others_put_before_names_and_around_state_dicts_is_left_out(tmp_path: Path, before: str) -> None:
+    theirs = Example(16, 8, 2)
+    named = {f"{before}{name}": each for name, each in theirs.state_dict().items()}
+    run = from_pytorch_example({"state_dict": named, "epoch": 3, "optimizer": {"state": {}}}, tmp_path / "run")
+    same(run, theirs, torch.rand(5, 1, 4, 4))
+    save_file(named, tmp_path / "vae.safetensors")
+    same(from_pytorch_example(tmp_path / "vae.safetensors", tmp_path / "b"), theirs, torch.rand(5, 1, 4, 4))
+    with refuses("the state dict has 'a', 'b'; give one of them"):
+        from_pytorch_example({"a": named, "b": named}, tmp_path / "c")
+    with refuses("has 'epoch', which is no tensor"):
+        from_pytorch_example({**named, "epoch": 3}, tmp_path / "c")
+
+
+def test_images_between_0_and_1_are_told_what_to_do(tmp_path: Path) -> None:
+    run = from_pytorch_example(Example(16, 8, 2), tmp_path / "run")
+    with refuses("all are between 0 and 1: if they are levels divided by 255, multiply by 255"):
+        run.encode(np.random.default_rng(0).random((5, 1, 4, 4)))
+
+
 def test_other_weights_are_refused_in_a_line(tmp_path: Path) -> None:
     tensors = Example(16, 8, 2).state_dict()
     with refuses("lacks 'fc22.weight'; needed: fc1, fc21, fc22, fc3, fc4"):
@@ -124,6 +144,11 @@ def test_other_weights_are_refused_in_a_line(tmp_path: Path) -> None:
         from_pytorch_example(tmp_path / "nothing.safetensors", tmp_path / "a")
     with refuses(f"has no {CONFIG}"):
         from_pythae(tmp_path, tmp_path / "a")
+    save_file(Pythae(16, 3).state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / CONFIG).write_text(json.dumps({"input_dim": [4, 4], "latent_dim": 5}))
+    with refuses("latent_dim is 5, but the weights of model.safetensors have 3"):
+        from_pythae(tmp_path, tmp_path / "a")
+    (tmp_path / "model.safetensors").unlink()
     for config, said in {
         "networks of its own, as pickled code": {"uses_default_encoder": False},
         "unknown model 'VQVAEConfig'": {"name": "VQVAEConfig"},

@@ -25,12 +25,13 @@ from vaekit import Callbacks, train
 from vaekit.data import load
 from vaekit.errors import RunError
 from vaekit.evaluation.scores import Evaluation
+from vaekit.models.given import class_of
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.elbo import ELBO
 from vaekit.runs import history
 from vaekit.runs.folder import CONTENTS, claim
 from vaekit.runs.given import fingerprint
-from vaekit.runs.run import Run, _class_of, load_run
+from vaekit.runs.run import Run, load_run
 from vaekit.show.report import write_report
 from vaekit.spec.keys import Spec
 from vaekit.spec.parsing import parse_toml
@@ -319,12 +320,12 @@ def test_fewer_rows_than_a_batch_are_one_batch(tmp_path: Path) -> None:
 
 
 def test_labels_are_names_and_numbers_only_where_no_name_is_one() -> None:
-    assert [_class_of(label, ("ant", "bee")) for label in ("bee", "1", 0)] == [1, 1, 0]
-    assert _class_of("3", ("3", "4", "5")) == 0
-    assert _class_of(2, ("3", "4", "5")) == 2
+    assert [class_of(label, ("ant", "bee")) for label in ("bee", "1", 0)] == [1, 1, 0]
+    assert class_of("3", ("3", "4", "5")) == 0
+    assert class_of(2, ("3", "4", "5")) == 2
     for label in ("2", 3, -1, "six"):
         with pytest.raises(ValueError, match=f"unknown label '{label}'"):
-            _class_of(label, ("3", "4", "5"))
+            class_of(label, ("3", "4", "5"))
 
 
 def test_records_are_json_even_if_a_term_is_not_finite(tmp_path: Path) -> None:
@@ -620,7 +621,7 @@ def test_a_run_goes_on_for_more_epochs(how: str, run: Run, tmp_path: Path) -> No
     [
         (
             {"sets": ["training.seed=1"]},
-            "leave out 'training.seed=1', only the number of epochs, the device, the logs and whether weights",
+            "leave out 'training.seed=1', only training.epochs, training.device, training.log, training.sh",
         ),
         ({"epochs": 1}, r"training.epochs is 1, but .*run has 2 done; accepted: 2 or more"),
         ({"epochs": 0}, "training.epochs is 0"),

@@ -92,6 +92,14 @@ def test_a_cell_that_no_column_has_makes_a_row_impossible(run: Run, tmp_path: Pa
     (found,) = scores(run, tmp_path / "t.parquet", tmp_path / "out")
     assert np.flatnonzero(np.isneginf(found["log_prob"])).tolist() == [52]
     assert np.isfinite(found["kl"]).all()
+    assert found["log_prob_stderr"][52] == 0
+    asked = command("score", run.path, tmp_path / "t.parquet", "--out", tmp_path / "again", "--samples", "2")
+    said = (
+        "log p is -inf for 1 of 55 rows, with a cell that its column can't have, as a category that was not in training"
+    )
+    assert said in asked.err
+    odd = command("detect", run.path, tmp_path / "t.parquet", "--out", tmp_path / "odd.csv", "--samples", "2")
+    assert said in odd.err
 
 
 def test_images_with_random_preprocessing_are_the_same_each_time(tmp_path: Path) -> None:

@@ -334,8 +334,8 @@ def impossible(holes: float = 0.0) -> pd.DataFrame:
 
 
 NEVER = (
-    r"2 cells of the table are none that their columns can have, and count as not observed: 'Paris' at row 1007 "
-    r"\(from 0\), column 'city'; -3.0 at row 1009 \(from 0\), column 'height'"
+    r"2 cells of the table are none that their columns can have: 'Paris' at row 1007 \(from 0\), column 'city'; -3.0 "
+    r"at row 1009 \(from 0\), column 'height'; log p of their rows is -inf, and all else that is told of their rows is"
 )
 
 
@@ -370,6 +370,9 @@ def test_scores_are_of_the_rows_that_can_be(run: Run) -> None:
     said = "log p is -inf for rows 1007, 1009, which have a cell that their column can't have: the scores are of the "
     assert said + f"other {ROWS - 2} data alone" in repr(found)
     log_prob = np.concatenate([each.log_prob.numpy() for each in parts])
+    error = np.concatenate([each.log_prob_variance.numpy() for each in parts])
+    assert (error[[7, 9]] == 0).all()  # it is exact
+    assert np.isnan(np.concatenate([each.pareto_k.numpy() for each in parts])[[7, 9]]).all()
     assert np.flatnonzero(np.isinf(log_prob)).tolist() == [7, 9]
     assert found.nll == pytest.approx(-log_prob[np.isfinite(log_prob)].mean(), rel=1e-5)
     with pytest.warns(LeftOutWarning), pytest.raises(ValueError, match="each row of new data has a cell that"):

@@ -16,7 +16,7 @@ from explorer_for_tests import HOSTILE, run_of
 
 from vaekit import explore
 from vaekit.runs.run import Run
-from vaekit.show.explorer import page, scene
+from vaekit.show.explorer import page, place, scene
 from vaekit.show.explorer.web import SCRIPT, operators
 
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # of torch.export
@@ -108,6 +108,15 @@ def test_a_file_that_can_not_be_written_or_decoded_is_refused_before_the_work(
         explore(run, tmp_path / "page.htm")
     with pytest.raises(ValueError, match="there is no folder"):
         explore(run, tmp_path / "none" / "page.html")
+    (mine := tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(
+        ValueError, match=r"mine\.html is there already; name another, or add overwrite=True to replace"
+    ):
+        explore(run, mine)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    with pytest.raises(ValueError, match="overwrite=True is for a file"):
+        place.check_place(None, overwrite=True)
     monkeypatch.setattr(page, "operators", lambda: operators() - {"addmm"})
     with pytest.raises(ValueError, match=r"its decoder can't be put into a file: .*addmm$") as caught:
         explore(run, tmp_path / "page.html")

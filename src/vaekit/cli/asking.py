@@ -11,7 +11,22 @@ import typer
 from ..errors import number_of
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
 from . import judging
-from .options import AnySplit, Device, File, Given, Json, Out, RunPath, Seed, asked_of, loaded_run, note, write_rows
+from .options import (
+    Anew,
+    AnySplit,
+    Device,
+    File,
+    Given,
+    Json,
+    Out,
+    RunPath,
+    Seed,
+    asked_of,
+    keep_apart,
+    loaded_run,
+    note,
+    write_rows,
+)
 
 
 def evaluate(  # noqa: PLR0913 - as many as the command has options
@@ -20,9 +35,11 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     file: File = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 1000,
     data: Given = None,
+    sets: Anew = None,
     split: AnySplit = None,
     path: Annotated[
-        Path | None, typer.Option("--out", help="Write the scores of each datum too: .csv, .parquet, .npz or .npy.")
+        Path | None,
+        typer.Option("--out", help="Write the scores of each datum too: .csv, .parquet, .npz, .npy or .h5ad."),
     ] = None,
     metrics: Annotated[
         str | None,
@@ -53,15 +70,16 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
     are: reconstructions beside data, samples as a set beside a set of data.
     """
-    from ..show.endings import TABLES, check_ending
+    from ..show.endings import CELLS, TABLES, check_ending
 
     if path is not None:
-        check_ending(path, (*TABLES, ".npy"))
+        check_ending(path, (*TABLES, ".npy", CELLS))
+        keep_apart(path, file or data)
 
     from ..runs import rows
     from ..runs.given import NEW
 
-    asked = asked_of(run, device, context, data, split, file)
+    asked = asked_of(run, device, context, data, split, file, sets)
     judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
@@ -71,7 +89,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         told = each if name == NEW else name
         found.append(asked.run.evaluate(told, samples, seed=seed, on_scores=parts.append))
     if path is not None:
-        write_rows(path, asked.run, rows.scores(asked.splits, every, asked.run), quiet=as_json, dialect=asked.dialect)
+        scored, source = rows.scores(asked.splits, every, asked.run), file or data if NEW in asked.splits else None
+        write_rows(path, asked.run, scored, quiet=as_json, dialect=asked.dialect, source=source)
     judged = [
         {judge: judge.of(each if name == NEW else name) for judge in judges} for name, each in asked.splits.items()
     ]
@@ -102,6 +121,7 @@ def sample(  # noqa: PLR0913 - as many as the command has options
     label: Annotated[str | None, typer.Option(help="The class to draw, by name or number (conditional runs).")] = None,
     mean: Annotated[bool, typer.Option("--mean", help="Means of p(x given z), not draws from it.")] = False,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now, whose covariates it takes.")] = None,
+    sets: Anew = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -112,7 +132,7 @@ def sample(  # noqa: PLR0913 - as many as the command has options
 
     from ..runs import rows
 
-    loaded = loaded_run(run, device, context, data)
+    loaded = loaded_run(run, device, context, data, sets)
     name = "y" if path.suffix.lower() == ".npz" else None  # as they are read again
     write_rows(path, loaded, rows.samples(loaded, n, label, not mean, seed, name))
 
@@ -126,6 +146,7 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     samples: Annotated[int | None, typer.Option(min=1, help="Draws of z for each datum; default: its mean.")] = None,
     draw: Annotated[bool, typer.Option("--draw", help="Draws from p(x given z), not its means.")] = False,
     data: Given = None,
+    sets: Anew = None,
     split: AnySplit = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -139,7 +160,7 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
 
     from ..runs import rows
 
-    asked = asked_of(run, device, context, data, split)
+    asked = asked_of(run, device, context, data, split, sets=sets)
     made = rows.pairs(asked.run, asked.splits, n, samples, draw=draw, first=from_start, seed=seed)
     write_rows(path, asked.run, made, 2 if samples is None else 1 + samples, dialect=asked.dialect)
     for name, each in asked.splits.items():
@@ -150,9 +171,13 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
 def encode(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
     run: RunPath,
-    path: Out,
+    path: Annotated[
+        Path,
+        typer.Option("--out", help="File to write: .csv, .parquet, .npz, .npy, or of cells .h5ad (obsm X_vaekit)."),
+    ],
     file: File = None,
     data: Given = None,
+    sets: Anew = None,
     split: AnySplit = None,
     draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
     indices: Annotated[bool, typer.Option("--indices", help="The numbers of its codes (quantised latents).")] = False,
@@ -163,28 +188,37 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     them where each datum is from in its file, its class, and the one that a model which classifies or clusters takes it
     for.
     """
-    from ..show.endings import check_ending
+    from ..show.endings import CELLS, ENDINGS, check_ending
 
-    check_ending(path)
+    check_ending(path, (*ENDINGS, CELLS))
+    keep_apart(path, file or data)
 
+    from ..data.tabular import impossible_rows
     from ..runs import rows
+    from ..runs.given import NEW
     from ..runs.pieces import is_long
     from ..show.outputs import write_frames
 
     if file is not None and data is None and split is None and is_long(Path(file)):
-        loaded = loaded_run(run, device, context)
-        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
+        loaded = loaded_run(run, device, context, sets=sets)
+        never: list[int] = []
+        parts = rows.codes_by_blocks(loaded, Path(file), never, indices=indices, draw=draw, seed=seed)
         if path.suffix.lower() == ".parquet":
-            say(f"{path}: {write_frames(path, (each.frame for each in parts)):,} rows")
+            say(f"{path}: {(total := write_frames(path, (each.frame for each in parts))):,} rows")
         else:
-            write_rows(path, loaded, rows.joined(parts))
+            every = rows.joined(parts)
+            write_rows(path, loaded, every)
+            total = len(every.array)
+        if said := impossible_rows(sum(never), total):
+            note(said)
         return
-    asked = asked_of(run, device, context, data, split, file)
+    asked = asked_of(run, device, context, data, split, file, sets)
     if indices:
         found = rows.tokens(asked.run, asked.splits)
     else:
         found = rows.codes(asked.run, asked.splits, draw=draw, seed=seed)
-    write_rows(path, asked.run, found, dialect=asked.dialect)
+    source = file or data if NEW in asked.splits else None
+    write_rows(path, asked.run, found, dialect=asked.dialect, source=source)
 
 
 def plot(  # noqa: PLR0913 - as many as the command has options
@@ -196,7 +230,10 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="How many it shows; same as --set n=N.")] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A=B", help="Change an option of the picture; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="A=B", help="Change an option of the picture, or data.layer, … of the data; repeatable."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
@@ -212,14 +249,15 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     from ..show.plots import DARK, LIGHT
     from ..spec.parsing import options_from
 
-    loaded = loaded_run(run, device, context, data)
+    own = [each for each in sets or () if not each.startswith("data.")]
+    loaded = loaded_run(run, device, context, data, [each for each in sets or () if each not in own])
     if what is None:
         rows = [(o.name, o.summary, "no, it needs " + o.lacks if o.lacks else "yes") for o in offers(loaded)]
         print_table(("picture", "what", "of this run"), rows)
         return
     if path is not None:
         check_ending(path, FIGURES)
-    options = options_from([*(sets or ()), *([f"n={n}"] if n is not None else [])])
+    options = options_from([*own, *([f"n={n}"] if n is not None else [])])
     figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
     if path is None:
         path = subfolder(run, FOLDER) / f"{what}.png"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..show.terminal import say
-from .options import Device, RunPath, Seed, loaded_run, note
+from .options import Anew, Device, RunPath, Seed, loaded_run, note
 
 
 class To(StrEnum):
@@ -80,24 +80,27 @@ def explore(  # noqa: PLR0913 - as many as the command has options
         int | None, typer.Option(min=1, help="Data that it shows, at most (default: 10,000; of a file 2,000).")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    sets: Anew = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine; 0 is a free one.")] = 0,
     browser: Annotated[
         bool | None, typer.Option("--open/--no-open", help="Open a browser (default: where there is a display).")
     ] = None,
     layout: Annotated[str, typer.Option(help="What lays codes out: t-sne, or umap (umap-learn).")] = "t-sne",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file in --out.")] = False,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Look at a run's latent space in a browser: a page served on this machine until Ctrl-C, or one file."""
     from ..show.explorer.place import check_layout, check_place
 
-    check_place(path, port)
+    check_place(path, port, overwrite=overwrite)
     check_layout(layout)
 
     from ..show.explorer.exploring import explore as explored
 
-    loaded = loaded_run(run, device, context, data)
-    found = explored(loaded, path, split=split, points=points, port=port, browser=browser, seed=seed, layout=layout)
+    loaded = loaded_run(run, device, context, data, sets)
+    asked: dict[str, Any] = {"split": split, "points": points, "port": port, "browser": browser, "layout": layout}
+    found = explored(loaded, path, seed=seed, overwrite=overwrite, **asked)
     for each in found.notes:
         note(each)
     if path is not None:

@@ -10,7 +10,7 @@ import typer
 from ..errors import number_of
 from ..show.terminal import print_json, print_table, say
 from .ending import InterruptedTrainingError
-from .options import Device, Json, RunPath, Seed, loaded_run, note
+from .options import Anew, Device, Json, RunPath, Seed, loaded_run, note
 
 if TYPE_CHECKING:
     from ..many.score import Scored
@@ -101,6 +101,7 @@ def score(  # noqa: PLR0913 - as many as the command has options
     shards: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files of data, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", help="A folder, for a Parquet file each, or a .parquet file of all.")],
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each row.")] = 1000,
+    sets: Anew = None,
     codes: Annotated[bool, typer.Option("--codes", help="Write latent codes too, posterior means.")] = False,
     seed: Seed = 0,
     ray: Ray = None,
@@ -110,13 +111,16 @@ def score(  # noqa: PLR0913 - as many as the command has options
     """Score each row of many files: log p with its Monte Carlo error, and the ELBO, in nats; the same command again
     goes on, file by file.
     """
+    from ..data.tabular import impossible_rows
     from ..many.score import score as score_them
     from ..spec.parts import PARTS
 
-    loaded = loaded_run(run, device, context)
+    loaded = loaded_run(run, device, context, sets=sets)
 
     def tell(scored: Scored) -> None:
         say(f"{scored.path}: {number_of(scored.rows, 'row')}")
+        if scored.impossible:
+            note(impossible_rows(scored.impossible, scored.rows))
 
     asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed}
     parts = context.obj or PARTS

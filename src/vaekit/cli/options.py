@@ -28,6 +28,15 @@ Given = Annotated[
     str | None, typer.Option("--data", help="Where the run's data lie now, or new data of the kind, by name or path.")
 ]
 File = Annotated[str | None, typer.Argument(metavar="FILE", help="All rows of this file, new to the run or not.")]
+Anew = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=NAME",
+        help="Of data in which these stand elsewhere than in the run's own: data.layer, data.label, data.exposure, "
+        "data.sheet; none takes one back; repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
     Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")
@@ -43,28 +52,43 @@ def named_parts(context: typer.Context) -> Parts:
     return parts_from(given) if isinstance(given, str) else given or PARTS
 
 
-def loaded_run(path: Path, device: str, context: typer.Context, data: str | None = None) -> Run:
-    """The run in a folder; that it has not finished is said."""
+def loaded_run(
+    path: Path, device: str, context: typer.Context, data: str | None = None, sets: list[str] | None = None
+) -> Run:
+    """The run in a folder, whose data are read as `sets` say; that it has not finished is said."""
+    from ..runs.reading import options_of
     from ..runs.run import load_run
 
     run = load_run(path, device, named_parts(context), data=data)
     if run.unfinished:
         note(f"as it stands, {run.unfinished}")
-    return run
+    return run.reading(**options_of(sets)) if sets else run
 
 
 def asked_of(
-    path: Path, device: str, context: typer.Context, data: str | None, split: str | None, file: str | None = None
+    path: Path,
+    device: str,
+    context: typer.Context,
+    data: str | None,
+    split: str | None,
+    file: str | None = None,
+    sets: list[str] | None = None,
 ) -> Asked:
     """What a command is about, as `runs.asked.asked` finds it; what is to be said of new data is said."""
     from ..runs.asked import asked
 
     if file is not None and data is not None:
         raise ValueError(f"{file} and --data {data} are both given; choose one")
-    found = asked(loaded_run(path, device, context), data, split, file)
+    found = asked(loaded_run(path, device, context, sets=sets), data, split, file)
     for each in found.notes:
         note(each)
     return found
+
+
+def keep_apart(path: Path, data: str | None) -> None:
+    """`ValueError` where a file would be written over the data that it is made of."""
+    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+        raise ValueError(f"--out {path} is the file that is read; name another")
 
 
 def note(text: str) -> None:
@@ -73,12 +97,27 @@ def note(text: str) -> None:
 
 
 def write_rows(
-    path: Path, run: Run, rows: Rows, per_row: int = 8, quiet: bool = False, dialect: Dialect | None = None
+    path: Path,
+    run: Run,
+    rows: Rows,
+    per_row: int = 8,
+    quiet: bool = False,
+    dialect: Dialect | None = None,
+    source: str | None = None,
 ) -> None:
-    """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written."""
-    from ..show.endings import FRAMES
+    """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written:
+    an .h5ad file with all that their `source` has, where that is one.
+    """
+    from ..show.endings import CELLS, FRAMES
     from ..show.outputs import write_array, write_frame
 
+    if path.suffix.lower() == CELLS:
+        from ..interop.anndata import write_cells
+
+        said = write_cells(path, rows, Path(source) if source and source.lower().endswith(CELLS) else None)
+        if not quiet:
+            say(f"{path}: {said}")
+        return
     dialect = dialect or run.schema.dialect
     if rows.table and path.suffix.lower() in FRAMES:
         write_frame(path, rows.frame, dialect=dialect)

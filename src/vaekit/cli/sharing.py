@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..show.terminal import say
-from .options import Given, RunPath, Seed, loaded_run, note
+from .options import Anew, Given, RunPath, Seed, loaded_run, note
 
 
 def push(  # noqa: PLR0913 - as many as the command has options
@@ -25,6 +25,7 @@ def push(  # noqa: PLR0913 - as many as the command has options
         int, typer.Option(min=0, help="Importance samples of the scores on the card; 0 leaves scores out.")
     ] = 100,
     data: Given = None,
+    sets: Anew = None,
     seed: Seed = 0,
 ) -> None:
     """Put a run on the Hugging Face Hub, with a model card: scores, pictures, licences. `vaekit.from_pretrained` reads
@@ -33,7 +34,7 @@ def push(  # noqa: PLR0913 - as many as the command has options
     from ..interop.hub import Licences
     from ..interop.hub import push as pushed
 
-    loaded = loaded_run(run, "cpu", context, data)
+    loaded = loaded_run(run, "cpu", context, data, sets)
     scores = loaded.evaluate(loaded.held_out, samples, seed=seed) if samples else None
     if not (run / "pictures").is_dir():
         note(f"{run} has no pictures for the card: vaekit evaluate {run} --report draws them")

@@ -10,7 +10,7 @@ import typer
 from ..errors import number_of
 from ..show.terminal import print_json, say
 from . import judging
-from .options import AnySplit, Device, File, Given, Json, RunPath, Seed, asked_of, loaded_run, note
+from .options import Anew, AnySplit, Device, File, Given, Json, RunPath, Seed, asked_of, keep_apart, loaded_run, note
 
 Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
 
@@ -21,6 +21,7 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     path: Table,
     file: File = None,
     data: Given = None,
+    sets: Anew = None,
     split: AnySplit = None,
     n: Annotated[int, typer.Option("-n", min=0, help="Draws for multiple imputation; 0: one best value a cell.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples for each row.")] = 1000,
@@ -38,8 +39,8 @@ def impute(  # noqa: PLR0913 - as many as the command has options
 
     for each in (path, *([] if spread is None else [spread])):
         check_ending(each, FRAMES)
-        _keep_apart(each, file or data)
-    asked = asked_of(run, device, context, data, split, file)
+        keep_apart(each, file or data)
+    asked = asked_of(run, device, context, data, split, file, sets)
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
     named = not isinstance(found.table.index, pd.RangeIndex)
     write_frame(path, found.table, index=named and n == 0, dialect=asked.dialect)
@@ -57,6 +58,7 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     path: Table,
     file: File = None,
     data: Given = None,
+    sets: Anew = None,
     split: AnySplit = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples for each row.")] = 100,
     contamination: Annotated[
@@ -76,20 +78,25 @@ def detect(  # noqa: PLR0913 - as many as the command has options
 
     check_ending(path, FRAMES)
 
+    import numpy as np
+
+    from ..data.tabular import impossible_rows
     from ..runs.pieces import is_long
     from ..show.outputs import write_frame
 
-    _keep_apart(path, file or data)
+    keep_apart(path, file or data)
     if file is not None and data is None and split is None and is_long(Path(file)):
-        loaded = loaded_run(run, device, context)
+        loaded = loaded_run(run, device, context, sets=sets)
         given, dialect = Path(file), loaded.schema.dialect
     else:
-        asked = asked_of(run, device, context, data, split, file)
+        asked = asked_of(run, device, context, data, split, file, sets)
         loaded, given, dialect = asked.run, _one(asked, file or data), asked.dialect
     found = loaded.detect(given, samples=samples, contamination=contamination, seed=seed, per_column=per_column)
     write_frame(path, found.sort_values("score", ascending=False), index=True, dialect=dialect)
     above, threshold = int(found["outlier"].sum()), found.attrs["threshold"]
     say(f"{path}: {above:,} of {len(found):,} rows score more than {threshold:.2f} nats")
+    if never := impossible_rows(int(np.isposinf(found["score"]).sum()), len(found)):
+        note(never)
     if not found.attrs["by_training_rows"]:
         note("the data of the run are not there: what is usual is told by these rows themselves")
 
@@ -112,6 +119,7 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
         typer.Option(metavar="COLUMN", help="With --metrics: how well they teach this column, beside real rows."),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now, for --metrics.")] = None,
+    sets: Anew = None,
     as_json: Json = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -126,7 +134,7 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
     from ..runs.judging import check
     from ..show.outputs import write_frame
 
-    loaded = loaded_run(run, device, context, data)
+    loaded = loaded_run(run, device, context, data, sets)
     if metrics:
         if where:
             raise ValueError("--metrics compares with all rows of the data: leave --where out")
@@ -142,12 +150,6 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
     found = judging.metrics(loaded, made.table, target, seed, as_json) if metrics else {}
     if as_json:
         print_json({"file": str(path), "rows": n, **found})
-
-
-def _keep_apart(path: Path, data: str | None) -> None:
-    """`ValueError` where a file would be written over the data that it is made of."""
-    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
-        raise ValueError(f"--out {path} is the file that is read; name another")
 
 
 def _one(asked: Any, data: str | None) -> Any:

@@ -15,7 +15,7 @@ from ..errors import number_of
 from ..settings import written
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError, first
-from .options import Device, Json, Seed, Split, loaded_run, named_parts
+from .options import Anew, Device, Json, Seed, Split, loaded_run, named_parts
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -132,6 +132,7 @@ def compare(  # noqa: PLR0913 - as many as the command has options
         Path | None, typer.Option("--out", help="Write a page, .html, or the curves: .png, .svg or .pdf.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Other data for recipes; of runs where theirs lie now.")] = None,
+    sets: Anew = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of recipes.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
     split: Split = "test",
@@ -151,7 +152,7 @@ def compare(  # noqa: PLR0913 - as many as the command has options
     from ..runs import comparison
     from ..show import report
 
-    loaded = [_load_or_train(each, data, epochs, device, context) for each in runs]
+    loaded = [_load_or_train(each, data, sets, epochs, device, context) for each in runs]
     found = comparison.compare(loaded, samples, split=split, seed=seed)
     if path is not None:
         report.write_comparison(found, path)
@@ -191,12 +192,16 @@ def _kinds(columns: Sequence[str]) -> list[str]:
     return [f"data.columns={written(dict(pairs))}"] if pairs else []
 
 
-def _load_or_train(name: str, data: str | None, epochs: int | None, device: str, context: typer.Context) -> Run:
+def _load_or_train(
+    name: str, data: str | None, sets: list[str] | None, epochs: int | None, device: str, context: typer.Context
+) -> Run:
     from ..composed import ensure
     from ..spec.recipes import RECIPES
 
     if name not in RECIPES or Path(name).exists():
-        return loaded_run(Path(name), device, context, data)
+        return loaded_run(Path(name), device, context, data, sets)
+    if sets:
+        raise ValueError(f"--set {sets[0]} is for data of runs in folders; {name} is a recipe")
     with _training() as bar:
         given: dict[str, Any] = {
             "data": data,

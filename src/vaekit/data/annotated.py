@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import MOST, several, unknown
-from ..settings import named, setting
+from ..settings import named, setting, unset
 from .base import Content, Split, stored
 from .cells import numbers_in
 from .columns import Column
@@ -25,6 +25,8 @@ from .tabular import labels_of, with_covariates
 
 CELLS = ".h5ad"
 """The ending of a file of them."""
+GENES = "genes of cells"
+"""Why the columns of such data are what they are."""
 LOOKED_AT = 1 << 20
 """Numbers of a layer that are looked at to tell whether it is one of counts, where nobody has asked for it."""
 
@@ -58,16 +60,25 @@ def annotated(data: Any, name: str, reading: Reading) -> Content:
         raise ValueError(f"{name} has more than one gene of the name {twice!r}; call adata.var_names_make_unique()")
     x = _rows(matrix, what)
     if kind in ("count", "columns"):
-        _refuse_no_counts(x, data, what, names)
+        _refuse_no_counts(x, data, what, names, of_a_run=bool(reading.known))
     if reading.known:
         x, names = _known(x, names, reading, name)
     origin = np.array([str(each) for each in data.obs_names], object)
     of_counts = kind in ("count", "columns")
     options: dict[str, Any] = {"dtype": "int64"} if of_counts else {}
-    table = tuple(Column(each, "count" if of_counts else "real", why="genes of cells", **options) for each in names)
+    table = tuple(Column(each, "count" if of_counts else "real", why=GENES, **options) for each in names)
     layer = () if reading.layer is None else (f"layer {reading.layer!r} of {name} is what is modelled, not its X",)
     content = Content({"train": Split(x, origin=origin)}, (), tuple(names), layer, table=table, kind=kind)
     return _beside(content, obs, name, reading)
+
+
+def are_genes(columns: Sequence[Column]) -> bool:
+    """Whether the columns of a table are genes, its rows cells.
+
+    >>> are_genes([Column("CD8A", "count", why=GENES)]), are_genes([])
+    (True, False)
+    """
+    return bool(columns) and columns[0].why == GENES
 
 
 def _kind(reading: Reading) -> Kind:
@@ -77,13 +88,16 @@ def _kind(reading: Reading) -> Kind:
 
 
 def _matrix(data: Any, layer: str | None, name: str) -> Any:
-    if layer is not None and layer not in data.layers:
-        have = f"accepted: {several(list(data.layers), MOST)}, or none, for X" if len(data.layers) else "it has none"
-        raise ValueError(f"{name}: {unknown('layer', layer, list(data.layers))}; {have}")
+    layers = list(data.layers)
+    if layer is not None and layer not in layers:
+        what = unknown("layer", layer, layers) if layers else f"there is no layer {layer!r}, or any other"
+        raise ValueError(f"{name}: {what}; to take X: {unset('data.layer')}")
     found = data.X if layer is None else data.layers[layer]
     if found is None:
-        layers = f"accepted: {several(list(data.layers), MOST)}" if len(data.layers) else "but it has no layers"
-        raise ValueError(f"{name} has no X; name a layer, {setting('data.layer', '…')}; {layers}")
+        what = f"name a layer, {setting('data.layer', '…')}; accepted: {several(layers, MOST)}"
+        raise ValueError(f"{name} has no X{f'; {what}' if layers else ', and no layers: there are no counts in it'}")
+    if not data.n_obs or not data.n_vars:
+        raise ValueError(f"{name} has no {'genes' if data.n_obs else 'cells'}")
     return found
 
 
@@ -117,7 +131,7 @@ def _are_counts(values: np.ndarray) -> bool:
     return bool(np.all((values >= 0) & (values == np.floor(values))))
 
 
-def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str]) -> None:
+def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str], *, of_a_run: bool) -> None:
     values = _values(x)
     if _are_counts(values):
         return
@@ -136,6 +150,8 @@ def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str]) -> None:
         instead = f"of counts are the layers {several(others, MOST)}: {setting('data.layer', others[0])}"
     elif raw is not None and _look_like_counts(raw.X):
         instead = "of counts is its raw.X: give adata.raw.to_adata()"
+    elif of_a_run:
+        instead = "no layer is, and the run is of counts"
     else:
         instead = f"no layer is; for other numbers than counts {setting('data.domain', 'real')}"
     raise ValueError(f"{first}; {instead}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,26 @@ import pandas as pd
 
 from ..errors import shown
 from .sniffing import is_mark, is_number
+
+FEW_CATEGORIES, SHARE = 20, 0.05
+"""Distinct cells that are categories however few rows there are, and the part of many rows up to which they are."""
+
+
+def most_categories(rows: int) -> float:
+    """The most distinct cells of so many rows that are taken for categories."""
+    return max(FEW_CATEGORIES, SHARE * rows)
+
+
+def refuse_fractions(distinct: Sequence[object], rows: int, what: str, instead: str) -> None:
+    """Raise `ValueError` where the distinct cells of a column that is to have categories are numbers with decimals, and
+    more than categories are: it is one of numbers. `instead` is what else to ask for.
+    """
+    most = most_categories(rows)
+    numbers = [number_in(each) for each in distinct] if len(distinct) > most else []
+    if not numbers or None in numbers or all(each == np.floor(each) for each in numbers):  # type: ignore[arg-type]
+        return
+    many = f"{len(distinct):,} distinct numbers with decimals in {rows:,} rows"
+    raise ValueError(f"{what} has {many}, no categories; accepted: {int(most):,} at most; {instead}, or bin it first")
 
 
 def numbers_in(values: pd.Series, where: str) -> np.ndarray:
@@ -78,6 +99,18 @@ def category_text(value: object) -> str:
     if isinstance(value, float | np.floating):
         return str(int(value)) if np.isfinite(value) and value == int(value) else repr(float(value))
     return str(value)
+
+
+def sorted_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """Categories in their order, numbers as such."""
+    if all_numbers(texts):
+        return tuple(sorted(texts, key=lambda text: (number_in(text) or 0.0, text)))
+    return tuple(sorted(texts))
+
+
+def all_numbers(texts: Sequence[str]) -> bool:
+    """Whether all texts are numbers."""
+    return all(number_in(text) is not None for text in texts)
 
 
 def typed(column: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import MOST, several, shown, unknown
 from ..settings import named
-from .cells import category_text, factorized, numbers_in
+from .cells import category_text, factorized, numbers_in, refuse_fractions
 
 COVARIATE_KINDS = ("categorical", "real")
 
@@ -42,7 +42,9 @@ class Covariate:
         """What a column of covariates is, its categories those that it has."""
         if kind == "real":
             return cls(name)
-        return cls(name, tuple(sorted({category_text(each) for each in factorized(cells)[1]})))
+        distinct = factorized(cells)[1]
+        refuse_fractions(distinct, len(cells), f"covariate {name!r}", "give it as real")
+        return cls(name, tuple(sorted({category_text(each) for each in distinct})))
 
     def numbers(self, cells: pd.Series, what: str) -> np.ndarray:
         """Cells as numbers (N, `width`).

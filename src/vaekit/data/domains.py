@@ -309,7 +309,7 @@ class Domain:
             _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
         any_byte = x.dtype == np.uint8 and self.kind == "grey" and (self.levels or 0) >= 256
         if self.kind != "real" and not any_byte:
-            _refuse(x, self._outside, what, str(self), place)
+            _refuse(x, self._outside, what, str(self), place, lambda: self._divided(x))
         # Of levels that are dequantised, and no number between two of them: that was forgotten.
         levels = self.scale if self.kind == "unit" and self.location == 0 else 1.0
         dequantised = isinstance(levels, float) and levels > 1 and levels % 1 == 0
@@ -318,6 +318,14 @@ class Domain:
                 f"{what} has whole numbers alone, which a density of {self} does not take; add uniform noise to "
                 "them (dequantize)"
             )
+
+    def _divided(self, x: Array) -> str:
+        """What to do with grey levels that were divided by the greatest of them."""
+        if self.kind != "grey" or x.dtype.kind != "f" or x.ndim < 2:
+            return ""
+        divided = all(((block >= 0) & (block <= 1)).all() for _, block in _blocks(x))
+        most = (self.levels or 2) - 1
+        return f"; all are between 0 and 1: if they are levels divided by {most}, multiply by {most}" if divided else ""
 
     def _check_columns(self, x: Array, what: str, place: Callable[[tuple[int, ...]], str]) -> None:
         _refuse(x, lambda x: ~np.isfinite(x), what, "finite numbers", place)
@@ -360,6 +368,7 @@ def _refuse(
     what: str,
     accepted: str,
     place: Callable[[tuple[int, ...]], str],
+    advice: Callable[[], str] = str,
 ) -> None:
     """Raise `ValueError` where `outside` is true of elements of x, looked at a block of rows at a time."""
     count, first = 0, ""
@@ -371,4 +380,4 @@ def _refuse(
             count += int(bad.sum())
     if count:
         values = "value" if count == 1 else "values"
-        raise ValueError(f"{what} has {count:,} {values} other than {accepted}; the first is {first}")
+        raise ValueError(f"{what} has {count:,} {values} other than {accepted}; the first is {first}{advice()}")

@@ -156,7 +156,7 @@ def _check_header(file: IO[bytes], size: int) -> None:
         raise ValueError(f"the version {version} of its format is for tables of named fields")
     shape, _, dtype = getattr(np.lib.format, readers[version])(file)
     if dtype.hasobject:
-        raise ValueError("it has Python objects")
+        raise ValueError("Python objects are refused")
     promised = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or file.tell() + promised > size:
         raise ValueError(f"its header says {shape}, {promised:,} bytes, of which there are {size - file.tell():,}")
@@ -170,4 +170,4 @@ def _damage(path: Path) -> Iterator[None]:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is no whole NumPy file of numbers (Python objects are refused): {reason}") from error
+        raise ValueError(f"{path} is no whole NumPy file of numbers: {reason}") from error

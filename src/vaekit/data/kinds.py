@@ -12,7 +12,18 @@ import numpy as np
 import pandas as pd
 
 from ..errors import several, unknown
-from .cells import category_text, factorized, number_in, numbers_in, refusal, typed
+from .cells import (
+    all_numbers,
+    category_text,
+    factorized,
+    most_categories,
+    number_in,
+    numbers_in,
+    refusal,
+    refuse_fractions,
+    sorted_texts,
+    typed,
+)
 from .columns import COLUMN_KINDS, WHOLE, WITH_CATEGORIES, Column, ColumnKind
 from .dates import (
     COMPACT,
@@ -29,14 +40,13 @@ from .dates import (
     whole_texts,
     zone_of,
 )
-from .looks import FIRST_ROWS, Look, look_at, looks_at
+from .looks import FIRST_ROWS, Look, fills_unit, look_at, looks_at
 from .numerals import Numeral, are_numbers, nearly_numbers, numeral_of
 from .sniffing import is_mark
 
 NONE = "none"
 """The kind that leaves a column out."""
-FEW_CATEGORIES, MOST_CATEGORIES, SHARE = 20, 1000, 0.05
-NEAR = 0.05
+MOST_CATEGORIES = 1000
 UNIQUE, HANDFUL = 0.95, 10
 """The part of a column's cells that differ from which on they name rows: a few may be there twice. Of fewer rows than a
 handful nothing is told by that.
@@ -217,7 +227,7 @@ def _of_numerals(name: str, values: pd.Series, numeral: Numeral, kind: ColumnKin
     found = _of_plain_numbers(name, pd.Series(x)) if kind is None else _asked(name, pd.Series(x), kind)
     if isinstance(found, str):
         return found
-    if numeral.after.strip() == "%" and found.kind in ("positive", "nonnegative") and _fills(x / 100):
+    if numeral.after.strip() == "%" and found.kind in ("positive", "nonnegative") and fills_unit(x / 100):
         found = replace(found, kind="unit", low=0.0, high=100.0, why="numbers from 0 to 100")
     categories = tuple(numeral.written(float(each)) for each in found.categories)
     example = numeral.written(x[np.argmax(np.nan_to_num(x, nan=-np.inf))])
@@ -232,8 +242,8 @@ def _of_words(
     no numbers.
     """
     names = _names_rows(len(distinct), seen)
-    if not names and len(distinct) <= min(MOST_CATEGORIES, max(FEW_CATEGORIES, SHARE * len(values))):
-        categories = _sorted([category_text(each) for each in distinct])
+    if not names and len(distinct) <= min(MOST_CATEGORIES, most_categories(len(values))):
+        categories = sorted_texts([category_text(each) for each in distinct])
         kind: ColumnKind = "binary" if len(categories) == 2 else "categorical"
         return Column(name, kind, categories, str(values.dtype), why=f"{len(categories)} values")
     if formats:
@@ -278,16 +288,11 @@ def _of_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series
     if look.whole:
         return _of_whole_numbers(name, dtype, look, cells)
     real = Column(name, "real", dtype=dtype, decimals=look.decimals, why="numbers")
-    if _fills(np.array([look.low, look.high])):
+    if fills_unit(np.array([look.low, look.high])):
         return replace(real, kind="unit", low=0.0, high=1.0, why="numbers from 0 to 1")
     if look.low > 0:
         return replace(real, kind="positive", why="numbers above 0")
     return replace(real, kind="nonnegative", why="numbers from 0 on") if look.low == 0 else real
-
-
-def _fills(x: np.ndarray) -> bool:
-    """Whether numbers, some NaN, lie from 0 to 1 and come near both."""
-    return bool(0 <= np.nanmin(x) <= NEAR and 1 - NEAR <= np.nanmax(x) <= 1)
 
 
 def _of_whole_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series]) -> Column | str:
@@ -351,13 +356,16 @@ def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str)
     if isinstance(values.dtype, pd.CategoricalDtype):
         texts: tuple[str, ...] = tuple(category_text(each) for each in values.cat.categories)
         dtype = _category_dtype(values)
-        if kind == "ordinal" and not values.cat.ordered and not _all_numbers(texts):
+        if kind == "ordinal" and not values.cat.ordered and not all_numbers(texts):
             raise ValueError(f"{what} column {name!r} has categories without an order; make them ordered in pandas")
     else:
-        texts, dtype = _sorted([category_text(each) for each in factorized(values)[1]]), str(values.dtype)
-        if kind == "ordinal" and not _all_numbers(texts) and not pd.api.types.is_bool_dtype(values.dtype):
+        distinct = factorized(values)[1]
+        texts, dtype = sorted_texts([category_text(each) for each in distinct]), str(values.dtype)
+        if kind == "ordinal" and not all_numbers(texts) and not pd.api.types.is_bool_dtype(values.dtype):
             advice = "give numbers, or an ordered category of pandas, or ask for categorical"
             raise ValueError(f"{what} column {name!r} has texts, which have no order of their own; {advice}")
+        if kind == "categorical":
+            refuse_fractions(distinct, len(values), f"{what} column {name!r}", "leave the kind out, or ask for ordinal")
     if kind == "binary" and len(texts) == 1 and texts[0] in ("0", "1"):
         texts = ("0", "1")
     most = 2 if kind == "binary" else MOST_CATEGORIES
@@ -387,14 +395,3 @@ def _asked_dates(name: str, values: pd.Series, what: str) -> Column:
     if isinstance(column, str):
         raise ValueError(f"{what} column {name!r} is {column}; leave it out")
     return replace(column, why="asked for")
-
-
-def _sorted(texts: Sequence[str]) -> tuple[str, ...]:
-    """Categories in their order, numbers as such."""
-    if _all_numbers(texts):
-        return tuple(sorted(texts, key=lambda text: (number_in(text) or 0.0, text)))
-    return tuple(sorted(texts))
-
-
-def _all_numbers(texts: Sequence[str]) -> bool:
-    return all(number_in(text) is not None for text in texts)

@@ -25,7 +25,7 @@ from .frames import as_text, named_columns
 from .headers import UNNAMED, check_names, without_row_numbers
 from .kinds import infer
 from .memmap import BLOCK, MemmapRows
-from .tabular import labels_of, nothing_to_learn, refuse_sizes
+from .tabular import labels_of, nothing_to_learn, refuse_sizes, told_left_out
 from .workbooks import parquet_columns, parquet_size
 
 CELL = 8
@@ -126,7 +126,7 @@ def typed_large(
         raise ValueError(nothing_to_learn(name, without))
     x, observed = _by_rows(by_column[: len(columns)], np.float64 if cut else np.float32, disk)
     notes = (*table.notes, f"{size(CELL * x.size)} of numbers: kept in temporary files in {disk}")
-    left_out = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
+    left_out = told_left_out(without)
     return Content(
         {"train": Split(x, y, observed=observed)},
         classes,

@@ -12,6 +12,7 @@ MOST_LEVELS, MOST_DECIMALS, EXACT = 12, 12, 2.0**53
 CELLS = 2**21
 """Of a table that are looked at at a time."""
 FIRST_ROWS = 1000
+NEAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,8 @@ def _decimals(values: np.ndarray, gone: np.ndarray, dtype: np.dtype) -> np.ndarr
             kept = np.round(part, places).astype(dtype) == part.astype(dtype)
             needed[at] += ~(kept | gone[rows][:, at]).all(0)
     return needed
+
+
+def fills_unit(x: np.ndarray) -> bool:
+    """Whether numbers, some NaN, lie from 0 to 1 and come near both."""
+    return bool(0 <= np.nanmin(x) <= NEAR and 1 - NEAR <= np.nanmax(x) <= 1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import number_of, several
 from ..settings import setting
 from .base import Split
 from .columns import WITH_CATEGORIES, Column
@@ -15,6 +16,8 @@ FEW_ROWS = 50
 """Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
 FAR = 10.0
 """As many times as all others are apart: heavy tails, such as those of incomes, hardly ever have a gap so wide."""
+MOST_LINES = 5
+"""Columns that have a line each, at most."""
 MOST_FAR, LEAST_NEAR = 3, 10
 """Distinct values that are far from all others at most, and how many others there are at least."""
 
@@ -33,16 +36,22 @@ def few_rows(rows: int) -> str:
 
 
 def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
-    """A line for each column of `rows` (N, D) that has a value, or a few, far from all others."""
-    found = []
+    """A line for each column of `rows` (N, D) that has a value, or a few, far from all others, of many a few."""
+    found: list[str] = []
+    rest: dict[str, None] = {}
     for i, column in enumerate(columns):
         if column.kind in WITH_CATEGORIES or column.kind == "unit":
             continue
         x = columns_of(rows.x, [i])[:, 0].astype(np.float64)
         if rows.observed is not None:
             x[~rows.observed[:, i]] = np.nan
-        found += [_said(column, x, far, rows) for far in (far_above(x), far_above(-x)) if far is not None]
-    return found
+        for far in (far_above(x), far_above(-x)):
+            if far is not None and len(found) < MOST_LINES:
+                found.append(_said(column, x, far, rows))
+            elif far is not None:
+                rest[column.name] = None
+    more = f"so are values of {number_of(len(rest), 'other column')}: {several(rest, MOST_LINES)}"
+    return [*found, *([more] if rest else [])]
 
 
 def far_above(x: np.ndarray) -> np.ndarray | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..errors import shown
+from ..errors import several, shown
 from ..settings import setting
 from .base import Content, Dataset, Split, stored
-from .cells import category_text, factorized
+from .cells import category_text, factorized, refuse_fractions
 from .columns import Column, numbers_of, possible_numbers
 from .covariates import Covariate
 from .domains import WARPED, Domain, Kind
@@ -29,6 +29,10 @@ SIZES = (1e-35, 1e38)
 """Of the largest number of a column: those of 32 bits end at 1e-38, with all of their digits, and 3e38."""
 LEAST = 1e-12
 """A spread below this part of the mean is none."""
+
+
+MOST_LINES = 5
+"""Columns of which the same is said, at most, that have a line each."""
 
 
 def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:
@@ -51,7 +55,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
     if not columns:
         raise ValueError(nothing_to_learn(name, without))
     split = replace(rows_of_frame(columns, frame, name), y=y)
-    left = tuple(f"column {each!r} is left out: {why}" for each, why in without.items())
+    left = told_left_out(without)
     names = tuple(each.name for each in columns)
     return Content(
         {"train": split}, classes, names, content.notes, (*content.left_out, *left), columns, dialect=content.dialect
@@ -63,6 +67,24 @@ def with_covariates(content: Content, y: np.ndarray, covariates: Sequence[Covari
     note = f"covariates that the model is given: {', '.join(each.in_words for each in covariates)}"
     splits = {name: replace(split, y=y) for name, split in content.splits.items()}
     return replace(content, splits=splits, covariates=tuple(covariates), notes=(*content.notes, note))
+
+
+def told_left_out(without: Mapping[str, str]) -> tuple[str, ...]:
+    """What is said of columns that are left out, each for a reason: a line each, of many for one reason one of all.
+
+    >>> told_left_out({"a": "constant"} | {f"g{i}": "no value" for i in range(2000)})
+    ("column 'a' is left out: constant", '2,000 columns are left out, no value: g0, g1, g2, g3, g4 and 1995 more')
+    """
+    by_reason: dict[str, list[str]] = {}
+    for each, why in without.items():
+        by_reason.setdefault(why.partition(",")[0], []).append(each)
+    lines = []
+    for reason, names in by_reason.items():
+        if len(names) > MOST_LINES:
+            lines.append(f"{len(names):,} columns are left out, {reason}: {several(names, MOST_LINES)}")
+        else:
+            lines += [f"column {each!r} is left out: {without[each]}" for each in names]
+    return tuple(lines)
 
 
 def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
@@ -87,7 +109,9 @@ def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str)
 
 
 def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name: str, most: int = 3) -> str:
-    """What of `rows` of a `frame` no column can have, in a line: the first few cells; nothing where there are none."""
+    """What of `rows` of a `frame` no column can have, and what that means, in a line: the first few cells; nothing
+    where there are none.
+    """
     if rows.refused is None:
         return ""
     names, at = [each.name for each in columns], np.argwhere(rows.refused)
@@ -95,10 +119,22 @@ def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name
     cells = [
         f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values
     ]
-    many = f"{len(at):,} cells of {name} are none that their columns can have, and count"
-    one = f"a cell of {name} is none that its column can have, and counts"
+    many = f"{len(at):,} cells of {name} are none that their columns can have"
+    one = f"a cell of {name} is none that its column can have"
     rest = [f"and {len(at) - most:,} more"] if len(at) > most else []
-    return f"{one if len(at) == 1 else many} as not observed: {'; '.join([*cells, *rest])}"
+    rows_of = "its row" if len(at) == 1 else "their rows"
+    means = f"log p of {rows_of} is -inf, and all else that is told of {rows_of} is by the other cells"
+    return f"{one if len(at) == 1 else many}: {'; '.join([*cells, *rest])}; {means}"
+
+
+def impossible_rows(rows: int, of: int) -> str:
+    """That log p of some rows is -inf, and why, in a line; nothing where there are none.
+
+    >>> impossible_rows(2, 500)
+    "log p is -inf for 2 of 500 rows, with a cell that its column can't have, as a category that was not in training"
+    """
+    why = "with a cell that its column can't have, as a category that was not in training"
+    return f"log p is -inf for {rows:,} of {of:,} rows, {why}" if rows else ""
 
 
 def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
@@ -152,6 +188,7 @@ def labels_of(cells: pd.Series, name: str, label: str) -> tuple[np.ndarray, tupl
         what = f"missing value in column {label!r}; fill it or drop the row, or {kept}"
         raise ValueError(f"{name}, row {row} (from 0): {what}")
     codes, distinct = factorized(cells)
+    refuse_fractions(distinct, len(cells), f"{name}, label {label!r},", "leave it out, as a column like any other")
     texts = [category_text(each) for each in distinct]
     whole = all(text.removeprefix("-").isdecimal() for text in texts) and len({int(text) for text in texts}) == len(
         texts

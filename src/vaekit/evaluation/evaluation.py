@@ -14,7 +14,7 @@ from ..data.tensors import TensorSplit, as_split
 from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import check_samples, refuse_other_data, refuse_unscored
-from ..models.importance import UNTRUSTED
+from ..models.importance import untrusted
 from ..models.scales import latent_scales
 from ..models.scoring import MEMORY, Scores
 from ..models.trace import beside
@@ -88,7 +88,7 @@ def evaluate(
         nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
         effective_samples=float(effective.quantile(0.5)),
         pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
-        untrusted=int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum()),
+        untrusted=int(untrusted(effective, shapes, samples).sum()),
         bits_per_dim=float(nll) / (_cells(data, possible) * math.log(2)),
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,

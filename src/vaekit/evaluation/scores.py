@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import number_of, several
-from ..models.importance import UNTRUSTED
+from ..models.importance import LEAST_TAIL, UNTRUSTED, tail_size
 from ..settings import in_a_call, setting
 from ..system.markup import markup
 from .metrics import carriers, is_collapsed
@@ -37,13 +37,14 @@ class Evaluation:
     weights, an upper bound in expectation that tightens as they grow. `nll_stderr` is how far another n data of the
     kind would move it, `nll_mc_stderr` how far another seed would. Of the importance weights of each datum,
     `effective_samples` and `pareto_k` (None where there are too few samples to tell) are medians over the data of
-    `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7 and more than half of
-    the samples count for nothing: there nll may be too high by more than its errors say, see `caution`. `bits_per_dim`
-    is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per dimension where it splits so, else one
-    number. `labels` is what `label_scores` says. `is_likelihood` is false for grey pixels that were scored as Bernoulli
-    probabilities. `codes` says of quantised latents how their codes are used: q is then all on one code, and nll no
-    tighter than -elbo, however many the samples. `impossible` are the rows that are not among the `n`: each has a cell
-    that its column can't have, so that log p of it is -inf, which no mean is left with. `latent_scales` are those of
+    `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7, or can't be told of
+    so few samples, and more than half of them count for nothing: there nll may be too high by more than its errors
+    say, see `caution`. `bits_per_dim` is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per
+    dimension where it splits so, else one number. `labels` is what `label_scores` says. `is_likelihood` is false
+    for grey pixels that were scored as Bernoulli probabilities. `codes` says of quantised latents how their codes
+    are used: q is then all on one code, and nll no tighter than -elbo, however many the samples. `impossible` are
+    the rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf,
+    which no mean is left with. `latent_scales` are those of
     `models.scales`, of the training rows, for latents that are maps.
     """
 
@@ -84,12 +85,18 @@ class Evaluation:
         if self.n < LEAST:
             few = f"{number_of(self.n, 'datum', 'data')} tell next to nothing of others"
             return f"scores of {few}; hold out {LEAST} at least, better hundreds"
-        if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)):
+        if self.untrusted <= max(FEW * self.n, min(2, self.n - 1)) or self.codes:  # codes are not drawn
             return ""
-        return (
-            f"NLL is loose from above: for {self.untrusted:,} of {self.n:,} data a few samples outweigh all others "
-            f"(Pareto k above {UNTRUSTED}); more samples lower it, and its Monte Carlo error is not reliable"
-        )
+        data = f"{self.untrusted:,} of {self.n:,} data"
+        if self.samples == 1:
+            loose = f"for {data} it is by one sample, and as loose as the ELBO"
+        elif tail_size(self.samples) < LEAST_TAIL:
+            loose = (
+                f"for {data} a few of the {self.samples} samples outweigh all others, too few to tell how loose it is"
+            )
+        else:
+            loose = f"for {data} a few samples outweigh all others (Pareto k above {UNTRUSTED})"
+        return f"NLL is loose from above: {loose}; more samples lower it, and its Monte Carlo error is not reliable"
 
 
 def heading(scores: Evaluation) -> str:

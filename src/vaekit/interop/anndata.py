@@ -8,6 +8,7 @@ that lack are refused by name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,16 @@ from ..distributions.counts import ZeroInflated
 from ..errors import shown, unknown, wrong_kind
 from ..models.given import checked_condition
 from ..modules import evaluating
+from ..runs.rows import Rows
 from ..runs.run import Run
 from ..seeding import seeded
 from ..settings import written
+from ..system.disk import write_atomic
 
 CODES, RATES, LOG_P = "X_vaekit", "vaekit_normalized", "vaekit_log_p"
 """Where `annotate` puts codes (obsm), rates of genes (layers) and log p of cells (obs)."""
+SCORE = "log_prob"
+"""What that is called among scores."""
 
 
 def setup_anndata(
@@ -139,6 +144,51 @@ def annotate(run: Run, adata: Any, library_size: float = 1e4, samples: int = 100
     rates = get_normalized_expression(run, data, library_size)
     wide = rates.reindex(columns=[str(each) for each in adata.var_names]).to_numpy(np.float32)
     adata.obsm[CODES], adata.layers[RATES], adata.obs[LOG_P] = codes, wide, log_p
+
+
+def write_cells(path: Path, rows: Rows, source: Path | None = None) -> str:
+    """Write codes of cells, or their scores, to an .h5ad file, and say where in it they are: codes in
+    obsm["X_vaekit"], scores in columns of obs that begin with vaekit_.
+
+    It has all that the .h5ad file `source` has, whose cells these are, else what is known beside them, in obs.
+    """
+    from anndata import AnnData, read_h5ad
+
+    beside = {**rows.before, **rows.after}
+    place = next((name for name in ("cell", "row", "file") if name in rows.before), None)
+    names = np.arange(len(rows.array)) if place is None else beside.pop(place)
+    if source is None:
+        obs = pd.DataFrame(beside, index=pd.Index([str(each) for each in names], dtype=object))
+        adata = AnnData(obs=obs)
+    else:
+        adata = read_h5ad(source)
+    if SCORE in rows.columns:
+        columns = {_of_score(name): each for name, each in zip(rows.columns, rows.array.T, strict=True)}
+        for name, each in columns.items():
+            adata.obs[name] = each
+        said = f"obs {', '.join(columns)}"
+    else:
+        adata.obsm[CODES] = rows.array
+        said = f"obsm {CODES}, {' x '.join(map(str, rows.array.shape))}"
+    adata.obs, adata.var = _writable(adata.obs), _writable(adata.var)
+    write_atomic(path, adata.write_h5ad)
+    return said
+
+
+def _writable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts are categories that are Python's objects: anndata does not write pandas' own texts."""
+    found = frame.set_axis(pd.Index(frame.index.astype(str).tolist(), dtype=object, name=frame.index.name), axis=0)
+    for name, each in frame.items():
+        texts = isinstance(each.dtype, pd.StringDtype) or pd.api.types.infer_dtype(each) == "string"
+        cells = each.astype("category") if texts else each
+        if isinstance(cells.dtype, pd.CategoricalDtype) and not pd.api.types.is_numeric_dtype(cells.cat.categories):
+            kinds = pd.Index(cells.cat.categories.tolist(), dtype=object)
+            found[name] = pd.Categorical.from_codes(cells.cat.codes.to_numpy(), kinds, ordered=cells.cat.ordered)
+    return found
+
+
+def _of_score(name: str) -> str:
+    return LOG_P if name == SCORE else f"vaekit_{name}"
 
 
 def _checked(adata: Any) -> None:

@@ -74,9 +74,10 @@ def from_pytorch_example(
     """PyTorch's example VAE (examples/vae/main.py) as a run in the folder `out`: fc1, fc21, fc22, fc3 and fc4 with ReLU
     between, of any sizes, pixels as Bernoulli probabilities.
 
-    `source` is the module, its state dict or a file of that; `event_shape` the shape of a datum, (1, 28, 28) of 784
-    numbers where it is not given. Grey levels, such as MNIST's as bytes, are brought to [0, 1]. Later versions of the
-    example clamp what they decode to within 1e-4 of 0 and 1, which is left out. Raises `ValueError`, one line, for
+    `source` is the module, its state dict, a checkpoint with that in it, or a file of that; what DataParallel,
+    Lightning and torch.compile put before all names is left out. `event_shape` is the shape of a datum, (1, 28, 28) of
+    784 numbers where it is not given. Grey levels, such as MNIST's as bytes, are brought to [0, 1]. Later versions of
+    the example clamp what they decode to within 1e-4 of 0 and 1, which is left out. Raises `ValueError`, one line, for
     other tensors than these.
     """
     layers = _Layers.of(_tensors(source), EXAMPLE, "PyTorch's example VAE")
@@ -110,6 +111,11 @@ def from_pythae(folder: str | Path, out: str | Path, *, overwrite: bool = False)
         made = f"safetensors.torch.save_file(torch.load({old!r}, weights_only=True)['model_state_dict'], {new!r})"
         raise ValueError(f"{folder} has no .safetensors file of weights; of {PICKLED}, a pickle, it is made by {made}")
     layers = _Layers.of(_tensors(found), PYTHAE, str(found))
+    latent = layers.mean[0].shape[0]
+    if (said := config.get("latent_dim", latent)) != latent:
+        raise ValueError(
+            f"{folder / CONFIG}: latent_dim is {shown(said)}, but the weights of {found.name} have {latent}"
+        )
     shape, size = config.get("input_dim"), layers.out[0].shape[0]
     if not isinstance(shape, list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(f"{folder / CONFIG}: input_dim is {shown(shape)}; accepted: a list of whole numbers")
@@ -135,6 +141,7 @@ class _Layers:
     def of(cls, tensors: Mapping[str, Tensor], names: Mapping[str, str], what: str) -> _Layers:
         """Those called so among `tensors`; `ValueError` where one lacks, has another shape, or another is there."""
         wanted = [f"{each}.{kind}" for each in names.values() for kind in ("weight", "bias")]
+        tensors = _unwrapped(tensors, wanted[0])
         if missing := [each for each in wanted if each not in tensors]:
             raise ValueError(f"{what} lacks {missing[0]!r}; needed: {', '.join(names.values())}")
         if others := [each for each in tensors if each not in wanted]:
@@ -207,10 +214,36 @@ def _written(layers: _Layers, spec: Spec, schema: Schema, out: Path, overwrite: 
     return load_run(out)
 
 
-def _tensors(source: str | Path | nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by their names, of a module, a state dict or a file of one."""
+def _state_dict(given: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict, or of the one within a checkpoint, as Lightning's `state_dict` is."""
+    inside = {key: value for key, value in given.items() if isinstance(value, Mapping) and _all_tensors(value)}
+    if len(inside) == 1 and not any(isinstance(each, Tensor) for each in given.values()):
+        return dict(*inside.values())
+    if not _all_tensors(given):
+        odd = next((str(key) for key, value in given.items() if not isinstance(value, Tensor)), "")
+        has = f"has {', '.join(map(repr, inside))}; give one of them" if inside else f"has {odd!r}, which is no tensor"
+        raise ValueError(f"the state dict {has if given else 'has nothing in it'}; accepted: tensors by their names")
+    return dict(given)
+
+
+def _all_tensors(values: Mapping[str, Any]) -> bool:
+    return bool(values) and all(isinstance(each, Tensor) for each in values.values())
+
+
+def _unwrapped(tensors: Mapping[str, Tensor], first: str) -> Mapping[str, Tensor]:
+    """Tensors without what stands before the name of each of them, where one is `first` then: as `module.` of
+    DataParallel, the attribute that a module of Lightning has its model in, `_orig_mod.` of torch.compile.
+    """
+    before = [name.removesuffix(first) for name in tensors if name.endswith(f".{first}")]
+    if len(before) != 1 or not all(name.startswith(before[0]) for name in tensors):
+        return tensors
+    return {name.removeprefix(before[0]): each for name, each in tensors.items()}
+
+
+def _tensors(source: str | Path | nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors by their names, of a module, a state dict, what a training saved around one, or a file of one."""
     if isinstance(source, nn.Module):
         return dict(source.state_dict())
     if isinstance(source, Mapping):
-        return dict(source)
+        return _state_dict(source)
     return tensors_of(str(source), "a VAE", "accepted: a module, its state dict, or a .safetensors file of that")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,6 +18,7 @@ from ..runs.run import Run, load_run
 from ..runs.scoring import FILE, Question, identity, outputs_of, score_shard, shards_of, state_of
 from ..runs.tables import apart
 from ..settings import option, standing
+from ..show.endings import with_pyarrow
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
@@ -34,6 +36,8 @@ class Scored:
     path: Path
     rows: int
     kept: bool = False
+    impossible: int = 0
+    """Of how many rows log p is -inf."""
 
 
 @standing("spec")
@@ -86,8 +90,9 @@ def score(  # noqa: PLR0913 - all that may be said of many files
         if path.resolve() in {each.resolve() for each in every}:
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
         rows = write_frames(path, _joined(own, every, question), {RUN: about})
-        on_file(Scored(path, rows))
-        return [Scored(path, rows)]
+        scored = Scored(path, rows, impossible=_impossible(path))
+        on_file(scored)
+        return [scored]
     if path.exists() and not path.is_dir():
         raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
     outputs = outputs_of(every, path)
@@ -96,9 +101,10 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     drop_temporaries(path)
     made: dict[Path, Scored] = {}
     for scored in _answers(own, question, left, parts=parts, jobs=jobs, ray=ray):
+        scored = replace(scored, impossible=_impossible(scored.path))
         made[scored.path] = scored
         on_file(scored)
-    return [made.get(each) or Scored(each, parquet_rows(each), kept=True) for each in outputs]
+    return [made.get(each) or Scored(each, parquet_rows(each), True, _impossible(each)) for each in outputs]
 
 
 def _answers(
@@ -125,6 +131,7 @@ def _answers(
         "parts": parts if isinstance(parts, str) else None,
         "threads": torch.get_num_threads(),
         "question": asdict(question),
+        "reading": {key: getattr(run.spec.data, key) for key in run.anew},
     }
     pairs = [(str(shard.resolve()), str(output.resolve())) for shard, output in left]
     paths = {str(output.resolve()): output for _, output in left}
@@ -139,7 +146,7 @@ def scorer_of(text: str) -> Callable[[str, str], int]:
     asked = json.loads(text)
     torch.set_num_threads(asked["threads"])
     run = load_run(asked["run"], asked["device"], parts_from(asked["parts"]) if asked["parts"] else PARTS)
-    question = Question(**asked["question"])
+    run, question = run.reading(**asked["reading"]), Question(**asked["question"])
     about = identity(run, question)
     return lambda shard, output: _write(run, question, about, Path(shard), Path(output)).rows
 
@@ -151,6 +158,13 @@ SCORER = f"{__name__}:{scorer_of.__name__}"
 def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
     said = {RUN: about, SHARD: state_of(shard)}
     return Scored(output, write_frames(output, score_shard(run, shard, question), said))
+
+
+def _impossible(scored: Path) -> int:
+    """Of how many rows of a file of scores log p is -inf."""
+    _, parquet = with_pyarrow()
+    with parquet.ParquetFile(scored) as file:
+        return sum(int(np.isneginf(each["log_prob"]).sum()) for each in file.iter_batches(columns=["log_prob"]))
 
 
 def _is_left(about: str, shard: Path, output: Path) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
-from ..errors import number_of, shown, wrong_kind
+from ..errors import number_of, shown, unknown, wrong_kind
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -196,6 +196,16 @@ def condition_units(
             raise ValueError(f"condition_{name} is {shown(values)}; accepted: {accepted}")
         found.append(own)
     return found[0], found[1]
+
+
+def class_of(label: str | int, names: tuple[str, ...]) -> int:
+    """The index of a class: by its name, or by its number where no name could be taken for one."""
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    number = int(label) if isinstance(label, int) or (label.isdecimal() and not any(map(str.isdecimal, names))) else -1
+    if not 0 <= number < len(names):
+        raise ValueError(unknown("label", str(label), names))
+    return number
 
 
 def refuse_other_data(model: VAE, event_shape: tuple[int, ...], domain: Domain) -> None:

@@ -81,6 +81,21 @@ def pareto_shape(largest: Tensor, samples: int) -> Tensor:
     return torch.where(depth < SAME, -torch.inf, torch.where(shapes.isnan(), none, shapes))
 
 
+def untrusted(effective: Tensor, shapes: Tensor, samples: int) -> Tensor:
+    """Of which data the log of the mean of K weights is not to be trusted, (B,) of bool: where more than half of them
+    count for nothing, and Pareto k is above `UNTRUSTED`, or there are too few of them to tell k: the few that count
+    are then all that is known.
+
+    effective, shapes   1 / sum of squares of the shares, and Pareto k, of each datum, (B,)
+
+    >>> untrusted(torch.tensor([1.2, 9.5]), torch.tensor([torch.nan, torch.nan]), samples=10).tolist()
+    [True, False]
+    """
+    if tail_size(samples) < LEAST_TAIL:
+        return shapes.isnan() & (effective <= (samples + 1) / 2)
+    return (shapes > UNTRUSTED) & (effective < samples / 2)
+
+
 def _grid(size: int) -> int:
     return 30 + math.isqrt(size)
 

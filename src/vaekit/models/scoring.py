@@ -68,9 +68,12 @@ class Scores:
         return Scores(kl_terms=terms, **{name: each[kept] for name, each in own.items()})
 
     def without(self, never: Tensor) -> Scores:
-        """With the log-probability of 0 for the data that can `never` be, of bool (B,)."""
-        zero = {name: getattr(self, name).masked_fill(never, -torch.inf) for name in ("reconstruction", "log_prob")}
-        return replace(self, **zero)
+        """With the log-probability of 0 for the data that can `never` be, of bool (B,): that is exact, so that it has
+        no error, and weights of what else is seen of such data tell nothing of it.
+        """
+        exact = {"reconstruction": -torch.inf, "log_prob": -torch.inf, "log_prob_variance": 0.0}
+        exact |= dict.fromkeys(("effective_samples", "pareto_k"), torch.nan)
+        return replace(self, **{name: getattr(self, name).masked_fill(never, value) for name, value in exact.items()})
 
 
 def sum_type(device: torch.device) -> torch.dtype:

@@ -58,7 +58,7 @@ class Transformer(Attending):
 
     def _given(self, parts: Tensor, context: Tensor | None) -> Distribution:
         before = None if self.entry is None else self.entry(parts[:, :-1])
-        return self._mixture(self.through(self.after(before, len(parts), context)))
+        return self._mixture(self.through(self.after(before, parts.shape[0], context)))
 
     def _draw(self, n: int, context: Tensor | None) -> Tensor:
         return self.in_turn(n, context, self.entry, lambda made: self._mixture(made).sample())

@@ -108,7 +108,7 @@ class TransformerTokens(_Transformer):
     def _logits(self, indices: Tensor, context: Tensor | None) -> Tensor:
         """Logits (N, T, K) of each token given those before it."""
         before = None if self.embedding is None else self.embedding(indices[:, :-1])
-        return self.through(self.after(before, len(indices), context))
+        return self.through(self.after(before, indices.shape[0], context))
 
     def _draw(self, n: int, context: Tensor | None, likeliest: bool) -> Tensor:
         return self.in_turn(n, context, self.embedding, lambda logits: _chosen(logits, likeliest))

@@ -21,13 +21,13 @@ from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, exposed_rows
-from ..data.frames import as_frame, is_annotated, is_frame
+from ..data.frames import as_frame, ending, is_annotated, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
 from ..data.tabular import impossible, labels_of, new_rows_of_frame
 from ..errors import MOST, LeftOutWarning, UnequalImagesError, several, shown
-from ..settings import option, setting
+from ..settings import named, option, setting
 from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..system.progress import working
@@ -63,13 +63,16 @@ def rows_of(
         name, content = _content(given, _reading(run))
     except UnequalImagesError as error:
         raise ValueError(f"{error.odd}{_to_size(schema.event_shape, of_files=True)}") from None
+    _check_said(run, given, name, content)
     content = _of_frame(run, name, content)
+    if "label" in run.anew and run.spec.data.label is not None and not content.classes:
+        raise ValueError(f"{named('data.label', run.spec.data.label)} names labels; {name} has no column of that name")
     rows, notes = _one_split(name, content, split), list(content.notes + content.left_out)
     x, left = _columns(name, rows.x, content.columns, schema.columns)
     observed = (
         rows.observed if rows.observed is None else _columns(name, rows.observed, content.columns, schema.columns)[0]
     )
-    notes += [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
+    notes += [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
     if run.spec.data.preprocessing.event_shape(x.shape[1:]) != schema.event_shape:
         own = f"{run.path} is of data of shape {schema.event_shape}"
         raise ValueError(f"a datum of {name} has shape {x.shape[1:]}, but {own}{_remedy(rows, schema.event_shape)}")
@@ -81,6 +84,8 @@ def rows_of(
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
     domain.check(made.x, name)
+    if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
+        notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
     told = (*notes, *said)
     found = Dataset(name, domain, {"train": made}, schema.classes, schema.columns, notes=told, table=schema.table)
     return replace(found, dialect=content.dialect)
@@ -186,13 +191,23 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     x = new_rows_of_frame(known, frame, name)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
-    said = [f"columns of {name} that are not used: {', '.join(left)}"] if left else []
+    said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
     if never := impossible(x, frame, known, name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
         said.append(never)
     return Content(
         {"train": replace(x, y=y)}, classes, schema.columns, content.notes, tuple(said), dialect=content.dialect
     )
+
+
+def _check_said(run: Run, given: object, name: str, content: Content) -> None:
+    """`ValueError` where what is said anew of how data are read is not to be found in them."""
+    data = run.spec.data
+    said = {key: value for key in run.anew if (value := getattr(data, key)) is not None}
+    if "layer" in said and content.kind is None:
+        raise ValueError(f"{named('data.layer', data.layer)} names a matrix of cells; {name} is none")
+    if "sheet" in said and (not isinstance(given, (str, Path)) or ending(Path(given)) != ".xlsx"):
+        raise ValueError(f"{named('data.sheet', data.sheet)} names a sheet of a workbook; {name} is none")
 
 
 def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, reading: Reading) -> tuple[str, Content]:

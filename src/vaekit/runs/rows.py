@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..data.annotated import are_genes
 from ..data.columns import Column, frame_of
+from ..data.exposure import TOTAL
 from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
 from ..models.tokens import quantised
@@ -20,6 +22,7 @@ from ..seeding import seeded
 from .blocks import blocks_of
 from .given import NEW
 from .run import shown_rows
+from .tables import apart
 
 if TYPE_CHECKING:
     from ..data.tensors import TensorSplit
@@ -53,9 +56,16 @@ class Rows:
         return pd.concat([pd.DataFrame(self.before), frame_of(self.table, x), pd.DataFrame(self.after)], axis=1)
 
 
-def places(splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarray] | None = None) -> Table:
+def place_column(run: Run) -> str:
+    """What the column is called that says where a datum of `run` comes from, where it has a name: "cell" of AnnData,
+    "row" of another table, else "file", of an image.
+    """
+    return "cell" if are_genes(run.schema.table) else "row" if run.schema.columns else "file"
+
+
+def places(run: Run, splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarray] | None = None) -> Table:
     """Where the data of each of `splits`, all or those at `rows`, come from: "row", its number in the user's file from
-    0, or "file", the name of an image; and of several splits "split".
+    0, or its name, as `place_column` calls it; and of several splits "split".
     """
     found: Table = {}
     rows = [np.arange(len(each)) for each in splits.values()] if rows is None else rows
@@ -63,19 +73,31 @@ def places(splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarray] | None 
         found["split"] = np.repeat(list(splits), [len(each) for each in rows])
     pairs = zip(splits.values(), rows, strict=True)
     origin = np.concatenate([own if each.origin is None else each.origin[own] for each, own in pairs])
-    return found | {"file" if origin.dtype == object else "row": origin}
+    return found | {place_column(run) if origin.dtype == object else "row": origin}
 
 
 def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") -> Table:
-    """The names of the classes of labels y (N,), as column `label`, or covariates (N, C) as y0, y1, …; nothing for
-    None.
+    """The names of the classes of labels y (N,), as column `label`, or covariates (N, C) under their own names, of
+    arrays as y0, y1, …; nothing for None.
     """
     if y is None:
         return {}
     y = y.cpu().numpy() if isinstance(y, Tensor) else y
     if y.ndim == 1:
         return {label: np.array(run.schema.classes)[y]}
-    return {f"y{i}": column for i, column in enumerate(y.T)}
+    return _covariates(run, y) or {f"y{i}": column for i, column in enumerate(y.T)}
+
+
+def _covariates(run: Run, y: np.ndarray) -> Table:
+    """The covariates y (N, C) as the user has them, a column each, and the exposure; nothing if they have no name."""
+    found: Table = {}
+    start = 0
+    for each in run.schema.covariates:
+        own = y[:, start : (start := start + each.width)]
+        found[each.name] = np.array(each.categories, object)[own.argmax(1)] if each.categories else own[:, 0]
+    if run.schema.exposed and y.shape[1] == start + 1:
+        found[run.spec.data.exposure or TOTAL] = y[:, start]
+    return found if y.shape[1] == start + run.schema.exposed else {}
 
 
 def _labels(run: Run, splits: Mapping[str, TensorSplit]) -> Table:
@@ -99,7 +121,7 @@ def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, se
     # No latent's name has a dot, so that no two columns have one name, whatever latents are called.
     names = tuple(f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size))
     after = _labels(run, splits) | predicted(run, list(splits.values()))
-    return Rows(np.concatenate([z for z, _ in found]), names, places(splits), after)
+    return _beside(np.concatenate([z for z, _ in found]), names, places(run, splits), after)
 
 
 @torch.no_grad()
@@ -110,15 +132,18 @@ def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
     made = [run.model.indices(run.model.asked(batch)) for each in splits.values() for batch in each.blocks()]
     sizes = {name: size for name, (size, _) in quantised(run.model).items()}
     names = tuple(f"{name}.{i}" for name, size in sizes.items() for i in range(size))
-    return Rows(torch.cat(made).cpu().numpy(), names, places(splits), _labels(run, splits))
+    return _beside(torch.cat(made).cpu().numpy(), names, places(run, splits), _labels(run, splits))
 
 
 def codes_by_blocks(
-    run: Run, file: Path, *, indices: bool = False, draw: bool = False, seed: int = 0
+    run: Run, file: Path, never: list[int], *, indices: bool = False, draw: bool = False, seed: int = 0
 ) -> Iterator[Rows]:
-    """`codes`, or with `indices` `tokens`, of the new rows of a file, a block of them after another."""
+    """`codes`, or with `indices` `tokens`, of the new rows of a file, a block of them after another; `never` gets how
+    many of each have a cell that its column can't have.
+    """
     with seeded(seed):
         for split, _ in blocks_of(run, file):
+            never.append(0 if split.refused is None else int(split.refused.any(1).sum()))
             yield tokens(run, {NEW: split}) if indices else codes(run, {NEW: split}, draw=draw, seed=None)
 
 
@@ -141,7 +166,13 @@ def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]],
     names = ("log_prob", "elbo", "reconstruction", "kl", "effective_samples", "pareto_k")
     every = [each for own in parts for each in own]
     found = [torch.cat([getattr(each, name) for each in every]).cpu().numpy() for name in names]
-    return Rows(np.stack(found, 1), names, places(splits), _labels(run, splits))
+    return _beside(np.stack(found, 1), names, places(run, splits), _labels(run, splits))
+
+
+def _beside(array: np.ndarray, columns: tuple[str, ...], before: Table, after: Table) -> Rows:
+    """A row for each, the columns of the user's that stand behind with an underscore more where one is called so."""
+    taken = (*before, *columns)
+    return Rows(array, columns, before, {apart(name, taken): column for name, column in after.items()})
 
 
 def pairs(
@@ -162,7 +193,7 @@ def pairs(
     rows = [shown_rows(each, n, first, seed) for each in splits.values()]
     times = made.shape[1]
     of = ["reconstruction"] if samples is None else [f"reconstruction {i + 1}" for i in range(samples)]
-    before = {name: np.repeat(column, times) for name, column in places(splits, rows).items()}
+    before = {name: np.repeat(column, times) for name, column in places(run, splits, rows).items()}
     before["which"] = np.tile(["data", *of], len(made))
     return Rows(made.flatten(0, 1).cpu().numpy(), run.schema.columns, before, {}, run.schema.table)
 

@@ -23,11 +23,11 @@ from ..data import Dataset, load
 from ..data.base import SPLITS
 from ..data.kinds import in_words
 from ..data.tensors import TensorSplit, to_device
-from ..errors import RunError, unknown
+from ..errors import RunError
 from ..evaluation.evaluation import evaluate
 from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import refuse_number, refuse_other_data, refuse_too_many
+from ..models.given import class_of, refuse_number, refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
 from ..seeding import chosen, seeded
 from ..settings import option, setting, standing
@@ -44,6 +44,7 @@ from .conditions import Where
 from .folder import diverged, read_spec
 from .given import ALL, ANNDATA, FRAME, NEW, NOWHERE, fingerprint_of, rows_of
 from .judging import Judged
+from .reading import read_alike, reading
 from .restoring import restored
 from .tables import Filled, Synthesized
 from .wording import run_in_lines, run_in_markup
@@ -70,6 +71,8 @@ class Run:
     """Where the data lie, if not where they were."""
     done: int | None = field(default=None, repr=False)
     """The epochs that are done, of a run that has not finished."""
+    anew: tuple[str, ...] = field(default=(), repr=False)
+    """The options of its data that are said anew: see `reading`."""
 
     def __repr__(self) -> str:
         return run_in_lines(self)
@@ -105,6 +108,12 @@ class Run:
         if isinstance(split, str):
             return to_device(self.dataset, split, self.spec.data.preprocessing, self.model.scale.device)
         return treated(self, new_data(self, split))
+
+    def reading(self, **options: str | None) -> Run:
+        """This run, which reads the data that it is asked about by other options than its own were read by: `layer`,
+        `label`, `exposure`, `sheet`, each a name or None. What data are stays as it was in training.
+        """
+        return reading(self, options)
 
     def encode(
         self, split: str | Data = "test", *, draw: bool = False, seed: int | None = None
@@ -247,7 +256,7 @@ class Run:
         if not names:
             given = self.data("train").y
             return given[torch.arange(n) % len(given)]  # type: ignore[index, arg-type]
-        return torch.arange(n) % len(names) if label is None else torch.full((n,), _class_of(label, names))
+        return torch.arange(n) % len(names) if label is None else torch.full((n,), class_of(label, names))
 
     def explore(self, out: str | Path | None = None, **options: Any) -> Explored:
         """Look at the latent space in a browser, in a notebook within it: `vaekit.explore(run, out, **options)`."""
@@ -287,16 +296,6 @@ class Run:
 def shown_rows(data: TensorSplit, n: int, first: bool = False, seed: int | None = None) -> np.ndarray:
     """The numbers of the n rows that `Run.reconstructions` shows."""
     return np.arange(min(n, len(data))) if first else chosen(len(data), n, seed)
-
-
-def _class_of(label: str | int, names: tuple[str, ...]) -> int:
-    """The index of a class: by its name, or by its number where no name could be taken for one."""
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    number = int(label) if isinstance(label, int) or (label.isdecimal() and not any(map(str.isdecimal, names))) else -1
-    if not 0 <= number < len(names):
-        raise ValueError(unknown("label", str(label), names))
-    return number
 
 
 @standing("spec")
@@ -378,7 +377,7 @@ def new_data(
     """
     if run.spec.data.codes is None:
         return rows_of(run, given, split)
-    below = load_run(run.spec.data.codes, str(run.model.scale.device), run.parts)
+    below = read_alike(load_run(run.spec.data.codes, str(run.model.scale.device), run.parts), run)
     codes = codes_of(replace(below, loaded=new_data(below, given, split)))
     return replace(codes, domain=run.schema.domain)
 

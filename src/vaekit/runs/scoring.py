@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..data.annotated import CELLS
 from ..data.files import ARRAYS
 from ..data.frames import ENDINGS, ending
 from ..data.image_files import is_image
@@ -31,7 +32,7 @@ from ..system.progress import working
 from ..training.weights import model_tensors
 from .blocks import blocks_of
 from .pieces import PARQUET
-from .rows import classes_of, predicted
+from .rows import classes_of, place_column, predicted
 from .run import Run
 from .tables import apart
 
@@ -60,7 +61,7 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
     Raises `ValueError` where nothing is there, or nothing that can be scored, and where a file comes twice.
     """
     found: list[Path] = []
-    known = ", ".join([*ARRAYS, *ENDINGS, TAR])
+    known = ", ".join([*ARRAYS, *ENDINGS, CELLS, TAR])
     for each in (path for one in given for path in expanded(Path(one), there=False)):
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
@@ -86,7 +87,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _is_data(path: Path) -> bool:
     hidden = path.name.startswith((".", "_"))  # as what writes many files leaves them beside these
-    return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in (*ARRAYS, TAR))
+    return path.is_file() and not hidden and (ending(path) is not None or path.suffix.lower() in (*ARRAYS, CELLS, TAR))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -123,6 +124,7 @@ def identity(run: Run, question: Question) -> str:
         made.update(name.encode())
         made.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
     asked = {"model": made.hexdigest(), "samples": question.samples, "codes": question.codes, "seed": question.seed}
+    asked |= {key: getattr(run.spec.data, key) for key in run.anew}
     return json.dumps(asked, sort_keys=True)
 
 
@@ -152,12 +154,17 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
         scorer.on_rows = step
         for split, index in blocks_of(run, shard):
             frame = _scored(run, split, scorer, question)
-            names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [ROW]
+            names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [_row(run)]
             names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
             done += len(frame)
             yield pd.concat([index.set_names(names).to_frame(index=False), frame], axis=1)
     if not done:
         raise ValueError(f"{shard} has no rows")
+
+
+def _row(run: Run) -> str:
+    """What the column of the rows of a file is called, which has no name there."""
+    return place_column(run) if run.schema.columns else ROW
 
 
 @torch.no_grad()
@@ -179,7 +186,8 @@ def _scored(run: Run, split: TensorSplit, scorer: Scorer, question: Question) ->
         "pareto_k": scores.pareto_k,
     }
     table: dict[str, np.ndarray] = {name: each.double().cpu().numpy() for name, each in columns.items()}
-    table |= classes_of(run, split.y) | predicted(run, [split])
+    beside = classes_of(run, split.y) | predicted(run, [split])
+    table |= {apart(name, table): column for name, column in beside.items()}
     if question.codes:
         names = [f"{name}.{i}" for name, size in run.model.sizes.items() for i in range(size)]
         z = run.model.encode(batch).cpu().numpy()

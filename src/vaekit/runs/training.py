@@ -37,10 +37,14 @@ from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, lo
 from .given import fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
+from .reading import ANEW
 from .run import Run, load_data, own_data
 
-CHANGEABLE = ("training.epochs=", "training.device=", "training.log=", "training.shard_parameters=")
-"""Settings of a run that it may go on with others of."""
+CHANGEABLE = (
+    *("training.epochs=", "training.device=", "training.log=", "training.shard_parameters="),
+    *(f"data.{key}=" for key in ANEW),
+)
+"""Settings of a run that it may go on with others of; its data are known by their values, wherever these stand."""
 Watch = Callable[[Run, str], Callable[[VAE, int], Mapping[str, Path] | None]]
 """Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
 after each epoch, and gives the files that it has drawn by name, if any.
@@ -387,7 +391,7 @@ def _place(
 def _changes(sets: Sequence[str]) -> Sequence[str]:
     """What of a run that goes on may be changed; `RunError` for anything else."""
     if others := [s for s in sets if not s.startswith(CHANGEABLE)]:
-        can = "only the number of epochs, the device, the logs and whether weights are sharded can change"
+        can = f"only {', '.join(each.rstrip('=') for each in CHANGEABLE)} can change"
         place = others[0].removeprefix("data.name=")
         where = f"; where its data lie now is said by {option('data', place)}" if place != others[0] else ""
         raise RunError(f"a resumed run keeps its own spec; leave out {others[0]!r}, {can}{where}")

@@ -12,6 +12,7 @@ TABLES = (".csv", ".parquet", ".npz")
 FRAMES = (".csv", ".parquet", ".xlsx")
 FIGURES = (".png", ".svg", ".pdf")
 PAGES = (".html", *FIGURES)
+CELLS = ".h5ad"
 
 
 def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
@@ -22,6 +23,11 @@ def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
         raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
     if path.suffix.lower() == ".parquet":
         with_pyarrow()
+    if path.suffix.lower() == CELLS:
+        try:
+            import anndata  # noqa: F401
+        except ImportError:
+            raise ValueError(f"a {CELLS} file needs anndata: pip install 'vaekit[anndata]'; or write .csv") from None
 
 
 def with_pyarrow():  # type: ignore[no-untyped-def]

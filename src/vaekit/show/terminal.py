@@ -234,12 +234,15 @@ class Works:
 @contextmanager
 def _in_lines(what: str, total: int | None) -> Iterator[Step]:
     began = said = time.monotonic()
-    done = 0
+    done, told = 0, False
+
+    def tell(text: str) -> None:
+        err.print(f"{what}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def show() -> None:
-        nonlocal said
-        said = time.monotonic()
-        err.print(f"{what}: {amount(done, total, said - began)}", highlight=False, markup=False, soft_wrap=True)
+        nonlocal said, told
+        said, told = time.monotonic(), True
+        tell(amount(done, total, said - began))
 
     def step(number: int) -> None:
         nonlocal done
@@ -249,6 +252,8 @@ def _in_lines(what: str, total: int | None) -> Iterator[Step]:
 
     with _after(QUIET_SECONDS, show):
         yield step
+    if told:  # whoever reads the lines later sees that it came to its end
+        tell(f"done, {time.monotonic() - began:.0f} s")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .frame import Explored
 from .page import whole_page, write_page
-from .place import bound, check_layout, check_libraries
+from .place import bound, check_layout, check_libraries, check_place
 from .scene import scene_of
 from .server import serve
 from .values import as_json
@@ -25,7 +25,7 @@ FRAMED = 1000
 """Points of a page within a notebook."""
 
 
-def explore(
+def explore(  # noqa: PLR0913 - as many as the command has options
     run: Run,
     out: str | Path | None = None,
     *,
@@ -35,10 +35,12 @@ def explore(
     browser: bool | None = None,
     seed: int = 0,
     layout: str = "t-sne",
+    overwrite: bool = False,
 ) -> Explored:
     """Look at the latent space of a run in a browser: where data lie in it, what its dimensions do, what lies between.
 
-    With `out`, a file .html is written that needs nothing but itself; `notes` are what it can't do, a line each. In a
+    With `out`, a file .html is written that needs nothing but itself, in the place of one that is there if `overwrite`
+    says so; `notes` are what it can't do, a line each. In a
     notebook, unless `port` or `browser` is given, what is given shows such a page in a frame, and the notebook's file
     has all of it. Else the page is served on this machine alone, at a `port` or one that is free, until it is told to
     end there or by Ctrl-C; its address is said, and opened if `browser` is true or, by default, where there is a
@@ -54,6 +56,7 @@ def explore(
     ()
     """
     if out is not None:
+        check_place(Path(out), overwrite=overwrite)
         page, notes = write_page(run, Path(out), split=split, points=points, seed=seed, layout=layout)
         return Explored(notes, page, Path(out))
     if port is None and browser is None and in_a_notebook():

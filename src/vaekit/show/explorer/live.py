@@ -104,6 +104,8 @@ class Live:
     spent: float = 0.0
     began: float = 0.0
     looking: Looking | None = None
+    looked: int = 0
+    """The last epoch after which the model was asked."""
 
     # -- of the training -----------------------------------------------------------------------------------------------
 
@@ -129,7 +131,9 @@ class Live:
 
             def look(model: VAE, number: int) -> Mapping[str, Path] | None:
                 looking.model = model  # as it is scored: the average, where there is one
-                return drawn(model, number)
+                found = drawn(model, number)
+                self._ask(number)  # here, where the model is whole, also if its weights are sharded
+                return found
 
             self.looking = looking
             return look
@@ -141,21 +145,27 @@ class Live:
         self.title, self.epochs = title_of(path, spec), spec.training.epochs
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in dataset.splits.items())
         self.about = [f"{Path(dataset.name).name}: {sizes}; {dataset.domain}"]
-        self.version, self.spent, self.began, self.progress = 0, 0.0, time.monotonic(), None
+        self.version, self.spent, self.began, self.progress, self.looked = 0, 0.0, time.monotonic(), None, 0
         self.stage = "training"
         self.on_start()
 
     def _epoch(self, records: list[Epoch]) -> None:
         self.records = [*self.records, *records]  # a list that is read is never changed
         self.progress = None
-        if self.looking is None or not self._may_look():
+        self._ask(records[0].epoch)
+
+    def _ask(self, epoch: int) -> None:
+        """Ask the model after an epoch, once, if it is time to."""
+        if self.looking is None or self.looked == epoch:
             return
-        began = time.monotonic()
+        began, self.looked = time.monotonic(), epoch
+        if not self._may_look():
+            return
         try:
             with seeded(0):
                 if not self.version:
                     self.points = as_json(self.looking.scene())
-                self.look = as_json(self.looking.look(records[0].epoch))
+                self.look = as_json(self.looking.look(epoch))
             self.version += 1
         except Exception as error:  # of a part of the user's, or no memory: the training is worth more
             said = " ".join(str(error).split())[:300] or type(error).__name__

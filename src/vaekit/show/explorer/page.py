@@ -58,7 +58,7 @@ def write_page(
     Without `points` it has as many as keep it below 10 MB, at most 2,000. Raises `ValueError`, one line, where the
     model decodes by what the page can't compute.
     """
-    check_place(path)
+    check_place(path, overwrite=True)
     check_layout(layout)
     page, notes = whole_page(run, split, points, seed, layout)
     write_atomic(path, page)

@@ -17,13 +17,17 @@ LAYOUTS = {"t-sne": "t-SNE", "umap": "UMAP"}
 """What lays codes out, and what the page calls it."""
 
 
-def check_place(path: Path | None, port: int = 0) -> None:
-    """Raise `ValueError`, one line, where a page can't be written at `path`, or without one can't be served at a port:
-    that is taken, or what serves pages is not there.
+def check_place(path: Path | None, port: int = 0, *, overwrite: bool = False) -> None:
+    """Raise `ValueError`, one line, where a page can't be written at `path`, or is there already and is not to be
+    replaced; or without one can't be served at a port: that is taken, or what serves pages is not there.
     """
     if path is not None:
         check_ending(path, (".html",))
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
         return
+    if overwrite:
+        raise ValueError(f"{option('overwrite')} is for a file; give {option('out', 'page.html')} too")
     check_libraries()
     bound(port).close()
 

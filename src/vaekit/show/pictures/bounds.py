@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models.importance import UNTRUSTED, pareto_shape
+from ...models.importance import pareto_shape, untrusted
 from ...models.scoring import MEMORY, chunks, plan
 from ...models.tokens import quantised
 from ...modules import evaluating
@@ -81,9 +81,10 @@ class ImportanceWeights(Picture):
         weights = _log_weights(subject, self.n, self.samples)
         samples, n = weights.shape
         shares = torch.softmax(weights, 0).sort(0, descending=True).values
-        effective = array(1 / shares.square().sum(0))
-        shapes = array(pareto_shape(weights.sort(0, descending=True).values, samples))
-        loose = int(((shapes > UNTRUSTED) & (effective < samples / 2)).sum())  # as of an evaluation
+        counted = 1 / shares.square().sum(0)
+        shapes = pareto_shape(weights.sort(0, descending=True).values, samples)
+        loose = int(untrusted(counted, shapes, samples).sum())  # as of an evaluation
+        effective = array(counted)
         text = (
             f"For {n} data of the {subject.split} split, chosen at random, {samples:,} draws of q(z | x) each. At the"
         )
@@ -92,7 +93,9 @@ class ImportanceWeights(Picture):
         text += f" worth, the effective samples, {np.median(effective):.1f} at the median. Where they are few, the ELBO"
         text += " is far below log p(x), and more samples raise the bound."
         if loose:
-            text += f" For {loose} of the {n} data Pareto k is above {UNTRUSTED}: their log p(x) is not to be trusted."
+            text += (
+                f" For {loose} of the {n} data a few draws outweigh all others: their log p(x) is not to be trusted."
+            )
         cumulative = array(shares.cumsum(0).clamp(max=1))
         return Prepared("Importance weights", text, partial(plots.weight_shares, cumulative, effective))
 
