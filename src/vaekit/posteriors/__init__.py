@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .continuous import DiagonalNormal, Flow, FullRankNormal, RelaxedCategorical
+from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "POSTERIORS",
     "VQ",
     "DiagonalNormal",
+    "FixedNormal",
     "Flow",
     "FullRankNormal",
     "RelaxedCategorical",
@@ -28,6 +29,7 @@ __all__ = [
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
+    "fixed-normal": FixedNormal,
     "flow": Flow,
     "relaxed-categorical": RelaxedCategorical,
     "vq": VQ,
