@@ -125,7 +125,7 @@ class FixedNormal(nn.Module):
     a latent of maps it is convolutional, as `DiagonalNormal` is.
 
     >>> FixedNormal(features=5, latent=2, scale=0.5)(torch.zeros(4, 5)).stddev[0]
-    tensor([0.5000, 0.5000], grad_fn=<SelectBackward0>)
+    tensor([0.5000, 0.5000])
     """
 
     def __init__(
