@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .categorical import Categorical
 from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 
@@ -18,6 +19,7 @@ __all__ = [
     "LFQ",
     "POSTERIORS",
     "VQ",
+    "Categorical",
     "DiagonalNormal",
     "FixedNormal",
     "Flow",
@@ -32,6 +34,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "fixed-normal": FixedNormal,
     "flow": Flow,
     "relaxed-categorical": RelaxedCategorical,
+    "categorical": Categorical,
     "vq": VQ,
     "rvq": ResidualVQ,
     "fsq": FSQ,
