@@ -89,6 +89,11 @@ OBJECTIVES = [name for name in PARTS.objectives if name != CLUSTERING]
 """Those that any model will do for."""
 
 
+def objective_of(name: str) -> Any:
+    """The objective of that name, with its defaults, and what it has none of."""
+    return PARTS.objectives[name](**({"target": 2.0} if name == "geco" else {}))
+
+
 def fits(posterior: str, prior: str) -> bool:
     """Whether both are of classes, or of codes, or of neither."""
     if posterior in QUANTISED or prior in TOKENS:

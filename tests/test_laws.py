@@ -13,6 +13,7 @@ from models_for_tests import (
     gradient,
     linear_gaussian,
     model_of,
+    objective_of,
     one_hot,
     standard_errors_apart,
     trace_at,
@@ -28,7 +29,6 @@ from vaekit.objectives.base import Objective, log_mean_exp
 from vaekit.objectives.elbo import ELBO
 from vaekit.objectives.weighted import IWAE, STL, DReG
 from vaekit.seeding import seeded
-from vaekit.spec.parts import PARTS
 
 ERRORS = 4.0
 """Standard errors that an estimate may be off; of many numbers at once, the worst may be a little more."""
@@ -192,7 +192,7 @@ def test_every_term_is_nats_per_datum(objective: str, posterior: str, prior: str
     results = []
     for copies in (1, 2):
         twice = {name: value.repeat(1, copies, 1) for name, value in z.items()}
-        result = PARTS.objectives[objective]()(trace_at(model, x.repeat(copies, 1), twice), 1.0)
+        result = objective_of(objective)(trace_at(model, x.repeat(copies, 1), twice), 1.0)
         results.append({"loss": result.loss.detach()} | result.terms)
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():

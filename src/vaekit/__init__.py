@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .composed import train
+    from .composed import refit_prior, train
     from .data import Dataset, Preprocessing, Split
     from .data import load as load_dataset
     from .data.domains import Domain
@@ -56,6 +56,7 @@ _HOME = {
     "score": "many.score",
     "sweep": "many.sweep",
     "Sweep": "runs.swept",
+    "refit_prior": "composed",
     "train": "composed",
     "Schema": "spec.keys",
     "Spec": "spec.keys",
@@ -92,6 +93,7 @@ __all__ = [  # noqa: RUF022
     "load_dataset",
     "load_run",
     "push",
+    "refit_prior",
     "score",
     "sweep",
     "train",

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from .interop.loggers import LOGGERS, with_loggers
-from .runs import training
+from .runs import refitting, training
 from .runs.training import Callbacks
 from .show.pictures.drawing import watch, with_pictures
 from .show.terminal import print_beginning, print_log
@@ -41,3 +41,4 @@ def with_all(parts: Parts) -> Parts:
 
 train = _drawing(training.train)
 ensure = _drawing(training.ensure)
+refit_prior = _drawing(refitting.refit_prior)

@@ -226,3 +226,18 @@ def test_a_training_of_an_older_posterior_goes_on_exactly(
     whole, again = (load_tensors(tmp_path / place / "weights.safetensors") for place in ("whole", "cut"))
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[each], again[each]) for each in whole)
+
+
+@pytest.mark.parametrize("nats", [0.05, 3.0, 12.0])
+def test_a_least_kl_holds_whatever_the_features_and_is_reached(nats: float):
+    with float64(), seeded(0):
+        posterior, prior = DiagonalNormal(5, 4, least_kl=nats), StandardNormal(4)
+        features = 30 * torch.randn(200, 5)
+        assert float(kl(posterior(features), prior()).detach().min()) >= nats * (1 - 1e-12)
+        posterior.head.weight.data.zero_()
+        posterior.head.bias.data.copy_(torch.tensor([0.0] * 4 + [9.0] * 4))
+        assert float(kl(posterior(features[:1]), prior()).detach()) == pytest.approx(nats, rel=1e-9)
+    with refuses("least_kl is 40.0 of 4 dimensions, which needs fewer nats"):
+        DiagonalNormal(5, 4, least_kl=40.0)
+    with refuses("least_kl must be at least 0"):
+        DiagonalNormal(5, 4, least_kl=-1.0)

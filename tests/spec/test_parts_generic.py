@@ -24,6 +24,7 @@ from models_for_tests import (
     float64,
     least,
     model_of,
+    objective_of,
     one_hot,
     refuses,
     standard_errors_apart,
@@ -503,13 +504,14 @@ def test_likelihood_means_are_those_of_their_samples(name: str, kind: str):
         (objective, *pair, 3 * ((i + j) % 2))
         for i, objective in enumerate(MINE.objectives)
         for j, pair in enumerate(PAIRS)
+        if objective != "autoencoder"  # which learns no scale of q, and no prior
     ],
 )
 def test_every_objective_trains_every_part(objective: str, posterior: str, prior: str, condition: int):
     latents = {"z": 3, "w": least(posterior, prior)}
     model = model_of(posterior=posterior, prior=prior, latents=latents, condition=condition, parts=MINE)
     x, y = data_of(model.likelihood.domain, (4, 4)), one_hot(4, condition) if condition else None
-    chosen = MINE.objectives[objective]()
+    chosen = objective_of(objective)
     if objective == CLUSTERING and not {posterior, prior} & CLUSTERED:
         with refuses("the model has no clusters; it needs a discrete latent"):
             chosen(traced(model, chosen, Batch(x, y)), 0.5)
@@ -529,6 +531,7 @@ def test_every_objective_trains_every_part(objective: str, posterior: str, prior
     if posterior in QUANTISED:
         model.eval()
     for batch in (1, 4):
+        chosen = objective_of(objective)  # anew: some follow what they are shown
         with seeded(0):
             trace = traced(model, chosen, Batch(x[:batch], None if y is None else y[:batch]))
         result = chosen(trace, 0.5)

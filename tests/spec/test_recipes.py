@@ -15,6 +15,7 @@ from runs_for_tests import small_run
 
 from vaekit import train
 from vaekit.data import Dataset, Split
+from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
 from vaekit.models.scales import latent_scales
@@ -24,6 +25,7 @@ from vaekit.spec.building import build_model, build_objective, build_schedule, w
 from vaekit.spec.keys import DataSpec, Schema, Spec
 from vaekit.spec.recipes import RECIPES, extended, recipe
 from vaekit.spec.targets import resolve
+from vaekit.training.step import traced
 
 QUICK = ("training.epochs=1", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.latents.z.size=2")
 BINARISED = [name for name in RECIPES if resolve(name).data.binarize]
@@ -121,7 +123,8 @@ def is_of_tables(name: str) -> bool:
 # -- on other data -----------------------------------------------------------------------------------------------------
 
 
-IMAGES = ("beta-tc-sprites", "images", "kl-autoencoder", "kl-f4", "kl-f8", "scvi", "vdvae-cifar", "vdvae-mnist")
+SPRITES = [name for name in RECIPES if name.endswith("-sprites")]
+IMAGES = (*SPRITES, "images", "kl-autoencoder", "kl-f4", "kl-f8", "scvi", "vdvae-cifar", "vdvae-mnist")
 """Recipes whose likelihood depends on the data, or that digits are too small for, or which are too large for a test; or
 that are for data without labels alone.
 """
@@ -147,6 +150,17 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch:
     assert run.spec.training.batch_size == own.training.batch_size
     assert np.isfinite(run.history()[-1].terms["loss"])
     assert np.isfinite(load_run(tmp_path / "run").encode("test")[0]).all()
+
+
+@pytest.mark.parametrize("name", SPRITES)
+def test_recipes_of_sprites_have_gradients_of_images_of_that_size(name: str) -> None:
+    spec = with_likelihood(resolve(name), Domain("binary"))
+    model = build_model(spec.model, Schema(event_shape=(1, 64, 64), domain=Domain("binary")))
+    objective = build_objective(spec, model)
+    found = objective(traced(model, objective, Batch((torch.rand(6, 1, 64, 64) < 0.2).float(), rows=15_000)), 0.5)
+    found.loss.backward()
+    assert {"elbo", "reconstruction", "kl"} <= found.terms.keys()
+    assert all(bool(each.grad.isfinite().all()) and each.grad.any() for each in model.parameters())
 
 
 def test_autoencoders_of_latent_diffusion_run_narrow_and_are_as_published(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import CLUSTERING, OBJECTIVES, data_of, domain_of, float64, model_of
+from models_for_tests import CLUSTERING, OBJECTIVES, data_of, domain_of, float64, model_of, objective_of
 from models_for_tests import SMALL as SMALL_PARTS
 from runs_for_tests import SMALL, assert_same_run
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from vaekit.modules import evaluating
 from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
 from vaekit.objectives import TERMS, Adversarial, Multiscale, Sum
-from vaekit.objectives.base import Loss, Objective
+from vaekit.objectives.base import Loss, Objective, with_modules
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Linear
 from vaekit.seeding import seeded
@@ -61,15 +61,16 @@ def both(
     of what parts keep of data; and what they then keep.
     """
     step, index, results = Step(model, objective, data, ROWS, engine=engine), torch.arange(3, 3 + ROWS), []
-    before = [buffer.clone() for buffer in model.buffers()]
+    keep = [model, *with_modules(objective)]
+    before = [buffer.clone() for each in keep for buffer in each.buffers()]
     for number in (0, SOON):
-        for buffer, value in zip(model.buffers(), before, strict=True):
+        for buffer, value in zip((buffer for each in keep for buffer in each.buffers()), before, strict=True):
             buffer.copy_(value)
         with seeded(5):
             terms = step(index, progress, number)
             drawn = torch.rand(())
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
-        kept = [buffer.clone() for buffer in model.buffers()]
+        kept = [buffer.clone() for each in keep for buffer in each.buffers()]
         results.append((terms, [*gradients, drawn, *kept]))
     assert step.recording is not None, "the step was not recorded"
     assert step.chosen.get("backend") == ("inductor" if engine == "inductor" else None)
@@ -115,7 +116,7 @@ CASES = [
 )
 def test_a_recorded_step_is_the_step(case: dict[str, Any], condition: int) -> None:
     options = dict(case)
-    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    objective = objective_of(options.pop("objective", "elbo"))
     model = model_of(condition=condition, **options)  # type: ignore[arg-type]
     model.train()
     assert_same(both(model, objective, data_for(model)), 1e-10)
@@ -151,7 +152,7 @@ BATCH_NORM = SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": "batch"}}
 def test_running_averages_are_those_of_the_data(case: dict[str, str], condition: int) -> None:
     """A momentum of 1 makes them those of the last batch."""
     options: dict[str, Any] = dict(case)
-    objective = PARTS.objectives[options.pop("objective", "elbo")]()
+    objective = objective_of(options.pop("objective", "elbo"))
     model = model_of(condition=condition, options=BATCH_NORM, **options)
     if "prior" in case and case["prior"] == "vamp":
         model.priors["z"].pseudo_inputs.data += 5
@@ -560,7 +561,9 @@ def test_the_untrained_loss_is_that_of_all_of_few_rows_and_leaves_no_trace() -> 
     assert abs(untrained(plain, ELBO(), data, ROWS) - float(elbo.mean())) < 5 * float(elbo.std())
 
 
-@pytest.mark.parametrize("name", ["total-correlation", "adversarial-correlation", "covariance", "discrepancy"])
+@pytest.mark.parametrize(
+    "name", ["total-correlation", "adversarial-correlation", "covariance", "discrepancy", "decoder-gradient"]
+)
 def test_a_recorded_step_of_terms_of_all_codes_is_the_step(name: str) -> None:
     model = model_of(latents={"a": 2, "b": 1})
     options = {"latent": 3, "width": 8} if name == "adversarial-correlation" else {}

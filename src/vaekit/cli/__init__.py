@@ -57,6 +57,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     tables.synthesize: "Make up rows of a table.",
     asking.plot: "Draw a picture of a run.",
     many.score: "Score the rows of many files.",
+    training.refit_prior: "Fit a new prior to the codes of a run.",
     many.sweep: "Train under many settings, with several seeds, and compare.",
     exporting.explore: "Look at a run's latent space in a browser.",
     exporting.export: "Write a run for another program.",
@@ -68,7 +69,7 @@ COMMANDS: dict[Callable[..., None], str] = {
 }
 """The commands, in the order in which they are listed, with what is said of each there."""
 for _command, _said in COMMANDS.items():
-    app.command(short_help=_said)(_command)
+    app.command(_command.__name__.replace("_", "-"), short_help=_said)(_command)
 
 
 def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
@@ -115,5 +116,5 @@ def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, i
 
 def _help(given: Sequence[str]) -> str:
     """The help of the command that was given, if one was."""
-    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    commands = {each.name for each in app.registered_commands}
     return f"vaekit {given[0]} --help" if given and given[0] in commands else "vaekit --help"

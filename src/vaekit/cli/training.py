@@ -1,4 +1,4 @@
-"""The commands that train: train and compare."""
+"""The commands that train: train, refit-prior and compare."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import number_of
 from ..settings import written
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError, first
-from .options import Anew, Device, Json, Seed, Split, loaded_run, named_parts
+from .options import Anew, Device, Json, RunPath, Seed, Split, loaded_run, named_parts
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -120,6 +120,49 @@ def _page(port: int) -> AbstractContextManager[LivePage]:
     from ..show.explorer.live import live_page
 
     return live_page(port)
+
+
+def refit_prior(  # noqa: PLR0913 - as many as the command has options
+    context: typer.Context,
+    path: RunPath,
+    prior: Annotated[str, typer.Option(help="mixture, flow, vamp, … (vaekit parts priors), or vae: a second stage.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: RUN-PRIOR).")] = None,
+    latent: Annotated[str | None, typer.Option(help="The latent whose prior it is, where there are several.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the new spec; repeatable.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Same as --set training.epochs=N.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Importance samples of the scores (default: 200, fewer for a short one).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Fit a new prior to the codes of a finished run, all else of it fixed, into a new run; ends with the scores of
+    both on the same data, and the path of report.html.
+    """
+    from .. import composed
+    from ..show import report
+
+    with _training() as bar:
+        found = composed.refit_prior(
+            loaded_run(path, device, context, data),
+            prior,
+            folder,
+            latent=latent,
+            sets=sets or (),
+            samples=samples,
+            overwrite=overwrite,
+            callbacks=bar.callbacks,
+            epochs=epochs,
+        )
+    for table in report.tables(found):
+        say(f"\n{table.title}")
+        print_table(table.heads, table.rows)
+    made, scores = found.runs[1], found.rows[1].evaluation
+    print_course(made)
+    say(f"report: {report.write_report(made, scores)}")
 
 
 def compare(  # noqa: PLR0913 - as many as the command has options

@@ -139,9 +139,11 @@ def written(run: Run, folder: Path, repo: str, evaluation: Evaluation | None, li
 
 def _without_paths(run: Run) -> Run:
     """The run with the last name of each path that its spec has: folders tell of who made it."""
-    data, parts = run.spec.data, run.spec.parts
+    data, parts, training = run.spec.data, run.spec.parts, run.spec.training
     name = data.name if data.name in DATASETS else Path(data.name).name
     changes = {"data": data.model_copy(update={"name": name}), "parts": Path(parts).name if parts else parts}
+    if training.start is not None:
+        changes["training"] = training.model_copy(update={"start": Path(training.start).name})
     return replace(run, spec=run.spec.model_copy(update=changes))
 
 

@@ -37,8 +37,7 @@ class VAE(nn.Module):
     decoder      (z, y) to the likelihood's parameters, z (…, D) all latents side by side in their order
     likelihood   parameters to p(x given z)
     condition    C, the size of the condition y; 0 for an unconditional model
-    condition_location, condition_scale   C numbers each: networks and priors get (y - location) / scale, None for y
-                 itself, which class labels are for
+    condition_location, condition_scale   C numbers each: networks and priors get (y - location) / scale; None for y
 
     Letters: S samples, B batch, D all latents' sizes together, C condition. y is (B, C), or (B,) whole numbers below C,
     which stand for their one-hot vectors. Where the likelihood has an `exposure`, it is the last of the C, and the
@@ -63,6 +62,7 @@ class VAE(nn.Module):
 
     condition_location: Tensor
     condition_scale: Tensor
+    held: frozenset[str] = frozenset()  # parts that a training leaves as they are, while it goes on
 
     def __init__(
         self,

@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 from .adversarial import Adversarial
 from .aggregate import AdversarialCorrelation, Covariance, Discrepancy, TotalCorrelation
+from .autoencoder import Autoencoder, DecoderGradient
 from .base import Loss, Objective, Sum, samples_of
+from .constrained import GECO
 from .elbo import ELBO, Capacity, InvariantClusters, SemiSupervised
 from .images import Multiscale, Perceptual
 from .terms import KL, Classification, Invariance, Reconstruction
@@ -19,6 +21,7 @@ from .weighted import IWAE, STL, DReG, Renyi
 
 __all__ = [
     "ELBO",
+    "GECO",
     "IWAE",
     "KL",
     "OBJECTIVES",
@@ -26,10 +29,12 @@ __all__ = [
     "TERMS",
     "Adversarial",
     "AdversarialCorrelation",
+    "Autoencoder",
     "Capacity",
     "Classification",
     "Covariance",
     "DReG",
+    "DecoderGradient",
     "Discrepancy",
     "Invariance",
     "InvariantClusters",
@@ -52,6 +57,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "stl": STL,
     "renyi": Renyi,
     "capacity": Capacity,
+    "geco": GECO,
+    "autoencoder": Autoencoder,
     "semi-supervised": SemiSupervised,
     "invariant-clusters": InvariantClusters,
 }
@@ -68,5 +75,6 @@ TERMS: dict[str, Callable[..., Objective]] = {
     "adversarial-correlation": AdversarialCorrelation,
     "covariance": Covariance,
     "discrepancy": Discrepancy,
+    "decoder-gradient": DecoderGradient,
 }
 """What can be added to an objective by name: `objective.terms.NAME`."""

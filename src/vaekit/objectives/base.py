@@ -28,7 +28,8 @@ class Loss:
 Objective = Callable[[Trace, float], Loss]
 """Called on a trace and the progress of the run, in [0, 1].
 
-What else it may have: `samples`, how many it wants of a trace; `augment`, which changes a batch whose latents are to be
+What else it may have: `samples`, how many it wants of a trace; `at_means`, whether it wants the mean of each q in place
+of draws; `augment`, which changes a batch whose latents are to be
 compared with the trace's; `opponent`, a module that it plays against, with `opponent_loss`, called as it is itself, and
 `opponent_rate` (see `training.opponents`); `balanced`, which in a sum is called last, with the loss of all others as a
 third argument, to be weighed against it; `coupled`, why the loss of a batch is no mean over its rows, "" where it is.
@@ -43,6 +44,16 @@ def samples_of(objective: Objective) -> int:
     (7, 1)
     """
     return getattr(objective, "samples", 1)
+
+
+def at_means(objective: Objective) -> bool:
+    """Whether an objective, or a part of a sum, wants the mean of each posterior in place of draws.
+
+    >>> from vaekit.objectives import ELBO, Autoencoder, Discrepancy
+    >>> at_means(Sum((Autoencoder(), Discrepancy()))), at_means(ELBO())
+    (True, False)
+    """
+    return any(getattr(each, "at_means", False) for each in leaves(objective))
 
 
 def coupled(part: object) -> str:

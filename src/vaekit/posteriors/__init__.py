@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .categorical import Categorical
-from .continuous import DiagonalNormal, Flow, FullRankNormal, RelaxedCategorical
+from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "VQ",
     "Categorical",
     "DiagonalNormal",
+    "FixedNormal",
     "Flow",
     "FullRankNormal",
     "RelaxedCategorical",
@@ -30,6 +31,7 @@ __all__ = [
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
+    "fixed-normal": FixedNormal,
     "flow": Flow,
     "relaxed-categorical": RelaxedCategorical,
     "categorical": Categorical,

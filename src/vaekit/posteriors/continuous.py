@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 import torch
+from scipy.special import lambertw
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
@@ -65,7 +66,9 @@ class DiagonalNormal(nn.Module):
 
     With `hidden` layers, mu and log sigma² each have an MLP of those sizes on the features, with that `activation`.
     log sigma² is kept in `log_variance_clamp`: outside it exp under- or overflows float32 before the KL can object. Its
-    gradient still leads back from there (`bounded`).
+    gradient still leads back from there (`bounded`). With `least_kl` above 0, variances are so small that the KL from
+    N(0, I) of a datum is never less nats, whatever its mean: a posterior that can't collapse (delta-VAE, Razavi et al.
+    2019, section 2). Each dimension has its share of them.
 
     Of a latent of maps (C, H, W), given features that are maps of that height and width, it is convolutional: a 3×3
     convolution in place of the linear layer. One over the standard deviation of its codes, measured when it has been
@@ -84,9 +87,18 @@ class DiagonalNormal(nn.Module):
         activation: str = "relu",
         feature_shape: Shape = (),
         latent_shape: Shape = (),
+        least_kl: float = 0.0,
     ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+        if not 0 <= least_kl < math.inf:
+            raise ValueError(f"least_kl must be at least 0 and finite, got {least_kl}")
+        if least_kl:
+            highest = _log_variance_of(least_kl / latent)
+            if highest <= self.clamp[0]:
+                fewer = f"fewer nats, or a lower log_variance_clamp than {self.clamp[0]}"
+                raise ValueError(f"least_kl is {least_kl} of {latent} dimensions, which needs {fewer}")
+            self.clamp = (self.clamp[0], min(self.clamp[1], highest))
         self.latent_shape = tuple(latent_shape) or (latent,)
         self.head = head(features, (latent, latent), hidden, activation, feature_shape, latent_shape)
         if isinstance(self.head, Maps):
@@ -95,6 +107,48 @@ class DiagonalNormal(nn.Module):
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
         return independent(Normal(loc, (0.5 * bounded(log_variance, *self.clamp)).exp(), validate_args=False))
+
+
+def _log_variance_of(kl: float) -> float:
+    """log sigma² of the N(0, sigma²) narrower than N(0, 1) whose KL from that is `kl` > 0: of (sigma² - 1 - log sigma²)
+    / 2 = kl it is -1 - 2 kl - W(-exp(-1 - 2 kl)), W the main branch of Lambert's function.
+    """
+    return float(-1 - 2 * kl - lambertw(-math.exp(-1 - 2 * kl)).real)
+
+
+class FixedNormal(nn.Module):
+    """q(z given x) = N(z; mu, `scale`² I), mu linear in the features, the scale the same for all data and dimensions
+    (Ghosh et al. 2020, section 3).
+
+    With the objective `autoencoder`, which takes mu for z, it is that of an autoencoder; `scale` is then what its codes
+    are smoothed by where it is scored, or a prior fitted to them. With `hidden` layers mu is an MLP on the features; of
+    a latent of maps it is convolutional, as `DiagonalNormal` is.
+
+    >>> FixedNormal(features=5, latent=2, scale=0.5)(torch.zeros(4, 5)).stddev[0]
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        scale: float = 0.1,
+        hidden: tuple[int, ...] = (),
+        activation: str = "relu",
+        feature_shape: Shape = (),
+        latent_shape: Shape = (),
+    ) -> None:
+        super().__init__()
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be above 0 and finite, got {scale}")
+        self.scale, self.latent_shape = float(scale), tuple(latent_shape) or (latent,)
+        self.head = head(features, (latent,), hidden, activation, feature_shape, latent_shape)
+        if isinstance(self.head, Maps):
+            self.register_buffer("code_scale", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Distribution:
+        loc = self.head(features)
+        return independent(Normal(loc, torch.full_like(loc, self.scale), validate_args=False))
 
 
 class FullRankNormal(nn.Module):

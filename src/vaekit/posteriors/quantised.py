@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from ..distributions.quantised import Quantised, straight_through
 from ..networks.base import BatchNorm, Shape
 from ..networks.maps import Maps
+from ..system.processes import in_company, sum_of_all
 from .continuous import head
 
 KEPT = 0.99
@@ -115,7 +116,7 @@ class _Quantiser(nn.Module):
         """
         numbers = indices.flatten(0, -2).mT
         found = torch.zeros_like(self.counts).scatter_add(1, numbers, torch.ones_like(numbers, dtype=self.counts.dtype))
-        self.counts.mul_(KEPT).add_(_of_all(found))
+        self.counts.mul_(KEPT).add_(sum_of_all(found))
         share = self.counts / self.counts.sum(-1, keepdim=True)
         used = (self.counts > UNUSED).to(self.counts.dtype).mean()
         return {"codes used": used, "perplexity": torch.special.entr(share).sum(-1).exp().mean()}
@@ -318,7 +319,7 @@ def _books(dim: int, codes: int, quantizers: int, decay: float) -> nn.ModuleList
     books = nn.ModuleList()
     for _ in range(quantizers):
         # Dead codes are put elsewhere by `_revive`: the library's way reads numbers back from the device in each step.
-        book = from_library(dim, codes, decay=decay, threshold_ema_dead_code=0, use_ddp=_in_company())
+        book = from_library(dim, codes, decay=decay, threshold_ema_dead_code=0, use_ddp=in_company())
         # Nothing counts as used at first, so that the first batch puts codes to where tokens are.
         book.cluster_size.zero_()
         book.embed_avg.zero_()
@@ -341,20 +342,9 @@ def _revive(book: nn.Module, tokens: Tensor) -> None:
     size: Tensor = book.cluster_size  # type: ignore[assignment]
     usual = size.mean()
     picked = tokens.index_select(0, torch.randint(len(tokens), size.shape[1:], device=tokens.device)).to(size.dtype)
-    if _in_company():
+    if in_company():
         distributed.broadcast(picked, 0)
     dead = size < DEAD * usual
     for kept, new in ((book.embed, picked), (book.embed_avg, usual * picked)):
         kept.copy_(torch.where(dead.unsqueeze(-1), new, kept))  # type: ignore[operator, arg-type]
     size.copy_(torch.where(dead, usual, size))
-
-
-def _of_all(values: Tensor) -> Tensor:
-    """Values added up over the processes that train together."""
-    if _in_company():
-        distributed.all_reduce(values)
-    return values
-
-
-def _in_company() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -15,6 +15,7 @@ from torch.distributions import Distribution, Normal
 from ..data.domains import Domain
 from ..distributions import mixtures
 from ..distributions.bounds import bounded
+from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import independent
 from ..modules import apart, evaluating
 from ..networks.base import flat
@@ -36,7 +37,9 @@ class Mixture(nn.Module):
     or more fractions of the run, they start as one N(0, I), and at these times are fitted to codes drawn for the
     training data by expectation maximisation, as in Jiang et al. 2017 (VaDE): the clusters that the codes have by then.
     `fit_components` says how many of them at each time; the others get no weight. Many at first, few at last find
-    clusters that chance would else join or split.
+    clusters that chance would else join or split. At 0 it is fitted before the first step, for a training that begins
+    with another run's codes. With `full`, each component has a covariance matrix, L Lᵀ in place of diag(sigma_k²), as
+    the density that Ghosh et al. 2020 fit to codes afterwards.
 
     >>> Mixture(latent=2, components=3)().sample((5,)).shape
     torch.Size([5, 2])
@@ -49,13 +52,14 @@ class Mixture(nn.Module):
         components: int = 10,
         fit_after: float | tuple[float, ...] = (),
         fit_components: tuple[int, ...] = (),
+        full: bool = False,
     ) -> None:
         super().__init__()
         _check_components(components)
         self.fit_after = (fit_after,) if isinstance(fit_after, (int, float)) else tuple(fit_after)
-        if self.fit_after and (condition or not all(0 < each < 1 for each in self.fit_after)):
+        if self.fit_after and (condition or not all(0 <= each < 1 for each in self.fit_after)):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
-            raise ValueError(f"fit_after is fractions of the run of an unconditional prior, in (0, 1); got {given}")
+            raise ValueError(f"fit_after is fractions of the run of an unconditional prior, in [0, 1); got {given}")
         self.fit_components = tuple(fit_components)
         if self.fit_components and len(self.fit_components) != len(self.fit_after):
             raise ValueError(
@@ -63,7 +67,11 @@ class Mixture(nn.Module):
             )
         if not all(1 <= each <= components for each in self.fit_components):
             raise ValueError(f"fit_components must be from 1 to components={components}, got {list(fit_components)}")
-        self.components, self.shape = components, (components, 2 * latent + 1)
+        below = latent * (latent - 1) // 2 if full else 0
+        self.latent, self.components, self.shape = latent, components, (components, 2 * latent + 1 + below)
+        self.rows_columns: Tensor | None
+        rows_columns = torch.tril_indices(latent, latent, -1) if full else None
+        self.register_buffer("rows_columns", rows_columns, persistent=False)
         start = torch.zeros(self.shape)
         if not self.fit_after:
             start[:, :latent] = torch.randn(components, latent)
@@ -76,7 +84,7 @@ class Mixture(nn.Module):
         number `time`.
 
         It has a covariance matrix for each component, since the clusters of codes that no prior has pressed into shape
-        are long in some directions; the diagonals are what is taken. Of many short runs of expectation
+        are long in some directions; without `full`, the diagonals are what is taken. Of many short runs of expectation
         maximisation on some of the codes the likeliest are gone on with on all (Biernacki et al. 2003): of ten
         components one start in forty can be the one that leads to the clusters. Starts are at codes drawn at random;
         k-means, whose clusters are round, starts most often where two clusters are one and another is two.
@@ -111,10 +119,14 @@ class Mixture(nn.Module):
                 for run in runs[:LONG_RUNS]
             ]
         found = max(runs, key=lambda run: run.lower_bound_)
-        variances = np.diagonal(found.covariances_, axis1=1, axis2=2)
+        spread, below = np.diagonal(found.covariances_, axis1=1, axis2=2), np.zeros((count, 0))
+        if self.rows_columns is not None:
+            factors, (rows_, columns) = np.linalg.cholesky(found.covariances_), self.rows_columns.cpu().numpy()
+            spread = np.square(np.diagonal(factors, axis1=1, axis2=2))
+            below = factors[:, rows_, columns] / np.sqrt(spread)[:, rows_]
         start = np.zeros(self.shape, np.float32)
-        start[:, -1] = NO_WEIGHT
-        start[:count] = np.concatenate([found.means_, np.log(variances), np.log(found.weights_)[:, None]], -1)
+        start[:, 2 * self.latent] = NO_WEIGHT
+        start[:count] = np.concatenate([found.means_, np.log(spread), np.log(found.weights_)[:, None], below], -1)
         self.start.copy_(torch.from_numpy(start))
 
     def forward(self, y: Tensor | None = None) -> Distribution:
@@ -122,10 +134,14 @@ class Mixture(nn.Module):
         if self.shift is not None:
             shift = self.shift(_required(y, self.shift).to(self.start.dtype))
             parameters = parameters + shift.unflatten(-1, self.shape)
-        latent = (self.shape[1] - 1) // 2
-        loc, log_variance, logits = parameters.split([latent, latent, 1], -1)
+        sizes = [self.latent, self.latent, 1, self.shape[1] - 2 * self.latent - 1]
+        loc, log_variance, logits, relative = parameters.split(sizes, -1)
         scale = (0.5 * bounded(log_variance, -10.0, 10.0)).exp()
-        return mixtures.Mixture(logits.squeeze(-1), independent(Normal(loc, scale, validate_args=False)))
+        each: Distribution = independent(Normal(loc, scale, validate_args=False))
+        if self.rows_columns is not None:
+            below = relative * scale.index_select(-1, self.rows_columns[0])
+            each = TriangularNormal(loc, scale, below, self.rows_columns)
+        return mixtures.Mixture(logits.squeeze(-1), each)
 
 
 class VampPrior(nn.Module):

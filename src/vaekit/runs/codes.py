@@ -105,14 +105,14 @@ def runs_below(codes: str | Path, parts: Parts = PARTS) -> list[Path]:
         if folder in folders:
             raise RunError(f"{folder} is a run on codes that lead back to itself; name another in data.codes")
         folders.append(folder)
-        following = _finished(folder, parts)[0].data.codes
+        following = finished(folder, parts)[0].data.codes
     return folders
 
 
 def fingerprint_of_codes(codes: str | Path, parts: Parts = PARTS) -> str:
     """A SHA-256 of what makes the codes of a run, since their own last bits depend on the machine."""
     made = hashlib.sha256()
-    schema = _finished(Path(codes), parts)[1]
+    schema = finished(Path(codes), parts)[1]
     made.update((Path(codes) / "weights.safetensors").read_bytes())
     made.update(schema.fingerprint.encode())
     return made.hexdigest()
@@ -132,7 +132,7 @@ def _read_as_below(data: DataSpec, parts: Parts = PARTS) -> DataSpec:
     folder = Path(data.codes or "").expanduser().resolve()
     if not is_run(folder):
         raise ValueError(f"data.codes is {shown(data.codes)}: neither a run's folder nor a recipe")
-    below = _finished(folder, parts)[0].data
+    below = finished(folder, parts)[0].data
     for key in ("name", *READING):
         given, its = getattr(data, key), getattr(below, key)
         if key in data.model_fields_set and given not in (None, its):
@@ -180,8 +180,9 @@ def first_difference(there: Mapping[str, Any], asked: Mapping[str, Any], above: 
     return None
 
 
-def _finished(folder: Path, parts: Parts) -> tuple[Spec, Schema]:
+def finished(folder: Path, parts: Parts, key: str = "data.codes") -> tuple[Spec, Schema]:
+    """Spec and schema of the run in `folder`, which the `key` of another names; `RunError` if it has not finished."""
     found = read_spec(folder, parts)
     if not (folder / "weights.safetensors").exists():
-        raise RunError(f"{folder}, the run of data.codes, has not finished: go on with it first")
+        raise RunError(f"{folder}, the run of {key}, has not finished: go on with it first")
     return found

@@ -54,7 +54,9 @@ def is_scored(folder: Path) -> bool:
 
 def beside_the_bound(run: Run) -> str:
     """That the loss of a run is no bound, where terms were added to it that are of no likelihood; else nothing."""
-    added = [name for name in run.spec.objective.added if getattr(run.parts.terms[name], "of_no_likelihood", False)]
+    objective, parts = run.spec.objective, run.parts
+    named = [(parts.objectives, objective.name), *((parts.terms, name) for name in objective.added)]
+    added = [name for table, name in named if getattr(table[name], "of_no_likelihood", False)]
     if not added:
         return ""
     return (

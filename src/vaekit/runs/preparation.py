@@ -24,6 +24,7 @@ from ..training.sharding import check_sharding
 from ..training.task import BATCH_SIZE, Task, planned
 from ..training.weights import Kind, model_tensors
 from .restoring import check_outline, rebuilt
+from .starting import start_from
 
 FEW_ROWS = 1000
 """Training rows of a table below which the scales of a column's numbers are the same for all rows: a network that may
@@ -89,11 +90,14 @@ class Ready:
     labelled: TensorSplit | None
 
 
-def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Ready:
-    """All that a training of `spec` takes; `ValueError` where its parts or its labels do not fit together."""
+def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, *, begins: bool = True) -> Ready:
+    """All that a training of `spec` takes, which `begins`, or goes on from a saved state; `ValueError` where its parts
+    or its labels do not fit together.
+    """
     device = resolve_device(spec.training.device)
     _check_memory(spec, schema, parts, device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
+    start_from(model, spec if begins else None, schema, dataset, parts)
     _check_loads(model, spec, schema, parts)
     for name in (name for name, each in dataset.splits.items() if chooses_data(model, each.observed is not None)):
         for batch in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():

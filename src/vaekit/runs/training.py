@@ -136,7 +136,7 @@ def train(
             capped = not asked and (data is not None or is_data(target or ""))  # a recipe's batch is of other data
             spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
             plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
-        ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
+        ready = make_ready(plan.spec, plan.schema, plan.dataset, parts, begins=not plan.saved)
         run = _trained(plan, ready, mine, callbacks, overwrite)
         return run if frame is None else replace(run, loaded=plan.dataset)
 
@@ -327,6 +327,8 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     nothing that can be known before speaks against the run on its codes.
     """
     data, name = spec.data, spec.data.codes
+    if spec.training.start is not None and Path(spec.training.start).resolve() == folder.resolve():
+        raise RunError(f"{folder} is the run that training.start names; name another folder for what begins with it")
     if name is None:
         return spec
     if name not in RECIPES:

@@ -289,6 +289,14 @@ class TrainingSpec(_Strict):
     """How steps are made: as Python, replayed from a recording, or compiled by torch's Inductor; auto is what pays. The
     environment's `VAEKIT_ENGINE` wins.
     """
+    start: str | None = Field(default=None, examples=["runs/first"])
+    """The folder of a finished run on the same data whose weights it begins with. Parts that are others there begin as
+    they are made, where `only` says that they are trained.
+    """
+    only: tuple[str, ...] = Field(default=(), examples=[["priors"]])
+    """The parts that are trained, such as priors or priors.z; all others stay as they are, bit for bit. Where it is not
+    set, all are trained.
+    """
     log: tuple[PartSpec, ...] = ()
     """Where else what is measured after each epoch is logged, by name, with the pictures of `pictures.every_epoch`. No
     bit of a run depends on it.

@@ -28,8 +28,8 @@ def resolve(
     """The spec that `target` means: a recipe's, a .toml file's, the default one for a dataset by name or path, or a
     spec itself; with `data`, that spec on other data.
 
-    A path to data, or to a run whose codes are the data, becomes absolute, so that the run finds them from any folder;
-    in a .toml file it is relative to that file's folder.
+    A path to data, or to a run whose codes are the data or whose weights it begins with, becomes absolute, so that the
+    run finds them from any folder; in a .toml file it is relative to that file's folder.
     """
     if data is not None:
         _refuse_both(target, data)
@@ -46,7 +46,10 @@ def resolve(
         found = found.model_copy(update={"name": str(path.resolve())})
     if found.codes is not None and found.codes not in RECIPES:
         found = found.model_copy(update={"codes": str(Path(found.codes).expanduser().resolve())})
-    return spec.model_copy(update={"data": found})
+    training = spec.training
+    if training.start is not None:
+        training = training.model_copy(update={"start": str(Path(training.start).expanduser().resolve())})
+    return spec.model_copy(update={"data": found, "training": training})
 
 
 def _refuse_both(target: str | Path | Spec, data: str | Path) -> None:
@@ -132,8 +135,9 @@ def _from_file(path: Path) -> dict[str, Any]:
         values = tables(text)
     except ValueError as error:
         raise ValueError(f"{path} is {error}") from None
-    data = values["data"] if isinstance(values.get("data"), dict) else {}
-    for key, names in (("name", DATASETS), ("codes", RECIPES)):
+    places = (("data", "name", DATASETS), ("data", "codes", RECIPES), ("training", "start", ()))
+    for table, key, names in places:
+        data = values[table] if isinstance(values.get(table), dict) else {}
         given = data.get(key)
         if isinstance(given, str) and given and given not in names:
             # Of a path that is absolute, or of the home folder, nothing goes before it.

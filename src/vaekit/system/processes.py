@@ -210,3 +210,24 @@ def _answering() -> Iterator[Any]:
         yield
     except RuntimeError as error:
         raise LostProcessError(LOST) from error
+
+
+def in_company() -> bool:
+    """Whether other processes train together with this one."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def sum_of_all(values: Tensor) -> Tensor:
+    """Values added up in place over the processes that train together; with one they are as they are."""
+    if in_company():
+        dist.all_reduce(values)
+    return values
+
+
+def average_of_all(values: Tensor) -> Tensor:
+    """The mean of values over the processes that train together.
+
+    >>> average_of_all(torch.tensor(2.0))
+    tensor(2.)
+    """
+    return sum_of_all(values.clone()) / dist.get_world_size() if in_company() else values

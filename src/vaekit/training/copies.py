@@ -13,6 +13,7 @@ from ..models import VAE
 from ..spec.keys import TrainingSpec
 from ..system.devices import repeatable
 from .dtensors import local
+from .held import into_training
 
 
 def with_copies(model: VAE, options: TrainingSpec, made: Callable[[VAE], VAE] = lambda model: model) -> dict[str, VAE]:
@@ -32,7 +33,7 @@ def computing(models: Mapping[str, VAE], precision: str) -> Iterator[None]:
     """Inside, the model trains, and with its copies computes in `precision`, the same bits each time; afterwards it is
     as users have it.
     """
-    models["model"].train()
+    into_training(models["model"])
     for model in models.values():
         model.precision = torch.bfloat16 if precision == "bfloat16" else None
     try:

@@ -61,6 +61,8 @@ def fit(
     chosen = training_options(options)
     if chosen.log:
         raise ValueError("log is of runs, which vaekit.train makes; leave it out, or log in an on_epoch of your own")
+    if chosen.start is not None:
+        raise ValueError("start is of runs, which vaekit.train makes; leave it out, and give the model as it begins")
     device = resolve_device(chosen.device)
     splits = data.splits if isinstance(data, Dataset) else {}
     train = as_split(data, "train", model.domain, preprocessing, device)

@@ -31,6 +31,7 @@ from . import course
 from .checkpoint import Checkpoints, State, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
+from .held import holding
 from .meter import Meter, steadier
 from .opponents import Opponents
 from .position import Position
@@ -83,7 +84,7 @@ def optimize(
     Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
     """
     processes = join()
-    with processes.quiet():
+    with processes.quiet(), holding(task.model, task.options.only):
         return _optimized(task, folder, processes, resume, on_start, _Told(on_epoch, on_look, on_progress))
 
 
@@ -390,7 +391,8 @@ class Training:
             if self.checkpoints or not self.folder:
                 set_model_tensors(model, load_tensors(self.checkpoints.best) if self.checkpoints else self.best)
             log.warning("the training went wrong, and ends with its best weights, those after epoch %s", kept)
-        measure_scales(model, spread_rows(self.task.train, self.task.rows_at_once))
+        if not any(name.startswith("posteriors.") for name in model.held):
+            measure_scales(model, spread_rows(self.task.train, self.task.rows_at_once))
         if self.checkpoints and self.folder:
             save_tensors(self.folder / "weights.safetensors", model_tensors(model))
         self.processes.share(model_tensors(model).values())

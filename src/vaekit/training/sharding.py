@@ -21,8 +21,8 @@ from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..engine import engine_of
 from ..models import VAE
-from ..objectives.base import Loss, Objective
-from ..settings import in_a_call, setting
+from ..objectives.base import Loss, Objective, with_modules
+from ..settings import in_a_call, setting, unset
 from ..spec.keys import TrainingSpec
 from ..system.processes import Processes, answering
 from .copies import with_copies
@@ -41,6 +41,8 @@ def check_sharding(options: TrainingSpec, processes: int, objectives: Sequence[o
     """`ValueError`, one line, where the weights are to be sharded and can't be: of one process, or with an opponent."""
     if not options.shard_parameters:
         return
+    if options.only:
+        raise ValueError(f"{setting(KEY, True)} is of all weights, and training.only of some; {unset('training.only')}")
     if processes == 1:
         several = (
             "torchrun --nproc-per-node 2 your_script.py" if in_a_call() else "torchrun --nproc-per-node 2 -m vaekit"
@@ -109,7 +111,7 @@ class Shards:
         hooks = [each.register_forward_hook(note) for each in large.values()]
         weights = [each for each in self.own.parameters() if each.requires_grad]
         try:
-            with undisturbed(self.own):
+            with undisturbed(self.own, *with_modules(self.task.objective)):
                 loss, _ = _Pass(self.own)(self.task.objective, self._few_rows(), 0.0)
                 found = torch.autograd.grad(loss, weights, allow_unused=True)
         finally:
@@ -147,7 +149,7 @@ class Shards:
         """Take the gradients of a few rows; `ValueError` where they are others than those of the whole model."""
         model = self.models["model"]
         reason = ""
-        with undisturbed(model):
+        with undisturbed(model, *with_modules(self.task.objective)):
             try:
                 _sum_gradients(self.passes[0], self.task.objective, self._few_rows(), 0.0, 1 / self.processes.count)
             except (RuntimeError, ValueError, NotImplementedError) as error:

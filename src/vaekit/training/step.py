@@ -20,15 +20,17 @@ from torch import Tensor, nn
 
 from ..data.batch import Batch
 from ..data.tensors import PartlyLabelled, TensorSplit
+from ..distributions.moments import center
 from ..distributions.validation import unvalidated
 from ..engine import Recording, Use, record
-from ..models import VAE, Auxiliary
+from ..models import VAE
 from ..models.trace import Trace
 from ..modules import apart
-from ..objectives.base import Loss, Objective, at_values, leaves, samples_of, schedules_of
+from ..objectives.base import Loss, Objective, at_means, at_values, leaves, samples_of, schedules_of, with_modules
 from ..seeding import seeded
 from ..system.processes import Processes
 from ..system.progress import working
+from .held import into_training, parts_of
 
 log = logging.getLogger(__name__)
 LOOKED = 800_000
@@ -206,7 +208,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
     """
     index = few_rows(data)
-    with undisturbed(model):
+    with undisturbed(model, *with_modules(objective)):
         batch = data.training_batch(index)
         loss = objective(traced(model, objective, batch), 0.0).loss
         _check_gradients(model, objective, loss)
@@ -241,16 +243,18 @@ def few_rows(data: TensorSplit) -> Tensor:
 
 
 @contextmanager
-def undisturbed(model: VAE) -> Iterator[None]:
-    """Train mode, the draws of one seed; then model and random streams are what they were."""
-    buffers, training = list(model.buffers()), model.training
+def undisturbed(model: VAE, *others: nn.Module) -> Iterator[None]:
+    """Train mode, the draws of one seed; then the model, `others` and random streams are what they were."""
+    buffers = [buffer for each in (model, *others) for buffer in each.buffers()]
+    modes = [(each, each.training) for each in model.modules()]
     before = [buffer.clone() for buffer in buffers]
     try:
-        model.train()
+        into_training(model)
         with seeded(0):
             yield
     finally:
-        model.train(training)
+        for each, training in modes:
+            each.training = training
         with torch.no_grad():
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
@@ -258,11 +262,14 @@ def undisturbed(model: VAE) -> Iterator[None]:
 
 def _check_gradients(model: VAE, objective: Objective, loss: Tensor) -> None:
     known: set[Tensor] = set()
-    for name, part in _parts(model):
+    for name, part in parts_of(model):
         # Those of an encoder that a prior holds, too, are the encoder's.
         own = [each for each in part.parameters() if each.requires_grad and each not in known]
         known.update(own)
-        if own and all(found is None for found in torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True)):
+        if own and (
+            not loss.requires_grad
+            or all(found is None for found in torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True))
+        ):
             of = " + ".join(getattr(type(each), "__name__", "the objective") for each in leaves(objective))
             do = "freeze it, or choose another"
             if name == "classifier":
@@ -270,26 +277,23 @@ def _check_gradients(model: VAE, objective: Objective, loss: Tensor) -> None:
             raise ValueError(f"{of} gives {name} no gradient, so that it would never be trained; {do}")
 
 
-def _parts(model: VAE) -> Iterator[tuple[str, nn.Module]]:
-    """The parts that a user names, those of each latent by themselves."""
-    for name, part in model.named_children():
-        if isinstance(part, (nn.ModuleDict, Auxiliary)):
-            yield from ((f"{name}.{key}", each) for key, each in part.named_children())
-        else:
-            yield name, part
-
-
 def traced(model: VAE, objective: Objective, batch: Batch) -> Trace:
-    """The trace of a batch that an objective wants: of its `samples`, and with the latents of its `augment`, which is
-    of the rows whose label is not seen.
+    """The trace of a batch that an objective wants: of its `samples`, or `at_means`, and with the latents of its
+    `augment`, which is of the rows whose label is not seen.
     """
-    trace = model.trace(batch, samples_of(objective))
+    draw = (lambda _, q: _of_one_draw(center(q))) if at_means(objective) else None
+    trace = model.trace(batch, samples_of(objective), draw=draw)
     augment = getattr(objective, "augment", None)
     if augment is None:
         return trace
     unseen = (batch if trace.log_q_label is None else batch.without_y()).take(slice(trace.seen, None))
     with apart(model):  # running averages are of data as they are
         return replace(trace, of_augmented=model.latents(augment(unseen)))
+
+
+def _of_one_draw(z: Tensor) -> Tensor:
+    """z (B, D), or that of a q for each draw of another latent, as one draw, (1, B, D)."""
+    return z if z.dim() == 3 else z.unsqueeze(0)
 
 
 def _own_memory(

@@ -1,0 +1,177 @@
+"""Priors that are fitted to the codes of a finished run: all else of it stays what it is, and the prior comes near."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands_for_tests import command, done
+from models_for_tests import linear_gaussian, refuses
+from runs_for_tests import assert_same_run, equal, small_run
+from scipy.stats import multivariate_normal
+from torch import Tensor
+
+from vaekit import Callbacks, fit, refit_prior, train
+from vaekit.distributions.normals import TriangularNormal
+from vaekit.models import VAE
+from vaekit.priors import DiagonalNormal, Mixture
+from vaekit.runs.run import Run, load_run
+from vaekit.training.records import Epoch
+from vaekit.training.weights import model_tensors
+
+FEW = ("data.train=300", "data.validation=50", "data.test=100", "training.epochs=1")
+MIXED = "model.latents.z.prior.components=5"
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("refit") / "first", "training.epochs=5", "data.test=100")
+
+
+def of_part(model: VAE, *parts: str) -> dict[str, Tensor]:
+    return {name: each for name, each in model_tensors(model).items() if name.startswith(parts)}
+
+
+FIXED = ("encoder.", "decoder.", "likelihood.", "posteriors.z.")
+
+
+@pytest.mark.parametrize(
+    ("prior", "sets"), [("mixture", [MIXED, "model.latents.z.prior.full=true"]), ("flow", []), ("vae", [])]
+)
+def test_all_but_the_prior_stays_and_held_out_rows_are_no_less_likely(
+    prior: str, sets: list[str], first: Run, tmp_path: Path
+) -> None:
+    found = refit_prior(first, prior, tmp_path / "made", sets=sets, samples=20, epochs=4)
+    made = load_run(tmp_path / "made")
+    assert found.runs[1].path == made.path
+    assert equal(of_part(made.model, *FIXED), of_part(first.model, *FIXED))
+    size, x = first.model.sizes["z"], first.data("test").x
+    assert torch.equal(made.model.encode(x)[:, :size], first.model.encode(x))
+    z = first.model.encode(x)
+    code = torch.cat([z, torch.zeros_like(z)], -1) if prior == "vae" else z
+    assert torch.equal(made.model.decode(code), first.model.decode(z))
+    assert found.rows[0].nll_difference == 0
+    assert found.rows[1].nll_difference < 2 * found.rows[1].nll_difference_stderr
+    assert made.spec.training.start == str(first.path.resolve())
+    assert made.model.sample(3, seed=0).shape == (3, 1, 8, 8)
+    assert list(first.spec.model.latents) == ["z"]
+    assert made.history()[-1].terms["elbo"] == pytest.approx(-made.history()[-1].terms["loss"], rel=1e-5)
+
+
+def test_what_parts_keep_of_data_stays_too(tmp_path: Path) -> None:
+    """A codebook follows the codes of a training by itself, without gradients."""
+    kept = "model.latents.z={size=4, posterior={name='vq', codes=6, dim=2}, prior='uniform-tokens'}"
+    first = small_run(tmp_path / "first", *FEW, kept)
+    made = refit_prior(first, "categorical-tokens", samples=2, epochs=2).runs[1]
+    assert made.path == tmp_path / "first-categorical-tokens"
+    assert equal(of_part(made.model, *FIXED), of_part(first.model, *FIXED))
+    assert made.model.priors["z"].training is False
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_prior_comes_near_the_aggregate_posterior_of_a_linear_gaussian_model(full: bool) -> None:
+    """q(z given x) = N(a + B E[z given x], C): of data of the model q(z) is N(a, B (1 - C) Bᵀ + C)."""
+    known = linear_gaussian()
+    model, x = known.model(), known.draw(4000)
+    gain, covariance = known.posterior()
+    mix, shift = torch.tensor([[2.0, 0.5], [-1.0, 1.0]], dtype=torch.float64), torch.tensor([1.0, -0.5])
+    head = model.posteriors["z"].head
+    with torch.no_grad():
+        head.weight[:2] = mix @ gain
+        head.bias[:2] = shift - mix @ gain @ known.bias
+    aggregate = mix @ (torch.eye(2) - covariance) @ mix.T + covariance
+    prior = Mixture(2, components=1, fit_after=0.0, full=True) if full else DiagonalNormal(2)
+    model.priors["z"] = prior.double()
+    before = {name: each.clone() for name, each in model_tensors(model).items() if not name.startswith("priors")}
+    rate = {"name": "cosine", "start": 0.08, "end": 1e-3}
+    fit(model, x, only=("priors",), epochs=1 if full else 16, learning_rate=1e-4 if full else rate, batch_size=400)
+    assert equal({name: model_tensors(model)[name] for name in before}, before)
+    assert all(each.requires_grad for each in model.encoder.parameters())
+    found = model.priors["z"]()
+    spread = aggregate.diagonal().sqrt()
+    assert float(((found.mean.detach() - shift) / spread).abs().max()) < 0.1
+    np.testing.assert_allclose(found.stddev.detach(), spread, rtol=0.05)
+    if full:
+        made = found.component_distribution.covariance_matrix[0].detach()
+        np.testing.assert_allclose(made / spread / spread[:, None], aggregate / spread / spread[:, None], atol=0.06)
+
+
+def test_a_mixture_with_covariances_is_the_one_that_scipy_has() -> None:
+    torch.manual_seed(0)
+    prior = Mixture(3, components=2, full=True).double()
+    with torch.no_grad():
+        prior.start += torch.randn_like(prior.start)
+    p, z = prior(), torch.randn(5, 3, dtype=torch.float64)
+    each: TriangularNormal = p.component_distribution  # type: ignore[assignment]
+    weights = p.mixture_distribution.probs.detach().numpy()
+    density = sum(
+        w * multivariate_normal(m, c).pdf(z)
+        for w, m, c in zip(weights, each.mean.detach().numpy(), each.covariance_matrix.detach().numpy(), strict=True)
+    )
+    np.testing.assert_allclose(p.log_prob(z).detach(), np.log(density), rtol=1e-10)
+
+
+def test_resuming_is_exact_and_needs_the_first_run_no_more(first: Run, tmp_path: Path) -> None:
+    below = Path(shutil.copytree(first.path, tmp_path / "first"))
+    refit_prior(below, "mixture", tmp_path / "whole", sets=[MIXED], samples=2, epochs=3)
+
+    def stop(records: list[Epoch]) -> None:
+        if records[0].epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refit_prior(below, "mixture", tmp_path / "cut", sets=[MIXED], epochs=3, callbacks=Callbacks(on_epoch=stop))
+    shutil.rmtree(below)
+    made = train(None, tmp_path / "cut", resume=True)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    assert made.spec.training.only == ("priors.z",)
+
+
+def test_a_run_can_begin_with_the_weights_of_another(first: Run, tmp_path: Path) -> None:
+    same = ["training.epochs=1", "training.learning_rate=1e-12", f"training.start={first.path}"]
+    made = small_run(tmp_path / "made", "data.test=100", *same)
+    for name, tensor in model_tensors(first.model).items():
+        assert torch.allclose(model_tensors(made.model)[name], tensor, atol=1e-6), name
+    for other, words in (
+        ("model.encoder.hidden=[17]", "encoder is to be that of"),
+        ("model.encoder.activation=tanh", "'tanh'"),
+        ("data.train=200", "was trained on other data"),
+        ("training.only=['encodr']", "did you mean 'encoder'"),
+        ("training.only=['likelihood']", "no weights that could be trained"),
+    ):
+        with refuses(words):
+            small_run(tmp_path / "other", "data.test=100", *same, other)
+        assert not (tmp_path / "other").exists()
+    with refuses("name another folder"):
+        small_run(first.path, "data.test=100", *same)
+
+
+def test_what_can_not_be_is_one_line(first: Run, tmp_path: Path) -> None:
+    given = ("refit-prior", first.path, "--out", tmp_path / "made", "--samples", "2", "--epochs", "1")
+    for prior, words in (
+        ("mixtrue", "did you mean 'mixture'"),
+        ("standard-normal", "priors.z has no weights that could be trained"),
+        ("categorical-tokens", "priors that fit"),
+    ):
+        result = command(*given, "--prior", prior)
+        assert (result.status, result.out) == (2, ""), result
+        assert words in result.err
+        assert result.err.count("\n") == 1
+    assert "unknown latent 'w'" in command(*given, "--prior", "flow", "--latent", "w").err
+    cut = Path(shutil.copytree(first.path, tmp_path / "cut"))
+    (cut / "weights.safetensors").unlink()
+    for path in sorted((cut / "checkpoints").glob("epoch-*"))[-1:]:
+        path.unlink()
+    assert "it goes on with: vaekit train --resume" in command("refit-prior", cut, "--prior", "flow").err
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_command_says_both_scores(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.show.report.write_report", lambda run, scores: run.path / "report.html")
+    given = ("--prior", "diagonal-normal", "--out", tmp_path / "made", "--samples", "2", "--epochs", "1")
+    out = done("refit-prior", first.path, *given)
+    assert "NLL less the first's" in out
+    assert f"report: {tmp_path / 'made' / 'report.html'}" in out
