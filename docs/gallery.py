@@ -36,6 +36,7 @@ GROUPS = {
         "iwae-2-mnist",
         "beta-mnist",
         "beta-tc-sprites",
+        "hyperspherical-mnist",
     ],
     "Classes and clusters": [
         "conditional-mnist",

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from torch import nn
 
 from .continuous import DiagonalNormal, Flow, FullRankNormal, RelaxedCategorical
+from .normals import HouseholderNormal, LowRankNormal, NormalMixture
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
+from .sphere import VonMisesFisher
 
 __all__ = [
     "FSQ",
@@ -21,14 +23,22 @@ __all__ = [
     "DiagonalNormal",
     "Flow",
     "FullRankNormal",
+    "HouseholderNormal",
+    "LowRankNormal",
+    "NormalMixture",
     "RelaxedCategorical",
     "ResidualVQ",
+    "VonMisesFisher",
 ]
 
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
+    "low-rank-normal": LowRankNormal,
+    "householder": HouseholderNormal,
+    "normal-mixture": NormalMixture,
     "flow": Flow,
+    "von-mises-fisher": VonMisesFisher,
     "relaxed-categorical": RelaxedCategorical,
     "vq": VQ,
     "rvq": ResidualVQ,
