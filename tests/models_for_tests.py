@@ -104,7 +104,10 @@ def fits(posterior: str, prior: str) -> bool:
 
 def least(posterior: str, prior: str) -> int:
     """The smallest size of such a latent: two classes, a direction, or one number."""
-    two = posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | {"householder"} or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS
+    two = (
+        posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | {"householder"}
+        or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS
+    )
     return 2 if two else 1
 
 

@@ -75,7 +75,19 @@ SIZES: dict[str, list[Any]] = {
     "tries": [3],
 }
 """What an option of that name may be."""
-ALWAYS = {"tries", "hidden", "channels", "dense", "transforms", "components", "codes", "levels", "width", "layers", "heads"}
+ALWAYS = {
+    "tries",
+    "hidden",
+    "channels",
+    "dense",
+    "transforms",
+    "components",
+    "codes",
+    "levels",
+    "width",
+    "layers",
+    "heads",
+}
 """Options whose defaults are too large."""
 NEVER = {"fit_components", "betas", "eps", "nesterov", "dampening", "initial_accumulator_value", "lr_decay"}
 """Those that make sense beside others only, or none in so short a training."""

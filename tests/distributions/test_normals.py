@@ -186,6 +186,15 @@ def test_in_a_far_tail_a_draw_moves_as_the_nearest_component_in_float32():
     assert down[0] > 0.9
 
 
+def test_a_mixture_made_of_noise_is_distributed_as_its_draws():
+    q = mixture(apart=2.0)
+    with seeded(0), torch.no_grad():
+        z, want = from_noise(q, torch.randn(8000, 3)), q.sample((8000,))
+    for power in (1, 2, 3):
+        assert standard_errors_apart(z**power, want**power).max() < 4.5
+    assert standard_errors_apart(z * z.roll(1, -1), want * want.roll(1, -1)).max() < 4.5
+
+
 def test_a_mixture_s_marginals_and_copies_are_its_own():
     q = mixture()
     with seeded(0):
@@ -229,7 +238,9 @@ def test_an_inverse_flow_draws_in_one_pass_and_knows_what_it_drew(monkeypatch: p
     monkeypatch.setattr(
         AutoregressiveTransform, "call_and_ladj", lambda self, x: (passes.append("one"), meta(self, x))[1]
     )
-    monkeypatch.setattr(AutoregressiveTransform, "_inverse", lambda self, y: (passes.append("all"), inverse(self, y))[1])
+    monkeypatch.setattr(
+        AutoregressiveTransform, "_inverse", lambda self, y: (passes.append("all"), inverse(self, y))[1]
+    )
     q = flow_at("iaf")
     z = q.rsample((2,))
     own = q.log_prob(z)
@@ -247,7 +258,6 @@ def test_the_density_of_an_inverse_flow_s_own_draws_has_the_gradient_of_any():
     q = inverse_flowing(flow.transform, flow.base, context, loc, scale)
     of = [context, loc, scale, *(p for p in flow.parameters() if p.requires_grad)]
     z = q.rsample((4,))
-
 
     def slopes(at: Tensor) -> list[Tensor]:
         return list(torch.autograd.grad(q.log_prob(at).sum(), of, retain_graph=True, materialize_grads=True))

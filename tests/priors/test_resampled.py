@@ -57,7 +57,9 @@ def test_where_all_or_hardly_any_is_accepted_it_is_its_limits():
     base = independent(UnitNormal(torch.zeros(1), torch.ones(1)))
     z = torch.tensor([[0.3], [2.0]])
     for log_mass in (0.0, -1e-12, -40.0):
-        same = Resampled(base, lambda z, log_mass=log_mass: torch.full_like(z[..., 0], log_mass), torch.tensor(log_mass), 50)
+        same = Resampled(
+            base, lambda z, log_mass=log_mass: torch.full_like(z[..., 0], log_mass), torch.tensor(log_mass), 50
+        )
         torch.testing.assert_close(same.log_prob(z), base.log_prob(z))
 
 

@@ -41,7 +41,11 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais and inference-gap, 10,000 of others (4 at least)."),
+        typer.Option(
+            "-n",
+            min=1,
+            help="Data that metrics are of, at most: 100 of ais and inference-gap, 10,000 of others (4 or more).",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -51,8 +55,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics log p(x) by chains, why the bound is below it, what the KL is made of, how codes stand for known factors, and how good its images
-    are: reconstructions beside data, samples as a set beside a set of data.
+    --metrics log p(x) by chains, why the bound is below it, what the KL is made of, how codes stand for known factors,
+    and how good its images are: reconstructions beside data, samples as a set beside a set of data.
     """
     from ..show.endings import TABLES, check_ending
 

@@ -99,8 +99,8 @@ def flow_of(
 
 
 class Inverse(Distribution):
-    """z = location + scale T(n) of noise n of `base`, T autoregressive: the inverse autoregressive flow of Kingma et al.
-    2016 (eq. 10).
+    """z = location + scale T(n) of noise n of `base`, T autoregressive: the inverse autoregressive flow of Kingma et
+    al. 2016 (eq. 10).
 
     log q(z) = log base(n) - log |det dT/dn| - sum log scale. The noise of the last draws is remembered, so that their
     density, which is what a training asks for, costs nothing; that of any other z takes a pass for each dimension.

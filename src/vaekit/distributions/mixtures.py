@@ -69,6 +69,28 @@ class NormalMixture(Mixture):
             self.logits.expand(*lead, rest[0]), self.loc.expand(*lead, *rest), self.scale.expand(*lead, *rest)
         )
 
+    @property
+    def noise_size(self) -> int:
+        return self.event_shape[0]
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """The draw (…, D) that standard normal noise (…, D) makes: its first number chooses the component, and where it
+        lies in the part that is that one's is the first number of the component's noise.
+        """
+        noise = noise.to(self.loc)
+        share = self.logits.softmax(-1)
+        u, up_to = torch.special.ndtr(noise[..., :1]), share.cumsum(-1)
+        which = (u > up_to[..., :-1]).sum(-1, keepdim=True)
+        lead = which.shape[:-1]
+        own, high = (each.expand(*lead, -1).gather(-1, which) for each in (share, up_to))
+        info = torch.finfo(u.dtype)
+        first = torch.special.ndtri((1 - (high - u) / own.clamp(min=info.tiny)).clamp(info.eps, 1 - info.eps))
+        index = which.unsqueeze(-1).expand(*lead, 1, self.loc.shape[-1])
+        loc, scale = (
+            each.expand(*lead, *each.shape[-2:]).gather(-2, index).squeeze(-2) for each in (self.loc, self.scale)
+        )
+        return loc + scale * torch.cat([first, noise[..., 1:].expand(*lead, -1)], -1)
+
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
         z = self.sample(torch.Size(sample_shape))
         if not torch.is_grad_enabled():

@@ -55,9 +55,9 @@ def check_size(latent: int) -> None:
 class Along:
     """The law of w = m · z of von Mises and Fisher's distribution, by quadrature: of concentration k (…), n = D - 1.
 
-    p(w) is proportional to (1 - w²)^((n - 2)/2) exp(k w). In t, w = tanh t, it is exp(k tanh t - n log cosh t), which is
-    smooth, has one peak and falls at least as fast as exp(-n |t|); t is a hyperbolic sine of x, in which it falls faster
-    than any exponential, so that a few cells hold all of it to the last digit. Normaliser, mean, distribution function
+    p(w) is proportional to (1 - w²)^((n - 2)/2) exp(k w). In t, w = tanh t, it is exp(k tanh t - n log cosh t), which
+    is smooth, has one peak and falls at least as fast as exp(-n |t|); t is a hyperbolic sine of x, in which it falls
+    faster than any exponential, so that a few cells hold all of it to ten digits. Normaliser, mean, distribution function
     and its inverse, and how a draw moves with k come from the same cells; in float64 where the device has it.
     """
 
@@ -149,7 +149,8 @@ class Along:
 
 
 class VonMisesFisher(Distribution):
-    """Density C_D(k) exp(k m · z) on the unit sphere, of direction m (…, D) of length 1 and concentration k (…) above 0.
+    """Density C_D(k) exp(k m · z) on the unit sphere, of direction m (…, D) of length 1 and concentration k (…) above
+    0.
 
     C_D(k) = k^(D/2 - 1) / ((2 pi)^(D/2) I_(D/2 - 1)(k)) (Davidson et al. 2018, eq. 3). z = w m + sqrt(1 - w²) v, v
     uniform among directions across m. No draw is rejected: w is the inverse of its distribution function at a uniform

@@ -1,9 +1,10 @@
 """How far a bound is below log p(x), and why: posteriors of single data, improved by gradient steps.
 
 An encoder's q(z given x) is worse than the best of its family. log p(x) - ELBO, the inference gap, is the sum of the
-approximation gap, log p(x) - ELBO of the best q of the family, which a richer family would narrow, and the amortisation
-gap, ELBO of the best q - ELBO of the encoder's, which a better encoder would (Cremer et al. 2018, eq. 5 and 6). The best q
-of a datum is found by gradient ascent of its own parameters from the encoder's output, as in Kim et al. 2018.
+approximation gap, log p(x) - ELBO of the best q of the family, which a richer family would narrow, and the
+amortization gap, ELBO of the best q - ELBO of the encoder's, which a better encoder would (Cremer et al. 2018, eq. 5
+and 6). The best q of a datum is found by gradient ascent of its own parameters from the encoder's output, as in Kim et
+al. 2018.
 """
 
 from __future__ import annotations

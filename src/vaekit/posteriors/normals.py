@@ -93,8 +93,8 @@ class HouseholderNormal(nn.Module):
 
 
 class NormalMixture(nn.Module):
-    """q(z given x) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), of K = `components`: log pi, mu and log sigma² linear in the
-    features.
+    """q(z given x) = sum_k pi_k N(z; mu_k, diag(sigma_k²)), of K = `components`: log pi, mu and log sigma² linear in
+    the features.
 
     Draws are of the mixture, and carry its gradient implicitly (Figurnov et al. 2018), that of the weights too, without
     a bias: no component is summed out, and every objective has it as any other posterior. The KL is estimated from

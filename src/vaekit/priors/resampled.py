@@ -26,8 +26,9 @@ class Resampling(nn.Module):
 
     a is the sigmoid of an MLP with `hidden` layers, given y where there is a condition. Z, the mean of a under N(0, I),
     is that over `samples` draws in a step of training, and over 8,192 points that are always the same in evaluation,
-    spread evenly (Sobol's): log p(z) has the error of log Z, about sqrt((1/Z - 1) / 8192) at most. It starts near N(0, I). Of holes between codes it takes the
-    mass away, which no mixture of few components does; draws carry no gradient, and take up to `tries` passes.
+    spread evenly (Sobol's): log p(z) has the error of log Z, about sqrt((1/Z - 1) / 8192) at most. It starts
+    near N(0, I). It takes the mass away from holes between codes, which no mixture of few components does; draws carry
+    no gradient, and take up to `tries` passes.
 
     >>> prior = Resampling(latent=2, tries=10)
     >>> prior().sample((5,)).shape
