@@ -41,7 +41,7 @@ def log_area(size: int) -> float:
     """log of the area of the unit sphere of vectors of `size` numbers, log(2 pi^(D/2) / Gamma(D/2)).
 
     >>> math.exp(log_area(2)), math.exp(log_area(3))  # 2 pi, 4 pi
-    (6.283185307179586, 12.566370614359174)
+    (6.283185, 12.566371)
     """
     return math.log(2) + 0.5 * size * math.log(math.pi) - math.lgamma(0.5 * size)
 
@@ -57,8 +57,9 @@ class Along:
 
     p(w) is proportional to (1 - w²)^((n - 2)/2) exp(k w). In t, w = tanh t, it is exp(k tanh t - n log cosh t), which
     is smooth, has one peak and falls at least as fast as exp(-n |t|); t is a hyperbolic sine of x, in which it falls
-    faster than any exponential, so that a few cells hold all of it to ten digits. Normaliser, mean, distribution function
-    and its inverse, and how a draw moves with k come from the same cells; in float64 where the device has it.
+    faster than any exponential, so that a few cells hold all of it to ten digits. Normaliser, mean, the
+    distribution function's inverse and how a draw moves with k come from the same cells; in float64 where the device
+    has it.
     """
 
     cell = 2 * REACH / CELLS

@@ -24,6 +24,7 @@ class VonMisesFisher(nn.Module):
     is linear in them, at most the other. With `hidden` layers, each has an MLP of those sizes. Raises `ValueError` for
     a latent of less than two dimensions, and for bounds beyond 1e-3 and 1e4.
 
+    >>> import torch
     >>> posterior = VonMisesFisher(features=5, latent=3)
     >>> posterior(torch.ones(4, 5)).rsample((2,)).norm(dim=-1).shape
     torch.Size([2, 4])
