@@ -74,7 +74,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options that make parts small; a part that is not here gets its defaults."""
 
-DISCRETE_POSTERIORS, DISCRETE_PRIORS = {"relaxed-categorical"}, {"uniform-categorical", "categorical"}
+DISCRETE_POSTERIORS = {"relaxed-categorical", "categorical"}
+DISCRETE_PRIORS = {"uniform-categorical", "categorical"}
 SPHERICAL_POSTERIORS, SPHERICAL_PRIORS = {"von-mises-fisher"}, {"uniform-sphere"}
 """Of points of a sphere, whose densities are none of the space around it."""
 EITHER = {"vamp"}

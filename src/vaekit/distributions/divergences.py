@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.distributions.kl import kl_divergence
 
-from .discrete import RelaxedOneHot
+from .discrete import RelaxedOneHot, ScoredOneHot
 from .normals import LowRankNormal, ReflectedNormal, TriangularNormal, UnitNormal
 from .quantised import IndependentTokens, JointTokens, Quantised
 from .sphere import UniformOnSphere, VonMisesFisher, log_area
@@ -113,6 +113,7 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (LowRankNormal, Independent): _correlated_terms,
     (ReflectedNormal, Independent): _reflected_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
+    (ScoredOneHot, RelaxedOneHot): _one_hot_terms,
     (Quantised, IndependentTokens): _token_terms,
     (Quantised, JointTokens): _token_terms,
     (VonMisesFisher, UniformOnSphere): _sphere_terms,

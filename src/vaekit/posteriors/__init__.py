@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .categorical import Categorical
 from .continuous import DiagonalNormal, Flow, FullRankNormal, RelaxedCategorical
 from .normals import HouseholderNormal, LowRankNormal, NormalMixture
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
@@ -20,6 +21,7 @@ __all__ = [
     "LFQ",
     "POSTERIORS",
     "VQ",
+    "Categorical",
     "DiagonalNormal",
     "Flow",
     "FullRankNormal",
@@ -40,6 +42,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "flow": Flow,
     "von-mises-fisher": VonMisesFisher,
     "relaxed-categorical": RelaxedCategorical,
+    "categorical": Categorical,
     "vq": VQ,
     "rvq": ResidualVQ,
     "fsq": FSQ,
