@@ -46,6 +46,7 @@ GROUPS = {
         "adgm",
         "sdgm",
         "gumbel-mnist",
+        "categorical-mnist",
         "cluster-mnist",
     ],
     "Tables": ["table", "miwae", "not-miwae", "scvi"],
