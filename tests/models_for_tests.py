@@ -60,8 +60,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"channels": [2, 3], "blocks": 1},
     "pyramid": {"channels": [2, 3], "blocks": [1, 1]},
     "mixture": {"components": 3},
+    "normal-mixture": {"components": 3},
     "vamp": {"components": 4},
     "flow": {"transforms": 2, "hidden": [6]},
+    "resampled": {"hidden": [5], "tries": 5, "samples": 50},
     "vq": {"codes": 4},
     "rvq": {"codes": 3, "quantizers": 2},
     "fsq": {"levels": [3]},
@@ -74,8 +76,12 @@ SMALL: dict[str, dict[str, Any]] = {
 
 DISCRETE_POSTERIORS = {"relaxed-categorical", "categorical"}
 DISCRETE_PRIORS = {"uniform-categorical", "categorical"}
+SPHERICAL_POSTERIORS, SPHERICAL_PRIORS = {"von-mises-fisher"}, {"uniform-sphere"}
+"""Of points of a sphere, whose densities are none of the space around it."""
 EITHER = {"vamp"}
 """Priors of what the posterior is of, classes or not."""
+RANDOM_PRIORS = {"resampled"}
+"""Priors of which a number is estimated by new draws in each step of training."""
 QUANTISED = {"vq", "rvq", "fsq", "lfq"}
 TOKENS = {"uniform-tokens", "categorical-tokens", "transformer-tokens", "masked-tokens"}
 """Posteriors of codes, and their priors."""
@@ -98,12 +104,17 @@ def fits(posterior: str, prior: str) -> bool:
     """Whether both are of classes, or of codes, or of neither."""
     if posterior in QUANTISED or prior in TOKENS:
         return posterior in QUANTISED and prior in TOKENS
-    return prior in EITHER or (posterior in DISCRETE_POSTERIORS) == (prior in DISCRETE_PRIORS)
+    kinds = (DISCRETE_POSTERIORS, DISCRETE_PRIORS), (SPHERICAL_POSTERIORS, SPHERICAL_PRIORS)
+    return prior in EITHER or all((posterior in mine) == (prior in theirs) for mine, theirs in kinds)
 
 
 def least(posterior: str, prior: str) -> int:
-    """The smallest size of such a latent: two classes, or one number."""
-    return 2 if posterior in DISCRETE_POSTERIORS or prior in DISCRETE_PRIORS else 1
+    """The smallest size of such a latent: two classes, a direction, or one number."""
+    two = (
+        posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | {"householder"}
+        or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS
+    )
+    return 2 if two else 1
 
 
 @contextmanager
@@ -140,10 +151,14 @@ def model_of(
     Of a posterior and a prior, one that is not named is the usual one that fits the other.
     """
     if posterior is None:
-        usual = {"relaxed-categorical": DISCRETE_PRIORS, "fsq": TOKENS}
+        usual = {"relaxed-categorical": DISCRETE_PRIORS, "fsq": TOKENS, "von-mises-fisher": SPHERICAL_PRIORS}
         posterior = next((name for name, own in usual.items() if prior in own), "diagonal-normal")
     if prior is None:
-        usual = {"uniform-categorical": DISCRETE_POSTERIORS, "uniform-tokens": QUANTISED}
+        usual = {
+            "uniform-categorical": DISCRETE_POSTERIORS,
+            "uniform-tokens": QUANTISED,
+            "uniform-sphere": SPHERICAL_POSTERIORS,
+        }
         prior = next((name for name, own in usual.items() if posterior in own), "standard-normal")
 
     def part(name: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def kind_of(name: str) -> str:
     """Of what a posterior or a prior is a distribution."""
     if name in QUANTISED or name.endswith("-tokens"):
         return "codes"
+    if name in ("von-mises-fisher", "uniform-sphere"):
+        return "points of a sphere"
     return "one-hots" if "categorical" in name else "numbers"
 
 
@@ -33,9 +35,15 @@ LOWER = {
     "codes": ["categorical-tokens", "transformer-tokens", "masked-tokens"],
     "one-hots": ["categorical"],
     "numbers": ["diagonal-normal", "mixture", "flow"],
+    "points of a sphere": ["uniform-sphere"],
 }
 """Priors that are given another latent."""
-USUAL = {"codes": "uniform-tokens", "one-hots": "uniform-categorical", "numbers": "standard-normal"}
+USUAL = {
+    "codes": "uniform-tokens",
+    "one-hots": "uniform-categorical",
+    "numbers": "standard-normal",
+    "points of a sphere": "uniform-sphere",
+}
 
 SIZES: dict[str, list[Any]] = {
     "hidden": [[], [5], [8], [6, 5]],
@@ -61,9 +69,25 @@ SIZES: dict[str, list[Any]] = {
     "width": [4],
     "layers": [1, 2],
     "heads": [1, 2],
+    "rank": [1],
+    "reflections": [1, 2],
+    "concentration_clamp": [[0.5, 50.0]],
+    "tries": [3],
 }
 """What an option of that name may be."""
-ALWAYS = {"hidden", "channels", "dense", "transforms", "components", "codes", "levels", "width", "layers", "heads"}
+ALWAYS = {
+    "tries",
+    "hidden",
+    "channels",
+    "dense",
+    "transforms",
+    "components",
+    "codes",
+    "levels",
+    "width",
+    "layers",
+    "heads",
+}
 """Options whose defaults are too large."""
 NEVER = {"fit_components", "betas", "eps", "nesterov", "dampening", "initial_accumulator_value", "lr_decay"}
 """Those that make sense beside others only, or none in so short a training."""
@@ -194,7 +218,8 @@ class Drawn:
         names = [n for n in PARTS.priors if n == "vamp" or kind_of(n) == kind or self.chance(0.02)]
         if kind == "codes":
             names = [n for n in names if n != "vamp" or self.chance(0.02)]
-        size = self.random.choice([4, 6] if kind == "one-hots" else [1, 2, 3, 5])
+        size = self.random.choice({"one-hots": [4, 6], "points of a sphere": [2, 3]}.get(kind, [1, 2, 3, 5]))
+        size = max(size, 2) if posterior == "householder" else size
         parts = {"posterior": ("posteriors", posterior), "prior": ("priors", self.random.choice(names))}
         return {"size": size} | {key: self.part(*part, groups=groups) for key, part in parts.items()}
 

@@ -27,8 +27,8 @@ from vaekit.training.step import traced
 FOLDER = Path(__file__).parent.parent / "examples" / "extending"
 LINES = {"HeavyTailed": 15, "Renyi": 12, "TotalCorrelation": 20, "Factor": 30}
 SPHERE = [
-    "model.latents.z.posterior=von-mises-fisher",
-    "model.latents.z.prior=uniform-sphere",
+    "model.latents.z.posterior=power-spherical",
+    "model.latents.z.prior=sphere",
 ]
 M2 = ["model.classifier={name='mlp', hidden=[16]}", "data.labels=200", "training.labelled=20"]
 EXAMPLES: dict[str, tuple[str, list[str]]] = {
@@ -176,7 +176,7 @@ def test_an_opponent_learns_and_its_terms_are_recorded(tmp_path: Path) -> None:
 
 def test_codes_on_a_sphere_are_on_it_and_its_densities_are_what_they_say() -> None:
     parts = parts_of("sphere")
-    model = model_of(posterior="von-mises-fisher", prior="uniform-sphere", latents={"z": 3}, parts=parts, by=0.5)
+    model = model_of(posterior="power-spherical", prior="sphere", latents={"z": 3}, parts=parts, by=0.5)
     x = data_of(model.domain, (4, 4))
     with seeded(0), torch.no_grad():
         (latent,) = model.trace(Batch(x), samples=50_000).latents
@@ -189,19 +189,19 @@ def test_codes_on_a_sphere_are_on_it_and_its_densities_are_what_they_say() -> No
         uniform = p.sample(torch.Size((200_000,)))
     volume = q.log_prob(uniform[:, None]).exp() * 4 * math.pi
     assert standard_errors_apart(volume, torch.ones(4, dtype=torch.float64)).max() < 4.5
-    mean = 1 / torch.tanh(q.kappa) - 1 / q.kappa
+    mean = q.kappa / (q.kappa + 2)
     assert standard_errors_apart((latent.z * q.center).sum(-1), mean).max() < 4.5
 
 
 def test_gradients_of_draws_on_a_sphere_are_those_of_the_expectation() -> None:
-    """E z = A(kappa) m, whose derivatives are known."""
-    kind = type(parts_of("sphere").posteriors["von-mises-fisher"](2)(torch.zeros(1, 2)))
+    """E z = kappa / (kappa + 2) m, whose derivatives are known."""
+    kind = type(parts_of("sphere").posteriors["power-spherical"](2)(torch.zeros(1, 2)))
     center = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64)
     kappa = torch.tensor([2.5], dtype=torch.float64, requires_grad=True)
     with seeded(0):
         z = kind(center, kappa).rsample(torch.Size((100_000,)))
     (found,) = torch.autograd.grad((z * center).sum(-1).mean(), kappa)
-    want = 1 / kappa**2 - 1 / torch.sinh(kappa) ** 2
+    want = 2 / (kappa + 2) ** 2
     assert float(found) == pytest.approx(float(want.detach()), abs=0.01)
 
 

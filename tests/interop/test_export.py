@@ -40,6 +40,7 @@ KINDS = [(name, kind) for name, part in PARTS.likelihoods.items() for kind in pa
 PAIRS = [(q, p) for q in PARTS.posteriors for p in PARTS.priors if fits(q, p)]
 REFUSED = {
     ("sample", "transformer"): "Sequential",
+    ("sample", "resampled"): "Resampled",
     ("sample", "transformer-tokens"): "JointTokens",
     ("sample", "masked-tokens"): "JointTokens",
     ("score", "masked-tokens"): "draws numbers of its own",
@@ -93,10 +94,10 @@ def elbo_by_hand(model: VAE, x: Tensor, noise: Tensor, y: Tensor | None = None) 
     with torch.no_grad(), unvalidated():
         features = flat(model.encoder, model.encoder(model.inputs(whole, observed), *([] if y is None else [y])))
         found, total = [], torch.zeros(len(x))
-        for (name, posterior), own in zip(
-            model.posteriors.items(), noise.split(list(model.sizes.values()), -1), strict=True
-        ):
-            q, p = posterior(features), model.priors[name](y)
+        posteriors = {name: posterior(features) for name, posterior in model.posteriors.items()}
+        parts = noise.split([noise_size(q) for q in posteriors.values()], -1)
+        for (name, q), own in zip(posteriors.items(), parts, strict=True):
+            p = model.priors[name](y)
             if q.has_enumerate_support:
                 z = q.enumerate_support()
                 px = model.likelihood(model.decoder(z))

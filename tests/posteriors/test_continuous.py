@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaekit import train
 from vaekit.data.batch import Batch
 from vaekit.distributions.divergences import kl
-from vaekit.distributions.flows import coupling_flow
+from vaekit.distributions.flows import flow_of
 from vaekit.errors import RunError
 from vaekit.posteriors import DiagonalNormal, Flow, FullRankNormal
 from vaekit.posteriors.continuous import SLOWLY
@@ -197,7 +197,7 @@ def test_a_flow_starts_as_the_diagonal_normal(latent: int):
 
 def test_a_flow_that_was_saved_without_a_diagonal_is_what_it_was():
     with float64(), seeded(0):
-        older = moved(coupling_flow(3, 5, 2, (6,)))
+        older = moved(flow_of(3, 5, 2, (6,)))
         flow = Flow(5, 3, transforms=2, hidden=(6,))
         set_model_tensors(flow, model_tensors(older))
         features, z = torch.randn(6, 5), torch.randn(4, 6, 3)

@@ -16,7 +16,10 @@ from models_for_tests import (
     CLUSTERING,
     DISCRETE_POSTERIORS,
     QUANTISED,
+    RANDOM_PRIORS,
     SMALL,
+    SPHERICAL_POSTERIORS,
+    SPHERICAL_PRIORS,
     TABLES_ALONE,
     data_of,
     domain_of,
@@ -38,6 +41,7 @@ from torch.distributions import Distribution, Independent, Laplace, Normal, Pois
 from vaekit import cli, train
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
+from vaekit.distributions.flows import KINDS
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.moments import typical
 from vaekit.distributions.shapes import independent
@@ -119,11 +123,24 @@ CASES: dict[str, dict[str, Any]] = (
         if name not in TABLES_ALONE
     }
     | {f"{posterior} and {prior}": {"posterior": posterior, "prior": prior} for posterior, prior in PAIRS}
+    | {
+        f"flow of {kind}, {size} numbers": {
+            "posterior": "flow",
+            "prior": "flow",
+            "latents": {"z": size},
+            "options": SMALL | {"flow": {"kind": kind, "transforms": 2, "hidden": [6]}},
+        }
+        for kind in KINDS
+        for size in (1, 3)
+        if kind != "coupling"
+    }
     | {f"smallest: {name}": {"posterior": name, "latents": {"z": least(name, "")}} for name in MINE.posteriors}
     | {f"smallest: prior {name}": {"prior": name, "latents": {"z": least("", name)}} for name in MINE.priors}
     | {"two latents": {"posterior": "flow", "prior": "vamp", "latents": {"style": 1, "content": 3}}}
     | {f"one-hots and {prior}": {**GROUPED, "prior": prior} for prior in ("uniform-categorical", "categorical", "vamp")}
 )
+OF_OTHER_MEASURES = DISCRETE_POSTERIORS | QUANTISED | SPHERICAL_POSTERIORS
+"""Posteriors that have no density of all vectors."""
 CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
 
 
@@ -143,7 +160,7 @@ def _float64():
 def made(case: str, condition: int, **changes: Any) -> tuple[VAE, Tensor, Tensor | None]:
     """The model of a case, five data and their condition; in evaluation mode where training moves its codes."""
     model = model_of(**{**CASES[case], "condition": condition, "parts": MINE} | changes)
-    if CASES[case].get("posterior") in QUANTISED:
+    if CASES[case].get("posterior") in QUANTISED or CASES[case].get("prior") in RANDOM_PRIORS:
         model.eval()
     return (
         model,
@@ -317,7 +334,7 @@ def test_masses_and_densities_are_not_compared(posterior: str, prior: str):
 
 
 @CONDITIONS
-@pytest.mark.parametrize("name", [name for name in MINE.posteriors if name not in DISCRETE_POSTERIORS | QUANTISED])
+@pytest.mark.parametrize("name", [name for name in MINE.posteriors if name not in OF_OTHER_MEASURES])
 def test_posterior_samplers_match_their_densities(name: str, condition: int):
     model = model_of(posterior=name, condition=condition, parts=MINE)
     x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
@@ -334,15 +351,30 @@ def test_posterior_samplers_match_their_densities(name: str, condition: int):
     [
         (posterior, prior)
         for posterior, prior in PAIRS
-        if posterior not in DISCRETE_POSTERIORS | QUANTISED and (posterior == "diagonal-normal" or prior == "vamp")
+        if posterior not in OF_OTHER_MEASURES and (posterior == "diagonal-normal" or prior == "vamp")
     ],
 )
 def test_prior_samplers_match_their_densities(name: str, posterior: str, condition: int):
     model = model_of(prior=name, posterior=posterior, condition=condition, parts=MINE)
+    model.train(name not in RANDOM_PRIORS)
     with seeded(0), torch.no_grad():
         p = model.priors["z"](one_hot(3, condition) if condition else None)
         assert p.batch_shape == ((3,) if condition else ())
         assert importance_errors(p, p.sample((20_000,))).max() < WORST
+
+
+@CONDITIONS
+@pytest.mark.parametrize("prior", sorted(SPHERICAL_PRIORS | {"vamp"}))
+@pytest.mark.parametrize("posterior", sorted(SPHERICAL_POSTERIORS))
+def test_samplers_on_a_sphere_match_their_densities(posterior: str, prior: str, condition: int):
+    model = model_of(posterior=posterior, prior=prior, condition=condition, latents={"z": 3}, parts=MINE)
+    x, y = data_of(model.likelihood.domain, (3, 4)), one_hot(3, condition) if condition else None
+    with seeded(0), torch.no_grad():
+        (latent,) = model.trace(Batch(x, y), samples=20_000).latents
+        for p, draws in ((latent.q, latent.z), (latent.p, latent.p.sample((20_000,)))):
+            assert close_in_ulps(draws.norm(dim=-1), torch.ones(draws.shape[:-1]))
+            # The mean of 1 / p(z) is the area of the sphere.
+            assert standard_errors_apart((-p.log_prob(draws)).exp() / (4 * np.pi), 1.0).max() < WORST
 
 
 def grid(domain: Domain, columns: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -45,8 +45,9 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With commas between: ais (log p(x) by annealed importance sampling); mutual-information, "
-            "total-correlation, marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
+            help="With commas between: ais (log p(x) by annealed importance sampling); inference-gap (what of the "
+            "gap of the bound is the family's, and what the encoder's); mutual-information, total-correlation, "
+            "marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
             "modularity, factor-vae, beta-vae; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
             "frechet-classes, kernel-classes.",
         ),
@@ -57,7 +58,11 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais, 10,000 of others (4 at least)."),
+        typer.Option(
+            "-n",
+            min=1,
+            help="Data that metrics are of, at most: 100 of ais and inference-gap, 10,000 of others (4 or more).",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -67,8 +72,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
-    are: reconstructions beside data, samples as a set beside a set of data.
+    --metrics log p(x) by chains, why the bound is below it, what the KL is made of, how codes stand for known factors,
+    and how good its images are: reconstructions beside data, samples as a set beside a set of data.
     """
     from ..show.endings import CELLS, TABLES, check_ending
 

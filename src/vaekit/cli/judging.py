@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from ..data.tensors import TensorSplit
     from ..evaluation.annealing import Chained
     from ..evaluation.decomposition import Decomposed
+    from ..evaluation.refinement import Gaps
     from ..interop.sdmetrics import Quality
     from ..runs.judging import Judged
     from ..runs.run import Run
     from ..show.worded import Table
 
-AIS, QUALITY = "ais", "metrics"
-"""The metric by chains; the key of those of images in a JSON."""
+AIS, GAP, QUALITY = "ais", "inference-gap", "metrics"
+"""The metric by chains; that by gradient steps; the key of those of images in a JSON."""
 OF_CODES = ("mutual-information", "total-correlation", "marginal-kl")
 """Any of them asks for what the KL is made of, all of which costs no more."""
 OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
 """`evaluation.disentanglement.METRICS`, which is not imported for a name."""
 DATA, MANY = 100, 10_000
-"""What metrics are of, at most, where nobody says how many: of chains, of all others."""
+"""What metrics are of, at most, where nobody says how many: of chains and gradient steps, of all others."""
 FEWEST = 4
 """Data that the others are of, at least."""
 WORST = 3
@@ -82,11 +83,13 @@ def judges(
     had of this run, or of these data.
     """
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
-    if n is not None and n < FEWEST and (others := [each for each in names if each != AIS]):
+    if n is not None and n < FEWEST and (others := [each for each in names if each not in (AIS, GAP)]):
         raise ValueError(f"-n is {n}; accepted: {FEWEST} or more for {others[0]}")
-    own = {AIS, *OF_CODES, *OF_FACTORS}
+    own = {AIS, GAP, *OF_CODES, *OF_FACTORS}
     of_images = ",".join(each for each in names if each not in own) or None
     found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
+    if GAP in names:
+        found.append(_by_steps(run, n or DATA, samples, seed))
     if any(each in OF_CODES for each in names):
         found.append(_of_codes(run, n or MANY, seed))
     if factors := [each for each in names if each in OF_FACTORS]:
@@ -114,6 +117,21 @@ def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
 
     title = "Annealed importance sampling"
     return Judge(AIS, judge, lambda found: Table(title, found.reading, (title, ""), rows_of(found)))
+
+
+def _by_steps(run: Run, n: int, samples: int, seed: int) -> Judge:
+    from ..evaluation.refinement import gaps, rows_of
+    from ..show.worded import Table
+
+    def judge(given: Any) -> Gaps:
+        name, data = _split_of(run, given)
+        return gaps(run.model, data, name, n, samples=samples, seed=seed)
+
+    def table(found: Gaps) -> Table:
+        heads = ("The gap of the bound", f"{found.n:,} data of {found.split}, nats", "")
+        return Table("The gap of the bound", found.reading, heads, rows_of(found))
+
+    return Judge(GAP, judge, table)
 
 
 def _of_codes(run: Run, n: int, seed: int) -> Judge:
@@ -161,7 +179,7 @@ def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int
     except ImportError as error:
         raise ValueError(str(error)) from None
     if others := [each for each in metrics.split(",") if each not in METRICS]:
-        raise ValueError(unknown("metric", others[0], (AIS, *OF_CODES, *OF_FACTORS, *METRICS)))
+        raise ValueError(unknown("metric", others[0], (AIS, GAP, *OF_CODES, *OF_FACTORS, *METRICS)))
     check(run, metrics, weights, n)
     return Judge(
         QUALITY,

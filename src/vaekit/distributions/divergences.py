@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from torch.distributions.kl import kl_divergence
 
 from .discrete import RelaxedOneHot, ScoredOneHot
-from .normals import TriangularNormal, UnitNormal
+from .normals import LowRankNormal, ReflectedNormal, TriangularNormal, UnitNormal
 from .quantised import IndependentTokens, JointTokens, Quantised
+from .sphere import UniformOnSphere, VonMisesFisher, log_area
 
 
 def _normal_terms(q: Normal, p: Normal) -> Tensor:
@@ -67,6 +69,23 @@ def _full_rank_terms(q: MultivariateNormal, p: Independent) -> Tensor | None:
     return (0.5 * (of_diagonal + of_below + shift - q.loc.shape[-1] + log_det)).unsqueeze(-1)
 
 
+def _correlated_terms(q: LowRankNormal | ReflectedNormal, p: Independent) -> Tensor | None:
+    """From a diagonal normal, of the variances and the entropy of q alone."""
+    if not isinstance(p.base_dist, Normal) or p.reinterpreted_batch_ndims != 1:
+        return None
+    loc, scale = p.base_dist.loc, p.base_dist.scale
+    square = (q.variance + (q.mean - loc).square()) / scale.square()
+    cross = 0.5 * (square + math.log(2 * math.pi)) + scale.log()
+    return (cross.sum(-1) - q.entropy()).unsqueeze(-1)
+
+
+def _reflected_terms(q: ReflectedNormal, p: Independent) -> Tensor | None:
+    # What is the same in all directions does not see how q is turned.
+    base = p.base_dist
+    turned = isinstance(base, UnitNormal) and p.reinterpreted_batch_ndims == 1
+    return _unit_normal_terms(Normal(q.loc, q.scale, validate_args=False), base) if turned else _correlated_terms(q, p)
+
+
 def _one_hot_terms(q: RelaxedOneHot, p: RelaxedOneHot) -> Tensor | None:
     if q.groups != p.groups:
         return None
@@ -78,6 +97,11 @@ def _token_terms(q: Quantised, p: IndependentTokens | JointTokens) -> Tensor:
     return -p.log_probs(q.indices)
 
 
+def _sphere_terms(q: VonMisesFisher, p: UniformOnSphere) -> Tensor:
+    """k E[m · z] + log C_D(k) + log of the sphere's area (Davidson et al. 2018, eq. 5)."""
+    return (log_area(q.event_shape[0]) - q.entropy()).unsqueeze(-1)
+
+
 _ELEMENTWISE: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Normal, Normal): _normal_terms,
     (Normal, UnitNormal): _unit_normal_terms,
@@ -86,10 +110,13 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (Independent, Independent): _independent_terms,
     (MultivariateNormal, Independent): _full_rank_terms,
     (TriangularNormal, Independent): _full_rank_terms,
+    (LowRankNormal, Independent): _correlated_terms,
+    (ReflectedNormal, Independent): _reflected_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
     (ScoredOneHot, RelaxedOneHot): _one_hot_terms,
     (Quantised, IndependentTokens): _token_terms,
     (Quantised, JointTokens): _token_terms,
+    (VonMisesFisher, UniformOnSphere): _sphere_terms,
 }
 
 

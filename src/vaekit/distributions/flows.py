@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, Transform
+
+from .shapes import _Shape
 
 MOST_TRANSFORMS = 1000
+BINS = 8
+"""Bins of a spline of each number, from -5 to 5."""
+
+FlowKind = Literal["coupling", "maf", "iaf", "spline-coupling", "nsf"]
 
 
-def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[int, ...]) -> nn.Module:
-    """A flow of affine coupling layers (Dinh et al. 2017) over `features` dimensions, given `context` others.
+@dataclass(frozen=True)
+class _Layers:
+    """Of what a kind of flow is made: `numbers` for each dimension, two passes or one a dimension."""
 
-    Coupling (two passes), not autoregressive (one pass a dimension): samples and densities both cost one evaluation,
-    and a VAE needs both in every step. On the meta device it has all its tensors without their memory, and gives
-    distributions that have shapes only.
+    spline: bool = False
+    autoregressive: bool = False
+    inverse: bool = False
+
+    @property
+    def numbers(self) -> int:
+        return 3 * BINS - 1 if self.spline else 2
+
+
+KINDS: Mapping[str, _Layers] = {
+    "coupling": _Layers(),
+    "maf": _Layers(autoregressive=True),
+    "iaf": _Layers(autoregressive=True, inverse=True),
+    "spline-coupling": _Layers(spline=True),
+    "nsf": _Layers(spline=True, autoregressive=True),
+}
+
+
+def flow_of(
+    features: int, context: int, transforms: int, hidden: tuple[int, ...], kind: FlowKind = "coupling"
+) -> nn.Module:
+    """A flow of that kind over `features` dimensions D, given `context` others.
+
+    kind               | a layer                                             | draws     | densities
+    -------------------|-----------------------------------------------------|-----------|----------------------------
+    `coupling`         | affine, of half given the other (Dinh et al. 2017)  | two passes| one
+    `spline-coupling`  | the same, of splines (Durkan et al. 2019)           | two       | one
+    `maf`              | affine, of each given those before (Papamakarios et al. 2017)| D | one
+    `nsf`              | the same, of splines (Durkan et al. 2019)           | D         | one
+    `iaf`              | the inverse of `maf` (Kingma et al. 2016)           | one       | D, of its own last draws none
+
+    On the meta device it has all its tensors without their memory, and gives distributions that have shapes only.
     """
     validate = Distribution._validate_args
     import zuko  # here, since the import switches argument validation off for every distribution of the process
@@ -26,13 +64,18 @@ def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[in
         raise ValueError(f"transforms must be from 1 to {MOST_TRANSFORMS}, got {transforms}")
     if any(width < 1 for width in hidden):
         raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
+    layers = KINDS[kind]
 
     def made(features: int, context: int, hidden: list[int]) -> nn.Module:
-        # One dimension cannot be split in two: there, one pass is the whole (conditional) affine map.
-        passes = 2 if features > 1 else 1
-        flow = zuko.flows.MAF(features, context, transforms=transforms, hidden_features=hidden, passes=passes)
+        # One dimension cannot be split in two: there, one pass is the whole (conditional) map of a number.
+        passes = None if layers.autoregressive else 2 if features > 1 else 1
+        own = {"bins": BINS} if layers.spline else {}
+        make = zuko.flows.NSF if layers.spline else zuko.flows.MAF
+        flow = make(features, context, transforms=transforms, hidden_features=hidden, passes=passes, **own)
         start = {"loc": flow.base.loc, "scale": flow.base.scale}
         flow.base = zuko.lazy.UnconditionalDistribution(_normal, **start, buffer=True)
+        if layers.inverse:
+            flow.transform = flow.transform.inv
         return flow
 
     if torch.get_default_device().type != "meta" or features == 1:
@@ -41,7 +84,7 @@ def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[in
     # layers is made, and its tensors are exchanged for those of the right shapes.
     with torch.device("cpu"):
         outline = made(2, min(context, 1), [1] * len(hidden))
-    sizes = [features + context, *hidden, 2 * features]
+    sizes = [features + context, *hidden, layers.numbers * features]
     for name, module in outline.named_modules():
         place = name.rpartition("hyper.")[2]
         for table in (module._parameters, module._buffers):
@@ -55,11 +98,72 @@ def coupling_flow(features: int, context: int, transforms: int, hidden: tuple[in
     return outline
 
 
+class Inverse(Distribution):
+    """z = location + scale T(n) of noise n of `base`, T autoregressive: the inverse autoregressive flow of Kingma et
+    al. 2016 (eq. 10).
+
+    log q(z) = log base(n) - log |det dT/dn| - sum log scale. The noise of the last draws is remembered, so that their
+    density, which is what a training asks for, costs nothing; that of any other z takes a pass for each dimension.
+
+    >>> flow = flow_of(3, 2, 1, (4,), "iaf")
+    >>> q = inverse_flowing(flow.transform, flow.base, torch.zeros(5, 2), torch.zeros(5, 3), torch.ones(5, 3))
+    >>> z = q.rsample()
+    >>> torch.allclose(q.log_prob(z), q.log_prob(z.clone()), atol=1e-5)
+    True
+    """
+
+    arg_constraints = {}
+    has_rsample = True
+
+    def __init__(self, transform: Transform, base: Distribution, location: Tensor, scale: Tensor) -> None:
+        self.transform, self.base, self.location, self.scale = transform, base, location, scale
+        self._last: tuple[Tensor, Tensor] | None = None
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: object = None) -> Inverse:
+        lead = torch.Size(batch_shape)
+        location, scale = self.location.expand(*lead, -1), self.scale.expand(*lead, -1)
+        return Inverse(self.transform, self.base.expand(lead), location, scale)
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
+        z, log_prob = self._outwards(self.base.rsample(torch.Size(sample_shape)))
+        self._last = z, log_prob
+        return z
+
+    def _outwards(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z of noise, and its log-density."""
+        noise = noise.expand(*torch.broadcast_shapes(noise.shape[:-1], self.batch_shape), -1)
+        out, log_slope = self.transform.call_and_ladj(noise)  # type: ignore[attr-defined]
+        log_prob = self.base.log_prob(noise) - log_slope - self.scale.log().sum(-1)
+        return self.location + self.scale * out, log_prob
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # A draw without gradient is a number like any other: how its density moves is not how noise moves it.
+        if self._last and self._last[0] is value and (value.requires_grad or not torch.is_grad_enabled()):
+            return self._last[1]
+        return self._outwards(self.transform.inv((value - self.location) / self.scale))[1]
+
+    @property
+    def noise_size(self) -> int:
+        return self.event_shape[0]
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """The draw (…, D) that standard normal noise (…, D) makes."""
+        return self._outwards(noise.to(self.location))[0]
+
+
 def flowing(transform: nn.Module, base: nn.Module, context: Tensor) -> Distribution:
     """The distribution of a flow's transform and base given a context (…, C)."""
     from zuko.distributions import NormalizingFlow
 
     return NormalizingFlow(transform(context), base(context).expand(context.shape[:-1]))
+
+
+def inverse_flowing(
+    transform: nn.Module, base: nn.Module, context: Tensor, location: Tensor, scale: Tensor
+) -> Distribution:
+    """That of an inverse autoregressive flow, moved and scaled."""
+    return Inverse(transform(context).inv, base(context).expand(context.shape[:-1]), location, scale)
 
 
 def start_as_identity(transform: nn.Module) -> None:

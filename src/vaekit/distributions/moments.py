@@ -17,7 +17,9 @@ from torch.distributions import (
 
 from ..seeding import seeded
 from .discrete import RelaxedOneHot
+from .mixtures import NormalMixture
 from .noise import from_noise, noise_size
+from .normals import LowRankNormal, ReflectedNormal
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
@@ -127,6 +129,8 @@ def marginal_log_probs(dist: Distribution, value: Tensor) -> Tensor | None:
     """
     if isinstance(dist, Independent) and dist.reinterpreted_batch_ndims == 1:
         return dist.base_dist.log_prob(value)
-    if isinstance(dist, MultivariateNormal):
+    if isinstance(dist, MultivariateNormal | LowRankNormal | ReflectedNormal):
         return Normal(dist.mean, dist.stddev, validate_args=False).log_prob(value)
+    if isinstance(dist, NormalMixture):
+        return dist.marginal_log_probs(value)
     return None

@@ -231,7 +231,9 @@ def _line(error: Exception) -> str:
 
 
 def check_pairs(model: VAE) -> None:
-    """`ValueError` where a mass would be compared with a density, or one-hots or codes with other ones."""
+    """`ValueError` where a mass would be compared with a density, one-hots or codes with other ones, or densities of
+    different spaces.
+    """
     for name, prior in model.priors.items():
         check_pair(name, model.posteriors[name], prior)
 
@@ -261,7 +263,10 @@ def _values(part: nn.Module) -> str:
     groups, tokens = getattr(part, "groups", None), getattr(part, "tokens", None)
     if tokens is not None:
         return f"has {number_of(tokens[0], 'token')} of {number_of(tokens[1], 'code')}"
-    return "is continuous" if groups is None else f"has {number_of(groups, 'one-hot group')}"
+    if groups is not None:
+        return f"has {number_of(groups, 'one-hot group')}"
+    space = getattr(part, "space", None)
+    return "is continuous" if space is None else f"is on {space}"
 
 
 def _kind(part: nn.Module) -> str:

@@ -24,6 +24,7 @@ class Given(nn.Module):
         self.groups: int | None = getattr(head, "groups", None)
         self.tokens: tuple[int, int] | None = getattr(head, "tokens", None)
         self.depth: int | None = getattr(head, "depth", None)
+        self.space: str | None = getattr(head, "space", None)
         self.latent_shape: tuple[int, ...] | None = getattr(head, "latent_shape", None)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Distribution:

@@ -12,7 +12,9 @@ from torch import nn
 
 from .categorical import Categorical
 from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
+from .normals import HouseholderNormal, LowRankNormal, NormalMixture
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
+from .sphere import VonMisesFisher
 
 __all__ = [
     "FSQ",
@@ -24,15 +26,23 @@ __all__ = [
     "FixedNormal",
     "Flow",
     "FullRankNormal",
+    "HouseholderNormal",
+    "LowRankNormal",
+    "NormalMixture",
     "RelaxedCategorical",
     "ResidualVQ",
+    "VonMisesFisher",
 ]
 
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "diagonal-normal": DiagonalNormal,
     "full-rank-normal": FullRankNormal,
     "fixed-normal": FixedNormal,
+    "low-rank-normal": LowRankNormal,
+    "householder": HouseholderNormal,
+    "normal-mixture": NormalMixture,
     "flow": Flow,
+    "von-mises-fisher": VonMisesFisher,
     "relaxed-categorical": RelaxedCategorical,
     "categorical": Categorical,
     "vq": VQ,

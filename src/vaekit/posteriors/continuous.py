@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Normal
 
 from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.discrete import RelaxedOneHot, checked_groups
-from ..distributions.flows import coupling_flow, flowing, start_as_identity
+from ..distributions.flows import KINDS, FlowKind, flow_of, flowing, inverse_flowing, start_as_identity
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import Scaled, independent
 from ..errors import wrong_kind
@@ -250,10 +250,13 @@ class RelaxedCategorical(nn.Module):
 
 
 class Flow(nn.Module):
-    """q(z given x): z = mu + sigma n, the noise n of a flow of real-valued non-volume-preserving layers given the
-    features (Dinh et al. 2017), from `zuko`; mu and log sigma² are linear in them.
+    """q(z given x): z = mu + sigma n, the noise n of a flow given the features, from `zuko`; mu and log sigma² are
+    linear in them.
 
-    It starts as the diagonal normal, its flow as the identity.
+    `kind` says of which layers: `coupling`, real-valued non-volume-preserving ones (Dinh et al. 2017), or of splines,
+    `spline-coupling` (Durkan et al. 2019), whose draws take two passes each; `iaf`, inverse autoregressive ones (Kingma
+    et al. 2016), one pass; `maf` and `nsf`, autoregressive ones (Papamakarios et al. 2017; Durkan et al. 2019), a pass
+    for each dimension of z, for latents of a few. It starts as the diagonal normal, its flow as the identity.
 
     >>> Flow(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
@@ -266,11 +269,13 @@ class Flow(nn.Module):
         transforms: int = 4,
         hidden: tuple[int, ...] = (128,),
         log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
+        kind: FlowKind = "coupling",
     ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+        self.inverse = KINDS[kind].inverse
         self.head: nn.Module | None = nn.Linear(features, 2 * latent)
-        made = coupling_flow(latent, features, transforms, hidden)
+        made = flow_of(latent, features, transforms, hidden, kind)
         self.transform: nn.Module = made.transform  # type: ignore[assignment]
         self.base: nn.Module = made.base  # type: ignore[assignment]
         start_as_identity(self.transform)
@@ -281,8 +286,10 @@ class Flow(nn.Module):
             self.head = None
 
     def forward(self, features: Tensor) -> Distribution:
-        flow = flowing(self.transform, self.base, features)
         if self.head is None:
-            return flow
+            return flowing(self.transform, self.base, features)
         loc, log_variance = self.head(features).chunk(2, -1)
-        return Scaled(flow, loc, (0.5 * bounded(log_variance, *self.clamp)).exp())
+        scale = (0.5 * bounded(log_variance, *self.clamp)).exp()
+        if self.inverse:
+            return inverse_flowing(self.transform, self.base, features, loc, scale)
+        return Scaled(flowing(self.transform, self.base, features), loc, scale)

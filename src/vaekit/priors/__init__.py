@@ -13,7 +13,9 @@ from torch import nn
 from .categorical import Categorical, UniformCategorical
 from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
+from .resampled import Resampling
 from .sequential import Transformer
+from .sphere import UniformSphere
 from .tokens import CategoricalTokens, MaskedTokens, TransformerTokens, UniformTokens
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "DiagonalNormal",
     "MaskedTokens",
     "Mixture",
+    "Resampling",
     "StandardNormal",
     "Transformer",
     "TransformerTokens",
     "UniformCategorical",
+    "UniformSphere",
     "UniformTokens",
     "VampPrior",
     "flow",
@@ -38,7 +42,9 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "mixture": Mixture,
     "vamp": VampPrior,
     "flow": flow,
+    "resampled": Resampling,
     "transformer": Transformer,
+    "uniform-sphere": UniformSphere,
     "uniform-categorical": UniformCategorical,
     "categorical": Categorical,
     "uniform-tokens": UniformTokens,

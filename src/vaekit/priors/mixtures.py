@@ -169,6 +169,7 @@ class VampPrior(nn.Module):
         _check_components(components)
         self.encoder, self.posterior, self.condition = encoder, posterior, condition
         self.groups: int | None = getattr(posterior, "groups", None)
+        self.space: str | None = getattr(posterior, "space", None)
         self.bounded, self.missing = domain.kind in ("binary", "grey", "unit"), domain.missing
         noise = torch.rand if self.bounded else torch.randn
         inputs = replace(domain, missing=False).inputs_shape(tuple(event_shape))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from ..distributions.bounds import bounded
-from ..distributions.flows import coupling_flow
+from ..distributions.flows import FlowKind, flow_of
 from ..distributions.normals import UnitNormal
 from ..distributions.shapes import independent
 from ..networks.base import Shape
@@ -63,6 +63,18 @@ class DiagonalNormal(nn.Module):
         return independent(Normal(loc, (0.5 * bounded(log_variance, -10.0, 10.0)).exp(), validate_args=False))
 
 
-def flow(latent: int, condition: int = 0, transforms: int = 4, hidden: tuple[int, ...] = (128,)) -> nn.Module:
-    """A real-valued non-volume-preserving flow (Dinh et al. 2017), conditioned on y where there is one, from `zuko`."""
-    return coupling_flow(latent, condition, transforms, hidden)
+def flow(
+    latent: int,
+    condition: int = 0,
+    transforms: int = 4,
+    hidden: tuple[int, ...] = (128,),
+    kind: FlowKind = "coupling",
+) -> nn.Module:
+    """A flow, conditioned on y where there is one, from `zuko`.
+
+    `kind` says of which layers: `coupling`, real-valued non-volume-preserving ones (Dinh et al. 2017), or of splines,
+    `spline-coupling` (Durkan et al. 2019); `maf` and `nsf`, autoregressive ones (Papamakarios et al. 2017; Durkan et
+    al. 2019), whose samples take a pass for each dimension of z, and densities, which are what a training needs, one;
+    `iaf` the other way round.
+    """
+    return flow_of(latent, condition, transforms, hidden, kind)
