@@ -36,6 +36,7 @@ GROUPS = {
         "iwae-2-mnist",
         "beta-mnist",
         "beta-tc-sprites",
+        "vamp-mnist",
     ],
     "Classes and clusters": [
         "conditional-mnist",
@@ -45,6 +46,7 @@ GROUPS = {
         "adgm",
         "sdgm",
         "gumbel-mnist",
+        "categorical-mnist",
         "cluster-mnist",
     ],
     "Tables": ["table", "miwae", "not-miwae", "scvi"],
