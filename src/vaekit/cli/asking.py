@@ -30,7 +30,10 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
             metavar="NAMES",
             help="With commas between: ais (log p(x) by annealed importance sampling); mutual-information, "
             "total-correlation, marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
-            "modularity, factor-vae, beta-vae; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "modularity, factor-vae, beta-vae; active-units (at several thresholds); overfitting (training data "
+            "beside others); of samples prdc-FEATURES (precision, recall, density, coverage) and memorised-FEATURES "
+            "(distances to training data), FEATURES being inputs, codes, pixels, classes or inception; of images psnr, "
+            "ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
             "frechet-classes, kernel-classes.",
         ),
     ] = None,
@@ -40,7 +43,12 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", min=1, help="Data that metrics are of, at most: 100 of ais, 10,000 of others (4 at least)."),
+        typer.Option(
+            "-n",
+            min=1,
+            help="Data that metrics are of, at most: 100 of ais, 1,000 of overfitting, 10,000 of others (4 at least, "
+            "of samples 50).",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
@@ -50,8 +58,9 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     device: Device = "auto",
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
-    --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, and how good its images
-    are: reconstructions beside data, samples as a set beside a set of data.
+    --metrics log p(x) by chains, what the KL is made of, how codes stand for known factors, how samples lie beside data
+    and what is learned by heart, and how good its images are: reconstructions beside data, samples as a set beside a
+    set of data.
     """
     from ..show.endings import TABLES, check_ending
 
