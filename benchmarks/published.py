@@ -43,6 +43,8 @@ PACE_ROWS, PACE_EPOCHS = 5000, 2
 QUICK_ROWS, QUICK_HELD_OUT, QUICK_SAMPLES = 1000, 200, 2
 STEP_MS = 1.0
 """The milliseconds of a step by which the time of what was not measured is guessed."""
+PACED = 2000
+"""Steps from which on a training tells how long a longer one takes."""
 ERRORS = 2.0
 """The combined standard errors within which a value is reproduced."""
 
@@ -98,6 +100,10 @@ class Budget:
     @property
     def part(self) -> float:
         return self.epochs * self.rows / (self.whole_epochs * self.whole_rows)
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * math.ceil(self.rows / self.batch)
 
     @property
     def whole_steps(self) -> int:
@@ -295,6 +301,10 @@ def verdict(row: Row, found: Measured) -> str:
     return f"{'reproduced' if abs(difference) <= ERRORS * both else side}, {difference:+.2f} ± {both:.2f}{why}"
 
 
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
 def line(row: Row, found: Measured | None, machines: dict[str, int]) -> str:
     metric, budget = METRICS[row.metric], whole(row)
     published = "–" if row.published is None else f"{row.published:.{metric.digits}f}"
@@ -302,9 +312,9 @@ def line(row: Row, found: Measured | None, machines: dict[str, int]) -> str:
     steps = f"{budget.whole_epochs:,} epochs, {budget.whole_steps:,} steps"
     cells = [f"`{row.name}`", row.what, f"{published} {metric.unit}".strip(), f"{row.source}, {row.mark}"]
     if found is None:
-        hours = STEP_MS * budget.whole_steps / 3.6e6
+        guess = hours(STEP_MS * budget.whole_steps / 1000)
         need = f"waits for {row.waits}" if row.waits else "needs a GPU" if row.gpu else "not measured"
-        return f"| {' | '.join([*cells, '–', '–', steps, f'{hours:.1f} h guessed', need])} |"
+        return f"| {' | '.join([*cells, '–', '–', steps, f'{guess} guessed', need])} |"
     error = f" ± {found.stderr:.{metric.digits}f}" if len(found.values) > 1 else ""
     mark = machines.setdefault(found.where, len(machines) + 1)
     done = found.budget
@@ -313,7 +323,8 @@ def line(row: Row, found: Measured | None, machines: dict[str, int]) -> str:
     trained = steps if done.part > 0.995 else trained
     trained += f"; {found.samples:,} of {row.samples:,} samples" if found.samples < row.samples else ""
     spent = f"{found.seconds:,.0f} s [{mark}]"
-    spent += f", whole {found.seconds / done.part / 3600:.1f} h" if done.part < 0.995 else ""
+    if done.part < 0.995 and done.steps >= PACED:  # the first steps take longer
+        spent += f", whole {hours(found.seconds / done.part)}"
     cells += [f"{found.mean:.{metric.digits}f}{error}", str(len(found.values)), trained, spent, verdict(row, found)]
     return f"| {' | '.join(cells)} |"
 
