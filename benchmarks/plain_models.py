@@ -19,6 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "convolution", "conv2d", "conv_transpose")
 """What the profiler calls products of matrices and convolutions, or has in its name."""
+GROUPS = 4
+"""Of channels that a residual network normalises together."""
 
 
 def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
@@ -129,6 +131,60 @@ class Convolutional(nn.Module):
         return bce + standard_kl(mean, log_variance)
 
 
+class Residual(nn.Module):
+    """x + f(x), f twice a group normalisation, SiLU and a 3×3 convolution (He et al. 2016)."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            *(nn.GroupNorm(GROUPS, fan_in, eps=1e-6), nn.SiLU(), nn.Conv2d(fan_in, fan_out, 3, padding=1)),
+            *(nn.GroupNorm(GROUPS, fan_out, eps=1e-6), nn.SiLU(), nn.Conv2d(fan_out, fan_out, 3, padding=1)),
+        )
+        self.shortcut = nn.Identity() if fan_in == fan_out else nn.Conv2d(fan_in, fan_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.inner(x)
+
+
+class Attention(nn.Module):
+    """x + what each place takes from all others, in one head (Vaswani et al. 2017)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+        self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.norm(x).flatten(2).transpose(1, 2)
+        found = F.scaled_dot_product_attention(self.query(places), self.key(places), self.value(places))
+        return x + self.out(found).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class ResNet(nn.Module):
+    """A VAE of 3×32×32 images: levels of 16, 32 and 64 channels, a residual block each, 64 latents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *(nn.Unflatten(1, (3, 32, 32)), nn.Conv2d(3, 16, 3, padding=1), Residual(16, 16)),
+            *(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(16, 16, 3, stride=2), Residual(16, 32)),
+            *(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(32, 32, 3, stride=2), Residual(32, 64)),
+            *(Residual(64, 64), Attention(64), Residual(64, 64)),
+            *(nn.GroupNorm(GROUPS, 64, eps=1e-6), nn.SiLU(), nn.Flatten()),
+        )
+        self.mean, self.log_variance = nn.Linear(4096, 64), nn.Linear(4096, 64)
+        self.decoder = nn.Sequential(
+            *(nn.Linear(64, 4096), nn.Unflatten(1, (64, 8, 8))),
+            *(Residual(64, 64), Attention(64), Residual(64, 64)),
+            *(Residual(64, 64), Residual(64, 64), nn.Upsample(scale_factor=2), nn.Conv2d(64, 64, 3, padding=1)),
+            *(Residual(64, 32), Residual(32, 32), nn.Upsample(scale_factor=2), nn.Conv2d(32, 32, 3, padding=1)),
+            *(Residual(32, 16), Residual(16, 16)),
+            *(nn.GroupNorm(GROUPS, 16, eps=1e-6), nn.SiLU(), nn.Conv2d(16, 3, 3, padding=1), nn.Flatten()),
+        )
+
+    loss = Convolutional.loss
+
+
 class M2(nn.Module):
     """Kingma et al. 2014: the first len(y) rows show their label, of the others it is summed out.
 
@@ -216,16 +272,17 @@ def batches(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None
 
 
 def train(
-    model: nn.Module, rows: Rows, batch_size: int, learning_rate: float, epochs: int
+    model: nn.Module, rows: Rows, batch_size: int, learning_rate: float, epochs: int, compiled: bool = False
 ) -> tuple[list[float], list[float]]:
-    """Seconds and mean loss per datum of each epoch."""
+    """Seconds and mean loss per datum of each epoch; `compiled` by torch.compile, in the first of them."""
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    loss_of = torch.compile(model.loss) if compiled else model.loss
     seconds, losses = [], []
     for _ in range(epochs):
         start, total, seen = time.perf_counter(), torch.zeros(()), 0
         for x, y in batches(rows, batch_size):
             optimizer.zero_grad()
-            loss = model.loss(x, y)
+            loss = loss_of(x, y)
             (loss / len(x)).backward()
             optimizer.step()
             total, seen = total + loss.detach(), seen + len(x)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gpu_setups import pictures
 from measuring import HERE, Panel, Quantity, Section, Side, Target
 from sides import pairs
 
@@ -271,14 +272,30 @@ SHARE = Quantity("products", "products of matrices, % of the step by hand", 0)
 
 
 def conv(setting: Setting) -> Section:
-    sides, targets = by_hand(setting, {"conv": "convolutional"}, 1.2)
+    colour, sides, targets = setting.folder / "colour.npz", [], []
+    for name, title, rows in (("conv", "28×28", 29_952), ("resnet", "ResNet, 32×32", 1408)):
+        pair, epochs = pairs()[name], setting.size(10, 2)
+        data = str(colour) if name == "resnet" else None
+        # Whole batches: torch.compile is not to be made to compile for those that are not.
+        rows = f"data.train={setting.size(rows, 640)}"
+        sides.append(trained(f"{title}, vaekit", pair.recipe, epochs, *pair.sets, rows, data=data))
+        given = ("plain", name, "--epochs", epochs, "--set", rows, *(("--data", data) if data else ()))
+        sides.append(own(f"{title}, by hand", "sides.py", *given))
+        sides.append(own(f"{title}, torch.compile", "sides.py", *given, "--compile"))
+        for side, bound in (("by hand", 1.3), ("torch.compile", 1.0)):
+            what, of, against = f"{title}: {side} / vaekit", f"{title}, {side}", (f"{title}, vaekit",)
+            targets.append(Target(what, of, against, bound, quantity="all", same="loss"))
     return Section(
-        "A convolutional model",
-        "28×28 images, two strided convolutions of 32 and 64 channels and a layer of 256 each way, 20 latents: epochs "
-        "of vaekit's `conv` parts, and of the same network in eager PyTorch, data in memory, fused Adam.",
-        sides,
-        (SECONDS, LOSS, PARAMETERS, SHARE, MEMORY),
-        targets,
+        "Convolutional models",
+        "28×28 grey images, two strided convolutions of 32 and 64 channels and a layer of 256 each way, 20 latents; "
+        "and a residual network of 32×32 colour images, three levels of 16, 32 and 64 channels, 64 latents: ten epochs "
+        "of vaekit, of the same network in eager PyTorch, and of that by `torch.compile`, whatever each compiles "
+        "among them; data in memory, fused Adam.",
+        tuple(sides),
+        (Quantity("all", "seconds of ten epochs", 1), SECONDS, LOSS, PARAMETERS, SHARE, MEMORY),
+        tuple(targets),
+        rounds=setting.size(3, 1),
+        prepare=lambda: pictures(colour, 2000, (3, 32, 32)),
     )
 
 

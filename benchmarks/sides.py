@@ -25,6 +25,10 @@ from torch import nn
 BATCH_SIZE = 128
 """That of the grey-mnist recipe."""
 
+NETWORK = '{name="resnet", channels=[16, 32, 64], blocks=1, groups=4}'
+RESIDUAL = (f"model.encoder={NETWORK}", f"model.decoder={NETWORK}", "model.latents.z.size=64", "training.batch_size=32")
+"""What makes grey-mnist a residual network of 3×32×32 images."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -39,7 +43,7 @@ class Pair:
 def pairs() -> dict[str, Pair]:
     """The hand-written models by name."""
     from plain_lessons import CLASSES, FullRankBinaryMNIST, GreyMNIST
-    from plain_models import M2, Convolutional, Gumbel, Importance, Vamp
+    from plain_models import M2, Convolutional, Gumbel, Importance, ResNet, Vamp
 
     prior = 'model.latents.z.prior={name="vamp", components=100}'
     relaxed = 'model.latents.c.posterior={name="relaxed-categorical", temperature=0.67}'
@@ -52,6 +56,7 @@ def pairs() -> dict[str, Pair]:
         "categorical": Pair("gumbel-mnist", Gumbel, (relaxed, "model.latents.z.size=20")),
         "m2": Pair("m2", M2, ("data.binarize=static",)),
         "conv": Pair("grey-mnist", Convolutional, ('model.encoder={name="conv"}', 'model.decoder={name="conv"}')),
+        "resnet": Pair("grey-mnist", ResNet, RESIDUAL),
     }
 
 
@@ -64,17 +69,19 @@ def train(recipe: str, data: str | None, sets: Sequence[str], epochs: int, seed:
         run = vaekit.train(recipe, Path(folder) / "run", data=data, epochs=epochs, sets=sets)
         history = run.history()
     losses = {record.split: record.terms["loss"] for record in history}
+    seconds = [record.seconds for record in history if record.split == "train"]
     tell(
-        seconds=[record.seconds for record in history if record.split == "train"],
+        seconds=seconds,
+        all=[sum(seconds)],
         loss=[losses["train"]],
         test=[losses.get("test", float("nan"))],
         parameters=[sum(p.numel() for p in run.model.parameters())],
     )
 
 
-def plain(pair: Pair, sets: Sequence[str], epochs: int, seed: int) -> None:
+def plain(pair: Pair, data: str | None, sets: Sequence[str], epochs: int, seed: int, compiled: bool) -> None:
     """Train the hand-written model; the same numbers, and what part of its time goes into products of matrices."""
-    from plain_lessons import PIXELS, Rows
+    from plain_lessons import Rows
     from plain_models import FewLabels, products_share
     from plain_models import train as train_plainly
 
@@ -82,18 +89,19 @@ def plain(pair: Pair, sets: Sequence[str], epochs: int, seed: int) -> None:
     from vaekit.runs.run import load_data
     from vaekit.spec.targets import resolve
 
-    spec = resolve(pair.recipe, [*pair.sets, *sets], data=pair.data)
+    spec = resolve(pair.recipe, [*pair.sets, *sets], data=data or pair.data)
     options = spec.training
     batch = to_device(load_data(spec), "train", spec.data.preprocessing).batch(slice(None))
     x, y = batch.x, batch.y
-    rows = Rows(x.reshape(-1, PIXELS), y)
+    rows = Rows(x.flatten(1), y)
     if spec.data.labels:
         rows = FewLabels(rows.x, rows.y, spec.data.labels, options.labelled)
     torch.manual_seed(seed)
     model = pair.model()
-    seconds, losses = train_plainly(model, rows, options.batch_size, options.learning_rate, epochs)
+    seconds, losses = train_plainly(model, rows, options.batch_size, options.learning_rate, epochs, compiled)
     tell(
         seconds=seconds,
+        all=[sum(seconds)],
         loss=losses[-1:],
         parameters=[sum(p.numel() for p in model.parameters())],
         products=[100 * products_share(model, rows, options.batch_size)],
@@ -184,6 +192,7 @@ if __name__ == "__main__":
     parser.add_argument("target", nargs="?", default="", help="a recipe, a pair, a run or a file")
     parser.add_argument("--data")
     parser.add_argument("--set", action="append", default=[], dest="sets", help="A.B=C, as of vaekit train")
+    parser.add_argument("--compile", action="store_true", help="the hand-written model by torch.compile")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=5000)
@@ -195,7 +204,7 @@ if __name__ == "__main__":
     if given.what == "train":
         train(given.target, given.data, given.sets, given.epochs, given.seed)
     elif given.what == "plain":
-        plain(pairs()[given.target], given.sets, given.epochs, given.seed)
+        plain(pairs()[given.target], given.data, given.sets, given.epochs, given.seed, given.compile)
     elif given.what == "nll":
         nll(Path(given.target), given.samples, given.images, given.few)
     elif given.what == "stream":

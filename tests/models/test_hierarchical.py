@@ -268,8 +268,14 @@ LATENTS: dict[str, Mapping[str, Any]] = {
 EVERY = pytest.mark.parametrize("case", LATENTS)
 
 
-@EVERY
-@pytest.mark.parametrize("condition", [False, True, "decoder"])
+@pytest.mark.parametrize(
+    ("case", "condition"),
+    [
+        pytest.param(case, condition, marks=[pytest.mark.slow] if case == "flows" and condition else [])
+        for case in LATENTS
+        for condition in (False, True, "decoder")
+    ],
+)
 def test_what_is_asked_of_any_model(case: str, condition: Any) -> None:
     model = built(LATENTS[case], condition=condition)
     size, last = model.latent_size, list(model.sizes.values())[-1]

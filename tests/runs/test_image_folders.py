@@ -17,6 +17,7 @@ from runs_for_tests import SMALL, assert_same_run, metrics
 
 from vaekit import score, train
 from vaekit.data import images
+from vaekit.data.base import Dataset
 from vaekit.data.decoding import ImageRows
 from vaekit.errors import RunError
 from vaekit.runs.run import Run, load_run
@@ -60,6 +61,25 @@ def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     train(folder, tmp_path / "at once", sets=sets)
     assert metrics(tmp_path / "at once") == metrics(whole.path), "when images are decoded changes nothing"
     assert "recorded" not in caplog.text
+
+
+def test_no_image_is_decoded_before_the_first_epoch_but_a_few_to_look_at(tmp_path: Path) -> None:
+    """The likelihood of colour images once looked at all of them first, for channels that files never lack."""
+    (tmp_path / "photos").mkdir()
+    for i in range(200):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i:03}.png")
+    decoded: list[int] = []
+
+    def begun(folder: Path, spec: object, data: Dataset) -> None:
+        decoded.extend(int(each.x.there.sum()) for each in data.splits.values())
+        raise KeyboardInterrupt
+
+    sets = ("training.epochs=1", "training.batch_size=8", "data.validation=8", "data.test=8")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "photos", tmp_path / "run", sets=sets, callbacks=Callbacks(on_start=begun))
+    assert "mixture" in (tmp_path / "run" / "spec.json").read_text()
+    assert sum(decoded) < 50
 
 
 @pytest.mark.usefixtures("_interrupts")

@@ -60,7 +60,9 @@ def children() -> Iterator[ForkServerContext]:
         child.join()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(each, marks=[pytest.mark.slow] if each == "average" else []) for each in VARIANTS]
+)
 def test_killed_trainings_end_in_the_same_run(variant: str, tmp_path: Path, children: ForkServerContext) -> None:
     sets = [*SHORT, *VARIANTS[variant]]
     reference, chance = tmp_path / "reference", random.Random(variant)

@@ -350,8 +350,10 @@ def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: R
     assert train(None, tmp_path / "run", resume=True).spec == train("digits", tmp_path / "run", resume=True).spec
 
 
-@pytest.mark.parametrize("size", [1, 2])
-@pytest.mark.parametrize("parts", [("flow", "vamp"), ("diagonal-normal", "flow"), ("flow", "flow")])
+@pytest.mark.parametrize(
+    ("parts", "size"),
+    [(("flow", "vamp"), 2), (("diagonal-normal", "flow"), 1), (("flow", "flow"), 1), (("flow", "flow"), 2)],
+)
 def test_flows_of_any_size_are_loaded(parts: tuple[str, str], size: int, tmp_path: Path) -> None:
     latent = (f"model.latents.z.{what}={name}" for what, name in zip(("posterior", "prior"), parts, strict=True))
     made = small_run(tmp_path / "run", f"model.latents.z.size={size}", *latent, "training.epochs=1")

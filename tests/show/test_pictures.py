@@ -93,6 +93,8 @@ def table(folder: Path) -> Run:
 
 
 RUNS = ("digits", "two", "discrete", "vamp", "chain", "semi", "table")
+LONG = {"vamp", "chain", "two"}
+"""Seconds each: what they draw differently has tests of its own."""
 OF_TABLES = {"dependences", "missing"}
 OF_IMAGES = {"untrained-samples", "pairs", "reconstruct-one", "interpolation", "traversal", "manifold"}
 NOT_OF_ALL = {"manifold", *OF_TABLES}
@@ -130,7 +132,9 @@ def given(prepared: Prepared) -> tuple[Any, ...]:
     return prepared.draw.args
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(each, marks=[pytest.mark.slow] if each in LONG else []) for each in RUNS]
+)
 def test_each_picture_is_drawn_or_refused_in_one_line(kind: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(kind)
     assert {offer.name for offer in offers(run) if offer.lacks} == LACKING[kind]

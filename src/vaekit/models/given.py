@@ -142,9 +142,12 @@ def refuse_too_many(n: int, event_shape: tuple[int, ...], like: Tensor) -> None:
     check_memory(needed, f"{n:,} data of shape {event_shape}", f"ask for fewer by {option('n', 'N')}", like.device)
 
 
-def chooses_data(model: VAE) -> bool:
-    """Whether data of the domain may have to be refused, see `refuse_unscored`."""
-    return any(getattr(model.likelihood, name, False) for name in ("open", "in_order"))
+def chooses_data(model: VAE, holes: bool) -> bool:
+    """Whether data of the domain, in which cells may be missing (`holes`), may have to be refused, see
+    `refuse_unscored`: only then all are looked at before the first step.
+    """
+    likelihood = model.likelihood
+    return getattr(likelihood, "open", False) or (holes and getattr(likelihood, "in_order", False))
 
 
 def refuse_unscored(model: VAE, x: Tensor, observed: Tensor | None, what: str = "the data") -> None:

@@ -95,7 +95,7 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts) -> Re
     _check_memory(spec, schema, parts, device)
     model = build_model(spec.model, schema, spec.training.seed, parts)
     _check_loads(model, spec, schema, parts)
-    for name in dataset.splits if chooses_data(model) else ():
+    for name in (name for name, each in dataset.splits.items() if chooses_data(model, each.observed is not None)):
         for batch in to_device(dataset, name, spec.data.preprocessing, model.scale.device).blocks():
             refuse_unscored(model, batch.x, batch.observed, f"{dataset.name}, split {name},")
     split = "test" if spec.data.validation == 0 and "valid" not in dataset.splits else "valid"

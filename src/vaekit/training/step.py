@@ -6,6 +6,7 @@ MNIST, 784-400-20-400-784, batches of 128, two cores: see benchmarks/grey_mnist.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from ..system.processes import Processes
 from ..system.progress import working
 
 log = logging.getLogger(__name__)
+LOOKED = 800_000
+"""Numbers of data that are looked at before the first step."""
 PRODUCTS = "products"
 """What a recording chooses by a measurement: who multiplies matrices."""
 
@@ -212,10 +215,12 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
                 player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
 
 
-def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: int, rows: int = 1000) -> float:
-    """The loss of the weights as they are, over some `rows` of `data`: of one batch it would be known to no better than
-    a table's log-likelihoods differ from row to row.
+def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: int) -> float:
+    """The loss of the weights as they are, over some rows of `data`: of one batch it would be known to no better than
+    a table's log-likelihoods differ from row to row. Of large images fewer do, and cost more: they are `LOOKED` numbers
+    in all, where that is more than a batch.
     """
+    rows = min(1000, LOOKED // math.prod(data.x.shape[1:]))
     with undisturbed(model), torch.no_grad():
         batches = islice(data.order(batch_size), max(rows // batch_size, 1))
         losses = [objective(traced(model, objective, data.training_batch(index)), 0.0).loss for index in batches]

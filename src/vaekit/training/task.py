@@ -164,7 +164,7 @@ def _check_data(model: VAE, data: TensorSplit) -> None:
     if getattr(model.likelihood, "in_order", False) and data.mask:
         what = f"{type(model.likelihood).__name__} has no probability of pixels with any of their channels missing"
         raise ValueError(f"data.mask is {data.mask}, but {what}; {unset('data.mask')}")
-    if chooses_data(model):
+    if chooses_data(model, data.observed is not None):
         for batch in data.blocks():
             refuse_unscored(model, batch.x, batch.observed)
 
