@@ -47,7 +47,7 @@ class Muon(Optimizer):
         super().__init__([group for each in self.optimizers for group in each.param_groups], {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"optimizers": self.optimizers}  # type: ignore[no-any-return]
+        return super().__getstate__() | {"optimizers": self.optimizers}
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update all weights by their gradients."""

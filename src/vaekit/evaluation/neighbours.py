@@ -141,8 +141,8 @@ def memorised(train: Tensor, held_out: Tensor, samples: Tensor, seed: int = 0) -
     rng = np.random.default_rng(seed)
     # To each of the groups apart, since what lies in the midst of all has the same few neighbours everywhere.
     of_train, of_held_out = (
-        np.stack([_nearest(samples, each[rows[g::GROUPS]]) for g in range(GROUPS)], 1)
-        for each, rows in ((each, rng.permutation(len(each))) for each in (train, held_out))
+        np.stack([_nearest(samples, of[rows[g::GROUPS]]) for g in range(GROUPS)], 1)
+        for of, rows in ((of, rng.permutation(len(of))) for of in (train, held_out))
     )
     parts = [part.numpy() for part in _parts(seed, own, others)]
     found = []
@@ -150,12 +150,13 @@ def memorised(train: Tensor, held_out: Tensor, samples: Tensor, seed: int = 0) -
         kept, left = parts[0] != g, parts[1] != g
         middle, middle_held_out = np.median(own[kept]), np.median(others[left])
         ratio = middle / middle_held_out if middle_held_out > 0 else math.nan
-        groups = [each for each in range(GROUPS) if each != g]
-        seen, unseen = (each[np.ix_(kept, groups)].min(1) for each in (of_train, of_held_out))
+        groups = [group for group in range(GROUPS) if group != g]
+        seen, unseen = (to[np.ix_(kept, groups)].min(1) for to in (of_train, of_held_out))
         known = np.where(_same(seen, unseen), 0.5, seen < unseen).mean()
         found.append((middle, middle_held_out, ratio, _nearer(own[kept], others[left]), known))
-    numbers = (_number(torch.tensor(column)) for column in zip(*found, strict=True))
-    return Memorised(*numbers, len(train) / (len(train) + len(held_out)))
+    each = [_number(torch.tensor(column)) for column in zip(*found, strict=True)]
+    by_chance = len(train) / (len(train) + len(held_out))
+    return Memorised(each[0], each[1], each[2], each[3], each[4], by_chance)
 
 
 def _checked(*features: Tensor) -> list[Tensor]:
