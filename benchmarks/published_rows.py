@@ -231,7 +231,7 @@ def _rows() -> tuple[Row, ...]:
         Row(
             "static-categorical",
             "Gumbel-softmax, 20 categories of 10, static MNIST",
-            "categorical-mnist",
+            "gumbel-softmax-mnist",
             "-elbo",
             101.5,
             "Jang et al. 2017",

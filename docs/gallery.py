@@ -46,6 +46,7 @@ GROUPS = {
         "adgm",
         "sdgm",
         "gumbel-mnist",
+        "gumbel-softmax-mnist",
         "categorical-mnist",
         "cluster-mnist",
     ],

@@ -72,7 +72,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options that make parts small; a part that is not here gets its defaults."""
 
-DISCRETE_POSTERIORS, DISCRETE_PRIORS = {"relaxed-categorical"}, {"uniform-categorical", "categorical"}
+DISCRETE_POSTERIORS = {"relaxed-categorical", "categorical"}
+DISCRETE_PRIORS = {"uniform-categorical", "categorical"}
 EITHER = {"vamp"}
 """Priors of what the posterior is of, classes or not."""
 QUANTISED = {"vq", "rvq", "fsq", "lfq"}

@@ -81,6 +81,29 @@ class RelaxedOneHot(Distribution):
         return one_hots.expand(-1, *self.batch_shape, -1) if expand else one_hots
 
 
+class ScoredOneHot(RelaxedOneHot):
+    """One-hots of `RelaxedOneHot` whose draws are one-hots in training, too, and carry no gradient.
+
+    What they lack is that of log q, the score (Williams 1992), which a trace adds to what is averaged over draws:
+    without bias, whatever the decoder makes of a one-hot.
+
+    >>> q = ScoredOneHot(torch.zeros(6, requires_grad=True), groups=2)
+    >>> z = q.rsample()
+    >>> z.requires_grad, z.sum(), q.score_correction(z).exp()
+    (False, tensor(2.), tensor(0.1111, grad_fn=<ExpBackward0>))
+    """
+
+    def __init__(self, logits: Tensor, groups: int = 1) -> None:
+        super().__init__(logits, groups=groups)
+
+    def expand(self, batch_shape: _Shape, _instance: None = None) -> ScoredOneHot:
+        return ScoredOneHot(self.logits.expand(*batch_shape, -1), self.groups)
+
+    def score_correction(self, value: Tensor) -> Tensor:
+        """log q of draws (…, D), whose gradient these do not carry."""
+        return self.log_prob(value)
+
+
 def _one_hot(values: Tensor) -> Tensor:
     return torch.zeros_like(values).scatter(-1, values.argmax(-1, keepdim=True), 1.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.distributions.kl import kl_divergence
 
-from .discrete import RelaxedOneHot
+from .discrete import RelaxedOneHot, ScoredOneHot
 from .normals import TriangularNormal, UnitNormal
 from .quantised import IndependentTokens, JointTokens, Quantised
 
@@ -87,6 +87,7 @@ _TERMS: dict[tuple[type, type], Callable[..., Tensor | None]] = {
     (MultivariateNormal, Independent): _full_rank_terms,
     (TriangularNormal, Independent): _full_rank_terms,
     (RelaxedOneHot, RelaxedOneHot): _one_hot_terms,
+    (ScoredOneHot, RelaxedOneHot): _one_hot_terms,
     (Quantised, IndependentTokens): _token_terms,
     (Quantised, JointTokens): _token_terms,
 }

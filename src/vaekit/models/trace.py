@@ -150,12 +150,29 @@ def corrected(values: Tensor, latents: Sequence[Latent]) -> Tensor:
     values times the gradient of a log-density, which its distribution states as `score_correction(z)` (Naesseth et al.
     2017, eq. 6). The values stay what they are.
     """
-    for latent in latents:
-        correction = getattr(latent.q, "score_correction", None)
-        if correction is not None and torch.is_grad_enabled():
-            score = correction(latent.z.detach())
-            values = values + values.detach() * (score - score.detach())
-    return values
+    return with_scores(values, scores(latents))
+
+
+def with_scores(values: Tensor, score: Tensor | None) -> Tensor:
+    """`values` (S, …) with their gradient by the `score` (S, …) of the draws, if there is one.
+
+    Its mean is 0: from each value the mean of those of the other draws is subtracted, which leaves the gradient its
+    mean and takes most of its noise (leave-one-out, Kool et al. 2019).
+    """
+    if score is None:
+        return values
+    others = (values.sum(0) - values) / (len(values) - 1) if len(values) > 1 else 0.0
+    return values + (values - others).detach() * (score - score.detach())
+
+
+def scores(latents: Sequence[Latent]) -> Tensor | None:
+    """The sum of what `latents` state as `score_correction(z)` of their draws, (S, R); None where none lacks any."""
+    found = [
+        latent.q.score_correction(latent.z.detach())
+        for latent in latents
+        if torch.is_grad_enabled() and hasattr(latent.q, "score_correction") and not latent.enumerated
+    ]
+    return sum(found[1:], found[0]) if found else None
 
 
 def drawn_apart(latents: Sequence[Latent], what: str) -> Sequence[Latent]:
@@ -287,14 +304,29 @@ class Trace:
         """`log_weight` with the parameters of q stopped, so that gradients reach the encoder through z alone."""
         return self.log_weight_at(1.0, stopped=True)
 
-    def log_weight_at(self, beta: Tensor | float, stopped: bool = False) -> Tensor:
+    @property
+    def log_score(self) -> Tensor | None:
+        """Of draws that carry a part of their gradient alone, what has the rest: (S, B) nats, see `corrected`; None
+        where all is carried. What averages over draws adds its values times the gradient of this.
+        """
+        score = scores(self.latents)
+        if score is not None and self.cases is not None:
+            what = "a class is summed out beside draws that carry a part of their gradient alone"
+            raise ValueError(f"{what}, and a weight has no place for the rest; accepted: elbo")
+        return score
+
+    def log_weight_at(self, beta: Tensor | float, stopped: bool = False, scored: bool = False) -> Tensor:
         """`log_weight` with the ratio of prior and posterior to the power `beta`, (S, B): log p(x given z) + beta (log
         p(z) - log q(z given x)); if `stopped`, that of `log_weight_stopped`.
+
+        Raises `ValueError` where draws carry a part of their gradient alone, unless the objective adds what
+        `log_score` has (`scored`).
         """
-        for latent in self.latents:
-            if torch.is_grad_enabled() and hasattr(latent.q, "score_correction"):
+        for latent in [] if scored else self.latents:
+            score = scores([latent])
+            if score is not None and score.requires_grad:
                 what = f"draws of {latent.name!r} carry a part of their gradient alone, and a weight has no place for"
-                raise ValueError(f"{what} the rest; accepted: objectives of log_px and kl, such as elbo")
+                raise ValueError(f"{what} the rest; accepted: objectives of log_px and kl, such as elbo, and iwae")
         log_weight = self._log_px
         for latent in self.latents:
             # sum_c q(c) p(x, c) / q(c) is sum_c p(x, c), also where q(c) is so small that its logarithm is -inf.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from ..models.given import check_samples
-from ..models.trace import Trace
+from ..models.trace import Trace, with_scores
 from ..schedules import Schedule
 from .base import Loss, bound_terms, check_drawn, check_random, log_mean_exp, take_schedule
 
@@ -38,13 +41,36 @@ class IWAE:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         check_random(self, trace)
         beta = self.beta(progress)  # type: ignore[operator]
-        log_weight = trace.log_weight_at(beta)
+        log_weight = trace.log_weight_at(beta, scored=True)
         # Where all that is random is summed out, there is one weight, whose bounds are all the same.
         bounds = self.bounds if len(log_weight) == self.samples else 1
-        bound = trace.average(log_mean_exp(log_weight.unflatten(0, (-1, bounds))))
+        score = trace.log_score
+        bound = trace.average(_bound(log_weight, score, bounds))
         if self.elbo:
-            bound = self.elbo * trace.average(log_weight) + (1 - self.elbo) * bound
+            bound = self.elbo * trace.average(with_scores(log_weight, score)) + (1 - self.elbo) * bound
         return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach(), "beta": beta})
+
+
+def _bound(log_weight: Tensor, score: Tensor | None, bounds: int) -> Tensor:
+    """The bounds (bounds, …) of as many parts of the weights (S, …), with the gradient that the draws do not carry.
+
+    What a draw adds to its bound is what this is more than it would be if its weight were the geometric mean of the
+    others (VIMCO, Mnih & Rezende 2016, eq. 9); of one draw alone, the bound.
+    """
+    parts = log_weight.unflatten(0, (-1, bounds))
+    bound = log_mean_exp(parts)
+    if score is None:
+        return bound
+    fixed, count = parts.detach(), len(parts)
+    if count > 1:
+        usual = (fixed.sum(0) - fixed) / (count - 1)
+        # (k, k, …): in place of the i-th of the second dimension what is usual of the others.
+        own = torch.eye(count, dtype=torch.bool, device=fixed.device).view(count, count, *[1] * (fixed.dim() - 1))
+        gain = bound.detach() - log_mean_exp(torch.where(own, usual, fixed.unsqueeze(1)))
+    else:
+        gain = fixed
+    score = score.unflatten(0, (-1, bounds))
+    return bound + (gain * (score - score.detach())).sum(0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .categorical import Categorical
 from .continuous import DiagonalNormal, Flow, FullRankNormal, RelaxedCategorical
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 
@@ -18,6 +19,7 @@ __all__ = [
     "LFQ",
     "POSTERIORS",
     "VQ",
+    "Categorical",
     "DiagonalNormal",
     "Flow",
     "FullRankNormal",
@@ -30,6 +32,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "full-rank-normal": FullRankNormal,
     "flow": Flow,
     "relaxed-categorical": RelaxedCategorical,
+    "categorical": Categorical,
     "vq": VQ,
     "rvq": ResidualVQ,
     "fsq": FSQ,
