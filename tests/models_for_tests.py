@@ -289,12 +289,15 @@ def gradient(loss: Tensor, model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def standard_errors_apart(a: Tensor, b: Tensor | float) -> Tensor:
-    """How many standard errors the mean over the first dimension of `a` is from that of `b`, or from the number b.
+    """How many standard errors the mean over the first dimension of `a` is from that of `b`, or from b itself, where
+    that is a number or has a dimension less.
 
     Equal constants are 0 apart.
     """
-    variance, shift = a.var(0) / len(a), a.mean(0) - b
-    if isinstance(b, Tensor):
+    variance = a.var(0) / len(a)
+    if not isinstance(b, Tensor) or b.dim() < a.dim():
+        shift = a.mean(0) - b
+    else:
         variance, shift = variance + b.var(0) / len(b), a.mean(0) - b.mean(0)
     # Below rounding error nothing is told apart.
     floor = 1e-12 * (1 + a.abs().amax(0))
