@@ -219,6 +219,34 @@ class M2(nn.Module):
         return len(x) * (bound + self.classification * F.nll_loss(seen, y))
 
 
+class Burda(nn.Module):
+    """784-200-200-50 with tanh each way (Burda et al. 2016, one stochastic layer), of binary pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Linear(784, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 100)
+        )
+        self.decoder = nn.Sequential(nn.Linear(50, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 784))
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        return reconstruction(self.decoder(z), x).sum() + standard_kl(mean, log_variance)
+
+    @torch.no_grad()
+    def nll(self, x: Tensor, draws: int, rows: int = 100) -> Tensor:
+        """-log p(x) of each of x (N, 784) by so many importance samples, some rows at a time."""
+        found = []
+        for part in x.split(rows):
+            mean, log_variance = self.encoder(part).chunk(2, 1)
+            noise = torch.randn(draws, *mean.shape)
+            z = mean + noise * torch.exp(0.5 * log_variance)
+            ratio = 0.5 * (noise.pow(2) + log_variance - z.pow(2)).sum(-1)
+            found.append(math.log(draws) - (ratio - reconstruction(self.decoder(z), part)).logsumexp(0))
+        return torch.cat(found)
+
+
 @dataclass(frozen=True)
 class FewLabels(Rows):
     """Rows of which `labels`, as many of each class, show their label: `first` of each batch, from its start."""

@@ -57,6 +57,19 @@ def test_without_hidden_layers_an_mlp_is_linear_or_nothing():
     assert torch.allclose(linear(2 * x) - linear(x), linear(x) - linear(0 * x), atol=1e-6)
 
 
+@pytest.mark.parametrize("condition", [0, 2])
+def test_gated_layers_are_those_of_the_vampprior(condition: int):
+    with seeded(0):
+        network = MLP((3,), (2,), condition, hidden=(5, 4), activation="identity", gated=True)
+        x, y = torch.randn(6, 3), torch.randn(6, condition) if condition else None
+    h = x if y is None else torch.cat([x, y], 1)
+    *hidden, last = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    for layer in hidden:  # two linear layers, of which one is let through by the other (Tomczak & Welling's code)
+        (w, v), (b, c) = layer.weight.chunk(2), layer.bias.chunk(2)
+        h = (h @ w.T + b) * torch.sigmoid(h @ v.T + c)
+    assert torch.allclose(network(x, y), last(h), atol=1e-6)
+
+
 @pytest.mark.parametrize("lead", [(), (4,)])
 def test_without_hidden_layers_features_are_x_beside_its_condition(lead: tuple[int, ...]):
     x, y = torch.rand(3, 2, 2), torch.rand(*lead, 3, 5)

@@ -183,11 +183,18 @@ def test_the_page_has_everything_and_needs_nothing_else(found: Comparison, tmp_p
     assert set(cells) <= set(shown.words)
     assert HOSTILE in shown.words
     assert "script" not in shown.tags
-    headings = ["Scores", "The runs", "What differs", "Training", "Correlations in the posterior of full"]
+    headings = [
+        "Scores",
+        "The runs",
+        "What differs",
+        "Training",
+        "Rate and distortion",
+        "Correlations in the posterior of full",
+    ]
     assert [word for word in shown.words if word in headings] == headings
     assert not any(word.startswith("Correlations in the posterior of plain") for word in shown.words)
     sources = [value or "" for key, value in shown.attributes if key in ("src", "srcset")]
-    assert len(sources) == 2 * 2
+    assert len(sources) == 2 * 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"href", "action", "onload"} & {key for key, _ in shown.attributes}
     style = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -51,7 +51,10 @@ def bound(p: Pieces) -> float:
 # -- the loop does what it says ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 3e-3), ("adamw", 3e-3), ("sgd", 1e-3), ("adagrad", 0.02)])
+OPTIMIZERS = [("adam", 3e-3), ("adamw", 3e-3), ("sgd", 1e-3), ("adagrad", 0.02), ("muon", 0.02)]
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(optimizer: str, rate: float) -> None:
     p = pieces(f"training.optimizer={optimizer}", f"training.learning_rate={rate}", "training.epochs=4")
     before = bound(p)
@@ -61,7 +64,7 @@ def test_every_optimizer_lowers_the_loss(optimizer: str, rate: float) -> None:
 
 
 def test_every_named_optimizer_is_among_those_tested() -> None:
-    assert set(PARTS.optimizers) == {"adam", "adamw", "sgd", "adagrad"}
+    assert set(PARTS.optimizers) == {name for name, _ in OPTIMIZERS}
 
 
 class Recorder(torch.optim.SGD):

@@ -48,7 +48,10 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
             help="With commas between: ais (log p(x) by annealed importance sampling); inference-gap (what of the "
             "gap of the bound is the family's, and what the encoder's); mutual-information, total-correlation, "
             "marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
-            "modularity, factor-vae, beta-vae; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "modularity, factor-vae, beta-vae; active-units (at several thresholds); overfitting (training data "
+            "beside others); of samples prdc-FEATURES (precision, recall, density, coverage) and memorised-FEATURES "
+            "(distances to training data), FEATURES being inputs, codes, pixels, classes or inception; of images psnr, "
+            "ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
             "frechet-classes, kernel-classes.",
         ),
     ] = None,
@@ -61,7 +64,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         typer.Option(
             "-n",
             min=1,
-            help="Data that metrics are of, at most: 100 of ais and inference-gap, 10,000 of others (4 or more).",
+            help="Data that metrics are of, at most: 100 of ais and inference-gap, 1,000 of overfitting, 10,000 of "
+            "others (4 at least, of samples 50).",
         ),
     ] = None,
     report: Annotated[
@@ -73,7 +77,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
 ) -> None:
     """Score a run: ELBO, its parts, and the importance-weighted likelihood with its errors; or new data by a run. With
     --metrics log p(x) by chains, why the bound is below it, what the KL is made of, how codes stand for known factors,
-    and how good its images are: reconstructions beside data, samples as a set beside a set of data.
+    how samples lie beside data and what is learned by heart, and how good its images are: reconstructions beside data,
+    samples as a set beside a set of data.
     """
     from ..show.endings import CELLS, TABLES, check_ending
 

@@ -28,8 +28,16 @@ OF_CODES = ("mutual-information", "total-correlation", "marginal-kl")
 """Any of them asks for what the KL is made of, all of which costs no more."""
 OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
 """`evaluation.disentanglement.METRICS`, which is not imported for a name."""
-DATA, MANY = 100, 10_000
-"""What metrics are of, at most, where nobody says how many: of chains and gradient steps, of all others."""
+DATA, SCORED, MANY = 100, 1000, 10_000
+"""What metrics are of, at most, where nobody says how many: of chains and gradient steps, of what is scored anew, of
+all others."""
+OF_SAMPLES = tuple(
+    f"{kind}-{features}"
+    for kind in ("prdc", "memorised")
+    for features in ("inputs", "codes", "pixels", "classes", "inception")
+)
+"""`runs.sampled.METRICS`, likewise."""
+OVERFITTING, UNITS = "overfitting", "active-units"
 FEWEST = 4
 """Data that the others are of, at least."""
 WORST = 3
@@ -85,7 +93,7 @@ def judges(
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
     if n is not None and n < FEWEST and (others := [each for each in names if each not in (AIS, GAP)]):
         raise ValueError(f"-n is {n}; accepted: {FEWEST} or more for {others[0]}")
-    own = {AIS, GAP, *OF_CODES, *OF_FACTORS}
+    own = {AIS, GAP, *OF_CODES, *OF_FACTORS, *OF_SAMPLES, OVERFITTING, UNITS}
     of_images = ",".join(each for each in names if each not in own) or None
     found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
     if GAP in names:
@@ -94,9 +102,15 @@ def judges(
         found.append(_of_codes(run, n or MANY, seed))
     if factors := [each for each in names if each in OF_FACTORS]:
         found.append(_of_factors(run, factors, n or MANY, seed, splits))
+    if UNITS in names:
+        found.append(_of_units(run, n or MANY, seed))
+    if OVERFITTING in names:
+        found.append(_of_overfitting(run, n or SCORED, samples, seed, splits))
+    if made := [each for each in names if each in OF_SAMPLES]:
+        found.append(_of_samples(run, made, weights, n or MANY, seed, splits))
     if of_images is not None:
         found.append(_of_images(run, of_images, weights, n or MANY, seed))
-    elif weights:
+    elif weights and not any(each.endswith("-inception") for each in made):
         raise ValueError(f"--weights {weights[0]} is for --metrics of images; give those too")
     return found
 
@@ -170,6 +184,58 @@ def _of_factors(run: Run, names: Sequence[str], n: int, seed: int, splits: Mappi
     return Judge("disentanglement", judge, table)
 
 
+def _of_units(run: Run, n: int, seed: int) -> Judge:
+    from ..evaluation.overfitting import Units, active_units, rows_of_units
+    from ..show.worded import Table
+
+    def judge(given: Any) -> Units:
+        from ..runs.sampled import codes_of
+
+        name, data = _split_of(run, given)
+        return active_units(codes_of(run, data, n, seed), name, seed=seed)
+
+    def table(found: Units) -> Table:
+        heads = ("Active units", f"of {found.units}, {found.n:,} data of {found.split}", "")
+        return Table("Active units", found.reading, heads, rows_of_units(found))
+
+    return Judge("active", judge, table)
+
+
+def _of_overfitting(run: Run, n: int, samples: int, seed: int, splits: Mapping[str, TensorSplit]) -> Judge:
+    from ..evaluation.overfitting import Overfitting, overfitting, rows_of
+    from ..show.worded import Table
+
+    if "train" in splits:
+        other = "hold some out (data.test)" if run.held_out == "train" else f"give --split {run.held_out}"
+        raise ValueError(f"--metrics {OVERFITTING} compares training data with others; {other}")
+
+    def judge(given: Any) -> Overfitting:
+        name, data = _split_of(run, given)
+        return overfitting(run.model, run.data("train"), data, name, n, samples=samples, seed=seed)
+
+    def table(found: Overfitting) -> Table:
+        heads = ("Overfitting", "nats a datum", "")
+        return Table("Overfitting", found.reading, heads, rows_of(found))
+
+    return Judge(OVERFITTING, judge, table)
+
+
+def _of_samples(
+    run: Run, names: Sequence[str], weights: Sequence[str], n: int, seed: int, splits: Mapping[str, TensorSplit]
+) -> Judge:
+    from ..evaluation.sampled import table_of
+    from ..runs.sampled import check, sampled
+    from ..show.worded import Table
+
+    files = {name: path for name, _, path in (each.partition("=") for each in weights)}
+    check(run, names, files, splits, n)
+    return Judge(
+        "samples_beside_data",
+        lambda split: sampled(run, split, names, weights=files, n=n, seed=seed),
+        lambda found: Table("Samples", found.reading, *table_of(found)),
+    )
+
+
 def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int) -> Judge:
     from ..evaluation.images import table_of
     from ..show.worded import Table
@@ -179,7 +245,8 @@ def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int
     except ImportError as error:
         raise ValueError(str(error)) from None
     if others := [each for each in metrics.split(",") if each not in METRICS]:
-        raise ValueError(unknown("metric", others[0], (AIS, GAP, *OF_CODES, *OF_FACTORS, *METRICS)))
+        known = (AIS, GAP, *OF_CODES, *OF_FACTORS, UNITS, OVERFITTING, *OF_SAMPLES, *METRICS)
+        raise ValueError(unknown("metric", others[0], known))
     check(run, metrics, weights, n)
     return Judge(
         QUALITY,

@@ -22,12 +22,11 @@ from ..data.tensors import TensorSplit
 from ..errors import number_of, unknown
 from ..evaluation.features import Features, class_features, pixel_features
 from ..evaluation.images import DATA, MEANS, RECONSTRUCTIONS, SAMPLES, ImageQuality, Measured
-from ..networks.inception import FEATURES, InceptionFeatures
 from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..objectives.images import of_order_one
 from ..runs.given import NEW
-from ..runs.imaging import images, learned_from, others, pairs, samples
+from ..runs.imaging import images, inception_features, learned_from, others, pairs, samples
 from ..runs.run import Data, Run
 from ..seeding import chosen, seeded, stream
 from ..settings import option, standing
@@ -271,14 +270,7 @@ def _features(run: Run, names: set[str], weights: Mapping[str, str], seed: int) 
     """The features of these names, learned or read."""
     found: dict[str, Features] = {}
     if "inception" in names:
-        tensors = tensors_of(weights["inception"], "Inception-v3", _weights("inception"))
-        network, domain = InceptionFeatures(tensors).to(run.model.scale.device), run.model.domain
-
-        def of(given: Tensor) -> Tensor:
-            parts = of_order_one(domain, given).float().expand(-1, 3, -1, -1).split(BATCH)
-            return torch.cat([network(part) for part in parts])
-
-        found["inception"] = Features(f"{FEATURES:,} features of Inception-v3", FEATURES, of)
+        found["inception"] = inception_features(run, weights["inception"], BATCH)
     if names & {"pixels", "classes"}:
         train, y = learned_from(run, seed)
         if "pixels" in names:

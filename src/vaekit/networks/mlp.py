@@ -12,6 +12,23 @@ from ..errors import unknown
 from .base import NORMALIZATIONS, BatchNorm, Shape, _required, activation_named, join, sizes_of
 
 
+class Gated(nn.Module):
+    """An activation of one half of x (…, 2 F), times the sigmoid of the other: (…, F) (Dauphin et al. 2017, eq. 1).
+
+    >>> import torch
+    >>> Gated(nn.Identity())(torch.tensor([3.0, 0.0]))
+    tensor([1.5000])
+    """
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, -1)
+        return self.activation(value) * gate.sigmoid()
+
+
 class MLP(nn.Module):
     """Fully connected layers with an activation after each hidden one, before it a `normalization`: batch or layer.
 
@@ -21,6 +38,9 @@ class MLP(nn.Module):
 
     With `skip` what a linear layer makes of (x, y) is added, and the others add nothing at first: a decoder starts as
     that of factor analysis, and bends where the data do. It needs an `out_shape`.
+
+    With `gated` each hidden layer is multiplied by the sigmoid of another linear one of the same inputs, as wide; with
+    the activation identity these are the layers of Tomczak & Welling 2018.
 
     >>> import torch
     >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
@@ -38,6 +58,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         normalization: str | None = None,
         skip: bool = False,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         in_shape, hidden = sizes_of("in_shape", in_shape), sizes_of("hidden", hidden)
@@ -50,10 +71,12 @@ class MLP(nn.Module):
         sizes = [math.prod(in_shape) + condition, *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            normalized = [NORMALIZATIONS[normalization](fan_out)] if normalization else []
+            width = 2 * fan_out if gated else fan_out
+            normalized = [NORMALIZATIONS[normalization](width)] if normalization else []
             # The average over the batch takes a bias away.
             bias = not any(isinstance(each, BatchNorm) for each in normalized)
-            layers += [nn.Linear(fan_in, fan_out, bias), *normalized, activation_named(activation)]
+            made = activation_named(activation)
+            layers += [nn.Linear(fan_in, width, bias), *normalized, Gated(made) if gated else made]
         if out_shape is not None:
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
         self.out_shape = (sizes[-1],) if out_shape is None else out_shape

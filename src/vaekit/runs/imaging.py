@@ -11,7 +11,12 @@ from torch import Tensor
 
 from ..data.tensors import TensorSplit
 from ..errors import RunError
+from ..evaluation.features import Features
+from ..networks.inception import FEATURES, InceptionFeatures
+from ..networks.weights import tensors_of
+from ..objectives.images import of_order_one
 from ..seeding import chosen, stream
+from ..settings import option
 
 if TYPE_CHECKING:
     from .run import Run
@@ -65,6 +70,21 @@ def learned_from(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     rows = chosen(len(data), min(LEARNED, max(1000, NUMBERS // data.x[:1].numel())), seed)
     found = torch.cat([each.cpu() for each in images(data, rows)]).numpy()
     return found, None if data.y is None else data.y.cpu().numpy()[rows]
+
+
+@torch.no_grad()
+def inception_features(run: Run, path: str, batch: int = 32) -> Features:
+    """Those of Inception-v3, whose weights are in a file, of images (N, C, H, W) in the run's units, C 1 or 3, so many
+    at a time; `ValueError` for other files.
+    """
+    tensors = tensors_of(path, "Inception-v3", option("weights", "inception=FILE"))
+    network, domain = InceptionFeatures(tensors).to(run.model.scale.device), run.model.domain
+
+    def of(given: Tensor) -> Tensor:
+        parts = of_order_one(domain, given).float().expand(-1, 3, -1, -1).split(batch)
+        return torch.cat([network(part) for part in parts])
+
+    return Features(f"{FEATURES:,} features of Inception-v3", FEATURES, of)
 
 
 def _parts(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:

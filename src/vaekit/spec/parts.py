@@ -15,13 +15,13 @@ from functools import lru_cache, partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_type_hints
 
-import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..errors import nearest, unknown
 from ..likelihoods import LIKELIHOODS
 from ..networks import DECODERS, ENCODERS
 from ..objectives import OBJECTIVES, TERMS
+from ..optimizers import OPTIMIZERS
 from ..posteriors import POSTERIORS
 from ..priors import PRIORS
 from ..schedules import SCHEDULES, may_be_schedule
@@ -33,13 +33,6 @@ Factory = Callable[..., Any]
 Table = Mapping[str, Factory]
 
 _OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-
-OPTIMIZERS: dict[str, Factory] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-    "adagrad": torch.optim.Adagrad,
-}
 
 _DATA = ("condition", "event_shape", "domain")
 CONTEXT: Mapping[str, frozenset[str]] = {

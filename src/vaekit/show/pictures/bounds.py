@@ -33,21 +33,21 @@ class RateDistortion(Picture):
     per_epoch: ClassVar[bool] = False
 
     def lacks(self, run: Run) -> str:
-        return "" if _paths(run) else "epochs that have a KL and a reconstruction"
+        return "" if paths(run) else "epochs that have a KL and a reconstruction"
 
     def __call__(self, subject: Subject) -> Prepared:
-        paths = _paths(subject.run)
-        split, (rates, distortions) = list(paths.items())[-1]
+        found = paths(subject.run)
+        split, (rates, distortions) = list(found.items())[-1]
         text = (
             "Each point is an epoch: to the right what the code costs, the KL of q(z | x) from the prior; upwards what"
         )
         text += " the decoder still lacks, −E log p(x | z); nats per datum. On a dotted line their sum, −ELBO, is the"
         text += f" same. The last point of {split}: rate {rates[-1]:.2f}, distortion {distortions[-1]:.2f}. At the left"
         text += " edge a code says nothing (a collapsed posterior); a weight of the KL moves a model along the lines."
-        return Prepared("Rate and distortion", text, partial(plots.rate_distortion, paths))
+        return Prepared("Rate and distortion", text, partial(plots.rate_distortion, found))
 
 
-def _paths(run: Run) -> dict[str, tuple[list[float], list[float]]]:
+def paths(run: Run) -> dict[str, tuple[list[float], list[float]]]:
     """By split the KL and the negative reconstruction after each epoch that has finite ones."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for each in run.history():

@@ -19,6 +19,7 @@ from ..endings import PAGES, check_ending
 from ..outputs import write_figure
 from ..pictures import Prepared, Subject
 from ..pictures.base import outline
+from ..pictures.bounds import paths
 from ..pictures.latent import Correlations
 from ..worded import Table
 from .frame import LABEL_SCORES, drawn, duration, number, render, with_error
@@ -102,6 +103,7 @@ def about(comparison: Comparison) -> str:
 def _page(comparison: Comparison) -> str:
     rows = comparison.rows
     pictures = [Prepared("Training", _course(), partial(comparison_curves, comparison))] if _trained(comparison) else []
+    pictures += _rates_and_distortions(comparison)
     pictures += [_correlations(comparison, row.name, run) for row, run in _full_rank(comparison)]
     return render(
         "comparison.html.jinja",
@@ -111,6 +113,21 @@ def _page(comparison: Comparison) -> str:
         tables=tables(comparison),
         pictures=[drawn(picture) for picture in pictures],
     )
+
+
+def _rates_and_distortions(comparison: Comparison) -> list[Prepared]:
+    """Where the trainings went between rate and distortion, of the runs that have both of rows held out."""
+    ways = {row.name: paths(run) for row, run in zip(comparison.rows, comparison.runs, strict=True)}
+    held_out = {name: list(found.values())[-1] for name, found in ways.items() if len(found) > 1}
+    if not held_out:
+        return []
+    text = "Each point is an epoch, the last of each run a disc, on the data that it held out: to the right what the"
+    text += " code costs, the KL of q(z | x) from the prior; upwards what the decoder still lacks, −E log p(x | z)."
+    text += (
+        " On a dotted line the ELBO is the same. Of runs that differ in the weight of the KL alone the discs are the"
+    )
+    text += " rate-distortion curve of the model (Alemi et al. 2018)."
+    return [Prepared("Rate and distortion", text, partial(plots.rate_distortion, held_out))]
 
 
 def _course() -> str:

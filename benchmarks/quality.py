@@ -1,0 +1,306 @@
+"""Which likelihood is reached in which time of training: 784-200-200-50 on dynamic MNIST, beside a plain loop.
+
+python benchmarks/quality.py --minutes 10 --cache runs/quality --report benchmarks/quality.md
+
+Each of SETTINGS is a recipe's own options; `plain` trains the same network with the same batches, rates and optimiser
+by a loop of plain PyTorch. A run is made as long as fits into `--minutes` of training, by the pace of a few epochs, so
+that every schedule ends when the time does. On the way, at some epochs, its weights (the averaged ones, where there
+are such) are scored: NLL of the first `--rows` test images, binarised once by a seed, from `--samples` importance
+samples. The time is that of training alone: looks and scores stop the clock on both sides. Interrupted, it goes on;
+what is scored is kept in `--cache`, and the report is made of all that is there. Needs MNIST, see `vaekit datasets`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import heading
+from plain_models import Burda
+from torch import Tensor
+
+import vaekit
+from vaekit.data import Preprocessing
+from vaekit.data.tensors import to_device
+from vaekit.runs.run import load_data
+from vaekit.runs.training import Callbacks
+from vaekit.schedules import Cosine, Geometric, Schedule
+from vaekit.show.plots.style import LIGHT, WIDTH, new_axes, new_figure, save
+from vaekit.spec.targets import resolve
+
+RECIPE = "iwae-mnist"
+TRIAL = 3
+MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
+"""The parts of a run after which it is scored."""
+LEVELS = (100.0, 95.0, 92.0, 90.0, 89.0, 88.0, 87.5, 87.0)
+"""NLLs of which it is said when they were reached."""
+COSINE = "training.learning_rate={name='cosine', start=1e-3, end=1e-5}"
+FAST = "training.learning_rate={name='cosine', start=3e-3, end=1e-5}"
+LARGE = ("training.batch_size=128", "training.optimizer=adam")
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "as published: batches of 20": (),
+    "batches of 128": (*LARGE, COSINE),
+    "128, rate 3e-3": (*LARGE, FAST),
+    "128, rate 3e-3, averaged": (*LARGE, FAST, "training.ema=0.999"),
+    "128, rate 3e-3, STL": (*LARGE, FAST, "objective=stl"),
+    "128, rate 3e-3, bfloat16": (*LARGE, FAST, "training.precision=bfloat16"),
+    "128, rate 3e-3, AdamW": (*LARGE, FAST, "training.optimizer=adamw"),
+    "128, rate 3e-3, Muon": (*LARGE, FAST, "training.optimizer=muon"),
+    "512, rate 3e-3, averaged": (*LARGE, FAST, "training.batch_size=512", "training.ema=0.999"),
+}
+"""Over the recipe."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The same in a plain loop: rows of a batch, Adam's epsilon, the learning rate over the run."""
+
+    batch: int
+    eps: float
+    rate: Schedule
+
+
+PLAIN: dict[str, Plain] = {
+    "plain: batches of 20": Plain(20, 1e-4, Geometric(1e-3, 1e-4)),
+    "plain: batches of 128": Plain(128, 1e-8, Cosine(1e-3, 1e-5)),
+    "plain: 128, rate 3e-3": Plain(128, 1e-8, Cosine(3e-3, 1e-5)),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run on its way: `seconds` of training, and the NLL of its weights then."""
+
+    epoch: int
+    epochs: int
+    seconds: float
+    nll: float
+    stderr: float
+
+
+class Points:
+    """The points of a run in a file, a line each."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self) -> list[Point]:
+        found = {}
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            try:
+                point = Point(**json.loads(line))
+            except (ValueError, TypeError):  # cut off by a kill
+                continue
+            found[point.epoch] = point
+        return sorted(found.values(), key=lambda point: point.epoch)
+
+    def add(self, point: Point) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(vars(point)) + "\n")
+
+    @property
+    def whole(self) -> bool:
+        found = self.read()
+        return bool(found) and found[-1].epoch == found[-1].epochs
+
+
+def looked_at(epochs: int) -> set[int]:
+    """The epochs after which a run of so many is scored.
+
+    >>> sorted(looked_at(16))
+    [1, 2, 4, 8, 12, 16]
+    """
+    return {max(1, round(part * epochs)) for part in MOMENTS}
+
+
+def test_images(rows: int) -> np.ndarray:
+    """The first test images (N, 1, 28, 28), binarised as `vaekit evaluate` has them."""
+    spec = resolve(RECIPE)
+    return to_device(load_data(spec), "test", spec.data.preprocessing).rows(np.arange(rows)).x.numpy()
+
+
+# -- the two sides -----------------------------------------------------------------------------------------------------
+
+
+def of_recipe(name: str, given: argparse.Namespace, points: Points, x: np.ndarray) -> None:
+    """Train the recipe with the settings of that name, and note its points."""
+    folder = points.file.with_suffix("")
+    sets = [*SETTINGS[name], f"training.seed={given.seed}", "training.device=cpu", "training.checkpoint_every=20"]
+    before: dict[int, float] = {}
+
+    def watch(run: vaekit.Run, split: str) -> Callable[[vaekit.VAE, int], None]:
+        for record in run.history() if (folder / "metrics.jsonl").exists() else ():
+            if record.split == "train":
+                before[record.epoch] = record.seconds
+
+        def look(model: vaekit.VAE, epoch: int) -> None:
+            if epoch in looked_at(epochs):
+                scores[epoch] = vaekit.evaluate(model, x, given.samples)
+
+        return look
+
+    def note(records: Sequence[Any]) -> None:
+        (train,) = (each for each in records if each.split == "train")
+        before[train.epoch] = train.seconds
+        if (found := scores.pop(train.epoch, None)) is not None:
+            spent = sum(seconds for epoch, seconds in before.items() if epoch <= train.epoch)
+            points.add(Point(train.epoch, epochs, spent, found.nll, found.nll_stderr))
+            print(f"{name}: {spent:.0f} s, {found.nll:.2f}", flush=True)
+
+    scores: dict[int, vaekit.Evaluation] = {}
+    callbacks = Callbacks(watch=watch, on_epoch=note)
+    if (folder / "spec.json").exists():
+        epochs = vaekit.load_run(folder).spec.training.epochs
+        vaekit.train(out=folder, resume=True, callbacks=callbacks)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        trial = vaekit.train(RECIPE, Path(temporary) / "run", sets=sets, epochs=TRIAL)
+        each = [record.seconds for record in trial.history() if record.split == "train"]
+    epochs = max(len(MOMENTS), math.floor(60 * given.minutes / statistics.median(each)))
+    vaekit.train(RECIPE, folder, sets=sets, epochs=epochs, callbacks=callbacks)
+
+
+def of_plain(name: str, given: argparse.Namespace, points: Points, x: np.ndarray) -> None:
+    """Train the plain network, and note its points; what was interrupted begins anew."""
+    points.file.unlink(missing_ok=True)
+    dataset = load_data(resolve(RECIPE))
+    grey = to_device(dataset, "train", Preprocessing("grey")).batch(slice(None)).x.reshape(-1, 784)
+    test = torch.from_numpy(x).reshape(-1, 784)
+    pace = statistics.median(epochs_of(PLAIN[name], grey, given.seed, TRIAL, TRIAL, lambda epoch, model, spent: None))
+    epochs = max(len(MOMENTS), math.floor(60 * given.minutes / pace))
+
+    def look(epoch: int, model: Burda, spent: float) -> None:
+        if epoch in looked_at(epochs):
+            nll = model.nll(test, given.samples).double()
+            points.add(Point(epoch, epochs, spent, float(nll.mean()), float(nll.std() / len(nll) ** 0.5)))
+            print(f"{name}: {spent:.0f} s, {nll.mean():.2f}", flush=True)
+
+    epochs_of(PLAIN[name], grey, given.seed, epochs, epochs, look)
+
+
+def epochs_of(
+    plain: Plain, grey: Tensor, seed: int, take: int, epochs: int, look: Callable[[int, Burda, float], None]
+) -> list[float]:
+    """Seconds of each of the first epochs of a training of so many."""
+    torch.manual_seed(seed)
+    model = Burda()
+    optimizer = torch.optim.Adam(model.parameters(), lr=plain.rate(0.0), eps=plain.eps, fused=True)
+    steps = epochs * math.ceil(len(grey) / plain.batch)
+    seconds: list[float] = []
+    step = 0
+    for epoch in range(1, take + 1):
+        started = time.perf_counter()
+        for index in torch.randperm(len(grey)).split(plain.batch):
+            for group in optimizer.param_groups:
+                group["lr"] = plain.rate(step / steps)
+            optimizer.zero_grad()
+            (model.loss(torch.bernoulli(grey[index])) / len(index)).backward()
+            optimizer.step()
+            step += 1
+        seconds.append(time.perf_counter() - started)
+        look(epoch, model, sum(seconds))
+    return seconds
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
+
+
+def reached(points: Sequence[Point], level: float) -> str:
+    """When an NLL was reached, by a straight line between two points in the logarithm of the time."""
+    for before, after in zip([None, *points], points, strict=False):
+        if after.nll <= level:
+            if before is None:
+                return f"< {after.seconds / 60:.1f}"
+            part = (before.nll - level) / (before.nll - after.nll)
+            return f"{math.exp(math.log(before.seconds) * (1 - part) + math.log(after.seconds) * part) / 60:.1f}"
+    return "–"
+
+
+def drawn(found: dict[str, list[Point]], path: Path) -> None:
+    figure = new_figure(WIDTH, 4.2, LIGHT)
+    axes = new_axes(figure, (1, 1, 1), LIGHT, "NLL of test images, nats")
+    colours = iter(LIGHT.colours * 2)
+    for name, points in found.items():
+        style = {"color": LIGHT.muted, "ls": "--"} if name.startswith("plain") else {"color": next(colours)}
+        axes.plot(
+            [each.seconds / 60 for each in points], [each.nll for each in points], "o-", ms=3, label=name, **style
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("minutes of training")
+    axes.legend(fontsize=7, frameon=False, labelcolor=LIGHT.text)
+    save(figure, path, "svg")
+
+
+def report(found: dict[str, list[Point]], given: argparse.Namespace) -> str:
+    best = {name: points[-1] for name, points in found.items()}
+    lines = [
+        heading("Time to quality: 784-200-200-50 on dynamic MNIST"),
+        f"NLL of the first {given.rows:,} test images from {given.samples:,} importance samples, after each part of a "
+        "run that was made as long as its time; ± is the standard error over images, the same in all lines, and one "
+        "seed is one. The clock runs for training alone. Published, after 3,280 epochs in batches of 20: 86.76 (Burda "
+        "et al. 2016), 86.35 (a reproduction), of all test images.",
+        "",
+        f"| side | epochs | minutes | NLL at the end | {' | '.join(f'at {part:.0%}' for part in MOMENTS[:-1])} |",
+        "|---" * (4 + len(MOMENTS) - 1) + "|",
+    ]
+    for name, points in found.items():
+        end = best[name]
+        at = {round(part * end.epochs): part for part in MOMENTS}
+        nlls = {at.get(each.epoch): f"{each.nll:.2f}" for each in points}
+        cells = [
+            name,
+            f"{end.epoch:,} of {end.epochs:,}",
+            f"{end.seconds / 60:.1f}",
+            f"{end.nll:.2f} ± {end.stderr:.2f}",
+        ]
+        lines.append(f"| {' | '.join([*cells, *(nlls.get(part, '–') for part in MOMENTS[:-1])])} |")
+    lines += ["", "Minutes until an NLL is reached, with the schedule of the whole run:", ""]
+    lines += [f"| side | {' | '.join(f'{level:g}' for level in LEVELS)} |", "|---" * (1 + len(LEVELS)) + "|"]
+    for name, points in found.items():
+        lines.append(f"| {' | '.join([name, *(reached(points, level) for level in LEVELS)])} |")
+    return "\n".join([*lines, ""])
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="of training, each side")
+    parser.add_argument("--only", action="append", choices=[*SETTINGS, *PLAIN], help="a side; repeatable")
+    parser.add_argument("--rows", type=int, default=1000, help="test images")
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path("runs/quality"), help="where runs and scores are kept")
+    parser.add_argument("--report", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parsed()
+    x, found = test_images(given.rows), {}
+    for name in (*SETTINGS, *PLAIN):
+        words = "".join(letter if letter.isalnum() else "-" for letter in name)
+        points = Points(given.cache / f"minutes={given.minutes:g}" / f"seed={given.seed}" / f"{words}.jsonl")
+        if (given.only is None or name in given.only) and not points.whole:
+            (of_recipe if name in SETTINGS else of_plain)(name, given, points, x)
+        if every := points.read():
+            found[name] = every
+    text = report(found, given)
+    if given.report and found:
+        picture = given.report.with_suffix(".svg")
+        drawn(found, picture)
+        given.report.write_text(f"{text}\n![NLL against time]({picture.name})\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

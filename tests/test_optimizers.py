@@ -1,0 +1,57 @@
+"""Muon of all weights is torch's own of matrices beside AdamW of the others."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from vaekit.optimizers import Muon
+
+
+def gradients(weights: list[nn.Parameter], number: int) -> None:
+    made = torch.Generator().manual_seed(number)
+    for weight in weights:
+        weight.grad = torch.randn(weight.shape, generator=made)
+
+
+def test_muon_is_torchs_of_matrices_and_adamw_of_all_else() -> None:
+    first = [nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (3,), (2, 1, 3, 3), (5, 2))]
+    second = [nn.Parameter(each.detach().clone()) for each in first]
+    together = Muon(first, lr=0.01, weight_decay=0.1)
+    options = {"lr": 0.01, "weight_decay": 0.1}
+    apart = [
+        torch.optim.Muon([second[0], second[3]], adjust_lr_fn="match_rms_adamw", **options),
+        torch.optim.AdamW([second[1], second[2]], **options),
+    ]
+    for number in range(3):
+        for optimizer in (together, *apart):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01 / (1 + number)  # as a schedule has it
+        gradients(first, number)
+        gradients(second, number)
+        together.step()
+        for each in apart:
+            each.step()
+        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_a_copy_and_a_loaded_state_go_on_alike() -> None:
+    weights = [nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(3))]
+    optimizer = Muon(weights, lr=0.01)
+    gradients(weights, 0)
+    optimizer.step()
+    twin = copy.deepcopy(optimizer)
+    others = [nn.Parameter(each.detach().clone()) for each in weights]
+    loaded = Muon(others, lr=0.01)
+    loaded.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    twins = [p for group in twin.param_groups for p in group["params"]]
+    for each in (weights, others, twins):
+        gradients(each, 1)
+    for each in (optimizer, loaded, twin):
+        each.step()
+    for one, other, third in zip(weights, others, twins, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
+        assert one is not third

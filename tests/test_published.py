@@ -1,0 +1,105 @@
+"""The table of published numbers: its rows are specs, and what it says of them is what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vaekit.spec.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+MACHINE = "a machine"
+
+
+@pytest.fixture(scope="module")
+def published() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        return import_module("published")
+
+
+def measured(published: ModuleType, row, folder: Path, budget, values: list[float], target: str = "") -> None:
+    """Write down that a row has reached these values."""
+    seeds = {str(i): {"value": value, "seconds": 36.0, "samples": row.samples} for i, value in enumerate(values)}
+    of = published.identity(row) | ({"target": target} if target else {})
+    told = {"row": of, "budget": asdict(budget), "where": MACHINE, "seeds": seeds, "failed": ""}
+    (folder / row.name / budget.label).mkdir(parents=True)
+    (folder / row.name / budget.label / "measured.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: ModuleType) -> None:
+    for name, row in published.ROWS.items():
+        assert name == row.name
+        assert row.target in RECIPES
+        assert row.metric in published.METRICS
+        assert row.mark in ("V", "S", "M"), name
+        assert row.source, name
+        assert all(below in published.ROWS for below in row.below)
+        published.spec_of(row)  # which refuses a key, a part or an option that there is not
+        assert published.whole(row).whole_steps > 100
+    assert published.ROWS["m1-m2"].below == ("m1",)
+    assert published.whole(published.ROWS["1-elbo-1"]).whole_steps == 3280 * 3000
+    assert published.training_rows(published.spec_of(published.ROWS["frey-vamp"])) == 1565
+
+
+def test_a_budget_is_fewer_epochs_and_then_fewer_rows(published: ModuleType) -> None:
+    row = published.ROWS["1-elbo-1"]
+    assert published.scaled(row, 0.01, "x").epochs == 33
+    tiny = published.scaled(row, 1e-4, "x")
+    assert (tiny.epochs, tiny.rows, tiny.sets) == (1, 19680, ("data.train=19680",))
+    assert tiny.part == pytest.approx(1e-4)
+    assert published.scaled(published.ROWS["m1-m2"], 1e-4, "x").sets == ()  # its rows are those of the run below
+
+
+def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
+    row = replace(published.ROWS["1-elbo-1"], published=86.76)
+    whole, trial = published.whole(row), published.scaled(row, 0.1, "x")
+
+    def said(values: tuple[float, ...], budget=whole, row=row) -> str:
+        return published.verdict(row, published.Measured(budget, values, 1.0, 5000, MACHINE))
+
+    assert said((86.70, 86.75, 86.86)).startswith("reproduced, +0.01")
+    assert said((88.1, 88.2, 88.0)).startswith("behind, +1.34")
+    assert said((85.0, 85.1, 85.2)).startswith("better, -1.66")
+    assert said((88.1, 88.2, 88.0), trial).endswith("(10 % of the training)")
+    assert said((88.0,)) == "behind by 1.24; one seed tells no more"
+    # The error of the source is the one that counts, where it has one.
+    assert said((88.1, 88.2, 88.0), row=replace(row, stderr=1.0)).startswith("reproduced")
+    clusters = replace(published.ROWS["clusters"], published=94.46)
+    assert said((97.0, 97.1), row=clusters).startswith("better")
+    assert "not the split" in said((100.0, 100.1), row=published.ROWS["omniglot-vamp"])
+
+
+def test_the_table_has_of_each_row_the_longest_that_was_measured(published: ModuleType, tmp_path: Path) -> None:
+    row, other = published.ROWS["1-elbo-1"], published.ROWS["m2"]
+    measured(published, row, tmp_path, published.scaled(row, 0.01, "scale-0.01"), [90.0, 90.1])
+    measured(published, row, tmp_path, published.scaled(row, 0.1, "scale-0.1"), [88.0, 88.1])
+    measured(published, row, tmp_path, published.whole(row), [1.0, 1.0], target="another")
+    measured(published, other, tmp_path, published.whole(other), [11.0, 12.0, 13.0])
+    lines = {line.split("`")[1]: line for line in published.report(tmp_path).splitlines() if line.startswith("| `")}
+    assert list(lines) == list(published.ROWS)
+    assert "| 88.05 ± 0.05 | 2 | 328 of 3,280 epochs | 36 s [1], whole 6 min | behind" in lines["1-elbo-1"]
+    assert "| 12.00 ± 0.58 | 3 | 100 epochs, 30,000 steps | 36 s [1] | reproduced" in lines["m2"]
+    assert "needs a GPU" in lines["1-elbo-50"]
+
+
+@pytest.mark.slow
+def test_a_row_is_measured_once_and_goes_on_with_more_seeds(
+    published: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = published.ROWS["sprites-beta-tc"]
+    options = {"quick": True, "minutes": None, "scale": None, "seeds": None, "samples": None, "jobs": 1, "sets": []}
+    given = argparse.Namespace(**options, folder=tmp_path)
+    published.measure(row, given)
+    (found,) = published.read(row, tmp_path)
+    assert len(found.values) == 1
+    assert 0 <= found.mean <= 1
+    monkeypatch.setattr("vaekit.many.sweep.train", lambda *given, **options: pytest.fail("trained again"))
+    published.measure(row, given)
+    assert next(published.read(row, tmp_path)).values == found.values
