@@ -41,8 +41,6 @@ from vaekit.system.disk import write_atomic
 PACE_ROWS, PACE_EPOCHS = 5000, 2
 """What the pace of a row is taken from."""
 QUICK_ROWS, QUICK_HELD_OUT, QUICK_SAMPLES = 1000, 200, 2
-STEP_MS = 1.0
-"""The milliseconds of a step by which the time of what was not measured is guessed."""
 PACED = 2000
 """Steps from which on a training tells how long a longer one takes."""
 ERRORS = 2.0
@@ -312,9 +310,8 @@ def line(row: Row, found: Measured | None, machines: dict[str, int]) -> str:
     steps = f"{budget.whole_epochs:,} epochs, {budget.whole_steps:,} steps"
     cells = [f"`{row.name}`", row.what, f"{published} {metric.unit}".strip(), f"{row.source}, {row.mark}"]
     if found is None:
-        guess = hours(STEP_MS * budget.whole_steps / 1000)
         need = f"waits for {row.waits}" if row.waits else "needs a GPU" if row.gpu else "not measured"
-        return f"| {' | '.join([*cells, '–', '–', steps, f'{guess} guessed', need])} |"
+        return f"| {' | '.join([*cells, '–', '–', steps, '–', need])} |"
     error = f" ± {found.stderr:.{metric.digits}f}" if len(found.values) > 1 else ""
     mark = machines.setdefault(found.where, len(machines) + 1)
     done = found.budget
@@ -346,9 +343,8 @@ def report(folder: Path, rows: Mapping[str, Row] = ROWS) -> str:
             "A value is the mean over seeds ± its standard error, of test data. *Reproduced* is within two standard "
             "errors of the difference; where the source has no error, its value is taken for one run with the spread "
             "of ours. Of a part of the training it is a trial, no verdict. Sources: V read in a public README, page or "
-            "code, S quoted by a public note, M from memory. Seconds are of the training of one seed. A time that is "
-            f"guessed is that of so many steps of {STEP_MS:g} ms each; one that is behind a measured time is that "
-            "time, stretched.",
+            "code, S quoted by a public note, M from memory. Seconds are of the training of one seed; behind those of "
+            "a part stands the time of the whole, stretched.",
             "",
             "| row | what | published | source | ours | seeds | budget | time of a seed | verdict |",
             "|---" * 9 + "|",

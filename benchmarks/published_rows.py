@@ -221,12 +221,11 @@ def _rows() -> tuple[Row, ...]:
         Row(
             "sphere",
             "hyperspherical VAE, dynamic MNIST",
-            "iwae-mnist",
+            "hyperspherical-mnist",
             "nll",
             93.16,
             PYTHAE,
             samples=500,
-            waits="a hyperspherical latent among the parts",
         ),
         Row(
             "static-categorical",
@@ -282,12 +281,11 @@ def _rows() -> tuple[Row, ...]:
         Row(
             "sprites-factor",
             "FactorVAE, gamma 6, its own score",
-            "beta-tc-sprites",
+            "factor-sprites",
             "factor-vae",
             0.66,
             "median of beta-VAEs, Locatello et al. 2019",
             "M",
-            sets=("objective.terms={adversarial-correlation={weight=6.0}}",),
             samples=1,
             differs=SMALL_SPRITES,
         ),
