@@ -382,7 +382,13 @@ def test_parts_are_listed_with_their_options() -> None:
         assert [row["name"] for row in listed if row["family"] == family] == list(getattr(PARTS, family))
         assert json.loads(done("parts", family, "--json")) == [row for row in listed if row["family"] == family]
     (mlp,) = [row for row in listed if (row["family"], row["name"]) == ("encoders", "mlp")]
-    assert mlp["options"] == {"hidden": [512], "activation": "relu", "normalization": None, "skip": False}
+    assert mlp["options"] == {
+        "hidden": [512],
+        "activation": "relu",
+        "normalization": None,
+        "skip": False,
+        "gated": False,
+    }
     assert "vamp" in done("parts", "priors")
 
 

@@ -175,7 +175,7 @@ def understood(words: list[str], *, whole: bool) -> None:
         if words[1:] != ["--help"]:
             _of_vaekit(said, words[1:], whole)
     else:
-        assert words[0] in ("cd", "torchrun", "npm", "python", "tensorboard", "wandb", "mlflow"), said
+        assert words[0] in (".", "cd", "torchrun", "npm", "python", "python3", "tensorboard", "wandb", "mlflow"), said
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

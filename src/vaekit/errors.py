@@ -43,7 +43,7 @@ class NonFiniteError(ArithmeticError):
     """The training loss is no longer a finite number."""
 
 
-MOST = 30
+MOST = 24
 """Names that a message lists at most: of a thousand classes or columns the user knows the rest."""
 
 _REPR = reprlib.Repr()

@@ -28,6 +28,7 @@ from vaekit.interop.torchmetrics import METRICS, frechet_distance, kernel_distan
 from vaekit.models import VAE
 from vaekit.networks.lpips import LPIPS
 from vaekit.networks.vgg import WIDTHS, shapes
+from vaekit.runs import imaging
 from vaekit.runs.imaging import pairs
 from vaekit.seeding import seeded
 from vaekit.show.report import write_report
@@ -196,8 +197,8 @@ def test_the_names_fid_and_kid_are_of_inception_alone(run: Run, monkeypatch: pyt
             assert -1 <= float(x.min()) < 0 < float(x.max()) <= 1
             return torch.cat([x.mean((2, 3)), x[:, 0, 3:5, 2]], 1)
 
-    monkeypatch.setattr(torchmetrics, "InceptionFeatures", Network)
-    monkeypatch.setattr(torchmetrics, "tensors_of", lambda path, what, advice: {})
+    monkeypatch.setattr(imaging, "InceptionFeatures", Network)
+    monkeypatch.setattr(imaging, "tensors_of", lambda path, what, advice: {})
     found = quality(run, "test", "fid,kid", weights={"inception": mine}, n=20)
     assert {each.features for each in found.numbers} == {"2,048 features of Inception-v3"}
     assert {each.metric for each in found.numbers} == {"fid", "kid"}

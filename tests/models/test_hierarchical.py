@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from models_for_tests import SMALL, data_of, float64, gradient, model_of, moved, one_hot, refuses
+from models_for_tests import DOMAINS, SMALL, data_of, float64, gradient, model_of, moved, one_hot, refuses
 from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import Tensor, nn
@@ -440,3 +440,15 @@ def test_a_model_without_a_structure_is_what_it_was() -> None:
     assert (semi.model.structure, semi.model.kind.name) == (None, "semi-supervised")
     assert changed(semi, ["model.classifier=none"]).model.kind.name == "vae"
     assert changed(parse({}), ["model.classifier=mlp"]).model.kind.name == "semi-supervised"
+
+
+@pytest.mark.parametrize("structure", ["hierarchical", "ladder"])
+def test_data_with_holes_are_taken(structure: str) -> None:
+    """What the encoder is tried with once had the bits of missing cells twice."""
+    domain = replace(DOMAINS["real"], missing=True)
+    model = model_of(
+        structure=structure, domain=domain, likelihood="normal", latents={"z1": 3, "z2": 2}, prior="diagonal-normal"
+    )
+    x = data_of(domain, (5, 4))
+    observed = torch.rand(5, 4) < 0.7
+    assert model.trace(Batch(x, observed=observed), samples=2).log_weight.isfinite().all()

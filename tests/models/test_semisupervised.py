@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, peak_bytes, refuses, scored, standard_errors_apart
+from models_for_tests import float64, objective_of, peak_bytes, refuses, scored, standard_errors_apart
 from models_for_tests import model_of as plain_model_of
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -151,6 +151,7 @@ def test_a_batch_with_some_labels_is_its_two_parts(kind: str, monkeypatch: pytes
 TRAINED = {
     "elbo": ("none", "some"),
     "capacity": ("none", "some"),
+    "geco": ("none", "some"),
     "semi-supervised": ("none", "some", "all"),
     "invariant-clusters": ("none", "some"),
 }
@@ -161,7 +162,7 @@ TRAINED = {
 @pytest.mark.parametrize("objective", PARTS.objectives)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_part_is_trained_or_the_objective_is_refused(kind: str, objective: str, labels: str) -> None:
-    model, chosen = model_of(kind), PARTS.objectives[objective]()
+    model, chosen = model_of(kind), objective_of(objective)
     split = TensorSplit(X, None if labels == "none" else LABELS, Domain("binary"), Preprocessing())
     if labels == "some":
         split = partly_labelled(split, 6, 4, CLASSES)

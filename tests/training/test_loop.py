@@ -206,7 +206,8 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
 @pytest.mark.parametrize("objective", PARTS.objectives)
 def test_batches_of_one_row_give_finite_numbers(size: int, rows: int, objective: str) -> None:
     prior = ["model.latents.z.prior=mixture"] if objective == CLUSTERING else []
-    p = pieces(f"training.batch_size={size}", f"objective={objective}", *prior, rows=rows)
+    target = ["objective.target=100"] if objective == "geco" else []
+    p = pieces(f"training.batch_size={size}", f"objective={objective}", *target, *prior, rows=rows)
     assert all(np.isfinite(list(r.terms.values())).all() for r in fitted(p))
 
 

@@ -91,7 +91,7 @@ def judges(
     had of this run, or of these data.
     """
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
-    if n is not None and n < FEWEST and (others := [each for each in names if each not in (AIS, GAP)]):
+    if n is not None and n < FEWEST and (others := [each for each in names if each not in (AIS, GAP, *OF_SAMPLES)]):
         raise ValueError(f"-n is {n}; accepted: {FEWEST} or more for {others[0]}")
     own = {AIS, GAP, *OF_CODES, *OF_FACTORS, *OF_SAMPLES, OVERFITTING, UNITS}
     of_images = ",".join(each for each in names if each not in own) or None

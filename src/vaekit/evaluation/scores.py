@@ -172,8 +172,8 @@ def collapse(scores: Evaluation) -> str:
     warm = "beta=Linear()" if in_a_call() else setting("objective.beta.name", "linear")
     return (
         f"the posterior has collapsed ({found}): codes say next to nothing of the data, and what is decoded ignores "
-        f"them. Try: a lower weight of the KL ({lower}), a warm-up of it ({warm}), free bits ({free}), or more epochs "
-        "where there were few"
+        f"them. Try more epochs where there were few; or of the objective 'elbo' a lower weight of the KL ({lower}), a "
+        f"warm-up of it ({warm}), free bits ({free})"
     )
 
 

@@ -77,10 +77,10 @@ def check_parts(model: VAE) -> None:
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
-        x, y = torch.zeros(1, *model.inputs.shape), _zeros(model.condition - model.exposed)
         if not model.apart:
-            _check_walk(model, x)
+            _check_walk(model, torch.zeros(1, *model.event_shape))
             return
+        x, y = torch.zeros(1, *model.inputs.shape), _zeros(model.condition - model.exposed)
         _check_latents(model, _features("the encoder", model.encoder, x, y), y)
         _check_decoder(model, y)
 
@@ -112,7 +112,7 @@ def check_labelled_parts(model: SemiSupervisedVAE) -> None:
 
 
 def _check_walk(model: VAE, x: Tensor) -> None:
-    """As `check_parts`, of a model that draws latents one from another in its own way."""
+    """As `check_parts`, of a model that draws latents one from another in its own way, by data x (1, *event)."""
     y = _ones(model.condition)
 
     def zeros(name: str, q: Distribution) -> Tensor:

@@ -53,7 +53,8 @@ def check(run: Run, metrics: Sequence[str], weights: Weights, splits: Mapping[st
     for split, data in splits.items():
         if len(data) < FEWEST:
             raise ValueError(
-                f"{split} has {number_of(len(data), 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least"
+                f"{split} has {number_of(len(data), 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least: "
+                f"{option('split', 'all')}, or leave it out"
             )
         if data.observed is not None and not bool(data.observed.all()):
             raise ValueError(f"data of {split} lack cells, so that distances are not known; leave out {metrics[0]}")
