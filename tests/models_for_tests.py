@@ -87,6 +87,14 @@ TOKENS = {"uniform-tokens", "categorical-tokens", "transformer-tokens", "masked-
 """Posteriors of codes, and their priors."""
 
 
+def tried(posterior: str, prior: str) -> bool:
+    """Whether a pair that fits is tried in every law: each part beside the usual ones of the other kind, and beside the
+    one that is made of it; all with all are met by random specs.
+    """
+    special = DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | QUANTISED
+    return posterior in {"diagonal-normal", *special} or prior in {"standard-normal", "vamp"}
+
+
 CLUSTERED = {"mixture", "vamp", *DISCRETE_POSTERIORS}
 """Parts by which a model has clusters."""
 CLUSTERING = "invariant-clusters"

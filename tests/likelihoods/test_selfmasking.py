@@ -114,6 +114,7 @@ def test_points_are_of_columns_alone():
         points(torch.distributions.Normal(torch.zeros(2), torch.ones(2)))
 
 
+@pytest.mark.slow
 def test_what_goes_missing_is_learned_and_fills_holes_better(tmp_path):
     """Of two columns that go together, high values of the second are missing: those that are there are too low."""
     torch.set_default_dtype(torch.float32)
