@@ -462,7 +462,11 @@ MODEL = [
 
 @pytest.mark.parametrize(
     "auxiliary",
-    [[], pytest.param(["model.auxiliary={size=8}"], marks=pytest.mark.slow), ["model.auxiliary={size=8, skip=true}"]],
+    [
+        [],
+        pytest.param(["model.auxiliary={size=8}"], marks=pytest.mark.slow),
+        pytest.param(["model.auxiliary={size=8, skip=true}"], marks=pytest.mark.slow),
+    ],
     ids=KINDS,
 )
 def test_a_run_learns_the_classes_from_few_labels(auxiliary: list[str], tmp_path: Path) -> None:
