@@ -19,6 +19,7 @@ class Categorical(nn.Module):
     (leave-one-out: Kool et al. 2019; of an IWAE bound VIMCO, Mnih & Rezende 2016), so that the objective should have
     two `samples` or more: of one alone the gradient is mostly noise.
 
+    >>> import torch
     >>> posterior = Categorical(features=5, latent=6, groups=2)
     >>> posterior(torch.zeros(4, 5)).rsample((3,)).sum(-1).unique()
     tensor([2.])
