@@ -45,6 +45,8 @@ class NonFiniteError(ArithmeticError):
 
 MOST = 24
 """Names that a message lists at most: of a thousand classes or columns the user knows the rest."""
+MOST_LINES = 5
+"""Columns of which the same is said, at most, that have a line each."""
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100

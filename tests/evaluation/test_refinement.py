@@ -19,7 +19,8 @@ from vaekit.data import Dataset, Split
 from vaekit.data.tensors import as_split
 from vaekit.evaluation import refinement
 from vaekit.evaluation.annealing import Chains, anneal
-from vaekit.evaluation.refinement import Gaps, Part, Refinement, gaps, refine
+from vaekit.evaluation.estimates import Estimate
+from vaekit.evaluation.refinement import Gaps, Refinement, gaps, refine
 from vaekit.models import VAE
 from vaekit.posteriors import DiagonalNormal
 
@@ -121,8 +122,8 @@ def test_a_gap_is_the_sum_of_its_parts_with_errors_over_data() -> None:
 
 def test_what_would_narrow_the_gap_is_said() -> None:
     def reading(approximation: float, amortization: float) -> str:
-        parts = (Part(approximation + amortization, 0.1), Part(approximation, 0.1), Part(amortization, 0.1))
-        return Gaps("test", 9, 5, Refinement(), Part(-5, 1), Part(-4, 1), Part(-3, 1), *parts).reading
+        parts = (Estimate(approximation + amortization, 0.1), Estimate(approximation, 0.1), Estimate(amortization, 0.1))
+        return Gaps("test", 9, 5, Refinement(), Estimate(-5, 1), Estimate(-4, 1), Estimate(-3, 1), *parts).reading
 
     assert reading(0.01, 0.05).startswith("the bound is tight")
     larger = "a larger encoder, or longer training"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import number_of, several
+from ..errors import MOST_LINES, number_of, several
 from ..settings import setting
 from .base import Split
 from .columns import WITH_CATEGORIES, Column
@@ -16,8 +16,6 @@ FEW_ROWS = 50
 """Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
 FAR = 10.0
 """As many times as all others are apart: heavy tails, such as those of incomes, hardly ever have a gap so wide."""
-MOST_LINES = 5
-"""Columns that have a line each, at most."""
 MOST_FAR, LEAST_NEAR = 3, 10
 """Distinct values that are far from all others at most, and how many others there are at least."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..errors import several, shown
+from ..errors import MOST_LINES, several, shown
 from ..settings import setting
 from .base import Content, Dataset, Split, stored
 from .cells import category_text, factorized, refuse_fractions
@@ -29,10 +29,6 @@ SIZES = (1e-35, 1e38)
 """Of the largest number of a column: those of 32 bits end at 1e-38, with all of their digits, and 3e38."""
 LEAST = 1e-12
 """A spread below this part of the mean is none."""
-
-
-MOST_LINES = 5
-"""Columns of which the same is said, at most, that have a line each."""
 
 
 def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:

@@ -35,6 +35,15 @@ def bounded(value: Tensor, low: float, high: float) -> Tensor:
     return hardtanh(value, low, high)
 
 
+def scale_of(log_variance: Tensor, clamp: tuple[float, float]) -> Tensor:
+    """The standard deviation of a log-variance that is kept within bounds, as `bounded` keeps it.
+
+    >>> scale_of(torch.tensor([0.0, 99.0]), (-10.0, 2.0)).log()
+    tensor([0., 1.])
+    """
+    return (0.5 * bounded(log_variance, *clamp)).exp()
+
+
 class _Bounded(torch.autograd.Function):
     generate_vmap_rule = True
 

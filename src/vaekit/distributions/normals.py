@@ -15,7 +15,7 @@ from torch.distributions import (
 from torch.distributions.utils import lazy_property
 from torch.nn.functional import normalize
 
-from .shapes import _Shape
+from .shapes import OfNoise, _Shape
 
 
 class UnitNormal(Normal):
@@ -69,24 +69,23 @@ class TriangularNormal(MultivariateNormal):
         return (self.loc + self.diagonal * noise).index_add(-1, rows, self.below * noise.index_select(-1, columns))
 
 
-class LowRankNormal(Distribution):
+class LowRankNormal(OfNoise):
     """N(loc, S (I + V Vᵀ) S), S the diagonal matrix of `scale` (…, D), V = `factor` (…, D, R), R no more than D.
 
     A draw is loc + S (I + V (I + L)⁻¹ Vᵀ) n, n standard normal of D numbers, with L Lᵀ = I + Vᵀ V: the matrix in
     brackets times its transpose is I + V Vᵀ (Ambikasaran et al. 2014). Draws, densities and the KL take D R numbers and
-    matrices of R rows, none of D.
+    matrices of R rows, none of D. Torch's `LowRankMultivariateNormal` draws from D + R numbers, more than z has, and
+    waits for the device to tell whether a matrix is positive definite.
 
     >>> LowRankNormal(torch.zeros(2), torch.ones(2), torch.tensor([[1.0], [2.0]])).covariance_matrix
     tensor([[2., 2.],
             [2., 5.]])
     """
 
-    arg_constraints = {}
-    has_rsample = True
     support = constraints.real_vector
 
     def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor) -> None:
-        self.loc, self.scale, self.factor = loc, scale, factor
+        self.loc, self.scale, self.factor, self.like = loc, scale, factor, loc
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: object = None) -> LowRankNormal:
@@ -121,14 +120,6 @@ class LowRankNormal(Distribution):
         wide = self.scale.unsqueeze(-1) * self.factor
         return wide @ wide.mT + torch.diag_embed(self.scale.square())
 
-    @property
-    def noise_size(self) -> int:
-        return self.event_shape[0]
-
-    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return self.from_noise(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
-
     def from_noise(self, noise: Tensor) -> Tensor:
         """The draw (…, D) that standard normal noise (…, D) makes."""
         noise = noise.to(self.loc)
@@ -157,7 +148,7 @@ def _solved(lower: Tensor, right: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(lower, right.unsqueeze(-1), upper=False).squeeze(-1)
 
 
-class ReflectedNormal(Distribution):
+class ReflectedNormal(OfNoise):
     """H z of a diagonal normal z of `loc` and `scale` (…, D), H the product of the reflections at `mirrors` (…, T, D),
     the first of which comes first: N(H loc, H S² Hᵀ).
 
@@ -167,12 +158,10 @@ class ReflectedNormal(Distribution):
     tensor([0., 1.])
     """
 
-    arg_constraints = {}
-    has_rsample = True
     support = constraints.real_vector
 
     def __init__(self, loc: Tensor, scale: Tensor, mirrors: Tensor) -> None:
-        self.loc, self.scale = loc, scale
+        self.loc, self.scale, self.like = loc, scale, loc
         self.mirrors = normalize(mirrors, dim=-1)
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
@@ -211,14 +200,6 @@ class ReflectedNormal(Distribution):
         """(…, D, D)."""
         wide = self.matrix * self.scale.unsqueeze(-2)
         return wide @ wide.mT
-
-    @property
-    def noise_size(self) -> int:
-        return self.event_shape[0]
-
-    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return self.from_noise(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """The draw (…, D) that standard normal noise (…, D) makes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -60,8 +59,3 @@ class Resampled(Distribution):
     def acceptance(self) -> Tensor:
         """Z, (…): the part of the draws of the base that are accepted."""
         return self.log_mass.exp()
-
-
-def log_mean(values: Tensor) -> Tensor:
-    """log of the mean of exp(values) over the first dimension."""
-    return values.logsumexp(0) - math.log(len(values))

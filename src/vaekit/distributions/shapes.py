@@ -17,6 +17,29 @@ def rows_of(context: Tensor | None, lead: _Shape) -> Tensor | None:
     return None if context is None else context.expand(*lead, -1).reshape(-1, context.shape[-1])
 
 
+class OfNoise(Distribution):
+    """A distribution of vectors (…, D) whose draws are made, by `from_noise`, of as many standard normal numbers as
+    `like` (…, D) has, in its type and on its device.
+    """
+
+    arg_constraints = {}
+    has_rsample = True
+    like: Tensor
+
+    @property
+    def noise_size(self) -> int:
+        """The numbers of noise that a draw takes."""
+        return self.event_shape[0]
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.from_noise(torch.randn(shape, dtype=self.like.dtype, device=self.like.device))
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """The draw (…, D) that standard normal noise (…, D) makes."""
+        raise NotImplementedError
+
+
 class Scaled(Distribution):
     """The distribution of location + scale * u for u of `base`: values in the data's own units, Jacobian paid.
 

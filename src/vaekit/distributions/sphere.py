@@ -6,14 +6,14 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 from torch.nn.functional import logsigmoid, normalize
 
 from .counts import wide
 from .noise import uniform
 from .quadrature import nodes_like
-from .shapes import _Shape
+from .shapes import OfNoise, _Shape
 
 CELLS, NODES = 24, 8
 """Cells of the curve along the axis, and nodes of a Gauss-Legendre rule in each."""
@@ -149,7 +149,7 @@ class Along:
         return t, -moved * log_slope.exp() / p.clamp(min=tiny)
 
 
-class VonMisesFisher(Distribution):
+class VonMisesFisher(OfNoise):
     """Density C_D(k) exp(k m · z) on the unit sphere, of direction m (…, D) of length 1 and concentration k (…) above
     0.
 
@@ -167,12 +167,10 @@ class VonMisesFisher(Distribution):
     True
     """
 
-    arg_constraints = {}
-    has_rsample = True
     support = SPHERE
 
     def __init__(self, loc: Tensor, concentration: Tensor) -> None:
-        self.loc, self.concentration = loc, concentration
+        self.loc, self.concentration, self.like = loc, concentration, loc
         batch = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
         super().__init__(batch, loc.shape[-1:], validate_args=False)
 
@@ -216,14 +214,6 @@ class VonMisesFisher(Distribution):
         found = log_area(self.event_shape[0] - 1) + along.log_total - along.k * along.mean_short
         return found.to(self.loc.dtype).expand(self.batch_shape)
 
-    @property
-    def noise_size(self) -> int:
-        return self.event_shape[0]
-
-    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return self.from_noise(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
-
     def from_noise(self, noise: Tensor) -> Tensor:
         """The draw (…, D) that standard normal noise (…, D) makes."""
         noise = noise.to(self.loc)
@@ -245,14 +235,13 @@ class VonMisesFisher(Distribution):
         return normalize(v - (v * self.loc).sum(-1, keepdim=True) * self.loc, dim=-1)
 
 
-class UniformOnSphere(Distribution):
+class UniformOnSphere(OfNoise):
     """Every point of the unit sphere alike: `like` is a tensor (…, D), whose shape, type and device it has.
 
     >>> UniformOnSphere(torch.zeros(3)).log_prob(torch.tensor([0.0, 1.0, 0.0])).exp() * 4 * math.pi
     tensor(1.)
     """
 
-    arg_constraints = {}
     support = SPHERE
 
     def __init__(self, like: Tensor) -> None:
@@ -270,17 +259,9 @@ class UniformOnSphere(Distribution):
     def variance(self) -> Tensor:
         return torch.full_like(self.like, 1 / self.event_shape[0])
 
-    @property
-    def noise_size(self) -> int:
-        return self.event_shape[0]
-
     def from_noise(self, noise: Tensor) -> Tensor:
         """The draw (…, D) that standard normal noise (…, D) makes: its direction."""
         return normalize(noise.to(self.like), dim=-1)
-
-    def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return self.from_noise(torch.randn(shape, dtype=self.like.dtype, device=self.like.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
         return torch.full_like(value[..., 0], -log_area(self.event_shape[0]))

@@ -24,19 +24,12 @@ from ..models.trace import Latent, drawn_apart
 from ..modules import evaluating
 from ..seeding import seeded, stream
 from ..system.progress import working
+from .estimates import Estimate, mean_of
 
 DATA, DRAWS = 10_000, 1000
 """The data that q(z) is the mean of, at most, and those of which a code is drawn."""
 ELEMENTS = 1 << 22
 """Numbers at once, at most: draws times data times dimensions."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A mean over draws and its standard error, nats per datum."""
-
-    value: float
-    stderr: float
 
 
 @dataclass(frozen=True)
@@ -50,11 +43,11 @@ class Decomposed:
     split: str
     n: int
     draws: int
-    kl: Part
-    mutual_information: Part
-    marginal_kl: Part
-    total_correlation: Part | None
-    dimension_wise_kl: Part | None
+    kl: Estimate
+    mutual_information: Estimate
+    marginal_kl: Estimate
+    total_correlation: Estimate | None
+    dimension_wise_kl: Estimate | None
 
     @property
     def reading(self) -> str:
@@ -99,11 +92,11 @@ def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed
         split,
         len(chosen),
         len(asked),
-        kl=_part(own - log_p),
-        mutual_information=_part(own - log_q),
-        marginal_kl=_part(log_q - log_p),
-        total_correlation=None if marginals is None else _part(log_q - marginals),
-        dimension_wise_kl=None if whole is None else _part(whole),
+        kl=mean_of(own - log_p),
+        mutual_information=mean_of(own - log_q),
+        marginal_kl=mean_of(log_q - log_p),
+        total_correlation=None if marginals is None else mean_of(log_q - marginals),
+        dimension_wise_kl=None if whole is None else mean_of(whole),
     )
 
 
@@ -116,7 +109,7 @@ def rows_of(found: Decomposed) -> list[tuple[str, str, str]]:
         ("total correlation", found.total_correlation, "of it: what dimensions tell of each other"),
         ("KL of each dimension", found.dimension_wise_kl, "of it: how far each alone is from the prior, their sum"),
     ]
-    return [(name, f"{each.value:.3f} ± {each.stderr:.3f}", what) for name, each, what in parts if each is not None]
+    return [(name, str(each), what) for name, each, what in parts if each is not None]
 
 
 def _latents(model: VAE, data: TensorSplit, index: np.ndarray) -> Sequence[Latent]:
@@ -152,8 +145,3 @@ def _independent(p: Distribution, z: Tensor) -> Tensor | None:
     """The log-density of each dimension (M, D) under a prior whose dimensions are independent; None of any other."""
     terms = marginal_log_probs(p, z)
     return terms if terms is not None and torch.allclose(terms.sum(-1), p.log_prob(z), atol=1e-3) else None
-
-
-def _part(terms: Tensor) -> Part:
-    error = float(terms.std() / len(terms) ** 0.5) if len(terms) > 1 else math.nan
-    return Part(float(terms.mean()), error)

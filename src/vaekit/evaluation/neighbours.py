@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .estimates import Estimate
+
 NEAREST = 3
 """The neighbour that a ball of precision and recall reaches to (Kynkäänniemi et al. 2019, section 3)."""
 COVERING = 5
@@ -31,14 +33,6 @@ TIES = 1e-9
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number with its standard error over data."""
-
-    value: float
-    stderr: float
-
-
-@dataclass(frozen=True)
 class Fidelity:
     """How a set of samples lies beside a set of data.
 
@@ -49,10 +43,10 @@ class Fidelity:
     coverage: the part of data in whose ball, to the fifth neighbour, a sample lies (likewise).
     """
 
-    precision: Number
-    recall: Number
-    density: Number
-    coverage: Number
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
 
 
 def fidelity(data: Tensor, samples: Tensor, seed: int = 0) -> Fidelity:
@@ -116,11 +110,11 @@ class Memorised:
     where training data are to the samples what others of the kind are.
     """
 
-    distance: Number
-    distance_held_out: Number
-    ratio: Number
-    nearer: Number
-    seen: Number
+    distance: Estimate
+    distance_held_out: Estimate
+    ratio: Estimate
+    nearer: Estimate
+    seen: Estimate
     by_chance: float
 
 
@@ -178,10 +172,10 @@ def _parts(seed: int, *sets: Tensor | np.ndarray) -> list[Tensor]:
     return [torch.from_numpy(rng.permutation(len(each)) % GROUPS) for each in sets]
 
 
-def _number(found: Tensor) -> Number:
+def _number(found: Tensor) -> Estimate:
     """The first of numbers, of which the others are those with a group left out."""
     spread = found[1:].double().var(correction=0) * (GROUPS - 1)
-    return Number(float(found[0]), math.sqrt(float(spread)))
+    return Estimate(float(found[0]), math.sqrt(float(spread)))
 
 
 def _squares(one: Tensor, other: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -17,7 +17,7 @@ from ..models.given import refuse_unscored
 from ..modules import evaluating
 from ..seeding import chosen, seeded, stream
 from ..system.progress import working
-from .neighbours import Number
+from .estimates import Estimate, mean_of
 
 THRESHOLDS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 """Variances of a posterior mean over data from which on a unit is called active; 0.01 is that of Burda et al. 2016."""
@@ -38,10 +38,10 @@ class Overfitting:
     n: int
     n_train: int
     samples: int
-    nll: Number
-    nll_train: Number
-    gap: Number
-    elbo_gap: Number
+    nll: Estimate
+    nll_train: Estimate
+    gap: Estimate
+    elbo_gap: Estimate
 
     @property
     def encoder_gap(self) -> float:
@@ -68,10 +68,9 @@ def overfitting(
         nll_train, elbo_train = _scores(model, train, n, samples, seed)
         step(1)
         nll, elbo = _scores(model, held_out, n, samples, seed)
-    own, other = _mean(nll), _mean(nll_train)
-    return Overfitting(
-        split, len(nll), len(nll_train), samples, own, other, _apart(own, other), _apart(_mean(elbo_train), _mean(elbo))
-    )
+    own, other = mean_of(nll), mean_of(nll_train)
+    elbo_gap = _apart(mean_of(elbo_train), mean_of(elbo))
+    return Overfitting(split, len(nll), len(nll_train), samples, own, other, _apart(own, other), elbo_gap)
 
 
 def rows_of(found: Overfitting) -> list[tuple[str, str, str]]:
@@ -82,7 +81,7 @@ def rows_of(found: Overfitting) -> list[tuple[str, str, str]]:
         ("gap", found.gap, "the first less the second: 0 where nothing is learned by heart"),
         ("gap of the ELBO", found.elbo_gap, "likewise; what it has beyond the gap is the encoder's"),
     ]
-    return [(name, f"{each.value:.3f} ± {each.stderr:.3f}", what) for name, each, what in parts]
+    return [(name, str(each), what) for name, each, what in parts]
 
 
 @torch.no_grad()
@@ -102,12 +101,8 @@ def _scores(model: VAE, data: TensorSplit, n: int, samples: int, seed: int) -> t
     return torch.cat(nll), torch.cat(elbo)
 
 
-def _mean(values: Tensor) -> Number:
-    return Number(float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else math.nan)
-
-
-def _apart(one: Number, other: Number) -> Number:
-    return Number(one.value - other.value, math.hypot(one.stderr, other.stderr))
+def _apart(one: Estimate, other: Estimate) -> Estimate:
+    return Estimate(one.value - other.value, math.hypot(one.stderr, other.stderr))
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ class Units:
     n: int
     units: int
     thresholds: tuple[float, ...]
-    active: tuple[Number, ...]
+    active: tuple[Estimate, ...]
 
     @property
     def reading(self) -> str:
@@ -150,7 +145,7 @@ def active_units(
     weights = rng.multinomial(len(z), np.full(len(z), 1 / len(z)), size=RESAMPLED) / len(z)
     variances = np.concatenate([z.var(0)[None], weights @ z**2 - (weights @ z) ** 2]) * len(z) / (len(z) - 1)
     counts = np.stack([(variances > threshold).sum(1) for threshold in thresholds])
-    active = tuple(Number(float(each[0]), float(each[1:].std())) for each in counts)
+    active = tuple(Estimate(float(each[0]), float(each[1:].std())) for each in counts)
     return Units(split, len(z), z.shape[1], tuple(thresholds), active)
 
 

@@ -32,6 +32,7 @@ from ..models.trace import Latent, Trace, drawn_apart
 from ..modules import evaluating
 from ..seeding import seeded
 from ..system.progress import working
+from .estimates import Estimate, mean_of
 
 ROWS, DRAWS = 100, 64
 """Data at once, and draws of each."""
@@ -205,14 +206,6 @@ def _triangular(loc: Tensor, diagonal: Tensor, below: Tensor, rows_columns: Tens
 
 
 @dataclass(frozen=True)
-class Part:
-    """A mean over data and its standard error, nats per datum."""
-
-    value: float
-    stderr: float
-
-
-@dataclass(frozen=True)
 class Gaps:
     """The gap of a bound on `n` data of a split, and its two parts; nats per datum, errors over data."""
 
@@ -220,12 +213,12 @@ class Gaps:
     n: int
     samples: int
     how: Refinement
-    elbo: Part
-    refined: Part
-    log_prob: Part
-    inference_gap: Part
-    approximation_gap: Part
-    amortization_gap: Part
+    elbo: Estimate
+    refined: Estimate
+    log_prob: Estimate
+    inference_gap: Estimate
+    approximation_gap: Estimate
+    amortization_gap: Estimate
 
     @property
     def reading(self) -> str:
@@ -265,12 +258,12 @@ def gaps(
         len(index),
         samples,
         how,
-        elbo=_part(found.elbo),
-        refined=_part(found.refined),
-        log_prob=_part(log_prob),
-        inference_gap=_part(log_prob - found.elbo),
-        approximation_gap=_part(log_prob - found.refined),
-        amortization_gap=_part(found.refined - found.elbo),
+        elbo=mean_of(found.elbo),
+        refined=mean_of(found.refined),
+        log_prob=mean_of(log_prob),
+        inference_gap=mean_of(log_prob - found.elbo),
+        approximation_gap=mean_of(log_prob - found.refined),
+        amortization_gap=mean_of(found.refined - found.elbo),
     )
 
 
@@ -284,9 +277,4 @@ def rows_of(found: Gaps) -> list[tuple[str, str, str]]:
         ("approximation gap", found.approximation_gap, "what a richer family of posteriors would narrow"),
         ("amortization gap", found.amortization_gap, "what a better encoder would narrow"),
     ]
-    return [(name, f"{each.value:.3f} ± {each.stderr:.3f}", what) for name, each, what in rows]
-
-
-def _part(values: Tensor) -> Part:
-    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else math.nan
-    return Part(float(values.mean()), error)
+    return [(name, str(each), what) for name, each, what in rows]

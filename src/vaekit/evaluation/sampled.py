@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .estimates import Estimate
 from .images import MEANS, SAMPLES
-from .neighbours import COVERING, NEAREST, Fidelity, Memorised, Number, perfect_coverage
+from .neighbours import COVERING, NEAREST, Fidelity, Memorised, perfect_coverage
 
 ERRORS = 3.0
 """The standard errors from what chance makes, beyond which something is said."""
@@ -93,5 +94,5 @@ def table_of(found: Sampled) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 def _cells(sets: list[Beside | None], group: str, part: str) -> list[str]:
     """A number of each set, with its error; nothing where it has none."""
     found = [None if each is None else getattr(each, group) for each in sets]
-    numbers: list[Number | None] = [None if each is None else getattr(each, part) for each in found]
-    return ["" if each is None else f"{each.value:.3f} ± {each.stderr:.3f}" for each in numbers]
+    numbers: list[Estimate | None] = [None if each is None else getattr(each, part) for each in found]
+    return ["" if each is None else str(each) for each in numbers]

@@ -8,7 +8,7 @@ from torch import Tensor, distributions
 from torch.distributions import Distribution
 
 from ..data.domains import Domain
-from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.bounds import bounded, checked_clamp, scale_of
 from ..distributions.densities import GammaOfMean, SteepWeibull
 from .base import Likelihood
 
@@ -38,7 +38,7 @@ class LogNormal(_AnyPositive):
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_variance = self.split(parameters)
-        scale = (0.5 * bounded(log_variance, *self.clamp)).exp()
+        scale = scale_of(log_variance, self.clamp)
         return self.scaled(distributions.LogNormal(bounded(loc, *LOG_MEAN), scale, validate_args=False))
 
 

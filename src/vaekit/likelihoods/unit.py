@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.domains import Domain
-from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.bounds import bounded, checked_clamp, scale_of
 from ..distributions.densities import NormalWithin, OpenBeta
 from ..distributions.tilted import TiltedUniform
 from .base import Likelihood
@@ -68,7 +68,7 @@ class TruncatedNormal(Likelihood):
 
     def forward(self, parameters: Tensor) -> Distribution:
         loc, log_variance = self.split(parameters)
-        scale = (0.5 * bounded(log_variance, *self.clamp)).exp()
+        scale = scale_of(log_variance, self.clamp)
         if self.domain.kind == "unit":
             return self.scaled(NormalWithin(0.5 + loc, scale, 1.0))
         return self.scaled(NormalWithin(loc, scale))

@@ -10,7 +10,7 @@ from scipy.special import lambertw
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.bounds import checked_clamp, scale_of
 from ..distributions.discrete import RelaxedOneHot, checked_groups
 from ..distributions.flows import KINDS, FlowKind, flow_of, flowing, inverse_flowing, start_as_identity
 from ..distributions.normals import TriangularNormal
@@ -106,7 +106,7 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        return independent(Normal(loc, (0.5 * bounded(log_variance, *self.clamp)).exp(), validate_args=False))
+        return independent(Normal(loc, scale_of(log_variance, self.clamp), validate_args=False))
 
 
 def _log_variance_of(kl: float) -> float:
@@ -194,7 +194,7 @@ class FullRankNormal(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_variance = self.head(features).chunk(2, -1)
-        diagonal = (0.5 * bounded(log_variance, *self.clamp)).exp()
+        diagonal = scale_of(log_variance, self.clamp)
         below = diagonal[..., :0]
         if self.relative:
             below = SLOWLY * self.relative(features) * diagonal.index_select(-1, self.rows_columns[0])
@@ -289,7 +289,7 @@ class Flow(nn.Module):
         if self.head is None:
             return flowing(self.transform, self.base, features)
         loc, log_variance = self.head(features).chunk(2, -1)
-        scale = (0.5 * bounded(log_variance, *self.clamp)).exp()
+        scale = scale_of(log_variance, self.clamp)
         if self.inverse:
             return inverse_flowing(self.transform, self.base, features, loc, scale)
         return Scaled(flowing(self.transform, self.base, features), loc, scale)

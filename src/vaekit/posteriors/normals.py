@@ -7,16 +7,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import mixtures, normals
-from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.bounds import checked_clamp, scale_of
 from .continuous import head
 
 NEAR = 0.1
 """How far a low-rank posterior's correlations start from none, beside its other parameters."""
 MOST_REFLECTIONS = 1000
-
-
-def _scale(log_variance: Tensor, clamp: tuple[float, float]) -> Tensor:
-    return (0.5 * bounded(log_variance, *clamp)).exp()
 
 
 class LowRankNormal(nn.Module):
@@ -51,7 +47,7 @@ class LowRankNormal(nn.Module):
         sizes = [self.latent, self.latent, self.latent * self.rank]
         loc, log_variance, factor = self.head(features).split(sizes, -1)
         factor = NEAR * factor.unflatten(-1, (self.latent, self.rank))
-        return normals.LowRankNormal(loc, _scale(log_variance, self.clamp), factor)
+        return normals.LowRankNormal(loc, scale_of(log_variance, self.clamp), factor)
 
 
 class HouseholderNormal(nn.Module):
@@ -89,7 +85,7 @@ class HouseholderNormal(nn.Module):
         mirrors = [mirror]
         for layer in self.next:
             mirrors.append(layer(mirrors[-1]))
-        return normals.ReflectedNormal(loc, _scale(log_variance, self.clamp), torch.stack(mirrors, -2))
+        return normals.ReflectedNormal(loc, scale_of(log_variance, self.clamp), torch.stack(mirrors, -2))
 
 
 class NormalMixture(nn.Module):
@@ -124,4 +120,4 @@ class NormalMixture(nn.Module):
         size = self.components * self.latent
         loc, log_variance, logits = self.head(features).split([size, size, self.components], -1)
         loc, log_variance = (each.unflatten(-1, (self.components, self.latent)) for each in (loc, log_variance))
-        return mixtures.NormalMixture(logits, loc, _scale(log_variance, self.clamp))
+        return mixtures.NormalMixture(logits, loc, scale_of(log_variance, self.clamp))

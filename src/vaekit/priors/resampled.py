@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -11,12 +12,13 @@ from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 
 from ..distributions.normals import UnitNormal
-from ..distributions.resampled import Resampled, log_mean
+from ..distributions.resampled import Resampled
 from ..distributions.shapes import independent
 from ..networks.mlp import MLP
 
 KNOWN = 1 << 13
 """Draws by which Z is known in evaluation."""
+AT_ONCE = 1 << 10
 MOST_TRIES = 10_000
 
 
@@ -69,7 +71,10 @@ class Resampling(nn.Module):
         noise = self.known
         if self.training:
             noise = torch.randn(self.samples, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
-        log_mass = log_mean(log_acceptance(noise[(slice(None), *[None] * len(lead))]))
+        # In parts, each of them beside every y.
+        parts = noise[(slice(None), *[None] * len(lead))].split(AT_ONCE)
+        log_total = torch.stack([log_acceptance(part).logsumexp(0) for part in parts]).logsumexp(0)
+        log_mass = log_total - math.log(noise.shape[0])
         base = independent(UnitNormal(self.loc.expand(*lead, -1), self.scale.expand(*lead, -1), validate_args=False))
         return Resampled(base, log_acceptance, log_mass.expand(lead), self.tries)
 
