@@ -22,6 +22,7 @@ pytest.importorskip("torchmetrics")
 
 from vaekit import Run, train
 from vaekit.cli import main
+from vaekit.cli.judging import OF_IMAGES
 from vaekit.evaluation.images import table_of
 from vaekit.interop import torchmetrics
 from vaekit.interop.torchmetrics import METRICS, frechet_distance, kernel_distance, quality
@@ -181,6 +182,10 @@ def test_sets_are_compared_in_features_that_are_said(run: Run, monkeypatch: pyte
     assert own is not None
     assert len(given[0]) == 50
     assert torch.bincount(given[0], minlength=10).le(torch.bincount(own, minlength=10)).all(), "labels of the data"
+
+
+def test_the_command_knows_their_names() -> None:
+    assert set(OF_IMAGES) == set(METRICS)
 
 
 def test_the_names_fid_and_kid_are_of_inception_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import number_of, unknown
@@ -14,32 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..data.tensors import TensorSplit
-    from ..evaluation.annealing import Chained
-    from ..evaluation.decomposition import Decomposed
-    from ..evaluation.refinement import Gaps
+    from ..evaluation.disentanglement import Disentangled
+    from ..evaluation.overfitting import Units
     from ..interop.sdmetrics import Quality
     from ..runs.judging import Judged
     from ..runs.run import Run
     from ..show.worded import Table
 
-AIS, GAP, QUALITY = "ais", "inference-gap", "metrics"
-"""The metric by chains; that by gradient steps; the key of those of images in a JSON."""
-OF_CODES = ("mutual-information", "total-correlation", "marginal-kl")
-"""Any of them asks for what the KL is made of, all of which costs no more."""
-OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
-"""`evaluation.disentanglement.METRICS`, which is not imported for a name."""
-DATA, SCORED, MANY = 100, 1000, 10_000
-"""What metrics are of, at most, where nobody says how many: of chains and gradient steps, of what is scored anew, of
-all others."""
-OF_SAMPLES = tuple(
-    f"{kind}-{features}"
-    for kind in ("prdc", "memorised")
-    for features in ("inputs", "codes", "pixels", "classes", "inception")
-)
-"""`runs.sampled.METRICS`, likewise."""
-OVERFITTING, UNITS = "overfitting", "active-units"
-FEWEST = 4
-"""Data that the others are of, at least."""
+QUALITY = "metrics"
+"""The key of metrics of images in a JSON."""
 WORST = 3
 """Columns and pairs that are named as the least alike."""
 
@@ -78,6 +61,38 @@ class Judge(NamedTuple):
             note(table.text)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a group of metrics is asked: its `names`, of at most `n` data of these `splits` of a run, by so many
+    importance samples, with files of weights by name.
+    """
+
+    run: Run
+    names: Sequence[str]
+    n: int
+    samples: int
+    seed: int
+    splits: Mapping[str, TensorSplit]
+    weights: Mapping[str, str]
+
+    def data(self, given: Any) -> tuple[TensorSplit, str, int]:
+        """The data of a split, by name or as such, what it is called, and `n`."""
+        from ..runs.given import NEW
+
+        return self.run.data(given), given if isinstance(given, str) else NEW, self.n
+
+
+class Metrics(NamedTuple):
+    """Metrics that are found together: what they are of, at most, where nobody says how many, and at least; and what
+    makes a `Judge` of what is asked of them, or raises `ValueError` where they are not to be had.
+    """
+
+    names: tuple[str, ...]
+    most: int
+    fewest: int
+    judge: Callable[[Asked], Judge]
+
+
 def judges(
     run: Run,
     metrics: str | None,
@@ -91,168 +106,153 @@ def judges(
     had of this run, or of these data.
     """
     names = [] if metrics is None else [each.strip() for each in metrics.split(",")]
-    if n is not None and n < FEWEST and (others := [each for each in names if each not in (AIS, GAP, *OF_SAMPLES)]):
-        raise ValueError(f"-n is {n}; accepted: {FEWEST} or more for {others[0]}")
-    own = {AIS, GAP, *OF_CODES, *OF_FACTORS, *OF_SAMPLES, OVERFITTING, UNITS}
-    of_images = ",".join(each for each in names if each not in own) or None
-    found = [] if AIS not in names else [_by_chains(run, n or DATA, samples, seed)]
-    if GAP in names:
-        found.append(_by_steps(run, n or DATA, samples, seed))
-    if any(each in OF_CODES for each in names):
-        found.append(_of_codes(run, n or MANY, seed))
-    if factors := [each for each in names if each in OF_FACTORS]:
-        found.append(_of_factors(run, factors, n or MANY, seed, splits))
-    if UNITS in names:
-        found.append(_of_units(run, n or MANY, seed))
-    if OVERFITTING in names:
-        found.append(_of_overfitting(run, n or SCORED, samples, seed, splits))
-    if made := [each for each in names if each in OF_SAMPLES]:
-        found.append(_of_samples(run, made, weights, n or MANY, seed, splits))
-    if of_images is not None:
-        found.append(_of_images(run, of_images, weights, n or MANY, seed))
-    elif weights and not any(each.endswith("-inception") for each in made):
+    known = [name for group in METRICS for name in group.names]
+    if others := [each for each in names if each not in known]:
+        raise ValueError(unknown("metric", others[0], known))
+    if weights and not any(each in OF_IMAGES or each.endswith("-inception") for each in names):
         raise ValueError(f"--weights {weights[0]} is for --metrics of images; give those too")
+    files = {name: path for name, _, path in (each.partition("=") for each in weights)}
+    found = []
+    for group in METRICS:
+        if own := [each for each in names if each in group.names]:
+            if n is not None and n < group.fewest:
+                raise ValueError(f"-n is {n}; accepted: {group.fewest} or more for {own[0]}")
+            found.append(group.judge(Asked(run, own, n or group.most, samples, seed, splits, files)))
     return found
 
 
-def _split_of(run: Run, given: Any) -> tuple[str, TensorSplit]:
-    from ..runs.given import NEW
+def _titled(title: str, heads: Callable[[Any], tuple[str, ...]], rows: Callable[[Any], Any]) -> Callable[[Any], Table]:
+    """What makes a table of what was found, under a title."""
+    from ..show.worded import Table
 
-    return given if isinstance(given, str) else NEW, run.data(given)
+    return lambda found: Table(title, found.reading, (title, *heads(found)), rows(found))
 
 
-def _by_chains(run: Run, n: int, samples: int, seed: int) -> Judge:
+def _nats(found: Any) -> tuple[str, ...]:
+    return f"{found.n:,} data of {found.split}, nats", ""
+
+
+def _by_chains(asked: Asked) -> Judge:
     from ..evaluation.annealing import chained, rows_of
-    from ..show.worded import Table
 
-    def judge(given: Any) -> Chained:
-        name, data = _split_of(run, given)
-        return chained(run.model, data, name, n, samples=samples, seed=seed)
+    def judge(given: Any) -> Any:
+        return chained(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
 
-    title = "Annealed importance sampling"
-    return Judge(AIS, judge, lambda found: Table(title, found.reading, (title, ""), rows_of(found)))
+    return Judge("ais", judge, _titled("Annealed importance sampling", lambda found: ("",), rows_of))
 
 
-def _by_steps(run: Run, n: int, samples: int, seed: int) -> Judge:
+def _by_steps(asked: Asked) -> Judge:
     from ..evaluation.refinement import gaps, rows_of
-    from ..show.worded import Table
 
-    def judge(given: Any) -> Gaps:
-        name, data = _split_of(run, given)
-        return gaps(run.model, data, name, n, samples=samples, seed=seed)
+    def judge(given: Any) -> Any:
+        return gaps(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
 
-    def table(found: Gaps) -> Table:
-        heads = ("The gap of the bound", f"{found.n:,} data of {found.split}, nats", "")
-        return Table("The gap of the bound", found.reading, heads, rows_of(found))
-
-    return Judge(GAP, judge, table)
+    return Judge("inference-gap", judge, _titled("The gap of the bound", _nats, rows_of))
 
 
-def _of_codes(run: Run, n: int, seed: int) -> Judge:
+def _of_codes(asked: Asked) -> Judge:
     from ..evaluation.decomposition import decomposed, rows_of
-    from ..show.worded import Table
 
-    def judge(given: Any) -> Decomposed:
-        name, data = _split_of(run, given)
-        return decomposed(run.model, data, name, n, seed=seed)
+    def judge(given: Any) -> Any:
+        return decomposed(asked.run.model, *asked.data(given), seed=asked.seed)
 
-    def table(found: Decomposed) -> Table:
-        heads = ("What the KL is made of", f"{found.n:,} data of {found.split}, nats", "")
-        return Table("What the KL is made of", found.reading, heads, rows_of(found))
-
-    return Judge("codes", judge, table)
+    return Judge("codes", judge, _titled("What the KL is made of", _nats, rows_of))
 
 
-def _of_factors(run: Run, names: Sequence[str], n: int, seed: int, splits: Mapping[str, TensorSplit]) -> Judge:
-    from ..evaluation.disentanglement import Disentangled, disentangled, rows_of
-    from ..show.worded import Table
+def _of_factors(asked: Asked) -> Judge:
+    from ..evaluation.disentanglement import disentangled, rows_of
 
-    for split, data in splits.items():
+    for split, data in asked.splits.items():
         if data.y is None:
             what = "data made of factors: labels y (N,), or covariates y (N, F), a number for each value of each factor"
-            raise ValueError(f"--metrics {','.join(names)} needs {what}; {split} has none (try: sprites)")
+            raise ValueError(f"--metrics {','.join(asked.names)} needs {what}; {split} has none (try: sprites)")
 
-    def judge(given: Any) -> Disentangled:
-        name, data = _split_of(run, given)
-        return disentangled(run.model, data, name, names, n, seed=seed)
+    def judge(given: Any) -> Any:
+        data, name, n = asked.data(given)
+        return disentangled(asked.run.model, data, name, asked.names, n, seed=asked.seed)
 
-    def table(found: Disentangled) -> Table:
-        factors = number_of(found.factors, "factor")
-        heads = ("Disentanglement", f"{found.n:,} data of {found.split}", f"of {factors}")
-        return Table("Disentanglement", found.reading, heads, rows_of(found))
+    def heads(found: Disentangled) -> tuple[str, ...]:
+        return f"{found.n:,} data of {found.split}", f"of {number_of(found.factors, 'factor')}"
 
-    return Judge("disentanglement", judge, table)
+    return Judge("disentanglement", judge, _titled("Disentanglement", heads, rows_of))
 
 
-def _of_units(run: Run, n: int, seed: int) -> Judge:
-    from ..evaluation.overfitting import Units, active_units, rows_of_units
-    from ..show.worded import Table
+def _of_units(asked: Asked) -> Judge:
+    from ..evaluation.overfitting import active_units, rows_of_units
+    from ..runs.sampled import codes_of
 
-    def judge(given: Any) -> Units:
-        from ..runs.sampled import codes_of
+    def judge(given: Any) -> Any:
+        data, name, n = asked.data(given)
+        return active_units(codes_of(asked.run, data, n, asked.seed), name, seed=asked.seed)
 
-        name, data = _split_of(run, given)
-        return active_units(codes_of(run, data, n, seed), name, seed=seed)
+    def heads(found: Units) -> tuple[str, ...]:
+        return f"of {found.units}, {found.n:,} data of {found.split}", ""
 
-    def table(found: Units) -> Table:
-        heads = ("Active units", f"of {found.units}, {found.n:,} data of {found.split}", "")
-        return Table("Active units", found.reading, heads, rows_of_units(found))
-
-    return Judge("active", judge, table)
+    return Judge("active", judge, _titled("Active units", heads, rows_of_units))
 
 
-def _of_overfitting(run: Run, n: int, samples: int, seed: int, splits: Mapping[str, TensorSplit]) -> Judge:
-    from ..evaluation.overfitting import Overfitting, overfitting, rows_of
-    from ..show.worded import Table
+def _of_overfitting(asked: Asked) -> Judge:
+    from ..evaluation.overfitting import overfitting, rows_of
+    from ..runs.sampled import refuse_training_data
 
-    if "train" in splits:
-        other = "hold some out (data.test)" if run.held_out == "train" else f"give --split {run.held_out}"
-        raise ValueError(f"--metrics {OVERFITTING} compares training data with others; {other}")
+    refuse_training_data(asked.run, asked.splits, asked.names[0])
 
-    def judge(given: Any) -> Overfitting:
-        name, data = _split_of(run, given)
-        return overfitting(run.model, run.data("train"), data, name, n, samples=samples, seed=seed)
+    def judge(given: Any) -> Any:
+        own, train = asked.data(given), asked.run.data("train")
+        return overfitting(asked.run.model, train, *own, samples=asked.samples, seed=asked.seed)
 
-    def table(found: Overfitting) -> Table:
-        heads = ("Overfitting", "nats a datum", "")
-        return Table("Overfitting", found.reading, heads, rows_of(found))
-
-    return Judge(OVERFITTING, judge, table)
+    return Judge("overfitting", judge, _titled("Overfitting", lambda found: ("nats a datum", ""), rows_of))
 
 
-def _of_samples(
-    run: Run, names: Sequence[str], weights: Sequence[str], n: int, seed: int, splits: Mapping[str, TensorSplit]
-) -> Judge:
+def _of_samples(asked: Asked) -> Judge:
     from ..evaluation.sampled import table_of
     from ..runs.sampled import check, sampled
     from ..show.worded import Table
 
-    files = {name: path for name, _, path in (each.partition("=") for each in weights)}
-    check(run, names, files, splits, n)
+    check(asked.run, asked.names, asked.weights, asked.splits, asked.n)
+    told: dict[str, Any] = {"weights": asked.weights, "n": asked.n, "seed": asked.seed}
     return Judge(
         "samples_beside_data",
-        lambda split: sampled(run, split, names, weights=files, n=n, seed=seed),
+        lambda split: sampled(asked.run, split, asked.names, **told),
         lambda found: Table("Samples", found.reading, *table_of(found)),
     )
 
 
-def _of_images(run: Run, metrics: str, weights: Sequence[str], n: int, seed: int) -> Judge:
+def _of_images(asked: Asked) -> Judge:
     from ..evaluation.images import table_of
     from ..show.worded import Table
 
     try:
-        from ..interop.torchmetrics import METRICS, check, quality
+        from ..interop.torchmetrics import check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
-    if others := [each for each in metrics.split(",") if each not in METRICS]:
-        known = (AIS, GAP, *OF_CODES, *OF_FACTORS, UNITS, OVERFITTING, *OF_SAMPLES, *METRICS)
-        raise ValueError(unknown("metric", others[0], known))
-    check(run, metrics, weights, n)
+    check(asked.run, asked.names, asked.weights, asked.n)
+    told: dict[str, Any] = {"weights": asked.weights, "n": asked.n, "seed": asked.seed}
     return Judge(
         QUALITY,
-        lambda split: quality(run, split, metrics, weights=weights, n=n, seed=seed),
+        lambda split: quality(asked.run, split, asked.names, **told),
         lambda found: Table("Images", found.caution, *table_of(found)),
     )
+
+
+OF_FACTORS = ("mig", "dci", "sap", "modularity", "factor-vae", "beta-vae")
+OF_SAMPLES = tuple(
+    f"{what}-{of}" for what in ("prdc", "memorised") for of in ("inputs", "codes", "pixels", "classes", "inception")
+)
+OF_DISTANCES = tuple(f"{how}-{of}" for of in ("pixels", "classes") for how in ("frechet", "kernel"))
+OF_IMAGES = ("psnr", "ssim", "lpips", "fid", "kid", *OF_DISTANCES)
+METRICS = (
+    Metrics(("ais",), 100, 1, _by_chains),
+    Metrics(("inference-gap",), 100, 1, _by_steps),
+    # Any of them asks for what the KL is made of, all of which costs no more.
+    Metrics(("mutual-information", "total-correlation", "marginal-kl"), 10_000, 4, _of_codes),
+    Metrics(OF_FACTORS, 10_000, 4, _of_factors),
+    Metrics(("active-units",), 10_000, 4, _of_units),
+    Metrics(("overfitting",), 1000, 4, _of_overfitting),
+    Metrics(OF_SAMPLES, 10_000, 50, _of_samples),
+    Metrics(OF_IMAGES, 10_000, 4, _of_images),
+)
+"""Modules that are not imported for their names have these too; tests compare them."""
 
 
 def _quality(run: Run, rows: Any, seed: int) -> tuple[Quality | None, Quality | None]:

@@ -58,9 +58,15 @@ def check(run: Run, metrics: Sequence[str], weights: Weights, splits: Mapping[st
             )
         if data.observed is not None and not bool(data.observed.all()):
             raise ValueError(f"data of {split} lack cells, so that distances are not known; leave out {metrics[0]}")
-        if (apart := [name for name in metrics if name.startswith(MEMORISED)]) and split == "train":
-            other = "hold some out (data.test)" if run.held_out == "train" else f"give {option('split', run.held_out)}"
-            raise ValueError(f"{apart[0]} compares training data with others; {other}")
+    if apart := [name for name in metrics if name.startswith(MEMORISED)]:
+        refuse_training_data(run, splits, apart[0])
+
+
+def refuse_training_data(run: Run, splits: Mapping[str, TensorSplit], metric: str) -> None:
+    """`ValueError` where a metric that compares training data with others is asked of them alone."""
+    if "train" in splits:
+        other = "hold some out (data.test)" if run.held_out == "train" else f"give {option('split', run.held_out)}"
+        raise ValueError(f"{metric} compares training data with others; {other}")
 
 
 def _check_features(run: Run, metric: str, features: str, weights: Weights) -> None:
