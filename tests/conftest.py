@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
@@ -17,6 +18,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import hypothesis
 import pytest
 import torch
+from models_for_tests import float64
 
 from vaekit.engine import inductor
 from vaekit.priors import mixtures
@@ -59,6 +61,13 @@ def _interrupts() -> Iterator[None]:
 def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of commands that end with a report, which takes seconds."""
     monkeypatch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
+
+
+@pytest.fixture
+def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Mathematics is in float64; runs, which have a folder, are of float32."""
+    with nullcontext() if "tmp_path" in request.fixturenames else float64():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

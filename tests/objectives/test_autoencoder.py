@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, gradient, linear_gaussian, model_of, refuses, standard_errors_apart
+from models_for_tests import data_of, gradient, linear_gaussian, model_of, refuses, standard_errors_apart
 from runs_for_tests import small_run
 from torch.func import jacrev, vmap
 
@@ -24,13 +24,7 @@ from vaekit.training.step import traced
 NO_NOISE = "model.latents.z.posterior={name='fixed-normal', scale=0.2}"
 
 
-@pytest.fixture(autouse=True)
-def _float64(request: pytest.FixtureRequest):
-    if "tmp_path" in request.fixturenames:  # runs are of float32
-        yield
-        return
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64_but_of_runs")
 
 
 def small(**options: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models_for_tests import float64, linear_gaussian, refuses
+from models_for_tests import linear_gaussian, refuses
 from runs_for_tests import SMALL, assert_same_run, small_run
 from torch.distributions import Distribution, Normal
 
@@ -21,14 +21,7 @@ from vaekit.training.records import Epoch
 from vaekit.training.step import traced
 from vaekit.training.weights import load_tensors
 
-
-@pytest.fixture(autouse=True)
-def _float64(request: pytest.FixtureRequest):
-    if "tmp_path" in request.fixturenames:  # runs are of float32
-        yield
-        return
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64_but_of_runs")
 
 
 class Given(Distribution):

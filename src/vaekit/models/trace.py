@@ -150,7 +150,7 @@ def corrected(values: Tensor, latents: Sequence[Latent]) -> Tensor:
     values times the gradient of a log-density, which its distribution states as `score_correction(z)` (Naesseth et al.
     2017, eq. 6). The values stay what they are.
     """
-    return with_scores(values, scores(latents))
+    return with_scores(values, score_of(latents))
 
 
 def with_scores(values: Tensor, score: Tensor | None) -> Tensor:
@@ -165,7 +165,7 @@ def with_scores(values: Tensor, score: Tensor | None) -> Tensor:
     return values + (values - others).detach() * (score - score.detach())
 
 
-def scores(latents: Sequence[Latent]) -> Tensor | None:
+def score_of(latents: Sequence[Latent]) -> Tensor | None:
     """The sum of what `latents` state as `score_correction(z)` of their draws, (S, R); None where none lacks any."""
     found = [
         latent.q.score_correction(latent.z.detach())
@@ -309,7 +309,7 @@ class Trace:
         """Of draws that carry a part of their gradient alone, what has the rest: (S, B) nats, see `corrected`; None
         where all is carried. What averages over draws adds its values times the gradient of this.
         """
-        score = scores(self.latents)
+        score = score_of(self.latents)
         if score is not None and self.cases is not None:
             what = "a class is summed out beside draws that carry a part of their gradient alone"
             raise ValueError(f"{what}, and a weight has no place for the rest; accepted: elbo")
@@ -323,7 +323,7 @@ class Trace:
         `log_score` has (`scored`).
         """
         for latent in [] if scored else self.latents:
-            score = scores([latent])
+            score = score_of([latent])
             if score is not None and score.requires_grad:
                 what = f"draws of {latent.name!r} carry a part of their gradient alone, and a weight has no place for"
                 raise ValueError(f"{what} the rest; accepted: objectives of log_px and kl, such as elbo, and iwae")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Sequence
 
 import torch
-from scipy.special import lambertw
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
@@ -113,6 +112,8 @@ def _log_variance_of(kl: float) -> float:
     """log sigma² of the N(0, sigma²) narrower than N(0, 1) whose KL from that is `kl` > 0: of (sigma² - 1 - log sigma²)
     / 2 = kl it is -1 - 2 kl - W(-exp(-1 - 2 kl)), W the main branch of Lambert's function.
     """
+    from scipy.special import lambertw  # a third of a second, for who asks for it
+
     return float(-1 - 2 * kl - lambertw(-math.exp(-1 - 2 * kl)).real)
 
 
