@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +28,9 @@ from .options import (
     note,
     write_rows,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def evaluate(  # noqa: PLR0913 - as many as the command has options
@@ -211,15 +215,22 @@ def encode(  # noqa: PLR0913 - as many as the command has options
 
     if file is not None and data is None and split is None and is_long(Path(file)):
         loaded = loaded_run(run, device, context, sets=sets)
-        never: list[int] = []
-        parts = rows.codes_by_blocks(loaded, Path(file), never, indices=indices, draw=draw, seed=seed)
+        impossible = 0
+
+        def frames() -> Iterator[pd.DataFrame]:
+            nonlocal impossible
+            for each in parts:
+                impossible += each.impossible
+                yield each.frame
+
+        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
         if path.suffix.lower() == ".parquet":
-            say(f"{path}: {(total := write_frames(path, (each.frame for each in parts))):,} rows")
+            say(f"{path}: {(total := write_frames(path, frames())):,} rows")
         else:
             every = rows.joined(parts)
             write_rows(path, loaded, every)
-            total = len(every.array)
-        if said := impossible_rows(sum(never), total):
+            total, impossible = len(every.array), every.impossible
+        if said := impossible_rows(impossible, total):
             note(said)
         return
     asked = asked_of(run, device, context, data, split, file, sets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Rows:
     after: Table
     table: tuple[Column, ...] = ()
     """What is known of the columns, where the array is one of a table's numbers."""
+    impossible: int = 0
+    """How many of the rows have a cell that its column can't have, of a block of many."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -136,15 +138,13 @@ def tokens(run: Run, splits: Mapping[str, TensorSplit]) -> Rows:
 
 
 def codes_by_blocks(
-    run: Run, file: Path, never: list[int], *, indices: bool = False, draw: bool = False, seed: int = 0
+    run: Run, file: Path, *, indices: bool = False, draw: bool = False, seed: int = 0
 ) -> Iterator[Rows]:
-    """`codes`, or with `indices` `tokens`, of the new rows of a file, a block of them after another; `never` gets how
-    many of each have a cell that its column can't have.
-    """
+    """`codes`, or with `indices` `tokens`, of the new rows of a file, a block of them after another."""
     with seeded(seed):
         for split, _ in blocks_of(run, file):
-            never.append(0 if split.refused is None else int(split.refused.any(1).sum()))
-            yield tokens(run, {NEW: split}) if indices else codes(run, {NEW: split}, draw=draw, seed=None)
+            found = tokens(run, {NEW: split}) if indices else codes(run, {NEW: split}, draw=draw, seed=None)
+            yield replace(found, impossible=0 if split.refused is None else int(split.refused.any(1).sum()))
 
 
 def joined(parts: Iterable[Rows]) -> Rows:
@@ -156,7 +156,8 @@ def joined(parts: Iterable[Rows]) -> Rows:
 
     whole = np.concatenate([each.array for each in every])
     before, after = below([each.before for each in every]), below([each.after for each in every])
-    return Rows(whole, every[0].columns, before, after, every[0].table)
+    impossible = sum(each.impossible for each in every)
+    return Rows(whole, every[0].columns, before, after, every[0].table, impossible)
 
 
 def scores(splits: Mapping[str, TensorSplit], parts: Sequence[Sequence[Scores]], run: Run) -> Rows:
