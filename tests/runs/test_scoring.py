@@ -152,8 +152,10 @@ def test_another_answer_in_the_place_of_one_is_refused(run: Run, tmp_path: Path)
         with refuses("is no answer to this"):
             score(run, tmp_path / "t.csv", tmp_path / "out", **other)
     table(20).to_parquet(tmp_path / "out" / "t.csv.parquet")
-    with refuses("is no answer to this"):
+    with refuses("is no answer to this; name another folder, or make all in it anew: overwrite=True"):
         score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES)
+    (anew,) = score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES, overwrite=True)
+    assert (anew.rows, anew.kept) == (20, False)
 
 
 def test_one_file_has_all_rows_in_order(run: Run, tmp_path: Path) -> None:

@@ -407,7 +407,7 @@ def test_the_commands_write_what_the_methods_give(run: Run, tmp_path: Path, caps
     assert main(["evaluate", *given, str(files["scores"]), "--samples", "20"]) == 0
     assert len(pd.read_csv(files["scores"])) == ROWS
     capsys.readouterr()
-    assert main(["synthesize", str(run.path), "--where", "Rome", "--out", str(files["made"])]) == 2
+    assert main(["synthesize", str(run.path), "--where", "Rome", "--out", str(files["made"]), "--overwrite"]) == 2
     assert "--where Rome is not COLUMN=VALUE" in capsys.readouterr().err
 
 
@@ -501,7 +501,7 @@ def test_a_csv_is_written_as_the_one_is_that_it_is_made_of(run: Run, tmp_path: P
     for command in ("impute", "detect", "encode", "evaluate"):
         for of in (run, made):  # whatever the run was trained on
             out = tmp_path / f"{command}.csv"
-            few = [] if command == "encode" else ["--samples", "20"]
+            few = ["--overwrite"] if command == "encode" else ["--overwrite", "--samples", "20"]
             assert main([command, str(of.path), str(tmp_path / "new.csv"), *few, "--out", str(out)]) == 0
             numbers = pd.read_csv(out, **again).select_dtypes("float")
             assert numbers.shape[1] >= 1

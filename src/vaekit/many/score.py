@@ -18,7 +18,7 @@ from ..runs.run import Run, load_run
 from ..runs.scoring import FILE, Question, identity, outputs_of, score_shard, shards_of, state_of
 from ..runs.tables import apart
 from ..settings import option, standing
-from ..show.endings import with_pyarrow
+from ..show.endings import check_output, with_pyarrow
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
@@ -53,6 +53,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     parts: Parts | str = PARTS,
     jobs: int | None = None,
     ray: str | None = None,
+    overwrite: bool = False,
     on_file: Callable[[Scored], None] = lambda scored: None,
 ) -> list[Scored]:
     """Score each row of many files by a run, or its folder, into Parquet files: log p with its Monte Carlo error, the
@@ -61,9 +62,10 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     `shards` are files that hold data of the run's kind, folders of such files, or folders of images, each of which is
     one, its rows named by their files. A Parquet file is read a block of rows at a time. `out` is a folder, which gets
     a file for each of them, or one .parquet file of all their rows. Each file is written whole or not at all; called
-    again, those that are there in the folder are kept, unless their shard has changed since. Scores are by `samples`
-    importance samples from `seed`, the same for a row whatever else is scored, and by whom (the last bits may depend on
-    the device and the number of threads).
+    again, those that are there in the folder are kept, unless their shard has changed since. With `overwrite` what is
+    there of them is made anew; without, a file of all rows is not to be there. Scores are by `samples` importance
+    samples from `seed`, the same for a row whatever else is scored, and by whom (the last bits may depend on the device
+    and the number of threads).
 
     `ray` is the address of a Ray cluster whose machines see all these folders by the same paths, or "local"; as many
     `jobs` as there are processors are done at once then, one file each. Raises `ValueError`, one line, for what the run
@@ -89,6 +91,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
             )
         if path.resolve() in {each.resolve() for each in every}:
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
+        check_output(path, (PARQUET,), overwrite=overwrite)
         rows = write_frames(path, _joined(own, every, question), {RUN: about})
         scored = Scored(path, rows, impossible=_impossible(path))
         on_file(scored)
@@ -96,7 +99,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     if path.exists() and not path.is_dir():
         raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
     outputs = outputs_of(every, path)
-    left = [pair for pair in zip(every, outputs, strict=True) if _is_left(about, *pair)]
+    left = [pair for pair in zip(every, outputs, strict=True) if overwrite or _is_left(about, *pair)]
     path.mkdir(parents=True, exist_ok=True)
     drop_temporaries(path)
     made: dict[Path, Scored] = {}
@@ -172,7 +175,8 @@ def _is_left(about: str, shard: Path, output: Path) -> bool:
     if not output.exists():
         return True
     if read_about(output, RUN) != about:
-        raise ValueError(f"{output} is there and is no answer to this; name another folder, or delete it")
+        anew = f"or make all in it anew: {option('overwrite')}"
+        raise ValueError(f"{output} is there and is no answer to this; name another folder, {anew}")
     return read_about(output, SHARD) != state_of(shard)
 
 
