@@ -98,6 +98,8 @@ def test_a_cell_that_no_column_has_makes_a_row_impossible(run: Run, tmp_path: Pa
         "log p is -inf for 1 of 55 rows, with a cell that its column can't have, as a category that was not in training"
     )
     assert said in asked.err
+    cell = "'Atlantis' at row 52 (from 0), column 'city'; log p of its row is -inf"
+    assert f"a cell of t.parquet is none that its column can have: {cell}" in asked.err
     odd = command("detect", run.path, tmp_path / "t.parquet", "--out", tmp_path / "odd.csv", "--samples", "2")
     assert said in odd.err
 

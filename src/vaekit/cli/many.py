@@ -124,6 +124,7 @@ def score(  # noqa: PLR0913 - as many as the command has options
     def tell(scored: Scored) -> None:
         say(f"{scored.path}: {number_of(scored.rows, 'row')}")
         if scored.impossible:
+            note(scored.why)
             note(impossible_rows(scored.impossible, scored.rows))
 
     asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed, "overwrite": overwrite}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -15,18 +14,20 @@ from ..data.workbooks import parquet_rows
 from ..interop.ray import scored_by_ray
 from ..runs.pieces import PARQUET
 from ..runs.run import Run, load_run
-from ..runs.scoring import FILE, Question, identity, outputs_of, score_shard, shards_of, state_of
+from ..runs.scoring import FILE, Met, Question, identity, outputs_of, score_shard, shards_of, state_of
 from ..runs.tables import apart
 from ..settings import option, standing
-from ..show.endings import check_output, with_pyarrow
+from ..show.endings import check_output
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
 from ..system.devices import processors
 from ..system.disk import drop_temporaries
 
-RUN, SHARD = "vaekit.scores", "vaekit.shard"
-"""What a file of scores says of itself: of what it is the answer, and of which state of its shard."""
+RUN, SHARD, ODD = "vaekit.scores", "vaekit.shard", "vaekit.impossible"
+"""What a file of scores says of itself: of what it is the answer, of which state of its shard, and of how many rows
+log p is -inf, for which cells.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Scored:
     kept: bool = False
     impossible: int = 0
     """Of how many rows log p is -inf."""
+    why: str = ""
+    """For which cells it is, in a line."""
 
 
 @standing("spec")
@@ -92,8 +95,9 @@ def score(  # noqa: PLR0913 - all that may be said of many files
         if path.resolve() in {each.resolve() for each in every}:
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
         check_output(path, (PARQUET,), overwrite=overwrite)
-        rows = write_frames(path, _joined(own, every, question), {RUN: about})
-        scored = Scored(path, rows, impossible=_impossible(path))
+        met = Met()
+        rows = write_frames(path, _joined(own, every, question, met), {RUN: about}, lambda: _odd(met, path))
+        scored = _told(Scored(path, rows))
         on_file(scored)
         return [scored]
     if path.exists() and not path.is_dir():
@@ -104,10 +108,10 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     drop_temporaries(path)
     made: dict[Path, Scored] = {}
     for scored in _answers(own, question, left, parts=parts, jobs=jobs, ray=ray):
-        scored = replace(scored, impossible=_impossible(scored.path))
+        scored = _told(scored)
         made[scored.path] = scored
         on_file(scored)
-    return [made.get(each) or Scored(each, parquet_rows(each), True, _impossible(each)) for each in outputs]
+    return [made.get(each) or _told(Scored(each, parquet_rows(each), True)) for each in outputs]
 
 
 def _answers(
@@ -160,14 +164,17 @@ SCORER = f"{__name__}:{scorer_of.__name__}"
 
 def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
     said = {RUN: about, SHARD: state_of(shard)}
-    return Scored(output, write_frames(output, score_shard(run, shard, question), said))
+    met = Met()
+    return Scored(output, write_frames(output, score_shard(run, shard, question, met), said, lambda: _odd(met, shard)))
 
 
-def _impossible(scored: Path) -> int:
-    """Of how many rows of a file of scores log p is -inf."""
-    _, parquet = with_pyarrow()
-    with parquet.ParquetFile(scored) as file:
-        return sum(int(np.isneginf(each["log_prob"]).sum()) for each in file.iter_batches(columns=["log_prob"]))
+def _odd(met: Met, of: Path) -> dict[str, str]:
+    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(of.name)})}
+
+
+def _told(scored: Scored) -> Scored:
+    """With what its file says of itself that is odd."""
+    return replace(scored, **json.loads(read_about(scored.path, ODD) or "{}"))
 
 
 def _is_left(about: str, shard: Path, output: Path) -> bool:
@@ -180,10 +187,10 @@ def _is_left(about: str, shard: Path, output: Path) -> bool:
     return read_about(output, SHARD) != state_of(shard)
 
 
-def _joined(run: Run, shards: Sequence[Path], question: Question) -> Iterator[pd.DataFrame]:
+def _joined(run: Run, shards: Sequence[Path], question: Question, met: Met) -> Iterator[pd.DataFrame]:
     """The scores of several files one below another, of more than one with the name of each."""
     for shard in shards:
-        for frame in score_shard(run, shard, question):
+        for frame in score_shard(run, shard, question, met):
             if len(shards) > 1:
                 frame.insert(0, apart(FILE, frame.columns), shard.name)
             yield frame

@@ -25,7 +25,7 @@ from ..data.frames import as_frame, ending, is_annotated, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
-from ..data.tabular import impossible, labels_of, new_rows_of_frame
+from ..data.tabular import labels_of, new_rows_of_frame
 from ..errors import MOST, LeftOutWarning, UnequalImagesError, several, shown
 from ..settings import named, option, setting
 from ..spec.keys import Spec
@@ -82,7 +82,9 @@ def rows_of(
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused, impossible=rows.impossible).filled(
+        domain
+    )  # type: ignore[arg-type]
     domain.check(made.x, name)
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
@@ -192,7 +194,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
-    if never := impossible(x, frame, known, name):
+    if never := x.impossible.said(name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
         said.append(never)
     return Content(
