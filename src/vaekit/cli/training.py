@@ -144,6 +144,7 @@ def refit_prior(  # noqa: PLR0913 - as many as the command has options
     both on the same data, and the path of report.html.
     """
     from .. import composed
+    from ..runs.refitting import unconverged
     from ..show import report
 
     with _training() as bar:
@@ -163,6 +164,8 @@ def refit_prior(  # noqa: PLR0913 - as many as the command has options
         print_table(table.heads, table.rows)
     made, scores = found.runs[1], found.rows[1].evaluation
     print_course(made)
+    if said := unconverged(made):
+        say(said)
     say(f"report: {report.write_report(made, scores)}")
 
 

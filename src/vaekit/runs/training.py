@@ -17,7 +17,7 @@ from ..errors import NonFiniteError, RunError, shown
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
 from ..models.remarks import remarks
-from ..settings import option, standing, written
+from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
 from ..spec.parsing import changed, texts_of
@@ -304,7 +304,8 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     """
     data, name = spec.data, spec.data.codes
     if spec.training.start is not None and Path(spec.training.start).resolve() == folder.resolve():
-        raise RunError(f"{folder} is the run that training.start names; name another folder for what begins with it")
+        given = key_called("training.start")
+        raise RunError(f"{folder} is the run that {given} names; name another folder for what begins with it")
     if name is None:
         return spec
     if name not in RECIPES:
