@@ -213,6 +213,10 @@ def test_what_is_no_place_of_a_name_in_other_data_is_refused(run: Run, tmp_path:
     with refuses("knows no classes; leave it out"):
         run.reading(label="batch")
     cells().obs.to_csv(tmp_path / "obs.csv", index_label="cell")
+    asked = command("evaluate", run.path, tmp_path / "obs.csv").err
+    assert (
+        f"vaekit: obs is a table, and lacks {GENES} of the {GENES} genes that the model was trained on: g0, g1" in asked
+    )
     with refuses("layer='raw' names a matrix of cells; obs is none"):
         run.reading(layer="raw").encode(tmp_path / "obs.csv")
     refused = command("evaluate", run.path, "--set", "model.condition=true")

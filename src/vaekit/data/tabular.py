@@ -108,13 +108,23 @@ def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str)
 
 
 def _impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], refused: np.ndarray) -> Impossible:
-    """The cells of `rows` of a `frame` that are `refused`, (N, D) of bool."""
-    names, at = [each.name for each in columns], np.argwhere(refused)
-    values = [(frame[names[i]].iloc[row], (row, i)) for row, i in at[:MOST].tolist()]
-    cells = [
-        f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values
-    ]
-    return Impossible(len(at), tuple(cells))
+    """The cells of `rows` of a `frame` that are `refused`, (N, D) of bool; of a column of several, all of which are,
+    that it can't be read.
+    """
+    names, unread = [each.name for each in columns], dict[str, int]()
+    seen = refused if rows.observed is None else refused | rows.observed
+    whole = (refused == seen).all(0) & (refused.sum(0) > 1)
+    for i in np.flatnonzero(whole).tolist():
+        where = np.flatnonzero(refused[:, i])
+        cells = ", ".join(dict.fromkeys(_cell(frame[names[i]].iloc[row]) for row in where[:MOST]))
+        unread[f"column {names[i]!r} ({cells}, …; accepted: {columns[i].accepted})"] = len(where)
+    at = np.argwhere(refused & ~whole)
+    first = [f"{_cell(frame[names[i]].iloc[row])} at {rows.place((row, i), names)}" for row, i in at[:MOST].tolist()]
+    return Impossible(len(at), tuple(first), unread)
+
+
+def _cell(value: object) -> str:
+    return shown(getattr(value, "item", lambda: value)())
 
 
 def impossible_rows(rows: int, of: int) -> str:

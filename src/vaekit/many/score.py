@@ -96,7 +96,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
         check_output(path, (PARQUET,), overwrite=overwrite)
         met = Met()
-        rows = write_frames(path, _joined(own, every, question, met), {RUN: about}, lambda: _odd(met, path))
+        rows = write_frames(path, _joined(own, every, question, met), {RUN: about}, lambda: _odd(met, every))
         scored = _told(Scored(path, rows))
         on_file(scored)
         return [scored]
@@ -165,11 +165,14 @@ SCORER = f"{__name__}:{scorer_of.__name__}"
 def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
     said = {RUN: about, SHARD: state_of(shard)}
     met = Met()
-    return Scored(output, write_frames(output, score_shard(run, shard, question, met), said, lambda: _odd(met, shard)))
+    return Scored(
+        output, write_frames(output, score_shard(run, shard, question, met), said, lambda: _odd(met, [shard]))
+    )
 
 
-def _odd(met: Met, of: Path) -> dict[str, str]:
-    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(of.name)})}
+def _odd(met: Met, shards: Sequence[Path]) -> dict[str, str]:
+    name = shards[0].name if len(shards) == 1 else f"the {len(shards):,} files"
+    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(name)})}
 
 
 def _told(scored: Scored) -> Scored:

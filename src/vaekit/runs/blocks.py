@@ -45,7 +45,15 @@ def _asked(run: Run, given: Any, name: str) -> TensorSplit:
         try:
             return treated(run, new_data(run, given))
         except ValueError as error:
-            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+            raise ValueError(_of_file(str(error), name, Path(given).stem if isinstance(given, Path) else "")) from None
+
+
+def _of_file(said: str, name: str, called: str) -> str:
+    """What is said of a file, which begins with its `name`, in place of what it is `called` otherwise."""
+    for each in filter(None, (name, called)):
+        if said.startswith((f"{each} ", f"{each},", f"{each}:")):
+            return f"{name}{said.removeprefix(each)}"
+    return f"{name}: {said}"
 
 
 def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:

@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
+from ..data.annotated import are_genes
 from ..data.base import SPLITS, Content, no_split, with_holes
 from ..data.cells import numbers_in
 from ..data.columns import Column, frame_of
@@ -171,7 +172,8 @@ def _reading(run: Run) -> Reading:
     data, schema = run.spec.data, run.schema
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
-    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates)
+    called = "genes" if are_genes(schema.table) else "columns"
+    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
 def _of_frame(run: Run, name: str, content: Content) -> Content:
@@ -189,6 +191,11 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if schema.exposed and exposure in frame:
         where = f"{name}, exposure {exposure!r},"
         y = beside(y, numbers_in(frame[exposure], where), where)
+    lacking = [each for each in schema.columns if each not in frame.columns] if are_genes(schema.table) else []
+    if lacking:
+        of = f"{len(lacking)} of the {len(schema.columns)} genes that the model was trained on"
+        own = f"its columns: {several(frame.columns, MOST)}"
+        raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
     x = new_rows_of_frame(known, frame, name)
     given = [each.name for each in schema.covariates]
