@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 
 import torch
 from torch import Tensor
@@ -46,9 +45,8 @@ class Skips:
 
 def counted(taken: list[Terms], skipped: bool) -> list[Terms]:
     """The terms of a step's parts, with whether it was left out."""
+    told = float(skipped)
     return [
-        Terms(
-            (*each.names, "skipped"), torch.cat([each.values, each.values.new_tensor([float(skipped)])]), each.numbers
-        )
+        Terms((*each.names, "skipped"), torch.cat([each.values, each.values.new_tensor([told])]), each.numbers)
         for each in taken
     ]
