@@ -57,6 +57,7 @@ GROUPS = {
         "cluster-mnist",
     ],
     "Tables": ["table", "miwae", "not-miwae", "scvi"],
+    "Topics of documents": ["prodlda", "lda"],
     "Tokens": ["vq-mnist", "fsq-mnist"],
     "Deep models and images": [
         "ladder-mnist",
@@ -110,6 +111,8 @@ SHOWN = {
     "kl-autoencoder": "reconstructions",
     "miwae": "reconstructions",
     "not-miwae": "missing",
+    "prodlda": "topics",
+    "lda": "topics",
 }
 """The picture that shows what a recipe is for, where it is not its samples."""
 
@@ -162,6 +165,7 @@ def _score(terms: dict[str, float]) -> str:
 def command(name: str) -> str:
     """The command that trains all of a recipe."""
     data = {"table": "table.csv", "miwae": "table.csv", "not-miwae": "table.csv"}.get(name)
+    data = "documents.npz" if name in GROUPS["Topics of documents"] else data
     data = data or ("photos/" if name in LARGE or name in ("images", "kl-autoencoder") else None)
     return f"vaekit train {name}" + (f" --data {data}" if data else "")
 
