@@ -121,12 +121,14 @@ def coherence(top: ArrayLike, counts: Any) -> np.ndarray:
 
 
 def diversity(probabilities: ArrayLike, n: int = DISTINCT) -> float:
-    """The part of the n likeliest words of each topic that are different words (Dieng et al. 2020), of (K, V).
+    """The part of the n likeliest words of each topic that are different words (Dieng et al. 2020), of (K, V): of V / K
+    words at most, so that it can be 1.
 
     >>> diversity([[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], 1), diversity([[0.9, 0.1], [0.9, 0.1]], 1)
     (1.0, 0.5)
     """
-    top = top_words(probabilities, n)
+    p = np.asarray(probabilities)
+    top = top_words(p, max(1, min(n, p.shape[1] // len(p))))
     return len(np.unique(top)) / top.size
 
 
@@ -149,7 +151,7 @@ def rows_of(found: Topics) -> list[tuple[str, str, str]]:
     """The means, and each topic with its words, the one with the largest share first."""
     rows = [
         ("coherence (NPMI)", f"{found.coherence:.3f}", f"of {len(found.topics)} topics; higher is better"),
-        ("diversity", f"{found.diversity:.3f}", f"of the {DISTINCT} likeliest words of each"),
+        ("diversity", f"{found.diversity:.3f}", f"of the {DISTINCT} likeliest words of each, or V / K"),
     ]
     for i in sorted(range(len(found.topics)), key=lambda i: -np.nan_to_num(found.topics[i].share)):
         each = found.topics[i]
