@@ -36,7 +36,7 @@ def topic_words(topics: Sequence[tuple[str, Sequence[str], Sequence[float]]], *,
         axes.set_yticks([])
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        for at, word in zip(place, words, strict=True):
+        for at, word in enumerate(words):
             axes.text(
                 0.02, at, short(word), transform=axes.get_yaxis_transform(), va="center", size=8, color=theme.text,
                 parse_math=False,
