@@ -108,8 +108,13 @@ class Documents:
 
 
 def are_documents(path: Path) -> bool:
-    """Whether an `.npz` file has a sparse matrix, by the names of its arrays."""
-    return path.suffix.lower() == ".npz" and path.is_file() and set(array_names(path)) >= CSR
+    """Whether an `.npz` file has a sparse matrix, by the names of its arrays; not of one that is damaged."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return False
+    try:
+        return set(array_names(path)) >= CSR
+    except ValueError:
+        return False
 
 
 def are_words(columns: Sequence[Column]) -> bool:
