@@ -195,14 +195,14 @@ def _rows() -> tuple[Row, ...]:
             Row(
                 f"static-planar-{length}",
                 f"{length} planar flows, static MNIST",
-                "binary-mnist-diagonal",
+                "planar-mnist",
                 "nll",
                 value,
                 FLOWS,
                 "M",
-                sets=REZENDE,
+                sets=(f"model.latents.z.posterior.transforms={length}",),
                 samples=200,
-                waits="planar flows among the posteriors",
+                gpu=length >= 40,
             )
             for length, value in ((10, 87.5), (20, 86.5), (40, 85.7), (80, 85.1))
         ),

@@ -39,6 +39,7 @@ GROUPS = {
         "ciwae-mnist",
         "beta-mnist",
         "geco-mnist",
+        "planar-mnist",
         "hyperspherical-mnist",
         "vamp-mnist",
     ],
