@@ -40,6 +40,7 @@ GROUPS = {
         "beta-mnist",
         "geco-mnist",
         "planar-mnist",
+        "hamiltonian-mnist",
         "hyperspherical-mnist",
         "vamp-mnist",
     ],
