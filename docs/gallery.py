@@ -39,6 +39,8 @@ GROUPS = {
         "ciwae-mnist",
         "beta-mnist",
         "geco-mnist",
+        "planar-mnist",
+        "hamiltonian-mnist",
         "hyperspherical-mnist",
         "vamp-mnist",
     ],
