@@ -15,7 +15,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Mul
 from vaekit.data.batch import Batch
 from vaekit.models.trace import Latent, Trace
 from vaekit.objectives import ELBO, IWAE, TERMS, Capacity, Covariance, Discrepancy, Renyi, Sum, TotalCorrelation
-from vaekit.objectives.aggregate import AdversarialCorrelation, shuffled
+from vaekit.objectives.aggregate import AdversarialCorrelation, AdversarialDiscrepancy, shuffled
 from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.training.step import traced
@@ -117,6 +117,33 @@ def test_an_optimal_discriminator_tells_the_total_correlation() -> None:
     assert not any(each.requires_grad and each.grad is None for each in term.opponent.parameters())
 
 
+def test_an_optimal_discriminator_tells_how_far_codes_are_from_the_prior() -> None:
+    """E[-log D] of D = p / (p + q), q = N(m, s²) and p = N(0, I): log 2 and no gradient only where they are one."""
+    means, scales = torch.tensor([1.0, -0.5]), torch.tensor([0.6, 1.2])
+    with seeded(1):
+        term = AdversarialDiscrepancy(2, 3.0, width=32, layers=2)
+        optimiser = torch.optim.Adam(term.opponent.parameters(), 3e-3)
+        for _ in range(400):
+            optimiser.zero_grad()
+            term.opponent_loss(trace_of(means.expand(1024, 2), scales.expand(1024, 2))).loss.backward()
+            optimiser.step()
+        learned = means.expand(20_000, 2).clone().requires_grad_()
+        trace = trace_of(learned, scales.expand(20_000, 2))
+    (latent,) = trace.latents
+    exact = (latent.log_q - Normal(0.0, 1.0).log_prob(latent.z).sum(-1)).detach().exp().log1p().mean()
+    assert exact > math.log(2) + 0.15
+    loss = term(trace).loss
+    (slope,) = torch.autograd.grad(loss, learned, retain_graph=True)
+    assert float(loss.detach()) == pytest.approx(3 * float(exact), abs=3 * 0.03)
+    assert (slope.sum(0) * means > 0).all()  # downwards codes go to the prior
+    optimiser.zero_grad()
+    loss.backward()
+    assert all(each.grad is None for each in term.opponent.parameters())
+    own = term.opponent_loss(trace)
+    assert float(own.loss.detach()) < math.log(2)
+    assert 0.5 < float(own.terms["told_apart"]) < 1
+
+
 def test_shuffled_codes_keep_each_dimension() -> None:
     z = torch.randn(50, 3)
     with seeded(0):
@@ -205,7 +232,7 @@ def test_terms_reach_the_encoder_and_add_to_a_bound(term: str) -> None:
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in model.encoder.parameters())
 
 
-@pytest.mark.parametrize("term", ["total-correlation", "covariance", "discrepancy"])
+@pytest.mark.parametrize("term", ["total-correlation", "covariance", "discrepancy", "adversarial-discrepancy"])
 @pytest.mark.parametrize(
     "options",
     [
