@@ -41,6 +41,8 @@ GROUPS = {
         "aggressive-mnist",
         "beta-mnist",
         "geco-mnist",
+        "planar-mnist",
+        "hamiltonian-mnist",
         "hyperspherical-mnist",
         "vamp-mnist",
     ],

@@ -147,7 +147,7 @@ def model_of(
     event_shape: tuple[int, ...] = (4,),
     latents: Mapping[str, int] | None = None,
     condition: int = 0,
-    structure: str = "vae",
+    structure: str | Mapping[str, Any] = "vae",
     condition_units: tuple[Sequence[float], Sequence[float]] = ((), ()),
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] = SMALL,

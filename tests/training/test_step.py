@@ -105,6 +105,7 @@ CASES = [
         if name in PARTS.decoders
     ),
     {"latents": {"a": 2, "b": 3}},
+    {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}, "objective": "iwae"},
     *({"options": SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": name}}} for name in NORMALIZATIONS),
 ]
 

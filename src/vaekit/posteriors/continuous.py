@@ -11,7 +11,15 @@ from torch.distributions import Distribution, Normal
 
 from ..distributions.bounds import checked_clamp, scale_of
 from ..distributions.discrete import RelaxedOneHot, checked_groups
-from ..distributions.flows import KINDS, FlowKind, flow_of, flowing, inverse_flowing, start_as_identity
+from ..distributions.flows import (
+    KINDS,
+    FlowKind,
+    flow_of,
+    flowing,
+    inverse_flowing,
+    passes_said,
+    start_as_identity,
+)
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import Scaled, independent
 from ..errors import wrong_kind
@@ -251,13 +259,19 @@ class RelaxedCategorical(nn.Module):
 
 
 class Flow(nn.Module):
-    """q(z given x): z = mu + sigma n, the noise n of a flow given the features, from `zuko`; mu and log sigma² are
-    linear in them.
+    """q(z given x): z = mu + sigma n, the noise n of a flow given the features; mu and log sigma² are linear in them.
 
     `kind` says of which layers: `coupling`, real-valued non-volume-preserving ones (Dinh et al. 2017), or of splines,
     `spline-coupling` (Durkan et al. 2019), whose draws take two passes each; `iaf`, inverse autoregressive ones (Kingma
     et al. 2016), one pass; `maf` and `nsf`, autoregressive ones (Papamakarios et al. 2017; Durkan et al. 2019), a pass
-    for each dimension of z, for latents of a few. It starts as the diagonal normal, its flow as the identity.
+    for each dimension of z, for latents of a few; `planar` (Rezende & Mohamed 2015), each of which moves z along one
+    direction: cheap ones, to have tens of. Their numbers are of the features, by a network of the `hidden` layers, as
+    in the paper, whose flow of N(mu, sigma²) this is with other numbers. It starts as the diagonal normal, its flow as
+    the identity.
+
+    The density of its own draws costs nothing more with `iaf` and `planar`. That of any other z, which `stl`, `dreg`
+    and terms of all codes ask for, takes an inversion: of `iaf` a pass for each dimension, of `planar` Newton's method
+    in each layer.
 
     >>> Flow(features=5, latent=2)(torch.zeros(4, 5)).rsample((3,)).shape
     torch.Size([3, 4, 2])
@@ -280,6 +294,7 @@ class Flow(nn.Module):
         self.transform: nn.Module = made.transform  # type: ignore[assignment]
         self.base: nn.Module = made.base  # type: ignore[assignment]
         start_as_identity(self.transform)
+        self.remark = passes_said(kind, latent, "draw")
 
     def adopt(self, names: Collection[str]) -> None:
         """Be what the tensors of these names are the weights of: a version of this module without a diagonal."""
