@@ -37,6 +37,8 @@ GROUPS = {
         "renyi-mnist",
         "miwae-bound-mnist",
         "ciwae-mnist",
+        "piwae-mnist",
+        "aggressive-mnist",
         "beta-mnist",
         "geco-mnist",
         "planar-mnist",
@@ -45,7 +47,7 @@ GROUPS = {
         "vamp-mnist",
     ],
     "Independent dimensions": ["beta-tc-sprites", "factor-sprites", "dip-sprites", "capacity-sprites"],
-    "Codes all together": ["infovae-mnist", "wae-mnist", "rae-mnist"],
+    "Codes all together": ["infovae-mnist", "wae-mnist", "wae-gan-mnist", "rae-mnist"],
     "Classes and clusters": [
         "conditional-mnist",
         "m1",

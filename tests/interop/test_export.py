@@ -390,7 +390,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path):
     first, second = said.splitlines()
     assert re.fullmatch(r".*decode\.pt2: z \(batch, \d+\) float32 -> x \(batch(, \d+)+\) float32", first)
     assert second.endswith("vaekit.json: what is in the files: inputs, outputs, columns, classes")
-    refused = command("export", tmp_path / "run", "--what", "decode", "--out", tmp_path / "out")
+    refused = command("export", tmp_path / "run", "--what", "decode", "--out", tmp_path / "other")
     assert refused.status == 2
     assert "--what decode is of --to onnx, torch and safetensors" in refused.err
 

@@ -152,6 +152,18 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch:
     assert np.isfinite(load_run(tmp_path / "run").encode("test")[0]).all()
 
 
+def test_first_steps_of_the_very_deep_recipe_are_taken() -> None:
+    """It leaves out steps with large gradients, and those of weights that have learned nothing are the largest."""
+    spec = resolve("vdvae-mnist")
+    model = build_model(spec.model, Schema(event_shape=(1, 28, 28), domain=Domain("binary")))
+    objective = build_objective(spec, model)
+    x = torch.zeros(8, 1, 28, 28)
+    x[..., 4:24, 8:20] = (torch.rand(8, 1, 20, 12) < 0.5).float()
+    objective(traced(model, objective, Batch(x, rows=60_000)), 0.0).loss.backward()
+    norm = torch.nn.utils.get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
+    assert 0 < float(norm) < spec.training.skip / 2
+
+
 @pytest.mark.parametrize("name", SPRITES)
 def test_recipes_of_sprites_have_gradients_of_images_of_that_size(name: str) -> None:
     spec = with_likelihood(resolve(name), Domain("binary"))

@@ -175,8 +175,9 @@ def _known(x: Array, names: list[str], reading: Reading, name: str) -> tuple[Arr
         return x, names
     place = {each: i for i, each in enumerate(names)}
     if missing := [each for each in known if each not in place]:
-        of = f"{len(missing)} of the {len(known)} genes that the model was trained on"
-        raise ValueError(f"{name} lacks {of}: {several(missing, MOST)}")
+        of = f"{len(missing)} of the {len(known)} {reading.called} that the model was trained on"
+        what = name if reading.called == "genes" else f"{name} is of cells by genes, and"
+        raise ValueError(f"{what} lacks {of}: {several(missing, MOST)}")
     index = [place[each] for each in known]
     return x.columns(index) if isinstance(x, SparseRows) else np.asarray(x)[:, index], known
 

@@ -14,6 +14,8 @@ from .planar import PlanarLayers, numbers_of
 from .shapes import _Shape
 
 MOST_TRANSFORMS = 1000
+FEW = 2
+"""Passes of coupling layers, which are not more than is usual."""
 BINS = 8
 """Bins of a spline of each number, from -5 to 5."""
 
@@ -44,6 +46,21 @@ KINDS: Mapping[str, _Layers] = {
     "nsf": _Layers(spline=True, autoregressive=True),
     "planar": _Layers(inverse=True, planar=True),
 }
+
+
+def passes_said(kind: FlowKind, latent: int, of: Literal["draw", "density"]) -> str:
+    """That a draw, or a density, of a flow of that kind takes a pass for each of many dimensions, and which kind takes
+    one, in a line; nothing where that is not so.
+
+    >>> passes_said("coupling", 16, "draw"), passes_said("nsf", FEW, "draw"), passes_said("nsf", 16, "density")
+    ('', '', '')
+    """
+    layers = KINDS[kind]
+    if not layers.autoregressive or layers.inverse == (of == "draw") or latent <= FEW:
+        return ""
+    other = "iaf" if of == "draw" else "maf"
+    each = f"a {of} takes {latent} passes, one for each dimension of the latent"
+    return f"with kind={kind} {each}, with kind={other} one: training and scoring take long"
 
 
 def flow_of(

@@ -11,7 +11,15 @@ from torch.distributions import Distribution, Normal
 
 from ..distributions.bounds import checked_clamp, scale_of
 from ..distributions.discrete import RelaxedOneHot, checked_groups
-from ..distributions.flows import KINDS, FlowKind, flow_of, flowing, inverse_flowing, start_as_identity
+from ..distributions.flows import (
+    KINDS,
+    FlowKind,
+    flow_of,
+    flowing,
+    inverse_flowing,
+    passes_said,
+    start_as_identity,
+)
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import Scaled, independent
 from ..errors import wrong_kind
@@ -286,6 +294,7 @@ class Flow(nn.Module):
         self.transform: nn.Module = made.transform  # type: ignore[assignment]
         self.base: nn.Module = made.base  # type: ignore[assignment]
         start_as_identity(self.transform)
+        self.remark = passes_said(kind, latent, "draw")
 
     def adopt(self, names: Collection[str]) -> None:
         """Be what the tensors of these names are the weights of: a version of this module without a diagonal."""

@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
+from ..data.annotated import are_genes
 from ..data.base import SPLITS, Content, no_split, with_holes
 from ..data.cells import numbers_in
 from ..data.columns import Column, frame_of
@@ -25,7 +26,7 @@ from ..data.frames import as_frame, ending, is_annotated, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
-from ..data.tabular import impossible, labels_of, new_rows_of_frame
+from ..data.tabular import labels_of, new_rows_of_frame
 from ..errors import MOST, LeftOutWarning, UnequalImagesError, several, shown
 from ..settings import named, option, setting
 from ..spec.keys import Spec
@@ -82,7 +83,9 @@ def rows_of(
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused, impossible=rows.impossible).filled(
+        domain
+    )  # type: ignore[arg-type]
     domain.check(made.x, name)
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
@@ -169,7 +172,8 @@ def _reading(run: Run) -> Reading:
     data, schema = run.spec.data, run.schema
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
-    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates)
+    called = "genes" if are_genes(schema.table) else "columns"
+    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
 def _of_frame(run: Run, name: str, content: Content) -> Content:
@@ -187,12 +191,17 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if schema.exposed and exposure in frame:
         where = f"{name}, exposure {exposure!r},"
         y = beside(y, numbers_in(frame[exposure], where), where)
+    lacking = [each for each in schema.columns if each not in frame.columns] if are_genes(schema.table) else []
+    if lacking:
+        of = f"{len(lacking)} of the {len(schema.columns)} genes that the model was trained on"
+        own = f"its columns: {several(frame.columns, MOST)}"
+        raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
     x = new_rows_of_frame(known, frame, name)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
-    if never := impossible(x, frame, known, name):
+    if never := x.impossible.said(name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
         said.append(never)
     return Content(

@@ -19,7 +19,7 @@ from ..models.compatibility import check_pair
 from ..objectives.base import Objective, Sum
 from ..schedules import Constant, Schedule
 from ..seeding import seeded, stream
-from ..settings import setting, unset
+from ..settings import key_called, setting, unset
 from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build, options
 
@@ -208,7 +208,8 @@ class Builder:
             fits = self._priors_for(name, known)
             if not fits:
                 raise
-            such = setting(f"model.latents.{name}.prior", fits[0] if len(fits[0]) > 1 else fits[0]["name"])
+            key = f"model.latents.{name}.prior"
+            such = setting(key, fits[0] if len(fits[0]) > 1 and key_called(key) == key else fits[0]["name"])
             named = ", ".join(each["name"] for each in fits)
             raise MisfitError(f"{error}; priors that fit: {named} ({such})") from None
         return prior
