@@ -29,7 +29,7 @@ from vaekit.models.trace import Trace
 from vaekit.modules import evaluating
 from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
-from vaekit.objectives import TERMS, Adversarial, Multiscale, Sum
+from vaekit.objectives import IWAE, KL, TERMS, Adversarial, Multiscale, Sum
 from vaekit.objectives.base import Loss, Objective, with_modules
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Linear
@@ -105,6 +105,7 @@ CASES = [
         if name in PARTS.decoders
     ),
     {"latents": {"a": 2, "b": 3}},
+    {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}, "objective": "iwae"},
     *({"options": SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": name}}} for name in NORMALIZATIONS),
 ]
 
@@ -562,14 +563,23 @@ def test_the_untrained_loss_is_that_of_all_of_few_rows_and_leaves_no_trace() -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["total-correlation", "adversarial-correlation", "covariance", "discrepancy", "decoder-gradient"]
+    "name",
+    [
+        *("total-correlation", "adversarial-correlation", "covariance", "discrepancy"),
+        *("adversarial-discrepancy", "decoder-gradient"),
+    ],
 )
 def test_a_recorded_step_of_terms_of_all_codes_is_the_step(name: str) -> None:
     model = model_of(latents={"a": 2, "b": 1})
-    options = {"latent": 3, "width": 8} if name == "adversarial-correlation" else {}
+    options = {"latent": 3, "width": 8} if name.startswith("adversarial") else {}
     with float64():
         term = TERMS[name](**options)
     assert_same(both(model.train(), Sum((ELBO(), term)), data_for(model)), 1e-10)
+
+
+def test_a_recorded_step_of_two_losses_is_the_step() -> None:
+    model = model_of(latents={"a": 2, "b": 1}).train()
+    assert_same(both(model, Sum((IWAE(4, bounds=2, partial=True), KL(0.5))), data_for(model)), 1e-10)
 
 
 def test_a_step_against_a_discriminator_is_recorded() -> None:

@@ -70,12 +70,12 @@ def flow(
     hidden: tuple[int, ...] = (128,),
     kind: FlowKind = "coupling",
 ) -> nn.Module:
-    """A flow, conditioned on y where there is one, from `zuko`.
+    """A flow, conditioned on y where there is one.
 
     `kind` says of which layers: `coupling`, real-valued non-volume-preserving ones (Dinh et al. 2017), or of splines,
     `spline-coupling` (Durkan et al. 2019); `maf` and `nsf`, autoregressive ones (Papamakarios et al. 2017; Durkan et
     al. 2019), whose samples take a pass for each dimension of z, and densities, which are what a training needs, one;
-    `iaf` the other way round.
+    `iaf` the other way round; so is `planar` (Rezende & Mohamed 2015), whose densities take Newton's method.
     """
     made = flow_of(latent, condition, transforms, hidden, kind)
     made.remark = passes_said(kind, latent, "density")  # type: ignore[assignment]

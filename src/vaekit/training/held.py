@@ -30,6 +30,13 @@ def own_modules(model: VAE) -> Iterator[tuple[str, list[nn.Module]]]:
         yield name, own
 
 
+def of_inference(model: VAE) -> set[nn.Parameter]:
+    """The weights of q(z given x): those of the modules that a model names as `inferring`, an encoder's also where a
+    prior holds it. All others are of p(x, z).
+    """
+    return {weight for name in model.inferring for weight in model.get_submodule(name).parameters()}
+
+
 def trained_parts(model: VAE, only: Sequence[str]) -> set[str]:
     """The parts that `only` names, one by one or all of a kind ("priors"); all of them where it is empty.
 

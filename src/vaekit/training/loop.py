@@ -28,6 +28,7 @@ from ..system.devices import say_if_threads_wait_busily, threads
 from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
+from .aggressive import Turns
 from .checkpoint import Checkpoints, State, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
@@ -145,6 +146,7 @@ class Training:
         kind = task.parts.optimizers.get(chosen.name)
         given["fused"] = fuses(kind, task.train.x.device, sharded=self.shards is not None)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
+        self.turns = Turns(self.model, options.aggressive, task.total)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
         self.gradients: Gradients | ShardedGradients = (
             ShardedGradients(self.parameters, processes)
@@ -159,8 +161,7 @@ class Training:
         self.state = State()
         self.position: Position | None = None
         """Where in an epoch it goes on."""
-        self.saved = time.monotonic()
-        self.improved = False
+        self.saved, self.improved = time.monotonic(), False
         self.best: dict[str, Tensor] = {}
         patience = options.early_stopping or 0
         if patience and 0 < self.begins >= options.epochs - patience:
@@ -298,6 +299,7 @@ class Training:
             taken.append(self.take(part.index, progress, self.state.step, part.data, part.weight))
             self.gradients.add(part.weight)
         self.gradients.finish()
+        self.turns(self.state.step)
         norm = self._norm()
         skipped = self.skips is not None and norm is not None and self.skips(norm)
         if not skipped:
