@@ -349,7 +349,8 @@ def test_every_command_that_takes_data_takes_what_is_said_anew_of_them():
 
 
 def test_recipes_are_listed_and_printed_to_be_edited(tmp_path: Path) -> None:
-    assert [name for name in RECIPES if name in done("recipes")] == list(RECIPES)
+    said = done("recipes")
+    assert [name for name in RECIPES if name in said] == list(RECIPES)
     tables = json.loads(done("recipes", "--json"))
     assert list(tables) == list(RECIPES)
     (tmp_path / "mine.toml").write_text(done("recipes", "digits"), encoding="utf-8")
@@ -362,7 +363,8 @@ def test_datasets_are_listed() -> None:
     listed = json.loads(done("datasets", "--json"))
     assert [row["name"] for row in listed] == list(DATASETS)
     assert [row["name"] for row in listed if row["here"]][:1] == ["digits"]
-    assert all(name in done("datasets") for name in DATASETS)
+    said = done("datasets")
+    assert all(name in said for name in DATASETS)
     assert json.loads(done("datasets", "digits", "--json")) == listed[:1]
     assert "CC BY 4.0" in done("datasets", "digits")
 
