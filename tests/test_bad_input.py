@@ -332,7 +332,7 @@ ASK: list[tuple[str, str]] = [
     ("sample {run} --out a.gif", "unknown ending '.gif'; accepted: .npy, .npz, .csv, .parquet, .png"),
     ("sample {run} --out a", "unknown ending ''"),
     ("sample {run} --out none/a.npy", "there is no folder none; make it"),
-    ("sample {run} --out {folder.npy}", "folder.npy: Is a directory"),
+    ("sample {run} --out {folder.npy}", "folder.npy is a folder; name a file"),
     ("sample {run} --out a.npy -n 0", "-n is "),
     ("sample {run} --out a.npy -n 1000000000000", "not enough memory"),
     ("sample {run} --out a.npy --label 3", "label '3' was given, but {run} is not conditional"),

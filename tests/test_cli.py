@@ -277,7 +277,7 @@ def test_reconstruct_shows_several_classes_of_sorted_data_and_the_first_on_reque
     given = ("reconstruct", run.path, "--data", tmp_path / "sorted.npz", "-n", "8", "--out", tmp_path / "a.csv")
     classes = np.sort(digits.y)
     for flags in ((), ("--first",)):
-        done(*given, *flags)
+        done(*given, "--overwrite", *flags)
         with (tmp_path / "a.csv").open(encoding="utf-8") as file:
             rows = [int(each["row"]) for each in csv.DictReader(file) if each["which"] == "data"]
         assert (rows == list(range(8))) == bool(flags)
@@ -343,6 +343,59 @@ def test_every_command_that_takes_data_takes_what_is_said_anew_of_them():
         names = set(inspect.signature(each.callback).parameters)  # type: ignore[arg-type]
         if {"run", "runs"} & names and {"data", "file", "shards"} & names:
             assert "sets" in names, each.callback
+
+
+# -- files that are there already --------------------------------------------------------------------------------------
+
+WRITES = {
+    "evaluate": "a.csv",
+    "sample": "a.npy",
+    "reconstruct": "a.npy",
+    "encode": "a.csv",
+    "impute": "a.csv",
+    "detect": "a.csv",
+    "synthesize": "a.csv",
+    "plot": "a.png",
+    "score": "a.parquet",
+    "compare": "a.html",
+    "explore": "a.html",
+    "export": "a",
+}
+"""What each command writes; the others that take --out write runs."""
+RUNS = {"train", "refit-prior", "sweep"}
+
+
+def test_every_command_that_writes_can_be_told_to_overwrite() -> None:
+    options = {name: {flag for each in made.params for flag in each.opts} for name, made in COMMANDS.items()}
+    assert {name for name, flags in options.items() if "--out" in flags} == set(WRITES) | RUNS
+    assert {name for name, flags in options.items() if "--overwrite" in flags} == set(WRITES) | RUNS - {"sweep"}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_no_command_replaces_what_is_there_unless_it_is_told_to(name: str, run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", load_dataset("digits").splits["test"].x[:5])
+    path = mine = tmp_path / WRITES[name]
+    if not path.suffix:
+        path.mkdir()
+        mine = path / "mine"
+    mine.write_text("mine")
+    also = {"score": [tmp_path / "x.npy"], "compare": [run.path], "plot": ["--what", "samples"]}.get(name, [])
+    result = command(name, run.path, *also, "--out", path)
+    assert (result.status, result.out) == (2, "")
+    assert f"{path} is there already; name another, or add --overwrite to replace it" in result.err
+    assert mine.read_text() == "mine"
+
+
+def test_what_is_there_is_replaced_on_request(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", load_dataset("digits").splits["test"].x[:5])
+    for name, shard in (("sample", []), ("score", [tmp_path / "x.npy"])):
+        path, few = tmp_path / WRITES[name], ["--samples=2"] if shard else ["-n3"]
+        path.write_text("mine")
+        done(name, run.path, *shard, "--out", path, "--overwrite", *few)
+        assert path.read_bytes() != b"mine"
+    refused = command("evaluate", run.path, "--overwrite")
+    assert (refused.status, refused.out) == (2, "")
+    assert "--overwrite is for a file; give --out name.csv too" in refused.err
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_an_svg_loads_nothing(run: Run, tmp_path: Path) -> None:
 
 def test_options_change_the_picture(run: Run, tmp_path: Path) -> None:
     def drawn(*options: str) -> np.ndarray:
-        done("plot", run.path, "--what", "samples", "--out", tmp_path / "a.png", *options)
+        done("plot", run.path, "--what", "samples", "--out", tmp_path / "a.png", "--overwrite", *options)
         return imread(tmp_path / "a.png")[..., :3]
 
     plain = drawn()
@@ -76,7 +76,9 @@ def test_options_change_the_picture(run: Run, tmp_path: Path) -> None:
 def test_the_split_that_is_asked_for(run: Run, tmp_path: Path) -> None:
     found = []
     for split in ("train", "valid", "test"):
-        done("plot", run.path, "--what", "data", "-n", "1", "--split", split, "--out", tmp_path / "a.png")
+        done(
+            "plot", run.path, "--what", "data", "-n", "1", "--split", split, "--out", tmp_path / "a.png", "--overwrite"
+        )
         found.append(imread(tmp_path / "a.png")[4::15, 4::15, 0])
     for shown, split in zip(found, ("train", "valid", "test"), strict=True):
         rows = run.data(split).x.numpy().reshape(-1, 8, 8) / 16

@@ -11,7 +11,7 @@ from .interop.loggers import LOGGERS, with_loggers
 from .runs import refitting, training
 from .runs.training import Callbacks
 from .show.pictures.drawing import watch, with_pictures
-from .show.terminal import print_beginning, print_log
+from .show.terminal import print_beginning, print_log, say
 from .spec.parts import Parts
 from .system.progress import in_a_notebook
 
@@ -26,7 +26,7 @@ def _drawing(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
 
     @wraps(function)
     def drawn(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
-        usual = Callbacks(on_start=print_beginning, on_log=print_log) if in_a_notebook() else Callbacks()
+        usual = Callbacks(on_start=print_beginning, on_log=print_log, on_note=say) if in_a_notebook() else Callbacks()
         given: Any = kwargs.get("callbacks") or usual
         kwargs["callbacks"] = replace(given, watch=given.watch or watch, loggers=given.loggers or LOGGERS)
         return function(*args, **kwargs)

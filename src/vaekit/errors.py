@@ -27,6 +27,10 @@ class MisfitError(ValueError):
     """A posterior and a prior that are not of one kind."""
 
 
+class UntrainableError(ValueError):
+    """Parts are to be trained that have no weights."""
+
+
 class UnequalImagesError(ValueError):
     """Images that are not all of one size: what is `odd`, and what to do where data are read to be trained on."""
 

@@ -9,10 +9,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 _Where = Literal["call", "spec", "command"]
 _where: ContextVar[_Where] = ContextVar("_where", default="call")
+_typed: ContextVar[Mapping[str, str]] = ContextVar("_typed", default=MappingProxyType({}))
 FLAGS = {"n": "-n"}
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 """Keys of TOML that need no quotes."""
@@ -39,6 +41,21 @@ def standing(where: Literal["spec", "command"]) -> Iterator[None]:
             _where.reset(token)
 
 
+@contextmanager
+def typed_as(options: Mapping[str, str]) -> Iterator[None]:
+    """Inside, messages name the options by which a user has set these keys of a spec, in place of the keys."""
+    token = _typed.set(options)
+    try:
+        yield
+    finally:
+        _typed.reset(token)
+
+
+def key_called(key: str) -> str:
+    """What a user has typed for that key of a spec: the key, unless it is `typed_as` another option."""
+    return _typed.get().get(key, key)
+
+
 def in_a_call() -> bool:
     """Whether the user has called a function on objects, and no run has a spec that could be changed."""
     return _where.get() == "call"
@@ -52,7 +69,12 @@ def setting(key: str, value: object) -> str:
     >>> with standing("command"):
     ...     setting("data.label", "kind of it")
     "--set 'data.label=kind of it'"
+    >>> with typed_as({"model.latents.z.prior": "prior"}), standing("command"):
+    ...     setting("model.latents.z.prior", "flow")
+    '--prior flow'
     """
+    if key in _typed.get():
+        return option(_typed.get()[key], value)
     if in_a_call():
         return f"{key.rpartition('.')[2]}={'…' if value == '…' else repr(value)}"  # "…" is a place to fill in
     return _assignment(f"{key}={written(value)}")

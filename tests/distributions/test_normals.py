@@ -249,9 +249,10 @@ def test_an_inverse_flow_draws_in_one_pass_and_knows_what_it_drew(monkeypatch: p
     assert "all" in passes
 
 
-def test_the_density_of_an_inverse_flow_s_own_draws_has_the_gradient_of_any():
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].inverse])
+def test_the_density_of_an_inverse_flow_s_own_draws_has_the_gradient_of_any(kind: FlowKind):
     with seeded(0):
-        flow = flow_of(3, 2, 2, (5,), "iaf")
+        flow = flow_of(3, 2, 2, (5,), kind)
         context, loc, scale = torch.randn(B, 2), torch.randn(B, 3), torch.rand(B, 3) + 0.5
     for each in (context, loc, scale):
         each.requires_grad_()

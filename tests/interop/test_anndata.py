@@ -213,6 +213,10 @@ def test_what_is_no_place_of_a_name_in_other_data_is_refused(run: Run, tmp_path:
     with refuses("knows no classes; leave it out"):
         run.reading(label="batch")
     cells().obs.to_csv(tmp_path / "obs.csv", index_label="cell")
+    asked = command("evaluate", run.path, tmp_path / "obs.csv").err
+    assert (
+        f"vaekit: obs is a table, and lacks {GENES} of the {GENES} genes that the model was trained on: g0, g1" in asked
+    )
     with refuses("layer='raw' names a matrix of cells; obs is none"):
         run.reading(layer="raw").encode(tmp_path / "obs.csv")
     refused = command("evaluate", run.path, "--set", "model.condition=true")
@@ -226,14 +230,14 @@ def test_codes_and_scores_of_cells_are_written_where_their_users_look(run: Run, 
     found = anndata.read_h5ad(out)
     assert np.array_equal(found.obsm["X_vaekit"], run.encode(cells())[0])
     assert list(found.layers) == ["counts"]
-    told("encode", run.path, "--data", file, "--split", "test", "--out", out)
+    told("encode", run.path, "--data", file, "--split", "test", "--out", out, "--overwrite")
     alone = anndata.read_h5ad(out)
     assert np.array_equal(alone.obsm["X_vaekit"], found[alone.obs_names].obsm["X_vaekit"])
     assert alone.obs["batch"].astype(str).tolist() == cells().obs["batch"][alone.obs_names].astype(str).tolist()
     table = tmp_path / "codes.csv"
     told("encode", run.path, file, "--out", table)
     assert pd.read_csv(table).columns.tolist() == ["cell", "z.0", "z.1", "batch", "mito", "total"]
-    told("evaluate", run.path, file, "--samples", "3", "--out", out)
+    told("evaluate", run.path, file, "--samples", "3", "--out", out, "--overwrite")
     assert np.isfinite(anndata.read_h5ad(out).obs["vaekit_log_p"]).all()
     assert "is the file that is read; name another" in command("encode", run.path, file, "--out", file).err
 

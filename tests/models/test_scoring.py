@@ -47,6 +47,8 @@ def test_scores_of_rows_some_at_a_time_are_those_of_all(monkeypatch: pytest.Monk
         whole = scorer(Batch(x))
     for field in fields(whole):
         found = [getattr(each, field.name) for each in (whole, *parts)]
+        if field.name == "tokens":  # there are none
+            continue
         if field.name == "kl_terms":
             found = [torch.cat(list(terms.values()), -1) for terms in found]
         assert len(found[0]) == 5

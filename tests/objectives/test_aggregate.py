@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, model_of, refuses
+from models_for_tests import data_of, float64, model_of, refuses, standard_errors_apart
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from vaekit.data.batch import Batch
 from vaekit.models.trace import Latent, Trace
 from vaekit.objectives import ELBO, IWAE, TERMS, Capacity, Covariance, Discrepancy, Renyi, Sum, TotalCorrelation
-from vaekit.objectives.aggregate import AdversarialCorrelation, shuffled
+from vaekit.objectives.aggregate import AdversarialCorrelation, AdversarialDiscrepancy, _Discriminator, shuffled
 from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.training.step import traced
@@ -117,6 +117,44 @@ def test_an_optimal_discriminator_tells_the_total_correlation() -> None:
     assert not any(each.requires_grad and each.grad is None for each in term.opponent.parameters())
 
 
+class Ratio(_Discriminator):
+    """a log q(z) / p(z) + b, of q = N(m, s²) and p = N(0, I)."""
+
+    def __init__(self, means: Tensor, scales: Tensor) -> None:
+        super().__init__(2, 1, 1)
+        self.q, self.line = Independent(Normal(means, scales), 1), torch.nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.line[0] * (self.q.log_prob(z) - Normal(0.0, 1.0).log_prob(z).sum(-1)) + self.line[1]
+
+
+def test_a_discriminator_of_codes_is_best_where_it_knows_both_densities() -> None:
+    """The log-ratio of q and p is where its loss is least, and then the term is E_q[log(1 + q / p)]."""
+    means, scales = torch.tensor([1.0, -0.5]), torch.tensor([0.6, 1.2])
+    term = AdversarialDiscrepancy(2, 3.0, width=1, layers=1)
+    term.opponent = Ratio(means, scales)
+    with seeded(1):
+        slopes = []
+        for _ in range(60):
+            own = term.opponent_loss(trace_of(means.expand(500, 2), scales.expand(500, 2))).loss
+            slopes.append(torch.autograd.grad(own, term.opponent.line)[0])
+        learned = means.expand(20_000, 2).clone().requires_grad_()
+        trace = trace_of(learned, scales.expand(20_000, 2))
+    assert (standard_errors_apart(torch.stack(slopes), 0.0) < 4).all()
+    assert float(own.detach()) < math.log(2) - 0.1
+    (latent,) = trace.latents
+    exact = (latent.log_q - Normal(0.0, 1.0).log_prob(latent.z).sum(-1)).detach().exp().log1p().mean()
+    loss = term(trace).loss
+    assert float(loss.detach()) == pytest.approx(3 * float(exact))
+    (slope,) = torch.autograd.grad(loss, learned, retain_graph=True)
+    assert (slope.sum(0) * means > 0).all()  # downwards codes go to the prior
+    loss.backward()
+    assert term.opponent.line.grad is None
+    like = AdversarialDiscrepancy(2, 3.0, width=1, layers=1)
+    like.opponent = Ratio(torch.zeros(2), torch.ones(2))
+    assert float(like(trace).loss.detach()) == pytest.approx(3 * math.log(2))
+
+
 def test_shuffled_codes_keep_each_dimension() -> None:
     z = torch.randn(50, 3)
     with seeded(0):
@@ -205,7 +243,7 @@ def test_terms_reach_the_encoder_and_add_to_a_bound(term: str) -> None:
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in model.encoder.parameters())
 
 
-@pytest.mark.parametrize("term", ["total-correlation", "covariance", "discrepancy"])
+@pytest.mark.parametrize("term", ["total-correlation", "covariance", "discrepancy", "adversarial-discrepancy"])
 @pytest.mark.parametrize(
     "options",
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands_for_tests import command, done
 from models_for_tests import SMALL, data_of, float64, model_of, refuses
 from runs_for_tests import small_run
 from torch import Tensor, nn
@@ -202,6 +203,24 @@ def test_a_flow_that_was_saved_without_a_diagonal_is_what_it_was():
         set_model_tensors(flow, model_tensors(older))
         features, z = torch.randn(6, 5), torch.randn(4, 6, 3)
     assert torch.equal(flow(features).log_prob(z), older(features).log_prob(z))
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "dear"),
+    [("posterior", "nsf", True), ("posterior", "maf", True), ("posterior", "iaf", False), ("prior", "iaf", True)],
+)
+def test_that_a_flow_takes_a_pass_for_each_dimension_is_said_before_it_takes_long(
+    family: str, kind: str, dear: bool, tmp_path: Path
+) -> None:
+    latent = f"model.latents.z={{size=3, {family}={{name='flow', transforms=1, hidden=[4], kind='{kind}'}}}}"
+    few = ("--set=model.encoder.hidden=[4]", "--set=model.decoder.hidden=[4]", "--set=data.train=100", "--epochs=1")
+    said = done("train", "digits", "--out", tmp_path / "run", "--set", latent, *few, "--samples=1")
+    words = f"{family}s.z: with kind={kind} a {'draw' if family == 'posterior' else 'density'} takes 3 passes"
+    assert (words in said.partition("\nELBO")[0]) == dear
+    found = command("evaluate", tmp_path / "run", "--samples=1")
+    assert (words in found.err) == dear
+    if dear:
+        assert f"with kind={'iaf' if family == 'posterior' else 'maf'} one" in found.err
 
 
 @pytest.mark.parametrize("name", ["flow", "full-rank-normal"])

@@ -122,7 +122,7 @@ def test_new_data_are_scored_encoded_and_reconstructed(table: Path, tmp_path: Pa
 
 
 def test_new_data_that_are_not_of_the_kind(table: Path, tmp_path: Path) -> None:
-    out = ("--out", tmp_path / "a.csv")
+    out = ("--out", tmp_path / "a.csv", "--overwrite")
     unlabelled = ("--data", table / "unlabelled.csv")
     refused("is conditional: unlabelled needs labels (kind)", "encode", table / "run", *unlabelled, *out)
     done("encode", table / "free", *unlabelled, *out)

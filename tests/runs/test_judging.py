@@ -136,7 +136,7 @@ def test_every_kind_of_column_has_a_type_for_sdmetrics() -> None:
 def test_the_command_says_it_and_gives_it_as_json(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sdmetrics")
     out = str(tmp_path / "made.csv")
-    asked = ["synthesize", str(run.path), "-n", "200", "--out", out, "--metrics", "--target", "city"]
+    asked = ["synthesize", str(run.path), "-n", "200", "--out", out, "--overwrite", "--metrics", "--target", "city"]
     assert main(asked) == 0
     said = capsys.readouterr().out
     for words in ("200 rows", "median distance", "known by heart", "city of test", "F1", "SDMetrics", "least alike"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from vaekit import Callbacks, fit, refit_prior, train
 from vaekit.distributions.normals import TriangularNormal
 from vaekit.models import VAE
 from vaekit.priors import DiagonalNormal, Mixture
+from vaekit.runs.refitting import refitted, unconverged
 from vaekit.runs.run import Run, load_run
 from vaekit.training.records import Epoch
 from vaekit.training.weights import model_tensors
@@ -153,13 +155,19 @@ def test_what_can_not_be_is_one_line(first: Run, tmp_path: Path) -> None:
     given = ("refit-prior", first.path, "--out", tmp_path / "made", "--samples", "2", "--epochs", "1")
     for prior, words in (
         ("mixtrue", "did you mean 'mixture'"),
-        ("standard-normal", "priors.z has no weights that could be trained"),
-        ("categorical-tokens", "priors that fit"),
+        ("standard-normal", "--prior standard-normal has no weights that could be fitted to codes; accepted: one that"),
+        ("categorical-tokens", "(--prior standard-normal)"),
     ):
         result = command(*given, "--prior", prior)
         assert (result.status, result.out) == (2, ""), result
         assert words in result.err
         assert result.err.count("\n") == 1
+    there = command(*given[:2], "--prior", "flow", "--out", first.path).err
+    assert "first holds a run already; name another folder, or add --overwrite to replace it; one that was" in there
+    assert "--resume" not in there.partition("goes on with: vaekit train")[0]
+    wider = command(*given, "--prior", "flow", "--set", "model.encoder.hidden=[17]").err
+    assert f"encoder is to be that of {first.path}, RUN, but is another: " in wider
+    assert "training." not in wider
     assert "unknown latent 'w'" in command(*given, "--prior", "flow", "--latent", "w").err
     cut = Path(shutil.copytree(first.path, tmp_path / "cut"))
     (cut / "weights.safetensors").unlink()
@@ -167,6 +175,36 @@ def test_what_can_not_be_is_one_line(first: Run, tmp_path: Path) -> None:
         path.unlink()
     assert "it goes on with: vaekit train --resume" in command("refit-prior", cut, "--prior", "flow").err
     assert not (tmp_path / "made").exists()
+
+
+def test_a_fit_goes_as_the_first_training_and_says_where_it_had_not_converged(
+    first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = first.spec.training.model_copy(update={"clip": 2.0, "learning_rate": 0.01})
+    made = refitted(replace(first, spec=first.spec.model_copy(update={"training": training})), "flow").training
+    assert (made.clip, made.learning_rate, made.optimizer) == (2.0, 0.01, first.spec.training.optimizer)
+
+    record = first.history()[0]
+
+    def history(*losses: float) -> list[Epoch]:
+        return [replace(record, epoch=i + 1, terms={"loss": loss}) for i, loss in enumerate(losses)]
+
+    for losses, said in (
+        ([90, 80, 60, 50, 49, 48, 47, 46, 45, 44], "in the last 2 epochs of 10 its loss fell by 2.00 nats; more"),
+        ([90, 50, 48.02, 48.01, 48], ""),
+        ([90, 80], "in the last 1 epoch of 2 its loss fell by 10.00 nats"),
+        ([90], ""),
+    ):
+        monkeypatch.setattr(Run, "history", lambda self, losses=losses: history(*losses))
+        assert said in unconverged(first)
+        assert bool(said) == bool(unconverged(first))
+
+
+def test_groups_of_classes_are_those_of_the_posterior(tmp_path: Path) -> None:
+    two = "{{name='{}-categorical', groups=2}}".format
+    kept = f"model.latents.z={{size=6, posterior={two('relaxed')}, prior={two('uniform')}}}"
+    made = refitted(small_run(tmp_path / "first", *FEW, kept), "categorical")
+    assert made.model.latents["z"].prior.options == {"groups": 2}
 
 
 def test_the_command_says_both_scores(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from models_for_tests import refuses
 from runs_for_tests import small_run
 
+from vaekit import train
 from vaekit.cli import main
 from vaekit.cli.judging import OF_SAMPLES
 from vaekit.evaluation.sampled import table_of
@@ -101,3 +103,27 @@ def test_the_command_says_them_and_the_report_shows_them(run: Run, capsys: pytes
     assert "compares training data with others" in capsys.readouterr().err
     assert main([*asked, "--metrics", "prdc-inputs", "--weights", "lpips=x"]) == 2
     assert "--weights lpips=x is for --metrics of images" in capsys.readouterr().err
+
+
+def test_codes_of_data_with_holes_are_compared_with_those_of_samples_with_the_same_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data that come back as samples, whatever stands in their holes, are perfect samples."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd")).mask(rng.random((300, 4)) < 0.2)
+    few = ["model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "training.epochs=1", "data.test=100"]
+    run = train(table, tmp_path / "run", sets=few)
+    with refuses("data of test lack cells, so that distances are not known; in place of prdc-inputs there is prdc-cod"):
+        sampled(run, "test", "prdc-codes,prdc-inputs")
+    batch = run.data("test").batch(slice(None))
+
+    def again(self: object, n: int, y: object, draw: bool, seed: int) -> torch.Tensor:
+        return torch.where(batch.observed, batch.x, 7.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(run.model), "sample", again)
+    found = sampled(run, "test", "prdc-codes,memorised-codes")
+    own = {each.of: each for each in found.sets}
+    same = own["samples"].fidelity
+    assert same is not None
+    assert (same.precision.value, same.recall.value, same.coverage.value) == (1, 1, 1)
+    assert own["samples"].memorised is not None

@@ -98,6 +98,8 @@ def test_a_cell_that_no_column_has_makes_a_row_impossible(run: Run, tmp_path: Pa
         "log p is -inf for 1 of 55 rows, with a cell that its column can't have, as a category that was not in training"
     )
     assert said in asked.err
+    cell = "'Atlantis' at row 52 (from 0), column 'city'; log p of its row is -inf"
+    assert f"a cell of t.parquet is none that its column can have: {cell}" in asked.err
     odd = command("detect", run.path, tmp_path / "t.parquet", "--out", tmp_path / "odd.csv", "--samples", "2")
     assert said in odd.err
 
@@ -152,8 +154,10 @@ def test_another_answer_in_the_place_of_one_is_refused(run: Run, tmp_path: Path)
         with refuses("is no answer to this"):
             score(run, tmp_path / "t.csv", tmp_path / "out", **other)
     table(20).to_parquet(tmp_path / "out" / "t.csv.parquet")
-    with refuses("is no answer to this"):
+    with refuses("is no answer to this; name another folder, or make all in it anew: overwrite=True"):
         score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES)
+    (anew,) = score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES, overwrite=True)
+    assert (anew.rows, anew.kept) == (20, False)
 
 
 def test_one_file_has_all_rows_in_order(run: Run, tmp_path: Path) -> None:

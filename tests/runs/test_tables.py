@@ -407,8 +407,32 @@ def test_the_commands_write_what_the_methods_give(run: Run, tmp_path: Path, caps
     assert main(["evaluate", *given, str(files["scores"]), "--samples", "20"]) == 0
     assert len(pd.read_csv(files["scores"])) == ROWS
     capsys.readouterr()
-    assert main(["synthesize", str(run.path), "--where", "Rome", "--out", str(files["made"])]) == 2
+    assert main(["synthesize", str(run.path), "--where", "Rome", "--out", str(files["made"]), "--overwrite"]) == 2
     assert "--where Rome is not COLUMN=VALUE" in capsys.readouterr().err
+
+
+def test_a_column_that_can_t_be_read_at_all_is_said_so_and_cells_are_told_from_columns(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = people(seed=3)[:4].drop(columns="name")
+    new["height"] = ["tall", "tall", "small", None]
+    new["city"] = ["Rome", "Paris", "Oslo", "Rome"]
+    with pytest.warns(LeftOutWarning) as said:
+        run.data(new)
+    words = str(said[0].message)
+    assert words.startswith(
+        "no cell of the table in column 'height' ('tall', 'small', …; accepted: numbers above 0) can "
+    )
+    assert "; a cell of the table is none that its column can have: 'Paris' at row" in words
+    assert words.endswith("log p of their rows is -inf, and all else that is told of their rows is by the other cells")
+    anndata = pytest.importorskip("anndata")
+    genes = pd.DataFrame(index=pd.Index(["g1", "g2"], dtype=object))
+    cells = pd.DataFrame(index=pd.Index(list("abc"), dtype=object))
+    anndata.AnnData(np.ones((3, 2), np.float32), cells, genes).write_h5ad(tmp_path / "cells.h5ad")
+    assert main(["score", str(run.path), str(tmp_path / "cells.h5ad"), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "cells.h5ad is of cells by genes, and lacks 7 of the 7 columns that the model was trained on: " in told
+    assert told.count("cells.h5ad") == 1
 
 
 def test_data_that_are_no_table_are_refused(tmp_path: Path) -> None:
@@ -501,7 +525,7 @@ def test_a_csv_is_written_as_the_one_is_that_it_is_made_of(run: Run, tmp_path: P
     for command in ("impute", "detect", "encode", "evaluate"):
         for of in (run, made):  # whatever the run was trained on
             out = tmp_path / f"{command}.csv"
-            few = [] if command == "encode" else ["--samples", "20"]
+            few = ["--overwrite"] if command == "encode" else ["--overwrite", "--samples", "20"]
             assert main([command, str(of.path), str(tmp_path / "new.csv"), *few, "--out", str(out)]) == 0
             numbers = pd.read_csv(out, **again).select_dtypes("float")
             assert numbers.shape[1] >= 1

@@ -30,6 +30,7 @@ from vaekit.training.copies import update_average
 from vaekit.training.course import Course
 from vaekit.training.loop import optimize
 from vaekit.training.records import Epoch
+from vaekit.training.skips import STUCK
 from vaekit.training.validation import Validation
 from vaekit.training.weights import load_tensors
 
@@ -111,6 +112,12 @@ def test_steps_of_large_gradients_are_left_out_and_counted(caplog: pytest.LogCap
     (terms,) = [record.terms for record in fitted(p) if record.split == "train"]
     assert terms["skipped"] == 0
     assert equal(p.model.state_dict(), trained_without(sets))
+
+
+def test_a_limit_that_no_step_keeps_ends_the_training() -> None:
+    p = pieces("training.epochs=100", "training.skip=1e-9", rows=400)
+    with pytest.raises(ValueError, match=f"training.skip=1e-09 has left out {STUCK} steps in a row"):
+        fitted(p)
 
 
 def trained_without(sets: tuple[str, ...]) -> dict[str, Tensor]:

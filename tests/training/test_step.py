@@ -29,7 +29,7 @@ from vaekit.models.trace import Trace
 from vaekit.modules import evaluating
 from vaekit.networks.base import NORMALIZATIONS
 from vaekit.networks.mlp import MLP
-from vaekit.objectives import TERMS, Adversarial, Multiscale, Sum
+from vaekit.objectives import IWAE, KL, TERMS, Adversarial, Multiscale, Sum
 from vaekit.objectives.base import Loss, Objective, with_modules
 from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Linear
@@ -112,6 +112,7 @@ CASES = [
             [{"likelihood": name} for name in PARTS.likelihoods], LATENTS, fillvalue={}
         )
     ),
+    {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}, "objective": "iwae"},
 ]
 
 
@@ -569,11 +570,17 @@ def test_the_untrained_loss_is_that_of_all_of_few_rows_and_leaves_no_trace() -> 
 
 def test_a_recorded_step_of_terms_of_all_codes_is_the_step() -> None:
     model = model_of(latents={"a": 2, "b": 1})
-    names = ("total-correlation", "adversarial-correlation", "covariance", "discrepancy", "decoder-gradient")
-    options = {"adversarial-correlation": {"latent": 3, "width": 8}}
+    names = ("total-correlation", "covariance", "discrepancy", "decoder-gradient")
+    opponents = ("adversarial-correlation", "adversarial-discrepancy")
     with float64():
-        terms = [TERMS[name](**options.get(name, {})) for name in names]
+        terms = [TERMS[name]() for name in names]
+        terms += [TERMS[name](latent=3, width=8) for name in opponents]
     assert_same(both(model.train(), Sum((ELBO(), *terms)), data_for(model)), 1e-10)
+
+
+def test_a_recorded_step_of_two_losses_is_the_step() -> None:
+    model = model_of(latents={"a": 2, "b": 1}).train()
+    assert_same(both(model, Sum((IWAE(4, bounds=2, partial=True), KL(0.5))), data_for(model)), 1e-10)
 
 
 def test_a_step_against_a_discriminator_is_recorded() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import number_of
+from ..show.endings import CELLS, ENDINGS, FIGURES, TABLES
 from ..show.terminal import print_course, print_json, print_scores, print_table, say
 from . import judging
 from .options import (
@@ -20,10 +21,11 @@ from .options import (
     Given,
     Json,
     Out,
+    Overwrite,
     RunPath,
     Seed,
     asked_of,
-    keep_apart,
+    check_out,
     loaded_run,
     note,
     write_rows,
@@ -76,6 +78,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         bool, typer.Option("--report", help="Write the run's report.html again, with these scores and metrics.")
     ] = False,
     as_json: Json = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -84,16 +87,15 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     how samples lie beside data and what is learned by heart, and how good its images are: reconstructions beside data,
     samples as a set beside a set of data.
     """
-    from ..show.endings import CELLS, TABLES, check_ending
+    check_out(path, overwrite, (*TABLES, ".npy", CELLS), file or data)
 
-    if path is not None:
-        check_ending(path, (*TABLES, ".npy", CELLS))
-        keep_apart(path, file or data)
-
+    from ..models.remarks import remarks
     from ..runs import rows
     from ..runs.given import NEW
 
     asked = asked_of(run, device, context, data, split, file, sets)
+    for remark in remarks(asked.run.model):
+        note(remark)
     judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")
@@ -136,13 +138,12 @@ def sample(  # noqa: PLR0913 - as many as the command has options
     mean: Annotated[bool, typer.Option("--mean", help="Means of p(x given z), not draws from it.")] = False,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now, whose covariates it takes.")] = None,
     sets: Anew = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Draw from the model: z from its prior, then x; of a conditional one a table has the class of each."""
-    from ..show.endings import check_ending
-
-    check_ending(path)
+    check_out(path, overwrite)
 
     from ..runs import rows
 
@@ -162,15 +163,14 @@ def reconstruct(  # noqa: PLR0913 - as many as the command has options
     data: Given = None,
     sets: Anew = None,
     split: AnySplit = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Write data and their reconstructions: for each datum itself, then what it is decoded to. Which data, the seed
     chooses, since files are often sorted by class.
     """
-    from ..show.endings import check_ending
-
-    check_ending(path)
+    check_out(path, overwrite, data=data)
 
     from ..runs import rows
 
@@ -195,6 +195,7 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     split: AnySplit = None,
     draw: Annotated[bool, typer.Option("--draw", help="A draw from each posterior, not its mean.")] = False,
     indices: Annotated[bool, typer.Option("--indices", help="The numbers of its codes (quantised latents).")] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -202,10 +203,7 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     them where each datum is from in its file, its class, and the one that a model which classifies or clusters takes it
     for.
     """
-    from ..show.endings import CELLS, ENDINGS, check_ending
-
-    check_ending(path, (*ENDINGS, CELLS))
-    keep_apart(path, file or data)
+    check_out(path, overwrite, (*ENDINGS, CELLS), file or data)
 
     from ..data.tabular import impossible_rows
     from ..runs import rows
@@ -247,7 +245,8 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     run: RunPath,
     what: Annotated[str | None, typer.Option(help="The picture to draw; without it, all are listed.")] = None,
     path: Annotated[
-        Path | None, typer.Option("--out", help="File to write: .png, .svg or .pdf (default: RUN/pictures/WHAT.png).")
+        Path | None,
+        typer.Option("--out", help="File to write: .png, .svg or .pdf (default: RUN/pictures/WHAT.png, drawn anew)."),
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="How many it shows; same as --set n=N.")] = None,
     sets: Annotated[
@@ -258,26 +257,25 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     dark: Annotated[bool, typer.Option("--dark", help="For dark pages.")] = False,
     device: Device = "auto",
 ) -> None:
     """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
     from ..runs.folder import subfolder
-    from ..show.endings import FIGURES, check_ending
     from ..show.outputs import write_figure
     from ..show.pictures.drawing import FOLDER, draw, offers
     from ..show.plots import DARK, LIGHT
     from ..spec.parsing import options_from
 
+    check_out(path, overwrite, FIGURES)
     own = [each for each in sets or () if not each.startswith("data.")]
     loaded = loaded_run(run, device, context, data, [each for each in sets or () if each not in own])
     if what is None:
         rows = [(o.name, o.summary, "no, it needs " + o.lacks if o.lacks else "yes") for o in offers(loaded)]
         print_table(("picture", "what", "of this run"), rows)
         return
-    if path is not None:
-        check_ending(path, FIGURES)
     options = options_from([*own, *([f"n={n}"] if n is not None else [])])
     figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
     if path is None:

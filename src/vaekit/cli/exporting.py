@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..show.endings import check_folder
 from ..show.terminal import say
-from .options import Anew, Device, RunPath, Seed, loaded_run, note
+from .options import Anew, Device, Overwrite, RunPath, Seed, loaded_run, note
 
 
 class To(StrEnum):
@@ -39,12 +40,14 @@ def export(
             "(default: all that the model has)."
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a run's model for another program.
 
     diffusers takes one of resnet networks with a latent of maps. To onnx and torch any model goes, as programs from raw
     data to codes (encode) and back (decode), from noise to data (sample), from data and noise to the ELBO (score).
     """
+    check_folder(folder, overwrite=overwrite)
     loaded = loaded_run(run, "cpu", context)
     if to is None or to is To.DIFFUSERS:
         if what is not None:
@@ -86,7 +89,7 @@ def explore(  # noqa: PLR0913 - as many as the command has options
         bool | None, typer.Option("--open/--no-open", help="Open a browser (default: where there is a display).")
     ] = None,
     layout: Annotated[str, typer.Option(help="What lays codes out: t-sne, or umap (umap-learn).")] = "t-sne",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file in --out.")] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:

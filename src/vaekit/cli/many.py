@@ -10,7 +10,7 @@ import typer
 from ..errors import number_of
 from ..show.terminal import print_json, print_table, say
 from .ending import InterruptedTrainingError
-from .options import Anew, Device, Json, RunPath, Seed, loaded_run, note
+from .options import Anew, Device, Json, Overwrite, RunPath, Seed, loaded_run, note
 
 if TYPE_CHECKING:
     from ..many.score import Scored
@@ -103,6 +103,7 @@ def score(  # noqa: PLR0913 - as many as the command has options
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each row.")] = 1000,
     sets: Anew = None,
     codes: Annotated[bool, typer.Option("--codes", help="Write latent codes too, posterior means.")] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     ray: Ray = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="With --ray: files at once (default: processors).")] = None,
@@ -113,16 +114,20 @@ def score(  # noqa: PLR0913 - as many as the command has options
     """
     from ..data.tabular import impossible_rows
     from ..many.score import score as score_them
+    from ..models.remarks import remarks
     from ..spec.parts import PARTS
 
     loaded = loaded_run(run, device, context, sets=sets)
+    for each in remarks(loaded.model):
+        note(each)
 
     def tell(scored: Scored) -> None:
         say(f"{scored.path}: {number_of(scored.rows, 'row')}")
         if scored.impossible:
+            note(scored.why)
             note(impossible_rows(scored.impossible, scored.rows))
 
-    asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed}
+    asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed, "overwrite": overwrite}
     parts = context.obj or PARTS
     found = score_them(loaded, shards, out, **asked, parts=parts, jobs=jobs, ray=ray, on_file=tell)
     if kept := sum(each.kept for each in found):

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..show.endings import CELLS, ENDINGS, FRAMES, check_output
 from ..show.terminal import err, plain, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..data.sniffing import Dialect
     from ..runs.asked import Asked
     from ..runs.rows import Rows
@@ -41,6 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
     Path, typer.Option("--out", help="File to write; its ending says how: .png (images), .npy, .npz, .csv, .parquet.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there in --out.")]
 
 
 def named_parts(context: typer.Context) -> Parts:
@@ -85,10 +89,13 @@ def asked_of(
     return found
 
 
-def keep_apart(path: Path, data: str | None) -> None:
-    """`ValueError` where a file would be written over the data that it is made of."""
-    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+def check_out(path: Path | None, overwrite: bool, endings: Sequence[str] = ENDINGS, data: str | None = None) -> None:
+    """`ValueError` where no file may be written at `path`: of another ending, over the `data` that it is made of, or in
+    the place of another, unless it is to `overwrite` that.
+    """
+    if path is not None and data is not None and path.exists() and Path(data).exists() and path.samefile(data):
         raise ValueError(f"--out {path} is the file that is read; name another")
+    check_output(path, endings, overwrite=overwrite)
 
 
 def note(text: str) -> None:
@@ -108,7 +115,6 @@ def write_rows(
     """Write rows to a file of the kind that its name says, text in a dialect or the run's, and say what was written:
     an .h5ad file with all that their `source` has, where that is one.
     """
-    from ..show.endings import CELLS, FRAMES
     from ..show.outputs import write_array, write_frame
 
     if path.suffix.lower() == CELLS:

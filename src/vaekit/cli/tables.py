@@ -8,9 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import number_of
+from ..show.endings import FRAMES
 from ..show.terminal import print_json, say
 from . import judging
-from .options import Anew, AnySplit, Device, File, Given, Json, RunPath, Seed, asked_of, keep_apart, loaded_run, note
+from .options import (
+    Anew,
+    AnySplit,
+    Device,
+    File,
+    Given,
+    Json,
+    Overwrite,
+    RunPath,
+    Seed,
+    asked_of,
+    check_out,
+    loaded_run,
+    note,
+)
 
 Table = Annotated[Path, typer.Option("--out", help="Table to write: .csv, .parquet or .xlsx.")]
 
@@ -28,18 +43,17 @@ def impute(  # noqa: PLR0913 - as many as the command has options
     spread: Annotated[
         Path | None, typer.Option(help="Write beside it how sure each filled cell is: deviation, or entropy in nats.")
     ] = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Fill the holes of a table: means of numbers, the likeliest of all else, given what is observed of each row."""
     import pandas as pd
 
-    from ..show.endings import FRAMES, check_ending
     from ..show.outputs import write_frame
 
     for each in (path, *([] if spread is None else [spread])):
-        check_ending(each, FRAMES)
-        keep_apart(each, file or data)
+        check_out(each, overwrite, FRAMES, file or data)
     asked = asked_of(run, device, context, data, split, file, sets)
     found = asked.run.impute(_one(asked, file or data), samples=samples, n=n, seed=seed)
     named = not isinstance(found.table.index, pd.RangeIndex)
@@ -70,13 +84,12 @@ def detect(  # noqa: PLR0913 - as many as the command has options
             "--per-column", help="Write what each column adds to the score, and as latent what the code adds."
         ),
     ] = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Score how odd rows are, -log p in nats, with what makes them so: the oddest first."""
-    from ..show.endings import FRAMES, check_ending
-
-    check_ending(path, FRAMES)
+    check_out(path, overwrite, FRAMES, file or data)
 
     import numpy as np
 
@@ -84,7 +97,6 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     from ..runs.pieces import is_long
     from ..show.outputs import write_frame
 
-    keep_apart(path, file or data)
     if file is not None and data is None and split is None and is_long(Path(file)):
         loaded = loaded_run(run, device, context, sets=sets)
         given, dialect = Path(file), loaded.schema.dialect
@@ -121,15 +133,14 @@ def synthesize(  # noqa: PLR0913 - as many as the command has options
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now, for --metrics.")] = None,
     sets: Anew = None,
     as_json: Json = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Make up rows of a table, each column of its own type; with --where such as have these cells, with --metrics
     beside the rows that the model was trained on and those held out.
     """
-    from ..show.endings import FRAMES, check_ending
-
-    check_ending(path, FRAMES)
+    check_out(path, overwrite, FRAMES)
 
     from ..runs.judging import check
     from ..show.outputs import write_frame

@@ -13,9 +13,10 @@ import typer
 
 from ..errors import number_of
 from ..settings import written
+from ..show.endings import PAGES
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
 from .ending import InterruptedTrainingError, first
-from .options import Anew, Device, Json, RunPath, Seed, Split, loaded_run, named_parts
+from .options import Anew, Device, Json, Overwrite, RunPath, Seed, Split, check_out, loaded_run, named_parts
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -51,7 +52,7 @@ def train(  # noqa: PLR0913 - as many as the command has options
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    overwrite: Overwrite = False,
     live: Annotated[
         bool, typer.Option("--live", help="Show it in a browser while it trains; then the explorer, until Ctrl-C.")
     ] = False,
@@ -136,13 +137,14 @@ def refit_prior(  # noqa: PLR0913 - as many as the command has options
     samples: Annotated[
         int | None, typer.Option(min=1, help="Importance samples of the scores (default: 200, fewer for a short one).")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Fit a new prior to the codes of a finished run, all else of it fixed, into a new run; ends with the scores of
     both on the same data, and the path of report.html.
     """
     from .. import composed
+    from ..runs.refitting import unconverged
     from ..show import report
 
     with _training() as bar:
@@ -162,6 +164,8 @@ def refit_prior(  # noqa: PLR0913 - as many as the command has options
         print_table(table.heads, table.rows)
     made, scores = found.runs[1], found.rows[1].evaluation
     print_course(made)
+    if said := unconverged(made):
+        say(said)
     say(f"report: {report.write_report(made, scores)}")
 
 
@@ -180,6 +184,7 @@ def compare(  # noqa: PLR0913 - as many as the command has options
     samples: Annotated[int, typer.Option(min=1, help="Importance samples K for each datum.")] = 200,
     split: Split = "test",
     as_json: Json = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -187,10 +192,7 @@ def compare(  # noqa: PLR0913 - as many as the command has options
 
     A recipe stands for its run in runs/NAME, which is trained, or gone on with, unless it is finished.
     """
-    from ..show.endings import PAGES, check_ending
-
-    if path is not None:
-        check_ending(path, PAGES)
+    check_out(path, overwrite, PAGES)
 
     from ..runs import comparison
     from ..show import report

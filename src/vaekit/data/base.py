@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from .columns import Column
 from .covariates import Covariate
 from .digits import loses
 from .domains import Domain, Kind
+from .impossible import NONE, Impossible
 from .memmap import Array, MemmapRows, blocks
 from .sniffing import PLAIN, Dialect
 
@@ -34,7 +36,8 @@ class Split:
 
     With `noise` (N, *event_shape), standard deviations, a row is shown with normal noise, drawn afresh each time.
     `observed` (N, *event_shape) of bool says which cells are; None where all are. The others hold any value. `refused`
-    (N, *event_shape) of bool are those that are not since their column can't have what stands there; None for none.
+    (N, *event_shape) of bool are those that are not since their column can't have what stands there; None for none;
+    `impossible` says the first of them.
     `origin` (N,) is where each row comes from: its number in the file, from 0, or the name of its image.
     Raises `ValueError` where `y` is neither int64 labels nor float32 covariates of the same number of rows.
 
@@ -48,6 +51,7 @@ class Split:
     origin: np.ndarray | None = None
     observed: np.ndarray | None = None
     refused: np.ndarray | None = None
+    impossible: Impossible = NONE
 
     def __post_init__(self) -> None:
         for name, given in (("noise", self.noise), ("observed", self.observed)):
@@ -76,7 +80,8 @@ class Split:
             return self
         x = self.x[mask] if isinstance(self.x, np.ndarray) else self.x.where(mask)
         beside = ("y", "noise", "origin", "observed", "refused")
-        return Split(x, **{name: None if (each := getattr(self, name)) is None else each[mask] for name in beside})
+        own: dict[str, Any] = {name: None if (each := getattr(self, name)) is None else each[mask] for name in beside}
+        return Split(x, **own)
 
     def filled(self, domain: Domain) -> Split:
         """With a value of `domain` in the cells that are not observed."""

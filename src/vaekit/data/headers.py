@@ -28,7 +28,7 @@ class Reading:
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
     `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
     `layer` is the matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is
-    one, `given` what a model knows of its covariates.
+    one, `given` what a model knows of its covariates, and `called` what its columns are.
     """
 
     label: str | None = None
@@ -43,6 +43,7 @@ class Reading:
     covariates: Mapping[str, str] = field(default_factory=dict)
     exposure: str | None = None
     given: Sequence[Covariate] = ()
+    called: str = "genes"
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

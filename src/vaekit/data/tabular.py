@@ -16,6 +16,7 @@ from .cells import category_text, factorized, refuse_fractions
 from .columns import Column, numbers_of, possible_numbers
 from .covariates import Covariate
 from .domains import WARPED, Domain, Kind
+from .impossible import MOST, Impossible
 from .kinds import in_words, infer
 from .memmap import Array, columns_of
 
@@ -101,26 +102,29 @@ def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str)
     """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
     x, refused = possible_numbers(columns, frame, name)
     rows = _rows(x, frame, name)
-    return replace(rows, refused=refused) if refused.any() else rows
+    if not refused.any():
+        return rows
+    return replace(rows, refused=refused, impossible=_impossible(rows, frame, columns, refused))
 
 
-def impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], name: str, most: int = 3) -> str:
-    """What of `rows` of a `frame` no column can have, and what that means, in a line: the first few cells; nothing
-    where there are none.
+def _impossible(rows: Split, frame: pd.DataFrame, columns: Sequence[Column], refused: np.ndarray) -> Impossible:
+    """The cells of `rows` of a `frame` that are `refused`, (N, D) of bool; of a column of several, all of which are,
+    that it can't be read.
     """
-    if rows.refused is None:
-        return ""
-    names, at = [each.name for each in columns], np.argwhere(rows.refused)
-    values = [(frame[names[i]].iloc[row], (row, i)) for row, i in at[:most].tolist()]
-    cells = [
-        f"{shown(getattr(cell, 'item', lambda cell=cell: cell)())} at {rows.place(i, names)}" for cell, i in values
-    ]
-    many = f"{len(at):,} cells of {name} are none that their columns can have"
-    one = f"a cell of {name} is none that its column can have"
-    rest = [f"and {len(at) - most:,} more"] if len(at) > most else []
-    rows_of = "its row" if len(at) == 1 else "their rows"
-    means = f"log p of {rows_of} is -inf, and all else that is told of {rows_of} is by the other cells"
-    return f"{one if len(at) == 1 else many}: {'; '.join([*cells, *rest])}; {means}"
+    names, unread = [each.name for each in columns], dict[str, int]()
+    seen = refused if rows.observed is None else refused | rows.observed
+    whole = (refused == seen).all(0) & (refused.sum(0) > 1)
+    for i in np.flatnonzero(whole).tolist():
+        where = np.flatnonzero(refused[:, i])
+        cells = ", ".join(dict.fromkeys(_cell(frame[names[i]].iloc[row]) for row in where[:MOST]))
+        unread[f"column {names[i]!r} ({cells}, …; accepted: {columns[i].accepted})"] = len(where)
+    at = np.argwhere(refused & ~whole)
+    first = [f"{_cell(frame[names[i]].iloc[row])} at {rows.place((row, i), names)}" for row, i in at[:MOST].tolist()]
+    return Impossible(len(at), tuple(first), unread)
+
+
+def _cell(value: object) -> str:
+    return shown(getattr(value, "item", lambda: value)())
 
 
 def impossible_rows(rows: int, of: int) -> str:

@@ -18,6 +18,7 @@ from .base import Dataset, Split, no_split, with_holes
 from .batch import Batch
 from .decoding import ImageRows
 from .domains import Domain
+from .impossible import NONE, Impossible
 from .memmap import Array, MemmapRows
 from .preprocessing import Preprocessing
 from .sparse import SparseRows
@@ -79,6 +80,8 @@ class TensorSplit:
     """The most of a row's cells that training takes as not observed; each row a part drawn between 0 and this."""
     refused: np.ndarray | None = None
     """Which cells are not observed since their column can't have them, (N, *event) of bool; None for none."""
+    impossible: Impossible = NONE
+    """The first of these, in words."""
     uncropped: tuple[Stored, Tensor | None] | None = None
     """Of images that are cropped all of their pixels, x and observed, of which training shows other parts."""
     arriving: Arriving | Passing | None = None
@@ -320,8 +323,8 @@ def to_device(
         x = _tensor(stored, device)
     beside = (given.y, given.noise, given.observed)
     y, noise, observed = (None if each is None else _tensor(each, device) for each in beside)
-    own = TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed, refused=given.refused)
-    own = replace(own, arriving=arriving)
+    own = TensorSplit(x, y, dataset.domain, preprocessing, noise, given.origin, observed, arriving=arriving)
+    own = replace(own, refused=given.refused, impossible=given.impossible)
     if window is None or window == given.x.shape[-2:]:
         return own
     seen: Stored

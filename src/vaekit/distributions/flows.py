@@ -10,22 +10,28 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, Transform
 
+from .planar import PlanarLayers, numbers_of
 from .shapes import _Shape
 
 MOST_TRANSFORMS = 1000
+FEW = 2
+"""Passes of coupling layers, which are not more than is usual."""
 BINS = 8
 """Bins of a spline of each number, from -5 to 5."""
 
-FlowKind = Literal["coupling", "maf", "iaf", "spline-coupling", "nsf"]
+FlowKind = Literal["coupling", "maf", "iaf", "spline-coupling", "nsf", "planar"]
 
 
 @dataclass(frozen=True)
 class _Layers:
-    """Of what a kind of flow is made: `numbers` for each dimension, two passes or one a dimension."""
+    """Of what a kind of flow is made: `numbers` for each dimension, two passes or one a dimension; `inverse` where
+    draws are the fast way.
+    """
 
     spline: bool = False
     autoregressive: bool = False
     inverse: bool = False
+    planar: bool = False
 
     @property
     def numbers(self) -> int:
@@ -38,7 +44,23 @@ KINDS: Mapping[str, _Layers] = {
     "iaf": _Layers(autoregressive=True, inverse=True),
     "spline-coupling": _Layers(spline=True),
     "nsf": _Layers(spline=True, autoregressive=True),
+    "planar": _Layers(inverse=True, planar=True),
 }
+
+
+def passes_said(kind: FlowKind, latent: int, of: Literal["draw", "density"]) -> str:
+    """That a draw, or a density, of a flow of that kind takes a pass for each of many dimensions, and which kind takes
+    one, in a line; nothing where that is not so.
+
+    >>> passes_said("coupling", 16, "draw"), passes_said("nsf", FEW, "draw"), passes_said("nsf", 16, "density")
+    ('', '', '')
+    """
+    layers = KINDS[kind]
+    if not layers.autoregressive or layers.inverse == (of == "draw") or latent <= FEW:
+        return ""
+    other = "iaf" if of == "draw" else "maf"
+    each = f"a {of} takes {latent} passes, one for each dimension of the latent"
+    return f"with kind={kind} {each}, with kind={other} one: training and scoring take long"
 
 
 def flow_of(
@@ -53,6 +75,7 @@ def flow_of(
     `maf`              | affine, of each given those before (Papamakarios et al. 2017)| D | one
     `nsf`              | the same, of splines (Durkan et al. 2019)           | D         | one
     `iaf`              | the inverse of `maf` (Kingma et al. 2016)           | one       | D, of its own last draws none
+    `planar`           | z + u tanh(w · z + b) (Rezende & Mohamed 2015)      | one       | Newton's method, or none
 
     On the meta device it has all its tensors without their memory, and gives distributions that have shapes only.
     """
@@ -60,11 +83,16 @@ def flow_of(
     import zuko  # here, since the import switches argument validation off for every distribution of the process
 
     Distribution.set_default_validate_args(validate)
-    if not 1 <= transforms <= MOST_TRANSFORMS:
-        raise ValueError(f"transforms must be from 1 to {MOST_TRANSFORMS}, got {transforms}")
-    if any(width < 1 for width in hidden):
-        raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
+    _check_layers(transforms, hidden)
     layers = KINDS[kind]
+
+    def base(features: int) -> nn.Module:
+        start = {"loc": torch.zeros(features), "scale": torch.ones(features)}
+        return zuko.lazy.UnconditionalDistribution(_normal, **start, buffer=True)
+
+    if layers.planar:
+        hyper = zuko.nn.MLP(context, numbers_of(features, transforms), list(hidden)) if context else None
+        return zuko.lazy.Flow([PlanarLayers(features, transforms, hyper)], base(features))
 
     def made(features: int, context: int, hidden: list[int]) -> nn.Module:
         # One dimension cannot be split in two: there, one pass is the whole (conditional) map of a number.
@@ -72,8 +100,7 @@ def flow_of(
         own = {"bins": BINS} if layers.spline else {}
         make = zuko.flows.NSF if layers.spline else zuko.flows.MAF
         flow = make(features, context, transforms=transforms, hidden_features=hidden, passes=passes, **own)
-        start = {"loc": flow.base.loc, "scale": flow.base.scale}
-        flow.base = zuko.lazy.UnconditionalDistribution(_normal, **start, buffer=True)
+        flow.base = base(features)
         if layers.inverse:
             flow.transform = flow.transform.inv
         return flow
@@ -99,11 +126,11 @@ def flow_of(
 
 
 class Inverse(Distribution):
-    """z = location + scale T(n) of noise n of `base`, T autoregressive: the inverse autoregressive flow of Kingma et
-    al. 2016 (eq. 10).
+    """z = location + scale T(n) of noise n of `base`, T what is quick to take and slow to invert: autoregressive, the
+    inverse autoregressive flow of Kingma et al. 2016 (eq. 10), or planar layers (Rezende & Mohamed 2015).
 
-    log q(z) = log base(n) - log |det dT/dn| - sum log scale. The noise of the last draws is remembered, so that their
-    density, which is what a training asks for, costs nothing; that of any other z takes a pass for each dimension.
+    log q(z) = log base(n) - log |det dT/dn| - sum log scale. The density of the last draws is remembered, so that it,
+    which is what a training asks for, costs nothing; that of any other z takes an inversion.
 
     >>> flow = flow_of(3, 2, 1, (4,), "iaf")
     >>> q = inverse_flowing(flow.transform, flow.base, torch.zeros(5, 2), torch.zeros(5, 3), torch.ones(5, 3))
@@ -117,7 +144,7 @@ class Inverse(Distribution):
 
     def __init__(self, transform: Transform, base: Distribution, location: Tensor, scale: Tensor) -> None:
         self.transform, self.base, self.location, self.scale = transform, base, location, scale
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[Tensor, Tensor, bool] | None = None
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: object = None) -> Inverse:
@@ -126,9 +153,7 @@ class Inverse(Distribution):
         return Inverse(self.transform, self.base.expand(lead), location, scale)
 
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        z, log_prob = self._outwards(self.base.rsample(torch.Size(sample_shape)))
-        self._last = z, log_prob
-        return z
+        return self.from_noise(self.base.rsample(torch.Size(sample_shape)))
 
     def _outwards(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """z of noise, and its log-density."""
@@ -138,8 +163,8 @@ class Inverse(Distribution):
         return self.location + self.scale * out, log_prob
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # A draw without gradient is a number like any other: how its density moves is not how noise moves it.
-        if self._last and self._last[0] is value and (value.requires_grad or not torch.is_grad_enabled()):
+        # A draw made without gradients is a number like any other: how its density moves is not how noise moves it.
+        if self._last and self._last[0] is value and (self._last[2] or not torch.is_grad_enabled()):
             return self._last[1]
         return self._outwards(self.transform.inv((value - self.location) / self.scale))[1]
 
@@ -149,7 +174,9 @@ class Inverse(Distribution):
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """The draw (…, D) that standard normal noise (…, D) makes."""
-        return self._outwards(noise.to(self.location))[0]
+        z, log_prob = self._outwards(noise.to(self.location))
+        self._last = z, log_prob, torch.is_grad_enabled()
+        return z
 
 
 def flowing(transform: nn.Module, base: nn.Module, context: Tensor) -> Distribution:
@@ -162,8 +189,15 @@ def flowing(transform: nn.Module, base: nn.Module, context: Tensor) -> Distribut
 def inverse_flowing(
     transform: nn.Module, base: nn.Module, context: Tensor, location: Tensor, scale: Tensor
 ) -> Distribution:
-    """That of an inverse autoregressive flow, moved and scaled."""
+    """That of a flow whose draws are the fast way, moved and scaled."""
     return Inverse(transform(context).inv, base(context).expand(context.shape[:-1]), location, scale)
+
+
+def _check_layers(transforms: int, hidden: tuple[int, ...]) -> None:
+    if not 1 <= transforms <= MOST_TRANSFORMS:
+        raise ValueError(f"transforms must be from 1 to {MOST_TRANSFORMS}, got {transforms}")
+    if any(width < 1 for width in hidden):
+        raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
 
 
 def start_as_identity(transform: nn.Module) -> None:

@@ -24,7 +24,7 @@ from ..system.devices import say_if_threads_wait_busily
 from ..system.progress import working
 from .metrics import clustering_scores
 from .scores import Evaluation
-from .tokens import code_use
+from .tokens import CodeCounts
 
 ACTIVE = 0.01
 """The variance over data of a posterior mean above which a dimension is active (Burda et al. 2016, section 5.2)."""
@@ -53,8 +53,10 @@ def evaluate(
     refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
     n, totals = len(data), _Totals()
+    uses, one_hots = CodeCounts(model), _OneHots(model)
     trust: list[Tensor] = []
     possible = _possible(data, split)
+    of_words = model.exposed and data.observed is None and hasattr(model.likelihood, "log_orders")
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
@@ -70,8 +72,13 @@ def evaluate(
                 continue
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
+            if of_words:
+                words = batch.x[kept].double().flatten(1)
+                totals.add(words=words.sum(1), orders=model.likelihood.log_orders(batch.x[kept]))  # type: ignore[operator]
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
+            uses.add(batch if kept.all() else batch.take(kept), scores.tokens)
+            one_hots.add(scores)
     n = int(possible.sum())
     nll = totals.mean("nll")
     effective, shapes = torch.cat(trust, 1)
@@ -95,9 +102,11 @@ def evaluate(
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
         is_likelihood=not model.domain.relaxed,
         labels=label_scores(model, data),
-        codes=code_use(model, data),
+        class_nats=one_hots.nats(),
+        codes=uses.use(),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
         latent_scales=latent_scales(model),
+        perplexity=_perplexity(totals, float(nll)) if of_words else None,
     )
 
 
@@ -107,6 +116,11 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
     if never.all():
         raise ValueError(f"each row of {split} has a cell that its column can't have: log p of all of them is -inf")
     return torch.from_numpy(~never).to(data.x.device)
+
+
+def _perplexity(totals: _Totals, nll: float) -> float:
+    """exp of what a word takes, its order among the others known: of means over documents."""
+    return math.exp((nll + float(totals.mean("orders"))) / float(totals.mean("words")))
 
 
 def _origin(data: TensorSplit) -> np.ndarray:
@@ -171,6 +185,35 @@ def clusters(
     refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     found = [model.clusters(batch) for batch in data.blocks()]
     return torch.cat(found).cpu().numpy()
+
+
+class _OneHots:
+    """Of latents that are one-hots, what their classes and data say of each other: I(x; z), nats."""
+
+    def __init__(self, model: VAE) -> None:
+        found = {name: getattr(each, "groups", None) for name, each in model.posteriors.items()}
+        self.groups = {name: groups for name, groups in found.items() if groups}
+        self.sizes, self.totals = model.sizes, _Totals()
+
+    def add(self, scores: Scores) -> None:
+        start = 0
+        for name in scores.kl_terms:  # in the order of the means
+            if name not in self.sizes:
+                continue
+            start += self.sizes[name]
+            if name in self.groups:
+                classes = scores.latent_mean[:, start - self.sizes[name] : start].unflatten(-1, (self.groups[name], -1))
+                self.totals.add(**{f"classes of {name}": classes, f"entropy of {name}": _entropy(classes)})
+
+    def nats(self) -> dict[str, float]:
+        """The entropy of classes over all data, less that of a datum's; of several one-hots side by side the sum."""
+        mean = self.totals.mean
+        return {name: float(_entropy(mean(f"classes of {name}")) - mean(f"entropy of {name}")) for name in self.groups}
+
+
+def _entropy(classes: Tensor) -> Tensor:
+    """Of probabilities (…, G, K) of G classes side by side, (…) nats."""
+    return torch.special.entr(classes).sum((-1, -2))
 
 
 class _Totals:

@@ -10,13 +10,15 @@ from ..errors import number_of, several
 from ..models.importance import LEAST_TAIL, UNTRUSTED, tail_size
 from ..settings import in_a_call, setting
 from ..system.markup import markup
-from .metrics import carriers, is_collapsed
+from .metrics import COLLAPSED, carriers, is_collapsed
 from .tokens import CodeUse
 
 FEW = 0.01
 """The fraction of data whose weights may be no good before the mean over all is said not to be."""
 LEAST = 5
 """Data whose mean may tell something of others."""
+ALIKE = 0.99
+"""The part of the data that may have the same tokens before their posterior is taken for collapsed."""
 LABELS = {
     "error": ("classification error", "{:.2%}", "the likeliest class is another"),
     "nmi": ("clusters: mutual information", "{:.3f}", "with the labels, of 1; higher is better"),
@@ -42,10 +44,12 @@ class Evaluation:
     say, see `caution`. `bits_per_dim` is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per
     dimension where it splits so, else one number. `labels` is what `label_scores` says. `is_likelihood` is false
     for grey pixels that were scored as Bernoulli probabilities. `codes` says of quantised latents how their codes
-    are used: q is then all on one code, and nll no tighter than -elbo, however many the samples. `impossible` are
-    the rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf,
-    which no mean is left with. `latent_scales` are those of
-    `models.scales`, of the training rows, for latents that are maps.
+    are used: q is then all on one code, and nll no tighter than -elbo, however many the samples. `class_nats` is of
+    latents that are classes, I(x; z): of several side by side the sum of each, which is no less. `impossible` are the
+    rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf, which no
+    mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for latents that are maps. Of
+    documents whose words are drawn given how many they are, `perplexity` is exp of -log p of all words in their order,
+    over their number (Blei et al. 2003, section 7.1), from `nll`; None of other data.
     """
 
     split: str
@@ -69,7 +73,9 @@ class Evaluation:
     labels: dict[str, float]
     impossible: tuple[int | str, ...] = ()
     latent_scales: dict[str, float] = field(default_factory=dict)
+    perplexity: float | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
+    class_nats: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return scores_in_lines(self)
@@ -116,6 +122,9 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
     ]
+    if scores.perplexity is not None:
+        what = "of a word: as many, equally likely, are as hard to tell; lower is better"
+        rows.append(("perplexity", f"{scores.perplexity:,.1f}", what))
     rows += [
         (f"scale of {name}", f"{scale:.5f}", "one over the standard deviation of its codes in training")
         for name, scale in scores.latent_scales.items()
@@ -164,17 +173,43 @@ def active_units(scores: Evaluation) -> str:
 
 
 def collapse(scores: Evaluation) -> str:
-    """That the posterior has collapsed, and what to try; nothing where it has not."""
-    if scores.n < 2 or not is_collapsed(scores.kl, scores.active_units):
+    """That a posterior has collapsed, and what to try; nothing where none has."""
+    found = _collapsed(scores) if scores.n > 1 else {}
+    if not found:
         return ""
-    found = f"KL {scores.kl:.2f} nats, {scores.active_units} of {scores.latent_size} units active"
-    lower, free = setting("objective.beta", "…"), setting("objective.free_bits", 0.1)
-    warm = "beta=Linear()" if in_a_call() else setting("objective.beta.name", "linear")
+    every = len(scores.kl_per_dimension) == 1 or not (scores.class_nats or scores.codes)
+    each = (f"the posterior{'' if every else f' of {name}'} has collapsed ({why})" for name, why in found.items())
+    if found.keys() <= scores.codes.keys():
+        advice = f"more epochs, smaller steps ({setting('training.learning_rate', '…')}), or another seed"
+    else:
+        lower, free = setting("objective.beta", "…"), setting("objective.free_bits", 0.1)
+        warm = "beta=Linear()" if in_a_call() else setting("objective.beta.name", "linear")
+        advice = (
+            f"more epochs where there were few; or of the objective 'elbo' a lower weight of the KL ({lower}), a "
+            f"warm-up of it ({warm}), free bits ({free})"
+        )
     return (
-        f"the posterior has collapsed ({found}): codes say next to nothing of the data, and what is decoded ignores "
-        f"them. Try more epochs where there were few; or of the objective 'elbo' a lower weight of the KL ({lower}), a "
-        f"warm-up of it ({warm}), free bits ({free})"
+        f"{' and '.join(each)}: codes say next to nothing of the data, and what is decoded ignores them. Try {advice}"
     )
+
+
+def _collapsed(scores: Evaluation) -> dict[str, str]:
+    """Why a posterior is taken for collapsed, by the name of its latent; of those that are neither classes nor codes
+    together, by their names. The KL of classes and codes is no sign: that of all data in one class may be any.
+    """
+    found = {}
+    discrete = {**scores.class_nats, **scores.codes}
+    others = [name for name in scores.kl_per_dimension if name not in discrete]
+    kl = sum(sum(scores.kl_per_dimension[name]) for name in others) if discrete else scores.kl
+    if others and is_collapsed(kl, scores.active_units):
+        found[", ".join(others)] = f"KL {kl:.2f} nats, {scores.active_units} of {scores.latent_size} units active"
+    for name, nats in scores.class_nats.items():
+        if nats < COLLAPSED:
+            found[name] = f"its classes say {max(nats, 0.0):.2f} nats of a datum"
+    for name, use in scores.codes.items():
+        if use.alike > ALIKE:
+            found[name] = f"{use.alike:.1%} of the data have the same tokens"
+    return found
 
 
 def left_out(scores: Evaluation) -> str:

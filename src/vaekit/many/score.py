@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -15,18 +14,20 @@ from ..data.workbooks import parquet_rows
 from ..interop.ray import scored_by_ray
 from ..runs.pieces import PARQUET
 from ..runs.run import Run, load_run
-from ..runs.scoring import FILE, Question, identity, outputs_of, score_shard, shards_of, state_of
+from ..runs.scoring import FILE, Met, Question, identity, outputs_of, score_shard, shards_of, state_of
 from ..runs.tables import apart
 from ..settings import option, standing
-from ..show.endings import with_pyarrow
+from ..show.endings import check_output
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
 from ..system.devices import processors
 from ..system.disk import drop_temporaries
 
-RUN, SHARD = "vaekit.scores", "vaekit.shard"
-"""What a file of scores says of itself: of what it is the answer, and of which state of its shard."""
+RUN, SHARD, ODD = "vaekit.scores", "vaekit.shard", "vaekit.impossible"
+"""What a file of scores says of itself: of what it is the answer, of which state of its shard, and of how many rows
+log p is -inf, for which cells.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Scored:
     kept: bool = False
     impossible: int = 0
     """Of how many rows log p is -inf."""
+    why: str = ""
+    """For which cells it is, in a line."""
 
 
 @standing("spec")
@@ -53,6 +56,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     parts: Parts | str = PARTS,
     jobs: int | None = None,
     ray: str | None = None,
+    overwrite: bool = False,
     on_file: Callable[[Scored], None] = lambda scored: None,
 ) -> list[Scored]:
     """Score each row of many files by a run, or its folder, into Parquet files: log p with its Monte Carlo error, the
@@ -61,9 +65,10 @@ def score(  # noqa: PLR0913 - all that may be said of many files
     `shards` are files that hold data of the run's kind, folders of such files, or folders of images, each of which is
     one, its rows named by their files. A Parquet file is read a block of rows at a time. `out` is a folder, which gets
     a file for each of them, or one .parquet file of all their rows. Each file is written whole or not at all; called
-    again, those that are there in the folder are kept, unless their shard has changed since. Scores are by `samples`
-    importance samples from `seed`, the same for a row whatever else is scored, and by whom (the last bits may depend on
-    the device and the number of threads).
+    again, those that are there in the folder are kept, unless their shard has changed since. With `overwrite` what is
+    there of them is made anew; without, a file of all rows is not to be there. Scores are by `samples` importance
+    samples from `seed`, the same for a row whatever else is scored, and by whom (the last bits may depend on the device
+    and the number of threads).
 
     `ray` is the address of a Ray cluster whose machines see all these folders by the same paths, or "local"; as many
     `jobs` as there are processors are done at once then, one file each. Raises `ValueError`, one line, for what the run
@@ -89,22 +94,24 @@ def score(  # noqa: PLR0913 - all that may be said of many files
             )
         if path.resolve() in {each.resolve() for each in every}:
             raise ValueError(f"{option('out', out)} is a file that is read; name another")
-        rows = write_frames(path, _joined(own, every, question), {RUN: about})
-        scored = Scored(path, rows, impossible=_impossible(path))
+        check_output(path, (PARQUET,), overwrite=overwrite)
+        met = Met()
+        rows = write_frames(path, _joined(own, every, question, met), {RUN: about}, lambda: _odd(met, every))
+        scored = _told(Scored(path, rows))
         on_file(scored)
         return [scored]
     if path.exists() and not path.is_dir():
         raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
     outputs = outputs_of(every, path)
-    left = [pair for pair in zip(every, outputs, strict=True) if _is_left(about, *pair)]
+    left = [pair for pair in zip(every, outputs, strict=True) if overwrite or _is_left(about, *pair)]
     path.mkdir(parents=True, exist_ok=True)
     drop_temporaries(path)
     made: dict[Path, Scored] = {}
     for scored in _answers(own, question, left, parts=parts, jobs=jobs, ray=ray):
-        scored = replace(scored, impossible=_impossible(scored.path))
+        scored = _told(scored)
         made[scored.path] = scored
         on_file(scored)
-    return [made.get(each) or Scored(each, parquet_rows(each), True, _impossible(each)) for each in outputs]
+    return [made.get(each) or _told(Scored(each, parquet_rows(each), True)) for each in outputs]
 
 
 def _answers(
@@ -157,14 +164,20 @@ SCORER = f"{__name__}:{scorer_of.__name__}"
 
 def _write(run: Run, question: Question, about: str, shard: Path, output: Path) -> Scored:
     said = {RUN: about, SHARD: state_of(shard)}
-    return Scored(output, write_frames(output, score_shard(run, shard, question), said))
+    met = Met()
+    return Scored(
+        output, write_frames(output, score_shard(run, shard, question, met), said, lambda: _odd(met, [shard]))
+    )
 
 
-def _impossible(scored: Path) -> int:
-    """Of how many rows of a file of scores log p is -inf."""
-    _, parquet = with_pyarrow()
-    with parquet.ParquetFile(scored) as file:
-        return sum(int(np.isneginf(each["log_prob"]).sum()) for each in file.iter_batches(columns=["log_prob"]))
+def _odd(met: Met, shards: Sequence[Path]) -> dict[str, str]:
+    name = shards[0].name if len(shards) == 1 else f"the {len(shards):,} files"
+    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(name)})}
+
+
+def _told(scored: Scored) -> Scored:
+    """With what its file says of itself that is odd."""
+    return replace(scored, **json.loads(read_about(scored.path, ODD) or "{}"))
 
 
 def _is_left(about: str, shard: Path, output: Path) -> bool:
@@ -172,14 +185,15 @@ def _is_left(about: str, shard: Path, output: Path) -> bool:
     if not output.exists():
         return True
     if read_about(output, RUN) != about:
-        raise ValueError(f"{output} is there and is no answer to this; name another folder, or delete it")
+        anew = f"or make all in it anew: {option('overwrite')}"
+        raise ValueError(f"{output} is there and is no answer to this; name another folder, {anew}")
     return read_about(output, SHARD) != state_of(shard)
 
 
-def _joined(run: Run, shards: Sequence[Path], question: Question) -> Iterator[pd.DataFrame]:
+def _joined(run: Run, shards: Sequence[Path], question: Question, met: Met) -> Iterator[pd.DataFrame]:
     """The scores of several files one below another, of more than one with the name of each."""
     for shard in shards:
-        for frame in score_shard(run, shard, question):
+        for frame in score_shard(run, shard, question, met):
             if len(shards) > 1:
                 frame.insert(0, apart(FILE, frame.columns), shard.name)
             yield frame

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..data.batch import Batch
 from ..distributions.moments import DRAWS
+from ..distributions.quantised import Quantised
 from ..distributions.validation import unvalidated
 from ..engine import Recording, Use, record
 from ..system.allocator import keep_freed_memory
@@ -52,6 +53,8 @@ class Scores:
     """The shape of the weights' tail (see `importance`): above 0.7 neither `log_prob` nor its variance is reliable."""
     latent_mean: Tensor
     """The means of the posteriors, (B, D)."""
+    tokens: dict[str, Tensor] = field(default_factory=dict)
+    """The tokens (B, T) of each quantised latent that no draw of another changes."""
 
     @property
     def kl(self) -> Tensor:
@@ -64,8 +67,10 @@ class Scores:
     def rows(self, kept: Tensor) -> Scores:
         """Those of the data that are `kept`, of bool (B,)."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        terms = {name: each[kept] for name, each in own.pop("kl_terms").items()}
-        return Scores(kl_terms=terms, **{name: each[kept] for name, each in own.items()})
+        of_names: dict[str, Any] = {
+            part: {name: each[kept] for name, each in own.pop(part).items()} for part in ("kl_terms", "tokens")
+        }
+        return Scores(**of_names, **{name: each[kept] for name, each in own.items()})
 
     def without(self, never: Tensor) -> Scores:
         """With the log-probability of 0 for the data that can `never` be, of bool (B,): that is exact, so that it has
@@ -99,6 +104,8 @@ class Sums:
     """The KL of each latent as additive terms, (B, T)."""
     mean: dict[str, Tensor]
     """The mean of each latent's posterior, (B, D)."""
+    tokens: dict[str, Tensor]
+    """The tokens of each quantised latent that no draw of another changes, (B, T)."""
 
     def tensors(self) -> list[Tensor]:
         """All of them."""
@@ -110,14 +117,15 @@ class Sums:
             self.log_px,
             *self.kl_terms.values(),
             *self.mean.values(),
+            *self.tokens.values(),
         ]
 
     def of_names(self, tensors: Sequence[Tensor]) -> Sums:
         """Others, given as `tensors` gives them, of the same names."""
         peak, weight, square, largest, log_px, *others = tensors
-        kl_terms = dict(zip(self.kl_terms, others[: len(self.kl_terms)], strict=True))
-        mean = dict(zip(self.mean, others[len(self.kl_terms) :], strict=True))
-        return Sums(peak, weight, square, largest, log_px, kl_terms, mean)
+        rest = iter(others)
+        kl_terms, mean, tokens = ({name: next(rest) for name in own} for own in (self.kl_terms, self.mean, self.tokens))
+        return Sums(peak, weight, square, largest, log_px, kl_terms, mean, tokens)
 
 
 def sums(trace: Trace, constants: bool = True, kept: int | None = None) -> Sums:
@@ -141,7 +149,13 @@ def sums(trace: Trace, constants: bool = True, kept: int | None = None) -> Sums:
         trace.log_px.to(kind).mean(0),
         {name: terms.mean(0) if terms.dim() == 3 else terms for name, terms in kl_terms.items()},
         {latent.name: latent.mean.to(kind) for latent in trace.latents if constants or latent.per_draw},
+        _tokens(trace) if constants else {},
     )
+
+
+def _tokens(trace: Trace) -> dict[str, Tensor]:
+    known = {latent.name: latent.q for latent in trace.latents if latent.cases is None and not latent.per_draw}
+    return {name: q.indices for name, q in known.items() if isinstance(q, Quantised)}
 
 
 def _largest(weights: Tensor, kept: int | None) -> Tensor:
@@ -175,6 +189,7 @@ def scores_of(samples: int, total: Sums) -> Scores:
         effective_samples=1 / squares,
         pareto_k=pareto_shape(total.largest, samples),
         latent_mean=torch.cat(list(total.mean.values()), -1),
+        tokens=total.tokens,
     )
 
 
@@ -214,6 +229,7 @@ def _merged(parts: Sequence[tuple[int, Sums]], kept: int | None) -> tuple[int, S
         average([part.log_px for part in each]),
         averages([part.kl_terms for part in each]),
         averages([part.mean for part in each]),
+        each[0].tokens,
     )
 
 

@@ -81,6 +81,9 @@ class SemiSupervisedVAE(VAE):
             raise ValueError(f"latent {taken.pop()!r} has the name of the label or the auxiliary latent; take another")
         super().__init__(encoder, posteriors, priors, decoder, likelihood, classes)
         self.classifier, self.auxiliary = classifier, auxiliary
+        self.inferring = (*self.inferring, "classifier")
+        if auxiliary is not None:
+            self.inferring = (*self.inferring, "auxiliary.encoder", "auxiliary.posterior")
         self.register_buffer("label_logits", torch.zeros(classes, dtype=self.scale.dtype), persistent=False)
         check_labelled_parts(self)
 

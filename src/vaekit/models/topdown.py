@@ -83,6 +83,11 @@ class TopDownVAE(VAE):
         return f"x, {shown}" if shown else "x", shown
 
     @property
+    def inferring(self) -> tuple[str, ...]:  # type: ignore[override]
+        rungs = range(len(self.decoder.rungs))  # type: ignore[arg-type]
+        return ("encoder", "posteriors", *(f"decoder.rungs.{i}.posterior" for i in rungs))
+
+    @property
     def prefixes(self) -> Mapping[int, tuple[str, ...]]:
         names = tuple(self.priors)
         return {size: names[: i + 1] for i, size in enumerate(accumulate(self.sizes[name] for name in names))}

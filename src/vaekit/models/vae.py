@@ -63,6 +63,7 @@ class VAE(nn.Module):
     condition_location: Tensor
     condition_scale: Tensor
     held: frozenset[str] = frozenset()  # parts that a training leaves as they are, while it goes on
+    inferring: tuple[str, ...] = ("encoder", "posteriors")  # modules whose weights q(z given x) is of, and not p(x, z)
 
     def __init__(
         self,
@@ -306,9 +307,7 @@ class VAE(nn.Module):
         memory: int = MEMORY,
     ) -> Tensor:
         """log p(x given y) of x (B, *event) from K = `samples` importance weights, (B,) nats (Burda et al. 2016, eq.
-        8).
-
-        In expectation a lower bound, tight as K grows.
+        8): in expectation a lower bound, tight as K grows.
         """
         return self.score(x, y, samples, seed, memory).log_prob
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .adversarial import Adversarial
-from .aggregate import AdversarialCorrelation, Covariance, Discrepancy, TotalCorrelation
+from .aggregate import AdversarialCorrelation, AdversarialDiscrepancy, Covariance, Discrepancy, TotalCorrelation
 from .autoencoder import Autoencoder, DecoderGradient
 from .base import Loss, Objective, Sum, samples_of
 from .constrained import GECO
@@ -29,6 +29,7 @@ __all__ = [
     "TERMS",
     "Adversarial",
     "AdversarialCorrelation",
+    "AdversarialDiscrepancy",
     "Autoencoder",
     "Capacity",
     "Classification",
@@ -75,6 +76,7 @@ TERMS: dict[str, Callable[..., Objective]] = {
     "adversarial-correlation": AdversarialCorrelation,
     "covariance": Covariance,
     "discrepancy": Discrepancy,
+    "adversarial-discrepancy": AdversarialDiscrepancy,
     "decoder-gradient": DecoderGradient,
 }
 """What can be added to an objective by name: `objective.terms.NAME`."""

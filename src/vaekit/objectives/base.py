@@ -19,10 +19,21 @@ from ..schedules import Constant, Schedule, may_be_schedule
 
 @dataclass(frozen=True)
 class Loss:
-    """The `loss` to minimise, a scalar with gradients, and the `terms` worth recording, detached scalars or numbers."""
+    """The `loss` to minimise, a scalar with gradients, and the `terms` worth recording, detached scalars or numbers.
+
+    Losses add up. What parts of inference, q(z given x), minimise in its place is `inference`, where that is another.
+    """
 
     loss: Tensor
     terms: dict[str, Tensor | float]
+    inference: Tensor | None = None
+
+    def __add__(self, other: Loss) -> Loss:
+        inference = None
+        if self.inference is not None or other.inference is not None:
+            mine, theirs = (each.loss if each.inference is None else each.inference for each in (self, other))
+            inference = mine + theirs
+        return Loss(self.loss + other.loss, self.terms | other.terms, inference)
 
 
 Objective = Callable[[Trace, float], Loss]
@@ -82,13 +93,13 @@ class Composed:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         first, *others = sorted(self.parts, key=_balanced)
         found = first(trace, progress)
-        loss, terms = found.loss, dict(found.terms)
         for other in others:
-            found = other(trace, progress, loss) if _balanced(other) else other(trace, progress)  # type: ignore[call-arg]
-            loss, terms = loss + found.loss, terms | found.terms
+            given = (trace, progress, found.loss) if _balanced(other) else (trace, progress)
+            found = found + other(*given)
+        terms = found.terms
         if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
             terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
-        return Loss(loss, terms)
+        return replace(found, terms=terms)
 
     @property
     def coupled(self) -> str:
@@ -198,8 +209,11 @@ def kl_record(kls: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
 def with_penalties(found: Loss, trace: Trace) -> Loss:
     """A loss with what posteriors add to it, each by name among its terms, and what else they say of themselves."""
     penalties = {name: trace.average(each) if each.dim() else each for name, each in trace.penalties.items()}
-    terms = found.terms | {name: each.detach() for name, each in (penalties | trace.figures).items()}
-    return Loss(sum(penalties.values(), found.loss), terms)
+    for each in penalties.values():
+        found = found + Loss(each, {})
+    return replace(
+        found, terms=found.terms | {name: each.detach() for name, each in (penalties | trace.figures).items()}
+    )
 
 
 def log_mean_exp(log_weight: Tensor) -> Tensor:

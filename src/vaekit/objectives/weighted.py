@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models.given import check_samples
 from ..models.trace import Trace, with_scores
 from ..schedules import Schedule
+from ..settings import setting
 from .base import Loss, bound_terms, check_drawn, check_random, log_mean_exp, take_schedule
 
 
@@ -20,15 +21,18 @@ class IWAE:
 
     Of many weights the encoder's gradient is mostly noise. With `bounds` = m the weights are m times k / m, and the
     bound is the mean of those m bounds (Rainforth et al. 2018, MIWAE); with `elbo` above 0, that part of the bound is
-    the ELBO of the same draws (CIWAE). `beta`, a number or a schedule, is the power of p(z) / q(z given x) in the
-    weights: below 1 for a warm-up, when it is no bound of log p(x). No weight has q(y given x) in it, so that a model
-    that classifies needs the term `Classification` beside it.
+    the ELBO of the same draws (CIWAE). With `partial` all that is for parts of inference alone, q(z given x), while the
+    others, p(x, z), are trained on the one bound of all weights, which is the loss that is told (PIWAE). `beta`, a
+    number or a schedule, is the power of p(z) / q(z given x) in the weights: below 1 for a warm-up, when it is no bound
+    of log p(x). No weight has q(y given x) in it, so that a model that classifies needs the term `Classification`
+    beside it.
     """
 
     samples: int = 5
     beta: float | Schedule = 1.0
     bounds: int = 1
     elbo: float = 0.0
+    partial: bool = False
 
     def __post_init__(self) -> None:
         check_samples(self.samples)
@@ -37,6 +41,9 @@ class IWAE:
             raise ValueError(f"bounds is {self.bounds}; accepted: what divides the {self.samples} samples")
         if not 0 <= self.elbo <= 1:
             raise ValueError(f"elbo must be from 0 to 1, got {self.elbo}")
+        if self.partial and self.bounds == 1 and not self.elbo:
+            other = f"{setting('objective.bounds', '…')} or {setting('objective.elbo', '…')}"
+            raise ValueError(f"partial is set, but inference has no other bound; give it one, by {other}")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         check_random(self, trace)
@@ -48,7 +55,11 @@ class IWAE:
         bound = trace.average(_bound(log_weight, score, bounds))
         if self.elbo:
             bound = self.elbo * trace.average(with_scores(log_weight, score)) + (1 - self.elbo) * bound
-        return Loss(-bound, bound_terms(trace) | {"iwae": bound.detach(), "beta": beta})
+        terms = bound_terms(trace) | {"iwae": bound.detach(), "beta": beta}
+        if not self.partial:
+            return Loss(-bound, terms)
+        whole = trace.average(_bound(log_weight, score, 1))
+        return Loss(-whole, terms | {"iwae": whole.detach(), "iwae_inference": bound.detach()}, inference=-bound)
 
 
 def _bound(log_weight: Tensor, score: Tensor | None, bounds: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from ..distributions.bounds import bounded
-from ..distributions.flows import FlowKind, flow_of
+from ..distributions.flows import FlowKind, flow_of, passes_said
 from ..distributions.normals import UnitNormal
 from ..distributions.shapes import independent
 from ..networks.base import Shape
@@ -70,11 +70,13 @@ def flow(
     hidden: tuple[int, ...] = (128,),
     kind: FlowKind = "coupling",
 ) -> nn.Module:
-    """A flow, conditioned on y where there is one, from `zuko`.
+    """A flow, conditioned on y where there is one.
 
     `kind` says of which layers: `coupling`, real-valued non-volume-preserving ones (Dinh et al. 2017), or of splines,
     `spline-coupling` (Durkan et al. 2019); `maf` and `nsf`, autoregressive ones (Papamakarios et al. 2017; Durkan et
     al. 2019), whose samples take a pass for each dimension of z, and densities, which are what a training needs, one;
-    `iaf` the other way round.
+    `iaf` the other way round; so is `planar` (Rezende & Mohamed 2015), whose densities take Newton's method.
     """
-    return flow_of(latent, condition, transforms, hidden, kind)
+    made = flow_of(latent, condition, transforms, hidden, kind)
+    made.remark = passes_said(kind, latent, "density")  # type: ignore[assignment]
+    return made

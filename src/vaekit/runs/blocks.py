@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..data.impossible import NONE
 from ..data.tensors import TensorSplit, block_rows
 from ..errors import LeftOutWarning
 from .pieces import PARQUET, pieces_of
@@ -28,7 +29,7 @@ def blocks_of(run: Run, shard: Path) -> Iterator[tuple[TensorSplit, pd.Index]]:
     if shard.suffix.lower() == PARQUET:
         for piece, names in pieces_of(run, shard):
             first, last = int(piece.index[0]), int(piece.index[-1])
-            split = _asked(run, piece.reset_index(drop=True), f"{shard}, rows {first} to {last}")
+            split = _asked(run, piece, f"{shard}, rows {first} to {last}")
             yield replace(split, offset=first, origin=piece.index.to_numpy()), names
         return
     rows = block_rows(prod(run.schema.event_shape))
@@ -44,13 +45,22 @@ def _asked(run: Run, given: Any, name: str) -> TensorSplit:
         try:
             return treated(run, new_data(run, given))
         except ValueError as error:
-            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+            raise ValueError(_of_file(str(error), name, Path(given).stem if isinstance(given, Path) else "")) from None
+
+
+def _of_file(said: str, name: str, called: str) -> str:
+    """What is said of a file, which begins with its `name`, in place of what it is `called` otherwise."""
+    for each in filter(None, (name, called)):
+        if said.startswith((f"{each} ", f"{each},", f"{each}:")):
+            return f"{name}{said.removeprefix(each)}"
+    return f"{name}: {said}"
 
 
 def _part(whole: TensorSplit, start: int, rows: int) -> TensorSplit:
-    """The rows of a block as a split of their own."""
+    """The rows of a block as a split of their own; of the first one, what cells of the whole are impossible."""
     chosen = slice(start, start + rows)
     whole.wait(chosen)
     own = {name: getattr(whole, name) for name in ("y", "noise", "origin", "observed", "refused")}
     cut: dict[str, Any] = {name: None if each is None else each[chosen] for name, each in own.items()}
-    return replace(whole, x=whole.x[chosen], arriving=None, offset=start, **cut)
+    once = NONE if start else whole.impossible
+    return replace(whole, x=whole.x[chosen], arriving=None, offset=start, impossible=once, **cut)

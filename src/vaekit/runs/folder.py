@@ -8,14 +8,16 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import RunError
+from ..errors import NotBegunError, RunError
 from ..settings import option
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
 from ..spec.saving import from_json
 from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
+from ..system.processes import Processes
 
 LOGS, PAGE, DIVERGED = "logs", "report.html", "diverged.txt"
 """The first is where loggers have folders of their own."""
@@ -148,6 +150,34 @@ def claim(folder: Path) -> Path:
         except FileExistsError:
             number += 1
             free = folder.with_name(f"{folder.name}-{number}")
+
+
+@dataclass
+class Claim:
+    """The folder of a run that is to be: whether it has begun, and what raises `RunError` if it is there no more."""
+
+    path: Path
+    begun: bool = False
+    still_there: Callable[[], None] = field(default=lambda: None)
+
+
+@contextmanager
+def claimed(path: Path, free: bool, processes: Processes) -> Iterator[Claim]:
+    """The place of a run, the next `free` one if that is asked for; a run that can't begin leaves it as it was."""
+    if free:
+        path = Path(processes.told(str(claim(path) if processes.first else path)))
+    mine = Claim(path)
+    try:
+        yield mine
+    except BaseException as error:
+        if isinstance(error, OSError) and mine.begun:
+            mine.still_there()
+        if free and processes.first:
+            with suppress(OSError):  # empty only where nothing has been written
+                os.removedirs(mine.path)
+        if isinstance(error, KeyboardInterrupt) and not mine.begun:
+            raise NotBegunError from error
+        raise
 
 
 def check_free(folder: Path, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from ..data import Dataset, Split
+from ..data.annotated import are_genes
 from ..data.base import SPLITS, Content, no_split, with_holes
 from ..data.cells import numbers_in
 from ..data.columns import Column, frame_of
@@ -21,11 +22,11 @@ from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, exposed_rows
-from ..data.frames import as_frame, ending, is_annotated, is_frame
+from ..data.frames import as_frame, ending, is_annotated, is_documents, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
-from ..data.tabular import impossible, labels_of, new_rows_of_frame
+from ..data.tabular import labels_of, new_rows_of_frame
 from ..errors import MOST, LeftOutWarning, UnequalImagesError, several, shown
 from ..settings import named, option, setting
 from ..spec.keys import Spec
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
-FRAME, ANNDATA = "(data frame)", "(AnnData)"
-"""What the data of a run are called that were given as a data frame, or as an AnnData object."""
+FRAME, ANNDATA, DOCUMENTS = "(data frame)", "(AnnData)", "(documents)"
+"""What the data of a run are called that were given as a data frame, an AnnData object, or documents."""
 NOWHERE = "(none)"
 """What the data of a run are called that was trained elsewhere."""
 FILES = "files:"
@@ -51,7 +52,7 @@ ALL = "all"
 
 def name_in_memory(data: object) -> str:
     """What data in memory are called in the spec of a run."""
-    return ANNDATA if is_annotated(data) else FRAME
+    return ANNDATA if is_annotated(data) else DOCUMENTS if is_documents(data) else FRAME
 
 
 def rows_of(
@@ -82,7 +83,8 @@ def rows_of(
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused).filled(domain)  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused)  # type: ignore[arg-type]
+    made = replace(made, impossible=rows.impossible).filled(domain)
     domain.check(made.x, name)
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
@@ -169,7 +171,8 @@ def _reading(run: Run) -> Reading:
     data, schema = run.spec.data, run.schema
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
-    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates)
+    called = "genes" if are_genes(schema.table) else "columns"
+    return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
 def _of_frame(run: Run, name: str, content: Content) -> Content:
@@ -187,12 +190,17 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if schema.exposed and exposure in frame:
         where = f"{name}, exposure {exposure!r},"
         y = beside(y, numbers_in(frame[exposure], where), where)
+    lacking = [each for each in schema.columns if each not in frame.columns] if are_genes(schema.table) else []
+    if lacking:
+        of = f"{len(lacking)} of the {len(schema.columns)} genes that the model was trained on"
+        own = f"its columns: {several(frame.columns, MOST)}"
+        raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
     x = new_rows_of_frame(known, frame, name)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
-    if never := impossible(x, frame, known, name):
+    if never := x.impossible.said(name):
         warnings.warn(never, LeftOutWarning, stacklevel=2)
         said.append(never)
     return Content(
@@ -217,6 +225,8 @@ def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, r
         return "the table", read(given)[0]
     if is_annotated(given):
         return "the AnnData object", read(given, reading)[0]
+    if is_documents(given):
+        return "the documents", read(given, reading)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
         x, observed = with_holes(array, "data")

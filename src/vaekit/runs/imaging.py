@@ -29,7 +29,7 @@ def pairs(run: Run, data: TensorSplit, rows: np.ndarray) -> Iterator[tuple[Tenso
     """The images x (B, *event) at `rows`, their reconstructions, which are the means of p(x given z) at posterior
     means, and which cells are observed (None for all): where one is not, x is what is reconstructed.
     """
-    for part in _parts(data, rows):
+    for part in parts_of(data, rows):
         batch = data.rows(part)
         made = run.model.reconstruct(batch)
         x = batch.x.to(made.dtype)
@@ -38,7 +38,7 @@ def pairs(run: Run, data: TensorSplit, rows: np.ndarray) -> Iterator[tuple[Tenso
 
 def images(data: TensorSplit, rows: np.ndarray) -> Iterator[Tensor]:
     """The images x (B, *event) at `rows`."""
-    for part in _parts(data, rows):
+    for part in parts_of(data, rows):
         yield data.rows(part).x
 
 
@@ -46,7 +46,7 @@ def samples(run: Run, data: TensorSplit, rows: np.ndarray, draw: bool, seed: int
     """As many samples of the model: draws of x, or without `draw` means of p(x given z). A model that is conditioned is
     given the y of `rows`, or where these have none the classes in turn.
     """
-    for number, part in enumerate(_parts(data, rows)):
+    for number, part in enumerate(parts_of(data, rows)):
         y = None
         if run.model.condition:
             y = run.conditions(len(part)) if data.y is None else data.rows(part).y
@@ -87,5 +87,6 @@ def inception_features(run: Run, path: str, batch: int = 32) -> Features:
     return Features(f"{FEATURES:,} features of Inception-v3", FEATURES, of)
 
 
-def _parts(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:
+def parts_of(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:
+    """The numbers of rows of data, a block of them at a time."""
     return [rows[start : start + data.block_rows] for start in range(0, len(rows), data.block_rows)]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..data.frames import frame_among
-from ..errors import RunError, unknown
-from ..settings import option, standing
+from ..errors import RunError, UntrainableError, number_of, unknown
+from ..settings import option, standing, typed_as
 from ..spec.keys import LatentSpec, ModelSpec, ObjectiveSpec, PartSpec, Spec, TrainingSpec
 from ..spec.parts import options as options_of
 from .comparison import Comparison, compare
 from .course import draws_for
+from .folder import is_run
 from .run import Run, load_run
+from .starting import KEY
 from .training import Callbacks, train
 
 VAE_PRIOR = "vae"
 """The prior that is itself a VAE of the codes: a second latent above the one that it is the prior of."""
+ENOUGH = 0.1
+"""Nats a datum that a fit may still gain in its last epochs when it is taken for converged."""
 IN_TURN = ("hierarchical", "ladder")
 """Structures whose last latent is the one that others are drawn from."""
 
@@ -43,7 +48,8 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
     aggregate posterior q(z) is minimised alone, E_q(z) [-log p(z)], by draws of q(z given x) (ex-post density
     estimation, Ghosh et al. 2020, section 4; two stages, Dai & Wipf 2019, section 3). `prior` is one by name; with
     "vae" it is a second VAE, whose latent is called u: p(z given u) p(u). A prior that can be fitted by expectation
-    maximisation begins so, and goes on by gradients.
+    maximisation begins so, and goes on by gradients, by the optimiser, the learning rate and the clipping of the first
+    training.
 
     The new run lies in `out` (default RUN-PRIOR), is one like any other, and names the first as `training.start`.
     `latent` says whose prior it is, where there are several; `data` where the run's data lie now, or the data frame
@@ -69,9 +75,40 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
     usual = run.path.with_name(f"{run.path.resolve().name}-{prior}")
     told = {"sets": sets, "overwrite": overwrite, "parts": run.parts, "callbacks": callbacks}
-    made = train(spec, usual if out is None else out, data=frame, **told, **options)  # type: ignore[arg-type]
+    folder = usual if out is None else Path(out)
+    _refuse_a_run(folder, overwrite)
+    name, typed = spec.training.only[0].removeprefix("priors."), {KEY: "RUN", "training.only": "prior"}
+    with typed_as({**typed, f"model.latents.{name}.prior": "prior"}):
+        try:
+            made = train(spec, folder, data=frame, **told, **options)  # type: ignore[arg-type]
+        except UntrainableError:
+            what = f"{option('prior', prior)} has no weights that could be fitted to codes"
+            raise ValueError(f"{what}; accepted: one that has, such as mixture, flow or vae") from None
     run = replace(run, place=place, loaded=run.loaded or made.loaded)
     return compare([run, made], samples or draws_for(made), split=run.held_out)
+
+
+def _refuse_a_run(folder: Path, overwrite: bool) -> None:
+    """`RunError` where there is a run that is not to be replaced."""
+    if is_run(folder) and not overwrite:
+        go_on = f"one that was interrupted goes on with: vaekit train --resume --out {shlex.quote(str(folder))}"
+        anew = f"name another folder, or add {option('overwrite')} to replace it"
+        raise RunError(f"{folder} holds a run already; {anew}; {go_on}")
+
+
+def unconverged(made: Run) -> str:
+    """That the fit of a prior had not come to its end when its epochs had, and what helps, in a line; else nothing. It
+    has where the mean loss of the last fifth of them is less than a tenth of a nat below that of the fifth before.
+    """
+    records = made.history()
+    losses = [each.terms["loss"] for each in records if each.split == records[-1].split]
+    few = max(1, len(losses) // 5)
+    before, last = losses[-2 * few : -few], losses[-few:]
+    if not before or (fell := sum(before) / few - sum(last) / few) < ENOUGH:
+        return ""
+    more = option("epochs", 2 * made.spec.training.epochs)
+    of = f"the last {number_of(few, 'epoch')} of {len(losses)}"
+    return f"the fit had not converged: in {of} its loss fell by {fell:.2f} nats; more help: {more}"
 
 
 def refitted(run: Run, prior: str, latent: str | None = None) -> Spec:
@@ -86,9 +123,12 @@ def refitted(run: Run, prior: str, latent: str | None = None) -> Spec:
     if prior == VAE_PRIOR:
         model, only = _with_vae(run, name)
     else:
-        given = {"name": prior}
+        given: dict[str, Any] = {"name": prior}
         if "fit_after" in options_of(parts.priors[prior], "priors") and not run.model.conditional:
-            given |= {"fit_after": 0.0}  # type: ignore[dict-item]
+            given |= {"fit_after": 0.0}
+        groups = getattr(run.model.posteriors[name], "groups", None)
+        if groups and "groups" in options_of(parts.priors[prior], "priors"):
+            given |= {"groups": groups}
         own = model.latents[name].model_copy(update={"prior": PartSpec.model_validate(given)})
         model, only = _with_latents(model, {name: own}), (f"priors.{name}",)
     before = run.spec.training
@@ -99,6 +139,9 @@ def refitted(run: Run, prior: str, latent: str | None = None) -> Spec:
         seed=before.seed,
         device=before.device,
         engine=before.engine,
+        optimizer=before.optimizer,
+        learning_rate=before.learning_rate,
+        clip=before.clip,
     )
     title = f"{run.spec.title or run.path.resolve().name}; prior {prior} fitted to its codes"
     return run.spec.model_copy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from ..seeding import chosen, stream
 from ..settings import option
 from ..system.progress import working
 from .given import NEW
-from .imaging import images, inception_features, learned_from, others, samples
+from .imaging import images, inception_features, learned_from, others, parts_of, samples
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -57,9 +57,19 @@ def check(run: Run, metrics: Sequence[str], weights: Weights, splits: Mapping[st
                 f"{option('split', 'all')}, or leave it out"
             )
         if data.observed is not None and not bool(data.observed.all()):
-            raise ValueError(f"data of {split} lack cells, so that distances are not known; leave out {metrics[0]}")
+            _refuse_holes(split, metrics)
     if apart := [name for name in metrics if name.startswith(MEMORISED)]:
         refuse_training_data(run, splits, apart[0])
+
+
+def _refuse_holes(split: str, metrics: Sequence[str]) -> None:
+    """`ValueError` for the first metric of data with holes whose features are not codes, which a model has of what is
+    observed.
+    """
+    if others := [name for name in metrics if name.partition("-")[2] != "codes"]:
+        instead = others[0].replace(others[0].partition("-")[2], "codes")
+        what = f"data of {split} lack cells, so that distances are not known"
+        raise ValueError(f"{what}; in place of {others[0]} there is {instead}, of what is observed")
 
 
 def refuse_training_data(run: Run, splits: Mapping[str, TensorSplit], metric: str) -> None:
@@ -122,12 +132,12 @@ def sampled(
     with working("samples beside data", len(wanted)) as step:
         for number, features in enumerate(wanted):
             how = _features(run, features, weights or {}, seed)
-            own = _seen(how, images(data, rows))
+            own = _seen(how, _given(features, data, rows))
             sets = {SAMPLES: samples(run, data, rows, True, seed), MEANS: samples(run, data, rows, False, seed)}
-            seen = {of: _seen(how, blocks) for of, blocks in sets.items()}
+            seen = {of: _seen(how, _given(features, data, rows, made)) for of, made in sets.items()}
             known = None
             if f"{MEMORISED}-{features}" in names:
-                known = _seen(how, images(train := run.data("train"), _training_rows(train, how.size, seed)))
+                known = _seen(how, _given(features, train := run.data("train"), _training_rows(train, how.size, seed)))
                 many = len(known)
             place = stream(seed, "neighbours")
             for of, made in seen.items():
@@ -135,7 +145,7 @@ def sampled(
                 near = memorised(known, own, made, place) if known is not None else None
                 found.append(Beside(of, features, how.what, lie, near))
             if f"{PRDC}-{features}" in names and (other := others(run, name)) is not None:
-                perfect = _of_others(how, own, other[1], seed)
+                perfect = _of_others(how, features, own, other[1], seed)
                 found += [] if perfect is None else [Beside(other[0], features, how.what, perfect)]
             step(number + 1)
     return Sampled(name, len(rows), many, tuple(found))
@@ -149,11 +159,11 @@ def codes_of(run: Run, data: TensorSplit, n: int, seed: int) -> np.ndarray:
     return np.concatenate([run.model.encode(run.model.asked(data.rows(part))).double().cpu().numpy() for part in parts])
 
 
-def _of_others(how: Features, own: Tensor, data: TensorSplit, seed: int) -> Fidelity | None:
+def _of_others(how: Features, name: str, own: Tensor, data: TensorSplit, seed: int) -> Fidelity | None:
     """What as many other data have; None where there are fewer."""
     if len(data) < len(own):
         return None
-    return fidelity(own, _seen(how, images(data, chosen(len(data), len(own), seed))), stream(seed, "neighbours"))
+    return fidelity(own, _seen(how, _given(name, data, chosen(len(data), len(own), seed))), stream(seed, "neighbours"))
 
 
 def _training_rows(train: TensorSplit, size: int, seed: int) -> np.ndarray:
@@ -164,10 +174,27 @@ def _seen(how: Features, blocks: Iterable[Tensor]) -> Tensor:
     return torch.cat([how.of(each).cpu() for each in blocks])
 
 
+def _given(
+    features: str, data: TensorSplit, rows: np.ndarray, made: Iterable[Tensor] | None = None
+) -> Iterator[Tensor]:
+    """What features of that name are of, of `rows` of data, or as many that are `made` in their place. Codes know what
+    is not observed, as NaN: of what is made the same cells, since codes of less are others.
+    """
+    found = images(data, rows) if made is None else made
+    if features != "codes" or data.observed is None:
+        yield from found
+        return
+    for x, part in zip(found, parts_of(data, rows), strict=True):
+        observed = data.rows(part).observed
+        yield x if observed is None else torch.where(observed, x, torch.nan)
+
+
 def _codes(model: VAE, x: Tensor) -> Tensor:
-    """Posterior means (N, D) of x (N, *event), which may be means and so no data, of which a pixel is a level."""
+    """Posterior means (N, D) of x (N, *event), NaN where it is not observed. x may be means, and so no data, of which a
+    pixel is a level.
+    """
     with evaluating(model):
-        batch = unchecked(model, x.to(model.scale.device), None, holes=False)
+        batch = unchecked(model, x.to(model.scale.device), None)
         return model.side_by_side(model.infer(batch, lambda _, q: center(q)))
 
 

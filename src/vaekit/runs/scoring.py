@@ -19,6 +19,7 @@ from ..data.annotated import CELLS
 from ..data.files import ARRAYS
 from ..data.frames import ENDINGS, ending
 from ..data.image_files import is_image
+from ..data.impossible import NONE, Impossible
 from ..data.naming import split_named
 from ..data.shards import TAR, expanded, shards_within
 from ..data.tensors import TensorSplit
@@ -139,8 +140,22 @@ def state_of(shard: Path) -> str:
     return f"{len(each)} {sum(one.st_size for one in each)} {max((one.st_mtime_ns for one in each), default=0)}"
 
 
-def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFrame]:
-    """The scores of the rows of a file, a block after another, in its order.
+@dataclass
+class Met:
+    """Of the rows that have been scored so far: how many have a log p of -inf, and for which cells."""
+
+    rows: int = 0
+    cells: Impossible = NONE
+
+    def add(self, split: TensorSplit) -> None:
+        """These rows, too."""
+        if split.refused is not None:
+            self.rows += int(split.refused.any(1).sum())
+            self.cells += split.impossible
+
+
+def score_shard(run: Run, shard: Path, question: Question, met: Met) -> Iterator[pd.DataFrame]:
+    """The scores of the rows of a file, a block after another, in its order; what is impossible in them is `met`.
 
     Each has its row (or the file's own index), log_prob with its Monte Carlo standard error, the ELBO and its parts,
     how far the estimate is to be trusted, nats; the class that the file gives it; what a model that classifies or
@@ -154,6 +169,7 @@ def score_shard(run: Run, shard: Path, question: Question) -> Iterator[pd.DataFr
         scorer.on_rows = step
         for split, index in blocks_of(run, shard):
             frame = _scored(run, split, scorer, question)
+            met.add(split)
             names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [_row(run)]
             names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
             done += len(frame)

@@ -9,7 +9,7 @@ from typing import Any
 from ..data import Dataset
 from ..errors import RunError, shown
 from ..models import VAE
-from ..settings import setting
+from ..settings import key_called, setting
 from ..spec.keys import ModelSpec, Schema, Spec
 from ..spec.parts import Parts
 from ..training.held import parts_of, trained_parts
@@ -44,8 +44,10 @@ def start_from(model: VAE, spec: Spec | None, schema: Schema, dataset: Dataset, 
             own |= {key: saved[key] for key in mine}
         elif name not in trained:
             what = other or f"its weights are {_differing(theirs, mine)}"
-            but = f"or let it be trained: {setting('training.only', [name])}"
-            raise RunError(f"{name} is to be that of {folder}, {KEY}, but is another: {what}; take the same, {but}")
+            only = "training.only"
+            but = f", or let it be trained: {setting(only, [name])}" if key_called(only) == only else ""
+            of = f"{folder}, {key_called(KEY)}"
+            raise RunError(f"{name} is to be that of {of}, but is another: {what}; take the same{but}")
     set_model_tensors(model, own)
 
 
@@ -56,7 +58,7 @@ def _check_data(folder: Path, below: Spec, its: Schema, schema: Schema, dataset:
         same = its.fingerprint == fingerprint_of(below, dataset, parts, its.fingerprint)
     if not same:
         here = f"than {shown(dataset.name)} as they are here, or sees them in another way"
-        raise RunError(f"{folder}, the run of {KEY}, was trained on other data {here}")
+        raise RunError(f"{folder}, the run of {key_called(KEY)}, was trained on other data {here}")
 
 
 def _kinds(tensors: Mapping[str, Any], part: str) -> dict[str, Kind]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
@@ -14,10 +13,11 @@ from ..data import Dataset
 from ..data.frames import frame_among, is_in_memory
 from ..data.named import DATASETS
 from ..data.shards import are_shards
-from ..errors import NonFiniteError, NotBegunError, RunError, shown
+from ..errors import NonFiniteError, RunError, shown
 from ..evaluation import label_scores, mean_pass
 from ..models import VAE
-from ..settings import option, standing, written
+from ..models.remarks import remarks
+from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
 from ..spec.parsing import changed, texts_of
@@ -26,14 +26,14 @@ from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
 from ..spec.targets import ACCEPTED, is_data, name_of, recipe_in_memory, resolve
 from ..system.disk import drop_temporaries, write_atomic
-from ..system.processes import Processes, join
+from ..system.processes import join
 from ..system.progress import following
 from ..training.checkpoint import Checkpoints
 from ..training.loop import optimize
 from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
-from .folder import DIVERGED, check_free, check_places, claim, clear, is_run, locked, read_spec
+from .folder import DIVERGED, Claim, check_free, check_places, claimed, clear, is_run, locked, read_spec
 from .given import fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
@@ -54,9 +54,10 @@ after each epoch, and gives the files that it has drawn by name, if any.
 @dataclass(frozen=True)
 class Callbacks:
     """Who is told of a training: `on_start` of its folder, spec and data, before the first step; `on_epoch` of each
-    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. `loggers`
-    are those that `training.log` may name, beside those of the parts; `on_log` is told the name and the place of each.
-    Of several processes `on_start` is called in each, the others in the first alone.
+    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. `loggers` are those
+    that `training.log` may name, beside those of the parts; `on_log` is told the name and the place of each. `on_note`
+    is told what is to be known of the model, such as that a part of it is slow. Of several processes `on_start` and
+    `on_note` are called in each, the others in the first alone.
     """
 
     on_start: Callable[[Path, Spec, Dataset], None] = lambda folder, spec, dataset: None
@@ -65,6 +66,7 @@ class Callbacks:
     watch: Watch | None = None
     loggers: Mapping[str, Callable[..., Logger]] = field(default_factory=dict)
     on_log: Callable[[str, str], None] = lambda name, place: None
+    on_note: Callable[[str], None] = lambda note: None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def train(
     ]
     usual, processes = Path("runs") / name_of(target or ""), join()
     free = out is None and not resume
-    with processes.quiet(), _claimed(Path(out) if out else usual, free, processes) as mine:
+    with processes.quiet(), claimed(Path(out) if out else usual, free, processes) as mine:
         mine.begun = resume
         if resume:
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
@@ -156,34 +158,6 @@ def _target(
         needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
         raise ValueError(needs if resume else f"there is no target; {ACCEPTED}")
     return target
-
-
-@dataclass
-class _Claim:
-    """The folder of a run that is to be: whether it has begun, and what raises `RunError` if it is there no more."""
-
-    path: Path
-    begun: bool = False
-    still_there: Callable[[], None] = field(default=lambda: None)
-
-
-@contextmanager
-def _claimed(path: Path, free: bool, processes: Processes) -> Iterator[_Claim]:
-    """The place of a run, the next `free` one if that is asked for; a run that can't begin leaves it as it was."""
-    if free:
-        path = Path(processes.told(str(claim(path) if processes.first else path)))
-    mine = _Claim(path)
-    try:
-        yield mine
-    except BaseException as error:
-        if isinstance(error, OSError) and mine.begun:
-            mine.still_there()
-        if free and processes.first:
-            with suppress(OSError):  # empty only where nothing has been written
-                os.removedirs(mine.path)
-        if isinstance(error, KeyboardInterrupt) and not mine.begun:
-            raise NotBegunError from error
-        raise
 
 
 def _loaded(spec: Spec, parts: Parts, frame: Any = None) -> Dataset:
@@ -235,7 +209,7 @@ def _resumed(
     return Plan(folder, spec, schema, dataset, parts, resume=True, done=done, saved=newest is not None)
 
 
-def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overwrite: bool) -> Run:
+def _trained(plan: Plan, ready: Ready, mine: Claim, callbacks: Callbacks, overwrite: bool) -> Run:
     """The run of `plan`, its model trained: what is asked of a training's folder while it goes on."""
     spec, folder, processes = plan.spec, plan.folder, join()
     processes.check_same({"data of the fingerprint": plan.schema.fingerprint})
@@ -271,6 +245,8 @@ def _trained(plan: Plan, ready: Ready, mine: _Claim, callbacks: Callbacks, overw
                 write_atomic(folder / "spec.json", to_json(spec, plan.schema))
             mine.begun = True
             callbacks.on_start(folder, spec, plan.dataset)
+            for note in remarks(run.model):
+                callbacks.on_note(note)
             if processes.first:
                 held.enter_context(logs).open(folder, spec, plan.done)
 
@@ -328,7 +304,8 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     """
     data, name = spec.data, spec.data.codes
     if spec.training.start is not None and Path(spec.training.start).resolve() == folder.resolve():
-        raise RunError(f"{folder} is the run that training.start names; name another folder for what begins with it")
+        key = key_called("training.start")
+        raise RunError(f"{folder} is the run that {key} names; name another folder for what begins with it")
     if name is None:
         return spec
     if name not in RECIPES:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import unknown
+from ..settings import option
 
 ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
 TABLES = (".csv", ".parquet", ".npz")
@@ -28,6 +29,33 @@ def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
             import anndata  # noqa: F401
         except ImportError:
             raise ValueError(f"a {CELLS} file needs anndata: pip install 'vaekit[anndata]'; or write .csv") from None
+
+
+def check_output(path: Path | None, endings: Sequence[str] = ENDINGS, *, overwrite: bool = False) -> None:
+    """Raise `ValueError`, one line, for a path that could not be written as one of `endings`, and where something is
+    there already that is not to be replaced: before any work is done for it. Without a path nothing is replaced.
+    """
+    if path is None:
+        if overwrite:
+            given = option("out", f"name{endings[0]}")
+            raise ValueError(f"{option('overwrite')} is for a file; give {given} too")
+        return
+    check_ending(path, endings)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    _refuse(path, path.exists() and not overwrite)
+
+
+def check_folder(path: Path, *, overwrite: bool = False) -> None:
+    """The same of a folder of files, which may be there if it is empty."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; name a folder")
+    _refuse(path, path.is_dir() and any(path.iterdir()) and not overwrite)
+
+
+def _refuse(path: Path, is_there: bool) -> None:
+    if is_there:
+        raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
 
 
 def with_pyarrow():  # type: ignore[no-untyped-def]

@@ -98,11 +98,16 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: D
         raise ValueError(f"{path}: such a file needs openpyxl: pip install 'vaekit[tables]'; or write .csv") from None
 
 
-def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str, str] | None = None) -> int:
+def write_frames(
+    path: Path,
+    frames: Iterable[pd.DataFrame],
+    about: Mapping[str, str] | None = None,
+    after: Callable[[], Mapping[str, str]] = dict,
+) -> int:
     """Write data frames of the same columns, one below another, to a Parquet file, whole or not at all; how many rows.
 
-    No more than one of them is kept in memory. What is said `about` it is kept in the file, for `read_about`. Raises
-    `ValueError` where the columns of one are not those of the first.
+    No more than one of them is kept in memory. What is said `about` it, and `after` the last of them, is kept in the
+    file, for `read_about`. Raises `ValueError` where the columns of one are not those of the first.
     """
     check_ending(path, (".parquet",))
     pyarrow, parquet = with_pyarrow()
@@ -124,6 +129,8 @@ def write_frames(path: Path, frames: Iterable[pd.DataFrame], about: Mapping[str,
                     different = f"rows {rows} and on have the columns {theirs}, those before {ours}"
                     raise ValueError(f"{path} can't have all rows, since {different}, or other types") from None
                 rows += len(frame)
+            if writer is not None:
+                writer.add_key_value_metadata(after())
         finally:
             if writer is not None:
                 writer.close()
@@ -136,7 +143,7 @@ def read_about(path: Path, key: str) -> str | None:
     """What `write_frames` has said about a file under `key`; None where it has not, or the file is another."""
     pyarrow, parquet = with_pyarrow()
     try:
-        said = (parquet.read_schema(path).metadata or {}).get(key.encode())
+        said = (parquet.read_metadata(path).metadata or {}).get(key.encode())
     except (pyarrow.ArrowException, OSError):
         return None
     return None if said is None else said.decode(errors="replace")

@@ -305,7 +305,7 @@ class Bar:
         """What a training is to call."""
         from ..runs.training import Callbacks
 
-        return Callbacks(self._started, self._epoch, self._progress, on_log=print_log)
+        return Callbacks(self._started, self._epoch, self._progress, on_log=print_log, on_note=say)
 
     def __enter__(self) -> Bar:
         self.open = ExitStack()

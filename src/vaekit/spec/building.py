@@ -19,7 +19,7 @@ from ..models.compatibility import check_pair
 from ..objectives.base import Objective, Sum
 from ..schedules import Constant, Schedule
 from ..seeding import seeded, stream
-from ..settings import setting, unset
+from ..settings import key_called, setting, unset
 from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
 from .parts import PARTS, Parts, build, options
 
@@ -208,7 +208,8 @@ class Builder:
             fits = self._priors_for(name, known)
             if not fits:
                 raise
-            such = setting(f"model.latents.{name}.prior", fits[0] if len(fits[0]) > 1 else fits[0]["name"])
+            key = f"model.latents.{name}.prior"
+            such = setting(key, fits[0] if len(fits[0]) > 1 and key_called(key) == key else fits[0]["name"])
             named = ", ".join(each["name"] for each in fits)
             raise MisfitError(f"{error}; priors that fit: {named} ({such})") from None
         return prior
@@ -232,7 +233,9 @@ class Builder:
         sizes = [self.shapes[name] for name in latents or self.shapes]
         shape = sizes[0] if len(sizes) == 1 else (sum(map(math.prod, sizes)),)
         shapes = {"in_shape": shape, "out_shape": likelihood.parameter_shape}
-        return self.part("decoders", self.spec.decoder, **shapes, condition=self.seen + beside)
+        own = [self.posteriors[name] for name in latents or self.shapes]
+        space = getattr(own[0], "space", None) if len(own) == 1 else None
+        return self.part("decoders", self.spec.decoder, **shapes, space=space, condition=self.seen + beside)
 
     def usual(self, encoder: int = 0, decoder: int = 0) -> dict[str, Any]:
         """The parts of a `VAE` whose latents are drawn apart, by the names of its arguments, and the size of its

@@ -234,6 +234,15 @@ class ModelSpec(_Strict):
         return self.structure or PartSpec(name="semi-supervised" if self.classifier else "vae")
 
 
+class AggressiveSpec(_Strict):
+    """How inference is trained ahead of the model (He et al. 2019)."""
+
+    steps: Annotated[int, Field(ge=1)] = 10
+    """Steps of the weights of inference alone, q(z given x), before each one of all others alone."""
+    until: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """The part of the run after which all steps are of all weights."""
+
+
 class TrainingSpec(_Strict):
     """How to train."""
 
@@ -296,6 +305,10 @@ class TrainingSpec(_Strict):
     only: tuple[str, ...] = Field(default=(), examples=[["priors"]])
     """The parts that are trained, such as priors or priors.z; all others stay as they are, bit for bit. Where it is not
     set, all are trained.
+    """
+    aggressive: AggressiveSpec | None = Field(default=None, examples=[{"steps": 10, "until": 0.2}])
+    """At first, most steps are of the weights of inference alone, so that it does not lag behind the model, which else
+    learns to do without its codes.
     """
     log: tuple[PartSpec, ...] = ()
     """Where else what is measured after each epoch is logged, by name, with the pictures of `pictures.every_epoch`. No

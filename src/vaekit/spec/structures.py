@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..models import VAE, Auxiliary, Given, HierarchicalVAE, LadderVAE, SemiSupervisedVAE, TopDownVAE
+from ..models import (
+    VAE,
+    Auxiliary,
+    Dynamics,
+    Given,
+    HamiltonianVAE,
+    HierarchicalVAE,
+    LadderVAE,
+    SemiSupervisedVAE,
+    TopDownVAE,
+)
 from ..networks import TopDown
 from ..settings import setting, unset
 from .keys import PartSpec
@@ -139,6 +149,18 @@ def top_down(builder: Builder, groups: tuple[int, ...] = (), bottleneck: float =
     return TopDownVAE(encoder, posteriors, priors, down, likelihood, builder.condition, **builder.units)
 
 
+def hamiltonian(
+    builder: Builder, steps: int = 4, step_size: float = 0.05, temperature: float = 1.0, learned: bool = True
+) -> VAE:
+    """A VAE whose draws are led by leapfrog steps along the gradient of log p(x, z) (Caterini et al. 2018).
+
+    With `learned`, sizes of steps and a `temperature` above 1 begin as they are given, and are learned.
+    """
+    usual = builder.usual()
+    dynamics = Dynamics(builder.latent_size, steps, step_size, temperature, learned)
+    return HamiltonianVAE(**usual, **builder.units, dynamics=dynamics)
+
+
 def _check_given(builder: Builder, name: str) -> None:
     prior = builder.spec.latents[name].prior.name
     if not takes(builder, prior, "condition") or takes(builder, prior, "encoder"):
@@ -158,4 +180,5 @@ STRUCTURES: dict[str, Callable[..., VAE]] = {
     "hierarchical": hierarchical,
     "ladder": ladder,
     "top-down": top_down,
+    "hamiltonian": hamiltonian,
 }

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from ..errors import unknown
+from ..errors import UntrainableError, unknown
 from ..models import VAE, Auxiliary
 from ..settings import named
 
@@ -30,10 +30,17 @@ def own_modules(model: VAE) -> Iterator[tuple[str, list[nn.Module]]]:
         yield name, own
 
 
+def of_inference(model: VAE) -> set[nn.Parameter]:
+    """The weights of q(z given x): those of the modules that a model names as `inferring`, an encoder's also where a
+    prior holds it. All others are of p(x, z).
+    """
+    return {weight for name in model.inferring for weight in model.get_submodule(name).parameters()}
+
+
 def trained_parts(model: VAE, only: Sequence[str]) -> set[str]:
     """The parts that `only` names, one by one or all of a kind ("priors"); all of them where it is empty.
 
-    Raises `ValueError` for a name that there is not, and where nothing of them can be trained.
+    Raises `ValueError` for a name that there is not, `UntrainableError` where nothing of them can be trained.
     """
     own = dict(own_modules(model))
     if not only:
@@ -45,7 +52,7 @@ def trained_parts(model: VAE, only: Sequence[str]) -> set[str]:
     found = {name for name in own if name in only or name.partition(".")[0] in only}
     if not any(weight.requires_grad for name in found for weight in _weights(own[name])):
         given, which = named("training.only", list(only)), " and ".join(sorted(found))
-        raise ValueError(f"{given}, but {which} has no weights that could be trained; name another")
+        raise UntrainableError(f"{given}, but {which} has no weights that could be trained; name another")
     return found
 
 

@@ -28,6 +28,7 @@ from ..system.devices import say_if_threads_wait_busily, threads
 from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
+from .aggressive import Turns
 from .checkpoint import Checkpoints, State, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
@@ -38,7 +39,8 @@ from .position import Position
 from .prior_fitting import fit_priors
 from .records import Epoch, Progress
 from .sharding import ShardedGradients, Shards, check_sharding
-from .step import Step, Terms, spread_rows, untrained
+from .skips import Skips, counted
+from .step import Step, spread_rows, untrained
 from .task import Task, check
 from .threads import worthwhile_threads
 from .together import Gradients, Part, Parts, average_buffers
@@ -47,8 +49,6 @@ from .weights import load_tensors, model_tensors, save_tensors, set_model_tensor
 from .within import Within
 
 POLL_SECONDS = 0.25
-TOO_MANY = 0.2
-"""The part of an epoch's steps that may be left out before it is said."""
 log = logging.getLogger(__name__)
 
 
@@ -146,6 +146,7 @@ class Training:
         kind = task.parts.optimizers.get(chosen.name)
         given["fused"] = fuses(kind, task.train.x.device, sharded=self.shards is not None)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
+        self.turns = Turns(self.model, options.aggressive, task.total)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
         self.gradients: Gradients | ShardedGradients = (
             ShardedGradients(self.parameters, processes)
@@ -160,8 +161,7 @@ class Training:
         self.state = State()
         self.position: Position | None = None
         """Where in an epoch it goes on."""
-        self.saved = time.monotonic()
-        self.improved = False
+        self.saved, self.improved = time.monotonic(), False
         self.best: dict[str, Tensor] = {}
         patience = options.early_stopping or 0
         if patience and 0 < self.begins >= options.epochs - patience:
@@ -206,6 +206,7 @@ class Training:
         make = self.shards.step if self.shards else partial(Step, self.model, task.objective)
         self.take = make(*given, chosen=chosen, **told)
         self.update = update(self.optimizer)
+        self.skips = Skips(options.skip) if options.skip else None
         self.look: Validation | None = None
         if task.held_out is not None:
             told |= {"seed": options.seed, "epochs": options.epochs}
@@ -286,9 +287,8 @@ class Training:
         within.note_end()
         meter.gather(processes)
         found = meter.averages(state)
-        if found.get("skipped", 0.0) > TOO_MANY:
-            left = f"{found['skipped']:.0%} of the steps of epoch {state.epoch + 1}"
-            log.warning("training.skip=%g leaves out %s; a higher one lets them learn", self.options.skip, left)
+        if self.skips:
+            self.skips.say(found.get("skipped", 0.0), state.epoch + 1)
         return found
 
     def _take_step(self, parts: Sequence[Part], rows: int, progress: float, meter: Meter) -> None:
@@ -299,11 +299,13 @@ class Training:
             taken.append(self.take(part.index, progress, self.state.step, part.data, part.weight))
             self.gradients.add(part.weight)
         self.gradients.finish()
+        self.turns(self.state.step)
         norm = self._norm()
-        if self.options.skip and norm is not None:
-            taken = self._unless_skipped(taken, norm)
-        else:
+        skipped = self.skips is not None and norm is not None and self.skips(norm)
+        if not skipped:
             self.update()
+        if self.skips:
+            taken = counted(taken, skipped)
         if self.opponents.players:  # beside which a batch is of one part
             taken = [self.opponents(taken[0], parts[0], progress)]
         for terms, part in zip(taken, parts, strict=True):
@@ -314,20 +316,6 @@ class Training:
         if not (self.options.clip or self.options.skip):
             return None
         return self.gradients.cut(self.parameters, self.options.clip or math.inf)
-
-    def _unless_skipped(self, taken: Sequence[Terms], norm: Tensor) -> list[Terms]:
-        """Update the weights, unless the norm of the gradients is too large; the terms, with whether it was."""
-        skipped = not float(norm) < (self.options.skip or math.inf)  # nor where it is no number
-        if not skipped:
-            self.update()
-        return [
-            Terms(
-                (*each.names, "skipped"),
-                torch.cat([each.values, each.values.new_tensor([float(skipped)])]),
-                each.numbers,
-            )
-            for each in taken
-        ]
 
     def _check_weights(self) -> None:
         # The last step's loss was finite, but what its update made of the weights no loss has seen yet.

@@ -41,8 +41,10 @@ def check_sharding(options: TrainingSpec, processes: int, objectives: Sequence[o
     """`ValueError`, one line, where the weights are to be sharded and can't be: of one process, or with an opponent."""
     if not options.shard_parameters:
         return
-    if options.only:
-        raise ValueError(f"{setting(KEY, True)} is of all weights, and training.only of some; {unset('training.only')}")
+    for key in ("only", "aggressive"):
+        if getattr(options, key):
+            other = f"training.{key}"
+            raise ValueError(f"{setting(KEY, True)} is of all weights, and {other} of some; {unset(other)}")
     if processes == 1:
         several = (
             "torchrun --nproc-per-node 2 your_script.py" if in_a_call() else "torchrun --nproc-per-node 2 -m vaekit"
@@ -112,11 +114,14 @@ class Shards:
         weights = [each for each in self.own.parameters() if each.requires_grad]
         try:
             with undisturbed(self.own, *with_modules(self.task.objective)):
-                loss, _ = _Pass(self.own)(self.task.objective, self._few_rows(), 0.0)
+                loss, result = _Pass(self.own)(self.task.objective, self._few_rows(), 0.0)
                 found = torch.autograd.grad(loss, weights, allow_unused=True)
         finally:
             for hook in hooks:
                 hook.remove()
+        if result.inference is not None:
+            what = "is for one loss of all weights, and the objective has another for inference"
+            raise ValueError(f"{setting(KEY, True)} {what}; {setting(KEY, False)}")
         return [name for name, each in large.items() if called.get(each)], [*found]
 
     def _few_rows(self) -> Batch:

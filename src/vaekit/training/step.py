@@ -30,7 +30,7 @@ from ..objectives.base import Loss, Objective, at_means, at_values, leaves, samp
 from ..seeding import seeded
 from ..system.processes import Processes
 from ..system.progress import working
-from .held import into_training, parts_of
+from .held import into_training, of_inference, parts_of
 
 log = logging.getLogger(__name__)
 LOOKED = 800_000
@@ -117,7 +117,8 @@ class Step:
         result = self._loss(self.objective, index, progress, data)
         for parameter in self.parameters:
             parameter.grad = None
-        result.loss.backward()
+        for loss, weights in _losses(self.model, result, self.parameters):
+            loss.backward(retain_graph=result.inference is not None, inputs=weights)
         return terms_of(result)
 
     def _loss(self, objective: Objective, index: Tensor, progress: Any, data: TensorSplit | None = None) -> Loss:
@@ -162,8 +163,12 @@ class Step:
             result = self._loss(at_values(self.objective, at), index, progress)
         self.terms = terms_of(result, at)
         wanted = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        found = torch.autograd.grad(result.loss, wanted, allow_unused=True)
-        return [self.terms.values, *_own_memory(found, wanted, [index, progress, *values, *self.model.buffers()])]
+        found: dict[Tensor, Tensor | None] = {}
+        for loss, weights in _losses(self.model, result, wanted):
+            each = torch.autograd.grad(loss, weights, retain_graph=result.inference is not None, allow_unused=True)
+            found |= dict(zip(weights, each, strict=True))
+        gradients = [found[weight] for weight in wanted]
+        return [self.terms.values, *_own_memory(gradients, wanted, [index, progress, *values, *self.model.buffers()])]
 
     def _gradients_by_python(self, index: Tensor, progress: Tensor, *values: Tensor) -> list[Tensor | None]:
         with torch.enable_grad():
@@ -210,8 +215,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     index = few_rows(data)
     with undisturbed(model, *with_modules(objective)):
         batch = data.training_batch(index)
-        loss = objective(traced(model, objective, batch), 0.0).loss
-        _check_gradients(model, objective, loss)
+        _check_gradients(model, objective, objective(traced(model, objective, batch), 0.0))
         for player in leaves(objective):
             if getattr(player, "opponent", None) is not None:
                 player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
@@ -260,16 +264,31 @@ def undisturbed(model: VAE, *others: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def _check_gradients(model: VAE, objective: Objective, loss: Tensor) -> None:
+def _losses(model: VAE, result: Loss, weights: Sequence[nn.Parameter]) -> Iterator[tuple[Tensor, list[nn.Parameter]]]:
+    """The losses of a batch, each with those of `weights` that are to minimise it and that are trained: one for all, or
+    where inference has its own, that and the other.
+    """
+    trained = [each for each in weights if each.requires_grad]
+    inferring = set() if result.inference is None else of_inference(model)
+    for loss, inferred in ((result.inference, True), (result.loss, False)):
+        own = [each for each in trained if (each in inferring) is inferred]
+        if loss is not None and own:
+            yield loss, own
+
+
+def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:
     known: set[Tensor] = set()
     for name, part in parts_of(model):
         # Those of an encoder that a prior holds, too, are the encoder's.
         own = [each for each in part.parameters() if each.requires_grad and each not in known]
         known.update(own)
-        if own and (
-            not loss.requires_grad
-            or all(found is None for found in torch.autograd.grad(loss, own, retain_graph=True, allow_unused=True))
-        ):
+        reached = any(
+            found is not None
+            for loss, some in _losses(model, result, own)
+            if loss.requires_grad
+            for found in torch.autograd.grad(loss, some, retain_graph=True, allow_unused=True)
+        )
+        if own and not reached:
             of = " + ".join(getattr(type(each), "__name__", "the objective") for each in leaves(objective))
             do = "freeze it, or choose another"
             if name == "classifier":

@@ -88,7 +88,8 @@ class Task:
     @cached_property
     def settled(self) -> int:
         """The epochs after which no scheduled coefficient of the loss changes any more: those of the objective, what
-        parts make of the progress, and priors that are fitted on the way. The learning rate is none of them.
+        parts make of the progress, priors that are fitted on the way, and steps that are of some weights alone. The
+        learning rate is none of them.
         """
         schedules = schedules_of(self.objective).values()
         parts = [copy.deepcopy(each) for each in self.model.modules() if hasattr(each, "advance")]
@@ -101,8 +102,9 @@ class Task:
             return values
 
         epochs = self.options.epochs
-        fits = [after for each in self.model.modules() for after in getattr(each, "fit_after", ())]
-        return max([settled(coefficients, epochs), *(math.ceil(after * epochs) for after in fits)])
+        ends = [after for each in self.model.modules() for after in getattr(each, "fit_after", ())]
+        ends += [self.options.aggressive.until] if self.options.aggressive else []
+        return max([settled(coefficients, epochs), *(math.ceil(end * epochs) for end in ends)])
 
 
 def check(task: Task, processes: int = 1) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import unknown
 from ...settings import option
-from ..endings import check_ending
+from ..endings import check_output
 
 LOOPBACK = "127.0.0.1"
 LAYOUTS = {"t-sne": "t-SNE", "umap": "UMAP"}
@@ -21,13 +21,9 @@ def check_place(path: Path | None, port: int = 0, *, overwrite: bool = False) ->
     """Raise `ValueError`, one line, where a page can't be written at `path`, or is there already and is not to be
     replaced; or without one can't be served at a port: that is taken, or what serves pages is not there.
     """
+    check_output(path, (".html",), overwrite=overwrite)
     if path is not None:
-        check_ending(path, (".html",))
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
         return
-    if overwrite:
-        raise ValueError(f"{option('overwrite')} is for a file; give {option('out', 'page.html')} too")
     check_libraries()
     bound(port).close()
 
