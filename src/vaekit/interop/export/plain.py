@@ -73,6 +73,21 @@ def asinh(x: Tensor) -> Tensor:
     return x.sign() * torch.log1p(size + size * (size / (1 + (size * size + 1).sqrt())))
 
 
+def sinh(x: Tensor) -> Tensor:
+    """The hyperbolic sine, likewise.
+
+    >>> sinh(torch.tensor([-1.0, 0.0, 1e-8], dtype=torch.float64))
+    tensor([-1.1752e+00,  0.0000e+00,  1.0000e-08], dtype=torch.float64)
+    """
+    more = x.abs().expm1()
+    return 0.5 * x.sign() * (more + more / (more + 1))
+
+
+def cosh(x: Tensor) -> Tensor:
+    """The hyperbolic cosine, likewise."""
+    return 0.5 * (x.exp() + (-x).exp())
+
+
 def ndtri(p: Tensor) -> Tensor:
     """The quantile of N(0, 1) at p, by the rational functions of Wichura 1988 (AS 241, PPND16): 16 digits.
 
@@ -135,6 +150,8 @@ PLAIN: Mapping[Any, Callable[..., Tensor]] = {
     torch.ops.aten.softplus.default: softplus,
     torch.ops.aten.log_sigmoid.default: log_sigmoid,
     torch.ops.aten.asinh.default: asinh,
+    torch.ops.aten.sinh.default: sinh,
+    torch.ops.aten.cosh.default: cosh,
     torch.ops.aten.special_ndtri.default: ndtri,
 }
 """Each by operators of PyTorch's core."""
