@@ -90,7 +90,9 @@ class Documents:
         """Those documents that have a word: of others there is nothing to learn, and training refuses them."""
         rows = np.flatnonzero(np.asarray(self.counts.tocsr().sum(1)).ravel() > 0)
         return Documents(
-            self.counts.tocsr()[rows], self.vocabulary, tuple(self.titles[int(i)] for i in rows) if self.titles else ()
+            self.counts.tocsr()[rows],
+            self.vocabulary,
+            tuple(self.titles[i] for i in rows.tolist()) if self.titles else (),
         )
 
     def save(self, path: str | Path) -> None:

@@ -81,6 +81,8 @@ class HamiltonianVAE(VAE):
     torch.Size([4, 5])
     """
 
+    inferring = ("encoder", "posteriors", "dynamics")
+
     def __init__(
         self,
         encoder: nn.Module,

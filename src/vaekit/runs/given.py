@@ -83,9 +83,8 @@ def rows_of(
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused, impossible=rows.impossible).filled(
-        domain
-    )  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused)  # type: ignore[arg-type]
+    made = replace(made, impossible=rows.impossible).filled(domain)
     domain.check(made.x, name)
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
