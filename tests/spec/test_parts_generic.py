@@ -17,6 +17,7 @@ from models_for_tests import (
     DISCRETE_POSTERIORS,
     QUANTISED,
     RANDOM_PRIORS,
+    SIMPLEX,
     SMALL,
     SPHERICAL_POSTERIORS,
     SPHERICAL_PRIORS,
@@ -142,7 +143,7 @@ CASES: dict[str, dict[str, Any]] = (
     | {"two latents": {"posterior": "flow", "prior": "vamp", "latents": {"style": 1, "content": 3}}}
     | {f"one-hots and {prior}": {**GROUPED, "prior": prior} for prior in ("uniform-categorical", "categorical", "vamp")}
 )
-OF_OTHER_MEASURES = DISCRETE_POSTERIORS | QUANTISED | SPHERICAL_POSTERIORS
+OF_OTHER_MEASURES = DISCRETE_POSTERIORS | QUANTISED | SPHERICAL_POSTERIORS | SIMPLEX
 """Posteriors that have no density of all vectors."""
 CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
 

@@ -124,7 +124,18 @@ def is_of_tables(name: str) -> bool:
 
 
 SPRITES = [name for name in RECIPES if name.endswith("-sprites")]
-IMAGES = (*SPRITES, "images", "kl-autoencoder", "kl-f4", "kl-f8", "scvi", "vdvae-cifar", "vdvae-mnist")
+IMAGES = (
+    *SPRITES,
+    "images",
+    "kl-autoencoder",
+    "kl-f4",
+    "kl-f8",
+    "lda",
+    "prodlda",
+    "scvi",
+    "vdvae-cifar",
+    "vdvae-mnist",
+)
 """Recipes whose likelihood depends on the data, or that digits are too small for, or which are too large for a test; or
 that are for data without labels alone.
 """
