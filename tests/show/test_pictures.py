@@ -93,7 +93,7 @@ def table(folder: Path) -> Run:
 
 
 RUNS = ("digits", "two", "discrete", "vamp", "chain", "semi", "table")
-LONG = {"vamp", "chain", "two", "discrete"}
+LONG = {"vamp", "chain", "two", "discrete", "semi"}
 """Seconds each: what they draw differently has tests of its own."""
 OF_TABLES = {"dependences", "missing"}
 OF_IMAGES = {"untrained-samples", "pairs", "reconstruct-one", "interpolation", "traversal", "manifold"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pytest
 import torch
 from models_for_tests import data_of, float64, model_of
 from processes_for_tests import Constant, together
-from runs_for_tests import assert_same_run, metrics, small_run
+from runs_for_tests import assert_same_run, cut_short, metrics, small_run
 from torch import Tensor
 
 from vaekit import train
@@ -75,16 +74,10 @@ def _all(rank: int, folder: Path) -> None:
         small_run(folder / "sharded", *RUN, SHARDED)
         if rank == 0:
             for name in ("again", "with plain", "alone"):
-                _without_the_last_epoch(folder / "sharded", folder / name)
+                cut_short(folder / "sharded", folder / name)
         Processes(rank, 2).wait()
         _resume(folder / "again")
         _resume(folder / "with plain", "training.shard_parameters=false")
-
-
-def _without_the_last_epoch(folder: Path, copy: Path) -> None:
-    shutil.copytree(folder, copy)
-    for name in ("checkpoints/epoch-000002.safetensors", "weights.safetensors"):
-        (copy / name).unlink()
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,9 @@ class Documents:
         """Those documents that have a word: of others there is nothing to learn, and training refuses them."""
         rows = np.flatnonzero(np.asarray(self.counts.tocsr().sum(1)).ravel() > 0)
         return Documents(
-            self.counts.tocsr()[rows], self.vocabulary, tuple(self.titles[i] for i in rows) if self.titles else ()
+            self.counts.tocsr()[rows],
+            self.vocabulary,
+            tuple(self.titles[i] for i in rows.tolist()) if self.titles else (),
         )
 
     def save(self, path: str | Path) -> None:
@@ -172,7 +174,7 @@ def content_of(documents: Documents, name: str, reading: Reading = AS_IT_IS) -> 
         x, words = _known(x, words, reading, name)
     origin = np.array(documents.titles, object) if documents.titles else None
     table = tuple(Column(each, "count", why=WORDS, dtype="int64") for each in words)
-    return Content({"train": Split(x, origin=origin)}, (), words, table=table, kind="count")  # type: ignore[arg-type]
+    return Content({"train": Split(x, origin=origin)}, (), words, table=table, kind="count")
 
 
 def _known(x: Any, words: tuple[str, ...], reading: Reading, name: str) -> tuple[Any, tuple[str, ...]]:

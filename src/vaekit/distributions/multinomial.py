@@ -44,7 +44,7 @@ class MultinomialCounts(Distribution):
         super().__init__(batch, log_shares.shape[-size:], validate_args=False)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         return constraints.independent(constraints.nonnegative_integer, self.size)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> MultinomialCounts:

@@ -60,7 +60,7 @@ class Topics(nn.Module):
     @property
     def log_beta(self) -> Tensor:
         """The logarithms of what words a mixture's topics are made of, (K, V)."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.normalized and len(weight) > 1:
             weight = (weight - weight.mean(0)) / (weight.var(0, correction=0) + 1e-5).sqrt()
         return log_softmax(weight + self.bias, -1)
