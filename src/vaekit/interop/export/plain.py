@@ -1,4 +1,4 @@
-"""Operators that few runtimes know, as sums, products, logarithms and exponentials."""
+"""Operators that few runtimes know, as sums, products, roots, logarithms and exponentials."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from torch import Tensor
 
 SHIFT = 8
 """From here on Stirling's series has all digits of float64."""
+FAR = 1e8
+"""From here on 1 beside a square is nothing, in float64."""
+SINH = 9
+"""Terms of the series of sinh after the first: all digits of float64 below 1."""
 TERMS = 28
 """Coefficients of the series of `erfcx`: all digits of float64."""
 
@@ -63,6 +67,71 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -softplus(-x)
 
 
+def asinh(x: Tensor) -> Tensor:
+    """log(x + sqrt(x² + 1)), which onnxruntime has in float32 alone.
+
+    >>> asinh(torch.tensor([-1.0, 0.0, 1e30]))
+    tensor([-0.8814,  0.0000, 69.7707])
+    """
+    size = x.abs()
+    near = size.clamp(max=FAR)
+    found = torch.log1p(near + near * near / (1 + (1 + near * near).sqrt()))
+    return x.sign() * torch.where(size > FAR, size.clamp(min=1).log() + math.log(2), found)
+
+
+def sinh(x: Tensor) -> Tensor:
+    """(exp(x) - exp(-x)) / 2, likewise: near 0 by its series.
+
+    >>> sinh(torch.tensor([-1.0, 1e-6, 3.0]))
+    tensor([-1.1752e+00,  1.0000e-06,  1.0018e+01])
+    """
+    square = x.clamp(-1, 1).square()
+    series = torch.ones_like(x)
+    for k in range(2 * SINH, 0, -2):
+        series = 1 + series * square / (k * (k + 1))
+    return torch.where(x.abs() < 1, x * series, 0.5 * (x.exp() - (-x).exp()))
+
+
+def cosh(x: Tensor) -> Tensor:
+    """(exp(x) + exp(-x)) / 2, likewise."""
+    return 0.5 * (x.exp() + (-x).exp())
+
+
+def cholesky(matrix: Tensor, upper: bool = False, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+    """L of L Lᵀ = `matrix` (…, R, R), positive definite, column after column, and 0 for no error.
+
+    >>> cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))[0]
+    tensor([[2., 0.],
+            [1., 2.]])
+    """
+    factor = torch.zeros_like(matrix[..., :0])
+    for j in range(matrix.shape[-1]):
+        rest = matrix[..., j] - (factor * factor[..., j : j + 1, :]).sum(-1)
+        below = rest[..., j:] / rest[..., j : j + 1].sqrt()
+        factor = torch.cat([factor, torch.cat([torch.zeros_like(rest[..., :j]), below], -1).unsqueeze(-1)], -1)
+    return factor.mT if upper else factor, torch.zeros_like(matrix[..., 0, 0], dtype=torch.int32)
+
+
+def solve_triangular(
+    matrix: Tensor, value: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X of A X = B, or with `left` false of X A = B, of a triangular A (…, R, R), row after row.
+
+    >>> solve_triangular(torch.tensor([[2.0, 0.0], [1.0, 4.0]]), torch.tensor([[2.0], [9.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+    """
+    if not left:
+        return solve_triangular(matrix.mT, value.mT, upper=not upper, unitriangular=unitriangular).mT
+    rows, found = range(matrix.shape[-1]), {}
+    for i in reversed(rows) if upper else rows:
+        rest = value[..., i, :]
+        for j, known in found.items():
+            rest = rest - matrix[..., i, j : j + 1] * known
+        found[i] = rest if unitriangular else rest / matrix[..., i, i : i + 1]
+    return torch.stack([found[i] for i in rows], -2)
+
+
 def _coefficients() -> list[float]:
     """Those of log(erfcx(x) / t) in Chebyshev's polynomials of 2 t - 1, t from 0 to 1."""
     nodes = np.cos(np.pi * (np.arange(2 * TERMS) + 0.5) / (2 * TERMS))
@@ -74,10 +143,15 @@ def _coefficients() -> list[float]:
 
 COEFFICIENTS = _coefficients()
 
-PLAIN: Mapping[Any, Callable[..., Tensor]] = {
+PLAIN: Mapping[Any, Callable[..., Any]] = {
     torch.ops.aten.lgamma.default: lgamma,
     torch.ops.aten.special_erfcx.default: erfcx,
     torch.ops.aten.softplus.default: softplus,
     torch.ops.aten.log_sigmoid.default: log_sigmoid,
+    torch.ops.aten.asinh.default: asinh,
+    torch.ops.aten.sinh.default: sinh,
+    torch.ops.aten.cosh.default: cosh,
+    torch.ops.aten.linalg_cholesky_ex.default: cholesky,
+    torch.ops.aten.linalg_solve_triangular.default: solve_triangular,
 }
 """Each by operators of PyTorch's core."""
