@@ -16,6 +16,7 @@ from models_for_tests import DOMAINS, SIMPLEX, SMALL, TOKENS, data_of, domain_of
 from runs_for_tests import small_run
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy import special
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Laplace
@@ -436,6 +437,11 @@ def test_plain_operators_are_those_that_they_stand_for():
     assert ((plain.lgamma(x) - torch.lgamma(x)).abs() / torch.maximum(one, torch.lgamma(x).abs())).max() < 1e-12
     assert (plain.erfcx(x) / torch.special.erfcx(x) - 1).abs().max() < 1e-13
     x = torch.cat([-x, x])
+    assert ((plain.asinh(x) - torch.asinh(x)).abs() / torch.asinh(x).abs()).max() < 1e-14
+    p = torch.cat([torch.logspace(-300, -0.31, 2001, dtype=torch.float64), torch.linspace(0.001, 0.999, 998).double()])
+    wanted = torch.from_numpy(special.ndtri(p.numpy()))
+    assert ((plain.ndtri(p) - wanted).abs() / wanted.abs().clamp(min=1e-3)).max() < 1e-13
+    assert torch.equal(plain.ndtri(torch.tensor([0.0, 1.0])), torch.tensor([-torch.inf, torch.inf]))
     assert torch.allclose(plain.softplus(x), nn.functional.softplus(x), rtol=0, atol=3e-9)
     assert torch.allclose(plain.log_sigmoid(x), nn.functional.logsigmoid(x), rtol=0, atol=3e-9)
     assert torch.allclose(plain.asinh(x), torch.asinh(x), rtol=1e-14, atol=0)
