@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
 
-# One thread per process: the test suite runs a worker on each core.
-TEST_ENV := OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) MPLBACKEND=Agg
+# One thread per process: the test suite runs a worker on each core. Python keeps what it has compiled, whatever the
+# shell says: workers and the processes that they start would each compile it all anew.
+TEST_ENV := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) MPLBACKEND=Agg
 # The first of these that is 3.11 or later makes the environment.
 PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 DOC_TESTS := $(wildcard tests/test_docs.py tests/test_exports.py)

@@ -78,6 +78,8 @@ DISCRETE_POSTERIORS = {"relaxed-categorical", "categorical"}
 DISCRETE_PRIORS = {"uniform-categorical", "categorical"}
 SPHERICAL_POSTERIORS, SPHERICAL_PRIORS = {"von-mises-fisher"}, {"uniform-sphere"}
 """Of points of a sphere, whose densities are none of the space around it."""
+SIMPLEX = {"dirichlet"}
+"""Posteriors and priors of shares, likewise."""
 EITHER = {"vamp"}
 """Priors of what the posterior is of, classes or not."""
 RANDOM_PRIORS = {"resampled"}
@@ -91,7 +93,7 @@ def tried(posterior: str, prior: str) -> bool:
     """Whether a pair that fits is tried in every law: each part beside the usual ones of the other kind, and beside the
     one that is made of it; all with all are met by random specs.
     """
-    special = DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | QUANTISED
+    special = DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | QUANTISED | SIMPLEX
     return posterior in {"diagonal-normal", *special} or prior in {"standard-normal", "vamp"}
 
 
@@ -112,16 +114,15 @@ def fits(posterior: str, prior: str) -> bool:
     """Whether both are of classes, or of codes, or of neither."""
     if posterior in QUANTISED or prior in TOKENS:
         return posterior in QUANTISED and prior in TOKENS
-    kinds = (DISCRETE_POSTERIORS, DISCRETE_PRIORS), (SPHERICAL_POSTERIORS, SPHERICAL_PRIORS)
+    kinds = (DISCRETE_POSTERIORS, DISCRETE_PRIORS), (SPHERICAL_POSTERIORS, SPHERICAL_PRIORS), (SIMPLEX, SIMPLEX)
     return prior in EITHER or all((posterior in mine) == (prior in theirs) for mine, theirs in kinds)
 
 
 def least(posterior: str, prior: str) -> int:
     """The smallest size of such a latent: two classes, a direction, or one number."""
-    two = (
-        posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | {"householder"}
-        or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS
-    )
+    two = posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | SIMPLEX | {
+        "householder"
+    } or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS | SIMPLEX | {"logistic-normal"}
     return 2 if two else 1
 
 
@@ -160,12 +161,14 @@ def model_of(
     """
     if posterior is None:
         usual = {"relaxed-categorical": DISCRETE_PRIORS, "fsq": TOKENS, "von-mises-fisher": SPHERICAL_PRIORS}
+        usual |= {"dirichlet": SIMPLEX}
         posterior = next((name for name, own in usual.items() if prior in own), "diagonal-normal")
     if prior is None:
         usual = {
             "uniform-categorical": DISCRETE_POSTERIORS,
             "uniform-tokens": QUANTISED,
             "uniform-sphere": SPHERICAL_POSTERIORS,
+            "dirichlet": SIMPLEX,
         }
         prior = next((name for name, own in usual.items() if posterior in own), "standard-normal")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,16 @@ SMALL = (
 
 def small_run(folder: Path, *sets: str, parts: Parts = PARTS) -> Run:
     return train("digits", folder, sets=[*SMALL, *sets], parts=parts)
+
+
+def cut_short(run: Path, folder: Path) -> Path:
+    """A copy of a run as it would be, had it been killed in its last epoch, the state before which was kept."""
+    shutil.copytree(run, folder)
+    before, last = sorted((folder / "checkpoints").glob("epoch-*.safetensors"))[-2:]
+    assert int(before.stem[6:]) == int(last.stem[6:]) - 1
+    for each in (last, folder / "weights.safetensors"):
+        each.unlink()
+    return folder
 
 
 def one_of_several(rank: int, folder: Path, resume: bool, sets: tuple[str, ...]) -> None:

@@ -28,6 +28,8 @@ def kind_of(name: str) -> str:
         return "codes"
     if name in ("von-mises-fisher", "uniform-sphere"):
         return "points of a sphere"
+    if name == "dirichlet":
+        return "shares"
     return "one-hots" if "categorical" in name else "numbers"
 
 
@@ -36,6 +38,7 @@ LOWER = {
     "one-hots": ["categorical"],
     "numbers": ["diagonal-normal", "mixture", "flow"],
     "points of a sphere": ["uniform-sphere"],
+    "shares": ["dirichlet"],
 }
 """Priors that are given another latent."""
 USUAL = {
@@ -43,6 +46,7 @@ USUAL = {
     "one-hots": "uniform-categorical",
     "numbers": "standard-normal",
     "points of a sphere": "uniform-sphere",
+    "shares": "dirichlet",
 }
 
 SIZES: dict[str, list[Any]] = {
@@ -218,9 +222,12 @@ class Drawn:
         names = [n for n in PARTS.priors if n == "vamp" or kind_of(n) == kind or self.chance(0.02)]
         if kind == "codes":
             names = [n for n in names if n != "vamp" or self.chance(0.02)]
-        size = self.random.choice({"one-hots": [4, 6], "points of a sphere": [2, 3]}.get(kind, [1, 2, 3, 5]))
-        size = max(size, 2) if posterior == "householder" else size
-        parts = {"posterior": ("posteriors", posterior), "prior": ("priors", self.random.choice(names))}
+        size = self.random.choice(
+            {"one-hots": [4, 6], "points of a sphere": [2, 3], "shares": [2, 3]}.get(kind, [1, 2, 3, 5])
+        )
+        prior = self.random.choice(names)
+        size = max(size, 2) if posterior == "householder" or prior == "logistic-normal" else size
+        parts = {"posterior": ("posteriors", posterior), "prior": ("priors", prior)}
         return {"size": size} | {key: self.part(*part, groups=groups) for key, part in parts.items()}
 
     def data(self) -> dict[str, Any]:

@@ -496,9 +496,14 @@ def named(text: str, world: Mapping[str, Path]) -> str:
     return text
 
 
-def snapshot(world: Mapping[str, Path]) -> dict[str, bytes]:
+def snapshot(world: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
+    """What is there, and which file of which size since when."""
     place = next(iter(world.values())).parent
-    return {str(path): path.read_bytes() if path.is_file() else b"" for path in place.rglob("*")}
+    found = {path: path.lstat() for path in place.rglob("*")}
+    return {
+        str(path): () if path.is_dir() else (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        for path, stat in found.items()
+    }
 
 
 def assert_refused(result: Result, words: str) -> None:

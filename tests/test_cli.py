@@ -402,7 +402,8 @@ def test_what_is_there_is_replaced_on_request(run: Run, tmp_path: Path) -> None:
 
 
 def test_recipes_are_listed_and_printed_to_be_edited(tmp_path: Path) -> None:
-    assert [name for name in RECIPES if name in done("recipes")] == list(RECIPES)
+    said = done("recipes")
+    assert [name for name in RECIPES if name in said] == list(RECIPES)
     tables = json.loads(done("recipes", "--json"))
     assert list(tables) == list(RECIPES)
     (tmp_path / "mine.toml").write_text(done("recipes", "digits"), encoding="utf-8")
@@ -415,7 +416,8 @@ def test_datasets_are_listed() -> None:
     listed = json.loads(done("datasets", "--json"))
     assert [row["name"] for row in listed] == list(DATASETS)
     assert [row["name"] for row in listed if row["here"]][:1] == ["digits"]
-    assert all(name in done("datasets") for name in DATASETS)
+    said = done("datasets")
+    assert all(name in said for name in DATASETS)
     assert json.loads(done("datasets", "digits", "--json")) == listed[:1]
     assert "CC BY 4.0" in done("datasets", "digits")
 

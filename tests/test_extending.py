@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from models_for_tests import data_of, model_of, moved, refuses, standard_errors_apart
-from runs_for_tests import assert_same_run, pieces, small_run
+from runs_for_tests import assert_same_run, cut_short, pieces, small_run
 from torch.distributions import kl_divergence
 
 from vaekit import draw, load_run, train
@@ -62,8 +62,7 @@ def test_it_trains_is_scored_saved_loaded_gone_on_with_and_drawn(name: str, tmp_
     file, sets = EXAMPLES[name]
     parts = parts_of(file)
     small_run(tmp_path / "whole", *sets, "training.epochs=3", parts=parts)
-    small_run(tmp_path / "run", *sets, parts=parts)
-    train(out=tmp_path / "run", resume=True, epochs=3, parts=parts)
+    train(out=cut_short(tmp_path / "whole", tmp_path / "run"), resume=True, parts=parts)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     run = load_run(tmp_path / "run", parts=parts)
     scores = run.evaluate("test", 10)

@@ -18,6 +18,7 @@ from torch import distributions as td
 
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
+from vaekit.likelihoods import Multinomial
 from vaekit.models import VAE
 from vaekit.models.trace import Latent, Trace
 from vaekit.objectives.elbo import ELBO
@@ -55,6 +56,7 @@ SCIPY: dict[str, Element] = {
     "normal-global": lambda x, p, d, m, s: stats.norm(m + s * p[0], s * 0.6).logpdf(x),
     "normal": lambda x, p, d, m, s: stats.norm(m + s * p[0], s * math.exp(p[1] / 2)).logpdf(x),
     "categorical": lambda x, p, d, m, s: math.log(special.softmax(p)[int(x)]),
+    "multinomial": lambda x, p, d, m, s: stats.poisson(3 * math.exp(p[0])).logpmf(x),  # of a total of three by itself
     "poisson": lambda x, p, d, m, s: stats.poisson(s * math.exp(p[0])).logpmf(x),
     "negative-binomial": lambda x, p, d, m, s: stats.nbinom(1, 1 / (1 + s * math.exp(p[0]))).logpmf(x),
     "zero-inflated-poisson": lambda x, p, d, m, s: _inflated(x, p[1], stats.poisson(s * math.exp(p[0]))),
@@ -145,6 +147,8 @@ def _mixed_levels(x: float, parameters: list[float], levels: int) -> float:
 
 def _of_column(likelihood: torch.nn.Module, parameters: Tensor, i: int) -> list[float]:
     """The parameters of column i of three."""
+    if isinstance(likelihood, Multinomial):
+        parameters = parameters.log_softmax(-1)
     if parameters.dim() == 2:
         return parameters[:, i].tolist()
     groups = [index for _, index in likelihood.domain.groups] or [(0, 1, 2)]

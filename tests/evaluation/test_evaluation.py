@@ -262,7 +262,9 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("case", MODELS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(each, marks=[pytest.mark.slow] if "flow" in each else []) for each in MODELS]
+)
 def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str, monkeypatch: pytest.MonkeyPatch):
     def chunks_by_python(number: int) -> None:
         monkeypatch.setattr(recording, "SOON", number)

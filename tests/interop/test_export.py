@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from commands_for_tests import command, done
-from models_for_tests import DOMAINS, SMALL, TOKENS, data_of, domain_of, fits, model_of, tried
+from models_for_tests import DOMAINS, SIMPLEX, SMALL, TOKENS, data_of, domain_of, fits, model_of, tried
 from runs_for_tests import small_run
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy import special
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Laplace
@@ -44,6 +45,7 @@ REFUSED = {
     ("sample", "transformer-tokens"): "JointTokens",
     ("sample", "masked-tokens"): "JointTokens",
     ("score", "masked-tokens"): "draws numbers of its own",
+    ("sample", "dirichlet"): "Dirichlet",
 }
 """By program and prior, what there is none of: priors that draw part after part, and one whose bound is drawn."""
 
@@ -135,14 +137,14 @@ def test_every_posterior_and_prior_encode_sample_and_score_as_the_model_does(pos
     assert torch.allclose(mean[:1], model.encode(x[:1]), rtol=0, atol=1e-6)
     if prior == usual and posterior != "flow":  # whose means are of many draws
         traceable("encode", model)
-    if (why := REFUSED.get(("sample", prior))) is None:
+    if (why := REFUSED.get(("sample", prior), "Dirichlet" if posterior in SIMPLEX else None)) is None:
         if posterior in ("diagonal-normal", "relaxed-categorical", "fsq"):
             traceable("sample", model)
     else:
         with pytest.raises(ValueError, match=f"a draw of {why} can't be made of given noise; accepted: ") as error:
             program("sample", model)
         assert "\n" not in str(error.value)
-    if ("score", prior) not in REFUSED:
+    if ("score", prior) not in REFUSED and posterior not in SIMPLEX:
         assert torch.allclose(ran("score", model, x, noise)[0], elbo_by_hand(model, x, noise), rtol=1e-5, atol=1e-4)
         if prior == usual or posterior == "diagonal-normal":
             traceable("score", model)
@@ -435,9 +437,13 @@ def test_plain_operators_are_those_that_they_stand_for():
     assert ((plain.lgamma(x) - torch.lgamma(x)).abs() / torch.maximum(one, torch.lgamma(x).abs())).max() < 1e-12
     assert (plain.erfcx(x) / torch.special.erfcx(x) - 1).abs().max() < 1e-13
     x = torch.cat([-x, x])
+    assert ((plain.asinh(x) - torch.asinh(x)).abs() / torch.asinh(x).abs()).max() < 1e-14
+    p = torch.cat([torch.logspace(-300, -0.31, 2001, dtype=torch.float64), torch.linspace(0.001, 0.999, 998).double()])
+    wanted = torch.from_numpy(special.ndtri(p.numpy()))
+    assert ((plain.ndtri(p) - wanted).abs() / wanted.abs().clamp(min=1e-3)).max() < 1e-13
+    assert torch.equal(plain.ndtri(torch.tensor([0.0, 1.0])), torch.tensor([-torch.inf, torch.inf]))
     assert torch.allclose(plain.softplus(x), nn.functional.softplus(x), rtol=0, atol=3e-9)
     assert torch.allclose(plain.log_sigmoid(x), nn.functional.logsigmoid(x), rtol=0, atol=3e-9)
-    assert torch.allclose(plain.asinh(x), torch.asinh(x), rtol=1e-14, atol=0)
     small = x[x.abs() < 500]
     assert torch.allclose(plain.sinh(small), torch.sinh(small), rtol=1e-14, atol=0)
     assert torch.allclose(plain.cosh(small), torch.cosh(small), rtol=1e-14, atol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from functools import cache
 from typing import Any
 
@@ -28,7 +29,21 @@ SMALL = {"hidden": (32,), "latent_size": 4, "batch_size": 32, "learning_rate": 5
 EACH = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
-@parametrize_with_checks([kind(**TINY) for kind in ALL])
+def by_turns() -> pytest.MarkDecorator:
+    """What scikit-learn checks of all estimators is checked of two of them by turns; of the others in slow tests."""
+    every = parametrize_with_checks([kind(**TINY) for kind in ALL])
+    named, found = every.kwargs["ids"], defaultdict[str, list[Any]](list)
+    for estimator, check in every.args[1]:
+        found[named(check)].append((estimator, check))
+    cases = [
+        pytest.param(*case, marks=[pytest.mark.slow] if len(same) == len(ALL) and (i + j) % 2 else [])
+        for i, same in enumerate(found.values())
+        for j, case in enumerate(same)
+    ]
+    return pytest.mark.parametrize(("estimator", "check"), cases, ids=named)
+
+
+@by_turns()
 def test_scikit_learn_s_own_checks(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without which one of them is skipped
     check(estimator)

@@ -128,7 +128,9 @@ def assert_alike(one: Scores, other: Scores, tolerance: float = 1e-10) -> None:
     assert list(one.kl_terms) == list(other.kl_terms)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(each, marks=[pytest.mark.slow] if each == "flows" else []) for each in CASES]
+)
 def test_scores_of_recordings_are_those_of_python(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     replay, replayed = scoring._Recording.__call__, []
 

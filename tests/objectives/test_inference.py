@@ -21,6 +21,7 @@ from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
 from vaekit.spec.parsing import parse
+from vaekit.spec.parts import PARTS
 from vaekit.training.held import of_inference
 from vaekit.training.step import Step, traced
 
@@ -41,6 +42,7 @@ STRUCTURES: dict[str, dict[str, Any]] = {
         "likelihood": "bernoulli",
         "latents": {"z": {"size": 2, "maps": True, "prior": "diagonal-normal"}},
     },
+    "hamiltonian": FLAT | {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}},
     "semi-supervised": FLAT | {"classifier": MLP, "latents": {"z": {"size": 2}}},
     "auxiliary": FLAT | {"classifier": MLP, "latents": {"z": {"size": 2}}, "auxiliary": AUXILIARY},
 }
@@ -56,6 +58,10 @@ def model_of(structure: str) -> VAE:
 
 def data_for(model: VAE) -> TensorSplit:
     return TensorSplit(data_of(model.domain, (6, *model.event_shape)), None, model.domain, Preprocessing())
+
+
+def test_every_structure_is_among_these() -> None:
+    assert STRUCTURES.keys() - {"auxiliary"} == PARTS.structures.keys()
 
 
 def log_p(trace: Trace) -> Tensor:
@@ -74,9 +80,9 @@ def test_the_weights_of_inference_are_those_that_the_model_has_none_of(structure
     reached = {name for name, each in gradient(log_p(trace), model).items() if bool(each.any())}
     assert reached == {name for name, _ in model.named_parameters()} - mine
     with seeded(0):
-        trace = model.trace(data_for(model).batch(slice(None)), draw=draws(1, 6))
-    logs = [each.log_q.sum() for each in trace.latents] + ([] if trace.cases is None else [trace.cases.log_prob.sum()])
-    inferred = {name for name, each in gradient(torch.stack(logs).sum(), model).items() if bool(each.any())}
+        trace = model.trace(data_for(model).batch(slice(None)), draw=draws(1, 6, gradients=True))
+    drawn = [each.z.sum() for each in trace.latents] + ([] if trace.cases is None else [trace.cases.log_prob.sum()])
+    inferred = {name for name, each in gradient(torch.stack(drawn).sum(), model).items() if bool(each.any())}
     assert mine <= inferred
 
 

@@ -367,6 +367,7 @@ def test_the_classification_of_m2_is_that_of_its_paper(text: str) -> None:
     assert values["objective"]["classification"] == pytest.approx(0.1 * 60_000 / values["data"]["labels"])
 
 
+@pytest.mark.slow
 def test_a_classifier_on_codes_knows_classes_from_few_labels(tmp_path: Path) -> None:
     sets = ["data.labels=100", "model.latents.z.size=50", "training.checkpoint_every=100"]
     run = train("digits", tmp_path / "run", sets=sets, epochs=25)

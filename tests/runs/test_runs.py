@@ -356,7 +356,9 @@ def test_a_run_is_resumed_by_its_target_or_without_one_but_not_by_another(run: R
     [(("flow", "vamp"), 2), (("diagonal-normal", "flow"), 1), (("flow", "flow"), 1), (("flow", "flow"), 2)],
 )
 def test_flows_of_any_size_are_loaded(parts: tuple[str, str], size: int, tmp_path: Path) -> None:
-    latent = (f"model.latents.z.{what}={name}" for what, name in zip(("posterior", "prior"), parts, strict=True))
+    small = {"flow": "{name='flow', transforms=2, hidden=[8]}", "vamp": "{name='vamp', components=4}"}
+    named = zip(("posterior", "prior"), parts, strict=True)
+    latent = (f"model.latents.z.{what}={small.get(name, name)}" for what, name in named)
     made = small_run(tmp_path / "run", f"model.latents.z.size={size}", *latent, "training.epochs=1")
     assert equal(weights(load_run(made.path).model), weights(made.model))
 

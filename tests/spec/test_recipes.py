@@ -124,7 +124,18 @@ def is_of_tables(name: str) -> bool:
 
 
 SPRITES = [name for name in RECIPES if name.endswith("-sprites")]
-IMAGES = (*SPRITES, "images", "kl-autoencoder", "kl-f4", "kl-f8", "scvi", "vdvae-cifar", "vdvae-mnist")
+IMAGES = (
+    *SPRITES,
+    "images",
+    "kl-autoencoder",
+    "kl-f4",
+    "kl-f8",
+    "lda",
+    "prodlda",
+    "scvi",
+    "vdvae-cifar",
+    "vdvae-mnist",
+)
 """Recipes whose likelihood depends on the data, or that digits are too small for, or which are too large for a test; or
 that are for data without labels alone.
 """
@@ -135,15 +146,15 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch:
     own = resolve(name)
     if below := own.data.codes:  # `epochs` is of the second training alone
         monkeypatch.setitem(RECIPES, below, re.sub(r"^epochs = \d+", "epochs = 1", RECIPES[below], flags=re.MULTILINE))
-    run = train(name, tmp_path / "run", data="digits", sets=["data.train=400"], epochs=1)
+    run = train(name, tmp_path / "run", data="digits", sets=["data.train=256"], epochs=1)
     kept = {key: getattr(own.data, key) for key in ("labels", "binarize", "dequantize", "seed")}
     # A recipe whose data are the codes of another names it; its run names that one's folder.
-    assert run.spec.data.model_copy(update={"codes": None}) == DataSpec(name="digits", train=400, **kept)
+    assert run.spec.data.model_copy(update={"codes": None}) == DataSpec(name="digits", train=256, **kept)
     assert (run.spec.data.codes is None) == (own.data.codes is None)
     assert (run.spec.model, run.spec.objective, run.spec.source) == (own.model, own.objective, own.source)
     assert run.spec.title == own.title + ("" if own.data.name == "digits" else "; here on digits")
     assert {split: len(rows) for split, rows in run.dataset.splits.items()} == {
-        "train": 400,
+        "train": 256,
         "valid": 200,
         "test": 300,
     }

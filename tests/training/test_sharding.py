@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from models_for_tests import data_of, float64, model_of
 from processes_for_tests import Constant, together
-from runs_for_tests import assert_same_run, metrics, small_run
+from runs_for_tests import assert_same_run, cut_short, metrics, small_run
 from torch import Tensor
 
 from vaekit import train
 from vaekit.data import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.errors import LostProcessError
-from vaekit.objectives import ELBO, AdversarialCorrelation
+from vaekit.objectives import ELBO, IWAE, AdversarialCorrelation
 from vaekit.spec.keys import TrainingSpec
 from vaekit.system.processes import Processes
 from vaekit.training import sharding
@@ -74,16 +74,10 @@ def _all(rank: int, folder: Path) -> None:
         small_run(folder / "sharded", *RUN, SHARDED)
         if rank == 0:
             for name in ("again", "with plain", "alone"):
-                _without_the_last_epoch(folder / "sharded", folder / name)
+                cut_short(folder / "sharded", folder / name)
         Processes(rank, 2).wait()
         _resume(folder / "again")
         _resume(folder / "with plain", "training.shard_parameters=false")
-
-
-def _without_the_last_epoch(folder: Path, copy: Path) -> None:
-    shutil.copytree(folder, copy)
-    for name in ("checkpoints/epoch-000002.safetensors", "weights.safetensors"):
-        (copy / name).unlink()
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +153,12 @@ def test_what_cannot_be_sharded_is_refused_before_data_are_read(tmp_path: Path) 
         train(unreadable, tmp_path / "run", sets=[SHARDED])
     with pytest.raises(ValueError, match="is not for AdversarialCorrelation, which plays against an opponent"):
         check_sharding(TrainingSpec(shard_parameters=True), 2, [AdversarialCorrelation])
+    for options in ({"only": ["priors"]}, {"aggressive": {}}):
+        with pytest.raises(ValueError, match=f"is of all weights, and training.{next(iter(options))} of some"):
+            check_sharding(TrainingSpec.model_validate({"shard_parameters": True, **options}), 2)
+    bounds = replace(task_of(4), objective=IWAE(4, bounds=2, partial=True))
+    with pytest.raises(ValueError, match="for one loss of all weights, and the objective has another for inference"):
+        Shards(bounds, Processes())
     task = task_of(4)
     task.model.decoder.register_parameter("gain", torch.nn.Parameter(torch.ones(())))
     with pytest.raises(ValueError, match=r"decoder\.gain is a number without a shape; give it the shape"):

@@ -94,8 +94,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
     from ..runs.given import NEW
 
     asked = asked_of(run, device, context, data, split, file, sets)
-    for each in remarks(asked.run.model):
-        note(each)
+    for remark in remarks(asked.run.model):
+        note(remark)
     judges = judging.judges(asked.run, metrics, weights or [], n, samples, seed, asked.splits)
     if report and list(asked.splits) not in ([each] for each in asked.run.dataset.splits):
         raise ValueError("--report shows one split of the run's own data: leave FILE, --data and --split all out")

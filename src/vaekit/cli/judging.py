@@ -204,6 +204,18 @@ def _of_overfitting(asked: Asked) -> Judge:
     return Judge("overfitting", judge, _titled("Overfitting", lambda found: ("nats a datum", ""), rows_of))
 
 
+def _of_topics(asked: Asked) -> Judge:
+    from ..evaluation.topics import rows_of, word_probabilities
+    from ..runs.topics import topics_of
+
+    word_probabilities(asked.run.model)
+
+    def judge(given: Any) -> Any:
+        return topics_of(asked.run, *asked.data(given), seed=asked.seed)
+
+    return Judge("topics", judge, _titled("Topics", lambda found: (f"{found.n:,} data of {found.split}", ""), rows_of))
+
+
 def _of_samples(asked: Asked) -> Judge:
     from ..evaluation.sampled import table_of
     from ..runs.sampled import check, sampled
@@ -249,6 +261,7 @@ METRICS = (
     Metrics(OF_FACTORS, 10_000, 4, _of_factors),
     Metrics(("active-units",), 10_000, 4, _of_units),
     Metrics(("overfitting",), 1000, 4, _of_overfitting),
+    Metrics(("topics",), 100_000, 4, _of_topics),
     Metrics(OF_SAMPLES, 10_000, 50, _of_samples),
     Metrics(OF_IMAGES, 10_000, 4, _of_images),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .base import Dataset, Split
 from .batch import Batch
 from .catalogue import catalogue
+from .documents import Documents
 from .loading import load
 from .named import DATASETS
 from .preprocessing import Preprocessing
 
-__all__ = ["DATASETS", "Batch", "Dataset", "Preprocessing", "Split", "catalogue", "load"]
+__all__ = ["DATASETS", "Batch", "Dataset", "Documents", "Preprocessing", "Split", "catalogue", "load"]

@@ -58,7 +58,7 @@ def annotated(data: Any, name: str, reading: Reading) -> Content:
     if len(set(names)) < len(names):
         twice = next(each for i, each in enumerate(names) if each in names[:i])
         raise ValueError(f"{name} has more than one gene of the name {twice!r}; call adata.var_names_make_unique()")
-    x = _rows(matrix, what)
+    x = matrix_rows(matrix, what)
     if kind in ("count", "columns"):
         _refuse_no_counts(x, data, what, names, of_a_run=bool(reading.known))
     if reading.known:
@@ -101,7 +101,7 @@ def _matrix(data: Any, layer: str | None, name: str) -> Any:
     return found
 
 
-def _rows(matrix: Any, what: str) -> Array:
+def matrix_rows(matrix: Any, what: str) -> Array:
     """A matrix as rows of 32-bit numbers, or of more where these lose any."""
     if hasattr(matrix, "tocsr"):
         sparse = matrix.tocsr()
@@ -122,18 +122,19 @@ def _floats(x: np.ndarray, what: str) -> np.ndarray:
     return stored(x.astype(np.float32) if x.dtype in (np.bool_, np.uint8) else x, what)
 
 
-def _values(x: Any) -> np.ndarray:
+def values_of(x: Any) -> np.ndarray:
     """The numbers of rows that may be other than zeros."""
     return x.matrix.data if isinstance(x, SparseRows) else np.asarray(x)
 
 
-def _are_counts(values: np.ndarray) -> bool:
+def are_counts(values: np.ndarray) -> bool:
+    """Whether all are whole numbers from 0 on."""
     return bool(np.all((values >= 0) & (values == np.floor(values))))
 
 
 def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str], *, of_a_run: bool) -> None:
-    values = _values(x)
-    if _are_counts(values):
+    values = values_of(x)
+    if are_counts(values):
         return
     bad = (values < 0) | (values != np.floor(values))
     if isinstance(x, SparseRows):
@@ -165,7 +166,7 @@ def _layers(data: Any) -> Iterator[tuple[str, Any]]:
 def _look_like_counts(matrix: Any) -> bool:
     """Whether the first numbers of a matrix might be counts, some of them other than 0."""
     values = np.asarray(matrix.data if hasattr(matrix, "tocsr") else matrix).ravel()[:LOOKED_AT]
-    return values.dtype.kind in "buif" and bool(np.any(values)) and _are_counts(values)
+    return values.dtype.kind in "buif" and bool(np.any(values)) and are_counts(values)
 
 
 def _known(x: Array, names: list[str], reading: Reading, name: str) -> tuple[Array, list[str]]:

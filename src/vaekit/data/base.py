@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,8 @@ class Split:
             return self
         x = self.x[mask] if isinstance(self.x, np.ndarray) else self.x.where(mask)
         beside = ("y", "noise", "origin", "observed", "refused")
-        return Split(x, **{name: None if (each := getattr(self, name)) is None else each[mask] for name in beside})
+        own: dict[str, Any] = {name: None if (each := getattr(self, name)) is None else each[mask] for name in beside}
+        return Split(x, **own)
 
     def filled(self, domain: Domain) -> Split:
         """With a value of `domain` in the cells that are not observed."""

@@ -240,6 +240,15 @@ class Domain:
         return x.astype(np.uint8 if few else np.int64)
 
     @property
+    def typical_counts(self) -> np.ndarray:
+        """The counts that means are multiples of, of the shape of `location` and `scale`.
+
+        >>> float(Domain("count", scale=3.0).typical_counts)
+        3.0
+        """
+        return np.expm1(self.location) if self.warp == "log" else np.asarray(self.scale)
+
+    @property
     def limits(self) -> tuple[float, float] | None:
         """The least and the greatest value, where the domain has them, the same for all elements.
 

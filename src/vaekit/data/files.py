@@ -12,6 +12,7 @@ from ..settings import named
 from ..system.disk import check_regular
 from .annotated import CELLS, read_cells
 from .base import Content, Split, encode_labels, stored, with_holes
+from .documents import are_documents, read_documents
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
 from .headers import AS_IT_IS, Reading
@@ -38,6 +39,8 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
         check_regular(path)
     if path.suffix.lower() == CELLS and not path.is_dir():
         return read_cells(path, reading)
+    if are_documents(path):
+        return read_documents(path, reading)
     is_table = not path.is_dir() and ending(path) is not None
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
         accepted = f"{', '.join((*ARRAYS, *ENDINGS, CELLS))}, or a folder of images, or of shards of them ({TAR})"

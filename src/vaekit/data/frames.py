@@ -94,9 +94,14 @@ def is_annotated(data: object) -> bool:
     return type(data).__name__ == "AnnData" and hasattr(data, "obs") and hasattr(data, "var_names")
 
 
+def is_documents(data: object) -> bool:
+    """Whether it is vaekit's `Documents`: counts of words."""
+    return type(data).__name__ == "Documents" and hasattr(data, "vocabulary")
+
+
 def is_in_memory(data: object) -> bool:
-    """Whether it is data themselves, no name or path of them: a data frame, or an AnnData object."""
-    return is_frame(data) or is_annotated(data)
+    """Whether it is data themselves, no name or path of them: a data frame, an AnnData object, or documents."""
+    return is_frame(data) or is_annotated(data) or is_documents(data)
 
 
 def frame_among(*given: object) -> Any:

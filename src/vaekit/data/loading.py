@@ -17,10 +17,11 @@ from ..system.progress import working
 from .annotated import annotated
 from .base import Content, Dataset, Split
 from .covariates import Covariate, asked_covariates, covariate_numbers
+from .documents import content_of
 from .domains import KINDS, Domain, Kind
 from .exposure import TOTAL, exposed
 from .files import read_path
-from .frames import as_frame, is_annotated
+from .frames import as_frame, is_annotated, is_documents
 from .headers import AS_IT_IS, Reading
 from .image_files import Resize
 from .large import typed_large
@@ -55,8 +56,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     older: bool = False,
 ) -> Dataset:
     """A named dataset, or the user's own: `.npy`, `.npz`, a table (`.csv` and the like, `.parquet`, `.xlsx`), a
-    data frame, cells (`.h5ad`, an AnnData object), a folder of images, or shards of them (`.tar`,
-    `shard-{000..019}.tar`, a folder of such).
+    data frame, cells (`.h5ad`, an AnnData object), documents (`Documents`, an `.npz` of a sparse matrix), a folder of
+    images, or shards of them (`.tar`, `shard-{000..019}.tar`, a folder of such).
 
     `label` names a table's column of class labels, or the field of shards' `.json` members. Of a table's columns kinds
     are found one by one (see `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one
@@ -177,6 +178,8 @@ def read(name_or_path: str | Path | Any, reading: Reading = AS_IT_IS) -> tuple[C
     label = reading.label
     if is_annotated(name_or_path):
         return annotated(name_or_path, "the AnnData object", reading), "cells", "", ""
+    if is_documents(name_or_path):
+        return content_of(name_or_path, "the documents", reading), "documents", "", ""  # type: ignore[arg-type]
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:

@@ -201,6 +201,15 @@ def log_choices(value: Tensor, trials: int) -> Tensor:
     return torch.lgamma(whole) - torch.lgamma(value + 1) - torch.lgamma(whole - value)
 
 
+def log_orders(value: Tensor) -> Tensor:
+    """The logarithm of the number of orders that so many things of each kind (…, V) may stand in: n! / prod x_i!, (…).
+
+    >>> log_orders(torch.tensor([2.0, 1.0])).exp()
+    tensor(3.)
+    """
+    return torch.lgamma(value.sum(-1) + 1) - torch.lgamma(value + 1).sum(-1)
+
+
 class ZeroInflated(_Counts):
     """Zero with the probability sigmoid(l) of logits l (…), and else as `base`, distributions of counts (…).
 

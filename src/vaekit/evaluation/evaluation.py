@@ -56,6 +56,7 @@ def evaluate(
     uses, one_hots = CodeCounts(model), _OneHots(model)
     trust: list[Tensor] = []
     possible = _possible(data, split)
+    of_words = model.exposed and data.observed is None and hasattr(model.likelihood, "log_orders")
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
@@ -71,6 +72,9 @@ def evaluate(
                 continue
             totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
             totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
+            if of_words:
+                words = batch.x[kept].double().flatten(1)
+                totals.add(words=words.sum(1), orders=model.likelihood.log_orders(batch.x[kept]))  # type: ignore[operator]
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
             uses.add(batch if kept.all() else batch.take(kept), scores.tokens)
@@ -102,6 +106,7 @@ def evaluate(
         codes=uses.use(),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
         latent_scales=latent_scales(model),
+        perplexity=_perplexity(totals, float(nll)) if of_words else None,
     )
 
 
@@ -111,6 +116,11 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
     if never.all():
         raise ValueError(f"each row of {split} has a cell that its column can't have: log p of all of them is -inf")
     return torch.from_numpy(~never).to(data.x.device)
+
+
+def _perplexity(totals: _Totals, nll: float) -> float:
+    """exp of what a word takes, its order among the others known: of means over documents."""
+    return math.exp((nll + float(totals.mean("orders"))) / float(totals.mean("words")))
 
 
 def _origin(data: TensorSplit) -> np.ndarray:

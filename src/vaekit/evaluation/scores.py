@@ -47,7 +47,9 @@ class Evaluation:
     are used: q is then all on one code, and nll no tighter than -elbo, however many the samples. `class_nats` is of
     latents that are classes, I(x; z): of several side by side the sum of each, which is no less. `impossible` are the
     rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf, which no
-    mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for latents that are maps.
+    mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for latents that are maps. Of
+    documents whose words are drawn given how many they are, `perplexity` is exp of -log p of all words in their order,
+    over their number (Blei et al. 2003, section 7.1), from `nll`; None of other data.
     """
 
     split: str
@@ -71,6 +73,7 @@ class Evaluation:
     labels: dict[str, float]
     impossible: tuple[int | str, ...] = ()
     latent_scales: dict[str, float] = field(default_factory=dict)
+    perplexity: float | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
     class_nats: dict[str, float] = field(default_factory=dict)
 
@@ -119,6 +122,9 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
     ]
+    if scores.perplexity is not None:
+        what = "of a word: as many, equally likely, are as hard to tell; lower is better"
+        rows.append(("perplexity", f"{scores.perplexity:,.1f}", what))
     rows += [
         (f"scale of {name}", f"{scale:.5f}", "one over the standard deviation of its codes in training")
         for name, scale in scores.latent_scales.items()

@@ -17,7 +17,7 @@ from ..errors import unknown
 from ..settings import setting
 from .base import Likelihood
 from .columns import ColumnsLikelihood, LogisticMixture
-from .counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
+from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from .levels import Bernoulli, Binomial, LevelsCategorical, LevelsLogistic, LevelsLogisticMixture
 from .positive import Gamma, LogNormal, Weibull
 from .real import FixedNormal, GlobalNormal, Laplace, Normal, StudentT
@@ -41,6 +41,7 @@ __all__ = [
     "Likelihood",
     "LogNormal",
     "LogisticMixture",
+    "Multinomial",
     "NegativeBinomial",
     "Normal",
     "Poisson",
@@ -74,6 +75,7 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
     "negative-binomial": NegativeBinomial,
     "zero-inflated-poisson": ZeroInflatedPoisson,
     "zero-inflated-negative-binomial": ZeroInflatedNegativeBinomial,
+    "multinomial": Multinomial,
     "columns": ColumnsLikelihood,
     "logistic-mixture": LogisticMixture,
     "self-masked-columns": SelfMaskedColumns,

@@ -13,11 +13,14 @@ from torch.distributions import Distribution
 
 from ..data.domains import Domain
 from ..distributions.bounds import bounded, checked_clamp
-from ..distributions.counts import NegativeBinomialCounts, PoissonCounts, ZeroInflated, wide
+from ..distributions.counts import NegativeBinomialCounts, PoissonCounts, ZeroInflated, log_orders, wide
+from ..distributions.multinomial import MultinomialCounts
 from .base import Likelihood
 
 LOG_THETA = (-20.0, 30.0)
 """Bounds of the logarithm of a dispersion: nearly all mass at 0, and a Poisson."""
+LOG_TOTAL = (-12.0, 30.0)
+"""Bounds of the logarithm of the mean of a total."""
 RARE = 2.0
 """Minus the logit of the share of zeros that is added where the decoder gives 0: an eighth."""
 
@@ -41,8 +44,8 @@ class _AnyCount(Likelihood):
                 "shares are those of an exposure, but there is none; data.exposure=total is each row's own"
             )
         self.clamp, self.exposure, self.shares = checked_clamp("log_mean_clamp", log_mean_clamp), exposure, shares
-        unit = np.expm1(domain.location) if domain.warp == "log" else domain.scale
-        self.register_buffer("unit", torch.as_tensor(unit, dtype=torch.get_default_dtype()), persistent=False)
+        unit = torch.as_tensor(domain.typical_counts, dtype=torch.get_default_dtype())
+        self.register_buffer("unit", unit, persistent=False)
 
     unit: Tensor
     """What means are multiples of: typical counts of each element."""
@@ -129,3 +132,46 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
         relative, zero = self.split(parameters)
         return self.event(ZeroInflated(self.counts(relative, exposure), zero - RARE))
+
+
+class Multinomial(Likelihood):
+    """x ~ Multinomial(n, p), p the softmax of the decoder's output over all elements: n words of a document, each drawn
+    by itself (Srivastava & Sutton 2017, eq. 2).
+
+    n is the row's `exposure`, which is its own total (`data.exposure=total`); log p is then that of the words given how
+    many they are, with the number of their orders, n! / prod x_i!. Without an exposure n is itself drawn, from a
+    Poisson whose mean is learned, so that each count is a Poisson by itself.
+
+    >>> Multinomial((2,), Domain("count"), exposure=1.0)(torch.zeros(1, 1, 2), torch.tensor([[3.0]])).mean
+    tensor([[1.5000, 1.5000]])
+    """
+
+    domains = ("count",)
+
+    def __init__(self, event_shape: Sequence[int], domain: Domain, exposure: float = 0.0) -> None:
+        super().__init__(event_shape, domain)
+        self.exposure = exposure
+        if not exposure:
+            total = np.broadcast_to(domain.typical_counts, self.event_shape).sum()
+            self.log_total = nn.Parameter(torch.tensor(float(total)).log().to(torch.get_default_dtype()))
+
+    def forward(self, parameters: Tensor, exposure: Tensor | None = None) -> Distribution:
+        (logits,) = self.split(parameters)
+        kind, drawn = logits.dtype, wide(logits).dtype if self.domain.in_float64 else logits.dtype
+        size = len(self.event_shape)
+        logits = wide(logits)
+        log_shares = logits - logits.logsumexp(tuple(range(-size, 0)), keepdim=True)
+        if exposure is None:
+            own = (
+                bounded(self.log_total, *LOG_TOTAL) if not self.exposure else log_shares.new_tensor(self.exposure).log()
+            )
+            return self.event(PoissonCounts(log_shares + wide(own), kind, drawn))
+        # As many as were counted: covariates have the digits of float32.
+        total = (wide(exposure).flatten(-size).squeeze(-1) * self.exposure).round()
+        return MultinomialCounts(log_shares, total, size, kind, drawn)
+
+    def log_orders(self, x: Tensor) -> Tensor:
+        """log of the number of orders that the words of x (B, *event) may stand in, (B,) nats: log p of the words in
+        their order is log p(x) less that.
+        """
+        return log_orders(wide(x).flatten(x.dim() - len(self.event_shape)))

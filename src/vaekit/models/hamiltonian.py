@@ -26,7 +26,7 @@ class Dynamics(nn.Module):
     quadratic scheme). With `learned`, sizes and a temperature above 1, which is none, begin as they are given.
 
     >>> sizes, tempers = Dynamics(latent=3, steps=2, temperature=4.0)()
-    >>> sizes.shape, [round(float(each), 3) for each in tempers]
+    >>> sizes.shape, [round(each.item(), 3) for each in tempers]
     (torch.Size([3]), [0.5, 0.571, 1.0])
     """
 
@@ -80,6 +80,8 @@ class HamiltonianVAE(VAE):
     >>> vae.trace(Batch(torch.zeros(5, 6)), samples=4).log_weight.shape
     torch.Size([4, 5])
     """
+
+    inferring = ("encoder", "posteriors", "dynamics")
 
     def __init__(
         self,

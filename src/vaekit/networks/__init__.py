@@ -13,6 +13,7 @@ from .convolutional import ConvDecoder, ConvEncoder
 from .mlp import MLP
 from .pyramid import PyramidEncoder, TopDown
 from .residual import ResNetDecoder, ResNetEncoder
+from .topics import Topics
 
 __all__ = [
     "DECODERS",
@@ -24,6 +25,7 @@ __all__ = [
     "ResNetDecoder",
     "ResNetEncoder",
     "TopDown",
+    "Topics",
 ]
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -32,4 +34,9 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetEncoder,
     "pyramid": PyramidEncoder,
 }
-DECODERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "conv": ConvDecoder, "resnet": ResNetDecoder}
+DECODERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "conv": ConvDecoder,
+    "resnet": ResNetDecoder,
+    "topics": Topics,
+}

@@ -40,7 +40,8 @@ class MLP(nn.Module):
     that of factor analysis, and bends where the data do. It needs an `out_shape`.
 
     With `gated` each hidden layer is multiplied by the sigmoid of another linear one of the same inputs, as wide; with
-    the activation identity these are the layers of Tomczak & Welling 2018.
+    the activation identity these are the layers of Tomczak & Welling 2018. `dropout` is the part of a hidden layer's
+    outputs that is set to 0 in training, others each time (Srivastava et al. 2014).
 
     >>> import torch
     >>> MLP((1, 8, 8), (2, 10), hidden=(32,))(torch.zeros(5, 3, 1, 8, 8)).shape
@@ -49,7 +50,7 @@ class MLP(nn.Module):
     (16,)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options of a network
         self,
         in_shape: Shape,
         out_shape: Shape | None = None,
@@ -59,8 +60,11 @@ class MLP(nn.Module):
         normalization: str | None = None,
         skip: bool = False,
         gated: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be from 0 to less than 1, got {dropout}")
         in_shape, hidden = sizes_of("in_shape", in_shape), sizes_of("hidden", hidden)
         out_shape = None if out_shape is None else sizes_of("out_shape", out_shape)
         if any(width < 1 for width in hidden):
@@ -77,6 +81,7 @@ class MLP(nn.Module):
             bias = not any(isinstance(each, BatchNorm) for each in normalized)
             made = activation_named(activation)
             layers += [nn.Linear(fan_in, width, bias), *normalized, Gated(made) if gated else made]
+            layers += [nn.Dropout(dropout)] if dropout else []
         if out_shape is not None:
             layers.append(nn.Linear(sizes[-1], math.prod(out_shape)))
         self.out_shape = (sizes[-1],) if out_shape is None else out_shape

@@ -14,6 +14,7 @@ from .categorical import Categorical
 from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
 from .normals import HouseholderNormal, LowRankNormal, NormalMixture
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
+from .simplex import Dirichlet
 from .sphere import VonMisesFisher
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "VQ",
     "Categorical",
     "DiagonalNormal",
+    "Dirichlet",
     "FixedNormal",
     "Flow",
     "FullRankNormal",
@@ -43,6 +45,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "normal-mixture": NormalMixture,
     "flow": Flow,
     "von-mises-fisher": VonMisesFisher,
+    "dirichlet": Dirichlet,
     "relaxed-categorical": RelaxedCategorical,
     "categorical": Categorical,
     "vq": VQ,

@@ -22,8 +22,8 @@ from ..distributions.flows import (
 )
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import Scaled, independent
-from ..errors import wrong_kind
-from ..networks.base import Shape
+from ..errors import unknown, wrong_kind
+from ..networks.base import BatchNorm, Shape
 from ..networks.maps import Maps, same_places
 from ..networks.mlp import MLP
 from ..schedules import Constant, Schedule
@@ -77,6 +77,9 @@ class DiagonalNormal(nn.Module):
     N(0, I) of a datum is never less nats, whatever its mean: a posterior that can't collapse (delta-VAE, Razavi et al.
     2019, section 2). Each dimension has its share of them.
 
+    With `normalization` batch, mu and log sigma² are standardised over the batch and moved by what is learned, so that
+    means vary over data whatever the decoder makes of them: against collapse (Srivastava & Sutton 2017, section 3.2).
+
     Of a latent of maps (C, H, W), given features that are maps of that height and width, it is convolutional: a 3×3
     convolution in place of the linear layer. One over the standard deviation of its codes, measured when it has been
     trained, is then kept with it (`models.scales`); it is 0 before.
@@ -85,7 +88,7 @@ class DiagonalNormal(nn.Module):
     torch.Size([3, 4, 2])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options of a posterior
         self,
         features: int,
         latent: int,
@@ -95,6 +98,7 @@ class DiagonalNormal(nn.Module):
         feature_shape: Shape = (),
         latent_shape: Shape = (),
         least_kl: float = 0.0,
+        normalization: str | None = None,
     ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
@@ -110,10 +114,40 @@ class DiagonalNormal(nn.Module):
         self.head = head(features, (latent, latent), hidden, activation, feature_shape, latent_shape)
         if isinstance(self.head, Maps):
             self.register_buffer("code_scale", torch.zeros(()))
+        self.normalize = standardising(normalization, 2 * latent, self.head)
 
     def forward(self, features: Tensor) -> Distribution:
-        loc, log_variance = self.head(features).chunk(2, -1)
+        parameters = self.head(features)
+        loc, log_variance = (parameters if self.normalize is None else self.normalize(parameters)).chunk(2, -1)
         return independent(Normal(loc, scale_of(log_variance, self.clamp), validate_args=False))
+
+
+class Standardised(nn.Module):
+    """Numbers (…, F) standardised over the batch, and moved by what is learned of each.
+
+    >>> Standardised(3)(torch.randn(100, 3)).std(0, correction=0)
+    tensor([1.0000, 1.0000, 1.0000], grad_fn=<StdBackward0>)
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm, self.bias = BatchNorm(size, affine=False), nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x) + self.bias
+
+
+def standardising(normalization: str | None, size: int, head: nn.Module) -> nn.Module | None:
+    """What standardises the parameters that a `head` gives; None for none. `ValueError` for another than batch, and for
+    maps.
+    """
+    if normalization is None:
+        return None
+    if normalization != "batch":
+        raise ValueError(unknown("normalization of a posterior", normalization, ["batch"]))
+    if isinstance(head, Maps):
+        raise ValueError("normalization of a posterior is for vectors, but the latent is maps; leave it out")
+    return Standardised(size)
 
 
 def _log_variance_of(kl: float) -> float:

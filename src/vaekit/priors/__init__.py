@@ -15,6 +15,7 @@ from .mixtures import Mixture, VampPrior
 from .normal import DiagonalNormal, StandardNormal, flow
 from .resampled import Resampling
 from .sequential import Transformer
+from .simplex import Dirichlet, LogisticNormal
 from .sphere import UniformSphere
 from .tokens import CategoricalTokens, MaskedTokens, TransformerTokens, UniformTokens
 
@@ -23,6 +24,8 @@ __all__ = [
     "Categorical",
     "CategoricalTokens",
     "DiagonalNormal",
+    "Dirichlet",
+    "LogisticNormal",
     "MaskedTokens",
     "Mixture",
     "Resampling",
@@ -45,6 +48,8 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "resampled": Resampling,
     "transformer": Transformer,
     "uniform-sphere": UniformSphere,
+    "dirichlet": Dirichlet,
+    "logistic-normal": LogisticNormal,
     "uniform-categorical": UniformCategorical,
     "categorical": Categorical,
     "uniform-tokens": UniformTokens,

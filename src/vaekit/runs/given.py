@@ -22,7 +22,7 @@ from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, exposed_rows
-from ..data.frames import as_frame, ending, is_annotated, is_frame
+from ..data.frames import as_frame, ending, is_annotated, is_documents, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 NEW = "new data"
 """What data are called that a run was not trained on, where a split would be named."""
-FRAME, ANNDATA = "(data frame)", "(AnnData)"
-"""What the data of a run are called that were given as a data frame, or as an AnnData object."""
+FRAME, ANNDATA, DOCUMENTS = "(data frame)", "(AnnData)", "(documents)"
+"""What the data of a run are called that were given as a data frame, an AnnData object, or documents."""
 NOWHERE = "(none)"
 """What the data of a run are called that was trained elsewhere."""
 FILES = "files:"
@@ -52,7 +52,7 @@ ALL = "all"
 
 def name_in_memory(data: object) -> str:
     """What data in memory are called in the spec of a run."""
-    return ANNDATA if is_annotated(data) else FRAME
+    return ANNDATA if is_annotated(data) else DOCUMENTS if is_documents(data) else FRAME
 
 
 def rows_of(
@@ -83,9 +83,8 @@ def rows_of(
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
-    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused, impossible=rows.impossible).filled(
-        domain
-    )  # type: ignore[arg-type]
+    made = Split(x, y, origin=origin, observed=observed, refused=rows.refused)  # type: ignore[arg-type]
+    made = replace(made, impossible=rows.impossible).filled(domain)
     domain.check(made.x, name)
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
@@ -226,6 +225,8 @@ def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, r
         return "the table", read(given)[0]
     if is_annotated(given):
         return "the AnnData object", read(given, reading)[0]
+    if is_documents(given):
+        return "the documents", read(given, reading)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
         x, observed = with_holes(array, "data")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.annotated import are_genes
 from ..data.columns import Column, frame_of
+from ..data.documents import are_words
 from ..data.exposure import TOTAL
 from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
@@ -60,9 +61,11 @@ class Rows:
 
 def place_column(run: Run) -> str:
     """What the column is called that says where a datum of `run` comes from, where it has a name: "cell" of AnnData,
-    "row" of another table, else "file", of an image.
+    "document", "row" of another table, else "file", of an image.
     """
-    return "cell" if are_genes(run.schema.table) else "row" if run.schema.columns else "file"
+    if are_genes(run.schema.table):
+        return "cell"
+    return "document" if are_words(run.schema.table) else "row" if run.schema.columns else "file"
 
 
 def places(run: Run, splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarray] | None = None) -> Table:

@@ -42,7 +42,7 @@ from . import history, judging, tables
 from .codes import READING, codes_of, error_of_codes, runs_below
 from .conditions import Where
 from .folder import diverged, read_spec
-from .given import ALL, ANNDATA, FRAME, NEW, NOWHERE, fingerprint_of, rows_of
+from .given import ALL, ANNDATA, DOCUMENTS, FRAME, NEW, NOWHERE, fingerprint_of, rows_of
 from .judging import Judged
 from .reading import read_alike, reading
 from .restoring import restored
@@ -343,8 +343,8 @@ def own_data(
     Raises `RunError` where they are not there, or their values are others.
     """
     name = spec.data.name if place is None else place
-    if place is None and spec.data.name in (FRAME, ANNDATA):
-        what = "a data frame" if spec.data.name == FRAME else "an AnnData object"
+    in_memory = {FRAME: "a data frame", ANNDATA: "an AnnData object", DOCUMENTS: "documents in memory"}
+    if place is None and (what := in_memory.get(spec.data.name)):
         raise RunError(f"{folder} was trained on {what}, which it does not keep: give it, {option('data', 'PATH')}")
     if place is None and spec.data.name == NOWHERE:
         raise RunError(

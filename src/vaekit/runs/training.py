@@ -304,8 +304,8 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     """
     data, name = spec.data, spec.data.codes
     if spec.training.start is not None and Path(spec.training.start).resolve() == folder.resolve():
-        given = key_called("training.start")
-        raise RunError(f"{folder} is the run that {given} names; name another folder for what begins with it")
+        key = key_called("training.start")
+        raise RunError(f"{folder} is the run that {key} names; name another folder for what begins with it")
     if name is None:
         return spec
     if name not in RECIPES:

@@ -233,7 +233,9 @@ class Builder:
         sizes = [self.shapes[name] for name in latents or self.shapes]
         shape = sizes[0] if len(sizes) == 1 else (sum(map(math.prod, sizes)),)
         shapes = {"in_shape": shape, "out_shape": likelihood.parameter_shape}
-        return self.part("decoders", self.spec.decoder, **shapes, condition=self.seen + beside)
+        own = [self.posteriors[name] for name in latents or self.shapes]
+        space = getattr(own[0], "space", None) if len(own) == 1 else None
+        return self.part("decoders", self.spec.decoder, **shapes, space=space, condition=self.seen + beside)
 
     def usual(self, encoder: int = 0, decoder: int = 0) -> dict[str, Any]:
         """The parts of a `VAE` whose latents are drawn apart, by the names of its arguments, and the size of its

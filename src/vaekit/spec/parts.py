@@ -38,7 +38,7 @@ _DATA = ("condition", "event_shape", "domain")
 CONTEXT: Mapping[str, frozenset[str]] = {
     "structures": frozenset(["builder"]),
     "encoders": frozenset(["in_shape", "out_shape", *_DATA]),
-    "decoders": frozenset(["in_shape", "out_shape", *_DATA]),
+    "decoders": frozenset(["in_shape", "out_shape", "space", *_DATA]),
     "posteriors": frozenset(["features", "latent", "feature_shape", "latent_shape", *_DATA]),
     "priors": frozenset(["latent", "encoder", "posterior", "feature_shape", "latent_shape", *_DATA]),
     # `parameters` is what a subclass tells `Likelihood`.

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..data import DATASETS
 from ..data.annotated import CELLS
-from ..data.frames import ending, is_annotated
+from ..data.documents import are_documents
+from ..data.frames import ending, is_annotated, is_documents
 from ..data.shards import are_shards, expanded, plain_name
 from ..errors import shown
 from ..settings import option, standing
@@ -90,13 +91,13 @@ def _values(name: str) -> dict[str, Any]:
     return joined(recipe(usual) if usual else {}, {"data": {"name": name}})
 
 
-TABLE, IMAGES, OF_CELLS = "table", "images", "scvi"
-"""The recipes of tables, of folders of images, and of cells, for which none is named."""
+TABLE, IMAGES, OF_CELLS, OF_DOCUMENTS = "table", "images", "scvi", "prodlda"
+"""The recipes of tables, of folders of images, of cells, and of documents, for which none is named."""
 
 
 def recipe_in_memory(data: object) -> str:
     """The recipe by which data in memory are trained on where none is named."""
-    return OF_CELLS if is_annotated(data) else TABLE
+    return OF_CELLS if is_annotated(data) else OF_DOCUMENTS if is_documents(data) else TABLE
 
 
 def usual_recipe(path: Path) -> str | None:
@@ -104,6 +105,8 @@ def usual_recipe(path: Path) -> str | None:
     path = path.expanduser()
     if path.suffix.lower() == CELLS:
         return OF_CELLS
+    if are_documents(path):
+        return OF_DOCUMENTS
     return TABLE if is_table(path) else IMAGES if path.is_dir() or are_shards(path) else None
 
 

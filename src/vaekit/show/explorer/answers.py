@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -290,7 +290,9 @@ def joined(found: Sequence[Scores]) -> Scores:
     """The scores of several batches as those of one."""
     if len(found) == 1:
         return found[0]
-    names = [name for name in vars(found[0]) if name != "kl_terms"]
-    own = {name: torch.cat([getattr(each, name) for each in found]) for name in names}
-    terms = {name: torch.cat([each.kl_terms[name] for each in found]) for name in found[0].kl_terms}
-    return Scores(kl_terms=terms, **own)
+    own: dict[str, Any] = {}
+    for name, first in vars(found[0]).items():
+        every = [getattr(each, name) for each in found]
+        of_latents = isinstance(first, dict)
+        own[name] = {key: torch.cat([each[key] for each in every]) for key in first} if of_latents else torch.cat(every)
+    return Scores(**own)

@@ -14,6 +14,7 @@ from .groups import ClusterGrid, ConditionalGrid
 from .latent import KL, Correlations, Latents
 from .making import Curves, Model
 from .table import Dependences, Missing
+from .topics import Topics
 from .walks import Interpolation, Manifold, Traversal
 
 PICTURES: dict[str, Callable[..., Picture]] = {
@@ -30,6 +31,7 @@ PICTURES: dict[str, Callable[..., Picture]] = {
     "manifold": Manifold,
     "dependences": Dependences,
     "missing": Missing,
+    "topics": Topics,
     "latents": Latents,
     "kl": KL,
     "correlations": Correlations,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .scales import Scale, said
     from .style import DARK, LIGHT, Theme, add_title, save
     from .tables import COLUMNS, agreement, marginals
+    from .topics import topic_words
 
 _HOME = {
     "history": ("compared_curves", "curves"),
@@ -36,6 +37,7 @@ _HOME = {
     "boxes": ("Block", "Code", "Layer", "structure"),
     "style": ("DARK", "LIGHT", "Theme", "add_title", "save"),
     "tables": ("COLUMNS", "agreement", "marginals"),
+    "topics": ("topic_words",),
 }
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "said",
     "save",
     "structure",
+    "topic_words",
     "weight_shares",
 ]
 
