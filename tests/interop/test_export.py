@@ -444,7 +444,6 @@ def test_plain_operators_are_those_that_they_stand_for():
     assert torch.equal(plain.ndtri(torch.tensor([0.0, 1.0])), torch.tensor([-torch.inf, torch.inf]))
     assert torch.allclose(plain.softplus(x), nn.functional.softplus(x), rtol=0, atol=3e-9)
     assert torch.allclose(plain.log_sigmoid(x), nn.functional.logsigmoid(x), rtol=0, atol=3e-9)
-    assert torch.allclose(plain.asinh(x), torch.asinh(x), rtol=1e-14, atol=0)
     small = x[x.abs() < 500]
     assert torch.allclose(plain.sinh(small), torch.sinh(small), rtol=1e-14, atol=0)
     assert torch.allclose(plain.cosh(small), torch.cosh(small), rtol=1e-14, atol=0)

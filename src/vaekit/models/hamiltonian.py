@@ -34,7 +34,7 @@ class Dynamics(nn.Module):
     log_heat: Tensor | None
 
     def __init__(
-        self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 1.0, learned: bool = True
+        self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 2.0, learned: bool = True
     ) -> None:
         super().__init__()
         if steps < 1:

@@ -123,7 +123,8 @@ def solve_triangular(
     """
     if not left:
         return solve_triangular(matrix.mT, value.mT, upper=not upper, unitriangular=unitriangular).mT
-    rows, found = range(matrix.shape[-1]), {}
+    rows = range(matrix.shape[-1])
+    found: dict[int, Tensor] = {}
     for i in reversed(rows) if upper else rows:
         rest = value[..., i, :]
         for j, known in found.items():
