@@ -97,7 +97,7 @@ LONG = {"vamp", "chain", "two", "discrete", "semi"}
 """Seconds each: what they draw differently has tests of its own."""
 OF_TABLES = {"dependences", "missing"}
 OF_IMAGES = {"untrained-samples", "pairs", "reconstruct-one", "interpolation", "traversal", "manifold"}
-NOT_OF_ALL = {"manifold", *OF_TABLES}
+NOT_OF_ALL = {"manifold", "topics", *OF_TABLES}
 LACKING = {
     "digits": {"conditional-grid", "cluster-grid", *NOT_OF_ALL},
     "two": NOT_OF_ALL,
@@ -105,7 +105,7 @@ LACKING = {
     "vamp": {"conditional-grid", "kl", *NOT_OF_ALL},
     "chain": {"conditional-grid", "kl", *NOT_OF_ALL},
     "semi": {"cluster-grid", *NOT_OF_ALL},
-    "table": {"conditional-grid", "cluster-grid", "missing", *OF_IMAGES},
+    "table": {"conditional-grid", "cluster-grid", "missing", "topics", *OF_IMAGES},
 }
 FEW: dict[str, dict[str, Any]] = {
     "latents": {"n": 50},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from vaekit import train
 from vaekit.data import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.errors import LostProcessError
-from vaekit.objectives import ELBO, AdversarialCorrelation
+from vaekit.objectives import ELBO, IWAE, AdversarialCorrelation
 from vaekit.spec.keys import TrainingSpec
 from vaekit.system.processes import Processes
 from vaekit.training import sharding
@@ -152,6 +153,12 @@ def test_what_cannot_be_sharded_is_refused_before_data_are_read(tmp_path: Path) 
         train(unreadable, tmp_path / "run", sets=[SHARDED])
     with pytest.raises(ValueError, match="is not for AdversarialCorrelation, which plays against an opponent"):
         check_sharding(TrainingSpec(shard_parameters=True), 2, [AdversarialCorrelation])
+    for options in ({"only": ["priors"]}, {"aggressive": {}}):
+        with pytest.raises(ValueError, match=f"is of all weights, and training.{next(iter(options))} of some"):
+            check_sharding(TrainingSpec.model_validate({"shard_parameters": True, **options}), 2)
+    bounds = replace(task_of(4), objective=IWAE(4, bounds=2, partial=True))
+    with pytest.raises(ValueError, match="for one loss of all weights, and the objective has another for inference"):
+        Shards(bounds, Processes())
     task = task_of(4)
     task.model.decoder.register_parameter("gain", torch.nn.Parameter(torch.ones(())))
     with pytest.raises(ValueError, match=r"decoder\.gain is a number without a shape; give it the shape"):

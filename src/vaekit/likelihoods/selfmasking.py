@@ -51,7 +51,7 @@ class SelfMaskedColumns(ColumnsLikelihood):
             return NumbersSeen(member.column, missing, member.zero)
         if member.domain.kind == "unit":
             size = member.event_shape
-            location, scale = (each.expand(size) for each in (member.location, member.scale))
+            location, scale = (each.expand(size).clone() for each in (member.location, member.scale))
             return NumbersSeen(ColumnOf("affine", location, scale, torch.stack([location, location + scale])), missing)
         return LevelsSeen(member.event_shape, member.domain.levels or 2)
 

@@ -26,7 +26,7 @@ class Dynamics(nn.Module):
     quadratic scheme). With `learned`, sizes and a temperature above 1, which is none, begin as they are given.
 
     >>> sizes, tempers = Dynamics(latent=3, steps=2, temperature=4.0)()
-    >>> sizes.shape, [round(float(each), 3) for each in tempers]
+    >>> sizes.shape, [round(each.item(), 3) for each in tempers]
     (torch.Size([3]), [0.5, 0.571, 1.0])
     """
 
@@ -34,7 +34,7 @@ class Dynamics(nn.Module):
     log_heat: Tensor | None
 
     def __init__(
-        self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 1.0, learned: bool = True
+        self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 2.0, learned: bool = True
     ) -> None:
         super().__init__()
         if steps < 1:

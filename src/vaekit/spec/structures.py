@@ -150,11 +150,12 @@ def top_down(builder: Builder, groups: tuple[int, ...] = (), bottleneck: float =
 
 
 def hamiltonian(
-    builder: Builder, steps: int = 4, step_size: float = 0.05, temperature: float = 1.0, learned: bool = True
+    builder: Builder, steps: int = 4, step_size: float = 0.05, temperature: float = 2.0, learned: bool = True
 ) -> VAE:
     """A VAE whose draws are led by leapfrog steps along the gradient of log p(x, z) (Caterini et al. 2018).
 
-    With `learned`, sizes of steps and a `temperature` above 1 begin as they are given, and are learned.
+    With `learned`, sizes of steps and a `temperature` above 1 begin as they are given, and are learned; at 1 there is
+    no tempering, without which draws gain next to nothing.
     """
     usual = builder.usual()
     dynamics = Dynamics(builder.latent_size, steps, step_size, temperature, learned)

@@ -1,4 +1,4 @@
-"""Operators that few runtimes know, as sums, products, logarithms and exponentials."""
+"""Operators that few runtimes know, as sums, products, roots, logarithms and exponentials."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from torch import Tensor
 
 SHIFT = 8
 """From here on Stirling's series has all digits of float64."""
+FAR = 1e8
+"""From here on 1 beside a square is nothing, in float64."""
+SINH = 9
+"""Terms of the series of sinh after the first: all digits of float64 below 1."""
 TERMS = 28
 """Coefficients of the series of `erfcx`: all digits of float64."""
 
@@ -64,28 +68,69 @@ def log_sigmoid(x: Tensor) -> Tensor:
 
 
 def asinh(x: Tensor) -> Tensor:
-    """The inverse of the hyperbolic sine, which onnxruntime has in float32 alone.
+    """log(x + sqrt(x² + 1)), which onnxruntime has in float32 alone.
 
-    >>> asinh(torch.tensor([-1.0, 0.0, 1e-8], dtype=torch.float64))
-    tensor([-8.8137e-01,  0.0000e+00,  1.0000e-08], dtype=torch.float64)
+    >>> asinh(torch.tensor([-1.0, 0.0, 1e30]))
+    tensor([-0.8814,  0.0000, 69.7707])
     """
     size = x.abs()
-    return x.sign() * torch.log1p(size + size * (size / (1 + (size * size + 1).sqrt())))
+    near = size.clamp(max=FAR)
+    found = torch.log1p(near + near * near / (1 + (1 + near * near).sqrt()))
+    return x.sign() * torch.where(size > FAR, size.clamp(min=1).log() + math.log(2), found)
 
 
 def sinh(x: Tensor) -> Tensor:
-    """The hyperbolic sine, likewise.
+    """(exp(x) - exp(-x)) / 2, likewise: near 0 by its series.
 
-    >>> sinh(torch.tensor([-1.0, 0.0, 1e-8], dtype=torch.float64))
-    tensor([-1.1752e+00,  0.0000e+00,  1.0000e-08], dtype=torch.float64)
+    >>> sinh(torch.tensor([-1.0, 1e-6, 3.0]))
+    tensor([-1.1752e+00,  1.0000e-06,  1.0018e+01])
     """
-    more = x.abs().expm1()
-    return 0.5 * x.sign() * (more + more / (more + 1))
+    square = x.clamp(-1, 1).square()
+    series = torch.ones_like(x)
+    for k in range(2 * SINH, 0, -2):
+        series = 1 + series * square / (k * (k + 1))
+    return torch.where(x.abs() < 1, x * series, 0.5 * (x.exp() - (-x).exp()))
 
 
 def cosh(x: Tensor) -> Tensor:
-    """The hyperbolic cosine, likewise."""
+    """(exp(x) + exp(-x)) / 2, likewise."""
     return 0.5 * (x.exp() + (-x).exp())
+
+
+def cholesky(matrix: Tensor, upper: bool = False, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+    """L of L Lᵀ = `matrix` (…, R, R), positive definite, column after column, and 0 for no error.
+
+    >>> cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))[0]
+    tensor([[2., 0.],
+            [1., 2.]])
+    """
+    factor = torch.zeros_like(matrix[..., :0])
+    for j in range(matrix.shape[-1]):
+        rest = matrix[..., j] - (factor * factor[..., j : j + 1, :]).sum(-1)
+        below = rest[..., j:] / rest[..., j : j + 1].sqrt()
+        factor = torch.cat([factor, torch.cat([torch.zeros_like(rest[..., :j]), below], -1).unsqueeze(-1)], -1)
+    return factor.mT if upper else factor, torch.zeros_like(matrix[..., 0, 0], dtype=torch.int32)
+
+
+def solve_triangular(
+    matrix: Tensor, value: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X of A X = B, or with `left` false of X A = B, of a triangular A (…, R, R), row after row.
+
+    >>> solve_triangular(torch.tensor([[2.0, 0.0], [1.0, 4.0]]), torch.tensor([[2.0], [9.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+    """
+    if not left:
+        return solve_triangular(matrix.mT, value.mT, upper=not upper, unitriangular=unitriangular).mT
+    rows = range(matrix.shape[-1])
+    found: dict[int, Tensor] = {}
+    for i in reversed(rows) if upper else rows:
+        rest = value[..., i, :]
+        for j, known in found.items():
+            rest = rest - matrix[..., i, j : j + 1] * known
+        found[i] = rest if unitriangular else rest / matrix[..., i, i : i + 1]
+    return torch.stack([found[i] for i in rows], -2)
 
 
 def ndtri(p: Tensor) -> Tensor:
@@ -144,7 +189,7 @@ TAIL = (
 # fmt: on
 """The coefficients of AS 241, of q within 0.425 of the median, of the tails, and of what is far out in them."""
 
-PLAIN: Mapping[Any, Callable[..., Tensor]] = {
+PLAIN: Mapping[Any, Callable[..., Any]] = {
     torch.ops.aten.lgamma.default: lgamma,
     torch.ops.aten.special_erfcx.default: erfcx,
     torch.ops.aten.softplus.default: softplus,
@@ -152,6 +197,8 @@ PLAIN: Mapping[Any, Callable[..., Tensor]] = {
     torch.ops.aten.asinh.default: asinh,
     torch.ops.aten.sinh.default: sinh,
     torch.ops.aten.cosh.default: cosh,
+    torch.ops.aten.linalg_cholesky_ex.default: cholesky,
+    torch.ops.aten.linalg_solve_triangular.default: solve_triangular,
     torch.ops.aten.special_ndtri.default: ndtri,
 }
 """Each by operators of PyTorch's core."""
