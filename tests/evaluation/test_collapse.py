@@ -10,6 +10,7 @@ from torch import nn
 from vaekit.evaluation.evaluation import evaluate
 from vaekit.evaluation.scores import collapse
 from vaekit.models import VAE
+from vaekit.show.explorer.answers import joined
 
 pytest.importorskip("vector_quantize_pytorch")
 
@@ -68,3 +69,13 @@ def test_tokens_are_found_where_data_are_scored_and_alike_ones_are_told(latents:
     if not how:
         said = collapse(evaluate(constant(model), x, samples=3))
         assert said.startswith("the posterior has collapsed (100.0% of the data have the same tokens)")
+
+
+def test_scores_of_parts_are_joined_with_their_tokens() -> None:
+    model = moved(model_of(posterior="vq", prior="uniform-tokens", latents={"z": 4}), by=1).eval()
+    whole = model.score(data_of(model.domain, (9, *model.event_shape)), samples=1)
+    first = torch.arange(9) < 4
+    again = joined([whole.rows(first), whole.rows(~first)])
+    assert torch.equal(again.tokens["z"], whole.tokens["z"])
+    assert torch.equal(again.log_prob, whole.log_prob)
+    assert torch.equal(again.kl, whole.kl)
