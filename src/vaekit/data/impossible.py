@@ -16,7 +16,7 @@ class Impossible:
     cell can be read: how many cells each has, and what it has and can have, in words.
 
     >>> (Impossible(1, ("'x' at row 3, column 'a'",)) + Impossible()).said("new.csv")[:51]
-    "a cell of new.csv is none that its column can have:"
+    'a cell of new.csv is none that its column can have:'
     """
 
     cells: int = 0
