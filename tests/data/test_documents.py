@@ -65,7 +65,9 @@ def test_what_are_no_documents_is_refused(tmp_path: Path) -> None:
         Documents(sparse.csr_array(COUNTS), (*WORDS[:-1], "w1"))
     documents = Documents(sparse.csr_array(COUNTS), WORDS)
     with refuses("not weighted (tf-idf)"):
-        load(Documents(sparse.csr_array(COUNTS * 0.5), WORDS))
+        Documents(sparse.csr_array(COUNTS * 0.5), WORDS)
+    with pytest.raises(TypeError, match="text 1"):
+        Documents.from_texts(["a cat", None])
     with refuses("words alone"):
         load(documents, label="w1")
     with refuses("of documents accepted: count"):
@@ -74,7 +76,7 @@ def test_what_are_no_documents_is_refused(tmp_path: Path) -> None:
         load(documents, exposure="w1")
     empty = COUNTS.copy()
     empty[7] = 0
-    with refuses("has the exposure 0 in row"):
+    with refuses("has rows without a count: 7;"):
         load(Documents(sparse.csr_array(empty), WORDS), exposure="total", validation=0, test=0)
     documents.save(tmp_path / "docs.npz")
     arrays = dict(np.load(tmp_path / "docs.npz"))

@@ -112,6 +112,7 @@ def test_kinds(values: Any, kind: str) -> None:
         (2**60 + np.arange(N) // 2, "a", "whole numbers of more than 15 digits"),
         ([f"name {i}" for i in range(N)], "a", "identifier"),
         (texts(N, 40), "a", "free text, 40 distinct values"),
+        ([f"the {i}th cat sat down" for i in range(N)], "a", "free text, 60 distinct values; for topics"),
         ([f"{i} kg" if i % 2 else f"{i}.5 g" for i in range(N)], "a", "numbers in 'g' and 'kg'; give all in one unit"),
         ([*map(str, range(1, N)), "Total"], "a", "'Total' is no number, as the other 59 values are"),
         (

@@ -28,7 +28,7 @@ from vaekit.data.batch import Batch
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.distributions.leapfrog import Leapfrog
-from vaekit.evaluation.annealing import Chains, anneal
+from vaekit.evaluation.annealing import Chains, anneal, chained
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.refinement import refine
 from vaekit.models import VAE, Dynamics, HamiltonianVAE
@@ -196,8 +196,9 @@ def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
     split = TensorSplit(x, None, model.domain, Preprocessing())
     with refuses("a density of their own alone"):
         decomposed(model, split, "test")
-    with refuses("chains from the prior"):
+    with refuses("a density of their own alone"):
         anneal(model, x, how=Chains(2, 2, 1))
+    assert chained(model, split, "test", 2, samples=5).how.start == "prior"  # where nobody says
     with refuses("posteriors that are normals"):
         refine(model, x)
     found = anneal(model, x, how=Chains(8, 30, 3, start="prior")).log_prob

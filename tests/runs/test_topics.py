@@ -82,6 +82,9 @@ def test_perplexity_is_of_the_words_in_their_order(run: Run) -> None:
     beta = documents()[1]
     assert scores.perplexity < 1 / (beta.mean(0) ** 2).sum() < WORDS + 1
     assert "perplexity" in repr(scores)
+    often = np.asarray(run.data("train").x).sum(0)
+    usual = math.exp(-(x * np.log(often / often.sum())).sum() / x.sum())
+    assert scores.perplexity_of_frequencies == pytest.approx(usual, rel=1e-3)
 
 
 def test_topics_are_told_drawn_and_judged(run: Run, tmp_path: Path) -> None:

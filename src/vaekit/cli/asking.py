@@ -53,11 +53,11 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
             metavar="NAMES",
             help="With commas between: ais (log p(x) by annealed importance sampling); inference-gap (what of the "
             "gap of the bound is the family's, and what the encoder's); mutual-information, total-correlation, "
-            "marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, "
-            "modularity, factor-vae, beta-vae; active-units (at several thresholds); overfitting (training data "
-            "beside others); of samples prdc-FEATURES (precision, recall, density, coverage) and memorised-FEATURES "
-            "(distances to training data), FEATURES being inputs, codes, pixels, classes or inception; of images psnr, "
-            "ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
+            "marginal-kl (what the KL is made of); of data made of factors mig, dci, sap, modularity, factor-vae, "
+            "beta-vae; of topic models topics (words, coherence, diversity); active-units (at several thresholds); "
+            "overfitting (training data beside others); of samples prdc-FEATURES (precision, recall, density, "
+            "coverage) and memorised-FEATURES (distances to training data), FEATURES being inputs, codes, pixels, "
+            "classes or inception; of images psnr, ssim, lpips, fid, kid, frechet-pixels, kernel-pixels, "
             "frechet-classes, kernel-classes.",
         ),
     ] = None,

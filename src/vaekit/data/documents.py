@@ -24,6 +24,7 @@ WORDS = "words of documents"
 """Why the columns of such data are what they are."""
 CSR = frozenset({"data", "indices", "indptr", "shape"})
 """The arrays of a sparse matrix, as `scipy.sparse.save_npz` calls them."""
+NO_COUNTS = "{} are no counts: words are counted, 0, 1, 2, …; not weighted (tf-idf), not shares"
 COUNTER = ("lowercase", "stop_words", "token_pattern", "ngram_range", "max_df", "min_df", "max_features")
 """Options of scikit-learn's `CountVectorizer` that are passed on."""
 
@@ -55,12 +56,18 @@ class Documents:
             raise ValueError(f"counts are of {number_of(words, 'word')}, but the vocabulary has {len(vocabulary)}")
         if titles and len(titles) != rows:
             raise ValueError(f"counts are of {number_of(rows, 'document')}, but there are {len(titles)} titles")
+        if not are_counts(values_of(matrix_rows(self.counts, "counts"))):
+            raise ValueError(NO_COUNTS.format("these counts"))
         if len(set(vocabulary)) < words:
             seen: set[str] = set()
             twice = next(each for each in vocabulary if each in seen or seen.add(each))  # type: ignore[func-returns-value]
             raise ValueError(f"the vocabulary has {twice!r} more than once; accepted: words that are unique")
         object.__setattr__(self, "vocabulary", vocabulary)
         object.__setattr__(self, "titles", titles)
+
+    def __repr__(self) -> str:
+        of = f"{number_of(len(self), 'document')} of {number_of(len(self.vocabulary), 'word')}"
+        return f"<{of}: {several(self.vocabulary, MOST)}>"
 
     def __len__(self) -> int:
         return self.counts.shape[0]
@@ -79,6 +86,9 @@ class Documents:
 
         if others := [each for each in options if each not in COUNTER]:
             raise ValueError(f"unknown option {others[0]!r} of counting words; accepted: {', '.join(COUNTER)}")
+        texts = list(texts)
+        if (bad := next((i for i, each in enumerate(texts) if not isinstance(each, str)), None)) is not None:
+            raise wrong_kind(f"text {bad}", texts[bad], "a text; of none give an empty one")
         counter = CountVectorizer(vocabulary=list(vocabulary) or None, **options)
         try:
             counts = counter.fit_transform(texts)
@@ -169,7 +179,7 @@ def content_of(documents: Documents, name: str, reading: Reading = AS_IT_IS) -> 
         raise ValueError(f"{named('data.exposure', reading.exposure)}; of documents accepted: {TOTAL}")
     x, words = matrix_rows(documents.counts, name), tuple(documents.vocabulary)
     if not are_counts(values_of(x)):
-        raise ValueError(f"{name} is not of counts: words are counted, 0, 1, 2, …; not weighted (tf-idf), not shares")
+        raise ValueError(NO_COUNTS.format(name))
     if reading.known:
         x, words = _known(x, words, reading, name)
     origin = np.array(documents.titles, object) if documents.titles else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import unknown
+from ..errors import several, unknown
 from ..settings import setting
 from .base import Content, Split
 from .memmap import blocks
@@ -56,12 +56,20 @@ def exposures(y: np.ndarray, what: str) -> np.ndarray:
     return y.astype(np.float32)[:, None]
 
 
+def _refuse_empty(totals: np.ndarray, what: str) -> None:
+    empty = np.flatnonzero(totals == 0)
+    if empty.size:
+        given, drop = several(empty.tolist()), "drop such rows, of documents by `without_empty()`"
+        raise ValueError(f"{what} has rows without a count: {given}; accepted: rows with one at least; {drop}")
+
+
 def exposed_rows(split: Split, column: int | None, what: str) -> Split:
     """Rows with their exposure: the number in a `column`, which is then no data, or their total."""
     seen = split.observed
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
         x, y = split.x, np.concatenate(sums)
+        _refuse_empty(y, what)
         y = y if seen is None else np.where(seen.reshape(len(seen), -1).all(1), y, np.nan)  # what is missing counts
     else:
         whole = np.asarray(split.x)

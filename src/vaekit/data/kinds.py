@@ -42,6 +42,7 @@ from .dates import (
 )
 from .looks import FIRST_ROWS, Look, fills_unit, look_at, looks_at
 from .numerals import Numeral, are_numbers, nearly_numbers, numeral_of
+from .prose import of_texts
 from .sniffing import is_mark
 
 NONE = "none"
@@ -250,7 +251,8 @@ def _of_words(
         return "dates of two readings, day or month first"
     if numbers := unread or nearly_numbers(distinct):
         return numbers
-    return _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
+    unnamed = _identifier(len(distinct), seen) if names else f"free text, {len(distinct)} distinct values"
+    return of_texts(distinct) or unnamed
 
 
 def _names_rows(distinct: int, seen: int) -> bool:

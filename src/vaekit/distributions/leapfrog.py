@@ -34,6 +34,8 @@ class Leapfrog(Distribution):
     """
 
     arg_constraints = {}
+    own_alone = True
+    """There is a density of draws of its own, and of no other value."""
     has_rsample = True
     support = constraints.real_vector
 
@@ -62,8 +64,8 @@ class Leapfrog(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._last is None or self._last[0] is not value:
             raise ValueError(
-                "draws by leapfrog steps have a density of their own alone, none of other values; accepted: objectives "
-                "and scores that weigh draws, such as elbo and iwae, and chains from the prior"
+                "draws by leapfrog steps (structure hamiltonian) have a density of their own alone, none of other "
+                "values; accepted: objectives and scores that weigh draws, such as elbo and iwae"
             )
         return self._last[1]
 

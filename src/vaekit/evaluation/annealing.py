@@ -192,10 +192,14 @@ class Chained:
 def chained(
     model: VAE, data: TensorSplit, split: str, n: int = 100, how: Chains | None = None, *, samples: int, seed: int = 0
 ) -> Chained:
-    """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted."""
-    how = how or Chains()
+    """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted.
+
+    Where nobody says how, chains are as `Chains` has them, from the prior where the posterior has no density but of its
+    own draws.
+    """
     index = np.sort(np.random.default_rng(seed).permutation(len(data))[:n])
     batch = model.asked(data.rows(index))
+    how = how or Chains(start=_usual_start(model, batch))
     found = anneal(model, batch, how=how, seed=seed)
     own = None if model.condition else bracket(model, min(len(index), OWN), how=how, seed=seed)
     log_prob, errors = found.log_prob, found.stderr.square()
@@ -214,13 +218,20 @@ def chained(
     )
 
 
+def _usual_start(model: VAE, batch: Batch) -> Start:
+    with torch.no_grad():
+        latents = model.latents(batch.take(slice(1)))
+    return "prior" if any(getattr(latent.q, "own_alone", False) for latent in latents) else "posterior"
+
+
 def rows_of(found: Chained) -> list[tuple[str, str]]:
     """What a terminal says of it."""
     how = found.how
     error = "" if found.nll_stderr != found.nll_stderr else f" ± {found.nll_stderr:.2f}"
+    chains = f"{how.chains} chains from the {how.start} over {how.temperatures} temperatures"
     rows = [
         (
-            f"NLL of {found.n:,} data of {found.split}, {how.chains} chains over {how.temperatures} temperatures",
+            f"NLL of {found.n:,} data of {found.split}, {chains}",
             f"{found.nll:.3f}{error} over data; another seed moves it by {found.nll_mc_stderr:.2g}",
         ),
         (f"by {found.samples:,} importance weights each", f"{found.by_weights:.3f}"),

@@ -75,6 +75,7 @@ def evaluate(
             if of_words:
                 words = batch.x[kept].double().flatten(1)
                 totals.add(words=words.sum(1), orders=model.likelihood.log_orders(batch.x[kept]))  # type: ignore[operator]
+                totals.add(frequent=words @ _log_frequencies(model))
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
             uses.add(batch if kept.all() else batch.take(kept), scores.tokens)
@@ -106,7 +107,8 @@ def evaluate(
         codes=uses.use(),
         impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
         latent_scales=latent_scales(model),
-        perplexity=_perplexity(totals, float(nll)) if of_words else None,
+        perplexity=_perplexity(totals, float(nll) + float(totals.mean("orders"))) if of_words else None,
+        perplexity_of_frequencies=_perplexity(totals, -float(totals.mean("frequent"))) if of_words else None,
     )
 
 
@@ -118,9 +120,16 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
     return torch.from_numpy(~never).to(data.x.device)
 
 
-def _perplexity(totals: _Totals, nll: float) -> float:
-    """exp of what a word takes, its order among the others known: of means over documents."""
-    return math.exp((nll + float(totals.mean("orders"))) / float(totals.mean("words")))
+def _perplexity(totals: _Totals, nats: float) -> float:
+    """exp of the nats that a word takes, of a document's on average."""
+    return math.exp(nats / float(totals.mean("words")))
+
+
+def _log_frequencies(model: VAE) -> Tensor:
+    """log p of each word in training rows, (V,)."""
+    typical = np.broadcast_to(model.domain.typical_counts, model.event_shape)
+    counts = torch.as_tensor(typical.copy(), device=model.scale.device).double().flatten()
+    return (counts / counts.sum()).log()
 
 
 def _origin(data: TensorSplit) -> np.ndarray:

@@ -49,7 +49,8 @@ class Evaluation:
     rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf, which no
     mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for latents that are maps. Of
     documents whose words are drawn given how many they are, `perplexity` is exp of -log p of all words in their order,
-    over their number (Blei et al. 2003, section 7.1), from `nll`; None of other data.
+    over their number (Blei et al. 2003, section 7.1), from `nll`, and `perplexity_of_frequencies` that of words that
+    are as frequent as in training rows, whatever the document; None of other data.
     """
 
     split: str
@@ -74,6 +75,7 @@ class Evaluation:
     impossible: tuple[int | str, ...] = ()
     latent_scales: dict[str, float] = field(default_factory=dict)
     perplexity: float | None = None
+    perplexity_of_frequencies: float | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
     class_nats: dict[str, float] = field(default_factory=dict)
 
@@ -123,7 +125,8 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
     ]
     if scores.perplexity is not None:
-        what = "of a word: as many, equally likely, are as hard to tell; lower is better"
+        usual = f"; {scores.perplexity_of_frequencies:,.1f} by how often each word is in training"
+        what = f"of a word: as many, equally likely, are as hard to tell{usual}"
         rows.append(("perplexity", f"{scores.perplexity:,.1f}", what))
     rows += [
         (f"scale of {name}", f"{scale:.5f}", "one over the standard deviation of its codes in training")
