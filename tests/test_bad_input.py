@@ -197,7 +197,7 @@ TRAIN: list[tuple[str, str]] = [
     ('train digits --set objective={name="iwae",samples=0}', "samples must be at least 1, got 0"),
     (
         "train m2 --set objective.name=iwae",
-        "unknown option of objective 'iwae': 'classification'; accepted: samples, beta, bounds, elbo; --set "
+        "unknown option of objective 'iwae': 'classification'; accepted: samples, beta, bounds, elbo, partial; --set "
         "objective=iwae drops all",
     ),
     ("train digits --set data.name=digist", "unknown dataset 'digist' (did you mean 'digits'?)"),

@@ -443,6 +443,7 @@ def test_parts_are_listed_with_their_options() -> None:
         "normalization": None,
         "skip": False,
         "gated": False,
+        "dropout": 0.0,
     }
     assert "vamp" in done("parts", "priors")
 
