@@ -61,7 +61,7 @@ def test_exposures_that_make_no_sense_are_refused(table: Path, tmp_path: Path) -
     with refuses("beside labels"):
         load(table, domain="count", exposure="depth", label="gene3")
     np.save(tmp_path / "empty.npy", np.concatenate([COUNTS, 0 * COUNTS[:1]]))
-    with refuses("in row 300; accepted: numbers above 0"):
+    with refuses("rows without a count: 300; accepted: rows with one"):
         load(tmp_path / "empty.npy", domain="count", exposure="total")
     with refuses("model.classifier is set"):
         sets = [*QUICK, "data.exposure=depth", "model.classifier=mlp", "model.likelihood=poisson"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,11 @@ def test_what_it_is_not_for_is_refused() -> None:
 def test_the_command_says_which_number_to_believe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annealing, "Chains", lambda: Chains(2, 3, 1))
+    monkeypatch.setattr(annealing, "Chains", partial(Chains, 2, 3, 1))
     run = small_run(tmp_path / "run")
     assert main(["evaluate", str(run.path), "--metrics", "ais", "-n", "6", "--samples", "5"]) == 0
     said = capsys.readouterr().out
-    assert "NLL of 6 data of test, 2 chains over 3 temperatures" in said
+    assert "NLL of 6 data of test, 2 chains from the posterior over 3 temperatures" in said
     assert "by 5 importance weights each" in said
     assert main(["evaluate", str(run.path), "--metrics", "ais", "-n", "6", "--samples", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["ais"]
