@@ -94,3 +94,16 @@ def test_a_replay_gives_the_same(function: Function, onednn: bool, monkeypatch: 
         for one, other in zip(wanted, found, strict=True):
             torch.testing.assert_close(one, other)
         assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+@pytest.mark.skipif(products.LINEAR is None or not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_products_of_a_part_of_a_weight_stay_as_they_are() -> None:
+    """OneDNN's have no fast form for what does not lie close together."""
+    whole = torch.randn(20, 30)
+    columns = torch.randn(30, 20).t()
+    operations = traced(
+        lambda x: [x @ whole, x @ columns, x @ whole[:, :15], x @ columns[:15].t()[:20]], [torch.randn(40, 20)], []
+    )
+    use_onednn(operations.graph)
+    exchanged = [node for node in operations.graph.nodes if node.target is products.LINEAR]
+    assert len(exchanged) == 2

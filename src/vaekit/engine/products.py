@@ -68,7 +68,14 @@ def _can_be_exchanged(node: Node) -> bool:
         return False
     if bias is not None and value_of(bias).shape != value_of(weight).shape[1:]:
         return False
+    if not all(_is_dense(value_of(each)) for each in (x, weight)):
+        return False  # of a part of a larger weight oneDNN's product takes thousands of times as long
     return min(*value_of(x).shape, *value_of(weight).shape) >= LEAST
+
+
+def _is_dense(matrix: Tensor) -> bool:
+    """Whether it lies row by row or column by column, with nothing between."""
+    return matrix.is_contiguous() or matrix.t().is_contiguous()
 
 
 def _shape(node: Node) -> tuple[int, int, int, bool, bool, bool]:
