@@ -45,6 +45,8 @@ PACED = 2000
 """Steps from which on a training tells how long a longer one takes."""
 ERRORS = 2.0
 """The combined standard errors within which a value is reproduced."""
+FEWEST = 3
+"""Seeds of which there is a verdict: the spread of two says next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -293,8 +295,8 @@ def verdict(row: Row, found: Measured) -> str:
     difference = found.mean - row.published
     better = difference > 0 if METRICS[row.metric].more_is_better else difference < 0
     side = "better" if better else "behind"
-    if len(found.values) < 2:
-        return f"{side} by {abs(difference):.2f}; one seed tells no more{why}"
+    if len(found.values) < FEWEST:
+        return f"{side} by {abs(difference):.2f}; fewer than {FEWEST} seeds tell no more{why}"
     both = math.hypot(found.stderr, found.spread if row.stderr is None else row.stderr)
     return f"{'reproduced' if abs(difference) <= ERRORS * both else side}, {difference:+.2f} ± {both:.2f}{why}"
 
