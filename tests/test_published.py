@@ -68,7 +68,7 @@ def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
     assert said((88.1, 88.2, 88.0)).startswith("behind, +1.34")
     assert said((85.0, 85.1, 85.2)).startswith("better, -1.66")
     assert said((88.1, 88.2, 88.0), trial).endswith("(10 % of the training)")
-    assert said((88.0,)) == "behind by 1.24; one seed tells no more"
+    assert said((88.0,)) == "behind by 1.24; fewer than 3 seeds tell no more"
     # The error of the source is the one that counts, where it has one.
     assert said((88.1, 88.2, 88.0), row=replace(row, stderr=1.0)).startswith("reproduced")
     clusters = replace(published.ROWS["clusters"], published=94.46)
