@@ -98,5 +98,5 @@ def test_a_file_is_known_again_by_its_words(order: slice, tmp_path: Path) -> Non
     new = Documents(sparse.csr_array(COUNTS[:, order]), WORDS[order])
     found = content_of(new, "new", Reading(known=WORDS))
     assert np.array_equal(found.splits["train"].x, COUNTS)
-    with refuses("new lacks 1 of the 31 words that the run knows: other; count words by its vocabulary"):
+    with refuses("new lacks 1 of the 31 words that the model was trained on: other; count words by its vocabulary"):
         content_of(new, "new", Reading(known=(*WORDS, "other")))

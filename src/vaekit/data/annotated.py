@@ -172,15 +172,22 @@ def _look_like_counts(matrix: Any) -> bool:
 def _known(x: Array, names: list[str], reading: Reading, name: str) -> tuple[Array, list[str]]:
     """The genes that a model knows, in its order; `ValueError` naming those that lack."""
     known = [str(each) for each in reading.known]
-    if known == names:
-        return x, names
+    what = name if reading.called == "genes" else f"{name} is of cells by genes, and"
+    return columns_known(x, names, known, what, reading.called), known
+
+
+def columns_known(x: Array, names: Sequence[str], known: Sequence[str], what: str, called: str) -> Array:
+    """The columns of x (N, D), of these names, that a model knows, in its order; `ValueError` naming those that lack,
+    which are `called` genes or the like.
+    """
+    if list(known) == list(names):
+        return x
     place = {each: i for i, each in enumerate(names)}
     if missing := [each for each in known if each not in place]:
-        of = f"{len(missing)} of the {len(known)} {reading.called} that the model was trained on"
-        what = name if reading.called == "genes" else f"{name} is of cells by genes, and"
+        of = f"{len(missing)} of the {len(known)} {called} that the model was trained on"
         raise ValueError(f"{what} lacks {of}: {several(missing, MOST)}")
     index = [place[each] for each in known]
-    return x.columns(index) if isinstance(x, SparseRows) else np.asarray(x)[:, index], known
+    return x.columns(index) if isinstance(x, SparseRows) else np.asarray(x)[:, index]
 
 
 def _beside(content: Content, obs: pd.DataFrame, name: str, reading: Reading) -> Content:

@@ -12,19 +12,17 @@ import numpy as np
 from ..errors import MOST, number_of, several, shown, wrong_kind
 from ..settings import named, unset
 from ..system.disk import write_atomic
-from .annotated import are_counts, matrix_rows, values_of
+from .annotated import are_counts, columns_known, matrix_rows
 from .base import Content, Split
 from .columns import Column
 from .exposure import TOTAL
 from .formats import array_names, read_arrays
 from .headers import AS_IT_IS, Reading
-from .sparse import SparseRows
 
 WORDS = "words of documents"
 """Why the columns of such data are what they are."""
 CSR = frozenset({"data", "indices", "indptr", "shape"})
 """The arrays of a sparse matrix, as `scipy.sparse.save_npz` calls them."""
-NO_COUNTS = "{} are no counts: words are counted, 0, 1, 2, …; not weighted (tf-idf), not shares"
 COUNTER = ("lowercase", "stop_words", "token_pattern", "ngram_range", "max_df", "min_df", "max_features")
 """Options of scikit-learn's `CountVectorizer` that are passed on."""
 
@@ -34,8 +32,8 @@ class Documents:
     """Counts (N, V) of the words of a `vocabulary` (V,) in N documents, a SciPy sparse matrix; `titles` (N,) name them.
 
     What scikit-learn's `CountVectorizer` gives, or gensim's `corpus2csc(corpus).T`. Without a vocabulary words are
-    called word0, word1, …. Raises `TypeError` for counts of another kind, `ValueError`, one line, for names of another
-    number, or not unique.
+    called word0, word1, …. Raises `TypeError` for counts of another kind, `ValueError`, one line, for numbers that
+    are no counts, and for names of another number, or not unique.
 
     >>> documents = Documents.from_texts(["A cat and a dog.", "Dog sees dog."], min_df=1)
     >>> documents.vocabulary, documents.counts.toarray().tolist()
@@ -56,8 +54,8 @@ class Documents:
             raise ValueError(f"counts are of {number_of(words, 'word')}, but the vocabulary has {len(vocabulary)}")
         if titles and len(titles) != rows:
             raise ValueError(f"counts are of {number_of(rows, 'document')}, but there are {len(titles)} titles")
-        if not are_counts(values_of(matrix_rows(self.counts, "counts"))):
-            raise ValueError(NO_COUNTS.format("these counts"))
+        if not are_counts(self.counts.tocsr().data):
+            raise ValueError("these are no counts: words are counted, 0, 1, 2, …; not weighted (tf-idf), not shares")
         if len(set(vocabulary)) < words:
             seen: set[str] = set()
             twice = next(each for each in vocabulary if each in seen or seen.add(each))  # type: ignore[func-returns-value]
@@ -157,14 +155,17 @@ def read_documents(path: Path, reading: Reading = AS_IT_IS) -> Content:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is no whole sparse matrix: {reason}") from None
     names = {key: arrays[key].tolist() for key in ("vocabulary", "titles") if key in arrays}
-    return content_of(Documents(matrix, **names), str(path), reading)
+    try:
+        documents = Documents(matrix, **names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return content_of(documents, str(path), reading)
 
 
 def content_of(documents: Documents, name: str, reading: Reading = AS_IT_IS) -> Content:
     """Documents as rows of counts, a column for each word, their zeros left out.
 
-    Raises `ValueError`, one line, for numbers that are no counts, for settings that they have no place for, and where
-    words lack that a run knows.
+    Raises `ValueError`, one line, for settings that they have no place for, and where words lack that a run knows.
     """
     for key in ("label", "layer", "covariates"):
         if (value := getattr(reading, key)) and not reading.known:
@@ -178,24 +179,12 @@ def content_of(documents: Documents, name: str, reading: Reading = AS_IT_IS) -> 
     if reading.exposure not in (None, TOTAL):
         raise ValueError(f"{named('data.exposure', reading.exposure)}; of documents accepted: {TOTAL}")
     x, words = matrix_rows(documents.counts, name), tuple(documents.vocabulary)
-    if not are_counts(values_of(x)):
-        raise ValueError(NO_COUNTS.format(name))
     if reading.known:
-        x, words = _known(x, words, reading, name)
+        try:
+            x, words = columns_known(x, words, reading.known, name, "words"), tuple(reading.known)
+        except ValueError as error:
+            count = "count words by its vocabulary: Documents.from_texts(…, vocabulary=run.schema.columns)"
+            raise ValueError(f"{error}; {count}") from None
     origin = np.array(documents.titles, object) if documents.titles else None
     table = tuple(Column(each, "count", why=WORDS, dtype="int64") for each in words)
     return Content({"train": Split(x, origin=origin)}, (), words, table=table, kind="count")
-
-
-def _known(x: Any, words: tuple[str, ...], reading: Reading, name: str) -> tuple[Any, tuple[str, ...]]:
-    """The words that a run knows, in its order."""
-    known = tuple(reading.known)
-    if known == words:
-        return x, words
-    place = {each: i for i, each in enumerate(words)}
-    if missing := [each for each in known if each not in place]:
-        count = "count words by its vocabulary: Documents.from_texts(…, vocabulary=run.schema.columns)"
-        of = f"{len(missing)} of the {len(known)} words that the run knows"
-        raise ValueError(f"{name} lacks {of}: {several(missing, MOST)}; {count}")
-    assert isinstance(x, SparseRows)
-    return x.columns([place[each] for each in known]), known

@@ -248,6 +248,11 @@ class Domain:
         """
         return np.expm1(self.location) if self.warp == "log" else np.asarray(self.scale)
 
+    def log_frequencies(self, shape: tuple[int, ...]) -> np.ndarray:
+        """log of the share that each of counts of that shape has of them all in training rows, nats."""
+        counts = np.broadcast_to(np.asarray(self.typical_counts, np.float64), shape)
+        return np.log(counts / counts.sum())
+
     @property
     def limits(self) -> tuple[float, float] | None:
         """The least and the greatest value, where the domain has them, the same for all elements.

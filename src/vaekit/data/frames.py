@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from ..errors import shown
 from .cells import replaced
 from .delimited import read_delimited
+from .documents import Documents
 from .headers import AS_IT_IS, Reading, check_names, without_row_numbers
 from .sniffing import PLAIN, Dialect
 from .texts import PACKED
@@ -94,9 +95,9 @@ def is_annotated(data: object) -> bool:
     return type(data).__name__ == "AnnData" and hasattr(data, "obs") and hasattr(data, "var_names")
 
 
-def is_documents(data: object) -> bool:
-    """Whether it is vaekit's `Documents`: counts of words."""
-    return type(data).__name__ == "Documents" and hasattr(data, "vocabulary")
+def is_documents(data: object) -> TypeGuard[Documents]:
+    """Whether it is `Documents`: counts of words."""
+    return isinstance(data, Documents)
 
 
 def is_in_memory(data: object) -> bool:

@@ -179,7 +179,7 @@ def read(name_or_path: str | Path | Any, reading: Reading = AS_IT_IS) -> tuple[C
     if is_annotated(name_or_path):
         return annotated(name_or_path, "the AnnData object", reading), "cells", "", ""
     if is_documents(name_or_path):
-        return content_of(name_or_path, "the documents", reading), "documents", "", ""  # type: ignore[arg-type]
+        return content_of(name_or_path, "the documents", reading), "documents", "", ""
     if not isinstance(name_or_path, (str, Path)):
         frame = as_frame(name_or_path)
         if label is not None and label not in frame.table:

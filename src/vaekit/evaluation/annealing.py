@@ -219,7 +219,7 @@ def chained(
 
 
 def _usual_start(model: VAE, batch: Batch) -> Start:
-    with torch.no_grad():
+    with torch.no_grad(), seeded(0), evaluating(model):
         latents = model.latents(batch.take(slice(1)))
     return "prior" if any(getattr(latent.q, "own_alone", False) for latent in latents) else "posterior"
 

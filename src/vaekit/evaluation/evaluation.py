@@ -57,6 +57,8 @@ def evaluate(
     trust: list[Tensor] = []
     possible = _possible(data, split)
     of_words = model.exposed and data.observed is None and hasattr(model.likelihood, "log_orders")
+    often = model.domain.log_frequencies(model.event_shape).ravel() if of_words else np.zeros(0)
+    frequent = torch.from_numpy(often).to(data.x.device)
     with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
         scorer = model.scorer(samples, memory, n)
         scorer.on_rows = step
@@ -75,7 +77,7 @@ def evaluate(
             if of_words:
                 words = batch.x[kept].double().flatten(1)
                 totals.add(words=words.sum(1), orders=model.likelihood.log_orders(batch.x[kept]))  # type: ignore[operator]
-                totals.add(frequent=words @ _log_frequencies(model))
+                totals.add(frequent=words @ frequent)
             totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
             trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
             uses.add(batch if kept.all() else batch.take(kept), scores.tokens)
@@ -123,13 +125,6 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
 def _perplexity(totals: _Totals, nats: float) -> float:
     """exp of the nats that a word takes, of a document's on average."""
     return math.exp(nats / float(totals.mean("words")))
-
-
-def _log_frequencies(model: VAE) -> Tensor:
-    """log p of each word in training rows, (V,)."""
-    typical = np.broadcast_to(model.domain.typical_counts, model.event_shape)
-    counts = torch.as_tensor(typical.copy(), device=model.scale.device).double().flatten()
-    return (counts / counts.sum()).log()
 
 
 def _origin(data: TensorSplit) -> np.ndarray:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, log_softmax
 
 from ..data.domains import Domain
+from ..distributions.simplex import SIMPLEX
 from .base import BatchNorm, Shape, _required, sizes_of
-
-SIMPLEX = "the simplex"
-"""What posteriors and priors of shares state as their `space`."""
 
 
 class Topics(nn.Module):
@@ -96,5 +93,4 @@ def _frequencies(domain: Domain | None, out_shape: Shape) -> Tensor:
     """The logarithm of the share that each element has of all counts, (V,); 0 where none are known."""
     if domain is None or domain.kind != "count":
         return torch.zeros(math.prod(out_shape))
-    counts = torch.from_numpy(np.broadcast_to(domain.typical_counts, out_shape).reshape(-1).copy())
-    return (counts / counts.sum()).log().to(torch.get_default_dtype())
+    return torch.from_numpy(domain.log_frequencies(tuple(out_shape))).flatten().to(torch.get_default_dtype())

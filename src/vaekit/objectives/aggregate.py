@@ -80,7 +80,19 @@ class TotalCorrelation:
         return torch.where(own, mine.unsqueeze(1), others).log()
 
 
-class AdversarialCorrelation(nn.Module):
+class _AgainstCodes(nn.Module):
+    """A term of that `weight` that plays against a discriminator of codes, which learns at `rate`."""
+
+    def __init__(self, latent: int, weight: float, width: int, layers: int, rate: float) -> None:
+        super().__init__()
+        if not weight >= 0:
+            raise ValueError(f"weight must be at least 0, got {weight}")
+        if not rate > 0:
+            raise ValueError(f"rate must be above 0, got {rate}")
+        self.weight, self.opponent, self.opponent_rate = float(weight), _Discriminator(latent, width, layers), rate
+
+
+class AdversarialCorrelation(_AgainstCodes):
     """`weight` times TC as a discriminator tells it, of codes and of codes whose dimensions are shuffled over the batch
     (FactorVAE, Kim & Mnih 2018).
 
@@ -92,9 +104,7 @@ class AdversarialCorrelation(nn.Module):
     def __init__(
         self, latent: int = 2, weight: float = 10.0, width: int = 1000, layers: int = 5, rate: float = 1e-4
     ) -> None:
-        super().__init__()
-        self.weight = _checked("weight", weight)
-        self.opponent, self.opponent_rate = _Discriminator(latent, width, layers), _checked("rate", rate)
+        super().__init__(latent, weight, width, layers, rate)
 
     def forward(self, trace: Trace, progress: float = 1.0) -> Loss:
         """TC as log D / (1 - D) of the codes, at constant weights of the discriminator."""
@@ -110,7 +120,7 @@ class AdversarialCorrelation(nn.Module):
         return self.opponent.told_apart(z[:half], shuffled(z[half:]))
 
 
-class AdversarialDiscrepancy(nn.Module):
+class AdversarialDiscrepancy(_AgainstCodes):
     """`weight` times how well a discriminator tells codes from draws of the prior, E[-log D(z)], D(z) what it gives a
     code z of being such a draw (WAE-GAN, Tolstikhin et al. 2018, algorithm 1).
 
@@ -125,9 +135,7 @@ class AdversarialDiscrepancy(nn.Module):
     def __init__(
         self, latent: int = 2, weight: float = 3.0, width: int = 512, layers: int = 4, rate: float = 1e-4
     ) -> None:
-        super().__init__()
-        self.weight = _checked("weight", weight)
-        self.opponent, self.opponent_rate = _Discriminator(latent, width, layers), _checked("rate", rate)
+        super().__init__(latent, weight, width, layers, rate)
 
     def forward(self, trace: Trace, progress: float = 1.0) -> Loss:
         """-log D of the codes, at constant weights of the discriminator."""
@@ -166,13 +174,6 @@ class _Discriminator(nn.Module):
         loss = 0.5 * (softplus(-real).mean() + softplus(false).mean())
         told = 0.5 * ((real > 0).to(real.dtype).mean() + (false <= 0).to(real.dtype).mean())
         return Loss(loss, {"told_apart": told.detach()})
-
-
-def _checked(name: str, value: float) -> float:
-    if not (value > 0 or (value == 0 and name == "weight")):
-        least = "at least" if name == "weight" else "above"
-        raise ValueError(f"{name} must be {least} 0, got {value}")
-    return float(value)
 
 
 def shuffled(z: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
 from ..distributions.bounds import bounded, checked_clamp
+from ..distributions.simplex import SIMPLEX, check_size
 from .continuous import head, standardising
 
 
@@ -25,7 +26,7 @@ class Dirichlet(nn.Module):
     torch.Size([2, 4])
     """
 
-    space = "the simplex"
+    space = SIMPLEX
 
     def __init__(
         self,
@@ -37,8 +38,7 @@ class Dirichlet(nn.Module):
         normalization: str | None = None,
     ) -> None:
         super().__init__()
-        if latent < 2:
-            raise ValueError(f"shares are of latents of size 2 or more, got {latent}")
+        check_size(latent)
         self.clamp = checked_clamp("concentration_clamp", concentration_clamp)
         if self.clamp[0] <= 0:
             raise ValueError(f"concentration_clamp must be above 0, got {concentration_clamp}")

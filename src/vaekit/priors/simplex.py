@@ -8,6 +8,7 @@ from torch.distributions import Dirichlet as Shares
 from torch.distributions import Distribution, Normal
 
 from ..distributions.shapes import independent
+from ..distributions.simplex import SIMPLEX, check_size
 
 
 class Dirichlet(nn.Module):
@@ -20,7 +21,7 @@ class Dirichlet(nn.Module):
     tensor([1., 1., 1., 1., 1.])
     """
 
-    space = "the simplex"
+    space = SIMPLEX
     alpha: Tensor
 
     def __init__(self, latent: int, concentration: float = 1.0) -> None:
@@ -57,7 +58,6 @@ class LogisticNormal(nn.Module):
 
 
 def _check(latent: int, concentration: float) -> None:
-    if latent < 2:
-        raise ValueError(f"shares are of latents of size 2 or more, got {latent}")
+    check_size(latent)
     if not 0 < concentration < float("inf"):
         raise ValueError(f"concentration must be above 0 and finite, got {concentration}")

@@ -43,10 +43,8 @@ class Topics(Picture):
             for k in chosen
         ]
         text = (
-            f"The {top.shape[1]} likeliest words of {len(topics)} of {len(shares)} topics, those with the largest mean"
+            f"The {top.shape[1]} likeliest words of {len(topics)} of {len(shares)} topics, those with the largest mean "
+            f"share in the {subject.split} split first. A bar is the word's probability in a document of that topic "
+            "alone, on a scale of the topic's own."
         )
-        text += (
-            f" share in the {subject.split} split first. A bar is the word's probability in a document of that topic"
-        )
-        text += " alone, on a scale of the topic's own."
         return Prepared("Topics", text, partial(plots.topic_words, topics))
