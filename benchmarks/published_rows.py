@@ -18,7 +18,7 @@ class Row:
     target: str
     """A recipe."""
     metric: str
-    """A name of `published.METRICS`."""
+    """A name of `published_metrics.METRICS`."""
     published: float | None
     source: str
     mark: str = "V"
