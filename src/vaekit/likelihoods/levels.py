@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from ..data.domains import Domain
 from ..distributions.bernoulli import IndependentBernoulli
 from ..distributions.bounds import bounded, checked_clamp
-from ..distributions.counts import SINGLE, BinomialCounts, log_choices
+from ..distributions.counts import SINGLE, BinomialCounts
 from ..distributions.discretized import DiscretizedLogisticMixture
 from ..distributions.levels import Categories, DiscretizedLogistic, Levels
 from .base import Likelihood
@@ -43,8 +43,7 @@ class Binomial(Likelihood):
         self.trials = (domain.levels or 1) - 1
         table = None
         if self.trials <= SINGLE:
-            choices = log_choices(torch.arange(self.trials + 1, dtype=torch.float64), self.trials)
-            table = choices.to(torch.get_default_dtype())
+            table = torch.tensor([math.log(math.comb(self.trials, count)) for count in range(self.trials + 1)])
         self.register_buffer("log_choices", table, persistent=False)
 
     def forward(self, parameters: Tensor) -> Distribution:

@@ -107,6 +107,11 @@ class _Bounded(TorchDispatchMode):
         super().__init__()
         self.most, self.source = most, source
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to skip it, it is imported, two seconds for a mode that is never compiled."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         try:
