@@ -32,6 +32,8 @@ from vaekit.evaluation.annealing import Chains, anneal, chained
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.refinement import refine
 from vaekit.models import VAE, Dynamics, HamiltonianVAE
+from vaekit.objectives.aggregate import AdversarialDiscrepancy, Covariance, Discrepancy, TotalCorrelation
+from vaekit.objectives.base import Sum
 from vaekit.objectives.elbo import ELBO
 from vaekit.objectives.weighted import IWAE, STL, DReG
 from vaekit.seeding import seeded
@@ -193,6 +195,15 @@ def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
     for objective in (STL(), DReG(samples=2)):
         with refuses("a density of their own alone"):
             objective(model.trace(batch, samples=2), 0.5)
+    for term, said in (
+        (TotalCorrelation(), "total-correlation needs the density of each number of a code"),
+        (Covariance(), "covariance of kind 'II' needs the variances of codes, which q of 'z' does not have"),
+    ):
+        with refuses(said):
+            Sum((ELBO(), term))(model.trace(batch), 0.5)
+    for term in (Discrepancy(), Covariance(kind="I"), AdversarialDiscrepancy(latent=2, width=4)):  # of draws alone
+        slopes = torch.autograd.grad(term(model.trace(batch), 0.5).loss, list(model.encoder.parameters()))
+        assert any(each.abs().max() > 0 for each in slopes)
     split = TensorSplit(x, None, model.domain, Preprocessing())
     with refuses("a density of their own alone"):
         decomposed(model, split, "test")

@@ -168,7 +168,9 @@ def test_another_answer_in_the_place_of_one_is_refused(run: Run, tmp_path: Path)
     with refuses("is a folder of images, but"):
         score(run, tmp_path / "folder", tmp_path / "out")
     table(20).to_parquet(tmp_path / "out" / "t.csv.parquet")
-    with refuses("no scores that vaekit score has written; name another folder, or make all in it anew: overwrite=True"):
+    with refuses(
+        "no scores that vaekit score has written; name another folder, or make all in it anew: overwrite=True"
+    ):
         score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES)
     (anew,) = score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES, overwrite=True)
     assert (anew.rows, anew.kept) == (20, False)

@@ -83,6 +83,7 @@ class HamiltonianVAE(VAE):
     torch.Size([4, 5])
     """
 
+    by_slopes = True
     inferring = ("encoder", "posteriors", "dynamics")
 
     def __init__(

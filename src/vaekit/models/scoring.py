@@ -80,7 +80,6 @@ class Scores:
         exact |= dict.fromkeys(("effective_samples", "pareto_k"), torch.nan)
         return replace(self, **{name: getattr(self, name).masked_fill(never, value) for name, value in exact.items()})
 
-
     def of_nothing(self, empty: Tensor, samples: int) -> Scores:
         """With the log-probability of 1 for the data that are `empty`, of bool (B,), which can't be anything else: that
         is exact, and each of the `samples` counts as much.

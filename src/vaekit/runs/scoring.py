@@ -68,7 +68,9 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
         if is_run(each):
-            raise ValueError(f"{each} is a run, no data; accepted after the run that scores: {known}, or folders of such")
+            raise ValueError(
+                f"{each} is a run, no data; accepted after the run that scores: {known}, or folders of such"
+            )
         inside = _files_in(each) if each.is_dir() else [each]
         if not inside and _images(each):
             inside = [each]
