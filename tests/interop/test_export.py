@@ -300,20 +300,6 @@ def test_onnx_gives_the_same_numbers(exported: Path):
                 np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("posterior", ["low-rank-normal", "von-mises-fisher"])
-def test_onnx_scores_as_the_model_does_whose_operators_runtimes_lack(posterior: str, tmp_path: Path):
-    """Cholesky's factors and triangular systems; hyperbolic functions of float64."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model = small(posterior=posterior)
-    export(model, tmp_path / "out", "onnx", ["score"])
-    given = asked(model, "score")
-    found = onnxruntime.InferenceSession(str(tmp_path / "out" / "score.onnx")).run(
-        None, {key: each.numpy() for key, each in given.items()}
-    )
-    np.testing.assert_allclose(found[0], ran("score", model, *given.values())[0].numpy(), rtol=1e-5, atol=1e-5)
-
-
 def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(exported)
     page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")

@@ -163,10 +163,11 @@ def test_another_answer_in_the_place_of_one_is_refused(run: Run, tmp_path: Path)
         score(run, tmp_path / "t.csv", tmp_path / "folder", samples=SAMPLES)
     with refuses("is a run, no data; accepted after the run that scores: .npy"):
         score(run, run.path, tmp_path / "out")
-    Image.new("L", (3, 4)).save(tmp_path / "folder" / "a.png")
-    Image.new("L", (4, 4)).save(tmp_path / "folder" / "b.png")
+    (tmp_path / "images").mkdir()
+    Image.new("L", (3, 4)).save(tmp_path / "images" / "a.png")
+    Image.new("L", (4, 4)).save(tmp_path / "images" / "b.png")
     with refuses("is a folder of images, but"):
-        score(run, tmp_path / "folder", tmp_path / "out")
+        score(run, tmp_path / "images", tmp_path / "out")
     table(20).to_parquet(tmp_path / "out" / "t.csv.parquet")
     with refuses(
         "no scores that vaekit score has written; name another folder, or make all in it anew: overwrite=True"
