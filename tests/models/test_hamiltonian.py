@@ -202,7 +202,7 @@ def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
         with refuses(said):
             Sum((ELBO(), term))(model.trace(batch), 0.5)
     for term in (Discrepancy(), Covariance(kind="I"), AdversarialDiscrepancy(latent=2, width=4)):  # of draws alone
-        slopes = torch.autograd.grad(term(model.trace(batch), 0.5).loss, list(model.posteriors.parameters()))
+        slopes = torch.autograd.grad(term(model.trace(batch), 0.5).loss, list(model.dynamics.parameters()))
         assert any(each.abs().max() > 0 for each in slopes)
     split = TensorSplit(x, None, model.domain, Preprocessing())
     with refuses("a density of their own alone"):
