@@ -188,13 +188,9 @@ def test_what_is_not_learned_stays_and_is_saved(tmp_path: Path) -> None:
     assert (log_step - np.log(0.05)).abs().max() > 1e-4
 
 
-def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
+def test_terms_of_draws_alone_have_them_and_others_are_refused() -> None:
     model = led()
-    x = TRUTH.draw(6)
-    batch = Batch(x, rows=6)
-    for objective in (STL(), DReG(samples=2)):
-        with refuses("a density of their own alone"):
-            objective(model.trace(batch, samples=2), 0.5)
+    batch = Batch(TRUTH.draw(6), rows=6)
     for term, said in (
         (TotalCorrelation(), "total-correlation needs the density of each number of a code"),
         (Covariance(), "covariance of kind 'II' needs the variances of codes, which q of 'z' does not have"),
@@ -204,6 +200,15 @@ def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
     for term in (Discrepancy(), Covariance(kind="I"), AdversarialDiscrepancy(latent=2, width=4)):  # of draws alone
         slopes = torch.autograd.grad(term(model.trace(batch), 0.5).loss, list(model.dynamics.parameters()))
         assert any(each.abs().max() > 0 for each in slopes)
+
+
+def test_what_asks_for_a_density_of_other_values_is_refused() -> None:
+    model = led()
+    x = TRUTH.draw(6)
+    batch = Batch(x, rows=6)
+    for objective in (STL(), DReG(samples=2)):
+        with refuses("a density of their own alone"):
+            objective(model.trace(batch, samples=2), 0.5)
     split = TensorSplit(x, None, model.domain, Preprocessing())
     with refuses("a density of their own alone"):
         decomposed(model, split, "test")
