@@ -73,10 +73,12 @@ def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _quick() -> Iterator[None]:
     """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time.
-    Reports have no pictures for dark pages, which differ in their colours alone.
+    Reports have no pictures for dark pages, which differ in their colours alone. Nothing waits for the disk: only a
+    computer that fails would show whether it did.
     """
     png = frame._png
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(inductor, "SECONDS", 600)
         patch.setattr(terminal, "WORK_SECONDS", 1e9)
         patch.setattr(mixtures, "SHORT_RUNS", 4)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
-from .reach import LARGE, PLAIN, WHOLE, held, reached
+from .reach import LARGE, held, is_plain, is_whole, reached
 from .restoring import restorer, stream_of
 
 _HOOKS = ("_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks")
@@ -91,14 +91,14 @@ def _described(each: Any) -> object:
         return each.shape, each.stride(), each.dtype, each.requires_grad, _is_hooked(each)
     if isinstance(each, np.ndarray):
         return each.shape, each.dtype.str, None if each.nbytes > LARGE or each.dtype.hasobject else _sum(each)
-    if isinstance(each, WHOLE):
+    if is_whole(type(each)):
         return repr(stream_of(each))
     found = held(each).items()
-    return [(repr(key) if isinstance(key, PLAIN) else _By(key), _identified(value)) for key, value in found]
+    return [(repr(key) if is_plain(type(key)) else _By(key), _identified(value)) for key, value in found]
 
 
 def _identified(value: object) -> object:
-    return (type(value), repr(value)) if isinstance(value, PLAIN) else _By(value)
+    return (type(value), repr(value)) if is_plain(type(value)) else _By(value)
 
 
 def _sum(array: np.ndarray) -> int:
