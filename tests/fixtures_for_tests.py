@@ -18,7 +18,7 @@ from models_for_tests import float64
 from vaekit.engine import inductor
 from vaekit.priors import mixtures
 from vaekit.show import report, terminal
-from vaekit.show.plots import LIGHT
+from vaekit.show.plots import LIGHT, latents
 from vaekit.show.report import frame, page
 
 # pytest listens to loggers that do not propagate; for this one torch then describes every tensor of a recording, with
@@ -76,9 +76,9 @@ def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick() -> Iterator[None]:
-    """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time.
-    Reports have no pictures for dark pages, which differ in their colours alone. Nothing waits for the disk: only a
-    computer that fails would show whether it did.
+    """Mixtures are fitted by few runs and t-SNE takes few steps, for what more find is for real data; a busy machine may
+    take its time. Reports have no pictures, and where a test asks for them none for dark pages, which differ in their
+    colours alone. Nothing waits for the disk: only a computer that fails would show whether it did.
     """
     png = frame._png
     with pytest.MonkeyPatch.context() as patch:
@@ -87,6 +87,7 @@ def _quick() -> Iterator[None]:
         patch.setattr(terminal, "WORK_SECONDS", 1e9)
         patch.setattr(mixtures, "SHORT_RUNS", 4)
         patch.setattr(mixtures, "LONG_RUNS", 2)
+        patch.setattr(latents, "STEPS", 250)
         patch.setattr(page, "drawn", lambda prepared: frame.Drawn(prepared, b"", b"", 0, 0))
         patch.setattr(frame, "_png", lambda prepared, theme: png(prepared, theme) if theme is LIGHT else (b"", ()))
         yield
