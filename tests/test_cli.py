@@ -556,13 +556,15 @@ LIGHT = (
 
 def test_help_and_lists_do_not_wait_for_torch() -> None:
     script = (
-        f"import sys; sys.modules['torch'] = None; from vaekit.cli import main; sys.exit(sum(map(main, {LIGHT!r})))"
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count())); sys.modules['torch'] = None;"
+        f"from vaekit.cli import main; sys.exit(sum(map(main, {LIGHT!r})))"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert "fashion-mnist" in result.stdout
+    assert int(result.stdout.split()[-1]) > 10_000, "at its end a process does not look through all objects once more"
 
 
 @pytest.mark.parametrize(

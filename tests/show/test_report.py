@@ -26,6 +26,7 @@ from vaekit.show import plots, report
 from vaekit.show.pictures import Subject
 from vaekit.show.pictures.groups import ConditionalGrid
 from vaekit.show.report import frame, page
+from vaekit.show.worded import duration
 from vaekit.spec.parts import PARTS
 from vaekit.training.validation import Validation
 
@@ -359,4 +360,4 @@ def test_a_run_without_metrics_has_no_curves(tmp_path: Path, undrawn: None) -> N
     ("seconds", "text"), [(59.94, "59.9 s"), (60, "1 min"), (3599, "1 h 0 min"), (7500, "2 h 5 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert frame.duration(seconds) == text
+    assert duration(seconds) == text

@@ -5,7 +5,9 @@ Nothing of the library is imported until a command needs it: `vaekit --help` doe
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import os
 import shlex
 import sys
@@ -83,6 +85,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """
     given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
     calm_threads()
+    atexit.register(gc.freeze)  # else Python looks for cycles in all of torch once more at its end: a second or two
     with one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts if own is None else own, ends)

@@ -1,4 +1,4 @@
-"""Tables in words, for a terminal or a page."""
+"""Tables and numbers in words, for a terminal or a page."""
 
 from __future__ import annotations
 
@@ -15,3 +15,33 @@ class Table:
     heads: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     numbers: bool = False
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with its thousands apart and a real minus sign.
+
+    >>> number(-1234.5)
+    '−1,234.50'
+    """
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def with_error(value: float, error: float) -> str:
+    """A number and its standard error, which that of a single datum, NaN, is not shown.
+
+    >>> with_error(-3.14159, 0.271), with_error(1.0, float("nan"))
+    ('−3.14 ± 0.27', '1.00')
+    """
+    return f"{number(value)} ± {number(error)}" if error > 0 else number(value)
+
+
+def duration(seconds: float) -> str:
+    """How long something took.
+
+    >>> duration(7500)
+    '2 h 5 min'
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

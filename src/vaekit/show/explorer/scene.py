@@ -28,7 +28,7 @@ from ...runs.tables import typed_columns
 from ...runs.wording import run_in_lines
 from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
-from ..report.frame import number
+from ..worded import number
 from .answers import Answers
 from .layouts import laid_out
 from .place import LAYOUTS, check_layout

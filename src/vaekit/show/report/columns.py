@@ -10,8 +10,7 @@ from ...errors import UndefinedError
 from ...runs.tables import typed_columns
 from ..pictures import Subject
 from ..pictures.columns import errors, few, reconstructed, sampled, value_range
-from ..worded import Table
-from .frame import number
+from ..worded import Table, number
 
 SAMPLES = 20
 """Importance samples of each row that is scored."""

@@ -21,8 +21,8 @@ from ..pictures import Prepared, Subject
 from ..pictures.base import outline
 from ..pictures.bounds import paths
 from ..pictures.latent import Correlations
-from ..worded import Table
-from .frame import LABEL_SCORES, drawn, duration, number, render, with_error
+from ..worded import Table, duration, number, with_error
+from .frame import LABEL_SCORES, drawn, render
 
 SCORES = ("Run", "ELBO", "Reconstruction", "KL", "NLL", "NLL less the first's", "Bits per dimension", "Active units")
 RUNS = ("Run", "Posterior", "Objective", "Optimiser", "Epochs", "Wall time", "Parameters", "What")

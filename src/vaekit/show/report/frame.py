@@ -1,4 +1,4 @@
-"""What all pages share: the frame that they are filled into, pictures as data, and how numbers read."""
+"""What all pages share: the frame that they are filled into, and pictures as data."""
 
 from __future__ import annotations
 
@@ -66,36 +66,6 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(
         themes={"light": LIGHT, "dark": DARK}, version=__version__, **values
     )
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number with its thousands apart and a real minus sign.
-
-    >>> number(-1234.5)
-    '−1,234.50'
-    """
-    return f"{value:,.{digits}f}".replace("-", "−")
-
-
-def with_error(value: float, error: float) -> str:
-    """A number and its standard error, which that of a single datum, NaN, is not shown.
-
-    >>> with_error(-3.14159, 0.271), with_error(1.0, float("nan"))
-    ('−3.14 ± 0.27', '1.00')
-    """
-    return f"{number(value)} ± {number(error)}" if error > 0 else number(value)
-
-
-def duration(seconds: float) -> str:
-    """How long something took.
-
-    >>> duration(7500)
-    '2 h 5 min'
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _png(prepared: Prepared, theme: Theme) -> tuple[bytes, Any]:

@@ -38,9 +38,9 @@ from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
 from ..pictures.table import Dependences, Missing
-from ..worded import Table
+from ..worded import Table, duration, number, with_error
 from .columns import column_table, odd_table, scored
-from .frame import LABEL_SCORES, Drawn, drawn, duration, number, render, with_error
+from .frame import LABEL_SCORES, Drawn, drawn, render
 
 DRAWS = 100_000
 """Posterior draws in all, at most, of the scores that a report makes itself: fewer than most epochs of training."""

@@ -17,8 +17,8 @@ from ...system.disk import write_atomic
 from ...training.records import Epoch
 from .. import plots
 from ..pictures import Prepared
-from ..worded import Table
-from .frame import drawn, duration, render, with_error
+from ..worded import Table, duration, with_error
+from .frame import drawn, render
 
 PAGE = "sweep.html"
 NOTHING = "—"
