@@ -76,7 +76,7 @@ def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick() -> Iterator[None]:
-    """Mixtures are fitted by few runs and t-SNE takes few steps, for what more find is for real data; a busy machine may
+    """Mixtures are fitted by few runs and t-SNE takes few steps: what more find is for real data. A busy machine may
     take its time. Reports have no pictures, and where a test asks for them none for dark pages, which differ in their
     colours alone. Nothing waits for the disk: only a computer that fails would show whether it did.
     """
