@@ -10,7 +10,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ MOST = 20_000
 LARGE = 2**27
 """Bytes of a tensor or array above which it is taken to be data, which nothing changes."""
 
+Said = TypeVar("Said")
 KINDS = 4096
 """Types of which is kept what they hold."""
 
@@ -54,22 +55,26 @@ def held(each: Any) -> dict[Any, Any]:
     return _holding(type(each))(each)
 
 
-# By its type, once: a walk meets hundreds of objects of few types, and tens of walks make a recording.
+def by_type(function: Callable[[type], Said]) -> Callable[[type], Said]:
+    """`function`, asked once of each type: a walk meets hundreds of objects of few types, a recording takes tens of
+    walks.
+    """
+    return cast("Callable[[type], Said]", functools.lru_cache(KINDS)(function))
 
 
-@functools.lru_cache(KINDS)
+@by_type
 def is_plain(kind: type) -> bool:
     """Whether objects of a type are `PLAIN`."""
     return issubclass(kind, PLAIN)
 
 
-@functools.lru_cache(KINDS)
+@by_type
 def is_whole(kind: type) -> bool:
     """Whether objects of a type are `WHOLE`."""
     return issubclass(kind, WHOLE)
 
 
-@functools.lru_cache(KINDS)
+@by_type
 def _holding(kind: type) -> Callable[[Any], dict[Any, Any]]:
     """What says what an object of a type holds."""
     for kinds, says in _HELD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import types
 from collections import deque
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .reach import KINDS, LARGE, is_empty, is_own, named
+from .reach import LARGE, by_type, is_empty, is_own, named
 
 Restorer = Callable[[], None]
 
@@ -36,7 +35,7 @@ def restorer(each: Any) -> Restorer | None:
     return _of_elements(attributes) if isinstance(attributes, dict) else None
 
 
-@functools.lru_cache(KINDS)
+@by_type
 def _is_stream(kind: type) -> bool:
     return issubclass(kind, (np.random.Generator, np.random.RandomState, random.Random, torch.Generator))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,8 +67,8 @@ class Surroundings:
 
 def streams_elsewhere() -> object:
     """The state of the random streams that are not torch's."""
-    with np.printoptions(threshold=sys.maxsize):
-        return random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), (name, np.asarray(keys).tobytes(), *rest)
 
 
 class _By:
