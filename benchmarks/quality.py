@@ -19,6 +19,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,11 +184,16 @@ def of_recipe(name: str, given: argparse.Namespace, points: Points, x: np.ndarra
         epochs = vaekit.load_run(folder).spec.training.epochs
         vaekit.train(out=folder, resume=True, callbacks=callbacks)
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        trial = vaekit.train(side.recipe, Path(temporary) / "run", sets=sets, epochs=TRIAL)
-        each = [record.seconds for record in trial.history() if record.split == "train"]
-    epochs = max(len(MOMENTS), math.floor(60 * given.minutes / statistics.median(each)))
+    epochs = given.epochs or long_enough(side.recipe, sets, given.minutes)
     vaekit.train(side.recipe, folder, sets=sets, epochs=epochs, callbacks=callbacks)
+
+
+def long_enough(recipe: str, sets: Sequence[str], minutes: float) -> int:
+    """The epochs that fit into so many minutes, by the pace of a few."""
+    with tempfile.TemporaryDirectory() as temporary:
+        trial = vaekit.train(recipe, Path(temporary) / "run", sets=sets, epochs=TRIAL)
+        each = [record.seconds for record in trial.history() if record.split == "train"]
+    return max(len(MOMENTS), math.floor(60 * minutes / statistics.median(each)))
 
 
 def of_plain(name: str, given: argparse.Namespace, points: Points, x: np.ndarray) -> None:
@@ -264,7 +270,7 @@ def drawn(found: dict[str, list[Point]], path: Path) -> None:
     save(figure, path, "svg")
 
 
-def report(found: dict[str, list[Point]], given: argparse.Namespace) -> str:
+def report(found: dict[str, list[Point]]) -> str:
     best = {name: points[-1] for name, points in found.items()}
     lines = [
         heading("Time to quality on dynamic MNIST"),
@@ -300,6 +306,9 @@ def report(found: dict[str, list[Point]], given: argparse.Namespace) -> str:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="of training, each side")
+    parser.add_argument(
+        "--epochs", type=int, help="in place of --minutes, where the pace is known and an epoch is long"
+    )
     parser.add_argument("--only", action="append", choices=[*SETTINGS, *PLAIN], help="a side; repeatable")
     parser.add_argument("--rows", type=int, default=1000, help="test images")
     parser.add_argument("--samples", type=int, default=500)
@@ -311,15 +320,20 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     given = parsed()
-    x, found = test_images(given.rows), {}
+    x, files = test_images(given.rows), {}
+    length = f"epochs={given.epochs}" if given.epochs else f"minutes={given.minutes:g}"
     for name in (*SETTINGS, *PLAIN):
         words = "".join(letter if letter.isalnum() else "-" for letter in name)
-        points = Points(given.cache / f"minutes={given.minutes:g}" / f"seed={given.seed}" / f"{words}.jsonl")
+        points = Points(given.cache / length / f"seed={given.seed}" / f"{words}.jsonl")
         if (given.only is None or name in given.only) and not points.whole:
             (of_recipe if name in SETTINGS else of_plain)(name, given, points, x)
-        if every := points.read():
-            found[name] = every
-    text = report(found, given)
+        files |= dict.fromkeys(sorted(given.cache.glob(f"*/seed=*/{words}.jsonl")), name)
+    several = [name for name, times in Counter(files.values()).items() if times > 1]
+    found = {
+        f"{name}; {file.parents[1].name}, {file.parent.name}" if name in several else name: Points(file).read()
+        for file, name in files.items()
+    }
+    text = report(found)
     if given.report and found:
         picture = given.report.with_suffix(".svg")
         drawn(found, picture)

@@ -37,7 +37,7 @@ from vaekit.data.batch import Batch
 from vaekit.data.tensors import as_split
 from vaekit.distributions.bernoulli import IndependentBernoulli
 from vaekit.interop.pyro import Program, Wrapped
-from vaekit.models import SemiSupervisedVAE
+from vaekit.models import Dynamics, HamiltonianVAE, SemiSupervisedVAE
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.elbo import ELBO
 from vaekit.objectives.weighted import IWAE
@@ -369,6 +369,13 @@ def test_a_model_that_sums_its_label_out_is_refused():
     parts = given.encoder, given.posteriors, given.priors, given.decoder, given.likelihood
     with refuses("accepted: a VAE"):
         Program(SemiSupervisedVAE(*parts, classes=3, classifier=MLP((4,), (3,), hidden=(6,))))
+
+
+def test_a_model_whose_draws_have_no_density_of_codes_alone_is_refused():
+    given, _, _ = made("diagonal-normal and mixture")
+    parts = given.encoder, given.posteriors, given.priors, given.decoder, given.likelihood
+    with refuses("a HamiltonianVAE's draws have no density"):
+        Program(HamiltonianVAE(*parts, Dynamics(given.latent_size)))
 
 
 # -- the import -------------------------------------------------------------------------------------------------------

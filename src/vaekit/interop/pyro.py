@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints, register_kl
 from ..data.batch import Batch
 from ..distributions.divergences import kl
 from ..distributions.shapes import _Shape
-from ..models import VAE, SemiSupervisedVAE
+from ..models import VAE, HamiltonianVAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition
 from ..models.tokens import quantised
 
@@ -79,7 +79,8 @@ class Program:
 
     Losses are nats of a batch of B, or with `size` = N, the number of all data, N / B times that. The parameters are in
     Pyro's store under `name`, another for each model of a process. `ValueError` for data that are none of the model's,
-    for latents that are quantised, and for a `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here.
+    for latents that are quantised, for a `HamiltonianVAE`, whose draws have no density of z alone, and for a
+    `SemiSupervisedVAE`, whose label and auxiliary latent have no sites here.
     `TraceMeanField_ELBO`, which takes each KL in closed form, is for latents that are drawn apart: of a
     `HierarchicalVAE` Pyro warns of it.
 
@@ -102,6 +103,8 @@ class Program:
     def __post_init__(self) -> None:
         if isinstance(self.vae, SemiSupervisedVAE):
             raise ValueError("a SemiSupervisedVAE, whose label is summed out, is no such program; accepted: a VAE")
+        if isinstance(self.vae, HamiltonianVAE):
+            raise ValueError("a HamiltonianVAE's draws have no density a guide can be asked for; accepted: a VAE")
         if codes := quantised(self.vae):
             what = f"latent {next(iter(codes))!r} is quantised, and what trains its codes has no place in a program"
             raise ValueError(f"{what}; accepted: latents that are drawn")
