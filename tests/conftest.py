@@ -1,98 +1,18 @@
-"""Settings that every test shares: one thread per worker, no window, light pages, the same examples on each run."""
+"""One thread per worker, no window; and the fixtures, for processes that run tests."""
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import nullcontext
-from typing import Any
+
+import pytest
 
 # Read when torch and matplotlib are first imported, and inherited by the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it: on a busy machine threads else spin
 os.environ["MPLBACKEND"] = "Agg"
 
-import hypothesis
-import pytest
-import torch
-from models_for_tests import float64
 
-from vaekit.engine import inductor
-from vaekit.priors import mixtures
-from vaekit.show import report, terminal
-from vaekit.show.plots import LIGHT
-from vaekit.show.report import frame
-
-# pytest listens to loggers that do not propagate; for this one torch then describes every tensor of a recording, with
-# the stack and as JSON, which it does for nobody else.
-_trace = logging.getLogger("torch.__trace")
-_trace.handlers.clear()
-_trace.propagate = True
-
-# A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
-hypothesis.settings.register_profile(
-    "deterministic", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("deterministic")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    rehearsed = os.environ.get("VAEKIT_REHEARSE")  # they run on the CPU, to find what is wrong in themselves
-    if item.get_closest_marker("gpu") and not (torch.cuda.is_available() or rehearsed):
-        pytest.skip("needs a CUDA device")
-    if item.get_closest_marker("public_data") and not os.environ.get("VAEKIT_DATA"):
-        pytest.skip("needs VAEKIT_DATA")
-    if item.get_closest_marker("ray") and not os.environ.get("VAEKIT_RAY"):
-        pytest.skip("needs VAEKIT_RAY")
-
-
-@pytest.fixture
-def _interrupts() -> Iterator[None]:
-    """A suite that is started in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of commands that end with a report, which takes seconds."""
-    monkeypatch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
-
-
-@pytest.fixture
-def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Mathematics is in float64; runs, which have a folder, are of float32."""
-    with nullcontext() if "tmp_path" in request.fixturenames else float64():
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _quick() -> Iterator[None]:
-    """Mixtures are fitted by few runs, for what hundreds find is for real data; a busy machine may take its time.
-    Reports have no pictures for dark pages, which differ in their colours alone.
-    """
-    png = frame._png
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inductor, "SECONDS", 600)
-        patch.setattr(terminal, "WORK_SECONDS", 1e9)
-        patch.setattr(mixtures, "SHORT_RUNS", 4)
-        patch.setattr(mixtures, "LONG_RUNS", 2)
-        patch.setattr(frame, "_png", lambda prepared, theme: png(prepared, theme) if theme is LIGHT else (b"", ()))
-        yield
-
-
-@pytest.fixture(scope="module")  # no longer: beside it asyncio runs nothing else
-def browser() -> Iterator[Any]:
-    """Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    named = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if named is None:
-        pytest.skip("no Chromium: install it, or name it by CHROMIUM")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=named, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that hands tests to pytest-xdist's workers runs none: it does not wait for torch."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        config.pluginmanager.import_plugin("fixtures_for_tests")

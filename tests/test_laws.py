@@ -135,7 +135,7 @@ def loss_of(objective: Objective):
 PAIRS = [
     ("diagonal-normal", "standard-normal", {"z": 2}, 0),
     ("full-rank-normal", "mixture", {"z": 2}, 2),
-    ("diagonal-normal", "vamp", {"z": 2}, 0),
+    pytest.param("diagonal-normal", "vamp", {"z": 2}, 0, marks=pytest.mark.slow),
     ("flow", "vamp", {"z": 2}, 2),
     ("diagonal-normal", "flow", {"z": 1, "w": 2}, 0),
 ]

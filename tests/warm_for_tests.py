@@ -18,7 +18,7 @@ if os.environ.pop(WARM, None):
 
     from vaekit.show import terminal
 
-    terminal.WORK_SECONDS = 1e9  # as conftest.py has it
+    terminal.WORK_SECONDS = 1e9  # as fixtures_for_tests.py has it
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         small_run(Path(folder) / "run", "training.engine=replay")

@@ -74,7 +74,7 @@ def made(kind: str, name: str) -> Program:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("mlp", "encode"),
+        pytest.param("mlp", "encode", marks=pytest.mark.slow),  # its decoder is below, encoders are others'
         ("conv", "decode"),
         ("resnet", "encode"),
         ("ladder", "score"),

@@ -24,7 +24,8 @@ from vaekit.training.weights import load_tensors
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL and fork")
 
-KILLS = 3
+KILLS = {"average": (4, ["writing", "anytime", "renamed", "late"]), "early stopping": (2, ["writing", "renamed"])}
+"""How often a training is killed, and at which moments by turns."""
 SHORT = (*SMALL, "training.batch_size=200", "training.engine=replay")
 """Few steps an epoch: what is on disk changes from epoch to epoch; the first of them as Python, the others recorded, so
 that kills hit both.
@@ -74,10 +75,10 @@ def test_killed_trainings_end_in_the_same_run(variant: str, tmp_path: Path, chil
     if variant == "early stopping":
         assert metrics(reference)[-1][0] < 30, "the training was to stop early"
 
-    moments, kills, folder, attempt = ["writing", "anytime", "renamed", "late"], 0, tmp_path / "killed-0", 0
+    (wanted, moments), kills, folder, attempt = KILLS[variant], 0, tmp_path / "killed-0", 0
     while True:
         child = start(children, folder, sets)
-        if kills < KILLS:
+        if kills < wanted:
             kills += kill(child, folder, moments[attempt % len(moments)], chance, seconds)
             attempt += 1
         child.join()
@@ -85,7 +86,7 @@ def test_killed_trainings_end_in_the_same_run(variant: str, tmp_path: Path, chil
         assert_whole(folder)
         if child.exitcode == 0:
             assert_same_run(folder, reference)
-            if kills >= KILLS:
+            if kills >= wanted:
                 return
             folder = tmp_path / f"killed-{attempt}"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixtures_for_tests import DRAWN
 from matplotlib.image import imread
 from rounding_for_tests import close_in_ulps
 from runs_for_tests import small_run
@@ -28,6 +29,8 @@ from vaekit.show.report import frame, page
 from vaekit.show.worded import duration
 from vaekit.spec.parts import PARTS
 from vaekit.training.validation import Validation
+
+pytestmark = pytest.mark.usefixtures("_drawn")
 
 HOSTILE = "</pre><script>alert('x')</script><img src=http://a.b/c>&amp;\"'"
 BOTH = frame._png
@@ -122,6 +125,7 @@ def scores(digits: Run) -> Evaluation:
 def shown(digits: Run, scores: Evaluation) -> Page:
     """Of both variants of each picture, unlike other tests."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "drawn", DRAWN)
         patch.setattr(frame, "_png", BOTH)
         return read(digits, scores)
 

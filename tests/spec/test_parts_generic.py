@@ -238,16 +238,24 @@ def test_a_datum_does_not_depend_on_its_batch(case: str, condition: int):
 
 
 @alternately(1)
-def test_saved_and_loaded_it_is_the_same(case: str, condition: int, tmp_path: Path):
+def test_saved_and_loaded_or_copied_it_is_the_same_and_apart(case: str, condition: int, tmp_path: Path):
     model, x, y = made(case, condition)
     save_tensors(tmp_path / "weights.safetensors", model_tensors(model))
     other, _, _ = made(case, condition, seed=1)
-    tensors = model_tensors(model)
+    tensors, before = model_tensors(model), weights_of(model, x, y)
     assert not all(torch.equal(value, tensors[name]) for name, value in model_tensors(other).items())
     set_model_tensors(other, load_tensors(tmp_path / "weights.safetensors"))
     assert all(torch.equal(value, tensors[name]) for name, value in model_tensors(other).items())
-    assert close_in_ulps(weights_of(other, x, y), weights_of(model, x, y))
+    twin = copy.deepcopy(model)
+    for each in (other, twin):
+        assert close_in_ulps(weights_of(each, x, y), before)
     assert close_in_ulps(other.sample(5, y, draw=False, seed=0), model.sample(5, y, draw=False, seed=0))
+    assert len(list(twin.parameters())) == len(list(model.parameters()))  # what was shared still is
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(0.5)
+    assert torch.equal(weights_of(model, x, y), before)
+    assert not torch.equal(weights_of(twin, x, y), before)
 
 
 @alternately(0, [case for case in CASES if "my-" not in case])
@@ -260,20 +268,6 @@ def test_without_memory_it_has_the_same_tensors(case: str, condition: int):
     assert all(tensor.is_meta for tensor in outlines.values())
     wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     assert {name: (tensor.shape, tensor.dtype) for name, tensor in outlines.items()} == wanted
-
-
-@alternately(1)
-def test_a_deep_copy_is_the_same_and_apart(case: str, condition: int):
-    model, x, y = made(case, condition)
-    twin = copy.deepcopy(model)
-    before = weights_of(model, x, y)
-    assert close_in_ulps(weights_of(twin, x, y), before)
-    assert len(list(twin.parameters())) == len(list(model.parameters()))  # what was shared still is
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.mul_(0.5)
-    assert torch.equal(weights_of(model, x, y), before)
-    assert not torch.equal(weights_of(twin, x, y), before)
 
 
 @alternately(0)

@@ -6,6 +6,7 @@ Nothing of the library is imported until a command needs it: `vaekit --help` doe
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import os
 import shlex
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
+from typer.main import get_command
 
 from ..errors import LeftOutWarning
 from ..settings import standing
@@ -89,11 +91,17 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
         return _status(given, parts if own is None else own, ends)
 
 
+@functools.cache  # it takes longer than many a command
+def _program() -> Callable[..., int | None]:
+    """What reads a command's words and runs it."""
+    return get_command(app)
+
+
 def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, int]]) -> int:
     if one_of_several() and not {"train", "--help"} & set(given):
         return fail(f"vaekit {' '.join(given[:1])} is of one process; torchrun starts several for: vaekit train", 2)
     try:
-        status = app(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
+        status = _program()(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
         # typer makes an interrupt a status, and leaves it to us to say so.
         return fail(*ends[-1]) if status == 130 else status or 0

@@ -8,9 +8,9 @@ import random
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ MOST = 20_000
 """Objects that are looked at: beyond, a graph of objects is not one of a model's settings."""
 LARGE = 2**27
 """Bytes of a tensor or array above which it is taken to be data, which nothing changes."""
+
+Said = TypeVar("Said")
+KINDS = 4096
+"""Types of which is kept what they hold."""
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, torch.Size, torch.layout)
 _OTHERS = {*sys.stdlib_module_names, "numpy", "pydantic", "pyro", "scipy", "sklearn", "torch", "vaekit", "zuko"}
@@ -36,38 +40,69 @@ def reached(roots: Iterable[object]) -> list[object]:
     waiting = deque(roots)
     while waiting and len(found) < MOST:
         each = waiting.popleft()
-        if isinstance(each, PLAIN) or id(each) in found:
+        kind = type(each)
+        if is_plain(kind) or id(each) in found:
             continue
         found[id(each)] = each
         waiting.extend(held(each).values())
-        if not isinstance(each, (type, *WHOLE)):
-            waiting.append(type(each))
+        if not is_whole(kind) and not isinstance(each, type):
+            waiting.append(kind)
     return list(found.values())
 
 
 def held(each: Any) -> dict[Any, Any]:
     """What an object holds, by name or place."""
-    if isinstance(each, WHOLE):
-        return {}
-    if isinstance(each, dict):
-        return dict(each)
-    if isinstance(each, (list, tuple, set, frozenset, deque)):
-        return dict(enumerate(each))
-    if isinstance(each, types.FunctionType):
-        cells = {f"({i})": cell.cell_contents for i, cell in enumerate(each.__closure__ or ()) if not is_empty(cell)}
-        return {**cells, **named(each), **vars(each), "=": each.__defaults__, "*=": each.__kwdefaults__}
-    if isinstance(each, types.MethodType):
-        return {"self": each.__self__, "function": each.__func__}
-    if isinstance(each, functools.partial):
-        return {"function": each.func, "args": each.args, **each.keywords}
-    if isinstance(each, (staticmethod, classmethod)):
-        return {"function": each.__func__}
-    if isinstance(each, property):
-        return {"get": each.fget, "set": each.fset}
-    if isinstance(each, type):
-        return {**vars(each), "bases": each.__bases__} if is_own(each) else {}
-    slots = [name for kind in type(each).__mro__ for name in _slots(kind) if hasattr(each, name)]
-    return {**{name: getattr(each, name) for name in slots}, **getattr(each, "__dict__", {})}
+    return _holding(type(each))(each)
+
+
+def by_type(function: Callable[[type], Said]) -> Callable[[type], Said]:
+    """`function`, asked once of each type: a walk meets hundreds of objects of few types, a recording takes tens of
+    walks.
+    """
+    return cast("Callable[[type], Said]", functools.lru_cache(KINDS)(function))
+
+
+@by_type
+def is_plain(kind: type) -> bool:
+    """Whether objects of a type are `PLAIN`."""
+    return issubclass(kind, PLAIN)
+
+
+@by_type
+def is_whole(kind: type) -> bool:
+    """Whether objects of a type are `WHOLE`."""
+    return issubclass(kind, WHOLE)
+
+
+@by_type
+def _holding(kind: type) -> Callable[[Any], dict[Any, Any]]:
+    """What says what an object of a type holds."""
+    for kinds, says in _HELD:
+        if issubclass(kind, kinds):
+            return says
+    slots = [name for base in kind.__mro__ for name in _slots(base)]
+    return lambda each: {
+        **{name: getattr(each, name) for name in slots if hasattr(each, name)},
+        **getattr(each, "__dict__", {}),
+    }
+
+
+def _of_function(each: types.FunctionType) -> dict[Any, Any]:
+    cells = {f"({i})": cell.cell_contents for i, cell in enumerate(each.__closure__ or ()) if not is_empty(cell)}
+    return {**cells, **named(each), **vars(each), "=": each.__defaults__, "*=": each.__kwdefaults__}
+
+
+_HELD: tuple[tuple[Any, Callable[[Any], dict[Any, Any]]], ...] = (
+    (WHOLE, lambda each: {}),
+    (dict, dict),
+    ((list, tuple, set, frozenset, deque), lambda each: dict(enumerate(each))),
+    (types.FunctionType, _of_function),
+    (types.MethodType, lambda each: {"self": each.__self__, "function": each.__func__}),
+    (functools.partial, lambda each: {"function": each.func, "args": each.args, **each.keywords}),
+    ((staticmethod, classmethod), lambda each: {"function": each.__func__}),
+    (property, lambda each: {"get": each.fget, "set": each.fset}),
+    (type, lambda each: {**vars(each), "bases": each.__bases__} if is_own(each) else {}),
+)
 
 
 def _slots(kind: type) -> Sequence[str]:

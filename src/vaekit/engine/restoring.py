@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .reach import LARGE, is_empty, is_own, named
+from .reach import LARGE, by_type, is_empty, is_own, named
 
 Restorer = Callable[[], None]
 
@@ -23,7 +23,7 @@ def restorer(each: Any) -> Restorer | None:
         return _of_tensor(each)
     if isinstance(each, np.ndarray):
         return _of_array(each)
-    if isinstance(each, (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)):
+    if _is_stream(type(each)):
         return _of_stream(each)
     if isinstance(each, (dict, list, set, deque)):
         return _of_elements(each)
@@ -33,6 +33,11 @@ def restorer(each: Any) -> Restorer | None:
         return _of_class(each) if is_own(each) else None
     attributes = None if isinstance(each, types.ModuleType) else getattr(each, "__dict__", None)
     return _of_elements(attributes) if isinstance(attributes, dict) else None
+
+
+@by_type
+def _is_stream(kind: type) -> bool:
+    return issubclass(kind, (np.random.Generator, np.random.RandomState, random.Random, torch.Generator))
 
 
 def stream_of(each: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
-from .reach import LARGE, PLAIN, WHOLE, held, reached
+from .reach import LARGE, held, is_plain, is_whole, reached
 from .restoring import restorer, stream_of
 
 _HOOKS = ("_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks")
@@ -68,8 +67,8 @@ class Surroundings:
 
 def streams_elsewhere() -> object:
     """The state of the random streams that are not torch's."""
-    with np.printoptions(threshold=sys.maxsize):
-        return random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), (name, np.asarray(keys).tobytes(), *rest)
 
 
 class _By:
@@ -91,14 +90,14 @@ def _described(each: Any) -> object:
         return each.shape, each.stride(), each.dtype, each.requires_grad, _is_hooked(each)
     if isinstance(each, np.ndarray):
         return each.shape, each.dtype.str, None if each.nbytes > LARGE or each.dtype.hasobject else _sum(each)
-    if isinstance(each, WHOLE):
+    if is_whole(type(each)):
         return repr(stream_of(each))
     found = held(each).items()
-    return [(repr(key) if isinstance(key, PLAIN) else _By(key), _identified(value)) for key, value in found]
+    return [(repr(key) if is_plain(type(key)) else _By(key), _identified(value)) for key, value in found]
 
 
 def _identified(value: object) -> object:
-    return (type(value), repr(value)) if isinstance(value, PLAIN) else _By(value)
+    return (type(value), repr(value)) if is_plain(type(value)) else _By(value)
 
 
 def _sum(array: np.ndarray) -> int:

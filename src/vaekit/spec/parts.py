@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -108,6 +108,11 @@ class Option:
     type: Any
     default: Any
 
+    @cached_property  # making it takes far longer than its use
+    def adapter(self) -> TypeAdapter[Any]:
+        """What checks a value of that type."""
+        return TypeAdapter(self.type, config=_OPTIONS)
+
 
 def options(factory: Factory, family: str) -> Mapping[str, Option]:
     """What a user may set of a part of `family`, by name.
@@ -130,6 +135,12 @@ def _options(factory: Any, family: str) -> Mapping[str, Option]:
         if name not in CONTEXT[family]
         and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     }
+
+
+@lru_cache(maxsize=1000)
+def _taken(factory: Any) -> frozenset[str]:
+    """The names of all that a part's constructor takes."""
+    return frozenset(inspect.signature(factory).parameters)
 
 
 def _hints(function: Any, but: Collection[str]) -> dict[str, Any]:
@@ -203,7 +214,7 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
             rest = {k: v for k, v in value.items() if k != "name"}
             value = build(parts, "schedules", value["name"], rest)
         try:
-            values[key] = TypeAdapter(option.type, config=_OPTIONS).validate_python(value)
+            values[key] = option.adapter.validate_python(value)
         except ValidationError as error:
             where = f"option {key!r} of {what} {name!r}"
             raise refused(
@@ -219,5 +230,5 @@ def build(parts: Parts, family: str, name: str, given: Mapping[str, Any], **cont
     """
     values = check(parts, family, name, given)
     factory = getattr(parts, family)[name]
-    wanted = CONTEXT[family] & inspect.signature(factory).parameters.keys()
+    wanted = CONTEXT[family] & _taken(factory)
     return factory(**{key: value for key, value in context.items() if key in wanted}, **values)

@@ -17,8 +17,8 @@ from .style import LIGHT, WIDTH, Theme, add_legend, as_map, new_axes, new_figure
 
 CLASSES = 20
 """Classes, at most, that are named in a map."""
-FEW = 2000
-"""Points that t-SNE lays out in 400 steps."""
+FEW, STEPS = 2000, 400
+"""Points that t-SNE lays out in so many steps."""
 BARS = 100
 """Latent dimensions, at most, that get a bar."""
 MARKERS = "o^sDvP"
@@ -45,7 +45,7 @@ def embed(means: ArrayLike, *, seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     # Few points keep their neighbours as well after fewer steps than are usual, and with coarser sums of far ones.
-    quick: dict[str, Any] = {"max_iter": 400, "angle": 0.8} if n <= FEW else {"max_iter": 1000}
+    quick: dict[str, Any] = {"max_iter": STEPS, "angle": 0.8} if n <= FEW else {"max_iter": 1000}
     with working(f"t-SNE of {n:,} codes"):
         return TSNE(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed, **quick).fit_transform(z)
 
