@@ -11,6 +11,10 @@ class RunError(ValueError):
     """A run folder that can't be used as asked."""
 
 
+class TakenError(RunError):
+    """A folder that a run is to begin in holds one already."""
+
+
 class NotBegunError(KeyboardInterrupt):
     """An interrupt before a run has begun: nothing of it is there to go on with, but a run that it needs may be."""
 

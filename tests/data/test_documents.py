@@ -25,6 +25,13 @@ TITLES = tuple(f"title {i}" for i in range(60))
 def test_documents_are_the_same_in_memory_and_in_files(tmp_path: Path) -> None:
     documents = Documents(sparse.csr_array(COUNTS), WORDS, TITLES)
     documents.save(tmp_path / "own.npz")
+    before = (tmp_path / "own.npz").read_bytes()
+    with refuses("own.npz is there already; name another, or add overwrite=True to replace it"):
+        documents.without_empty().save(tmp_path / "own.npz")
+    assert (tmp_path / "own.npz").read_bytes() == before
+    documents.save(tmp_path / "own.npz", overwrite=True)
+    with refuses("accepted: .npz, by which documents are read"):
+        documents.save(tmp_path / "own")
     sparse.save_npz(tmp_path / "plain.npz", sparse.csc_array(COUNTS))
     own, plain = load(tmp_path / "own.npz", exposure="total"), load(tmp_path / "plain.npz", exposure="total")
     found = load(documents, exposure="total")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from commands_for_tests import command, done
-from models_for_tests import DOMAINS, SIMPLEX, SMALL, TOKENS, data_of, domain_of, fits, model_of, tried
+from models_for_tests import DOMAINS, SIMPLEX, SMALL, TOKENS, data_of, domain_of
+from programs_for_tests import PAIRS, REFUSED, B, asked, noise_of, ran, small, tabular, with_holes
 from runs_for_tests import small_run
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -36,49 +37,7 @@ from vaekit.seeding import seeded
 from vaekit.spec.keys import Schema, Spec
 from vaekit.spec.parts import PARTS
 
-B = 5
 KINDS = [(name, kind) for name, part in PARTS.likelihoods.items() for kind in part.domains]
-PAIRS = [(q, p) for q in PARTS.posteriors for p in PARTS.priors if fits(q, p) and tried(q, p)]
-REFUSED = {
-    ("sample", "transformer"): "Sequential",
-    ("sample", "resampled"): "Resampled",
-    ("sample", "transformer-tokens"): "JointTokens",
-    ("sample", "masked-tokens"): "JointTokens",
-    ("score", "masked-tokens"): "draws numbers of its own",
-    ("sample", "dirichlet"): "Dirichlet",
-}
-"""By program and prior, what there is none of: priors that draw part after part, and one whose bound is drawn."""
-
-
-def small(**options) -> VAE:
-    return model_of(**options).float().eval()
-
-
-def tabular(kind: str) -> tuple[int, ...]:
-    return (9,) if kind == "columns" else (4,)
-
-
-def with_holes(model: VAE, seed: int = 0) -> Tensor:
-    x = data_of(model.domain, (B, *model.event_shape), seed).float()
-    x[0, 1] = x[2, 0] = torch.nan
-    return x
-
-
-def noise_of(*shape: int, seed: int = 0) -> Tensor:
-    with seeded(seed):
-        return torch.randn(*shape)
-
-
-def ran(name: str, model: VAE, *inputs: Tensor, labels: bool | None = None) -> tuple[Tensor, ...]:
-    """Its outputs, which it has the shapes of."""
-    own = program(name, model, labels)
-    for port, given in zip(own.inputs, inputs, strict=True):
-        assert (port.shape, port.dtype) == (given.shape[1:], given.dtype)
-    with torch.no_grad():
-        found = own(*inputs)
-    for port, made in zip(own.outputs, found, strict=True):
-        assert (port.shape, port.dtype) == (made.shape[1:], made.dtype)
-    return found
 
 
 def traceable(name: str, model: VAE) -> None:
@@ -271,15 +230,6 @@ for folder in map(Path, sys.argv[1:]):
 """
 
 
-def asked(model: VAE, name: str, seed: int = 0) -> dict[str, Tensor]:
-    """Inputs of a program by name."""
-    found = {}
-    for port in program(name, model).inputs:
-        given = noise_of(B, *port.shape, seed=seed)
-        found[port.name] = with_holes(model) if port.name == "x" else torch.arange(B) % 3 if port.name == "y" else given
-    return found
-
-
 def expected(folder: Path, model: VAE, names: list[str]) -> None:
     """Write what is given to programs, and what they are to make of it."""
     tensors = {}
@@ -348,20 +298,6 @@ def test_onnx_gives_the_same_numbers(exported: Path):
             want = ran(name, model, *(each[:rows] for each in given.values()))
             for one, other in zip(found, want, strict=True):
                 np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("posterior", ["low-rank-normal", "von-mises-fisher"])
-def test_onnx_scores_as_the_model_does_whose_operators_runtimes_lack(posterior: str, tmp_path: Path):
-    """Cholesky's factors and triangular systems; hyperbolic functions of float64."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model = small(posterior=posterior)
-    export(model, tmp_path / "out", "onnx", ["score"])
-    given = asked(model, "score")
-    found = onnxruntime.InferenceSession(str(tmp_path / "out" / "score.onnx")).run(
-        None, {key: each.numpy() for key, each in given.items()}
-    )
-    np.testing.assert_allclose(found[0], ran("score", model, *given.values())[0].numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):

@@ -32,6 +32,8 @@ from vaekit.evaluation.annealing import Chains, anneal, chained
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.refinement import refine
 from vaekit.models import VAE, Dynamics, HamiltonianVAE
+from vaekit.objectives.aggregate import AdversarialDiscrepancy, Covariance, Discrepancy, TotalCorrelation
+from vaekit.objectives.base import Sum
 from vaekit.objectives.elbo import ELBO
 from vaekit.objectives.weighted import IWAE, STL, DReG
 from vaekit.seeding import seeded
@@ -184,6 +186,20 @@ def test_what_is_not_learned_stays_and_is_saved(tmp_path: Path) -> None:
     log_step = again.model.dynamics.log_step  # type: ignore[union-attr]
     assert log_step.shape == (3,)
     assert (log_step - np.log(0.05)).abs().max() > 1e-4
+
+
+def test_terms_of_draws_alone_have_them_and_others_are_refused() -> None:
+    model = led()
+    batch = Batch(TRUTH.draw(6), rows=6)
+    for term, said in (
+        (TotalCorrelation(), "total-correlation needs the density of each number of a code"),
+        (Covariance(), "covariance of kind 'II' needs the variances of codes, which q of 'z' does not have"),
+    ):
+        with refuses(said):
+            Sum((ELBO(), term))(model.trace(batch), 0.5)
+    for term in (Discrepancy(), Covariance(kind="I"), AdversarialDiscrepancy(latent=2, width=4)):  # of draws alone
+        slopes = torch.autograd.grad(term(model.trace(batch), 0.5).loss, list(model.dynamics.parameters()))
+        assert any(each.abs().max() > 0 for each in slopes)
 
 
 def test_what_asks_for_a_density_of_other_values_is_refused() -> None:

@@ -280,6 +280,7 @@ def test_what_can_be_known_is_refused_before_the_first_run(sets: list[str], word
 def test_the_folder_is_looked_at_before_the_first_run(first: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(first, tmp_path / "run"))
     refused("holds a run already", out, lambda: train("m1-m2", out))
+    refused("DReG is for models", out, lambda: train("m1-m2", out, sets=["objective=dreg"]))  # what was typed, first
     (tmp_path / "strange").mkdir()
     (tmp_path / "strange" / "mine.txt").write_text("mine")
     refused("is not empty and is no run", out, lambda: train("m1-m2", tmp_path / "strange"))

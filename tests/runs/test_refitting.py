@@ -162,9 +162,12 @@ def test_what_can_not_be_is_one_line(first: Run, tmp_path: Path) -> None:
         assert (result.status, result.out) == (2, ""), result
         assert words in result.err
         assert result.err.count("\n") == 1
-    there = command(*given[:2], "--prior", "flow", "--out", first.path).err
-    assert "first holds a run already; name another folder, or add --overwrite to replace it; one that was" in there
+    taken = Path(shutil.copytree(first.path, tmp_path / "taken"))
+    there = command(*given[:2], "--prior", "flow", "--out", taken).err
+    assert "taken holds a run already; name another folder, or add --overwrite to replace it; one that was" in there
     assert "--resume" not in there.partition("goes on with: vaekit train")[0]
+    typed = ("--prior", "flow", "--out", taken, "--set", "objective=stll")
+    assert "unknown objective 'stll'" in command(*given[:2], *typed).err  # what was typed, before the folder
     wider = command(*given, "--prior", "flow", "--set", "model.encoder.hidden=[17]").err
     assert f"encoder is to be that of {first.path}, RUN, but is another: " in wider
     assert "training." not in wider

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from commands_for_tests import command, done
 from models_for_tests import refuses
+from PIL import Image
 from runs_for_tests import small_run
 
 from vaekit import load_dataset, score, train
@@ -150,11 +151,27 @@ def test_files_are_whole_or_not_there_and_those_there_are_kept(run: Run, tmp_pat
 def test_another_answer_in_the_place_of_one_is_refused(run: Run, tmp_path: Path) -> None:
     table(20).to_csv(tmp_path / "t.csv", index=False)
     score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES)
-    for other in ({"samples": 9}, {"samples": SAMPLES, "seed": 1}, {"samples": SAMPLES, "codes": True}):
-        with refuses("is no answer to this"):
+    for other, said in (
+        ({"samples": 9}, f"samples is {SAMPLES} there, 9 here"),
+        ({"samples": SAMPLES, "seed": 1}, "seed is 0 there, 1 here"),
+        ({"samples": SAMPLES, "codes": True}, "codes is False there, True here"),
+    ):
+        with refuses(f"has scores that were asked for otherwise: {said}; name another folder"):
             score(run, tmp_path / "t.csv", tmp_path / "out", **other)
+    (tmp_path / "folder" / "t.csv.parquet").mkdir(parents=True)
+    with refuses("is a folder, where a file of scores is to be"):
+        score(run, tmp_path / "t.csv", tmp_path / "folder", samples=SAMPLES)
+    with refuses("is a run, no data; accepted after the run that scores: .npy"):
+        score(run, run.path, tmp_path / "out")
+    (tmp_path / "images").mkdir()
+    Image.new("L", (3, 4)).save(tmp_path / "images" / "a.png")
+    Image.new("L", (4, 4)).save(tmp_path / "images" / "b.png")
+    with refuses("is a folder of images, but"):
+        score(run, tmp_path / "images", tmp_path / "out")
     table(20).to_parquet(tmp_path / "out" / "t.csv.parquet")
-    with refuses("is no answer to this; name another folder, or make all in it anew: overwrite=True"):
+    with refuses(
+        "no scores that vaekit score has written; name another folder, or make all in it anew: overwrite=True"
+    ):
         score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES)
     (anew,) = score(run, tmp_path / "t.csv", tmp_path / "out", samples=SAMPLES, overwrite=True)
     assert (anew.rows, anew.kept) == (20, False)

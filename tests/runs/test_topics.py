@@ -17,7 +17,9 @@ from vaekit import Run, draw, train
 from vaekit.data import Documents
 from vaekit.distributions.counts import log_orders
 from vaekit.evaluation.topics import coherence, topic_shares, word_probabilities
+from vaekit.models.scoring import Scores
 from vaekit.runs.rows import places
+from vaekit.runs.run import new_data
 from vaekit.show.pictures.drawing import offers
 
 TOPICS, WORDS, N = 4, 40, 300
@@ -94,9 +96,15 @@ def test_topics_are_told_drawn_and_judged(run: Run, tmp_path: Path) -> None:
     assert len(figure.axes) == TOPICS
     assert len(texts) == 3
     assert all(each.startswith("word") for each in texts)
-    said = command("evaluate", run.path, _saved(tmp_path), "--samples", "5", "--metrics", "topics").out
+    found = command("evaluate", run.path, _saved(tmp_path), "--samples", "5", "--metrics", "topics")
+    said = found.out + found.err
     assert "coherence (NPMI)" in said
     assert "topic 0" in said
+    assert "tells next to nothing" not in said
+    one = Documents(documents()[0].counts[:1], documents()[0].vocabulary)
+    one.save(tmp_path / "one.npz")
+    found = command("evaluate", run.path, tmp_path / "one.npz", "--samples", "5", "--metrics", "topics")
+    assert "coherence of 1 document tells next to nothing" in found.out + found.err
 
 
 def _saved(folder: Path) -> Path:
@@ -111,6 +119,13 @@ def test_new_documents_are_asked_about_by_their_words(run: Run) -> None:
     assert np.allclose(run.encode(new)[0], run.encode(other)[0], atol=1e-6)
     texts = Documents.from_texts(["word1 word2 nothing", "word39"], vocabulary=run.schema.columns)
     assert run.evaluate(texts, samples=5).n == 2
+    unknown = Documents.from_texts(["nothing", "word1 word2"], vocabulary=run.schema.columns)
+    assert "log p is 0 for 1 of 2 rows, without a count" in new_data(run, unknown).notes[0]
+    scores: list[Scores] = []
+    assert run.evaluate(unknown, samples=5, on_scores=scores.append).n == 2
+    assert (scores[0].log_prob[0], scores[0].log_prob_variance[0], scores[0].reconstruction[0]) == (0, 0, 0)
+    assert scores[0].elbo[0] < 0
+    assert scores[0].log_prob[1] < -1
     drawn = run.model.sample(3, np.array([[50.0]]), seed=0)
     assert drawn.sum(1).tolist() == [50.0] * 3
 

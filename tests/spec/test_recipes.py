@@ -11,11 +11,14 @@ import pytest
 import torch
 from commands_for_tests import command, done
 from models_for_tests import TABLES_ALONE, refuses
+from pandas import read_csv
 from runs_for_tests import small_run
+from scipy.sparse import csr_array
 
 from vaekit import train
 from vaekit.data import Dataset, Split
 from vaekit.data.batch import Batch
+from vaekit.data.documents import Documents
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import to_device
 from vaekit.models.scales import latent_scales
@@ -371,3 +374,21 @@ def test_no_recipe_says_what_the_one_that_it_extends_says() -> None:
             below = recipe(own["extends"])
             again = [key for key, value in own.items() if value == below.get(key) and not isinstance(value, dict)]
             assert not again, f"{name} says again {again}"
+
+
+def test_data_of_a_kind_that_a_recipe_can_not_take_are_told_what_it_is_for(tmp_path: Path) -> None:
+    table, documents = tmp_path / "mixed.csv", tmp_path / "texts.npz"
+    table.write_text("a,b\n" + "".join(f"{i}.5,{'xy'[i % 2]}\n" for i in range(60)))
+    Documents(csr_array(np.arange(1, 41).reshape(20, 2))).save(documents)
+    cases = [("prodlda", "digits", "documents"), ("lda", table, "documents"), ("m2", documents, "images")]
+    cases += [("m1-m2", table, "images"), ("scvi", read_csv(table), "cells"), ("table", "digits", "tables")]
+    for name, data, kind in cases:
+        with pytest.raises(ValueError, match=f"recipe '{name}' is for {kind}") as caught:
+            train(name, tmp_path / "run", data=data)
+        said = str(caught.value)
+        assert "given: " in said
+        assert "sets=" not in said  # of what nobody has typed
+        assert not re.search(r"(data|model|objective)\.\w", said.replace("vaekit.data.Documents", ""))
+    with pytest.raises(ValueError, match=r"exposure=n.* is given beside labels.*recipe 'prodlda' is for documents"):
+        train("prodlda", tmp_path / "run", data="digits", sets=["data.exposure=n"])
+    assert not (tmp_path / "run").exists()

@@ -112,6 +112,7 @@ def score(  # noqa: PLR0913 - as many as the command has options
     """Score each row of many files: log p with its Monte Carlo error, and the ELBO, in nats; the same command again
     goes on, file by file.
     """
+    from ..data.exposure import empty_rows
     from ..data.tabular import impossible_rows
     from ..many.score import score as score_them
     from ..models.remarks import remarks
@@ -126,6 +127,8 @@ def score(  # noqa: PLR0913 - as many as the command has options
         if scored.impossible:
             note(scored.why)
             note(impossible_rows(scored.impossible, scored.rows))
+        if scored.empty:
+            note(empty_rows(scored.empty, scored.rows))
 
     asked: dict[str, Any] = {"samples": samples, "codes": codes, "seed": seed, "overwrite": overwrite}
     parts = context.obj or PARTS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MOST, number_of, several, shown, wrong_kind
-from ..settings import named, unset
+from ..settings import named, option, unset
 from ..system.disk import write_atomic
 from .annotated import are_counts, columns_known, matrix_rows
 from .base import Content, Split
@@ -103,8 +103,15 @@ class Documents:
             tuple(self.titles[i] for i in rows.tolist()) if self.titles else (),
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write them to an `.npz` file, which is one of `scipy.sparse.save_npz` with the words, and titles, beside."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write them to an `.npz` file, which is one of `scipy.sparse.save_npz` with the words, and titles, beside.
+
+        Raises `ValueError` for another ending, and where a file is there that is not to be replaced (`overwrite`).
+        """
+        if (place := Path(path)).suffix.lower() != ".npz":
+            raise ValueError(f"{place} has the ending {place.suffix!r}; accepted: .npz, by which documents are read")
+        if place.exists() and not overwrite:
+            raise ValueError(f"{place} is there already; name another, or add {option('overwrite')} to replace it")
         matrix = self.counts.tocsr()
         arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "format": np.array(b"csr")}
         arrays |= {"shape": np.array(matrix.shape), "vocabulary": np.array(self.vocabulary, dtype=str)}
@@ -114,7 +121,7 @@ class Documents:
             with place.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
 
-        write_atomic(Path(path), write)
+        write_atomic(place, write)
 
 
 def are_documents(path: Path) -> bool:

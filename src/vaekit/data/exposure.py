@@ -48,10 +48,10 @@ def check_exposure(exposure: str, columns: Sequence[str], labelled: bool) -> Non
         raise ValueError(f"{key} is the only column; counts are needed beside it")
 
 
-def exposures(y: np.ndarray, what: str) -> np.ndarray:
-    """Exposures (N,) as covariates (N, 1); `ValueError` where one is not above 0."""
-    if not (y > 0).all():
-        row = int(np.argmin(y > 0))
+def exposures(y: np.ndarray, what: str, empty: bool = False) -> np.ndarray:
+    """Exposures (N,) as covariates (N, 1); `ValueError` where one is not above 0, unless rows may be `empty`."""
+    if not (fits := y >= 0 if empty else y > 0).all():
+        row = int(np.argmin(fits))
         raise ValueError(f"{what} has the exposure {y[row]:g} in row {row}; accepted: numbers above 0; drop such rows")
     return y.astype(np.float32)[:, None]
 
@@ -63,23 +63,36 @@ def _refuse_empty(totals: np.ndarray, what: str) -> None:
         raise ValueError(f"{what} has rows without a count: {given}; accepted: rows with one at least; {drop}")
 
 
-def exposed_rows(split: Split, column: int | None, what: str) -> Split:
-    """Rows with their exposure: the number in a `column`, which is then no data, or their total."""
+def empty_rows(rows: int, of: int) -> str:
+    """That some rows are without a count, and what log p of them is, in a line; nothing where there are none.
+
+    >>> empty_rows(1, 3)
+    'log p is 0 for 1 of 3 rows, without a count (of a document: without a word that the model knows), given that total'
+    """
+    why = "without a count (of a document: without a word that the model knows), given that total"
+    return f"log p is 0 for {rows:,} of {of:,} rows, {why}" if rows else ""
+
+
+def exposed_rows(split: Split, column: int | None, what: str, empty: bool = False) -> Split:
+    """Rows with their exposure: the number in a `column`, which is then no data, or their total. `ValueError` where
+    that is 0, unless rows may be `empty`: there is nothing to learn of these.
+    """
     seen = split.observed
     if column is None:
         sums = [block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in blocks(split.x)]
         x, y = split.x, np.concatenate(sums)
-        _refuse_empty(y, what)
+        if not empty:
+            _refuse_empty(y, what)
         y = y if seen is None else np.where(seen.reshape(len(seen), -1).all(1), y, np.nan)  # what is missing counts
     else:
         whole = np.asarray(split.x)
         x, y = np.delete(whole, column, 1), whole[:, column]
         if seen is not None:
             y, seen = np.where(seen[:, column], y, np.nan), np.delete(seen, column, 1)
-    return replace(split, x=x, y=beside(split.y, y, what), observed=seen)
+    return replace(split, x=x, y=beside(split.y, y, what, empty), observed=seen)
 
 
-def beside(covariates: np.ndarray | None, exposure: np.ndarray, what: str) -> np.ndarray:
+def beside(covariates: np.ndarray | None, exposure: np.ndarray, what: str, empty: bool = False) -> np.ndarray:
     """Covariates (N, C), None for none, and after them the exposure (N,): (N, C + 1), as of `exposures`."""
-    own = exposures(exposure, what)
+    own = exposures(exposure, what, empty)
     return own if covariates is None else np.concatenate([covariates, own], 1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from ..errors import number_of
 from ..models import VAE
 from ..modules import evaluating
 
@@ -17,6 +18,8 @@ TOP = 10
 """Words of a topic that are looked at."""
 DISTINCT = 25
 """Words of each topic whose diversity is told."""
+FEW = 100
+"""Documents below which coherence is next to nothing: two words that one in ten has are together in one of them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class Topics:
 
     @property
     def reading(self) -> str:
-        """What it means, in a sentence."""
+        """What it means, in a sentence; of few documents, how little that is."""
+        if self.n < FEW:
+            few = f"coherence of {number_of(self.n, 'document')} tells next to nothing"
+            return f"{few}: words count as never together (-1) that so few lack by chance; give {FEW} at least"
         if self.diversity < 0.5:
             return "topics share most of their words: they have collapsed into a few, or are too many"
         return (

@@ -62,7 +62,10 @@ class _AnyCount(Likelihood):
         if self.shares:
             within = tuple(range(-len(self.event_shape), 0))
             log_mean = log_mean - log_mean.logsumexp(within, keepdim=True) + math.log(self.exposure)
-        return log_mean if exposure is None else log_mean + wide(exposure).log()
+        if exposure is None:
+            return log_mean
+        known = wide(exposure)
+        return log_mean + known.clamp(min=torch.finfo(known.dtype).tiny).log()  # of 0, a mean that is next to 0
 
 
 class Poisson(_AnyCount):

@@ -26,7 +26,7 @@ from ..system.disk import drop_temporaries
 
 RUN, SHARD, ODD = "vaekit.scores", "vaekit.shard", "vaekit.impossible"
 """What a file of scores says of itself: of what it is the answer, of which state of its shard, and of how many rows
-log p is -inf, for which cells.
+log p is -inf, for which cells, and how many are without a count.
 """
 
 
@@ -41,6 +41,8 @@ class Scored:
     """Of how many rows log p is -inf."""
     why: str = ""
     """For which cells it is, in a line."""
+    empty: int = 0
+    """How many rows are without a count, given their total: log p of them is 0."""
 
 
 @standing("spec")
@@ -172,7 +174,7 @@ def _write(run: Run, question: Question, about: str, shard: Path, output: Path) 
 
 def _odd(met: Met, shards: Sequence[Path]) -> dict[str, str]:
     name = shards[0].name if len(shards) == 1 else f"the {len(shards):,} files"
-    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(name)})}
+    return {ODD: json.dumps({"impossible": met.rows, "why": met.cells.said(name), "empty": met.empty})}
 
 
 def _told(scored: Scored) -> Scored:
@@ -184,10 +186,23 @@ def _is_left(about: str, shard: Path, output: Path) -> bool:
     """Whether a file is still to be scored; `ValueError` where something else is in its place."""
     if not output.exists():
         return True
-    if read_about(output, RUN) != about:
-        anew = f"or make all in it anew: {option('overwrite')}"
-        raise ValueError(f"{output} is there and is no answer to this; name another folder, {anew}")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder, where a file of scores is to be; name another folder")
+    if (there := read_about(output, RUN)) != about:
+        anew = f"name another folder, or make all in it anew: {option('overwrite')}"
+        raise ValueError(f"{output} {_other(there, about)}; {anew}")
     return read_about(output, SHARD) != state_of(shard)
+
+
+def _other(there: str | None, about: str) -> str:
+    """What is in the place of scores: those of another run, or of the same asked otherwise; None says what none are."""
+    if there is None:
+        return "is there, and has no scores that vaekit score has written"
+    theirs, asked = json.loads(there), json.loads(about)
+    if theirs.pop("model", None) != asked.pop("model"):
+        return "has the scores of another run, or of this one trained further"
+    other = next(key for key in [*asked, *theirs] if theirs.get(key) != asked.get(key))
+    return f"has scores that were asked for otherwise: {other} is {theirs.get(other)} there, {asked.get(other)} here"
 
 
 def _joined(run: Run, shards: Sequence[Path], question: Question, met: Met) -> Iterator[pd.DataFrame]:

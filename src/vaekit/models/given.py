@@ -80,8 +80,8 @@ def checked_condition(model: VAE, y: ArrayLike | Tensor | None, n: int) -> Tenso
         raise ValueError(f"y has shape {tuple(given.shape)}; accepted: {accepted}")
     if given.is_floating_point() and not given.isfinite().all():
         raise ValueError("y has values that are no finite numbers")
-    if model.exposed and not (given[:, -1] > 0).all():
-        raise ValueError("the last of y is the exposure of a row, which must be above 0")
+    if model.exposed and not (given[:, -1] >= 0).all():
+        raise ValueError("the last of y is the exposure of a row, which must be at least 0")
     return given.to(model.scale.dtype).expand(n, -1)
 
 

@@ -61,8 +61,10 @@ class HamiltonianVAE(VAE):
     A step costs a gradient of the decoder, in training a second derivative too, so that activations should be smooth
     (tanh, softplus). Without tempering, weights are those of the encoder's draws, but for the error of steps. Codes and
     momenta are drawn together: what is said to be the KL is that of both, an estimate by the draws, and there is no
-    density of z alone, so that what asks for one (`stl`, `dreg`, terms of all codes, the gap of a bound) is refused. A
-    code is where the encoder's mean is led without momentum. All else is as of `VAE`.
+    density of z alone, so that what asks for one (`stl`, `dreg`, the terms `total-correlation` and, for its variances,
+    `covariance` of kind II; the gap of a bound) is refused. What asks for draws alone (`discrepancy`, the adversarial
+    terms) has them; of the objective `autoencoder` a code is where the encoder's mean is led without momentum. All else
+    is as of `VAE`.
 
     Raises `ValueError` for several latents, for one that is no vector of free numbers, and for dynamics of another
     size.
@@ -81,6 +83,7 @@ class HamiltonianVAE(VAE):
     torch.Size([4, 5])
     """
 
+    by_slopes = True
     inferring = ("encoder", "posteriors", "dynamics")
 
     def __init__(

@@ -80,6 +80,14 @@ class Scores:
         exact |= dict.fromkeys(("effective_samples", "pareto_k"), torch.nan)
         return replace(self, **{name: getattr(self, name).masked_fill(never, value) for name, value in exact.items()})
 
+    def of_nothing(self, empty: Tensor, samples: int) -> Scores:
+        """With the log-probability of 1 for the data that are `empty`, of bool (B,), which can't be anything else: that
+        is exact, and each of the `samples` counts as much.
+        """
+        exact = {"reconstruction": 0.0, "log_prob": 0.0, "log_prob_variance": 0.0}
+        exact |= {"effective_samples": float(samples), "pareto_k": torch.nan}
+        return replace(self, **{name: getattr(self, name).masked_fill(empty, value) for name, value in exact.items()})
+
 
 def sum_type(device: torch.device) -> torch.dtype:
     """The type to add many numbers in: float64, where the device has it."""
@@ -263,7 +271,7 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scores:
-        """Scores of a batch, given its y."""
+        """Scores of a batch, given its y; of rows whose exposure is 0, the log-probability of no counts, 0."""
         keep_freed_memory()
         rows, chunk = plan(self.trace, batch, len(batch), self.samples, self.memory)
         blocks = [batch.take(slice(start, start + rows)) for start in range(0, len(batch), rows)]
@@ -273,7 +281,11 @@ class Scorer:
         for block in blocks:
             found.append(_merged_in_turn(self._chunks(block, draws), self.kept))
             self.scored += len(block)
-        return scores_of(self.samples, _of_all_data([total for _, total in found]))
+        scores = scores_of(self.samples, _of_all_data([total for _, total in found]))
+        if batch.y is None or not getattr(self.model, "exposed", False):
+            return scores
+        empty = (batch.y[:, -1] == 0) & (batch.x.flatten(1) == 0).all(1)
+        return scores.of_nothing(empty, self.samples)
 
     def _chunks(self, block: Batch, draws: Sequence[int]) -> Iterator[tuple[int, Sums]]:
         """Each chunk's number of draws and their sums, for the data of a block."""

@@ -93,7 +93,7 @@ class SemiSupervisedVAE(VAE):
         inputs, seen = self.inputs(batch.x, batch.observed), 0 if y is None else len(y)
         take = draw or (lambda name, q: q.rsample((samples,) if self.auxiliary is None or name == AUXILIARY else ()))
         q_y, of_a, a = self._label(inputs, take)
-        label, log_q_label = self._label_cases(q_y, y, len(inputs) - seen, exact=a is None)
+        label, log_q_label = self._label_cases(q_y, y, inputs.shape[0] - seen, exact=a is None)
         cases, labels = label.cases, label.z[0]
         if a is not None and of_a is not None and cases:
             of_a, a = cases.repeat(of_a), cases.repeat(a, -2)
@@ -124,14 +124,16 @@ class SemiSupervisedVAE(VAE):
         One that is seen is its class for certain: a single case.
         """
         logits, p_y, classes, log_q_label = q_y.logits, RelaxedOneHot(self.label_logits), self.condition, None
-        labels = p_y.enumerate_support().repeat_interleave(others, 0)
+        one_hots = p_y.enumerate_support()
+        # Not by repeat_interleave, whose sizes an export takes for those of its example.
+        labels = one_hots[torch.arange(classes * others, device=one_hots.device) // max(others, 1)]
         if y is not None:
             known = logits[..., : len(y), :]
             log_q_label = (y * known).sum(-1)
             certain = torch.where(y == 1, 0.0, IMPOSSIBLE).expand_as(known)
             labels = torch.cat([y, labels])
             logits = torch.cat([certain, logits[..., len(y) :, :]], -2) if others else certain
-        seen = len(labels) - classes * others
+        seen = labels.shape[0] - classes * others  # not by len(): an export would take it for a constant
         q_y = RelaxedOneHot(repeated(logits, seen, classes, -2) if others else logits)
         cases = Cases(q_y.log_prob(labels), seen, classes) if others else None
         label = Latent(LABEL, labels.unsqueeze(0), q_y, p_y, cases, exact or not others, label=True, enumerated=True)
@@ -147,7 +149,7 @@ class SemiSupervisedVAE(VAE):
             given = conditions[..., :seen, :]
             made = self._of_network(network, inputs[:seen], given)
             found.append(made.expand(*given.shape[:-1], made.shape[-1]))
-        if others := len(inputs) - seen:
+        if others := inputs.shape[0] - seen:
             given = conditions[..., seen:, :].unflatten(-2, (self.condition, others))
             # Without an auxiliary latent, all data have the same conditions.
             made = self._of_network(network, inputs[seen:], given if self.auxiliary else given[..., :1, :])

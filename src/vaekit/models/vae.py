@@ -63,6 +63,7 @@ class VAE(nn.Module):
     condition_location: Tensor
     condition_scale: Tensor
     held: frozenset[str] = frozenset()  # parts that a training leaves as they are, while it goes on
+    by_slopes: bool = False  # whether `infer` takes gradients, as no graph of operators does
     inferring: tuple[str, ...] = ("encoder", "posteriors")  # modules whose weights q(z given x) is of, and not p(x, z)
 
     def __init__(

@@ -19,6 +19,7 @@ from torch.nn.functional import leaky_relu, softplus
 from ..distributions.moments import center
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
+from ..settings import setting
 from .base import Loss, take_schedule
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -212,13 +213,23 @@ class Covariance:
         centered = means - (share * means).sum(0)
         covariance = (share * centered).T @ centered
         if self.kind == "II":
-            covariance = covariance + (share * beside(*(latent.q.variance for latent in latents))).sum(0).diag()
+            covariance = covariance + (share * beside(*map(_variance, latents))).sum(0).diag()
         variances = covariance.diagonal()
         between = covariance.square().sum() - variances.square().sum()
         along = (variances - 1).square().sum()
         first, second = self.off_diagonal(progress), self.diagonal(progress)  # type: ignore[operator]
         said: dict[str, Tensor | float] = {"covariances": between.detach(), "variances": along.detach()}
         return Loss(first * between + second * along, said)
+
+
+def _variance(latent: Latent) -> Tensor:
+    """That of q, (B, D); `ValueError` where it is not known, as of flows."""
+    try:
+        return latent.q.variance
+    except NotImplementedError:
+        what = f"needs the variances of codes, which q of {latent.name!r} does not have"
+        accepted = f"accepted: {setting('objective.terms.covariance.kind', 'I')}, or diagonal-normal and the like"
+        raise ValueError(f"covariance of kind 'II' {what}; {accepted}") from None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import NotBegunError, RunError
+from ..errors import NotBegunError, RunError, TakenError
 from ..settings import option
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
@@ -214,7 +214,7 @@ def _check_contents(folder: Path, overwrite: bool) -> None:
         raise RunError(f"{folder} is not empty and is no run; name another folder")
     if not overwrite:
         or_other = f"add {option('resume')} to go on with it, or {option('overwrite')} to replace it"
-        raise RunError(f"{folder} holds a run already; {or_other}")
+        raise TakenError(f"{folder} holds a run already; {or_other}")
 
 
 def is_run(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from ..data.columns import Column, frame_of
 from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
-from ..data.exposure import TOTAL, beside, exposed_rows
+from ..data.exposure import TOTAL, beside, empty_rows, exposed_rows
 from ..data.frames import as_frame, ending, is_annotated, is_documents, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
@@ -63,6 +63,9 @@ def rows_of(
     try:
         name, content = _content(given, _reading(run))
     except UnequalImagesError as error:
+        if len(schema.event_shape) != 3:
+            kind = f"data of shape {schema.event_shape}, not of images"
+            raise ValueError(f"{given} is a folder of images, but {run.path} is of {kind}") from None
         raise ValueError(f"{error.odd}{_to_size(schema.event_shape, of_files=True)}") from None
     _check_said(run, given, name, content)
     content = _of_frame(run, name, content)
@@ -82,6 +85,8 @@ def rows_of(
         x = (np.asarray(x) > 0).view(np.uint8)  # masks
     known = _with_total(run, name, replace(rows, x=x, observed=observed))  # type: ignore[arg-type]
     y, said = _y(run, name, known, content.classes)
+    if run.schema.exposed and y is not None and (said_of := empty_rows(int((y[:, -1] == 0).sum()), len(y))):
+        notes.append(said_of)
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused)  # type: ignore[arg-type]
     made = replace(made, impossible=rows.impossible).filled(domain)
@@ -100,7 +105,7 @@ def _with_total(run: Run, name: str, rows: Split) -> np.ndarray | None:
         return y
     if y is not None and (y.ndim == 1 or y.shape[1] != run.model.condition - 1):
         return y
-    return exposed_rows(rows, None, name).y
+    return exposed_rows(rows, None, name, empty=True).y
 
 
 def _remedy(rows: Split, wanted: tuple[int, ...]) -> str:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..data.frames import frame_among
-from ..errors import RunError, UntrainableError, number_of, unknown
+from ..errors import RunError, TakenError, UntrainableError, number_of, unknown
 from ..settings import option, standing, typed_as
 from ..spec.keys import LatentSpec, ModelSpec, ObjectiveSpec, PartSpec, Spec, TrainingSpec
 from ..spec.parts import options as options_of
 from .comparison import Comparison, compare
 from .course import draws_for
-from .folder import is_run
 from .run import Run, load_run
 from .starting import KEY
 from .training import Callbacks, train
@@ -76,7 +75,6 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
     usual = run.path.with_name(f"{run.path.resolve().name}-{prior}")
     told = {"sets": sets, "overwrite": overwrite, "parts": run.parts, "callbacks": callbacks}
     folder = usual if out is None else Path(out)
-    _refuse_a_run(folder, overwrite)
     name, typed = spec.training.only[0].removeprefix("priors."), {KEY: "RUN", "training.only": "prior"}
     with typed_as({**typed, f"model.latents.{name}.prior": "prior"}):
         try:
@@ -84,16 +82,12 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
         except UntrainableError:
             what = f"{option('prior', prior)} has no weights that could be fitted to codes"
             raise ValueError(f"{what}; accepted: one that has, such as mixture, flow or vae") from None
+        except TakenError:
+            go_on = f"one that was interrupted goes on with: vaekit train --resume --out {shlex.quote(str(folder))}"
+            anew = f"name another folder, or add {option('overwrite')} to replace it"
+            raise RunError(f"{folder} holds a run already; {anew}; {go_on}") from None
     run = replace(run, place=place, loaded=run.loaded or made.loaded)
     return compare([run, made], samples or draws_for(made), split=run.held_out)
-
-
-def _refuse_a_run(folder: Path, overwrite: bool) -> None:
-    """`RunError` where there is a run that is not to be replaced."""
-    if is_run(folder) and not overwrite:
-        go_on = f"one that was interrupted goes on with: vaekit train --resume --out {shlex.quote(str(folder))}"
-        anew = f"name another folder, or add {option('overwrite')} to replace it"
-        raise RunError(f"{folder} holds a run already; {anew}; {go_on}")
 
 
 def unconverged(made: Run) -> str:

@@ -32,6 +32,7 @@ from ..settings import option
 from ..system.progress import working
 from ..training.weights import model_tensors
 from .blocks import blocks_of
+from .folder import is_run
 from .pieces import PARQUET
 from .rows import classes_of, place_column, predicted
 from .run import Run
@@ -66,6 +67,10 @@ def shards_of(given: Sequence[str | Path]) -> list[Path]:
     for each in (path for one in given for path in expanded(Path(one), there=False)):
         if not each.exists():
             raise ValueError(f"there is no file or folder {each}")
+        if is_run(each):
+            raise ValueError(
+                f"{each} is a run, no data; accepted after the run that scores: {known}, or folders of such"
+            )
         inside = _files_in(each) if each.is_dir() else [each]
         if not inside and _images(each):
             inside = [each]
@@ -142,16 +147,21 @@ def state_of(shard: Path) -> str:
 
 @dataclass
 class Met:
-    """Of the rows that have been scored so far: how many have a log p of -inf, and for which cells."""
+    """Of the rows that have been scored so far: how many have a log p of -inf, and for which cells; and how many are
+    without a count, given their total.
+    """
 
     rows: int = 0
     cells: Impossible = NONE
+    empty: int = 0
 
-    def add(self, split: TensorSplit) -> None:
-        """These rows, too."""
+    def add(self, split: TensorSplit, exposed: bool) -> None:
+        """These rows, too, whose last covariate is their exposure where they are `exposed`."""
         if split.refused is not None:
             self.rows += int(split.refused.any(1).sum())
             self.cells += split.impossible
+        if exposed and split.y is not None:
+            self.empty += int((split.y[:, -1] == 0).sum())
 
 
 def score_shard(run: Run, shard: Path, question: Question, met: Met) -> Iterator[pd.DataFrame]:
@@ -169,7 +179,7 @@ def score_shard(run: Run, shard: Path, question: Question, met: Met) -> Iterator
         scorer.on_rows = step
         for split, index in blocks_of(run, shard):
             frame = _scored(run, split, scorer, question)
-            met.add(split)
+            met.add(split, run.model.exposed)
             names = [apart(str(name), frame.columns) for name in index.names if name is not None] or [_row(run)]
             names = names if len(names) == index.nlevels else [f"{ROW}.{i}" for i in range(index.nlevels)]
             done += len(frame)

@@ -20,6 +20,7 @@ from ..models.remarks import remarks
 from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Schema, Spec
+from ..spec.meant import by_its_kind
 from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
@@ -131,14 +132,16 @@ def train(
         mine.begun = resume
         if resume:
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
+            ready = make_ready(plan.spec, plan.schema, plan.dataset, parts, begins=not plan.saved)
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
             check_sharded(spec, parts)
             asked = any(each.partition("=")[0].strip() == "training.batch_size" for each in sets)
             capped = not asked and (data is not None or is_data(target or ""))  # a recipe's batch is of other data
-            spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
-            plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
-        ready = make_ready(plan.spec, plan.schema, plan.dataset, parts, begins=not plan.saved)
+            with by_its_kind(target, spec, spec.data.name if frame is None else frame, sets):
+                spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
+                plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
+                ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
         run = _trained(plan, ready, mine, callbacks, overwrite)
         return run if frame is None else replace(run, loaded=plan.dataset)
 
@@ -312,17 +315,17 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
         if folder.resolve() in runs_below(name, parts):
             raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
         return spec
-    if (processes := join()).first:
-        check_free(folder, overwrite)
     given = {key: getattr(data, key) for key in (*READING, "labels", "seed")}
     sets = [f"data.{key}={written(value)}" for key, value in given.items() if value is not None]
     sets += [f"training.{key}={getattr(spec.training, key)}" for key in ("seed", "device")]
     first = resolve(name, sets, parts, data.name)
     path = folder.resolve()
     path = path.with_name(f"{path.name}-{name}")
+    _rehearse(spec, first, capped, parts, told.watch)
+    if (processes := join()).first:
+        check_free(folder, overwrite)
     if processes.told(is_run(path)) and not overwrite:
         check_same_spec(path, first, parts)
-    _rehearse(spec, first, capped, parts, told.watch)
     ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, callbacks=told)
     return on_codes(spec.model_copy(update={"data": data.model_copy(update={"codes": str(path)})}), parts)
 

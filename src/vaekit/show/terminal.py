@@ -38,6 +38,8 @@ WORK_SECONDS = 30.0
 QUIET_SECONDS = 10.0
 """Seconds after which a first line says there what is going on."""
 WIDEST = 100_000
+BESIDE_TERMS = 48
+"""Columns of a terminal that a bar takes beside the terms of the objective."""
 out = Console()
 err = Console(stderr=True)
 
@@ -348,7 +350,24 @@ class Bar:
             say(f"epoch {train.epoch}: {terms}")
 
     def _terms(self, terms: dict[str, float]) -> str:
-        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
-        parts = [f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms]
         rate = f"{self.rate / 1000:.1f}k" if self.rate >= 1000 else f"{self.rate:.0f}"
-        return f"{' '.join(parts)} {rate} rows/s"
+        room = out.width - BESIDE_TERMS - len(rate) if out.is_terminal else WIDEST
+        return f"{terms_in_words(terms, room)} {rate} rows/s"
+
+
+def terms_in_words(terms: dict[str, float], room: int = WIDEST) -> str:
+    """The terms of an objective, the parts of a bound first; the last are left out where there is no `room`. The loss
+    is not among them, which they make up, nor the KL of each of several latents.
+
+    >>> terms_in_words({"loss": 9.0, "elbo": -8.0, "reconstruction": -7.0, "kl": 1.0, "discrepancy": 0.0123})
+    'ELBO -8.0 rec -7.0 KL 1.0 discrepancy 0.0123'
+    """
+    names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
+    text = " ".join(f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms)
+    for key in terms:
+        if key not in names and key != "loss" and "/" not in key:
+            more = f"{text} {key.replace('_', ' ')} {terms[key]:.3g}".strip()
+            if len(more) > room:
+                break
+            text = more
+    return text

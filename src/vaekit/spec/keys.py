@@ -334,6 +334,8 @@ class Spec(_Strict):
     """What it is, in a line."""
     source: str = ""
     """Who published it."""
+    meant_for: Literal["images", "tables", "cells", "documents"] | None = Field(default=None, examples=["images"])
+    """What kind of data it is for, so that data of another kind that it can't take are refused by what it is for."""
     parts: str = ""
     """The file of parts of one's own that it was made with, and the name in it; set by `--parts`, which has to be given
     again: no code is run because a folder says so.

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DATASETS
-from ..data.annotated import CELLS
-from ..data.documents import are_documents
-from ..data.frames import ending, is_annotated, is_documents
+from ..data.frames import ending
 from ..data.shards import are_shards, expanded, plain_name
 from ..errors import shown
 from ..settings import option, standing
 from ..system.disk import read_text
 from .keys import Spec
+from .meant import kind_of
 from .parsing import assign_all, changed, parse, tables
 from .parts import PARTS, Parts
 from .recipes import RECIPES, joined, recipe
@@ -67,7 +66,8 @@ def _on(spec: Spec, data: str) -> Spec:
     if data == spec.data.name and not of_a_run:
         return spec
     title = f"{spec.title}; here on {Path(data).name}" if spec.title else ""
-    return spec.model_copy(update={"title": title, "data": spec.data.of(data)})
+    meant_for = spec.meant_for or kind_of(spec.data.name)
+    return spec.model_copy(update={"title": title, "meant_for": meant_for, "data": spec.data.of(data)})
 
 
 def _values(name: str) -> dict[str, Any]:
@@ -93,21 +93,17 @@ def _values(name: str) -> dict[str, Any]:
 
 TABLE, IMAGES, OF_CELLS, OF_DOCUMENTS = "table", "images", "scvi", "prodlda"
 """The recipes of tables, of folders of images, of cells, and of documents, for which none is named."""
+USUAL = {"tables": TABLE, "images": IMAGES, "cells": OF_CELLS, "documents": OF_DOCUMENTS}
 
 
 def recipe_in_memory(data: object) -> str:
     """The recipe by which data in memory are trained on where none is named."""
-    return OF_CELLS if is_annotated(data) else OF_DOCUMENTS if is_documents(data) else TABLE
+    return USUAL[kind_of(data) or "tables"]
 
 
 def usual_recipe(path: Path) -> str | None:
     """The recipe by which what lies there is trained where none is named, if there is one of such data."""
-    path = path.expanduser()
-    if path.suffix.lower() == CELLS:
-        return OF_CELLS
-    if are_documents(path):
-        return OF_DOCUMENTS
-    return TABLE if is_table(path) else IMAGES if path.is_dir() or are_shards(path) else None
+    return USUAL.get(kind_of(path) or "")
 
 
 def _is_there(path: Path) -> bool:

@@ -148,6 +148,35 @@ def ndtri(p: Tensor) -> Tensor:
     return torch.where(least <= 0, q.sign() * math.inf, found)
 
 
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(query keyᵀ scale) value, (…, N, D): exporters know it of four dimensions alone.
+
+    >>> x = torch.randn(2, 3, 4)
+    >>> torch.allclose(attention(x, x, x), nn.functional.scaled_dot_product_attention(x, x, x), atol=1e-6)
+    True
+    """
+    if dropout or enable_gqa:
+        raise ValueError("attention with dropout, or with fewer heads of keys than of queries, has no plain form")
+    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = torch.where(seen, scores, torch.finfo(scores.dtype).min)
+    if mask is not None:
+        low = torch.finfo(scores.dtype).min
+        scores = torch.where(mask, scores, low) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1) @ value
+
+
 def _ratio(x: Tensor, above: Sequence[float], below: Sequence[float]) -> Tensor:
     """A polynomial over another, coefficients from the highest power on."""
     one, other = torch.zeros_like(x), torch.zeros_like(x)
@@ -200,5 +229,6 @@ PLAIN: Mapping[Any, Callable[..., Any]] = {
     torch.ops.aten.linalg_cholesky_ex.default: cholesky,
     torch.ops.aten.linalg_solve_triangular.default: solve_triangular,
     torch.ops.aten.special_ndtri.default: ndtri,
+    torch.ops.aten.scaled_dot_product_attention.default: attention,
 }
 """Each by operators of PyTorch's core."""

@@ -50,9 +50,14 @@ class Program(nn.Module):
     """
 
     name: ClassVar[str] = ""
+    infers: ClassVar[bool] = False
+    """Whether it goes from x to z."""
 
     def __init__(self, model: VAE, labels: bool) -> None:
         super().__init__()
+        if self.infers and model.by_slopes:
+            how = f"codes of a {type(model).__name__} are led along gradients of log p(x, z), which no program takes"
+            raise ValueError(f"{self.name} can't be exported: {how}; accepted: decode, sample")
         self.model, self.labels = model, labels
         self.inputs: tuple[Port, ...] = self.given()
         with torch.no_grad(), evaluating(self), unvalidated(), _Undrawn(self.name):
@@ -105,7 +110,7 @@ class Program(nn.Module):
 class Encode(Program):
     """x, of a conditional model also y, to the mean and the standard deviation of q(z given x), (B, D) each."""
 
-    name = "encode"
+    name, infers = "encode", True
     meanings: ClassVar[Mapping[str, str]] = {
         "mean": "the mean of each latent's posterior, latents side by side",
         "sd": "its standard deviation",
@@ -184,18 +189,30 @@ class Sample(Decode):
 
 
 class Score(Program):
-    """x and standard normal noise (B, D), of a conditional model also y, to the ELBO of each row, (B,) nats, by the one
+    """x and standard normal noise (B, N), of a conditional model also y, to the ELBO of each row, (B,) nats, by the one
     draw of z that is made of the noise; a class that vaekit sums out is summed out.
     """
 
-    name = "score"
+    name, infers = "score", True
     meanings: ClassVar[Mapping[str, str]] = {
         "elbo": "a lower bound of log p(x), nats, by the draw that is of the noise"
     }
 
     def given(self) -> tuple[Port, ...]:
-        noise = Port("noise", (self.model.latent_size,), torch.float32, "standard normal numbers, drawn by who asks")
-        return (self._x, noise, *(self._y if self.model.conditional else ()))
+        y = self._y if self.model.conditional else ()
+        sizes: list[int] = []
+
+        def counted(name: str, q: Distribution) -> Tensor:
+            sizes.append(noise_size(q))
+            return _made_of(q, torch.zeros(1, ROWS, sizes[-1]))
+
+        x, *known = [self._example(port, ROWS) for port in (self._x, *y)]
+        given = unchecked(self.model, x, known[0] if known else None)
+        with torch.no_grad(), evaluating(self), unvalidated():
+            self.model.trace(given, 1, True, counted)
+        size = max(sum(sizes), self.model.latent_size)  # more with an auxiliary latent
+        noise = Port("noise", (size,), torch.float32, "standard normal numbers, drawn by who asks")
+        return (self._x, noise, *y)
 
     def made(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         trace = self.model.trace(unchecked(self.model, x, y), 1, True, _taking(noise.unsqueeze(0)))
@@ -264,9 +281,14 @@ def _taking(noise: Tensor) -> Draw:
         nonlocal at
         size = noise_size(dist)
         own, at = noise[..., at : at + size], at + size
-        if dist.batch_shape:
-            times = dist.batch_shape[-1] // own.shape[-2]
-            own = own.repeat(*[1] * (own.dim() - 2), times, 1) if times > 1 else own
-        return from_noise(dist, own)
+        return _made_of(dist, own)
 
     return draw
+
+
+def _made_of(dist: Distribution, noise: Tensor) -> Tensor:
+    """A draw of noise (…, B, N) of its own, which is repeated for each class where classes are summed out."""
+    if dist.batch_shape:
+        times = dist.batch_shape[-1] // noise.shape[-2]
+        noise = noise.repeat(*[1] * (noise.dim() - 2), times, 1) if times > 1 else noise
+    return from_noise(dist, noise)

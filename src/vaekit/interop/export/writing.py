@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -24,6 +24,7 @@ from .recording import quiet, recorded
 NOTES = "vaekit.json"
 """The file of notes in a folder, and their name in each file."""
 FORMATS = ("onnx", "torch", "safetensors")
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,32 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     if to == "onnx":
         _require_onnx()
     model, labels = (run.model, bool(run.schema.classes)) if isinstance(run, Run) else (run, None)
-    made: dict[str, tuple[Program, ExportedProgram]] = {}
     left_out: dict[str, str] = {}
-    for name in dict.fromkeys(what or PROGRAMS):
-        try:
-            own = program(name, model, labels)
-            made[name] = own, recorded(own, plain=to == "onnx")
-        except (ValueError, NotImplementedError) as error:
-            if what:
-                raise ValueError(f"{name}: {error}") from error
-            left_out[name] = str(error)
+
+    def each_of(names: Iterable[str], make: Callable[[str], _Made]) -> dict[str, _Made]:
+        """What is made by name; of what can't be the reason, or an error where it was asked for."""
+        found: dict[str, _Made] = {}
+        for name in names:
+            try:
+                found[name] = make(name)
+            except (ValueError, NotImplementedError) as error:
+                if what:
+                    raise ValueError(f"{name}: {error}") from error
+                left_out[name] = str(error)
+        return found
+
+    # All that is known before the work is known before the first is recorded.
+    programs = each_of(dict.fromkeys(what or PROGRAMS), lambda name: program(name, model, labels))
+    graphs = each_of(programs, lambda name: recorded(programs[name], plain=to == "onnx"))
+    made = {name: (programs[name], graph) for name, graph in graphs.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if to == "safetensors":
         written = [_weights(folder, run, made)]
     else:
         write = _onnx if to == "onnx" else _archive
-        written = [write(folder, *each, json.dumps(notes_of(run, each[0]))) for each in made.values()]
+        files = each_of(made, lambda name: write(folder, *made[name], json.dumps(notes_of(run, made[name][0]))))
+        written, made = list(files.values()), {name: made[name] for name in files}
     notes = notes_of(run) | {"programs": {name: _program_notes(run, each) for name, (each, _) in made.items()}}
     write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
     return Export((*written, Written(folder / NOTES)), left_out)
@@ -126,10 +136,19 @@ def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> 
             raise ValueError(f"{own.name} has no form in ONNX: {shown(first)}") from error
         for value in (*made.model.graph.inputs, *made.model.graph.outputs):
             value.shape[0] = "batch"
+        _renamed(made.model.graph)
         made.model.metadata_props["vaekit"] = notes
         made.model.producer_name = "vaekit"
         write_atomic(path, made.save)
     return Written(path, own.inputs, own.outputs)
+
+
+def _renamed(graph: Any) -> None:
+    """What is computed on the way, called otherwise where its name is that of an input or an output."""
+    ports = {id(value): value.name for value in (*graph.inputs, *graph.outputs)}
+    for value in (each for node in graph.all_nodes() for each in node.outputs):
+        if id(value) not in ports and value.name in ports.values():
+            value.name = f"{value.name}_on_the_way_{id(value)}"
 
 
 def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, ExportedProgram]]) -> Written:
