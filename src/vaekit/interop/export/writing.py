@@ -146,9 +146,9 @@ def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> 
 def _renamed(graph: Any) -> None:
     """What is computed on the way, called otherwise where its name is that of an input or an output."""
     ports = {id(value): value.name for value in (*graph.inputs, *graph.outputs)}
-    for value in (each for node in graph.all_nodes() for each in node.outputs):
+    for i, value in enumerate(each for node in graph.all_nodes() for each in node.outputs):
         if id(value) not in ports and value.name in ports.values():
-            value.name = f"{value.name}_on_the_way_{id(value)}"
+            value.name = f"{value.name}_on_the_way_{i}"
 
 
 def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, ExportedProgram]]) -> Written:
