@@ -162,7 +162,7 @@ def attention(
     """softmax(query keyᵀ scale) value, (…, N, D): exporters know it of four dimensions alone.
 
     >>> x = torch.randn(2, 3, 4)
-    >>> torch.allclose(attention(x, x, x), nn.functional.scaled_dot_product_attention(x, x, x), atol=1e-6)
+    >>> torch.allclose(attention(x, x, x), torch.nn.functional.scaled_dot_product_attention(x, x, x), atol=1e-6)
     True
     """
     if dropout or enable_gqa:
