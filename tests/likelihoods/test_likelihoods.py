@@ -410,7 +410,7 @@ def test_the_exposure_of_a_row_reaches_scores_and_samples_but_no_network(conditi
         ).n
         == 6
     )
-    for wrong in (None, y[:, :-1], -torch.ones_like(y)):
+    for wrong in (None, y[:, :-1], torch.zeros_like(y), -torch.ones_like(y)):
         with refuses("exposure of a row"):
             model.score(x, wrong)
 

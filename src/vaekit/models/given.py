@@ -44,6 +44,10 @@ def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | N
     model.domain.check(given.detach().cpu().numpy(), "x")
     refuse_unscored(model, given, observed)
     condition = checked_condition(model, y, len(given)) if model.conditional or y is not None else None
+    if model.exposed and condition is not None:
+        counted = (given.flatten(1) != 0).any(1).cpu()
+        if bool((counted & (condition[:, -1].cpu() == 0)).any()):
+            raise ValueError("a row with counts has the exposure of a row without any, 0; accepted: numbers above 0")
     given = given.cpu() if model.scale.device.type == "mps" else given  # which has no float64
     device = model.scale.device
     seen = None if observed is None else observed.to(device)
