@@ -357,15 +357,16 @@ class Bar:
 
 def terms_in_words(terms: dict[str, float], room: int = WIDEST) -> str:
     """The terms of an objective, the parts of a bound first; the last are left out where there is no `room`. The loss
-    is not among them, which they make up, nor the KL of each of several latents.
+    is not among them, which they make up, nor the KL of each of several latents, nor the usual weight of the KL, 1.
 
-    >>> terms_in_words({"loss": 9.0, "elbo": -8.0, "reconstruction": -7.0, "kl": 1.0, "discrepancy": 0.0123})
+    >>> terms_in_words({"loss": 9.0, "elbo": -8.0, "reconstruction": -7.0, "kl": 1.0, "beta": 1.0, "discrepancy": 0.0123})
     'ELBO -8.0 rec -7.0 KL 1.0 discrepancy 0.0123'
     """
     names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
     text = " ".join(f"{name} {terms[key]:.1f}" for key, name in names.items() if key in terms)
     for key in terms:
-        if key not in names and key != "loss" and "/" not in key:
+        usual = key == "loss" or (key == "beta" and terms[key] == 1)
+        if key not in names and not usual and "/" not in key:
             more = f"{text} {key.replace('_', ' ')} {terms[key]:.3g}".strip()
             if len(more) > room:
                 break
