@@ -359,7 +359,7 @@ def terms_in_words(terms: dict[str, float], room: int = WIDEST) -> str:
     """The terms of an objective, the parts of a bound first; the last are left out where there is no `room`. The loss
     is not among them, which they make up, nor the KL of each of several latents, nor the usual weight of the KL, 1.
 
-    >>> terms_in_words({"loss": 9.0, "elbo": -8.0, "reconstruction": -7.0, "kl": 1.0, "beta": 1.0, "discrepancy": 0.0123})
+    >>> terms_in_words({"loss": 9.0, "elbo": -8.0, "reconstruction": -7.0, "kl": 1.0, "beta": 1, "discrepancy": 0.0123})
     'ELBO -8.0 rec -7.0 KL 1.0 discrepancy 0.0123'
     """
     names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}

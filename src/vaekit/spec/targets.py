@@ -91,9 +91,8 @@ def _values(name: str) -> dict[str, Any]:
     return joined(recipe(usual) if usual else {}, {"data": {"name": name}})
 
 
-TABLE, IMAGES, OF_CELLS, OF_DOCUMENTS = "table", "images", "scvi", "prodlda"
-"""The recipes of tables, of folders of images, of cells, and of documents, for which none is named."""
-USUAL = {"tables": TABLE, "images": IMAGES, "cells": OF_CELLS, "documents": OF_DOCUMENTS}
+USUAL = {"tables": "table", "images": "images", "cells": "scvi", "documents": "prodlda"}
+"""The recipe of each kind of data, for which none is named."""
 
 
 def recipe_in_memory(data: object) -> str:
