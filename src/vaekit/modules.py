@@ -1,4 +1,4 @@
-"""Modules in evaluation for a while, and passes that leave no trace in them."""
+"""Modules in evaluation for a while, passes that leave no trace in them, and modes that look at what operations do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Uncompiled(TorchDispatchMode):
+    """A mode that is never compiled: torch's own would import the compiler to leave it out, which takes two seconds."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..data.batch import Batch
 from ..distributions.moments import DRAWS
 from ..distributions.quantised import Quantised
 from ..distributions.validation import unvalidated
 from ..engine import Recording, Use, record
+from ..modules import Uncompiled
 from ..system.allocator import keep_freed_memory
 from .given import check_samples
 from .importance import kept_size, log_mean_variance, pareto_shape
@@ -342,15 +342,10 @@ def _recorded(made: Callable[..., Sums], given: Sequence[Tensor], model: nn.Modu
     return _Recording(recording, names[0]) if recording else None
 
 
-class _OutputBytes(TorchDispatchMode):
+class _OutputBytes(Uncompiled):
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to skip it, it is imported, two seconds for a mode that is never compiled."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..errors import RunError, shown
 from ..models import VAE
+from ..modules import Uncompiled
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
@@ -100,17 +100,12 @@ def _within(kinds: Mapping[str, Kind], source: object, numbers: bool) -> Iterato
         hook.remove()
 
 
-class _Bounded(TorchDispatchMode):
+class _Bounded(Uncompiled):
     """Inside, no operation gives more than `most` numbers: found out on tensors without memory before it is done."""
 
     def __init__(self, most: int, source: object) -> None:
         super().__init__()
         self.most, self.source = most, source
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to skip it, it is imported, two seconds for a mode that is never compiled."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

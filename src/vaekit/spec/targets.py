@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DATASETS
-from ..data.frames import ending
 from ..data.shards import are_shards, expanded, plain_name
 from ..errors import shown
 from ..settings import option, standing
@@ -114,11 +113,6 @@ def is_data(target: str | Path | Spec) -> bool:
     """Whether a target that can be resolved is data, for which it is we who name a recipe."""
     name = str(target)
     return not isinstance(target, Spec) and name not in RECIPES and name not in DATASETS and not name.endswith(".toml")
-
-
-def is_table(path: Path) -> bool:
-    """Whether there is a file that is called as tables are."""
-    return ending(path) is not None and path.expanduser().is_file()
 
 
 def _from_file(path: Path) -> dict[str, Any]:

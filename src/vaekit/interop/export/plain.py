@@ -159,7 +159,8 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query keyᵀ scale) value, (…, N, D): exporters know it of four dimensions alone.
+    """softmax(query keyᵀ scale + mask) value of query (…, M, D), key and value (…, N, D): (…, M, D); a `mask` (…, M, N)
+    of bool says which are seen, any other is added (Vaswani et al. 2017). Exporters know it of four dimensions alone.
 
     >>> x = torch.randn(2, 3, 4)
     >>> torch.allclose(attention(x, x, x), torch.nn.functional.scaled_dot_product_attention(x, x, x), atol=1e-6)
