@@ -30,7 +30,7 @@ def worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: 
     now = torch.get_num_threads()
     if data.x.device.type != "cpu" or now == 1:
         return now
-    with seeded(0), torch.no_grad(), evaluating(model), FlopCounterMode(display=False) as counter:
+    with seeded(0), evaluating(model), FlopCounterMode(display=False) as counter:
         batch = data.batch(slice(0, 1))
         # Most rows of a step show no label, and take a pass for each class.
         model.trace(batch.without_y() if isinstance(data, PartlyLabelled) else batch, samples)
