@@ -38,7 +38,7 @@ from .ending import (
     program,
     termination,
 )
-from .own import FLAG, without_parts
+from .own import FLAG, at_home, without_parts
 
 if TYPE_CHECKING:
     from ..spec.parts import Parts
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     (kill), 129: the terminal has closed, which a training takes as it takes Ctrl-C. 1: another of the processes that
     torchrun started is lost, or who reads the output of a training. With VAEKIT_DEBUG set, errors keep their traceback.
     """
-    given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
+    given, own = without_parts([at_home(each) for each in (sys.argv[1:] if argv is None else argv)])
     calm_threads()
     atexit.register(gc.freeze)  # else Python looks for cycles in all of torch once more at its end: a second or two
     with output(), one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
