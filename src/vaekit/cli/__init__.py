@@ -110,7 +110,7 @@ def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, i
         # typer makes an interrupt a status, and leaves it to us to say so.
         return fail(*ends[-1]) if status == 130 else status or 0
     except InterruptedTrainingError as error:
-        word, status = (error.lost, 1) if error.lost else ends[-1]
+        word, status = (error.lost, 1) if error.lost and len(ends) == 1 else ends[-1]
         again = [*program(), *(error.go_on or given), *([FLAG, parts] if isinstance(parts, str) else [])]
         return fail(f"{word}; go on with: {shlex.join(again)}", status)
     except KeyboardInterrupt:

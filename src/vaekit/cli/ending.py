@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import signal
@@ -87,6 +88,12 @@ def output() -> Iterator[None]:
             stream.reconfigure(errors=before)
 
 
+def is_unread(error: BaseException) -> bool:
+    """Whether it is that nobody reads the output: a pipe or a terminal that has closed, or rich's exit at a pipe."""
+    closed = isinstance(error, OSError) and error.errno == errno.EIO and error.filename is None
+    return closed or isinstance(error, BrokenPipeError | SystemExit)
+
+
 def discard_output() -> None:
     """Have what is still to be printed go nowhere, at exit too: nobody reads it any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,7 +102,7 @@ def discard_output() -> None:
 
 def _forget(console: Console) -> None:
     """Have rich not print what it could not write before all that is printed later."""
-    with console.capture():
+    with suppress(OSError, SystemExit), console.capture():
         pass
 
 

@@ -15,7 +15,7 @@ from ..errors import number_of
 from ..settings import written
 from ..show.endings import PAGES
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
-from .ending import InterruptedTrainingError, discard_output, first
+from .ending import InterruptedTrainingError, discard_output, first, is_unread
 from .options import Anew, Device, Json, Overwrite, RunPath, Seed, Split, check_out, loaded_run, named_parts
 
 if TYPE_CHECKING:
@@ -222,13 +222,13 @@ def _training() -> Iterator[Bar]:
     try:
         with bar:
             yield bar
-    except (KeyboardInterrupt, LostProcessError, BrokenPipeError, SystemExit) as error:
-        if not bar.folders:
-            raise
+    except (KeyboardInterrupt, OSError, SystemExit) as error:
         lost = str(error) if isinstance(error, LostProcessError) else ""
-        if isinstance(error, BrokenPipeError | SystemExit):  # the second is rich's
+        if is_unread(error):
             discard_output()
             lost = "nobody reads the output any more"
+        if not bar.folders or not (lost or isinstance(error, KeyboardInterrupt)):
+            raise
         resume = None if isinstance(error, NotBegunError) else ["train", "--resume", "--out", str(bar.folders[-1])]
         raise InterruptedTrainingError(resume, lost) from None
 
