@@ -71,7 +71,7 @@ def output() -> Iterator[None]:
     ASCII, and where there is none, nothing.
     """
     stream = sys.stdout
-    if stream is None:  # type: ignore[unreachable,unused-ignore] - closed by whoever started this
+    if stream is None:  # closed by whoever started this
         with open(os.devnull, "w", encoding="utf-8") as nobody, redirect_stdout(nobody):
             yield
         return
