@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from vaekit.data import Preprocessing
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
+from vaekit.data.tensors import TensorSplit
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
 from vaekit.models.scoring import Scores, chunks, score, sums
@@ -201,6 +203,41 @@ def moved(model: VAE, seed: int = 0, by: float = 0.3) -> VAE:
         for parameter in model.parameters():
             parameter += by * torch.randn_like(parameter)
     return model
+
+
+_MLP = {"name": "mlp", **SMALL["mlp"]}
+_FLAT = {"encoder": _MLP, "decoder": _MLP, "likelihood": "bernoulli"}
+_BETWEEN = {"size": 2, "encoder": _MLP, "generator": _MLP}
+_LAYERS = _FLAT | {"latents": {"a": {"size": 2, "prior": "diagonal-normal"}, "b": _BETWEEN}}
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "vae": _FLAT | {"latents": {"a": {"size": 2, "prior": {"name": "mixture", "components": 3}}, "b": {"size": 1}}},
+    "hierarchical": _LAYERS | {"structure": "hierarchical"},
+    "ladder": _LAYERS | {"structure": "ladder"},
+    "top-down": {
+        "structure": {"name": "top-down", "groups": [1, 1]},
+        "encoder": {"name": "pyramid", "channels": [3, 4], "blocks": [1, 1]},
+        "decoder": {"name": "resnet", "channels": [3], "blocks": 0},
+        "likelihood": "bernoulli",
+        "latents": {"z": {"size": 2, "maps": True, "prior": "diagonal-normal"}},
+    },
+    "hamiltonian": _FLAT | {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}},
+    "semi-supervised": _FLAT | {"classifier": _MLP, "latents": {"z": {"size": 2}}},
+    "auxiliary": _FLAT | {"classifier": _MLP, "latents": {"z": {"size": 2}}, "auxiliary": _BETWEEN},
+}
+"""A small model of every structure, by its name, and a semi-supervised one with an auxiliary latent."""
+
+
+def structured(name: str) -> VAE:
+    """The model of a name among `STRUCTURES`."""
+    spec, shape = STRUCTURES[name], (1, 4, 4) if name == "top-down" else (4,)
+    classes = ("a", "b", "c") if "classifier" in spec else ()
+    schema = Schema(event_shape=shape, domain=Domain("binary"), condition=len(classes), classes=classes)
+    return moved(build_model(parse({"model": spec}).model, schema))
+
+
+def rows_for(model: VAE) -> TensorSplit:
+    """Six data for such a model."""
+    return TensorSplit(data_of(model.domain, (6, *model.event_shape)), None, model.domain, Preprocessing())
 
 
 def domain_of(kind: str, event_shape: tuple[int, ...] = (4,)) -> Domain:

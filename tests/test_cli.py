@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
+import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -24,6 +27,7 @@ from commands_for_tests import (
     PROGRAM,
     QUICK,
     SECONDS,
+    Result,
     command,
     done,
     environment,
@@ -34,7 +38,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from vaekit import cli, load_dataset
+from vaekit import cli, load_dataset, train
 from vaekit.data import DATASETS
 from vaekit.distributions.levels import Levels
 from vaekit.distributions.shapes import independent
@@ -609,6 +613,61 @@ def test_output_to_a_full_disk_is_one_line(argv: list[str]) -> None:
     assert (result.returncode, result.stderr) == (2, "vaekit: No space left on device\n")
 
 
+def test_output_in_an_encoding_that_lacks_characters_is_written_in_those_that_it_has() -> None:
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, "ascii") as out:
+        with contextlib.redirect_stdout(out):
+            assert cli.main(["datasets"]) == 0
+            assert cli.main(["recipes", "nö"]) == 2
+        assert out.errors == "strict"
+        out.flush()
+        assert b"1x28x28" in written.getvalue()
+
+
+def test_output_that_is_closed_from_the_start_is_no_error() -> None:
+    with contextlib.redirect_stdout(None):  # as Python has it then
+        assert cli.main(["datasets"]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder that is in use stays")
+def test_a_current_folder_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = "vaekit: the current folder has been deleted; change to another, with cd, and try again\n"
+    assert command("recipes") == Result(2, "", said)
+
+
+@contextlib.contextmanager
+def unread() -> Iterator[io.TextIOWrapper]:
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+def test_a_training_whose_output_nobody_reads_ends_as_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder below the user's home, which shells do not put into `--out=~/run`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    folder, err = tmp_path / "run", io.StringIO()
+    with unread() as pipe, contextlib.redirect_stdout(pipe), contextlib.redirect_stderr(err):
+        status = cli.main(["train", "digits", "--out=~/run", *QUICK])
+    again = f"vaekit train --resume --out {shlex.quote(str(folder))}"
+    assert (status, err.getvalue()) == (1, f"vaekit: nobody reads the output any more; go on with: {again}\n")
+    assert epochs(train(out="~/run", resume=True)) == epochs(load_run("~/run")) == [1, 2]
+    assert command("recipes", "none").out == ""
+
+
+def test_an_error_that_nobody_reads_has_its_status() -> None:
+    with unread() as pipe, contextlib.redirect_stdout(pipe), contextlib.redirect_stderr(pipe):
+        assert cli.main(["recipes", "none"]) == 2
+    assert command("recipes", "other").err.startswith("vaekit: unknown recipe 'other'")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 def test_a_run_that_is_stopped_goes_on_with_the_command_that_is_named(tmp_path: Path) -> None:
     """By Ctrl-C; of one that is killed in the background, see training/test_within.py."""
@@ -645,6 +704,17 @@ def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("vaekit.runs.run.evaluate", interrupt)
     result = command("evaluate", run.path)
     assert (result.status, result.out, result.err) == (130, "", "vaekit: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGHUP")
+def test_a_terminal_that_closes_interrupts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.runs.run.evaluate", lambda *given, **options: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a suite that is started by nohup ignores
+    try:
+        assert command("evaluate", run.path) == Result(129, "", "vaekit: the terminal has closed\n")
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_errors_keep_their_traceback_when_debugging(monkeypatch: pytest.MonkeyPatch) -> None:

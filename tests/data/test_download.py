@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from commands_for_tests import SECONDS, started
 from vaekit.data import download
 from vaekit.data.download import File, cache_folder, fetch, find
 from vaekit.data.named import DATASETS
+from vaekit.engine import inductor
 
 BODY = np.random.default_rng(0).bytes(3 * download.CHUNK + 17)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -224,6 +226,18 @@ def test_cache_folder(
     for name, value in variables.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     assert cache_folder() == tmp_path / expected
+
+
+def test_where_no_home_is_known_files_are_kept_with_temporary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_folder().parent == Path(gettempdir())
+    with pytest.raises(inductor.CompilationError, match="no folder for what is compiled"):
+        inductor.cache_folder()
 
 
 @pytest.mark.parametrize("plan", ["ranges", "ignores ranges", "endless"])

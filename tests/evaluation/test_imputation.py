@@ -10,7 +10,7 @@ from scipy.stats import kstest, truncnorm
 from vaekit import VAE, Domain, likelihoods, networks, posteriors, priors
 from vaekit.data.batch import Batch
 from vaekit.evaluation.anomalies import anomalies
-from vaekit.evaluation.imputation import Event, conditioned, impute
+from vaekit.evaluation.imputation import Event, conditioned, fill, impute
 
 D, SIGMA = 4, 0.5
 NOWHERE = Event(torch.tensor([True, False, False, False]), lambda rows: rows[:, 0] > 1e9)
@@ -104,6 +104,14 @@ def test_a_seed_gives_the_same_again_and_rows_do_not_depend_on_their_neighbours_
     assert torch.equal(one.x, again.x)
     hidden = torch.where(observed, x, 99.0)
     assert torch.equal(impute(vae, Batch(hidden, observed=observed), 500, seed=3).x[~observed], one.x[~observed])
+
+
+def test_what_has_a_seed_moves_no_random_stream():
+    vae, x = linear_gaussian(), torch.randn(6, D, generator=torch.Generator().manual_seed(0))
+    batch, before = Batch(x, observed=x < 0.5), torch.get_rng_state()
+    for asked in (impute, fill, anomalies):
+        asked(vae, batch, 2000, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_score_of_a_row_is_its_density_and_its_parts_are_those_of_its_cells():

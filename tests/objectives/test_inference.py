@@ -6,58 +6,19 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import SMALL, data_of, gradient, moved, refuses
+from models_for_tests import STRUCTURES, gradient, refuses, rows_for, structured
 from torch import Tensor
 
-from vaekit.data import Preprocessing
-from vaekit.data.domains import Domain
-from vaekit.data.tensors import TensorSplit
-from vaekit.models import VAE
 from vaekit.models.sampling import draws
 from vaekit.models.trace import Trace
 from vaekit.objectives import IWAE, KL, Sum
 from vaekit.objectives.base import Loss
 from vaekit.seeding import seeded
-from vaekit.spec.building import build_model
-from vaekit.spec.keys import Schema
-from vaekit.spec.parsing import parse
 from vaekit.spec.parts import PARTS
 from vaekit.training.held import of_inference
 from vaekit.training.step import Step, traced
 
 pytestmark = pytest.mark.usefixtures("_float64_but_of_runs")
-MLP = {"name": "mlp", **SMALL["mlp"]}
-FLAT = {"encoder": MLP, "decoder": MLP, "likelihood": "bernoulli"}
-BETWEEN = {"size": 2, "encoder": MLP, "generator": MLP}
-LAYERS = FLAT | {"latents": {"a": {"size": 2, "prior": "diagonal-normal"}, "b": BETWEEN}}
-AUXILIARY = {"size": 2, "encoder": MLP, "generator": MLP}
-STRUCTURES: dict[str, dict[str, Any]] = {
-    "vae": FLAT | {"latents": {"a": {"size": 2, "prior": {"name": "mixture", "components": 3}}, "b": {"size": 1}}},
-    "hierarchical": LAYERS | {"structure": "hierarchical"},
-    "ladder": LAYERS | {"structure": "ladder"},
-    "top-down": {
-        "structure": {"name": "top-down", "groups": [1, 1]},
-        "encoder": {"name": "pyramid", "channels": [3, 4], "blocks": [1, 1]},
-        "decoder": {"name": "resnet", "channels": [3], "blocks": 0},
-        "likelihood": "bernoulli",
-        "latents": {"z": {"size": 2, "maps": True, "prior": "diagonal-normal"}},
-    },
-    "hamiltonian": FLAT | {"structure": {"name": "hamiltonian", "steps": 2, "temperature": 2.0}},
-    "semi-supervised": FLAT | {"classifier": MLP, "latents": {"z": {"size": 2}}},
-    "auxiliary": FLAT | {"classifier": MLP, "latents": {"z": {"size": 2}}, "auxiliary": AUXILIARY},
-}
-
-
-def model_of(structure: str) -> VAE:
-    shape = (1, 4, 4) if structure == "top-down" else (4,)
-    spec = STRUCTURES[structure]
-    classes = ("a", "b", "c") if "classifier" in spec else ()
-    schema = Schema(event_shape=shape, domain=Domain("binary"), condition=len(classes), classes=classes)
-    return moved(build_model(parse({"model": spec}).model, schema))
-
-
-def data_for(model: VAE) -> TensorSplit:
-    return TensorSplit(data_of(model.domain, (6, *model.event_shape)), None, model.domain, Preprocessing())
 
 
 def test_every_structure_is_among_these() -> None:
@@ -72,15 +33,15 @@ def log_p(trace: Trace) -> Tensor:
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_weights_of_inference_are_those_that_the_model_has_none_of(structure: str) -> None:
-    model = model_of(structure)
+    model = structured(structure)
     inferring = of_inference(model)
     mine = {name for name, weight in model.named_parameters() if weight in inferring}
     with seeded(0):
-        trace = model.trace(data_for(model).batch(slice(None)), draw=draws(1, 6))
+        trace = model.trace(rows_for(model).batch(slice(None)), draw=draws(1, 6))
     reached = {name for name, each in gradient(log_p(trace), model).items() if bool(each.any())}
     assert reached == {name for name, _ in model.named_parameters()} - mine
     with seeded(0):
-        trace = model.trace(data_for(model).batch(slice(None)), draw=draws(1, 6, gradients=True))
+        trace = model.trace(rows_for(model).batch(slice(None)), draw=draws(1, 6, gradients=True))
     drawn = [each.z.sum() for each in trace.latents] + ([] if trace.cases is None else [trace.cases.log_prob.sum()])
     inferred = {name for name, each in gradient(torch.stack(drawn).sum(), model).items() if bool(each.any())}
     assert mine <= inferred
@@ -88,8 +49,8 @@ def test_the_weights_of_inference_are_those_that_the_model_has_none_of(structure
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_a_partial_bound_has_of_each_weight_the_gradient_of_its_own(structure: str) -> None:
-    model = model_of(structure)
-    data, index = data_for(model), torch.arange(6)
+    model = structured(structure)
+    data, index = rows_for(model), torch.arange(6)
 
     def plain(**options: Any) -> tuple[Loss, dict[str, Tensor]]:
         with seeded(1):

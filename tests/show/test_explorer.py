@@ -108,6 +108,12 @@ def test_components_of_a_mixture_are_those_of_its_prior() -> None:
     assert np.allclose(found.weight, p.mixture_distribution.probs.detach())
 
 
+def test_a_scene_moves_no_random_stream() -> None:
+    run, before = run_of("hierarchical"), torch.get_rng_state()
+    scene_of(run, points=5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_and_what_they_decode_to_are_the_models_own(kind: str) -> None:
     run = run_of(kind)

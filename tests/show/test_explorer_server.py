@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,12 @@ def test_the_wrong_method_and_an_unknown_question_are_refused() -> None:
     assert (status, "encode" in said) == (404, True)
 
 
-def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
+async def _in_a_loop(function: Callable[..., None], *given: Any) -> None:
+    function(*given)
+
+
+@pytest.mark.parametrize("notebook", [False, True], ids=["a program", "a notebook, which runs a loop"])
+def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own(notebook: bool) -> None:
     found: list[str] = []
     there = threading.Event()
 
@@ -175,7 +181,8 @@ def test_a_served_page_ends_when_it_says_so_and_its_port_is_its_own() -> None:
         found.append(address)
         there.set()
 
-    serving = threading.Thread(target=serve, args=(Answers(run_of("mlp")), '{"a":1}', bound(), say))
+    given = Answers(run_of("mlp")), '{"a":1}', bound(), say
+    serving = threading.Thread(target=lambda: asyncio.run(_in_a_loop(serve, *given)) if notebook else serve(*given))
     serving.start()
     assert there.wait(SECONDS)
     base, _, token = found[0].partition("/?token=")

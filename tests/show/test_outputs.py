@@ -146,8 +146,9 @@ def test_paths_that_cannot_be_written_are_refused_before_the_work(name: str, wor
 
 def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"needs pyarrow: pip install 'vaekit\[tables\]'; or write \.csv or \.npy"):
-        check_ending(tmp_path / "a.parquet")
+    for endings, instead in ((ENDINGS, "; or write .csv or .npy"), (FRAMES, "; or write .csv"), ((".parquet",), "")):
+        with pytest.raises(ValueError, match=re.escape(f"needs pyarrow: pip install 'vaekit[tables]'{instead}") + "$"):
+            check_ending(tmp_path / "a.parquet", endings)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

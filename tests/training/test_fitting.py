@@ -114,6 +114,12 @@ def test_state_of_networks_survives_looks_and_resuming(digits: Dataset, tmp_path
         assert all(each.training is training for each in model.modules())
 
 
+def test_a_training_without_gradients_is_refused(digits: Dataset) -> None:
+    for off in (torch.no_grad(), torch.inference_mode()):
+        with refuses("gradients are switched off here"), off:
+            fit(vae(), digits, epochs=1)
+
+
 def test_float64_models_fit_and_are_scored(digits: Dataset) -> None:
     model = vae().double()
     fit(model, digits, epochs=1)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vaekit import Callbacks, train
 from vaekit.errors import RunError
-from vaekit.system.interrupts import postponed
+from vaekit.system.interrupts import ENDING, postponed
 from vaekit.system.processes import Processes
 from vaekit.training.checkpoint import Checkpoints, State
 from vaekit.training.loop import Training, optimize
@@ -298,6 +298,10 @@ def test_signals_wait_once_and_a_second_comes_through() -> None:
         with postponed() as interrupt:
             signal.raise_signal(signal.SIGINT)
             assert interrupt.asked is None
+            for each in ENDING:
+                signal.raise_signal(each)
+                assert interrupt.asked == each
+                interrupt.asked = None
     finally:
         signal.signal(signal.SIGINT, ignored)
     elsewhere = threading.Thread(target=lambda: postponed().__enter__())

@@ -26,16 +26,19 @@ from . import asking, exporting, listing, many, sharing, tables, training
 from .ending import (
     InterruptedTrainingError,
     calm_threads,
+    check_here,
+    discard_output,
     fail,
     is_out_of_memory,
     message,
     one_of_several,
     one_voice,
     out_of_memory,
+    output,
     program,
     termination,
 )
-from .own import FLAG, without_parts
+from .own import FLAG, at_home, without_parts
 
 if TYPE_CHECKING:
     from ..spec.parts import Parts
@@ -80,13 +83,13 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     """Run a command and return its exit status. `parts` are the named parts, for a program that brings some of its own.
 
     0: done. 2: an error of the user's, in one line on standard error. 130: interrupted (Ctrl-C). 143: terminated
-    (kill), which a training takes as it takes Ctrl-C. 1: another of the processes that torchrun started is lost. With
-    VAEKIT_DEBUG set, errors keep their traceback.
+    (kill), 129: the terminal has closed, which a training takes as it takes Ctrl-C. 1: another of the processes that
+    torchrun started is lost, or who reads the output of a training. With VAEKIT_DEBUG set, errors keep their traceback.
     """
-    given, own = without_parts(list(sys.argv[1:] if argv is None else argv))
+    given, own = without_parts([at_home(each) for each in (sys.argv[1:] if argv is None else argv)])
     calm_threads()
     atexit.register(gc.freeze)  # else Python looks for cycles in all of torch once more at its end: a second or two
-    with one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
+    with output(), one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
         return _status(given, parts if own is None else own, ends)
 
@@ -101,19 +104,20 @@ def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, i
     if one_of_several() and not {"train", "--help"} & set(given):
         return fail(f"vaekit {' '.join(given[:1])} is of one process; torchrun starts several for: vaekit train", 2)
     try:
+        check_here()
         status = _program()(given or ["--help"], prog_name="vaekit", standalone_mode=False, obj=parts)
         sys.stdout.flush()  # a full disk shows here, not at exit
         # typer makes an interrupt a status, and leaves it to us to say so.
         return fail(*ends[-1]) if status == 130 else status or 0
     except InterruptedTrainingError as error:
-        word, status = (error.lost, 1) if error.lost else ends[-1]
+        word, status = (error.lost, 1) if error.lost and len(ends) == 1 else ends[-1]
         again = [*program(), *(error.go_on or given), *([FLAG, parts] if isinstance(parts, str) else [])]
         return fail(f"{word}; go on with: {shlex.join(again)}", status)
     except KeyboardInterrupt:
         return fail(*ends[-1])
     except (SystemExit, BrokenPipeError):
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
     except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):

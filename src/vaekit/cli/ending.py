@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import TextIOWrapper
 from types import ModuleType
 
 import typer
+from rich.console import Console
 
 from ..errors import shown
 from ..show.terminal import err, out, plain
+from ..system.interrupts import ENDING
 from ..system.torchrun import local, number
 
 
@@ -29,21 +34,84 @@ def calm_threads() -> None:
 
 @contextmanager
 def termination() -> Iterator[list[tuple[str, int]]]:
-    """Inside, SIGTERM interrupts as Ctrl-C does; gives how a command that is interrupted ends, the last being true."""
+    """Inside, SIGTERM, and SIGHUP, which a terminal that closes sends, interrupt as Ctrl-C does; gives how a command
+    that is interrupted ends, the last being true.
+    """
     ends = [("interrupted", 130)]
 
-    def terminate(*given: object) -> None:
-        ends.append(("terminated", 143))
+    def terminate(number: int, frame: object) -> None:
+        ends.append(("terminated" if number == signal.SIGTERM else "the terminal has closed", 128 + number))
         raise KeyboardInterrupt
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, terminate)
+    main = threading.current_thread() is threading.main_thread()
+    ours = [each for each in ENDING if main and signal.getsignal(each) == signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, terminate)
     try:
         yield ends
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+
+
+ASCII = {"±": "+-", "×": "x", "·": "|", "…": "...", "−": "-", "²": "2"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that the encoding of the output lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Inside, standard output takes whatever is printed: where its encoding lacks a character, something like it in
+    ASCII, and where there is none, nothing.
+    """
+    stream = sys.stdout
+    if stream is None:  # closed by whoever started this
+        with open(os.devnull, "w", encoding="utf-8") as nobody, redirect_stdout(nobody):
+            yield
+        return
+    if not isinstance(stream, TextIOWrapper):
+        yield
+        return
+    codecs.register_error("vaekit", _in_ascii)
+    before = stream.errors
+    stream.reconfigure(errors="vaekit")
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            stream.reconfigure(errors=before)
+
+
+def is_unread(error: BaseException) -> bool:
+    """Whether it is that nobody reads the output: a pipe or a terminal that has closed, or rich's exit at a pipe."""
+    closed = isinstance(error, OSError) and error.errno == errno.EIO and error.filename is None
+    return closed or isinstance(error, BrokenPipeError | SystemExit)
+
+
+def discard_output() -> None:
+    """Have what is still to be printed go nowhere, at exit too: nobody reads it any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _forget(out)
+
+
+def _forget(console: Console) -> None:
+    """Have rich not print what it could not write before all that is printed later."""
+    with suppress(OSError, SystemExit), console.capture():
+        pass
+
+
+def check_here() -> None:
+    """`ValueError` where the folder that the command is called in is no longer there: torch would end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ValueError("the current folder has been deleted; change to another, with cd, and try again") from None
 
 
 def one_of_several() -> bool:
@@ -82,7 +150,9 @@ def program() -> list[str]:
 
 
 class InterruptedTrainingError(Exception):
-    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops. Or another process was `lost`."""
+    """Ctrl-C in a training; not a `KeyboardInterrupt`, whose message typer drops. Or another process was `lost`, or
+    who reads the output.
+    """
 
     def __init__(self, go_on: list[str] | None, lost: str = "") -> None:
         super().__init__()
@@ -93,13 +163,16 @@ class InterruptedTrainingError(Exception):
 def fail(text: str, status: int) -> int:
     """Say in a line on standard error why a command ends, and give the status back; one of several processes does."""
     if one_of_several():
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in (signal.SIGINT, *ENDING):
             signal.signal(each, signal.SIG_IGN)  # torchrun's to the others, while this one waits for its turn
         if not _processes().may_say():
             return status
         text = text if first() else f"process {os.environ['RANK']}: {text}"
         err.quiet = False
-    err.print(f"vaekit: {plain(' '.join(text.split()))}", highlight=False, markup=False, soft_wrap=True)
+    try:
+        err.print(f"vaekit: {plain(' '.join(text.split()))}", highlight=False, markup=False, soft_wrap=True)
+    except (OSError, SystemExit):  # nobody reads it: the status says it still
+        _forget(err)
     return status
 
 

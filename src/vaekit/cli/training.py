@@ -15,7 +15,7 @@ from ..errors import number_of
 from ..settings import written
 from ..show.endings import PAGES
 from ..show.terminal import Bar, print_course, print_json, print_scores, print_table, say
-from .ending import InterruptedTrainingError, first
+from .ending import InterruptedTrainingError, discard_output, first, is_unread
 from .options import Anew, Device, Json, Overwrite, RunPath, Seed, Split, check_out, loaded_run, named_parts
 
 if TYPE_CHECKING:
@@ -222,11 +222,15 @@ def _training() -> Iterator[Bar]:
     try:
         with bar:
             yield bar
-    except (KeyboardInterrupt, LostProcessError) as error:
-        if not bar.folders:
+    except (KeyboardInterrupt, OSError, SystemExit) as error:
+        lost = str(error) if isinstance(error, LostProcessError) else ""
+        if is_unread(error):
+            discard_output()
+            lost = "nobody reads the output any more"
+        if not bar.folders or not (lost or isinstance(error, KeyboardInterrupt)):
             raise
         resume = None if isinstance(error, NotBegunError) else ["train", "--resume", "--out", str(bar.folders[-1])]
-        raise InterruptedTrainingError(resume, str(error) if isinstance(error, LostProcessError) else "") from None
+        raise InterruptedTrainingError(resume, lost) from None
 
 
 def _kinds(columns: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
+from tempfile import gettempdir
 from typing import IO
 
 from ..system.disk import lock
@@ -33,16 +34,18 @@ class File:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of vaekit, by the convention of the system; `XDG_CACHE_HOME` comes first everywhere."""
+    """The user's cache folder of vaekit, by the convention of the system; `XDG_CACHE_HOME` comes first everywhere.
+
+    Where no home is known, as in some containers, it is among temporary files.
+    """
     if xdg := os.environ.get("XDG_CACHE_HOME"):
-        base = Path(xdg)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "vaekit"
+        return Path(xdg) / "vaekit"
+    local = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None
+    below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    try:
+        return (Path(local) if local else Path.home() / below) / "vaekit"
+    except RuntimeError:
+        return Path(gettempdir()) / "vaekit"
 
 
 def find(dataset: str, name: str) -> Path | None:

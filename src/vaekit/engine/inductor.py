@@ -139,15 +139,15 @@ def _compiled_here(graph: Graph, tensors: Sequence[Tensor]) -> Callable[..., lis
 
 def cache_folder() -> Path:
     """A folder for what is compiled that is the user's alone: what lies in it is run."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "vaekit" / "compiled"
     try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = base / "vaekit" / "compiled"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
             folder = Path(tempfile.mkdtemp(prefix="vaekit-"))
-    except OSError as error:
-        raise CompilationError(f"{folder} can't be made: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:  # the second where no home is known, as in some containers
+        raise CompilationError(f"there is no folder for what is compiled: {error}") from error
     return folder
 
 

@@ -82,7 +82,8 @@ def impute(
         own, first, which = np.unique(seeds, return_index=True, return_inverse=True)  # equal rows are filled once
         rows = batch.take(holes[torch.from_numpy(first).to(x.device)])
         with evaluating(model):
-            chunk = plan(model.trace, rows, 1, samples, memory)[1]
+            with seeded(0):
+                chunk = plan(model.trace, rows, 1, samples, memory)[1]
             at_once = min(AT_ONCE, max(1, min(chunk, SAMPLES_AT_ONCE) // samples))
             found = row_by_row_apart(
                 lambda row: _imputed(model, row, samples, chunk, draws), rows, at_once, own.tolist(), on_rows

@@ -14,6 +14,7 @@ from ..errors import UndefinedError
 from ..models import VAE
 from ..models.scoring import chunks, plan, sum_type
 from ..models.trace import Latent, Trace
+from ..seeding import seeded
 
 ROWS = 1000
 """Rows that go at once at most, where the same is drawn for all."""
@@ -63,7 +64,8 @@ def alike_plan(model: VAE, batch: Batch, samples: int, memory: int) -> tuple[int
     chunk = min(samples, CHUNK)
     if len(batch) * chunk <= FEW:
         return len(batch), chunk
-    return plan(model.trace, batch, ROWS, chunk, memory)[0], chunk
+    with seeded(0):
+        return plan(model.trace, batch, ROWS, chunk, memory)[0], chunk
 
 
 def weighted(

@@ -100,7 +100,7 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
     asked: Any = data if target is None else target
     name = recipe_in_memory(asked) if frame is asked else name_of(asked)
     plan = Plan(
-        Path(out) if out is not None else Path("runs") / f"{name}-sweep",
+        Path(out).expanduser() if out is not None else Path("runs") / f"{name}-sweep",
         asked,
         axes_of(over),
         every,

@@ -74,7 +74,7 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
     usual = run.path.with_name(f"{run.path.resolve().name}-{prior}")
     told = {"sets": sets, "overwrite": overwrite, "parts": run.parts, "callbacks": callbacks}
-    folder = usual if out is None else Path(out)
+    folder = usual if out is None else Path(out).expanduser()
     name, typed = spec.training.only[0].removeprefix("priors."), {KEY: "RUN", "training.only": "prior"}
     with typed_as({**typed, f"model.latents.{name}.prior": "prior"}):
         try:

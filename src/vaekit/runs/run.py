@@ -307,7 +307,7 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
     has not finished it gives the newest saved state, and `unfinished` says so. Parts of one's own are found in `parts`.
     Raises `RunError`, one line, for a folder that holds no whole run.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     spec, schema = read_spec(folder, parts)
     weights, prefix, done = folder / "weights.safetensors", "", None
     if not weights.exists():

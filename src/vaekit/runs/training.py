@@ -128,7 +128,7 @@ def train(
     ]
     usual, processes = Path("runs") / name_of(target or ""), join()
     free = out is None and not resume
-    with processes.quiet(), claimed(Path(out) if out else usual, free, processes) as mine:
+    with processes.quiet(), claimed(Path(out).expanduser() if out else usual, free, processes) as mine:
         mine.begun = resume
         if resume:
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)

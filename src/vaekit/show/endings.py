@@ -14,6 +14,8 @@ FRAMES = (".csv", ".parquet", ".xlsx")
 FIGURES = (".png", ".svg", ".pdf")
 PAGES = (".html", *FIGURES)
 CELLS = ".h5ad"
+BUILT_IN = (".csv", ".npy")
+"""Those that need no other library."""
 
 
 def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
@@ -23,7 +25,7 @@ def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
     if path.suffix.lower() == ".parquet":
-        with_pyarrow()
+        with_pyarrow(endings)
     if path.suffix.lower() == CELLS:
         try:
             import anndata  # noqa: F401
@@ -58,11 +60,15 @@ def _refuse(path: Path, is_there: bool) -> None:
         raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
 
 
-def with_pyarrow():  # type: ignore[no-untyped-def]
-    """pyarrow, and what of it is of files; `ValueError`, one line, where it is not there."""
+def with_pyarrow(endings: Sequence[str] = ()):  # type: ignore[no-untyped-def]
+    """pyarrow, and what of it is of files; `ValueError`, one line, where it is not there: what else of `endings` may be
+    written is said.
+    """
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise ValueError("a .parquet file needs pyarrow: pip install 'vaekit[tables]'; or write .csv or .npy") from None
+        instead = " or ".join(each for each in BUILT_IN if each in endings)
+        needs = "a .parquet file needs pyarrow: pip install 'vaekit[tables]'"
+        raise ValueError(f"{needs}; or write {instead}" if instead else needs) from None
     return pyarrow, parquet

@@ -1,4 +1,4 @@
-"""Ctrl-C and `kill` that wait until what is under way is whole."""
+"""Ctrl-C, `kill` and a terminal that closes wait until what is under way is whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+ENDING = tuple(getattr(signal, each) for each in ("SIGTERM", "SIGHUP") if hasattr(signal, each))
+"""The signals, beside SIGINT, that end a process that takes no notice of them; Windows has but the first."""
 
 
 class Interrupt:
@@ -32,7 +35,8 @@ class Interrupt:
 
 @contextmanager
 def postponed(insisting: bool = True) -> Iterator[Interrupt]:
-    """Inside, SIGINT and SIGTERM do nothing but be noted; where somebody is `insisting`, a second one comes through.
+    """Inside, SIGINT, SIGTERM and SIGHUP do nothing but be noted; where somebody is `insisting`, a second one comes
+    through.
 
     Whoever is inside looks at `asked` where all is whole, and calls `end`. Signals that are ignored stay so, and so
     does everything where this is not the main thread, which alone is told of signals.
@@ -45,10 +49,10 @@ def postponed(insisting: bool = True) -> Iterator[Interrupt]:
             found.end()
 
     if threading.current_thread() is threading.main_thread():
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in (signal.SIGINT, *ENDING):
             handler = signal.getsignal(each)
             # SIGINT is left alone where Python has no handler for it, or none that was set by Python.
-            if callable(handler) or (each == signal.SIGTERM and handler == signal.SIG_DFL):
+            if callable(handler) or (each != signal.SIGINT and handler == signal.SIG_DFL):
                 found._before[each] = signal.signal(each, note)
     try:
         yield found

@@ -81,8 +81,12 @@ def optimize(
     of epochs and progress, and asked for looks; `on_start` is called in each. Resumed with as many processes it is the
     same bit for bit.
 
-    Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk.
+    Raises `NonFiniteError` when the loss or the weights are no finite numbers, the last good state being on disk, and
+    `ValueError` where gradients are switched off.
     """
+    if not torch.is_grad_enabled():
+        off = "gradients are switched off here, by torch.no_grad or torch.inference_mode"
+        raise ValueError(f"{off}: a training takes them; call it outside")
     processes = join()
     with processes.quiet(), holding(task.model, task.options.only):
         return _optimized(task, folder, processes, resume, on_start, _Told(on_epoch, on_look, on_progress))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from ..data.tensors import PartlyLabelled, TensorSplit
-from ..modules import evaluating
+from ..modules import Uncompiled, evaluating
 from ..seeding import seeded
 
 if TYPE_CHECKING:
@@ -30,8 +31,31 @@ def worthwhile_threads(model: VAE, data: TensorSplit, samples: int, batch_size: 
     now = torch.get_num_threads()
     if data.x.device.type != "cpu" or now == 1:
         return now
-    with seeded(0), evaluating(model), FlopCounterMode(display=False) as counter:
+    with seeded(0), torch.no_grad(), evaluating(model), _Counter() as counter:
         batch = data.batch(slice(0, 1))
         # Most rows of a step show no label, and take a pass for each class.
         model.trace(batch.without_y() if isinstance(data, PartlyLabelled) else batch, samples)
-    return 1 if 3 * counter.get_total_flops() * batch_size < SMALL_STEP else now  # forward once, backward twice
+    return 1 if 3 * counter.operations * batch_size < SMALL_STEP else now  # forward once, backward twice
+
+
+class _Counter(Uncompiled):
+    """Counts the floating-point operations of products and convolutions inside.
+
+    torch's own counter also follows which module each is of. For that it hooks gradients, which fails without them on
+    weights that a module is given, such as a learned start; and it imports the compiler, in two seconds.
+    """
+
+    operations = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        if formula := flop_registry.get(getattr(func, "overloadpacket", None)):
+            self.operations += formula(*args, **kwargs, out_val=made)
+        return made

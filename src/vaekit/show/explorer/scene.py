@@ -26,6 +26,7 @@ from ...models.sampling import draws
 from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...runs.wording import run_in_lines
+from ...seeding import seeded
 from ..pictures.base import Subject, array, is_image, outline, visible
 from ..pictures.columns import is_table
 from ..worded import number
@@ -299,7 +300,7 @@ class Making:
         model = self.run.model
         if model.condition:
             return None
-        with evaluating(model):
+        with seeded(0), evaluating(model):
             drawn = model.generate(None, draws(1))
             mixed = [(name, p) for name in model.roots if isinstance(p := drawn[name][0], Mixture)]
             if not mixed:

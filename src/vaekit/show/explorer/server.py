@@ -7,6 +7,7 @@ never a file by its path.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import inspect
 import json
@@ -196,7 +197,16 @@ class Served:
     def run(self) -> None:
         """Serve until it is told to stop (by the page, or by Ctrl-C in the main thread)."""
         with suppress(KeyboardInterrupt):  # which is how it is ended
-            self._server.run(sockets=[self._listening])
+            if not _in_a_loop():
+                self._server.run(sockets=[self._listening])
+                return
+            serving = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
+            serving.start()
+            try:
+                serving.join()
+            finally:
+                self.stop()
+                serving.join()
 
     def stop(self) -> None:
         """Have it end soon."""
@@ -210,6 +220,15 @@ def serve(answers: Answers, scene: str, listening: socket.socket, said: Callable
     with suppress(KeyboardInterrupt):
         said(page.address)
         page.run()
+
+
+def _in_a_loop() -> bool:
+    """Whether this thread runs an event loop, as a notebook's does, within which no other can be run."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _body(request: Request) -> bytes:

@@ -18,6 +18,7 @@ from ...evaluation.scores import Evaluation
 from ...models import VAE
 from ...models.trace import Trace
 from ...modules import evaluating
+from ...seeding import seeded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -189,5 +190,5 @@ def blank(model: VAE, rows: int = 1) -> Batch:
 @torch.no_grad()
 def outline(model: VAE, rows: int = 1, samples: int = 1) -> Trace:
     """A trace of `rows` data that are all one value of the domain, to see which distributions a model is made of."""
-    with evaluating(model):
+    with seeded(0), evaluating(model):
         return model.trace(blank(model, rows), samples)
