@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, linear_gaussian, model_of, refuses
+from models_for_tests import SMALL, data_of, float64, linear_gaussian, model_of, refuses
 from runs_for_tests import small_run
 from scipy import stats
 from torch import Tensor
@@ -99,8 +99,9 @@ def test_a_step_leaves_its_distribution_as_it_is() -> None:
         {"structure": "hierarchical", "latents": {"a": 2, "b": 3}, "prior": "mixture"},
         {"condition": 3},
         {"posterior": "full-rank-normal", "prior": "vamp"},
+        {"posterior": "normal-mixture"},
     ],
-    ids=["flows", "several", "hierarchy", "conditional", "full-rank"],
+    ids=["flows", "several", "hierarchy", "conditional", "full-rank", "mixture"],
 )
 def test_any_continuous_model_agrees_with_many_importance_weights(options: dict[str, Any]) -> None:
     model = model_of(by=0.4, **options).eval()
@@ -120,6 +121,16 @@ def test_missing_cells_are_left_out() -> None:
     other = torch.where(observed, x, 1 - x)
     again = anneal(model, Batch(other, observed=observed), how=Chains(8, 40, 3))
     assert torch.equal(again.log_prob, found.log_prob)
+
+
+@pytest.mark.parametrize("options", [{}, {"full": True}], ids=["diagonal", "full"])
+def test_chains_start_at_a_prior_that_is_a_mixture(options: dict[str, Any]) -> None:
+    model = model_of(prior="mixture", options=SMALL | {"mixture": {"components": 3, **options}}).eval()
+    x = data_of(model.domain, (2, 4))
+    found = anneal(model, x, how=Chains(12, 10, 3, start="prior"))
+    scores = model.score(x, samples=2000, seed=1)
+    error = (found.stderr.square() + scores.log_prob_variance).sqrt() + 1e-3
+    assert ((found.log_prob - scores.log_prob) / error).abs().max() < 4.5
 
 
 def test_what_it_is_not_for_is_refused() -> None:

@@ -65,6 +65,17 @@ def test_what_is_seen_of_a_document_has_its_marginal() -> None:
     assert (observed_log_prob(px, x * 3, observed) == -torch.inf).all()
 
 
+def test_what_the_rounding_of_a_large_total_leaves_is_no_count() -> None:
+    """A row without a hole has one probability, beside rows with holes or not."""
+    shares = torch.tensor([[0.5, 0.3, 0.2]])
+    for more in (-5.0, 4.0):
+        p, x = MultinomialCounts(shares.log(), torch.tensor([1e8])), torch.tensor([[5e7, 3e7, 2e7 + more]])
+        assert torch.equal(p.marginal_log_prob(x, torch.ones(1, 3, dtype=torch.bool)).isfinite(), torch.tensor([True]))
+        torch.testing.assert_close(p.marginal_log_prob(x, torch.ones(1, 3, dtype=torch.bool)), p.log_prob(x))
+        off = torch.tensor([[5e7, 3e7, 1.9e7]])
+        assert p.marginal_log_prob(off, torch.ones(1, 3, dtype=torch.bool)) == p.log_prob(off) == -torch.inf
+
+
 def test_documents_are_drawn_as_they_are_scored() -> None:
     px, _ = likelihood_at((3,), [3.0, 0.0, 5.0])
     with seeded(1):

@@ -510,6 +510,9 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
     assert_same_run(parts.path, whole.path)
 
 
+CLASSES_AUXILIARY = ("model.auxiliary={size=4, posterior='categorical', prior='categorical'}",)
+
+
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
@@ -521,6 +524,19 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
             "training.labelled is 64",
         ),
         (["model.classifier=mlp"], "ELBO gives classifier no gradient"),
+        (["objective=semi-supervised"], "the model has no classifier; give it one"),
+        (
+            ["objective.terms.classification={}"],
+            "the term classification, is of labels, but the model has no classifier",
+        ),
+        (
+            ["model.classifier=mlp", "data.labels=100", "model.auxiliary={size=3, posterior='von-mises-fisher'}"],
+            "latent 'a': its posterior VonMisesFisher is on the unit sphere, but its prior DiagonalNormal",
+        ),
+        (
+            ["model.classifier=mlp", "data.labels=100", "training.labelled=20", *CLASSES_AUXILIARY],
+            "draws of the auxiliary latent carry a part of their gradient alone",
+        ),
         (
             ["model.classifier=mlp", "data.labels=100", "training.labelled=20", "objective.name=iwae"],
             "IWAE gives classifier no gradient",

@@ -191,6 +191,15 @@ def test_cells_that_are_not_observed_are_not_read(name: str) -> None:
     assert found[0] == found[1]
 
 
+def test_of_several_draws_a_cell_that_is_not_observed_is_what_each_is_decoded_to() -> None:
+    """Where nothing is observed there is no distance, of any draw."""
+    model = model_of_images()
+    term = Multiscale(model.event_shape, model.domain)
+    with seeded(7):
+        trace = model.trace(Batch(data_of(model), observed=torch.zeros(3, *SHAPE, dtype=torch.bool)), samples=4)
+    assert float(term(trace).loss.detach()) == 0
+
+
 # -- the pyramid -------------------------------------------------------------------------------------------------------
 
 

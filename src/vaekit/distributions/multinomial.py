@@ -97,8 +97,10 @@ class MultinomialCounts(Distribution):
         counted, log_shares = wide(value).flatten(-self.size), self.log_shares.flatten(-self.size)
         counted = torch.where(seen, counted, 0.0)
         rest = self.total - counted.sum(-1)
-        off = rest < -(0.5 + NEAR * self.total)
+        whole = seen.all(-1)
+        off = torch.where(whole, rest.abs(), -rest) > 0.5 + NEAR * self.total
+        rest = rest.clamp(min=0).masked_fill(whole, 0.0)  # what of a total its rounding has left is in no count
         hidden = log_shares.masked_fill(seen, NEVER).logsumexp(-1)
-        given = (counted * log_shares).sum(-1) + rest.clamp(min=0) * hidden
-        given = given + log_orders(torch.cat([counted, rest.clamp(min=0).unsqueeze(-1)], -1))
+        given = (counted * log_shares).sum(-1) + rest * hidden
+        given = given + log_orders(torch.cat([counted, rest.unsqueeze(-1)], -1))
         return torch.where(off, -torch.inf, given).to(self.kind)

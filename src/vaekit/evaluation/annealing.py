@@ -305,7 +305,9 @@ def _continuous(distribution: Distribution) -> Distribution:
         support = distribution.support
     except NotImplementedError:  # of a flow, which has none of its own
         return distribution
-    if getattr(support, "base_constraint", support) not in (None, constraints.real, constraints.real_vector):
+    while hasattr(support, "base_constraint"):  # of vectors of numbers, of mixtures of these
+        support = support.base_constraint
+    if support not in (None, constraints.real):
         raise ValueError(f"chains are for latents without limits, this model has one of {type(distribution).__name__}")
     return distribution
 
