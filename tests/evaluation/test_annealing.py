@@ -17,9 +17,13 @@ from torch import Tensor
 
 from vaekit.cli import main
 from vaekit.data.batch import Batch
+from vaekit.data.domains import Domain
 from vaekit.evaluation import annealing
 from vaekit.evaluation.annealing import Annealed, Chained, Chains, _moved, _path, anneal, bracket
 from vaekit.seeding import seeded
+from vaekit.spec.building import build_model
+from vaekit.spec.keys import Schema
+from vaekit.spec.parsing import parse
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +145,15 @@ def test_what_it_is_not_for_is_refused() -> None:
             continue
         with refuses("chains are for latents"):
             anneal(model, data_of(model.domain, (2, 4)), how=Chains(2, 2, 1))
+    values: dict[str, Any] = {"classifier": {"name": "mlp"}, "likelihood": "bernoulli"}
+    schema = Schema(event_shape=(4,), domain=Domain("binary"), condition=3, classes=("a", "b", "c"))
+    for more, y, words in (
+        ({}, None, "the label is summed out where it is not given"),
+        ({"auxiliary": {"size": 2, "skip": True}}, [0, 1], "the decoder sees an auxiliary latent"),
+    ):
+        model = build_model(parse({"model": values | more}).model, schema).eval()
+        with refuses(words):
+            anneal(model, torch.zeros(2, 4), y, how=Chains(2, 2, 1))
     with refuses("temperatures must be at least 1, got 0"):
         Chains(temperatures=0)
 

@@ -25,7 +25,7 @@ from torch.distributions import Distribution, constraints
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
-from ..models import VAE
+from ..models import VAE, SemiSupervisedVAE
 from ..models.given import checked, refuse_no_density
 from ..models.importance import kept_size, log_mean_variance
 from ..models.sampling import Drawn
@@ -263,6 +263,11 @@ class _Tuned:
 
 
 def _path(model: VAE, batch: Batch, how: Chains) -> _Path:
+    if isinstance(model, SemiSupervisedVAE):
+        skips = model.auxiliary is not None and model.auxiliary.skip
+        if skips or batch.y is None:
+            what = "the decoder sees an auxiliary latent" if skips else "the label is summed out where it is not given"
+            raise ValueError(f"chains are for latents that are continuous numbers, but {what}; score it by weights")
     y = model._given(batch.y)
 
     def generated(z: Tensor) -> Drawn:

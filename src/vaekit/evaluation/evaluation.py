@@ -99,7 +99,7 @@ def evaluate(
         effective_samples=float(effective.quantile(0.5)),
         pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
         untrusted=int(untrusted(effective, shapes, samples).sum()),
-        bits_per_dim=float(nll) / (_cells(data, possible) * math.log(2)),
+        bits_per_dim=float(nll) / (cells * math.log(2)) if (cells := _cells(data, possible)) else math.nan,
         active_units=int((totals.variance("means") > ACTIVE).sum()),
         latent_size=model.latent_size,
         kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
