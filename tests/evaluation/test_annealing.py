@@ -154,6 +154,8 @@ def test_what_it_is_not_for_is_refused() -> None:
         model = build_model(parse({"model": values | more}).model, schema).eval()
         with refuses(words):
             anneal(model, torch.zeros(2, 4), y, how=Chains(2, 2, 1))
+    with refuses("y has labels 0..9"):
+        bracket(model_of(condition=3).eval(), 2, torch.tensor([0, 9]), how=Chains(2, 2, 1))
     with refuses("temperatures must be at least 1, got 0"):
         Chains(temperatures=0)
 

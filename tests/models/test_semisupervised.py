@@ -24,6 +24,7 @@ from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, partly_labelled
 from vaekit.distributions.divergences import kl
 from vaekit.evaluation.evaluation import evaluate, label_scores
+from vaekit.likelihoods import Poisson
 from vaekit.models import VAE, SemiSupervisedVAE
 from vaekit.models.trace import Trace
 from vaekit.objectives.elbo import ELBO, SemiSupervised
@@ -357,6 +358,13 @@ def test_a_flow_scores_an_auxiliary_draw_for_each_class(kind: str) -> None:
     a = trace.latents[-1]
     assert a.log_p.shape == (2, CLASSES * 5)
     assert torch.allclose(a.log_p, a.p.log_prob(a.z))
+
+
+def test_an_exposure_has_no_place_beside_labels() -> None:
+    made, counts = model_of(), Poisson((PIXELS,), Domain("count"), exposure=1.0)
+    with refuses("the likelihood has an exposure"):
+        parts = (made.encoder, dict(made.posteriors), dict(made.priors), made.decoder)
+        SemiSupervisedVAE(*parts, counts, CLASSES, made.classifier)
 
 
 def test_invariance_of_labels_that_are_all_seen_is_refused() -> None:

@@ -104,3 +104,16 @@ class MultinomialCounts(Distribution):
         given = (counted * log_shares).sum(-1) + rest * hidden
         given = given + log_orders(torch.cat([counted, rest.unsqueeze(-1)], -1))
         return torch.where(off, -torch.inf, given).to(self.kind)
+
+    def given_missing(self, value: Tensor, observed: Tensor | None) -> MultinomialCounts:
+        """The counts that are missing given those of value (…, *event) that are `observed`: what these leave of the
+        total, by the shares of the others.
+        """
+        if observed is None:
+            return self
+        seen = observed.expand(torch.broadcast_shapes(observed.shape, value.shape))
+        counted = torch.where(seen, wide(value), 0.0).flatten(-self.size).sum(-1)
+        log_shares = self.log_shares.masked_fill(seen, NEVER)
+        within = tuple(range(-self.size, 0))
+        log_shares = log_shares - log_shares.logsumexp(within, keepdim=True)
+        return MultinomialCounts(log_shares, (self.total - counted).clamp(min=0), self.size, self.kind, self.drawn)

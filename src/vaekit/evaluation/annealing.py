@@ -26,7 +26,7 @@ from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
-from ..models.given import checked, refuse_no_density
+from ..models.given import checked, checked_condition, refuse_no_density
 from ..models.importance import kept_size, log_mean_variance
 from ..models.sampling import Drawn
 from ..models.scoring import sum_type
@@ -145,7 +145,7 @@ def bracket(
     with seeded(seed), evaluating(model), torch.no_grad():
         if model.condition and y is None:
             raise ValueError("the model is conditional: give y, one for each datum that is made up")
-        given = None if y is None else torch.as_tensor(y, device=model.scale.device)
+        given = checked_condition(model, y, n)
         y_seen = model._given(given)
         found = model.generate(y_seen, lambda _, p: p.sample(torch.Size((n,)[: 1 - len(p.batch_shape)])))
         z = model.side_by_side(found)

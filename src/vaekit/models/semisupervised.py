@@ -80,6 +80,8 @@ class SemiSupervisedVAE(VAE):
     ) -> None:
         if taken := {LABEL, AUXILIARY} & set(posteriors):
             raise ValueError(f"latent {taken.pop()!r} has the name of the label or the auxiliary latent; take another")
+        if getattr(likelihood, "exposure", False):
+            raise ValueError("the likelihood has an exposure, but the condition of a model of labels is these alone")
         super().__init__(encoder, posteriors, priors, decoder, likelihood, classes)
         self.classifier, self.auxiliary = classifier, auxiliary
         self.inferring = (*self.inferring, "classifier")
