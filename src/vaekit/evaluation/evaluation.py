@@ -96,7 +96,7 @@ def evaluate(
         nll=float(nll),
         nll_stderr=float((totals.variance("nll") / n).sqrt()),
         nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
-        effective_samples=float(effective.quantile(0.5)),
+        effective_samples=float(effective.nanquantile(0.5)),
         pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
         untrusted=int(untrusted(effective, shapes, samples).sum()),
         bits_per_dim=float(nll) / (cells * math.log(2)) if (cells := _cells(data, possible)) else math.nan,
