@@ -310,8 +310,8 @@ def _continuous(distribution: Distribution) -> Distribution:
         support = distribution.support
     except NotImplementedError:  # of a flow, which has none of its own
         return distribution
-    while hasattr(support, "base_constraint"):  # of vectors of numbers, of mixtures of these
-        support = support.base_constraint
+    while (base := getattr(support, "base_constraint", None)) is not None:  # of vectors, of mixtures
+        support = base
     if support not in (None, constraints.real):
         raise ValueError(f"chains are for latents without limits, this model has one of {type(distribution).__name__}")
     return distribution
