@@ -103,7 +103,9 @@ CLUSTERED = {"mixture", "vamp", *DISCRETE_POSTERIORS}
 """Parts by which a model has clusters."""
 CLUSTERING = "invariant-clusters"
 """The objective that needs them."""
-OBJECTIVES = [name for name in PARTS.objectives if name != CLUSTERING]
+CLASSIFYING = "semi-supervised"
+"""The objective that needs a classifier."""
+OBJECTIVES = [name for name in PARTS.objectives if name not in (CLUSTERING, CLASSIFYING)]
 """Those that any model will do for."""
 
 

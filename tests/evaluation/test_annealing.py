@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, linear_gaussian, model_of, refuses
+from models_for_tests import SMALL, data_of, float64, linear_gaussian, model_of, refuses
 from runs_for_tests import small_run
 from scipy import stats
 from torch import Tensor
 
 from vaekit.cli import main
 from vaekit.data.batch import Batch
+from vaekit.data.domains import Domain
 from vaekit.evaluation import annealing
 from vaekit.evaluation.annealing import Annealed, Chained, Chains, _moved, _path, anneal, bracket
 from vaekit.seeding import seeded
+from vaekit.spec.building import build_model
+from vaekit.spec.keys import Schema
+from vaekit.spec.parsing import parse
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +103,9 @@ def test_a_step_leaves_its_distribution_as_it_is() -> None:
         {"structure": "hierarchical", "latents": {"a": 2, "b": 3}, "prior": "mixture"},
         {"condition": 3},
         {"posterior": "full-rank-normal", "prior": "vamp"},
+        {"posterior": "normal-mixture"},
     ],
-    ids=["flows", "several", "hierarchy", "conditional", "full-rank"],
+    ids=["flows", "several", "hierarchy", "conditional", "full-rank", "mixture"],
 )
 def test_any_continuous_model_agrees_with_many_importance_weights(options: dict[str, Any]) -> None:
     model = model_of(by=0.4, **options).eval()
@@ -122,6 +127,16 @@ def test_missing_cells_are_left_out() -> None:
     assert torch.equal(again.log_prob, found.log_prob)
 
 
+@pytest.mark.parametrize("options", [{}, {"full": True}], ids=["diagonal", "full"])
+def test_chains_start_at_a_prior_that_is_a_mixture(options: dict[str, Any]) -> None:
+    model = model_of(prior="mixture", options=SMALL | {"mixture": {"components": 3, **options}}).eval()
+    x = data_of(model.domain, (2, 4))
+    found = anneal(model, x, how=Chains(12, 10, 3, start="prior"))
+    scores = model.score(x, samples=2000, seed=1)
+    error = (found.stderr.square() + scores.log_prob_variance).sqrt() + 1e-3
+    assert ((found.log_prob - scores.log_prob) / error).abs().max() < 4.5
+
+
 def test_what_it_is_not_for_is_refused() -> None:
     for options in ({"posterior": "relaxed-categorical"}, {"posterior": "vq", "prior": "uniform-tokens"}):
         try:
@@ -130,6 +145,17 @@ def test_what_it_is_not_for_is_refused() -> None:
             continue
         with refuses("chains are for latents"):
             anneal(model, data_of(model.domain, (2, 4)), how=Chains(2, 2, 1))
+    values: dict[str, Any] = {"classifier": {"name": "mlp"}, "likelihood": "bernoulli"}
+    schema = Schema(event_shape=(4,), domain=Domain("binary"), condition=3, classes=("a", "b", "c"))
+    for more, y, words in (
+        ({}, None, "the label is summed out where it is not given"),
+        ({"auxiliary": {"size": 2, "skip": True}}, [0, 1], "the decoder sees an auxiliary latent"),
+    ):
+        model = build_model(parse({"model": values | more}).model, schema).eval()
+        with refuses(words):
+            anneal(model, torch.zeros(2, 4), y, how=Chains(2, 2, 1))
+    with refuses("y has labels 0..9"):
+        bracket(model_of(condition=3).eval(), 2, torch.tensor([0, 9]), how=Chains(2, 2, 1))
     with refuses("temperatures must be at least 1, got 0"):
         Chains(temperatures=0)
 

@@ -139,6 +139,8 @@ def test_what_can_not_be_measured_is_refused() -> None:
         measured(NOISE, FACTORS, ["mige"])
     with refuses("modularity compares factors"):
         measured(NOISE, FACTORS[:, :1], ["modularity"])
+    with refuses("beta-vae tells factors apart"):
+        measured(NOISE, FACTORS[:, :1], ["beta-vae"])
 
 
 def test_the_command_measures_a_run_and_its_report_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

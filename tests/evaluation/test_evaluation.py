@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +171,16 @@ def test_one_datum_has_no_spread_over_data():
     assert "nan" not in repr(got)
     assert "±" not in repr(got)
     assert "scores of 1 datum tell next to nothing of others" in repr(got)
+
+
+def test_data_of_which_nothing_is_observed_have_no_bits():
+    truth = linear_gaussian()
+    data = of(truth, 5)
+    got = evaluate(truth.model(), replace(data, observed=torch.zeros_like(data.x, dtype=torch.bool)), samples=4)
+    assert math.isnan(got.bits_per_dim)
+    assert got.reconstruction == 0
+    assert abs(got.nll) < 5
+    assert "nan" not in repr(got)
 
 
 def test_units_are_active_where_their_means_vary():

@@ -14,7 +14,7 @@ from torch.distributions import Dirichlet
 from vaekit.data.domains import Domain
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.multinomial import MultinomialCounts
-from vaekit.distributions.observed import observed_log_prob
+from vaekit.distributions.observed import given_missing, observed_log_prob
 from vaekit.likelihoods import Multinomial
 from vaekit.priors import PRIORS
 from vaekit.seeding import seeded
@@ -63,6 +63,34 @@ def test_what_is_seen_of_a_document_has_its_marginal() -> None:
     np.testing.assert_allclose(observed_log_prob(px, whole, observed | True), px.log_prob(whole), rtol=1e-10)
     assert observed_log_prob(px, x, observed & False).abs().max() < 1e-12
     assert (observed_log_prob(px, x * 3, observed) == -torch.inf).all()
+
+
+def test_what_is_missing_of_a_document_is_what_the_others_leave() -> None:
+    """Against all documents of that total, one by one."""
+    px, _ = likelihood_at((4,), [6.0])
+    observed, x = torch.tensor([[True, False, True, False]]), torch.tensor([[2.0, 99.0, 1.0, 99.0]])
+    found = given_missing(px, x, observed)
+    every = torch.tensor([[2.0, own, 1.0, 3.0 - own] for own in range(4)])
+    chance = torch.stack([px.log_prob(each[None])[:, 0] for each in every]).softmax(0)
+    torch.testing.assert_close(found.mean[:, 0, [1, 3]], torch.einsum("ns,nd->sd", chance, every[:, [1, 3]]))
+    with seeded(0):
+        draws = found.sample((4000,))[:, :, 0]
+    assert (draws[..., [1, 3]].sum(-1) == 3).all()
+    for own in range(4):
+        part = (draws[..., 1] == own).double().mean(0)
+        error = (chance[own] * (1 - chance[own]) / 4000).sqrt()
+        assert ((part - chance[own]).abs() / error).max() < 4.5
+
+
+def test_what_the_rounding_of_a_large_total_leaves_is_no_count() -> None:
+    """A row without a hole has one probability, beside rows with holes or not."""
+    shares = torch.tensor([[0.5, 0.3, 0.2]])
+    for more in (-5.0, 4.0):
+        p, x = MultinomialCounts(shares.log(), torch.tensor([1e8])), torch.tensor([[5e7, 3e7, 2e7 + more]])
+        assert torch.equal(p.marginal_log_prob(x, torch.ones(1, 3, dtype=torch.bool)).isfinite(), torch.tensor([True]))
+        torch.testing.assert_close(p.marginal_log_prob(x, torch.ones(1, 3, dtype=torch.bool)), p.log_prob(x))
+        off = torch.tensor([[5e7, 3e7, 1.9e7]])
+        assert p.marginal_log_prob(off, torch.ones(1, 3, dtype=torch.bool)) == p.log_prob(off) == -torch.inf
 
 
 def test_documents_are_drawn_as_they_are_scored() -> None:

@@ -30,6 +30,24 @@ def _float64():
         yield
 
 
+def test_a_datum_that_can_not_be_has_a_log_prob_of_minus_infinity() -> None:
+    """Whatever the chunks of its draws, and those beside it are what they are without it."""
+    model = model_of(likelihood="normal").eval()
+    x = data_of(model.domain, (2, 4))
+
+    def trace(samples: int) -> Trace:
+        found = model.trace(Batch(x), samples)
+        found.__dict__["_log_px"] = found._log_px.masked_fill(torch.tensor([False, True]), -torch.inf)
+        return found
+
+    for chunk in (3, 7):
+        with seeded(0):
+            found = scored(trace, 7, chunk)
+        assert found.log_prob[0].isfinite()
+        assert found.log_prob_variance[0] >= 0
+        assert found.log_prob[1] == found.elbo[1] == -torch.inf
+
+
 @pytest.mark.parametrize("samples", [0, -3])
 def test_no_samples_are_refused(samples: int):
     with pytest.raises(ValueError, match=f"samples must be at least 1, got {samples}"):

@@ -24,6 +24,7 @@ from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, partly_labelled
 from vaekit.distributions.divergences import kl
 from vaekit.evaluation.evaluation import evaluate, label_scores
+from vaekit.likelihoods import Poisson
 from vaekit.models import VAE, SemiSupervisedVAE
 from vaekit.models.trace import Trace
 from vaekit.objectives.elbo import ELBO, SemiSupervised
@@ -359,6 +360,13 @@ def test_a_flow_scores_an_auxiliary_draw_for_each_class(kind: str) -> None:
     assert torch.allclose(a.log_p, a.p.log_prob(a.z))
 
 
+def test_an_exposure_has_no_place_beside_labels() -> None:
+    made, counts = model_of(), Poisson((PIXELS,), Domain("count"), exposure=1.0)
+    with refuses("the likelihood has an exposure"):
+        parts = (made.encoder, dict(made.posteriors), dict(made.priors), made.decoder)
+        SemiSupervisedVAE(*parts, counts, CLASSES, made.classifier)
+
+
 def test_invariance_of_labels_that_are_all_seen_is_refused() -> None:
     model, objective = model_of(), SemiSupervised(invariance=1.0)
     with refuses("invariance is of labels that are not seen"):
@@ -510,6 +518,9 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
     assert_same_run(parts.path, whole.path)
 
 
+CLASSES_AUXILIARY = ("model.auxiliary={size=4, posterior='categorical', prior='categorical'}",)
+
+
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
@@ -521,6 +532,19 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
             "training.labelled is 64",
         ),
         (["model.classifier=mlp"], "ELBO gives classifier no gradient"),
+        (["objective=semi-supervised"], "the model has no classifier; give it one"),
+        (
+            ["objective.terms.classification={}"],
+            "the term classification, is of labels, but the model has no classifier",
+        ),
+        (
+            ["model.classifier=mlp", "data.labels=100", "model.auxiliary={size=3, posterior='von-mises-fisher'}"],
+            "latent 'a': its posterior VonMisesFisher is on the unit sphere, but its prior DiagonalNormal",
+        ),
+        (
+            ["model.classifier=mlp", "data.labels=100", "training.labelled=20", *CLASSES_AUXILIARY],
+            "draws of the auxiliary latent carry a part of their gradient alone",
+        ),
         (
             ["model.classifier=mlp", "data.labels=100", "training.labelled=20", "objective.name=iwae"],
             "IWAE gives classifier no gradient",

@@ -113,6 +113,16 @@ def test_the_first_groups_may_be_held_and_the_rest_drawn():
         model.decode(torch.zeros(4, 7))
 
 
+def test_clusters_are_those_of_the_first_group():
+    latent = {"size": 2, "maps": True, "prior": "categorical", "posterior": "categorical"}
+    model, batch = deep(latents={"z": latent}), batch_of(5)
+    assert model.has_clusters
+    q, _ = model.infer(batch, lambda _, q: q.mean)["z1"]
+    assert torch.equal(model.clusters(batch.x), q.mean.argmax(-1))
+    with refuses("no latent of 'z1' has clusters"):
+        deep().clusters(batch.x)
+
+
 def test_samples_are_of_as_many_data_as_are_asked_for():
     assert deep().sample(7, seed=0).shape == (7, 1, 6, 5)
     y = one_hot(6, 3)

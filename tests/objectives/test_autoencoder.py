@@ -9,17 +9,23 @@ import pytest
 import torch
 from models_for_tests import data_of, gradient, linear_gaussian, model_of, refuses, standard_errors_apart
 from runs_for_tests import small_run
+from torch import Tensor
 from torch.func import jacrev, vmap
 
 from vaekit import refit_prior
+from vaekit.data import Preprocessing
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
+from vaekit.data.tensors import TensorSplit
 from vaekit.distributions.moments import mean
-from vaekit.objectives import ELBO, Autoencoder, DecoderGradient, Discrepancy, Sum
+from vaekit.models.trace import Trace
+from vaekit.objectives import ELBO, AdversarialDiscrepancy, Autoencoder, DecoderGradient, Discrepancy, Loss, Sum
 from vaekit.objectives.images import of_order_one
 from vaekit.runs.course import beside_the_bound
 from vaekit.seeding import seeded
-from vaekit.training.step import traced
+from vaekit.training.opponents import Opponents
+from vaekit.training.step import rehearse, terms_of, traced
+from vaekit.training.together import Part
 
 NO_NOISE = "model.latents.z.posterior={name='fixed-normal', scale=0.2}"
 
@@ -54,6 +60,28 @@ def test_the_scale_is_of_scores_alone() -> None:
             found.append(gradient(Autoencoder()(traced(model, Autoencoder(), Batch(x))).loss, model))
     for name in found[0]:
         assert torch.equal(found[0][name], found[1][name]), name
+
+
+def test_who_plays_against_an_autoencoder_sees_its_codes() -> None:
+    """In its own steps, too, where draws would be far from them."""
+
+    class Seeing(AdversarialDiscrepancy):
+        def opponent_loss(self, trace: Trace, progress: float = 1.0) -> Loss:
+            seen.append(trace.latents[0].z[0])
+            return super().opponent_loss(trace, progress)
+
+    seen: list[Tensor] = []
+    model = small(options={"fixed-normal": {"scale": 3.0}})
+    x = data_of(model.domain, (6, 4))
+    objective = Sum((Autoencoder(weight=0.0), Seeing(latent=2, width=4, layers=1)))
+    data = TensorSplit(x, None, model.domain, Preprocessing())
+    rehearse(model, objective, data)
+    opponents = Opponents(model, objective, data)
+    terms = terms_of(objective(traced(model, objective, Batch(x))))
+    opponents(terms, Part(torch.arange(6)), 0.5)
+    assert [len(each) for each in seen] == [2, 6]
+    for each in seen:
+        torch.testing.assert_close(each, model.encode(x[: len(each)]))
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "normal"])

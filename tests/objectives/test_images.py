@@ -229,6 +229,35 @@ def test_cells_that_are_not_observed_are_not_read(name: str) -> None:
     assert found[0] == found[1]
 
 
+def test_a_discriminator_learns_of_each_class_as_likely_as_it_is() -> None:
+    """Of a datum whose class is certain, what it learns is of that class alone, seen or not."""
+    network = {"name": "resnet", "channels": [4], "blocks": 1}
+    parts = {"encoder": network, "decoder": network, "classifier": {"name": "mlp", "hidden": [4]}}
+    spec = ModelSpec(**parts, likelihood="normal-global", latents={"z": {"size": 2, "maps": True}})  # type: ignore[arg-type]
+    schema = Schema(event_shape=SHAPE, domain=REAL, condition=2, classes=("a", "b"))
+    model = build_model(spec, schema)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    model.classifier.layers[-1].bias.data.copy_(torch.tensor([50.0, -50.0]))  # type: ignore[union-attr, index]
+    model.posteriors["z"].clamp = (-40.0, -40.0)  # next to no noise
+    x, term = data_of(model), TERMS_OF["adversarial"](model)
+    losses = []
+    for y in (None, torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)):
+        with seeded(7):
+            losses.append(float(term.opponent_loss(traced(model, term, Batch(x, y))).loss.detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-6)
+
+
+def test_of_several_draws_a_cell_that_is_not_observed_is_what_each_is_decoded_to() -> None:
+    """Where nothing is observed there is no distance, of any draw."""
+    model = model_of_images()
+    term = Multiscale(model.event_shape, model.domain)
+    with seeded(7):
+        trace = model.trace(Batch(data_of(model), observed=torch.zeros(3, *SHAPE, dtype=torch.bool)), samples=4)
+    assert float(term(trace).loss.detach()) == 0
+
+
 # -- the pyramid -------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from vaekit.distributions.discrete import RelaxedOneHot
 from vaekit.distributions.mixtures import Mixture
 from vaekit.distributions.shapes import independent
 from vaekit.models.trace import Latent, Trace
+from vaekit.objectives import Discrepancy, Sum
 from vaekit.objectives.base import log_mean_exp
 from vaekit.objectives.elbo import ELBO, InvariantClusters
 from vaekit.objectives.weighted import IWAE, STL, DReG
@@ -132,6 +133,19 @@ def test_dreg_weighs_each_sample_by_its_square():
     weight = trace.log_weight.detach().softmax(0)[..., None]
     slope = -4 * (at - 1) - at + (at - 0.3) / 0.49
     assert float(got) == pytest.approx(-float((weight.square() * slope).sum()))
+
+
+def test_what_is_added_to_dreg_has_its_own_gradient():
+    """The weighting of the gradient of z is of DReG's own part of it."""
+    model = model_of(latents={"z": 2, "w": 1}, by=0.4)
+    x, term = data_of(model.domain, (6, 4)), Discrepancy(10.0)
+    found = []
+    for objective in (Sum((DReG(4), term)), DReG(4), term):
+        with seeded(0):
+            found.append(gradient(objective(model.trace(Batch(x), samples=4), 1.0).loss, model))
+    both, alone, other = found
+    for name, value in both.items():
+        torch.testing.assert_close(value, alone[name] + other[name], rtol=1e-9, atol=1e-12)
 
 
 def test_one_sample_dreg_is_stl():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from models_for_tests import (
+    CLASSIFYING,
     CLUSTERED,
     CLUSTERING,
     DISCRETE_POSTERIORS,
@@ -545,6 +546,10 @@ def test_every_objective_trains_every_part(objective: str, posterior: str, prior
     chosen = objective_of(objective)
     if objective == CLUSTERING and not {posterior, prior} & CLUSTERED:
         with refuses("the model has no clusters; it needs a discrete latent"):
+            chosen(traced(model, chosen, Batch(x, y)), 0.5)
+        return
+    if objective == CLASSIFYING:
+        with refuses("the model has no classifier; give it one"):
             chosen(traced(model, chosen, Batch(x, y)), 0.5)
         return
     if objective in ("stl", "dreg") and posterior in DISCRETE_POSTERIORS:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import OBJECTIVES, model_of, objective_of
+from models_for_tests import CLASSIFYING, OBJECTIVES, model_of, objective_of
 from processes_for_tests import Constant
 from runs_for_tests import equal, pieces, weights
 from torch import Tensor, nn
@@ -146,7 +146,7 @@ def test_an_objective_of_ones_own_says_that_it_compares_rows() -> None:
 COUPLED = {"invariance", "capacity", "geco", "total-correlation", "covariance", "discrepancy"}
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVES, *TERMS])
+@pytest.mark.parametrize("name", [*OBJECTIVES, CLASSIFYING, *TERMS])
 def test_named_objectives_say_whether_they_compare_rows(name: str) -> None:
     """Whatever is not said to do so adds up over shares of a batch, which is tested for all of them."""
     if name in ("multiscale", "structural-similarity", "perceptual") or name.startswith("adversarial"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import CLUSTERING
+from models_for_tests import CLASSIFYING, CLUSTERING
 from runs_for_tests import Pieces, equal, metrics, pieces, small_run, spied, untimed, weights
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace
@@ -220,6 +220,7 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
 )
 def test_batches_of_one_row_give_finite_numbers(size: int, rows: int, objective: str) -> None:
     prior = ["model.latents.z.prior=mixture"] if objective == CLUSTERING else []
+    prior += ["model.classifier=mlp"] if objective == CLASSIFYING else []
     target = ["objective.target=100"] if objective == "geco" else []
     p = pieces(f"training.batch_size={size}", f"objective={objective}", *target, *prior, rows=rows)
     assert all(np.isfinite(list(r.terms.values())).all() for r in fitted(p))

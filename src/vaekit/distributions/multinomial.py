@@ -97,8 +97,23 @@ class MultinomialCounts(Distribution):
         counted, log_shares = wide(value).flatten(-self.size), self.log_shares.flatten(-self.size)
         counted = torch.where(seen, counted, 0.0)
         rest = self.total - counted.sum(-1)
-        off = rest < -(0.5 + NEAR * self.total)
+        whole = seen.all(-1)
+        off = torch.where(whole, rest.abs(), -rest) > 0.5 + NEAR * self.total
+        rest = rest.clamp(min=0).masked_fill(whole, 0.0)  # what of a total its rounding has left is in no count
         hidden = log_shares.masked_fill(seen, NEVER).logsumexp(-1)
-        given = (counted * log_shares).sum(-1) + rest.clamp(min=0) * hidden
-        given = given + log_orders(torch.cat([counted, rest.clamp(min=0).unsqueeze(-1)], -1))
+        given = (counted * log_shares).sum(-1) + rest * hidden
+        given = given + log_orders(torch.cat([counted, rest.unsqueeze(-1)], -1))
         return torch.where(off, -torch.inf, given).to(self.kind)
+
+    def given_missing(self, value: Tensor, observed: Tensor | None) -> MultinomialCounts:
+        """The counts that are missing given those of value (…, *event) that are `observed`: what these leave of the
+        total, by the shares of the others.
+        """
+        if observed is None:
+            return self
+        seen = observed.expand(torch.broadcast_shapes(observed.shape, value.shape))
+        counted = torch.where(seen, wide(value), 0.0).flatten(-self.size).sum(-1)
+        log_shares = self.log_shares.masked_fill(seen, NEVER)
+        within = tuple(range(-self.size, 0))
+        log_shares = log_shares - log_shares.logsumexp(within, keepdim=True)
+        return MultinomialCounts(log_shares, (self.total - counted).clamp(min=0), self.size, self.kind, self.drawn)

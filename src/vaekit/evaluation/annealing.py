@@ -25,8 +25,8 @@ from torch.distributions import Distribution, constraints
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
-from ..models import VAE
-from ..models.given import checked, refuse_no_density
+from ..models import VAE, SemiSupervisedVAE
+from ..models.given import checked, checked_condition, refuse_no_density
 from ..models.importance import kept_size, log_mean_variance
 from ..models.sampling import Drawn
 from ..models.scoring import sum_type
@@ -145,7 +145,7 @@ def bracket(
     with seeded(seed), evaluating(model), torch.no_grad():
         if model.condition and y is None:
             raise ValueError("the model is conditional: give y, one for each datum that is made up")
-        given = None if y is None else torch.as_tensor(y, device=model.scale.device)
+        given = checked_condition(model, y, n)
         y_seen = model._given(given)
         found = model.generate(y_seen, lambda _, p: p.sample(torch.Size((n,)[: 1 - len(p.batch_shape)])))
         z = model.side_by_side(found)
@@ -263,6 +263,11 @@ class _Tuned:
 
 
 def _path(model: VAE, batch: Batch, how: Chains) -> _Path:
+    if isinstance(model, SemiSupervisedVAE):
+        skips = model.auxiliary is not None and model.auxiliary.skip
+        if skips or batch.y is None:
+            what = "the decoder sees an auxiliary latent" if skips else "the label is summed out where it is not given"
+            raise ValueError(f"chains are for latents that are continuous numbers, but {what}; score it by weights")
     y = model._given(batch.y)
 
     def generated(z: Tensor) -> Drawn:
@@ -305,7 +310,9 @@ def _continuous(distribution: Distribution) -> Distribution:
         support = distribution.support
     except NotImplementedError:  # of a flow, which has none of its own
         return distribution
-    if getattr(support, "base_constraint", support) not in (None, constraints.real, constraints.real_vector):
+    while (base := getattr(support, "base_constraint", None)) is not None:  # of vectors, of mixtures
+        support = base
+    if support not in (None, constraints.real):
         raise ValueError(f"chains are for latents without limits, this model has one of {type(distribution).__name__}")
     return distribution
 

@@ -211,6 +211,8 @@ def beta_vae_score(codes: np.ndarray, factors: np.ndarray, rng: np.random.Genera
     """
     from sklearn.linear_model import LogisticRegression
 
+    if factors.shape[1] < 2:
+        raise ValueError("beta-vae tells factors apart; accepted: data of two and more; leave it out")
     shared, first = _votes(factors, rng)
     second = _alike(factors, first, shared, rng)
     scale = codes.std(0)

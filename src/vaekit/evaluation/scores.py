@@ -41,16 +41,17 @@ class Evaluation:
     `effective_samples` and `pareto_k` (None where there are too few samples to tell) are medians over the data of
     `Scores`' quantities of these names. `untrusted` is for how many data Pareto k is above 0.7, or can't be told of
     so few samples, and more than half of them count for nothing: there nll may be too high by more than its errors
-    say, see `caution`. `bits_per_dim` is nll / (dimensions · log 2). `kl_per_dimension` has a latent's KL per
-    dimension where it splits so, else one number. `labels` is what `label_scores` says. `is_likelihood` is false
-    for grey pixels that were scored as Bernoulli probabilities. `codes` says of quantised latents how their codes
-    are used: q is then all on one code, and nll no tighter than -elbo, however many the samples. `class_nats` is of
-    latents that are classes, I(x; z): of several side by side the sum of each, which is no less. `impossible` are the
-    rows that are not among the `n`: each has a cell that its column can't have, so that log p of it is -inf, which no
-    mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for latents that are maps. Of
-    documents whose words are drawn given how many they are, `perplexity` is exp of -log p of all words in their order,
-    over their number (Blei et al. 2003, section 7.1), from `nll`, and `perplexity_of_frequencies` that of words that
-    are as frequent as in training rows, whatever the document; None of other data.
+    say, see `caution`. `bits_per_dim` is nll / (dimensions · log 2), NaN where no cell is observed. `kl_per_dimension`
+    has a latent's KL per dimension where it splits so, else one number. `labels` is what `label_scores` says.
+    `is_likelihood` is false for grey pixels that were scored as Bernoulli probabilities. `codes` says of quantised
+    latents how their codes are used: q is then all on one code, and nll no tighter than -elbo, however many the
+    samples. `class_nats` is of latents that are classes, I(x; z): of several side by side the sum of each, which is no
+    less. `impossible` are the rows that are not among the `n`: each has a cell that its column can't have, so that log
+    p of it is -inf, which no mean is left with. `latent_scales` are those of `models.scales`, of the training rows, for
+    latents that are maps. Of documents whose words are drawn given how many they are, `perplexity` is exp of -log p of
+    all words in their order, over their number (Blei et al. 2003, section 7.1), from `nll`, and
+    `perplexity_of_frequencies` that of words that are as frequent as in training rows, whatever the document; None of
+    other data.
     """
 
     split: str
@@ -115,13 +116,14 @@ def heading(scores: Evaluation) -> str:
 def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     """The scores, each with its name before it and behind it what it is, and which way is better."""
     elbo, nll = _with_error(scores.elbo, scores.elbo_stderr), _with_error(scores.nll, scores.nll_stderr)
+    bits = f"{scores.bits_per_dim:.4f}" if math.isfinite(scores.bits_per_dim) else ""
     rows = [
         ("ELBO", elbo, "bound below log p(x); higher is better"),
         ("reconstruction", f"{scores.reconstruction:.2f}", "log p(x given z), averaged over q"),
         ("KL", f"{scores.kl:.2f}", "of q(z given x) from p(z)"),
         (f"NLL, {number_of(scores.samples, 'sample')}", nll, _of_nll(scores)),
         ("effective samples", f"{scores.effective_samples:,.1f}", "as many of those count for a datum"),
-        ("bits per dimension", f"{scores.bits_per_dim:.4f}", "NLL / (dimensions log 2); lower is better"),
+        *([("bits per dimension", bits, "NLL / (dimensions log 2); lower is better")] if bits else []),
         ("active units", f"{scores.active_units} of {scores.latent_size}", active_units(scores)),
     ]
     if scores.perplexity is not None:

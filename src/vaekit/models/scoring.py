@@ -145,7 +145,7 @@ def sums(trace: Trace, constants: bool = True, kept: int | None = None) -> Sums:
     kind = sum_type(trace.x.device)
     weights = trace.log_weight.to(kind)
     peak = weights.amax(0)
-    scaled = (weights - peak).exp()
+    scaled = (weights - _some(peak)).exp()
     kl_terms = {
         latent.name: latent.kl_terms.to(kind) for latent in trace.latents if constants or not latent.constant_kl
     }
@@ -159,6 +159,11 @@ def sums(trace: Trace, constants: bool = True, kept: int | None = None) -> Sums:
         {latent.name: latent.mean.to(kind) for latent in trace.latents if constants or latent.per_draw},
         _tokens(trace) if constants else {},
     )
+
+
+def _some(peak: Tensor) -> Tensor:
+    """The largest log-weights, 0 in place of -inf: of weights that are all 0, so that their mean is 0."""
+    return peak.masked_fill(peak.isneginf(), 0.0)
 
 
 def _tokens(trace: Trace) -> dict[str, Tensor]:
@@ -220,7 +225,7 @@ def _merged(parts: Sequence[tuple[int, Sums]], kept: int | None) -> tuple[int, S
     peaks = torch.stack([part.peak for part in each])
     share = (torch.tensor(draws, dtype=peaks.dtype) / samples).to(peaks.device, non_blocking=True)
     peak = peaks.amax(0)
-    own = (peaks - peak).exp()
+    own = (peaks - _some(peak)).exp()
 
     def average(values: Sequence[Tensor], scale: Tensor | float = 1.0) -> Tensor:
         return torch.tensordot(share, scale * torch.stack(list(values)), 1)

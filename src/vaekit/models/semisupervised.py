@@ -16,11 +16,11 @@ from ..modules import evaluating
 from ..networks.base import last_weight
 from ..seeding import seeded
 from .cases import Cases, repeated
-from .compatibility import check_labelled_parts
+from .compatibility import check_labelled_parts, check_pair
 from .given import checked, unchecked
 from .sampling import Draw
 from .scoring import MEMORY
-from .trace import Latent, Trace, beside
+from .trace import Latent, Trace, beside, score_of
 from .vae import VAE
 
 LABEL, AUXILIARY = "y", "a"
@@ -46,6 +46,7 @@ class Auxiliary(nn.Module):
             if getattr(part, "tokens", None) is not None:
                 of = f"the {what} of the auxiliary latent is {type(part).__name__}, which gives one code"
                 raise ValueError(f"{of}; accepted: a density, that is drawn from")
+        check_pair(AUXILIARY, posterior, prior)
         self.encoder, self.posterior, self.generator, self.prior, self.skip = encoder, posterior, generator, prior, skip
 
 
@@ -79,6 +80,8 @@ class SemiSupervisedVAE(VAE):
     ) -> None:
         if taken := {LABEL, AUXILIARY} & set(posteriors):
             raise ValueError(f"latent {taken.pop()!r} has the name of the label or the auxiliary latent; take another")
+        if getattr(likelihood, "exposure", False):
+            raise ValueError("the likelihood has an exposure, but the condition of a model of labels is these alone")
         super().__init__(encoder, posteriors, priors, decoder, likelihood, classes)
         self.classifier, self.auxiliary = classifier, auxiliary
         self.inferring = (*self.inferring, "classifier")
@@ -108,6 +111,9 @@ class SemiSupervisedVAE(VAE):
             q_a = self.auxiliary.posterior(of_a)
             p_a = self.auxiliary.prior(self._generated_features(inputs, codes, labels, seen))
             latents.append(Latent(AUXILIARY, a, q_a, p_a, cases, exact=False))
+            if score_of(latents[-1:]) is not None:
+                what = "draws of the auxiliary latent carry a part of their gradient alone, and q(y given x, a) has no"
+                raise ValueError(f"{what} place for the rest; accepted: a density, or relaxed-categorical")
         px = self.likelihood_at({latent.name: latent.z for latent in latents} | {LABEL: labels}, y)
         return Trace(batch, px, tuple(latents), cases, log_q_label, last=last_weight(self.decoder))
 

@@ -8,7 +8,7 @@ objective, any new objective with every model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -43,6 +43,10 @@ class Latent:
     """Whether it is the label of a model that classifies, which is data where it is seen."""
     enumerated: bool = False
     """Whether it is the latent that is summed out: z is its classes, and `cases` weighs them by q."""
+    drawn: bool = True
+    """Whether z is drawn, and no mean of q: of what is not drawn no gradient is missing."""
+    drawn_with: tuple[Latent, ...] = ()
+    """The latents of whose draws a KL may be that is another for each draw; none but itself where nothing is said."""
 
     @cached_property
     def closed_form(self) -> bool:
@@ -58,7 +62,9 @@ class Latent:
         """KL(q || p) as additive terms, nats: (B, T) where closed form (T = D or fewer), else (S, B, 1) Monte Carlo."""
         terms = self._closed_terms
         if terms is None:
-            terms = corrected(self.log_q - self.log_p, [self]).unsqueeze(-1)
+            terms = (self.log_q - self.log_p).unsqueeze(-1)
+        if terms.dim() == 3 and (score := score_of(self.drawn_with or [self])) is not None:
+            terms = with_scores(terms, score.unsqueeze(-1))
         return terms if self.cases is None else self.cases.expected_rows(terms)
 
     @property
@@ -170,14 +176,14 @@ def score_of(latents: Sequence[Latent]) -> Tensor | None:
     found = [
         latent.q.score_correction(latent.z.detach())
         for latent in latents
-        if torch.is_grad_enabled() and hasattr(latent.q, "score_correction") and not latent.enumerated
+        if torch.is_grad_enabled() and hasattr(latent.q, "score_correction") and latent.drawn and not latent.enumerated
     ]
     return sum(found[1:], found[0]) if found else None
 
 
-def drawn_apart(latents: Sequence[Latent], what: str) -> Sequence[Latent]:
+def drawn_apart(latents: Sequence[Latent], what: str, by_draws: bool = True) -> Sequence[Latent]:
     """The latents as they are; `ValueError`, of `what` is for such alone, unless each is drawn for a datum by itself
-    and is no class or code.
+    and is no class or code; and of what learns `by_draws`, where these carry a part of their gradient alone.
     """
     for latent in latents:
         why = None
@@ -187,6 +193,8 @@ def drawn_apart(latents: Sequence[Latent], what: str) -> Sequence[Latent]:
             why = "is a code"
         elif latent.per_draw or not latent.exact:
             why = "is drawn from another, or one from it"
+        elif by_draws and (score := score_of([latent])) is not None and score.requires_grad:
+            why = "is drawn without all of its gradient"
         if why:
             raise ValueError(f"{what} is for numbers that are drawn for each datum, {latent.name!r} {why}")
     return latents
@@ -241,6 +249,11 @@ class Trace:
 
     last: Tensor | None = None
     """The weights of the decoder's last layer, by whose gradients an objective may balance its terms."""
+
+    def __post_init__(self) -> None:
+        if any(latent.per_draw or not latent.exact for latent in self.latents):
+            together = tuple(replace(latent, drawn_with=self.latents) for latent in self.latents)
+            object.__setattr__(self, "latents", together)
 
     @property
     def x(self) -> Tensor:

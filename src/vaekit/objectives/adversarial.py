@@ -79,9 +79,15 @@ class Adversarial(nn.Module):
         return (torch.as_tensor(progress, dtype=like.dtype, device=like.device) >= self.start).to(like.dtype)
 
     def opponent_loss(self, trace: Trace, progress: float = 1.0) -> Loss:
-        """The hinge loss, and what the discriminator gives to real and decoded images."""
+        """The hinge loss, and what the discriminator gives to real and decoded images, each datum and class weighed as
+        in the model's own.
+        """
         x, made = (each.detach() for each in compared(trace, self.domain))
         real, false = self.opponent(x), self.opponent(made)
-        loss = 0.5 * (relu(1 - real).mean() + relu(1 + false).mean())
-        said: dict[str, Tensor | float] = {"real": real.detach().mean(), "decoded": false.detach().mean()}
+
+        def mean(values: Tensor) -> Tensor:
+            return expected(trace, values.flatten(-3).mean(-1))
+
+        loss = 0.5 * (mean(relu(1 - real)) + mean(relu(1 + false)))
+        said: dict[str, Tensor | float] = {"real": mean(real.detach()), "decoded": mean(false.detach())}
         return Loss(self._begun(progress, loss) * loss, said)

@@ -207,7 +207,7 @@ class Covariance:
             raise ValueError(f"kind is {self.kind!r}; accepted: 'I', 'II'")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        latents = drawn_apart(trace.latents, "covariance")
+        latents = drawn_apart(trace.latents, "covariance", by_draws=False)
         share = trace.log_share.exp().unsqueeze(1)
         means = beside(*(center(latent.q) for latent in latents))
         centered = means - (share * means).sum(0)

@@ -43,7 +43,8 @@ What else it may have: `samples`, how many it wants of a trace; `at_means`, whet
 of draws; `augment`, which changes a batch whose latents are to be
 compared with the trace's; `opponent`, a module that it plays against, with `opponent_loss`, called as it is itself, and
 `opponent_rate` (see `training.opponents`); `balanced`, which in a sum is called last, with the loss of all others as a
-third argument, to be weighed against it; `coupled`, why the loss of a batch is no mean over its rows, "" where it is.
+third argument, to be weighed against it; `among_others`, which in a sum of several is called in its place; `coupled`,
+why the loss of a batch is no mean over its rows, "" where it is.
 """
 
 
@@ -91,7 +92,8 @@ class Composed:
         raise NotImplementedError
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        first, *others = sorted(self.parts, key=_balanced)
+        parts = sorted(self.parts, key=_balanced)
+        first, *others = (getattr(each, "among_others", each) for each in parts) if len(parts) > 1 else parts
         found = first(trace, progress)
         for other in others:
             given = (trace, progress, found.loss) if _balanced(other) else (trace, progress)

@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from ..data.domains import Domain
 from ..distributions.moments import typical
-from ..models.trace import Trace
+from ..models.trace import Trace, corrected
 from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..schedules import Schedule
@@ -37,7 +37,7 @@ def checked_images(term: str, event_shape: Shape, domain: Domain) -> None:
 
 def compared(trace: Trace, domain: Domain) -> tuple[Tensor, Tensor]:
     """The images x (R, C, H, W) of a trace, and what its draws are decoded to, (S, R, C, H, W), as numbers of order
-    one; a row for each case where a class is summed out.
+    one; a row for each case where a class is summed out. Where cells are missing, x has those of each draw.
     """
     x, observed, made = trace.x, trace.batch.observed, typical(trace.px)
     if trace.cases is not None:
@@ -45,7 +45,7 @@ def compared(trace: Trace, domain: Domain) -> tuple[Tensor, Tensor]:
     x = x.to(made.dtype)
     if observed is not None:
         made = torch.where(observed, made, made.detach())
-        x = torch.where(observed, x, made[0].detach())
+        x = torch.where(observed, x, made.detach())
     return of_order_one(domain, x), of_order_one(domain, made)
 
 
@@ -61,6 +61,7 @@ def of_order_one(domain: Domain, images: Tensor) -> Tensor:
 
 def expected(trace: Trace, values: Tensor) -> Tensor:
     """The mean of values (S, R) over all draws and data; of a class that is summed out as q(c given x) weighs it."""
+    values = corrected(values, trace.latents)
     return trace.average(values if trace.cases is None else trace.cases.expected(values))
 
 

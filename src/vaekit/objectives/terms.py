@@ -90,7 +90,8 @@ class Classification:
     """`weight` times the cross-entropy of q(y given x), the mean over the rows whose label is seen (Kingma et al. 2014,
     eq. 9).
 
-    However many rows of a batch show their label. Of N data the labels of L are seen: theirs is 0.1 N / L.
+    However many rows of a batch show their label. Of N data the labels of L are seen: theirs is 0.1 N / L. Raises
+    `ValueError` for a model without a classifier.
     """
 
     weight: float | Schedule = 1.0
@@ -99,6 +100,10 @@ class Classification:
         take_schedule(self, "weight")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        if not any(latent.label for latent in trace.latents):
+            what = "the objective semi-supervised, or the term classification, is of labels, but the model has no"
+            how = f"{setting('model.classifier', 'mlp')}, or choose another objective"
+            raise ValueError(f"{what} classifier; give it one, {how}")
         if trace.log_q_label is None:
             return _nothing(trace)
         entropy = -trace.log_q_label.mean()

@@ -120,8 +120,9 @@ class DReG:
 
     The gradient that reaches the encoder through z is weighted by the squared normalised weights, with q's own
     parameters stopped; likelihood and prior get IWAE's gradient. Same expectation as IWAE, less variance, none of its
-    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z. Raises `ValueError`
-    where a latent is drawn from another, since the gradient of that one would be weighted twice.
+    decay as k grows. A trace serves one such loss: the weighting is put on the gradient of its z. In a sum, whose other
+    terms have gradients through z too, it takes its own by itself, another pass through the decoder. Raises
+    `ValueError` where a latent is drawn from another, since the gradient of that one would be weighted twice.
     """
 
     samples: int = 5
@@ -130,6 +131,27 @@ class DReG:
         check_samples(self.samples)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
+        surrogate, weight, bound = self._parts(trace)
+        for latent in trace.latents:
+            if latent.z.requires_grad:
+                latent.z.register_hook(lambda gradient: gradient * weight)
+        # The loss has IWAE's value and the gradient of sum of weight * log_weight, weights held constant.
+        return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
+
+    def among_others(self, trace: Trace, progress: float = 1.0) -> Loss:
+        """The same in a sum: the weighting is on what of the gradient of z is its own."""
+        surrogate, weight, bound = self._parts(trace)
+        z = [latent.z for latent in trace.latents if latent.z.requires_grad]
+        if z:
+            slopes = torch.autograd.grad(surrogate, z, retain_graph=True)
+            moved = [((weight - 1) * slope * each).sum() for slope, each in zip(slopes, z, strict=True)]
+            surrogate = surrogate + torch.stack(moved).sum()
+        return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
+
+    def _parts(self, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean of log-weights weighed by the normalised weights, which are constants in it, these (S, B, 1), and
+        the bound.
+        """
         check_drawn(self, trace)
         above = [latent.name for latent in trace.latents if not latent.exact]
         if chained := above or [latent.name for latent in trace.latents if latent.per_draw]:
@@ -137,13 +159,8 @@ class DReG:
             raise ValueError(f"{what}; accepted: elbo, iwae, stl")
         log_weight = trace.log_weight_stopped
         weight = log_weight.detach().softmax(0)
-        for latent in trace.latents:
-            if latent.z.requires_grad:
-                latent.z.register_hook(lambda gradient: gradient * weight[..., None])
-        # The loss has IWAE's value and the gradient of sum of weight * log_weight, weights held constant.
         surrogate = trace.average((weight * log_weight).sum(0))
-        bound = trace.average(log_mean_exp(log_weight.detach()))
-        return Loss(surrogate.detach() - surrogate - bound, bound_terms(trace) | {"iwae": bound})
+        return surrogate, weight.unsqueeze(-1), trace.average(log_mean_exp(log_weight.detach()))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Opponents:
     """
 
     def __init__(self, model: VAE, objective: Objective, data: TensorSplit, processes: Processes | None = None) -> None:
-        self.model, self.data = model, data
+        self.model, self.objective, self.data = model, objective, data
         self.players: list[Any] = [each for each in leaves(objective) if getattr(each, "opponent", None) is not None]
         self.modules = nn.ModuleList(with_modules(objective))
         own = {id(p) for each in self.players for p in each.opponent.parameters()}
@@ -49,7 +49,7 @@ class Opponents:
         batch = (part.data or self.data).training_batch(part.index)
         for player, optimizer, gradients in zip(self.players, self.optimizers.values(), self.gradients, strict=True):
             with torch.no_grad(), apart(self.model):
-                trace = traced(self.model, player, batch)
+                trace = traced(self.model, player, batch, self.objective)
             found = player.opponent_loss(trace, progress)
             weights = list(player.opponent.parameters())
             for weight, gradient in zip(weights, torch.autograd.grad(found.loss, weights), strict=True):

@@ -218,7 +218,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
         _check_gradients(model, objective, objective(traced(model, objective, batch), 0.0))
         for player in leaves(objective):
             if getattr(player, "opponent", None) is not None:
-                player.opponent_loss(traced(model, player, batch), 0.0)  # type: ignore[attr-defined]
+                player.opponent_loss(traced(model, player, batch, objective), 0.0)  # type: ignore[attr-defined]
 
 
 def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: int) -> float:
@@ -296,12 +296,15 @@ def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:
             raise ValueError(f"{of} gives {name} no gradient, so that it would never be trained; {do}")
 
 
-def traced(model: VAE, objective: Objective, batch: Batch) -> Trace:
+def traced(model: VAE, objective: Objective, batch: Batch, whole: Objective | None = None) -> Trace:
     """The trace of a batch that an objective wants: of its `samples`, or `at_means`, and with the latents of its
-    `augment`, which is of the rows whose label is not seen.
+    `augment`, which is of the rows whose label is not seen. A part of a `whole` one is at means where that is.
     """
-    draw = (lambda _, q: _of_one_draw(center(q))) if at_means(objective) else None
+    means = at_means(whole or objective)
+    draw = (lambda _, q: _of_one_draw(center(q))) if means else None
     trace = model.trace(batch, samples_of(objective), draw=draw)
+    if means:
+        trace = replace(trace, latents=tuple(replace(latent, drawn=False) for latent in trace.latents))
     augment = getattr(objective, "augment", None)
     if augment is None:
         return trace
