@@ -32,11 +32,11 @@ LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
 
-def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:
+def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: str) -> Content:
     """A table whose `frame` is read as numbers: its columns by the kinds that are `asked`, or that they look like.
 
-    `label` names the column of classes, which is no data. With `plain`, all columns are numbers of one kind, which is
-    said elsewhere. Raises `ValueError` where nothing is left, or a column is not of the kind that is asked for.
+    `label` names the column of classes, which is no data. With `plain`, a domain, all others are its numbers.
+    Raises `ValueError` where nothing is left, or a column is not of the kind that is asked for.
     """
     frame = content.frame
     if frame is None:
@@ -47,8 +47,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
         raise ValueError(f"{name} has one row, of which nothing can be learned: give 2 at least, better hundreds")
     if not frame.shape[1]:
         raise ValueError(f"{name} has no columns besides the label {label!r}")
-    kinds = {each: "real" for each in frame.columns if each not in asked} | dict(asked) if plain else asked
-    columns, without = infer(frame, kinds)
+    columns, without = infer(frame, asked, plain)
     if not columns:
         raise ValueError(nothing_to_learn(name, without))
     split = replace(rows_of_frame(columns, frame, name), y=y)
