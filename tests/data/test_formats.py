@@ -194,7 +194,9 @@ def test_arrays_that_nobody_asks_for_are_not_read(tmp_path: Path, monkeypatch: p
     tracemalloc.start()
     assert read_arrays(path, ["y"])["y"].tolist() == list(range(100))
     for names in (None, ["x"]):
-        with pytest.raises(ValueError, match=r"which unpack to 80,00\d,\d+ or more: none of it is read; if that is meant"):
+        with pytest.raises(
+            ValueError, match=r"which unpack to 80,00\d,\d+ or more: none of it is read; if that is meant"
+        ):
             read_arrays(path, names)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()

@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import nearest, several
 from ..settings import named, setting
 from .covariates import Covariate
+from .domains import Domain
 from .image_files import Resize
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
@@ -28,7 +29,7 @@ class Reading:
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
     `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
     `layer` is the matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is
-    one, `given` what a model knows of its covariates, and `called` what its columns are.
+    one, `given` what a model knows of its covariates, `called` what its columns are, and `domain` what its values are.
     """
 
     label: str | None = None
@@ -44,6 +45,7 @@ class Reading:
     exposure: str | None = None
     given: Sequence[Covariate] = ()
     called: str = "genes"
+    domain: Domain | None = None
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

@@ -118,7 +118,7 @@ def typed_large(
             numbers = numbers_of([column], frame, name)
             refuse_sizes([column], numbers, name)
             with np.errstate(over="ignore"):
-                cut = cut or is_cut(numbers[:, 0], numbers[:, 0].astype(np.float32))
+                cut = cut or is_cut(column, numbers[:, 0], numbers[:, 0].astype(np.float32))
             by_column[len(columns)] = numbers[:, 0]
             columns.append(column)
     if not columns:

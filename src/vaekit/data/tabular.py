@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -94,13 +95,17 @@ def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, opt
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
     x = numbers_of(columns, frame, name, optional, short=True)
     refuse_sizes(columns, x, name)
-    return _rows(x, frame, name)
+    return _rows(x, frame, np.ascontiguousarray)
 
 
-def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
-    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
+def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, domain: Domain) -> Split:
+    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed. The
+    `domain` that the model knows says how many digits its numbers have.
+    """
     x, refused = possible_numbers(columns, frame, name)
-    rows = _rows(x, frame, name)
+    refused |= np.abs(x) > SIZES[1]
+    x[refused] = np.nan
+    rows = _rows(x, frame, partial(stored, what=name, domain=domain))
     if not refused.any():
         return rows
     return replace(rows, refused=refused, impossible=_impossible(rows, frame, columns, refused))
@@ -136,14 +141,14 @@ def impossible_rows(rows: int, of: int) -> str:
     return f"log p is -inf for {rows:,} of {of:,} rows, {why}" if rows else ""
 
 
-def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
+def _rows(x: np.ndarray, frame: pd.DataFrame, kept: Callable[[np.ndarray], np.ndarray]) -> Split:
     gaps = np.isnan(x)
     holes = bool(gaps.any())
     if holes:
         x[gaps] = 0.0
     index = frame.index
     origin = index.to_numpy() if index.dtype.kind in "iu" else np.array([str(each) for each in index], object)
-    return Split(stored(x, name), origin=origin, observed=~gaps if holes else None)
+    return Split(kept(x), origin=origin, observed=~gaps if holes else None)
 
 
 def refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
