@@ -131,13 +131,21 @@ def _images(x: np.ndarray, what: str) -> np.ndarray:
     )
 
 
+def _plain(y: np.ndarray) -> np.ndarray:
+    """Labels of bytes as texts, and whole numbers of one type."""
+    if y.dtype.kind == "S":
+        return np.strings.decode(y, "utf-8", "replace")
+    return y.astype(np.int64) if y.dtype.kind == "u" else y
+
+
 def _targets(ys: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Text and integers (N,) are class labels; floats, and tables (N, C), are covariates."""
     ys = {split: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for split, y in ys.items()}
+    ys = {split: _plain(y) for split, y in ys.items()}
     train = ys["train"]
     if any(y.shape[1:] != train.shape[1:] or y.dtype.kind != train.dtype.kind for y in ys.values()) or train.ndim > 2:
         raise ValueError(f"{path}: y must be labels (N,) or covariates (N, C), of one type in all splits")
-    if train.ndim == 1 and train.dtype.kind in "buiUS":
+    if train.ndim == 1 and train.dtype.kind in "buiU":
         labels, classes = encode_labels(np.concatenate(list(ys.values())))
         ends = np.cumsum([len(y) for y in ys.values()])[:-1]
         return dict(zip(ys, np.split(labels, ends), strict=True)), classes

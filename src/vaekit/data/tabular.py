@@ -87,8 +87,9 @@ def told_left_out(without: Mapping[str, str]) -> tuple[str, ...]:
 def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
     """What is said of a table of which all columns are left out, each for a reason."""
     reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
-    advice = f"say of what kind one is: {setting('data.columns', {next(iter(without)): 'real'})}"
-    return f"{name} has no column to learn from ({reasons}); {advice}"
+    some = next((each for each, why in without.items() if why != "no value"), None)
+    advice = "" if some is None else f"; say of what kind one is: {setting('data.columns', {some: 'real'})}"
+    return f"{name} has no column to learn from ({reasons}){advice}"
 
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:

@@ -172,7 +172,7 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
     else:
         names, note = numbered(len(rows[0]), hint)
         notes = notes if named is False else (*notes, note)
-    check_names(str(path), names, label, found=found, hint=hint)
+    check_names(str(path), names, label, found=found, hint=hint, cells=True)
     if cells.empty:
         raise ValueError(f"{path} has a line of names but no rows")
     columns = {name: _plain(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}
