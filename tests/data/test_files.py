@@ -79,6 +79,10 @@ def test_archives(tmp_path: Path) -> None:
     assert content.classes == ("3", "10")
     assert content.splits["test"].y.tolist() == [1, 0]
     assert list(load(path, validation=0).splits) == ["train", "test"]
+    np.savez(path, x_train=x, y_train=np.array([b"b", b"\xc3\xa4"] * 3), x_test=x[:2], y_test=np.array(["b", "\xe4"]))
+    assert read_path(path).classes == ("b", "\xe4")
+    np.savez(path, x_train=x, y_train=np.arange(6), x_test=x[:2], y_test=np.array([5, 0], np.uint8))
+    assert read_path(path).splits["test"].y.tolist() == [5, 0]
     np.savez(path, x=x, y=x[:, 0].astype(np.float64))
     content = read_path(path)
     np.testing.assert_array_equal(content.splits["train"].y, x[:, :1])
