@@ -396,7 +396,8 @@ def test_a_column_of_names_of_rows_is_left_out(read: Read) -> None:
         rows = "".join(f"{name},{i},{i / 2}\n" for i, name in enumerate(names.split(",")))
         frame = read(f",a,b\n{rows}")
         assert list(frame.table) == ["a", "b"]
-        assert frame.notes == ("the first column, without a name, has a name of each row: left out",)
+        assert frame.notes == ("the first column, without a name, has a name of each row: no column of the table",)
+        assert list(map(str, frame.table.index)) == names.split(",")
         refuses(read, f"a,b\n{rows}", "3 cells, but there are 2 columns; the first line has one name too few")
     refuses(
         read, ",a\n7,1\n7,2\n", "the first column has no name, and does not number or name the rows; give it a name"

@@ -140,7 +140,8 @@ def check_names(
 
 
 def without_row_numbers(what: str, table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table without a first column that pandas or R wrote to number the rows, or to name them, and a note of it.
+    """The table without a first column that pandas or R wrote to number the rows, and a note of it; one that names them
+    is then its index.
 
     Raises `ValueError` where a first column has neither a name nor such cells.
     """
@@ -154,7 +155,8 @@ def without_row_numbers(what: str, table: pd.DataFrame) -> tuple[pd.DataFrame, t
             return table.iloc[:, 1:], (f"the first column, {called}, only numbers the rows: left out",)
     if not name:
         if first.is_unique and not first.isna().any() and first.dtype.kind not in "fb":
-            return table.iloc[:, 1:], ("the first column, without a name, has a name of each row: left out",)
+            note = "the first column, without a name, has a name of each row: no column of the table"
+            return table.iloc[:, 1:].set_axis(pd.Index(first), axis=0), (note,)
         raise ValueError(f"{what}: the first column has no name, and does not number or name the rows; give it a name")
     return table, ()
 
