@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def read_bytes(path: Path) -> bytes:
             return file.read()
         try:
             with gzip.GzipFile(fileobj=file) as content:
-                return read_whole(path, content)
+                return read_whole(path, cast(IO[bytes], content))
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} is a damaged or cut-off gzip file; delete it and load again") from error
 

@@ -18,7 +18,7 @@ from .documents import Documents
 from .headers import AS_IT_IS, Reading, check_names, without_row_numbers
 from .sniffing import PLAIN, Dialect
 from .texts import PACKED
-from .workbooks import nullable, read_excel, read_parquet
+from .workbooks import nullable, of_arrow, read_excel, read_parquet
 
 TEXTS = (".csv", ".tsv", ".tab", ".data", ".txt")
 ENDINGS = (*TEXTS, ".parquet", ".xlsx")
@@ -173,9 +173,7 @@ def _plain(column: pd.Series) -> pd.Series | None:
     if kind is Decimal:
         return column.astype("float64").round(dtype.pyarrow_dtype.scale)
     if str(dtype.pyarrow_dtype).startswith("dictionary<"):
-        import pyarrow
-
-        return pyarrow.array(column.array).to_pandas().set_axis(column.index)
+        return of_arrow(column)
     return column.astype("datetime64[s]") if kind is date else None
 
 

@@ -58,8 +58,8 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     splits = {split: _classes(folder, found) for split, folder in folders.items()}
     if empty := [split for split, own in splits.items() if not any(own.values())]:
         if "train" in empty:
-            files = f" (but {some(found.skipped)})" if found.skipped else ""
-            raise ValueError(f"folder {path} holds no images{files}{_to_train(empty, splits)}; accepted: {_endings()}")
+            others = f" (but {some(found.skipped)})" if found.skipped else ""
+            raise ValueError(f"folder {path} holds no images{others}{_to_train(empty, splits)}; accepted: {_endings()}")
         found.empty += empty
     splits = {split: own for split, own in splits.items() if split not in empty}
     flat = [split for split, own in splits.items() if None in own]

@@ -141,6 +141,14 @@ def nullable(table: pd.DataFrame, whole: list[str]) -> pd.DataFrame:
     return replaced(table, {name: table[name].astype("Int64") for name in floats})
 
 
+def of_arrow(column: pd.Series) -> pd.Series:
+    """A column of a type of Arrow's as pandas has it itself, categories as such."""
+    import pyarrow
+
+    found: pd.Series = pyarrow.array(column.array).to_pandas()
+    return found.set_axis(column.index)
+
+
 def _length(column: Any) -> int:
     """The bytes of a column of text that is read as a dictionary, spelt out."""
     from pyarrow import compute
