@@ -44,6 +44,7 @@ GROUPS = {
         "planar-mnist",
         "hamiltonian-mnist",
         "hyperspherical-mnist",
+        "poincare-mnist",
         "vamp-mnist",
     ],
     "Independent dimensions": ["beta-tc-sprites", "factor-sprites", "dip-sprites", "capacity-sprites"],

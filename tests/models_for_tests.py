@@ -121,7 +121,8 @@ def fits(posterior: str, prior: str) -> bool:
 def least(posterior: str, prior: str) -> int:
     """The smallest size of such a latent: two classes, a direction, or one number."""
     two = posterior in DISCRETE_POSTERIORS | SPHERICAL_POSTERIORS | SIMPLEX | {
-        "householder"
+        "householder",
+        "wrapped-normal",
     } or prior in DISCRETE_PRIORS | SPHERICAL_PRIORS | SIMPLEX | {"logistic-normal"}
     return 2 if two else 1
 

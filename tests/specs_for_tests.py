@@ -226,7 +226,7 @@ class Drawn:
             {"one-hots": [4, 6], "points of a sphere": [2, 3], "shares": [2, 3]}.get(kind, [1, 2, 3, 5])
         )
         prior = self.random.choice(names)
-        size = max(size, 2) if posterior == "householder" or prior == "logistic-normal" else size
+        size = max(size, 2) if posterior in ("householder", "wrapped-normal") or prior == "logistic-normal" else size
         parts = {"posterior": ("posteriors", posterior), "prior": ("priors", prior)}
         return {"size": size} | {key: self.part(*part, groups=groups) for key, part in parts.items()}
 

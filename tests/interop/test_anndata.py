@@ -18,6 +18,7 @@ from vaekit import Run, load_run, train
 from vaekit.errors import RunError
 from vaekit.interop.anndata import (
     annotate,
+    differential_expression,
     get_latent_representation,
     get_marginal_ll,
     get_normalized_expression,
@@ -90,6 +91,62 @@ def test_rates_are_shares_of_the_library_and_follow_the_batch(run: Run) -> None:
         get_normalized_expression(run, some, gene_list=["g99"])
     with refuses("library_size is 0"):
         get_normalized_expression(run, some, library_size=0)
+
+
+def of_kinds() -> AnnData:
+    adata = cells()
+    adata.obs["kind"] = pd.Categorical(np.array(["a", "b", "c"], object)[KIND])
+    return adata
+
+
+def test_genes_that_differ_are_told_from_those_that_do_not(run: Run) -> None:
+    adata = of_kinds()
+    found = differential_expression(run, adata, "kind", group1="a", group2="b", samples=2000)
+    assert sorted(found.index) == sorted(adata.var_names)
+    assert (found["proba_de"].diff().dropna() <= 0).all()
+    shares = COUNTS / COUNTS.sum(1, keepdims=True)
+    of = found.loc[adata.var_names]
+    for i, kind in enumerate((KIND == 0, KIND == 1), start=1):
+        np.testing.assert_allclose(of[f"raw_mean{i}"], COUNTS[kind].mean(0), rtol=1e-6)
+        np.testing.assert_allclose(of[f"non_zeros_proportion{i}"], (COUNTS[kind] > 0).mean(0))
+        assert np.corrcoef(of[f"scale{i}"], shares[kind].mean(0))[0, 1] > 0.9
+    true = np.log2((shares[KIND == 0].mean(0) + 1e-3) / (shares[KIND == 1].mean(0) + 1e-3))
+    far = np.abs(true) > 1.5
+    assert 3 <= far.sum() < GENES
+    assert stats.spearmanr(of["lfc_mean"][far], true[far])[0] > 0.6
+    assert of["proba_de"][far].mean() > of["proba_de"][~far].mean()
+    # The other way round all changes are the opposite, up to what is drawn.
+    back = differential_expression(run, adata, "kind", group1="b", group2="a", samples=2000).loc[adata.var_names]
+    error = np.hypot(of["lfc_std"], back["lfc_std"]) / 2000**0.5
+    assert (np.abs(of["lfc_mean"] + back["lfc_mean"]) < 5 * error + 1e-6).all()
+
+
+def test_halves_of_the_same_cells_do_not_differ(run: Run) -> None:
+    adata = of_kinds()[KIND == 0].copy()
+    adata.obs["half"] = np.where(np.random.default_rng(1).permutation(adata.n_obs) % 2, "one", "two")
+    found = differential_expression(run, adata, "half", group1="one", samples=2000, batch_correction=True)
+    assert (found["lfc_mean"].abs() < 0.4).all()
+    assert (found["comparison"] == "one vs rest").all()
+    every = differential_expression(run, of_kinds(), "kind", samples=50, mode="vanilla")
+    assert every.groupby("comparison").size().to_dict() == {f"{each} vs rest": GENES for each in "abc"}
+    assert np.allclose(every["proba_m1"] + every["proba_m2"], 1)
+    again = differential_expression(run, of_kinds(), "kind", samples=50, mode="vanilla")
+    pd.testing.assert_frame_equal(every, again)
+
+
+def test_what_can_not_be_compared_is_said_in_a_line(run: Run) -> None:
+    adata = of_kinds()
+    for words, options in {
+        "unknown column of obs 'type'": {"groupby": "type"},
+        "unknown group of kind 'z'": {"groupby": "kind", "group1": "z"},
+        "kind 'a' is to be compared with other cells": {"groupby": "kind", "group1": "a", "group2": "a"},
+        "mode is 'both'; accepted: 'change', 'vanilla'": {"groupby": "kind", "mode": "both"},
+        "samples is 1; accepted: 2 or more": {"groupby": "kind", "samples": 1},
+        "delta is -1; accepted: 0 or more": {"groupby": "kind", "delta": -1},
+        "fdr_target is 1; accepted: between 0 and 1": {"groupby": "kind", "fdr_target": 1},
+    }.items():
+        with refuses(words):
+            differential_expression(run, adata, **options)  # type: ignore[arg-type]
 
 
 def test_genes_are_found_by_their_names(run: Run, tmp_path: Path) -> None:

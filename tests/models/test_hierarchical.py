@@ -256,6 +256,7 @@ LATENTS: dict[str, Mapping[str, Any]] = {
         "z1": {"size": 2, "posterior": "full-rank-normal", "prior": {"name": "mixture", "components": 3}},
         "z2": {"size": 2, "prior": {"name": "mixture", "components": 4}},
     },
+    "pseudo-codes above": TWO | {"z2": TWO["z2"] | {"prior": {"name": "vamp", "components": 5}}},
     "classes above": {
         "z1": {"size": 2, **GIVEN},
         "z2": {"size": 3, "posterior": "relaxed-categorical", "prior": "uniform-categorical"},
@@ -300,9 +301,37 @@ def test_what_is_asked_of_any_model(case: str, condition: Any) -> None:
     assert model.has_clusters == has
     if has:
         assert model.clusters(x, y).shape == (6,)
-    else:
+    elif case != "pseudo-codes above":  # of which it says which is nearest
         with refuses("has clusters"):
             model.clusters(x, y)
+
+
+@pytest.mark.parametrize("structure", ["hierarchical", "ladder"])
+@pytest.mark.parametrize("condition", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_vamp_prior_above_is_what_the_posterior_makes_of_pseudo_inputs(
+    structure: str, condition: bool, deep: bool
+) -> None:
+    latents: dict[str, Any] = {**(THREE if deep else TWO)}
+    last = list(latents)[-1]
+    latents[last] = latents[last] | {"prior": {"name": "vamp", "components": 7}}
+    model = built(latents, structure, condition=condition).eval()
+    prior, y = model.priors[last], one_hot(4, 3) if condition else None
+    sizes = list(model.sizes.values())
+    seen = sizes[-2] if structure == "hierarchical" else 4  # codes of the latent before, or data
+    assert prior.pseudo_inputs.shape == (7, seen)
+    z = torch.randn(4, sizes[-1])
+    with torch.no_grad(), seeded(0):
+        prior.pseudo_inputs.uniform_(0, 1)
+        u = prior.pseudo_inputs.repeat(4, 1)
+        of_u = None if y is None else y.repeat_interleave(7, 0)
+        if structure == "hierarchical":
+            q = model.posteriors[last](u, of_u)
+        else:
+            q = model.infer(Batch(u, of_u), lambda name, q: q.mean)[last][0]
+        each = q.log_prob(z.repeat_interleave(7, 0)).view(4, 7)
+        p = prior(y)
+        assert torch.allclose(p.log_prob(z), log_mean_exp(each.T))
 
 
 @EVERY
@@ -374,9 +403,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     },
     "model.latents.z1.prior is 'vamp', which is not given the latent above": {
         "latents": TWO | {"z1": {"prior": "vamp"}}
-    },
-    "model.latents.z2.prior is 'vamp', which needs an encoder of x, but z2 is one of z1": {
-        "latents": TWO | {"z2": {"prior": "vamp"}}
     },
     "model.latents.z1.encoder is set, but structure 'hierarchical' does not use it": {
         "latents": TWO | {"z1": GIVEN | {"encoder": "mlp"}}

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from models_for_tests import float64, refuses
 from safetensors.torch import save_file
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -18,8 +20,9 @@ from vaekit import Domain, Schema, build_model
 from vaekit.data.batch import Batch
 from vaekit.models import VAE
 from vaekit.networks.vgg import WIDTHS, shapes
-from vaekit.objectives import ELBO, TERMS, Adversarial, Multiscale, Perceptual, Sum
+from vaekit.objectives import ELBO, TERMS, Adversarial, Multiscale, Perceptual, StructuralSimilarity, Sum
 from vaekit.objectives.images import pyramid
+from vaekit.objectives.similarity import SCALES, similarity
 from vaekit.seeding import seeded
 from vaekit.spec.keys import ModelSpec
 from vaekit.training.step import traced
@@ -74,8 +77,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TERMS_OF: dict[str, Callable[[VAE], Any]] = {
     "multiscale": lambda model: Multiscale(model.event_shape, model.domain, weight=0.7),
+    "structural-similarity": lambda model: StructuralSimilarity(model.event_shape, model.domain, weight=0.7),
     "adversarial": lambda model: Adversarial(model.event_shape, model.domain, adaptive=False, channels=4),
 }
+
+
+SIDES = {"structural-similarity": (1, 12, 13)}
+"""Of terms that need larger images."""
 
 
 def loss_of(model: VAE, objective: Any, x: Tensor, progress: float = 1.0) -> Tensor:
@@ -102,10 +110,39 @@ def check_slope(loss: Callable[[], Tensor], parameters: list[Tensor], step: floa
 @pytest.mark.parametrize("domain", [REAL, GREY], ids=["real", "grey"])
 @pytest.mark.parametrize("name", TERMS_OF)
 def test_a_term_has_its_gradient_in_every_weight_that_makes_the_image(name: str, domain: Domain) -> None:
-    model = model_of_images(domain=domain)
+    model = model_of_images(SIDES.get(name, SHAPE), domain)
     term, x = TERMS_OF[name](model), data_of(model)
     parameters = [*model.encoder.parameters(), *model.posteriors.parameters(), *model.decoder.parameters()]
     check_slope(lambda: loss_of(model, term, x), parameters)
+
+
+def of_windows(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The mean SSIM and the mean of its part without means of one image (H, W), window by window."""
+    taps = stats.norm.pdf(np.arange(-5, 6), scale=1.5)
+    share = np.outer(taps, taps) / taps.sum() ** 2
+    whole, contrast = [], []
+    for row in range(x.shape[0] - 10):
+        for column in range(x.shape[1] - 10):
+            at = np.s_[row : row + 11, column : column + 11]
+            cov = np.cov(x[at].ravel(), y[at].ravel(), aweights=share.ravel(), ddof=0)
+            means = [np.average(each[at], weights=share) for each in (x, y)]
+            contrast.append((2 * cov[0, 1] + 0.06**2) / (cov[0, 0] + cov[1, 1] + 0.06**2))
+            light = (2 * means[0] * means[1] + 0.02**2) / (means[0] ** 2 + means[1] ** 2 + 0.02**2)
+            whole.append(light * contrast[-1])
+    return float(np.mean(whole)), float(np.mean(contrast))
+
+
+def test_structural_similarity_is_that_of_its_windows() -> None:
+    x, noise = 2 * torch.rand(3, 1, 24, 30) - 1, torch.randn(3, 1, 24, 30)
+    y = (0.7 * x + 0.3 * noise).clamp(-1, 1)
+    y[2] = -x[2]  # opposed
+    half = [each.view(3, 12, 2, 15, 2).mean((2, 4)).numpy() for each in (x, y)]
+    first, second = SCALES[0] / (SCALES[0] + SCALES[1]), SCALES[1] / (SCALES[0] + SCALES[1])
+    for i, found in enumerate(similarity(x, y)):
+        contrast, whole = of_windows(x[i, 0].numpy(), y[i, 0].numpy())[1], of_windows(half[0][i], half[1][i])[0]
+        want = (0.5 + 0.5 * contrast) ** first * (0.5 + 0.5 * whole) ** second
+        assert float(found) == pytest.approx(want, rel=1e-9)
+    assert torch.allclose(similarity(x, x), torch.ones(3))
 
 
 def test_the_perceptual_term_has_its_gradient(weights: Path) -> None:
@@ -171,7 +208,7 @@ def test_before_its_start_and_without_gradients_a_discriminator_adds_nothing() -
 
 @pytest.mark.parametrize("name", TERMS_OF)
 def test_terms_are_of_a_datum_however_many_there_are(name: str) -> None:
-    model = model_of_images()
+    model = model_of_images(SIDES.get(name, SHAPE))
     term, x = TERMS_OF[name](model), data_of(model)
     model.posteriors["z"].clamp = (-40.0, -40.0)  # next to no noise
     once, twice = (float(loss_of(model, term, each).detach()) for each in (x, torch.cat([x, x])))
@@ -180,7 +217,8 @@ def test_terms_are_of_a_datum_however_many_there_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", TERMS_OF)
 def test_cells_that_are_not_observed_are_not_read(name: str) -> None:
-    model, observed = model_of_images(), torch.rand(3, *SHAPE) < 0.6
+    shape = SIDES.get(name, SHAPE)
+    model, observed = model_of_images(shape), torch.rand(3, *shape) < 0.6
     term, x = TERMS_OF[name](model), data_of(model)
     found = []
     for filled in (x, torch.where(observed, x, 1e3)):
@@ -279,7 +317,7 @@ def test_weights_that_are_none_are_refused_and_no_code_is_run(
 
 
 def test_what_is_no_image_is_refused_by_name() -> None:
-    for name in ("multiscale", "perceptual", "adversarial"):
+    for name in ("multiscale", "structural-similarity", "perceptual", "adversarial"):
         options = {"weights": "x.pt"} if name == "perceptual" else {}
         with refuses(f"the term {name!r} is of images"):
             TERMS[name](event_shape=(5,), domain=REAL, **options)
@@ -287,6 +325,8 @@ def test_what_is_no_image_is_refused_by_name() -> None:
             TERMS[name](event_shape=SHAPE, domain=Domain("categorical", levels=3, scale=2), **options)
     with refuses("sides from 16 on"):
         Perceptual((3, 8, 8), REAL, "x.pt")
+    with refuses("sides from 11 on, not of (1, 10, 28); of smaller ones there is 'multiscale'"):
+        StructuralSimilarity((1, 10, 28), REAL)
     with refuses("sides from 4"):
         Adversarial((1, 3, 8), REAL)
     with refuses("start must be at least 0 and below 1"):

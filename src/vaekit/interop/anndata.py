@@ -7,15 +7,17 @@ that lack are refused by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ..data.annotated import annotated
+from ..data.batch import Batch
 from ..data.exposure import TOTAL
 from ..data.frames import is_annotated
 from ..data.headers import Reading
@@ -29,6 +31,7 @@ from ..runs.run import Run
 from ..seeding import seeded
 from ..settings import written
 from ..system.disk import write_atomic
+from .differential import Comparison
 
 CODES, RATES, LOG_P = "X_vaekit", "vaekit_normalized", "vaekit_log_p"
 """Where `annotate` puts codes (obsm), rates of genes (layers) and log p of cells (obs)."""
@@ -99,8 +102,7 @@ def get_normalized_expression(
     categorical covariate, all cells are taken to be of that one; `gene_list` names the genes that are wanted. Raises
     `ValueError`, one line, for a run without an exposure, and a gene or a category that there is not.
     """
-    if not run.schema.exposed:
-        raise ValueError(f"{run.path} has no exposure; train with data.exposure=total, as the recipe scvi does")
+    _check_exposed(run)
     if not (isinstance(library_size, (int, float)) and library_size > 0):
         raise ValueError(f"library_size is {library_size!r}; accepted: numbers above 0")
     if n_samples < 1:
@@ -114,13 +116,71 @@ def get_normalized_expression(
     data, model, parts = _data(run, adata), run.model, []
     with seeded(seed), evaluating(model):
         for batch in data.blocks():
-            y = _as_of(run, batch.y, library_size, transform_batch)
-            given = model._given(checked_condition(model, y, len(batch)))
             draws = [model.encode(batch)] if n_samples == 1 else list(model.encode(batch, samples=n_samples))
-            rates = torch.stack([_rate(model._generated(z, given, False)).index_select(-1, index) for z in draws])
-            parts.append(rates.mean(0).cpu().numpy())
+            found = [_rates(run, batch, z, library_size, transform_batch).index_select(-1, index) for z in draws]
+            parts.append(torch.stack(found).mean(0).cpu().numpy())
     rows = None if data.origin is None else [str(each) for each in data.origin]
     return pd.DataFrame(np.concatenate(parts), index=rows, columns=genes)
+
+
+@torch.no_grad()
+def differential_expression(  # noqa: PLR0913 - scvi-tools' arguments
+    run: Run,
+    adata: Any,
+    groupby: str,
+    group1: str | Sequence[str] | None = None,
+    group2: str | None = None,
+    mode: Literal["change", "vanilla"] = "change",
+    delta: float = 0.25,
+    samples: int = 5000,
+    batch_correction: bool = False,
+    pseudocounts: float | None = None,
+    fdr_target: float = 0.05,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Which genes cells of one group express more or less than those of another: a table of a line for each gene, the
+    surest first (Lopez et al. 2018, section 4.5; Boyeau et al. 2019).
+
+    Cells are drawn from each group of the column `groupby` of obs, a code from q(z given x) of each, and its rates
+    compared with those of a cell of the other group, `samples` times. `group1` are one or more groups, all where there
+    is none; `group2` is what they are compared with, all other cells where there is none. With `batch_correction`, the
+    two of a pair are decoded as of the same batch, drawn from those of all cells.
+
+    proba_de          with "change", how often log2 of the ratio of rates (lfc_mean, …) is beyond ±`delta`; in "vanilla"
+                      there is proba_m1, how often the rate of group 1 is the higher one
+    bayes_factor      log of that probability over that of the opposite
+    scale1, scale2    mean rates, as shares of a cell's total
+    is_de_fdr_0.05    "change": the largest set of genes in which `fdr_target` of them are expected to be wrong
+    raw_mean1, …      of the counts themselves, and which part of them is not 0
+
+    To both rates of a ratio `pseudocounts` are added; where none are given, what the model makes of nine tenths of the
+    genes that a group has no count of. Raises `ValueError`, one line, for a column or a group that there is not, a
+    group without cells, and a run without an exposure.
+    """
+    _checked(adata)
+    _check_exposed(run)
+    how = Comparison(mode, delta, pseudocounts, fdr_target)
+    if samples < 2:
+        raise ValueError(f"samples is {samples!r}; accepted: 2 or more")
+    if groupby not in adata.obs:
+        raise ValueError(unknown("column of obs", groupby, [str(each) for each in adata.obs.columns]))
+    column = adata.obs[groupby]
+    groups = [str(each) for each in pd.unique(column.dropna())]
+    of = column.astype(str).where(column.notna(), None).to_numpy(object)
+    firsts = groups if group1 is None else [group1] if isinstance(group1, str) else [str(each) for each in group1]
+    for each in (*firsts, *([] if group2 is None else [group2])):
+        if each not in groups:
+            raise ValueError(unknown(f"group of {groupby}", each, sorted(groups)))
+    data, found = _data(run, adata), []
+    for first in firsts:
+        one, two = of == first, (of != first) if group2 is None else (of == group2)
+        if not two.any() or (group2 is not None and first == group2):
+            raise ValueError(f"{groupby} {first!r} is to be compared with other cells; accepted: a second group")
+        cells = [np.flatnonzero(each) for each in (one, two)]
+        table = _compared(run, data, cells, how, samples, batch_correction, seed)
+        other = "rest" if group2 is None else group2
+        found.append(table.assign(comparison=f"{first} vs {other}", group1=first, group2=other))
+    return pd.concat(found)
 
 
 def get_marginal_ll(run: Run, adata: Any, n_mc_samples: int = 1000, seed: int = 0) -> np.ndarray:
@@ -198,6 +258,63 @@ def _checked(adata: Any) -> None:
 
 def _data(run: Run, adata: Any) -> TensorSplit:
     return adata if isinstance(adata, TensorSplit) else run.data(adata)
+
+
+def _check_exposed(run: Run) -> None:
+    if not run.schema.exposed:
+        raise ValueError(f"{run.path} has no exposure; train with data.exposure=total, as the recipe scvi does")
+
+
+def _rates(run: Run, batch: Batch, z: torch.Tensor, library_size: float, category: str | None) -> torch.Tensor:
+    """The rates of all genes at codes z (B, D) of cells, (B, G)."""
+    y = _as_of(run, batch.y, library_size, category)
+    given = run.model._given(checked_condition(run.model, y, len(batch)))
+    return _rate(run.model._generated(z, given, False))
+
+
+def _compared(
+    run: Run,
+    data: TensorSplit,
+    cells: Sequence[np.ndarray],
+    how: Comparison,
+    samples: int,
+    batch_correction: bool,
+    seed: int,
+) -> pd.DataFrame:
+    """The table of `differential_expression` of two groups, the `cells` of each by their rows."""
+    rng, genes = np.random.default_rng(seed), list(run.schema.columns)
+    batches = next((each.categories for each in run.schema.covariates if each.categories), ())
+    if batch_correction and not batches:
+        raise ValueError(f"batch_correction is asked for, but {run.path} has no categorical covariate")
+    # As many pairs of each batch as they come, the same in both groups.
+    kinds = np.sort(rng.integers(0, len(batches), samples)) if batch_correction else np.zeros(samples, np.int64)
+    rates, means, present = [], [], []
+    with seeded(seed), evaluating(run.model):
+        for rows in cells:
+            parts = []
+            for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
+                for block in _blocks(data, rng.choice(rows, count)):
+                    batch = data.rows(block)
+                    z = run.model.encode(batch, samples=1)[0]
+                    found = _rates(run, batch, z, 1.0, batches[kind] if batch_correction else None)
+                    parts.append(found.float().cpu().numpy())
+            rates.append(np.concatenate(parts))
+            total = torch.zeros(2, len(genes), dtype=torch.float64)
+            for block in _blocks(data, rows):
+                counts = data.rows(block).x
+                total += torch.stack([counts.sum(0, dtype=total.dtype), (counts > 0).sum(0)]).cpu()
+            means.append((total[0] / len(rows)).numpy())
+            present.append((total[1] / len(rows)).numpy())
+    table = how.table(rates, means)
+    for i in (0, 1):
+        table[f"raw_mean{i + 1}"], table[f"non_zeros_proportion{i + 1}"] = means[i], present[i]
+    by = "proba_de" if how.mode == "change" else "bayes_factor"
+    return table.set_axis(pd.Index(genes, dtype=object)).sort_values(by, ascending=False, kind="stable")
+
+
+def _blocks(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:
+    """Numbers of rows, as many at a time as the data are read in blocks."""
+    return np.array_split(rows, math.ceil(len(rows) / data.block_rows))
 
 
 def _rate(px: Any) -> torch.Tensor:

@@ -83,6 +83,20 @@ def shaped(network: nn.Module, z: Tensor) -> Tensor:
     return z.unflatten(-1, tuple(shape)) if len(shape) > 1 else z
 
 
+class Chain(nn.Module):
+    """Networks one after another, each of what the one before it made, and all of the condition y, if there is one."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.out_shape: tuple[int, ...] = networks[-1].out_shape  # type: ignore[assignment]
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        for network in self.networks:
+            x = network(x) if y is None else network(x, y)
+        return x
+
+
 def last_weight(network: nn.Module) -> Tensor | None:
     """The weights of the last layer of a network, the last in the order in which it has them; None without any."""
     return next((each for each in reversed(list(network.parameters())) if each.dim() > 1), None)

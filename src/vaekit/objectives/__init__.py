@@ -16,6 +16,7 @@ from .base import Loss, Objective, Sum, samples_of
 from .constrained import GECO
 from .elbo import ELBO, Capacity, InvariantClusters, SemiSupervised
 from .images import Multiscale, Perceptual
+from .similarity import StructuralSimilarity
 from .terms import KL, Classification, Invariance, Reconstruction
 from .weighted import IWAE, STL, DReG, Renyi
 
@@ -46,6 +47,7 @@ __all__ = [
     "Reconstruction",
     "Renyi",
     "SemiSupervised",
+    "StructuralSimilarity",
     "Sum",
     "TotalCorrelation",
     "samples_of",
@@ -70,6 +72,7 @@ TERMS: dict[str, Callable[..., Objective]] = {
     "classification": Classification,
     "invariance": Invariance,
     "multiscale": Multiscale,
+    "structural-similarity": StructuralSimilarity,
     "perceptual": Perceptual,
     "adversarial": Adversarial,
     "total-correlation": TotalCorrelation,

@@ -12,6 +12,7 @@ from torch import nn
 
 from .categorical import Categorical
 from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
+from .hyperbolic import WrappedNormal
 from .normals import HouseholderNormal, LowRankNormal, NormalMixture
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 from .simplex import Dirichlet
@@ -34,6 +35,7 @@ __all__ = [
     "RelaxedCategorical",
     "ResidualVQ",
     "VonMisesFisher",
+    "WrappedNormal",
 ]
 
 POSTERIORS: dict[str, Callable[..., nn.Module]] = {
@@ -45,6 +47,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "normal-mixture": NormalMixture,
     "flow": Flow,
     "von-mises-fisher": VonMisesFisher,
+    "wrapped-normal": WrappedNormal,
     "dirichlet": Dirichlet,
     "relaxed-categorical": RelaxedCategorical,
     "categorical": Categorical,

@@ -151,6 +151,9 @@ class VampPrior(nn.Module):
     Takes the model's own encoder and posterior, always as they are in evaluation mode: a batch normalisation goes by
     its running averages, which are those of data. Pseudo-inputs live in the encoder's input space (order one), in
     [0, 1] where the data are bounded, all of their cells observed. Given y, the prior is 1/K sum_k q(z given u_k, y).
+
+    Of latents one above another it is the prior of the last. In a ladder, where q of that one is given x alone, u are
+    as above (their section 4.2); where it is given the latent before it, u are codes of that one.
     """
 
     logits: Tensor

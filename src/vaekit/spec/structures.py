@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..data.domains import Domain
 from ..models import (
     VAE,
     Auxiliary,
@@ -27,6 +28,7 @@ from ..models import (
     TopDownVAE,
 )
 from ..networks import TopDown
+from ..networks.base import Chain
 from ..settings import setting, unset
 from .keys import PartSpec
 
@@ -99,24 +101,26 @@ def _layers(builder: Builder, *, of_features: bool) -> tuple[Any, ...]:
     latents, names = builder.spec.latents, list(builder.spec.latents)
     for name in names[:-1]:
         _check_given(builder, name)
-    if len(names) > 1 and takes(builder, latents[names[-1]].prior.name, "encoder"):
-        key, prior = f"model.latents.{names[-1]}.prior", latents[names[-1]].prior.name
-        raise ValueError(f"{key} is {prior!r}, which needs an encoder of x, but {names[-1]} is one of {names[-2]}")
     likelihood, encoder = builder.likelihood(), builder.encoder()
     posteriors: dict[str, nn.Module] = {}
     priors: dict[str, nn.Module] = {}
     posteriors[names[0]], features = builder.posterior(names[0], encoder.out_shape), encoder.out_shape
+    inferring: dict[str, Any] = {"encoder": encoder}
     for before, name in pairwise(names):
         inputs = {"in_shape": features if of_features else builder.shapes[before]}
         network = builder.network(latents[name].encoder or MLP, builder.seen_by_encoder, **inputs)
         features = network.out_shape
         posteriors[name] = Given(network, builder.posterior(name, network.out_shape))
+        inferring = (
+            {"encoder": Chain(inferring["encoder"], network)}
+            if of_features
+            else {"encoder": network, "event_shape": builder.shapes[before], "domain": Domain("real")}
+        )
     for name, above in pairwise(names):
         generator = builder.network(latents[above].generator or MLP, builder.seen, in_shape=builder.shapes[above])
         prior = builder.prior(name, condition=math.prod(generator.out_shape))
         priors[name] = Given(generator, prior)
-    last = {"encoder": encoder, "posterior": posteriors[names[0]]} if len(names) == 1 else {}
-    priors[names[-1]] = builder.prior(names[-1], **last)
+    priors[names[-1]] = builder.prior(names[-1], **inferring)
     decoder = builder.decoder(likelihood, names[:1])
     return encoder, posteriors, priors, decoder, likelihood, builder.condition
 
