@@ -6,7 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vaekit.data.base import stored
 from vaekit.data.columns import Column, frame_of, numbers_of
+from vaekit.data.domains import Domain
+from vaekit.data.loading import load
+from vaekit.data.tabular import new_rows_of_frame
 
 SIZE = Column("size", "categorical", ("large", "small"), dtype="str")
 COUNT = Column("n", "count", dtype="int64", decimals=0)
@@ -111,3 +115,37 @@ def test_a_column_has_a_kind_that_there_is() -> None:
         Column("a", "reel")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="column 'a', binary, has 0 categories"):
         Column("a", "binary")
+
+
+def test_new_rows_keep_their_digits_whatever_stands_beside_them() -> None:
+    columns = [Column("t", "real"), Column("p", "positive")]
+    wide = Domain("positive", location=np.log(1e9), scale=3e-7, warp="log")
+    domain = Domain("columns", columns=(Domain("real", location=1e9, scale=5.0), wide))
+    cells = [[1e9 + 0.125, 1e9 + 7.25], [1e9 - 3.5, 1e9], [9e15, 9e15]]
+    frame = pd.DataFrame(cells, columns=["t", "p"])
+    for rows in (frame[:1], frame[1:2], frame):
+        assert new_rows_of_frame(columns, rows, "new", domain).x.tolist() == rows.to_numpy().tolist()
+        array = rows[["t"]].to_numpy()
+        assert stored(array, "new", Domain("real", location=(1e9,), scale=(5.0,))).tolist() == array.tolist()
+    near = pd.DataFrame([[0.1, 0.1]], columns=["t", "p"])
+    of_ones = Domain("columns", columns=(Domain("real"), Domain("positive", warp="log")))
+    assert new_rows_of_frame(columns, near, "new", of_ones).x.dtype == np.float32
+    tiny = near.assign(p=1e-60)
+    assert new_rows_of_frame(columns, tiny, "new", of_ones).x[0, 1] == 1e-60
+
+
+def test_numbers_above_zero_stay_so_however_small() -> None:
+    numbers = np.r_[1e-60, np.random.default_rng(0).uniform(0.1, 9, 60)]
+    split = load(pd.DataFrame({"p": numbers, "b": [0, 1] * 30 + [0]}), validation=0, test=0).splits["train"]
+    assert split.x[:, 0].tolist() == numbers.tolist()
+
+
+def test_cells_that_new_rows_can_not_have_are_said_one_by_one() -> None:
+    columns = [Column("day", "date", unit="D", format="%Y-%m-%d", dtype="str"), Column("x", "real")]
+    domain = Domain("columns", columns=(Domain("integer", location=19_700, scale=99), Domain("real")))
+    frame = pd.DataFrame({"day": ["2024-01-31", "2024-01-31 12:00", "2024-02-01"], "x": [0.5, 1.0, 1e39]})
+    found = new_rows_of_frame(columns, frame, "new", domain)
+    assert found.refused is not None
+    assert np.argwhere(found.refused).tolist() == [[1, 0], [2, 1]]
+    assert "'2024-01-31 12:00' at row 1 (from 0), column 'day'; 1e+39 at row 2" in found.impossible.said("new")
+    assert "dates written as %Y-%m-%d, in whole days" in columns[0].accepted

@@ -90,11 +90,21 @@ def test_what_are_no_documents_is_refused(tmp_path: Path) -> None:
     for name, value, said in (
         ("indices", arrays["indices"] + 7, "is no whole sparse matrix"),
         ("format", np.array(b"bsr"), "in the format"),
+        ("shape", np.array([30, 10**12]), "bytes, which unpack to 64,000,000,000,000 or more: none of it is read"),
+        ("shape", np.array([30]), "its shape is [30]"),
         ("vocabulary", np.array(["a", "b"]), "but the vocabulary has 2"),
     ):
         np.savez(tmp_path / "bad.npz", **(arrays | {name: value}))
         with refuses(said):
             load(tmp_path / "bad.npz")
+    np.savez(tmp_path / "text.npz", **(arrays | {"format": np.array("csr")}))
+    assert load(tmp_path / "text.npz").columns == documents.vocabulary
+    for form in ("coo", "dia"):  # whose arrays are no tables
+        sparse.save_npz(tmp_path / "other.npz", getattr(sparse, f"{form}_array")(COUNTS))
+        with refuses(f"has a sparse matrix in the format '{form}'; accepted: csr, csc"):
+            load(tmp_path / "other.npz")
+    with refuses("texts is 'a cat sat'; accepted: several texts"):
+        Documents.from_texts("a cat sat")
 
 
 @pytest.mark.parametrize("order", [slice(None, None, -1), slice(None)])

@@ -79,6 +79,10 @@ def test_archives(tmp_path: Path) -> None:
     assert content.classes == ("3", "10")
     assert content.splits["test"].y.tolist() == [1, 0]
     assert list(load(path, validation=0).splits) == ["train", "test"]
+    np.savez(path, x_train=x, y_train=np.array([b"b", b"\xc3\xa4"] * 3), x_test=x[:2], y_test=np.array(["b", "\xe4"]))
+    assert read_path(path).classes == ("b", "\xe4")
+    np.savez(path, x_train=x, y_train=np.arange(6), x_test=x[:2], y_test=np.array([5, 0], np.uint8))
+    assert read_path(path).splits["test"].y.tolist() == [5, 0]
     np.savez(path, x=x, y=x[:, 0].astype(np.float64))
     content = read_path(path)
     np.testing.assert_array_equal(content.splits["train"].y, x[:, :1])
@@ -307,7 +311,7 @@ def test_parquet_that_stands_for_more_rows_than_there_is_memory(
     path = tmp_path / "x.parquet"
     monkeypatch.setattr(formats, "UNPACKED", 2**20)
     parquet.write_table(pyarrow.table({"a": np.zeros(700_000, np.int8), "b": np.zeros(700_000, np.int8)}), path)
-    with pytest.raises(ValueError, match=r"bytes, which unpack to 11,200,000: none of it is read"):
+    with pytest.raises(ValueError, match=r"bytes, which unpack to 11,200,000 or more: none of it is read"):
         read_path(path)
 
 

@@ -194,7 +194,9 @@ def test_arrays_that_nobody_asks_for_are_not_read(tmp_path: Path, monkeypatch: p
     tracemalloc.start()
     assert read_arrays(path, ["y"])["y"].tolist() == list(range(100))
     for names in (None, ["x"]):
-        with pytest.raises(ValueError, match=r"which unpack to 80,00\d,\d+: none of it is read; if that is meant"):
+        with pytest.raises(
+            ValueError, match=r"which unpack to 80,00\d,\d+ or more: none of it is read; if that is meant"
+        ):
             read_arrays(path, names)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
@@ -229,7 +231,19 @@ def test_a_damaged_archive_is_one_line_or_what_it_was(file: Path, data: st.DataO
 def test_a_gzip_without_end_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "UNPACKED", 2**20)
     file.write_bytes(gzip.compress(idx(np.zeros((4000, 1000), np.uint8))))
-    with pytest.raises(ValueError, match=r"bytes, which unpack to 1,048,577: none of it is read"):
+    with pytest.raises(ValueError, match=r"bytes, which unpack to 4,000,012 or more: none of it is read"):
+        read_idx(file)
+
+
+def test_a_large_gzip_is_read_whole_or_refused_for_its_size(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (50, 100)).astype(np.uint8)
+    monkeypatch.setattr(formats, "UNPACKED", 2**10)
+    monkeypatch.setattr(formats, "CHUNK", 1000)
+    file.write_bytes(gzip.compress(idx(x)))
+    assert np.array_equal(read_idx(file), x)
+    monkeypatch.setattr("vaekit.system.memory.SMALL", 0)
+    monkeypatch.setattr("vaekit.system.memory.available", lambda device="cpu": 3500)
+    with pytest.raises(ValueError, match=r"not enough memory: what is read of .* take about 0 MB.*; give less of it"):
         read_idx(file)
 
 

@@ -211,7 +211,6 @@ def test_the_column_that_numbers_the_rows_is_left_out(read: Read) -> None:
             called = f"called {first!r}" if first else "without a name"
             assert frame.notes == (f"the first column, {called}, only numbers the rows: left out",)
     assert list(read("Unnamed: 0,u\n3,1\n9,2\n").table) == ["Unnamed: 0", "u"]
-    refuses(read, ",u\n3,1\n9,2\n", "the first column has no name, and does not number the rows; give it a name")
 
 
 def refuses(read: Read, content: str | bytes, message: str, label: str | None = None, name: str = "t.csv") -> None:
@@ -392,8 +391,27 @@ def test_data_frames_of_pandas_keep_types_and_index() -> None:
     assert list(table) == list(MIXED)
 
 
+def test_a_column_of_names_of_rows_is_left_out(read: Read) -> None:
+    for names in ("7,3,40", "r1,r2,s"):
+        rows = "".join(f"{name},{i},{i / 2}\n" for i, name in enumerate(names.split(",")))
+        frame = read(f",a,b\n{rows}")
+        assert list(frame.table) == ["a", "b"]
+        assert frame.notes == ("the first column, without a name, has a name of each row: no column of the table",)
+        assert list(map(str, frame.table.index)) == names.split(",")
+        refuses(read, f"a,b\n{rows}", "3 cells, but there are 2 columns; the first line has one name too few")
+    refuses(
+        read, ",a\n7,1\n7,2\n", "the first column has no name, and does not number or name the rows; give it a name"
+    )
+
+
 def test_tables_of_pyarrow() -> None:
     pyarrow = pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=r"^the table has more than one column of the name 'a'; rename them$"):
+        as_frame(pyarrow.table([[1], [2]], names=["a", "a"]))
+    words = pyarrow.DictionaryArray.from_arrays([1, 0, None], ["x", "y"])
+    kept = as_frame(pd.DataFrame({"a": pd.Series(words, dtype=pd.ArrowDtype(words.type))})).table["a"]
+    assert kept.cat.categories.tolist() == ["x", "y"]
+    assert kept.cat.codes.tolist() == [1, 0, -1]
     frame = as_frame(pyarrow.table({"a": [1, 2], "b": ["x", None], "c": [7, None]}))
     assert cells(frame) == {"a": [1, 2], "b": ["x", None], "c": [7, None]}
     assert frame.table["c"].dtype == "Int64"

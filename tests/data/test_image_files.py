@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from vaekit.data.image_files import read_image
+from vaekit.data.loading import load
+from vaekit.errors import LeftOutWarning
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 9, 3), np.uint8)
@@ -30,6 +33,38 @@ def test_colours_grey_and_palettes_are_read_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(bits, tmp_path), COLOURS[None, ..., 0] > 100)
     opaque = colours.convert("RGBA")
     np.testing.assert_array_equal(read(opaque, tmp_path), COLOURS.transpose(2, 0, 1))
+    for unused in (colours, named):  # a colour that stands for none, and is that of no pixel
+        found = read(unused, tmp_path, transparency=(1, 2, 3) if unused is colours else 9)
+        np.testing.assert_array_equal(found, np.asarray(unused.convert("RGB")).transpose(2, 0, 1))
+
+
+def test_a_colour_that_stands_for_none_is_transparent(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has transparent pixels; convert it to grey"):
+        read(Image.new("L", (4, 4), 7), tmp_path, transparency=7)
+    with pytest.raises(ValueError, match="has transparent pixels; convert it to grey"):
+        read(Image.fromarray(COLOURS), tmp_path, transparency=tuple(COLOURS[0, 0].tolist()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    read(Image.fromarray(COLOURS), tmp_path)
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"b\.png is a pipe, not a file"):
+        load(tmp_path, validation=0, test=0)
+
+
+def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b", "elsewhere"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        read(Image.fromarray(COLOURS), tmp_path / "all" / name)
+    (tmp_path / "all/elsewhere").rename(tmp_path / "elsewhere")
+    (tmp_path / "all/b/more").symlink_to(tmp_path / "elsewhere")
+    with pytest.warns(LeftOutWarning, match="links to folders, which are not followed: more"):
+        load(tmp_path / "all", validation=0, test=0)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/part-0.parquet").touch()
+    with pytest.raises(ValueError, match=r"holds no images \(but part-0\.parquet\); accepted"):
+        load(tmp_path / "tables")
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])

@@ -17,7 +17,8 @@ from vaekit.data import load
 from vaekit.data.columns import Column, frame_of, numbers_of
 from vaekit.data.covariates import asked_covariates
 from vaekit.data.dates import SECONDS
-from vaekit.data.kinds import HANDFUL, describe, infer
+from vaekit.data.inferring import HANDFUL
+from vaekit.data.kinds import describe, infer
 from vaekit.data.tabular import labels_of
 
 RNG = np.random.default_rng(0)
@@ -120,6 +121,9 @@ def test_kinds(values: Any, kind: str) -> None:
             "a",
             "dates of two readings, day or month first",
         ),
+        ([f"{1 + i % 12}/{1 + i % 28}/24 {i}" for i in range(N)], "a", "dates in no one format that is read, such as"),
+        ([*(f"{1950 + i}-02-28" for i in range(1, N)), "1999-02-30"], "a", "'1999-02-30' is no date, as the other 59"),
+        ([f"1.{i}.0" for i in range(N)], "a", "identifier"),
         ([f"{i},500" for i in range(1, N)], "a", "numbers whose commas may mark thousands or decimals"),
         ([[1], [2]] * 30, "a", "no plain values"),
         ([*range(N), 7, 7, None], "a", "identifier, 60 of 62 values are distinct"),
@@ -188,6 +192,7 @@ DATES = [
     ("31.01.2024 07:05", "%d.%m.%Y %H:%M", "min"),
     ("31/01/2024", "%d/%m/%Y", "D"),
     ("01/31/2024", "%m/%d/%Y", "D"),
+    ("01/31/2024 02:05 PM", "%m/%d/%Y %I:%M %p", "min"),
     ("31 Jan 2024", "%d %b %Y", "D"),
     ("January 31, 2024", "%B %d, %Y", "D"),
 ]
@@ -281,6 +286,18 @@ def test_dates_and_times_of_python_come_back_as_such() -> None:
         column = kind_of(cells)
         found = column.values(column.numbers(pd.Series(cells, dtype=object)))
         assert [None if pd.isna(each) else each for each in found] == cells
+
+
+def test_dates_of_python_with_times_or_zones_lose_neither() -> None:
+    noon, day = datetime.datetime(2024, 1, 31, 12), datetime.date(2024, 2, 1)
+    column = kind_of([noon, day])
+    assert column.values(column.numbers(pd.Series([noon, day], dtype=object))).tolist() == [noon, pd.Timestamp(day)]
+    zones = [datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2)]
+    cells = [noon.replace(tzinfo=zone) for zone in zones]
+    column = kind_of(cells)
+    assert column.values(column.numbers(pd.Series(cells, dtype=object))).tolist() == cells
+    with pytest.raises(ValueError, match="column 'a' has dates with a zone and dates without; give a zone to all"):
+        kind_of([noon, cells[0]])
 
 
 def test_whole_numbers_that_are_dates() -> None:
@@ -428,6 +445,12 @@ REFUSED = [
     ({"c": "ordinal"}, "asked for as ordinal: column 'c' has texts, which have no order of their own"),
     ({"c": "date"}, "asked for as date: the cells of column 'c' are no dates of one format, such as 'x'"),
 ]
+
+
+def test_a_table_asked_for_as_counts_is_told_so() -> None:
+    told = r"asked for as count: column 'c' has 'x' in row 0 \(from 0\); accepted: numbers; or leave it out: columns={"
+    with pytest.raises(ValueError, match=told):
+        infer(pd.DataFrame({"a": [1, 2], "c": ["x", "y"]}), plain="count")
 
 
 @pytest.mark.parametrize(("asked", "message"), REFUSED)

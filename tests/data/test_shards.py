@@ -215,6 +215,15 @@ def test_a_shard_that_shrinks_later_is_named(folder: Path) -> None:
         member.read()
 
 
+def test_labels_with_a_mark_of_their_encoding_and_folders_that_are_no_classes(tmp_path: Path) -> None:
+    files = {f"{i}.{end}": each for i in range(4) for end, each in (("png", png(i)), ("cls", b"\xef\xbb\xbfcat"))}
+    assert load(write(tmp_path / "a.tar", files), validation=0, test=0).classes == ("cat",)
+    found = load(write(tmp_path / "b.tar", {f"{'ab'[i % 2]}/{i}.png": png(i) for i in range(4)}), validation=0, test=0)
+    assert found.notes[1].startswith("the folders in them (a, b) are parts of names; classes are members that end in")
+    with pytest.raises(ValueError, match=r"'img' has 100 images, 0\.png.* and 76 more; accepted: one"):
+        load(write(tmp_path / "c.tar", {f"img.{i}.png": png(0) for i in range(100)}))
+
+
 def test_other_members_are_said(tmp_path: Path) -> None:
     more = {"0000.txt": b"a cat", "._0000.png": b"a system's", "folder/0001.png": png(1), "./0002.png": png(2)}
     shard = write(tmp_path / "a.tar", {"0000.png": png(0)} | more)

@@ -168,6 +168,9 @@ def test_what_can_not_be_is_one_line(first: Run, tmp_path: Path) -> None:
     assert "--resume" not in there.partition("goes on with: vaekit train")[0]
     typed = ("--prior", "flow", "--out", taken, "--set", "objective=stll")
     assert "unknown objective 'stll'" in command(*given[:2], *typed).err  # what was typed, before the folder
+    itself = (*given[:2], "--prior", "flow", "--out", first.path)
+    assert "encoder is to be that of" in command(*itself, "--set", "model.encoder.hidden=[17]").err
+    assert "is the run that RUN names; name another folder" in command(*itself).err
     wider = command(*given, "--prior", "flow", "--set", "model.encoder.hidden=[17]").err
     assert f"encoder is to be that of {first.path}, RUN, but is another: " in wider
     assert "training." not in wider

@@ -13,7 +13,7 @@ import pandas as pd
 from ..errors import nearest, number_of
 from .columns import Column
 from .covariates import Covariate
-from .digits import loses
+from .digits import loses, loses_of
 from .domains import Domain, Kind
 from .impossible import NONE, Impossible
 from .memmap import Array, MemmapRows, blocks
@@ -177,7 +177,7 @@ class Content:
     exposed: bool = False
 
 
-def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]:
+def with_holes(x: np.ndarray, what: str, domain: Domain | None = None) -> tuple[np.ndarray, np.ndarray | None]:
     """x as `stored` keeps it, zeros where it is NaN, and which of it is not; None where all of it is a number.
 
     Raises `ValueError` as `stored` does, and where nothing is observed.
@@ -186,19 +186,20 @@ def with_holes(x: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray | None]
     (array([1., 0.], dtype=float32), array([ True, False]))
     """
     if x.dtype.kind != "f" or not any(np.isnan(block).any() for _, block in blocks(np.atleast_1d(x))):
-        return stored(x, what), None
+        return stored(x, what, domain), None
     observed = ~np.isnan(x)
     if not observed.any():
         raise ValueError(f"{what} has no value at all: each is NaN")
-    return stored(np.where(observed, x, 0).astype(x.dtype), what), observed
+    return stored(np.where(observed, x, 0).astype(x.dtype), what, domain), observed
 
 
-def stored(x: np.ndarray, what: str) -> np.ndarray:
+def stored(x: np.ndarray, what: str, domain: Domain | None = None) -> np.ndarray:
     """The array as it is kept: bytes and booleans as uint8, every other number as float32, which is what a batch is.
 
     Numbers far from 0 and close together, of whose spread (per column) float32 would lose more than a thousandth, are
-    kept in float64, and so are whole numbers that it does not have. Raises `ValueError` where it is empty, not of
-    numbers, or a value is not finite in float32.
+    kept in float64, and so are whole numbers that it does not have. Of rows that are new to a model its `domain` says
+    which numbers are close together. Raises `ValueError` where it is empty, not of numbers, or a value is not finite in
+    float32.
     """
     if x.dtype.kind not in "buif":
         raise ValueError(f"{what} has type {x.dtype}; numbers are needed")
@@ -216,7 +217,8 @@ def stored(x: np.ndarray, what: str) -> np.ndarray:
             first, *rest = (int(i) for i in np.argwhere(~finite)[0])
             where = (start + first, *rest)[: x.ndim]
             raise ValueError(f"{what} has a value that is no finite 32-bit number: {x[where]} at index {where}")
-    return np.asarray(x, np.float64, order="C") if loses(x, kept) else kept
+    lost = loses(x, kept) if domain is None else loses_of(domain, x, kept)
+    return np.asarray(x, np.float64, order="C") if lost else kept
 
 
 def encode_labels(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

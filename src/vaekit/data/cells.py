@@ -131,8 +131,18 @@ def typed(column: pd.Series) -> pd.Series:
     if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
         return column.mask(column.isna(), np.nan).astype("float64")
     if kind in ("datetime", "datetime64", "date"):
-        return pd.to_datetime(column)
+        return _dates(column)
     return column if kind == "string" else column.map(str, na_action="ignore")
+
+
+def _dates(column: pd.Series) -> pd.Series:
+    """Python's dates as pandas', those of several zones in UTC; `ValueError` where some have a zone and some none."""
+    zones = {getattr(each, "tzinfo", None) for each in column.dropna()}
+    if None in zones and len(zones) > 1:
+        raise ValueError(
+            f"column {column.name!r} has dates with a zone and dates without; give a zone to all or to none"
+        )
+    return pd.to_datetime(column, utc=len(zones) > 1)
 
 
 def replaced(table: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..errors import nearest, several, unknown
 from .cells import as_type, category_text, factorized, number_in, numbers_in, refusal, type_of
-from .dates import COMPACT, OBJECTS, SECONDS, TIMES, dates_of, seconds_of, understood, written
+from .dates import COMPACT, OBJECTS, SECONDS, TIMES, UNITS, dates_of, seconds_of, understood, written
 from .digits import loses
 from .numerals import Numeral
 from .sniffing import is_mark
@@ -24,6 +24,8 @@ ColumnKind = Literal[
 COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
 WITH_CATEGORIES = ("binary", "categorical", "ordinal")
 WHOLE = ("count", "integer")
+LEAST = float(np.finfo(np.float32).tiny)
+"""Numbers below it have fewer digits in float32, or none."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,12 @@ class Column:
     def possible(self, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """The cells as numbers (N,), NaN also where they are none of this column; and which these are, (N,)."""
         try:
-            return self.numbers(values), np.zeros(len(values), bool)
+            x, bad = self.numbers(values), np.zeros(len(values), bool)
         except ValueError:
-            bad = self._bad(values)
-        x = np.full(len(values), np.nan)
-        x[~bad] = self.numbers(values[~bad])
-        return x, bad
+            x, bad = np.full(len(values), np.nan), self._bad(values)
+            x[~bad] = self.numbers(values[~bad])
+        bad |= ~self.accepts(x)  # a date between two whole ones of its unit
+        return np.where(bad, np.nan, x), bad
 
     def _bad(self, values: pd.Series) -> np.ndarray:
         if not self.categories and self.kind != "date" and pd.api.types.is_numeric_dtype(values.dtype):
@@ -133,7 +135,7 @@ class Column:
             "count": "whole numbers from 0 on",
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
-            "date": self.what_dates,
+            "date": self.what_dates + (f", in whole {UNITS[self.unit]}" if self.unit not in ("", "s") else ""),
         }.get(self.kind) or self.shown_categories
 
     @property
@@ -167,7 +169,7 @@ class Column:
                 good &= x > 0
             if self.kind == "unit" and self.high is not None:
                 good &= x <= self.high
-            if self.kind in WHOLE:
+            if self.kind in WHOLE or (self.kind == "date" and self.unit != "s"):
                 good &= x == np.floor(x)
         return good | np.isnan(x)
 
@@ -317,15 +319,19 @@ def numbers_of(
             numbers = column.numbers(frame[column.name], what)
             with np.errstate(over="ignore"):  # of sizes that are refused later
                 x[:, i] = numbers
-            if short and is_cut(numbers, x[:, i]):
+            if short and is_cut(column, numbers, x[:, i]):
                 return numbers_of(columns, frame, what, optional)
     return x
 
 
-def is_cut(numbers: np.ndarray, short: np.ndarray) -> bool:
-    """Whether numbers (N,), some NaN, lose too much as the `short` ones."""
+def is_cut(column: Column, numbers: np.ndarray, short: np.ndarray) -> bool:
+    """Whether numbers (N,) of a column, some NaN, lose too much as the `short` ones, as one does that becomes 0 where
+    all are above it, or 0 is a value of its own.
+    """
     seen = ~np.isnan(numbers)
-    return not np.isfinite(short[seen]).all() or loses(numbers[seen], short[seen])
+    numbers, short = numbers[seen], short[seen]
+    tiny = column.kind in ("positive", "nonnegative") and ((np.abs(short) < LEAST) & (numbers != 0)).any()
+    return bool(tiny) or not np.isfinite(short).all() or loses(numbers, short)
 
 
 def possible_numbers(

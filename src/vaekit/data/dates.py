@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .sniffing import is_mark
+
 _TIMES = ("", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 _ZONES = ("", "Z", "%z")
+_OF_TWELVE = ("%I:%M %p", "%I:%M:%S %p")
+_DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
 FORMATS = (
     *(f"%Y-%m-%d{'T' * bool(time)}{time}{zone}" for time in _TIMES for zone in (_ZONES if time else ("",))),
     *(f"%Y-%m-%d {time}{zone}" for time in _TIMES[1:] for zone in _ZONES),
     *(f"{day} {time}".strip() for day in ("%Y/%m/%d", "%d.%m.%Y") for time in _TIMES),
-    *(f"{day} {time}".strip() for day in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y") for time in _TIMES[:3]),
+    *(f"{day} {time}".strip() for day in _DAYS for time in (*_TIMES[:3], *_OF_TWELVE)),
     *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
     *("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%B %Y"),
 )
@@ -22,7 +26,7 @@ COMPACT = "%Y%m%d"
 """Of whole numbers that are dates."""
 OBJECTS = ("date", "time")
 """Types of Python's own, which pandas has no type for."""
-TIMES: tuple[str, ...] = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+TIMES: tuple[str, ...] = (*_TIMES[1:], *_OF_TWELVE)
 """Of times of day, which are counted from midnight."""
 MAY_BE = re.compile(r"(?i:\d.*[-/. :]|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d)")
 TIME = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?")
@@ -33,6 +37,10 @@ UNITS = {"D": "days", "h": "hours", "min": "minutes", "s": "seconds"}
 """What they are called."""
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 """Of the years 1 to 9999, which are those that can be written."""
+LOOKS = re.compile(r"(\d{4}([-./])\d{1,2}\2\d{1,2}|\d{1,2}([-./])\d{1,2}\3(\d\d|\d{4}))([ T].*)?")
+"""What dates in figures look like, in whatever format."""
+NEARLY = 0.95
+"""The part of such texts that are dates, for the others to be what is wrong."""
 FEW = 50
 _YEAR_1900 = pd.Timestamp(1900, 1, 1)
 """What pandas gives a time of day for its day."""
@@ -53,6 +61,27 @@ def formats_of(texts: Sequence[str]) -> list[str]:
     found = [each for each in formats if _parses(few, each) and (len(texts) <= FEW or _parses(texts, each))]
     utc = [each for each in found if each.endswith("Z")]  # which a zone of any name is read as, too
     return utc or found
+
+
+def nearly_dates(texts: Sequence[str]) -> str:
+    """What keeps texts that look like dates from being some, where they are in no one format; else nothing.
+
+    >>> nearly_dates([*(f"2024-01-{i:02d}" for i in range(1, 32)), "2024-02-30"])
+    "'2024-02-30' is no date, as the other 31 values are"
+    >>> nearly_dates(["1/31/24", "2/28/24"]), nearly_dates(["1.10.2", "1.11.0"])
+    ("dates in no one format that is read, such as '1/31/24'; write all as 2024-01-31", '')
+    """
+    left = [each.strip() for each in texts if not is_mark(each)]
+    few = (1 - NEARLY) * len(left)
+    if not left or sum(LOOKS.fullmatch(each) is None for each in left) > few:
+        return ""
+    for format in FORMATS:
+        odd = parsed(left[:FEW], format).isna().sum() <= few and parsed(left, format).isna().to_numpy()
+        if np.any(odd) and np.sum(odd) <= few:
+            first, more = left[int(np.argmax(odd))], int(np.sum(odd)) - 1
+            which = f"{first!r} and {more} more" if more else repr(first)
+            return f"{which} is no date, as the other {len(left) - more - 1:,} values are"
+    return f"dates in no one format that is read, such as {left[0]!r}; write all as 2024-01-31"
 
 
 def may_be_compact(low: float, high: float) -> bool:

@@ -108,7 +108,7 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
     # Of a delimiter at the end of each line.
     spare = [i for i, name in enumerate(names) if i and not name and table[i].isna().all()]
     kept = [name for i, name in enumerate(names) if i not in spare]
-    check_names(str(path), kept, label, found=start > 0, hint=hint)
+    check_names(str(path), kept, label, found=start > 0, hint=hint, cells=True)
     if spare:
         notes = (*notes, f"{len(spare)} of {len(names)} columns have neither a name nor a value: left out")
     changed = _whole_with_gaps(table)

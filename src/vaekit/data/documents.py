@@ -16,13 +16,17 @@ from .annotated import are_counts, columns_known, matrix_rows
 from .base import Content, Split
 from .columns import Column
 from .exposure import TOTAL
-from .formats import array_names, read_arrays
+from .formats import array_names, check_unpacked, read_arrays
 from .headers import AS_IT_IS, Reading
 
 WORDS = "words of documents"
 """Why the columns of such data are what they are."""
 CSR = frozenset({"data", "indices", "indptr", "shape"})
 """The arrays of a sparse matrix, as `scipy.sparse.save_npz` calls them."""
+SPARSE = frozenset({"data", "format", "shape"})
+"""Those of one in any format."""
+NAME = 64
+"""Bytes that the name of a word takes, about."""
 COUNTER = ("lowercase", "stop_words", "token_pattern", "ngram_range", "max_df", "min_df", "max_features")
 """Options of scikit-learn's `CountVectorizer` that are passed on."""
 
@@ -84,6 +88,8 @@ class Documents:
 
         if others := [each for each in options if each not in COUNTER]:
             raise ValueError(f"unknown option {others[0]!r} of counting words; accepted: {', '.join(COUNTER)}")
+        if isinstance(texts, str):
+            raise wrong_kind("texts", texts, "several texts; of one give a list of it")
         texts = list(texts)
         if (bad := next((i for i, each in enumerate(texts) if not isinstance(each, str)), None)) is not None:
             raise wrong_kind(f"text {bad}", texts[bad], "a text; of none give an empty one")
@@ -129,7 +135,7 @@ def are_documents(path: Path) -> bool:
     if path.suffix.lower() != ".npz" or not path.is_file():
         return False
     try:
-        return set(array_names(path)) >= CSR
+        return any(set(array_names(path)) >= each for each in (CSR, SPARSE))
     except ValueError:
         return False
 
@@ -150,11 +156,17 @@ def read_documents(path: Path, reading: Reading = AS_IT_IS) -> Content:
     from scipy.sparse import csc_array, csr_array
 
     arrays = read_arrays(path)
-    form = bytes(arrays.get("format", np.array(b"csr")).item()).decode("latin-1")
+    given = np.atleast_1d(arrays.get("format", np.array("csr"))).tolist()[:1]
+    form = next((each.decode("latin-1") if isinstance(each, bytes) else each for each in given), None)
     makers = {"csr": csr_array, "csc": csc_array}
     if form not in makers:
         raise ValueError(f"{path} has a sparse matrix in the format {shown(form)}; accepted: {', '.join(makers)}")
-    shape = tuple(int(each) for each in np.atleast_1d(arrays["shape"]))
+    if lacking := CSR - arrays.keys():
+        raise ValueError(f"{path} is no whole sparse matrix: it has no {sorted(lacking)[0]}")
+    if (sides := arrays["shape"]).dtype.kind not in "iu" or sides.shape != (2,):
+        raise ValueError(f"{path} is no whole sparse matrix: its shape is {shown(sides.tolist())}")
+    shape = tuple(sides.tolist())
+    check_unpacked(path, NAME * max(shape))  # a matrix of nothing has any number of words
     try:
         matrix = makers[form]((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
         matrix.check_format(full_check=True)

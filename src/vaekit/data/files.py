@@ -13,6 +13,7 @@ from ..system.disk import check_regular
 from .annotated import CELLS, read_cells
 from .base import Content, Split, encode_labels, stored, with_holes
 from .documents import are_documents, read_documents
+from .domains import Domain
 from .formats import array_names, read_arrays
 from .frames import ENDINGS, ending, read_frame
 from .headers import AS_IT_IS, Reading
@@ -51,7 +52,7 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
         raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
     if is_table:
         return _read_table(path, reading)
-    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path)
+    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path, reading.domain)
 
 
 def _read_table(path: Path, reading: Reading) -> Content:
@@ -63,7 +64,7 @@ def _read_table(path: Path, reading: Reading) -> Content:
     return Content({}, notes=frame.notes, frame=frame.table, dialect=frame.dialect)
 
 
-def _read_arrays(path: Path) -> Content:
+def _read_arrays(path: Path, domain: Domain | None) -> Content:
     """Arrays by what their names say: x and y, or x_train, y_train, x_valid, …, and what else these are called."""
     names = array_names(path)
     try:
@@ -80,7 +81,7 @@ def _read_arrays(path: Path) -> Content:
     left_out = (f"arrays of {path.name} that are not used: {', '.join(found.unused)}",) if found.unused else ()
     arrays = read_arrays(path, (*found.x.values(), *found.y.values()))
     data = found.x
-    xs = {split: _split(arrays[name], f"{path}: {name}") for split, name in data.items()}
+    xs = {split: _split(arrays[name], f"{path}: {name}", domain) for split, name in data.items()}
     ys = {split: arrays[name] for split, name in found.y.items()}
     if not ys:
         return Content(xs, notes=notes, left_out=left_out)
@@ -107,9 +108,9 @@ def _taken(found: Arrays) -> str:
     )
 
 
-def _split(given: np.ndarray, what: str) -> Split:
+def _split(given: np.ndarray, what: str, domain: Domain | None) -> Split:
     """Tables (N, D) as they are, images as (N, C, H, W); of a mapped file its rows, unless they have to be changed."""
-    kept, observed = with_holes(given, what)
+    kept, observed = with_holes(given, what, domain)
     x = _images(kept, what)
     mapped = isinstance(given, np.memmap) and np.may_share_memory(x, given)
     return Split(MemmapRows(x) if mapped else x, observed=None if observed is None else _images(observed, what))
@@ -130,13 +131,21 @@ def _images(x: np.ndarray, what: str) -> np.ndarray:
     )
 
 
+def _plain(y: np.ndarray) -> np.ndarray:
+    """Labels of bytes as texts, and whole numbers of one type."""
+    if y.dtype.kind == "S":
+        return np.strings.decode(y, "utf-8", "replace")
+    return y.astype(np.int64) if y.dtype.kind == "u" else y
+
+
 def _targets(ys: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Text and integers (N,) are class labels; floats, and tables (N, C), are covariates."""
     ys = {split: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for split, y in ys.items()}
+    ys = {split: _plain(y) for split, y in ys.items()}
     train = ys["train"]
     if any(y.shape[1:] != train.shape[1:] or y.dtype.kind != train.dtype.kind for y in ys.values()) or train.ndim > 2:
         raise ValueError(f"{path}: y must be labels (N,) or covariates (N, C), of one type in all splits")
-    if train.ndim == 1 and train.dtype.kind in "buiUS":
+    if train.ndim == 1 and train.dtype.kind in "buiU":
         labels, classes = encode_labels(np.concatenate(list(ys.values())))
         ends = np.cumsum([len(y) for y in ys.values()])[:-1]
         return dict(zip(ys, np.split(labels, ends), strict=True)), classes

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -22,6 +22,8 @@ GZIP_MAGIC, NPY_MAGIC = b"\x1f\x8b", b"\x93NUMPY"
 PACKING = (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError)
 """What is raised for a damaged archive, and for the header of an array."""
 IDX_BYTES = 0x08
+CHUNK = 2**24
+"""Bytes that are unpacked at a time."""
 UNPACKED, RATIO = 2**30, 200
 """A file that unpacks to more bytes than that, and to more than so many times its own, is one to fill a machine."""
 
@@ -37,7 +39,7 @@ def check_ratio(path: Path, size: int) -> None:
     """`ValueError` where `size` bytes are out of all proportion to those of the file."""
     packed = path.stat().st_size
     if size > max(UNPACKED, RATIO * packed):
-        what = f"{path} has {packed:,} bytes, which unpack to {size:,}"
+        what = f"{path} has {packed:,} bytes, which unpack to {size:,} or more"
         raise ValueError(f"{what}: none of it is read; if that is meant, save it unpacked")
 
 
@@ -46,17 +48,30 @@ def read_bytes(path: Path) -> bytes:
 
     Raises `ValueError` where it is no file, where the gzip stream is damaged or cut off, and where it has no end.
     """
-    most = max(UNPACKED, check_regular(path))
+    size = check_regular(path)
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
         file.seek(0)
+        if not packed:
+            check_unpacked(path, size)
+            return file.read()
         try:
-            with gzip.GzipFile(fileobj=file) if packed else file as content:
-                data = content.read(most + 1)
+            with gzip.GzipFile(fileobj=file) as content:
+                return read_whole(path, cast(IO[bytes], content))
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} is a damaged or cut-off gzip file; delete it and load again") from error
-    check_unpacked(path, len(data))
-    return data
+
+
+def read_whole(path: Path, content: IO[bytes]) -> bytes:
+    """All that `content`, what a file unpacks to, has; `ValueError` as soon as that is more than `check_unpacked` lets
+    be, so that no more is unpacked.
+    """
+    chunks, total = [], 0
+    while chunk := content.read(CHUNK):
+        chunks.append(chunk)
+        total += len(chunk)
+        check_unpacked(path, total)
+    return b"".join(chunks)
 
 
 def read_idx(path: Path) -> np.ndarray:

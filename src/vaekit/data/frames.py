@@ -18,7 +18,7 @@ from .documents import Documents
 from .headers import AS_IT_IS, Reading, check_names, without_row_numbers
 from .sniffing import PLAIN, Dialect
 from .texts import PACKED
-from .workbooks import nullable, read_excel, read_parquet
+from .workbooks import nullable, of_arrow, read_excel, read_parquet
 
 TEXTS = (".csv", ".tsv", ".tab", ".data", ".txt")
 ENDINGS = (*TEXTS, ".parquet", ".xlsx")
@@ -149,6 +149,10 @@ def _to_pandas(data: Any) -> pd.DataFrame:
     except TypeError as error:
         lazy = "; collect() it first" if hasattr(data, "collect") else ""
         raise TypeError(f"got a {type(data).__name__}; {wanted}{lazy}") from error
+    except ValueError:  # of names that are twice, on several lines
+        names = getattr(data, "column_names", None) or data.columns  # of pyarrow, or of others
+        check_names("the table", [str(name) for name in names])
+        raise
     return nullable(frame.to_pandas(), [name for name, kind in frame.schema.items() if kind.is_integer()])
 
 
@@ -163,11 +167,13 @@ def named_columns(what: str, data: pd.DataFrame, label: str | None = None) -> pd
 
 
 def _plain(column: pd.Series) -> pd.Series | None:
-    """A column of Arrow's decimals or dates as one of pandas' numbers or dates; None of what is read as it is."""
+    """A column of Arrow's decimals, dates or categories as one of pandas'; None of what is read as it is."""
     dtype: Any = column.dtype
     kind = dtype.type
     if kind is Decimal:
         return column.astype("float64").round(dtype.pyarrow_dtype.scale)
+    if str(dtype.pyarrow_dtype).startswith("dictionary<"):
+        return of_arrow(column)
     return column.astype("datetime64[s]") if kind is date else None
 
 

@@ -12,7 +12,9 @@ import pandas as pd
 from ..errors import nearest, several
 from ..settings import named, setting
 from .covariates import Covariate
+from .domains import Domain
 from .image_files import Resize
+from .sniffing import has_names
 
 UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
 """What pandas calls the column of its row numbers, in CSV, when it reads that again, and in Parquet."""
@@ -28,7 +30,7 @@ class Reading:
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
     `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
     `layer` is the matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is
-    one, `given` what a model knows of its covariates, and `called` what its columns are.
+    one, `given` what a model knows of its covariates, `called` what its columns are, and `domain` what its values are.
     """
 
     label: str | None = None
@@ -44,6 +46,7 @@ class Reading:
     exposure: str | None = None
     given: Sequence[Covariate] = ()
     called: str = "genes"
+    domain: Domain | None = None
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names
@@ -78,6 +81,8 @@ def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
     usual = max(set(widths), key=widths.count)
     if widths[0] == usual or usual < 2:
         return ""
+    if widths[:2] == [usual - 1, usual] and not has_names(rows[1:]):
+        return "; the first line has one name too few: give one to the first column, too"
     line = lines[widths.index(usual)]
     return f"; if the names of the columns stand in line {line}, say {setting('data.header', line)}"
 
@@ -103,10 +108,19 @@ def name_of(cell: str) -> str:
     return " ".join(cell.strip().splitlines())
 
 
-def check_names(what: str, names: Sequence[str], label: str | None = None, found: bool = True, hint: str = "") -> None:
+def check_names(
+    what: str,
+    names: Sequence[str],
+    label: str | None = None,
+    found: bool = True,
+    hint: str = "",
+    *,
+    cells: bool = False,
+) -> None:
     """Raise `ValueError` for names that are blank (but for the first) or not unique, and for a label that is none.
 
-    `found` says that the names were read, not made up, `hint` what else to do about blank ones.
+    `found` says that the names were read, not made up, `hint` what else to do about blank ones; `cells` that they are
+    those of a first line, which may be none.
     """
     blank = [i + 1 for i, name in enumerate(names) if not name and i]
     if blank:
@@ -114,11 +128,8 @@ def check_names(what: str, names: Sequence[str], label: str | None = None, found
         raise ValueError(f"{what}: {which} no name in the first line; give every column a name, or take it out{hint}")
     if len(set(names)) < len(names):
         twice = [name for name, times in Counter(names).items() if times > 1]
-        no_names = setting("data.header", False)
-        raise ValueError(
-            f"{what} has more than one column of the name {_quoted(twice)}; rename them, or if the first line is no "
-            f"line of names, say {no_names}"
-        )
+        no_names = f", or if the first line is no line of names, say {setting('data.header', False)}" if cells else ""
+        raise ValueError(f"{what} has more than one column of the name {_quoted(twice)}; rename them{no_names}")
     if label is not None and label not in names:
         near = nearest(label, names)
         hint = f"did you mean {near!r}?" if near else f"columns: {_quoted(names)}"
@@ -129,9 +140,10 @@ def check_names(what: str, names: Sequence[str], label: str | None = None, found
 
 
 def without_row_numbers(what: str, table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table without a first column that pandas wrote to number the rows, and a note of it.
+    """The table without a first column that pandas or R wrote to number the rows, and a note of it; one that names them
+    is then its index.
 
-    Raises `ValueError` where a first column has neither a name nor such numbers.
+    Raises `ValueError` where a first column has neither a name nor such cells.
     """
     if table.shape[1] < 2 or table.columns[0] not in UNNAMED:
         return table, ()
@@ -142,7 +154,10 @@ def without_row_numbers(what: str, table: pd.DataFrame) -> tuple[pd.DataFrame, t
             called = f"called {name!r}" if name else "without a name"
             return table.iloc[:, 1:], (f"the first column, {called}, only numbers the rows: left out",)
     if not name:
-        raise ValueError(f"{what}: the first column has no name, and does not number the rows; give it a name")
+        if first.is_unique and not first.isna().any() and first.dtype.kind not in "fb":
+            note = "the first column, without a name, has a name of each row: no column of the table"
+            return table.iloc[:, 1:].set_axis(pd.Index(first), axis=0), (note,)
+        raise ValueError(f"{what}: the first column has no name, and does not number or name the rows; give it a name")
     return table, ()
 
 

@@ -99,6 +99,7 @@ def suspect(file: str, size: tuple[int, int] | None = None) -> bool:
     from PIL import Image
 
     try:
+        check_regular(Path(file))  # who opens a pipe waits for what comes
         with open(file, "rb") as opened, Image.open(opened) as image:
             if size is not None and image.size != size:
                 return True
@@ -121,8 +122,12 @@ def _turned(image: Any) -> Any:
 
 
 def _without_alpha(image: Any) -> Any:
-    """An image whose colours are named by a palette as RGB, and one that is opaque without saying so, where it is."""
-    if image.mode == "P" and "transparency" not in image.info:
+    """An image whose colours are named by a palette as RGB, and one that is opaque without saying so, where it is; one
+    of which a colour stands for none with its alpha channel.
+    """
+    if image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode == "P":
         return image.convert("RGB")
     if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
         return image.convert(image.mode.removesuffix("A"))
@@ -144,4 +149,4 @@ def _resized(image: Any, resize: int | tuple[int, int]) -> Any:
 def _what(image: Any, deep: bool) -> str:
     if deep or image.mode.startswith("I"):
         return f"pixels of more than eight bits (the mode {image.mode})"
-    return "transparent pixels" if "A" in image.mode or "transparency" in image.info else f"the mode {image.mode}"
+    return "transparent pixels" if "A" in image.mode else f"the mode {image.mode}"

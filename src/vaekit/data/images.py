@@ -33,11 +33,13 @@ _Classes = dict[str | None, list[str]]
 
 @dataclass
 class Found:
-    """What was found: notes of what was taken for what, the files that are no images, and folders without any."""
+    """What was found: notes of what was taken for what, the files that are no images, folders without any, links."""
 
     notes: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """Links to folders within those of classes."""
     endings: set[str] = field(default_factory=set)
     """Of members of shards that are neither images nor labels."""
 
@@ -56,7 +58,8 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     splits = {split: _classes(folder, found) for split, folder in folders.items()}
     if empty := [split for split, own in splits.items() if not any(own.values())]:
         if "train" in empty:
-            raise ValueError(f"folder {path} holds no images{_to_train(empty, splits)}; accepted: {_endings()}")
+            others = f" (but {some(found.skipped)})" if found.skipped else ""
+            raise ValueError(f"folder {path} holds no images{others}{_to_train(empty, splits)}; accepted: {_endings()}")
         found.empty += empty
     splits = {split: own for split, own in splits.items() if split not in empty}
     flat = [split for split, own in splits.items() if None in own]
@@ -73,6 +76,8 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     if n := len(found.skipped):
         what = f"{n} file{'s' * (n > 1)} that {'are' if n > 1 else 'is'} no image{'s' * (n > 1)}"
         left_out.append(f"skipped {what}: {some(found.skipped)}")
+    if found.links:
+        left_out.append(f"links to folders, which are not followed: {some(found.links)}")
     if named := [folder.name for split, folder in folders.items() if split in splits and folder != root]:
         are = "s {} are the splits" if len(named) > 1 else " {} is a split"
         found.notes.append(f"the folder{are.format(', '.join(named))}")
@@ -153,6 +158,7 @@ def _classes(folder: Path, found: Found) -> _Classes:
     for each in folders:
         for top, below, names in os.walk(each):
             below[:] = sorted(name for name in below if _visible(name))
+            found.links += [place for name in below if os.path.islink(place := os.path.join(top, name))]
             own = [os.path.join(top, name) for name in sorted(names) if is_image(name)]
             classes[each.name] += own
             found.skipped += [os.path.join(top, name) for name in names if not is_image(name)]

@@ -84,7 +84,7 @@ class _Table:
 
 
 def typed_large(
-    content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool, exposure: str | None = None
+    content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: str, exposure: str | None = None
 ) -> Content:
     """A table as `tabular.typed` gives it, to the bit, of a Parquet file in `content` that memory does not hold.
 
@@ -107,19 +107,18 @@ def typed_large(
         raise ValueError(f"{name} has no columns besides the label {label!r}")
     if unknown := [each for each in asked if each not in names]:
         infer(pd.DataFrame(columns=names), {unknown[0]: asked[unknown[0]]})  # which says so
-    kinds = {each: "real" for each in names if each not in asked} | dict(asked) if plain else asked
     disk = _disk(table.rows * len(names), f"the numbers of {table.path}")
     by_column, cut = _mapped((len(names), table.rows), np.float64, disk), False
     columns: list[Column] = []
     without: dict[str, str] = {}
     for frame in table.parts(names):
-        own, left = infer(frame, {each: kind for each, kind in kinds.items() if each in frame})
+        own, left = infer(frame, {each: kind for each, kind in asked.items() if each in frame}, plain)
         without |= left
         for column in own:
             numbers = numbers_of([column], frame, name)
             refuse_sizes([column], numbers, name)
             with np.errstate(over="ignore"):
-                cut = cut or is_cut(numbers[:, 0], numbers[:, 0].astype(np.float32))
+                cut = cut or is_cut(column, numbers[:, 0], numbers[:, 0].astype(np.float32))
             by_column[len(columns)] = numbers[:, 0]
             columns.append(column)
     if not columns:

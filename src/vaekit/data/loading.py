@@ -92,7 +92,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
             Reading(label, header, sheet, older=older, resize=resize, lazily=True, **of_cells),  # type: ignore[arg-type]
         )
         y, content = _covariates(content, covariates or {}, name, label)
-        plain, column = older or domain not in (None, "columns"), None if exposure == TOTAL else exposure
+        plain, column = "real" if older else domain or "", None if exposure == TOTAL else exposure
+        plain = "" if plain == "columns" else plain
         if content.large is None:
             content = typed(content, name, label, columns or {}, plain=plain)
         else:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import number_of, shown, unknown
+from ..errors import MOST, number_of, several, shown, unknown
 from ..settings import setting
 from ..system.progress import working
 from .base import Content, Split
@@ -107,6 +107,12 @@ def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> 
     found.notes.insert(0, f"{number_of(len(shards), 'shard')} of {number_of(sum(map(len, rows.values())), 'image')}")
     if len(splits) > 1 or "train" not in splits:
         found.notes.append("the splits are those that the names of the shards say")
+    within = {each.name.rpartition("/")[0] for own in rows.values() for each in own}
+    if not y and len(within) > 1:
+        what = (
+            f"the folders in them ({several(sorted(within), MOST)}) are parts of names; classes are members that end in"
+        )
+        found.notes.append(f"{what} .{LABEL}, or a field of .{FIELDS}: {setting('data.label', '…')}")
     left_out = [f"members that are neither images nor labels: {', '.join(sorted(found.endings))}"]
     return Content(splits, classes, notes=tuple(found.notes), left_out=tuple(left_out) if found.endings else ())
 
@@ -153,7 +159,8 @@ def _rows(shard: Path, label: str | None, found: Found) -> Iterator[tuple[Member
         pictures = [ending for ending in own if is_image(f"x.{ending}")]
         found.endings |= own.keys() - {*pictures, LABEL, FIELDS}
         if len(pictures) != 1:
-            what = f"{len(pictures)} images, {', '.join(pictures)}" if pictures else f"no image beside {', '.join(own)}"
+            many = f"{len(pictures):,} images, {several(pictures, MOST)}"
+            what = many if pictures else f"no image beside {several(own, MOST)}"
             raise ValueError(f"{shard}: {key!r} has {what}; accepted: one, of {', '.join(sorted(ENDINGS))}")
         images.append(own[pictures[0]])
         sources.append(source := own.get(LABEL if label is None else FIELDS))
@@ -187,7 +194,7 @@ def _keyed(shard: Path) -> dict[str, dict[str, Member]]:
 
 def _label(source: Member, content: bytes, label: str | None) -> str:
     try:
-        text = content.decode().strip()
+        text = content.decode("utf-8-sig").strip()
         if not text:
             raise ValueError("it is empty")
         if label is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -32,11 +33,11 @@ LEAST = 1e-12
 """A spread below this part of the mean is none."""
 
 
-def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: bool) -> Content:
+def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: str) -> Content:
     """A table whose `frame` is read as numbers: its columns by the kinds that are `asked`, or that they look like.
 
-    `label` names the column of classes, which is no data. With `plain`, all columns are numbers of one kind, which is
-    said elsewhere. Raises `ValueError` where nothing is left, or a column is not of the kind that is asked for.
+    `label` names the column of classes, which is no data. With `plain`, a domain, all others are its numbers.
+    Raises `ValueError` where nothing is left, or a column is not of the kind that is asked for.
     """
     frame = content.frame
     if frame is None:
@@ -47,8 +48,7 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
         raise ValueError(f"{name} has one row, of which nothing can be learned: give 2 at least, better hundreds")
     if not frame.shape[1]:
         raise ValueError(f"{name} has no columns besides the label {label!r}")
-    kinds = {each: "real" for each in frame.columns if each not in asked} | dict(asked) if plain else asked
-    columns, without = infer(frame, kinds)
+    columns, without = infer(frame, asked, plain)
     if not columns:
         raise ValueError(nothing_to_learn(name, without))
     split = replace(rows_of_frame(columns, frame, name), y=y)
@@ -87,21 +87,26 @@ def told_left_out(without: Mapping[str, str]) -> tuple[str, ...]:
 def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
     """What is said of a table of which all columns are left out, each for a reason."""
     reasons = "; ".join(f"{each!r}: {why}" for each, why in list(without.items())[:4])
-    advice = f"say of what kind one is: {setting('data.columns', {next(iter(without)): 'real'})}"
-    return f"{name} has no column to learn from ({reasons}); {advice}"
+    some = next((each for each, why in without.items() if why != "no value"), None)
+    advice = "" if some is None else f"; say of what kind one is: {setting('data.columns', {some: 'real'})}"
+    return f"{name} has no column to learn from ({reasons}){advice}"
 
 
 def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
     """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
     x = numbers_of(columns, frame, name, optional, short=True)
     refuse_sizes(columns, x, name)
-    return _rows(x, frame, name)
+    return _rows(x, frame, np.ascontiguousarray)
 
 
-def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
-    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed."""
+def new_rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, domain: Domain) -> Split:
+    """The rows of a frame that is new to a model, of whose `columns` cells may be none: these are not observed. The
+    `domain` that the model knows says how many digits its numbers have.
+    """
     x, refused = possible_numbers(columns, frame, name)
-    rows = _rows(x, frame, name)
+    refused |= np.abs(x) > SIZES[1]
+    x[refused] = np.nan
+    rows = _rows(x, frame, partial(stored, what=name, domain=domain))
     if not refused.any():
         return rows
     return replace(rows, refused=refused, impossible=_impossible(rows, frame, columns, refused))
@@ -137,14 +142,14 @@ def impossible_rows(rows: int, of: int) -> str:
     return f"log p is -inf for {rows:,} of {of:,} rows, {why}" if rows else ""
 
 
-def _rows(x: np.ndarray, frame: pd.DataFrame, name: str) -> Split:
+def _rows(x: np.ndarray, frame: pd.DataFrame, kept: Callable[[np.ndarray], np.ndarray]) -> Split:
     gaps = np.isnan(x)
     holes = bool(gaps.any())
     if holes:
         x[gaps] = 0.0
     index = frame.index
     origin = index.to_numpy() if index.dtype.kind in "iu" else np.array([str(each) for each in index], object)
-    return Split(stored(x, name), origin=origin, observed=~gaps if holes else None)
+    return Split(kept(x), origin=origin, observed=~gaps if holes else None)
 
 
 def refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:

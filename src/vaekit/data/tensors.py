@@ -356,8 +356,9 @@ def as_split(
     preprocessing = preprocessing or Preprocessing()
     if not isinstance(data, Dataset):
         given = data.detach().cpu().numpy() if isinstance(data, Tensor) else np.asarray(data)
-        x, observed = with_holes(given, "data")
-        own = replace(preprocessing.untreated(domain), missing=observed is not None)
+        untreated = preprocessing.untreated(domain)
+        x, observed = with_holes(given, "data", untreated)
+        own = replace(untreated, missing=observed is not None)
         data = Dataset("array", own, {"train": Split(x, observed=observed).filled(own)})
         split = "train"
     if split in data.splits:

@@ -15,10 +15,9 @@ from typing import IO, cast
 
 from ..system.disk import check_regular
 from ..system.memory import check_memory
-from .formats import check_unpacked
+from .formats import read_whole
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
-CHUNK = 2**24
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16 does
@@ -97,12 +96,7 @@ def _unpacked(path: Path) -> bytes:
             if file is raw:
                 check_memory(3 * size, f"the lines of {path}", "give less of it")
                 return raw.read()
-            chunks, total = [], 0
-            while chunk := file.read(CHUNK):
-                chunks.append(chunk)
-                total += len(chunk)
-                check_unpacked(path, total)
-            return b"".join(chunks)
+            return read_whole(path, file)
     except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is a damaged or cut-off packed file: {_first_line(error)}") from error
     except (RuntimeError, NotImplementedError) as error:  # a password, an unknown way of packing

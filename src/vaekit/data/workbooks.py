@@ -141,6 +141,14 @@ def nullable(table: pd.DataFrame, whole: list[str]) -> pd.DataFrame:
     return replaced(table, {name: table[name].astype("Int64") for name in floats})
 
 
+def of_arrow(column: pd.Series) -> pd.Series:
+    """A column of a type of Arrow's as pandas has it itself, categories as such."""
+    import pyarrow
+
+    found: pd.Series = pyarrow.array(column.array).to_pandas()
+    return found.set_axis(column.index)
+
+
 def _length(column: Any) -> int:
     """The bytes of a column of text that is read as a dictionary, spelt out."""
     from pyarrow import compute
@@ -172,7 +180,7 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
     else:
         names, note = numbered(len(rows[0]), hint)
         notes = notes if named is False else (*notes, note)
-    check_names(str(path), names, label, found=found, hint=hint)
+    check_names(str(path), names, label, found=found, hint=hint, cells=True)
     if cells.empty:
         raise ValueError(f"{path} has a line of names but no rows")
     columns = {name: _plain(cells.iloc[:, i].reset_index(drop=True)) for i, name in enumerate(names) if name != label}

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def rows_of(
     origin = np.arange(len(x)) if rows.origin is None else rows.origin
     made = Split(x, y, origin=origin, observed=observed, refused=rows.refused)  # type: ignore[arg-type]
     made = replace(made, impossible=rows.impossible).filled(domain)
-    domain.check(made.x, name)
+    domain.check(made.x, name, partial(made.place, columns=schema.columns))
     if domain.kind == "grey" and x.ndim > 2 and all((block <= 1).all() for _, block in blocks(x)):
         notes.append(f"pixels of {name} are 0 and 1 alone, of {domain}: next to black")
     told = (*notes, *said)
@@ -177,6 +178,7 @@ def _reading(run: Run) -> Reading:
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
     called = "genes" if are_genes(schema.table) else "columns"
+    own = replace(own, domain=schema.stored or schema.domain)
     return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
@@ -201,7 +203,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
         own = f"its columns: {several(frame.columns, MOST)}"
         raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
     known = schema.table or tuple(Column(each, "real") for each in schema.columns)
-    x = new_rows_of_frame(known, frame, name)
+    x = new_rows_of_frame(known, frame, name, schema.stored or schema.domain)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []
@@ -234,7 +236,7 @@ def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, r
         return "the documents", read(given, reading)[0]
     if not isinstance(given, (str, Path)):
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-        x, observed = with_holes(array, "data")
+        x, observed = with_holes(array, "data", reading.domain)
         return "data", Content({"train": Split(x, observed=observed)})
     try:
         content, name, _, _ = read(given, reading)

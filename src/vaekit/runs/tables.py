@@ -282,7 +282,9 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
     x = np.broadcast_to(run.schema.domain.filler, (len(columns),)).astype(np.float64)
     x[list(cells)] = list(cells.values())
     seen = np.isin(np.arange(len(columns)), list(cells))
-    given, observed = (torch.from_numpy(each).to(device) for each in (stored(x[None], "the condition"), seen[None]))
+    given, observed = (
+        torch.from_numpy(each).to(device) for each in (stored(x[None], "the condition", run.schema.domain), seen[None])
+    )
     event = event_of(others, len(columns), device) if others else None
     row = run.model.typed(Batch(given, observed=observed))
     drawn, counted = conditioned(run.model, row, n, samples, seed, event)

@@ -142,6 +142,7 @@ def train(
                 spec = _stacked(spec, mine.path, capped=capped, overwrite=overwrite, parts=parts, told=callbacks)
                 plan = _new(mine.path, spec, parts, capped=capped, frame=frame)
                 ready = make_ready(plan.spec, plan.schema, plan.dataset, parts)
+            _check_apart(plan.spec, mine.path, parts)
         run = _trained(plan, ready, mine, callbacks, overwrite)
         return run if frame is None else replace(run, loaded=plan.dataset)
 
@@ -306,14 +307,7 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
     nothing that can be known before speaks against the run on its codes.
     """
     data, name = spec.data, spec.data.codes
-    if spec.training.start is not None and Path(spec.training.start).resolve() == folder.resolve():
-        key = key_called("training.start")
-        raise RunError(f"{folder} is the run that {key} names; name another folder for what begins with it")
-    if name is None:
-        return spec
-    if name not in RECIPES:
-        if folder.resolve() in runs_below(name, parts):
-            raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
+    if name is None or name not in RECIPES:
         return spec
     given = {key: getattr(data, key) for key in (*READING, "labels", "seed")}
     sets = [f"data.{key}={written(value)}" for key, value in given.items() if value is not None]
@@ -328,6 +322,16 @@ def _stacked(spec: Spec, folder: Path, *, capped: bool, overwrite: bool, parts: 
         check_same_spec(path, first, parts)
     ensure(first, path, data=data.name, overwrite=overwrite, parts=parts, callbacks=told)
     return on_codes(spec.model_copy(update={"data": data.model_copy(update={"codes": str(path)})}), parts)
+
+
+def _check_apart(spec: Spec, folder: Path, parts: Parts) -> None:
+    """`RunError` where the run in `folder` would take the place of one that it is made from."""
+    start, codes = spec.training.start, spec.data.codes
+    if start is not None and Path(start).resolve() == folder.resolve():
+        key = key_called("training.start")
+        raise RunError(f"{folder} is the run that {key} names; name another folder for what begins with it")
+    if codes is not None and folder.resolve() in runs_below(codes, parts):
+        raise RunError(f"{folder} is itself among the runs of data.codes; name another folder for the run")
 
 
 def _rehearse(spec: Spec, first: Spec, capped: bool, parts: Parts, watch: Watch | None) -> None:
