@@ -293,7 +293,8 @@ def test_signals_wait_once_and_a_second_comes_through() -> None:
     assert twice(True) == [signal.SIGINT]
     assert twice(False) == [signal.SIGINT] * 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kinds = {signal.SIGINT: signal.SIG_IGN} | dict.fromkeys(ENDING, signal.SIG_DFL)  # nohup ignores some
+    before = {each: signal.signal(each, kind) for each, kind in kinds.items()}
     try:
         with postponed() as interrupt:
             signal.raise_signal(signal.SIGINT)
@@ -303,7 +304,8 @@ def test_signals_wait_once_and_a_second_comes_through() -> None:
                 assert interrupt.asked == each
                 interrupt.asked = None
     finally:
-        signal.signal(signal.SIGINT, ignored)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     elsewhere = threading.Thread(target=lambda: postponed().__enter__())
     elsewhere.start()
     elsewhere.join()
