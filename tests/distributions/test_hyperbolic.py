@@ -86,12 +86,10 @@ def test_its_density_is_that_of_the_noise_times_the_jacobian(curvature: float, s
     torch.testing.assert_close(q.log_prob(z), want, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("loc", "scale"), [((0.0, 0.0), (1.0, 1.0)), ((2.0, -1.0), (0.7, 0.3)), ((0.1, 4.0), (1.0, 1.5))]
-)
+@pytest.mark.parametrize(("loc", "scale"), [((2.0, -1.0), (0.7, 0.3)), ((0.1, 4.0), (1.0, 1.5))])
 def test_it_integrates_to_one(loc: tuple[float, float], scale: tuple[float, float]) -> None:
     q = WrappedNormal(torch.tensor(loc), torch.tensor(scale))
-    radius, angle = torch.linspace(0, 16, 1001)[1:], torch.linspace(0, 2 * math.pi, 2001)[:-1]
+    radius, angle = torch.linspace(0, 16, 601)[1:], torch.linspace(0, 2 * math.pi, 1201)[:-1]
     z = radius[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)
     total = (q.log_prob(z).exp().sum(-1) * radius).sum() * (radius[1] - radius[0]) * (angle[1] - angle[0])
     assert float(total) == pytest.approx(1, abs=2e-4)
