@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from ..distributions.warps import warped
 from .domains import WHOLE, Domain
 from .memmap import blocks
 
@@ -54,16 +56,9 @@ def loses_of(domain: Domain, x: np.ndarray, kept: np.ndarray) -> bool:
 
 
 def _alike(domain: Domain, x: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Which numbers x (…, D) are within `EXACT` of those that are kept, as encoders see them."""
     if domain.kind in WHOLE:
         return np.zeros(x.shape, bool)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.abs(_units(domain, x) - _units(domain, kept)) <= EXACT)
-
-
-def _units(domain: Domain, x: np.ndarray) -> np.ndarray:
-    """Numbers x (…, D) as an encoder sees them."""
-    location, scale = np.asarray(domain.location), np.asarray(domain.scale)
-    if domain.warp == "log":
-        return (np.log(x) - location) / scale
-    moved = (x - location) / scale
-    return np.arcsinh(moved) if domain.warp == "asinh" else moved
+    location, scale = (torch.as_tensor(each, dtype=torch.float64) for each in (domain.location, domain.scale))
+    seen, short = (warped(domain.warp, torch.from_numpy(each), location, scale) for each in (x, kept))
+    return ((seen - short).abs() <= EXACT).numpy()

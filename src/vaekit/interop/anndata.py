@@ -139,7 +139,7 @@ def differential_expression(  # noqa: PLR0913 - scvi-tools' arguments
     seed: int = 0,
 ) -> pd.DataFrame:
     """Which genes cells of one group express more or less than those of another: a table of a line for each gene, the
-    surest first (Lopez et al. 2018, section 4.5; Boyeau et al. 2019).
+    surest first (Lopez et al. 2018; Boyeau et al. 2019).
 
     Cells are drawn from each group of the column `groupby` of obs, a code from q(z given x) of each, and its rates
     compared with those of a cell of the other group, `samples` times. `group1` are one or more groups, all where there
@@ -308,8 +308,7 @@ def _compared(
     table = how.table(rates, means)
     for i in (0, 1):
         table[f"raw_mean{i + 1}"], table[f"non_zeros_proportion{i + 1}"] = means[i], present[i]
-    by = "proba_de" if how.mode == "change" else "bayes_factor"
-    return table.set_axis(pd.Index(genes, dtype=object)).sort_values(by, ascending=False, kind="stable")
+    return table.set_axis(pd.Index(genes, dtype=object)).sort_values("bayes_factor", ascending=False, kind="stable")
 
 
 def _blocks(data: TensorSplit, rows: np.ndarray) -> list[np.ndarray]:

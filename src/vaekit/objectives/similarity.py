@@ -32,9 +32,9 @@ class StructuralSimilarity:
 
     In windows of 11×11 means, spreads and correlations are compared, at so many scales, each of half the rows and
     columns of the one before, as the images have room for: 28×28 for two, 176×176 for all five. The weights of those
-    that are left add up to 1. As in pythae each similarity, -1 to 1, is taken as (1 + s) / 2, so that it has a gradient
-    where images are opposed. The term `structural_similarity` is the MS-SSIM that comes of these. Raises `ValueError`
-    for data that are no images, and for sides below 11.
+    that are left add up to 1. Each similarity, -1 to 1, is taken as (1 + s) / 2 (torchmetrics' `normalize="simple"`),
+    so that it has a gradient where images are opposed. The term `structural_similarity` is the MS-SSIM that comes of
+    these. Raises `ValueError` for data that are no images, and for sides below 11.
     """
 
     of_no_likelihood: ClassVar[bool] = True
