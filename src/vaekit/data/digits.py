@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from ..distributions.warps import warped
 from .domains import WHOLE, Domain
 from .memmap import blocks
 
@@ -57,6 +55,10 @@ def loses_of(domain: Domain, x: np.ndarray, kept: np.ndarray) -> bool:
 
 def _alike(domain: Domain, x: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Which numbers x (…, D) are within `EXACT` of those that are kept, as encoders see them."""
+    import torch  # here: the command line lists datasets without it
+
+    from ..distributions.warps import warped
+
     if domain.kind in WHOLE:
         return np.zeros(x.shape, bool)
     location, scale = (torch.as_tensor(each, dtype=torch.float64) for each in (domain.location, domain.scale))
