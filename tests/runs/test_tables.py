@@ -82,6 +82,20 @@ def test_holes_are_filled_and_the_rest_is_as_it_was(run: Run) -> None:
     assert (filled["income"] >= 0).all()
 
 
+def test_words_of_columns_that_no_model_has_are_what_they_were(run: Run, tmp_path: Path) -> None:
+    rows = people().reset_index(drop=True)
+    rows["name"] = [("NA", "null", "n/a", " Ann", "", "01")[i % 6] for i in range(ROWS)]
+    rows["country"] = [("NA", "DE", "?")[i % 3] for i in range(ROWS)]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    written = ["--out", str(tmp_path / "out.csv"), "--samples", "10"]
+    assert main(["impute", str(run.path), str(tmp_path / "rows.csv"), *written]) == 0
+    read = {"dtype": str, "keep_default_na": False}
+    given, filled = (pd.read_csv(tmp_path / f"{name}.csv", **read) for name in ("rows", "out"))
+    assert filled["country"].tolist() == given["country"].tolist()
+    assert filled["name"].tolist() == given["name"].str.strip().tolist()
+    assert not (filled["city"] == "").any()
+
+
 def test_names_that_are_numbers_stay_numbers(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     table = pd.DataFrame(np.where(x > 1.5, np.nan, x))

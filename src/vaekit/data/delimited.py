@@ -112,8 +112,12 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
     if spare:
         notes = (*notes, f"{len(spare)} of {len(names)} columns have neither a name nor a value: left out")
     changed = _whole_with_gaps(table)
-    changed |= {i: _tidied(table[i]) for i in _text_columns(table)}
+    texts, others = _text_columns(table), reading.unknown(names)
+    changed |= {i: _tidied(table[i]) for i in texts if i not in others}
     changed |= _with_leading_zeros(text, table)
+    if as_they_are := [i for i in texts if i in others]:
+        cells = text.parse(as_they_are, [""], dtype="str")
+        changed |= {i: cells[i] for i in as_they_are}
     if label is not None:
         place = names.index(label)
         changed[place] = _tidied(text.parse([place], LABEL_WORDS, dtype="str")[place], LABEL_WORDS)

@@ -66,6 +66,13 @@ class Reading:
             raise ValueError(f"{named('data.header', self.header)} says in which line the names are, {reason}")
         return lines.index(self.header), True
 
+    def unknown(self, names: Sequence[str]) -> set[int]:
+        """The places of columns that a model knows nothing of, whose cells are whatever stands there: none where no
+        model is asked.
+        """
+        asked = {*self.known, self.label, self.exposure, *(each.name for each in self.given)}
+        return {i for i, name in enumerate(names) if self.known and name not in asked}
+
 
 AS_IT_IS = Reading()
 """Of a file of which all is found out."""
