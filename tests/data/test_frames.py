@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vaekit.data import load
 from vaekit.data.columns import frame_of, numbers_of
 from vaekit.data.frames import Frame, as_frame, ending, read_frame
 from vaekit.data.headers import Reading
@@ -110,8 +111,41 @@ def test_encodings_that_say_so(encoding: str, read: Read) -> None:
 def test_encodings_that_do_not(read: Read) -> None:
     frame = read("größe,wert\n1,€\n2,é\n".encode("cp1252"))
     assert cells(frame) == {"größe": [1, 2], "wert": ["€", "é"]}
-    assert frame.notes == ("t.csv is no UTF-8 text: its letters are read as cp1252",)
-    assert read(b"a,b\n1,\x81\xe9\n2,x\n").notes == ("t.csv is no UTF-8 text: its letters are read as latin-1",)
+    others = "; others are encoding=…, such as cp1251, shift_jis, gb18030"
+    assert frame.notes == (f"t.csv is no UTF-8 text: its letters are read as cp1252{others}",)
+    assert read(b"a,b\n1,\x81\xe9\n2,x\n").notes == (
+        f"t.csv is no UTF-8 text: its letters are read as latin-1{others}",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "utf-16-le"])
+def test_encodings_that_are_told(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").touch()
+    path, text = tmp_path / "t.csv", "город,n\nМосква,1\nПермь,2\n"
+    path.write_bytes(text.encode(encoding))
+    told = Reading(encoding=encoding)
+    assert cells(read_frame(path, told)) == {"город": ["Москва", "Пермь"], "n": [1, 2]}
+    assert read_frame(path, told).notes == ()
+    with pytest.raises(ValueError, match=r"encoding='.*' is of a table's text; .*t\.parquet is none"):
+        load(tmp_path / "t.parquet", encoding=encoding)
+    path.write_text(text, encoding="utf-8")  # which it says itself
+    assert cells(read_frame(path, told))["город"] == ["Москва", "Пермь"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("klingon", "is no encoding of text; accepted: those of Python, such as cp1251"),
+        ("zlib", "is no encoding of text"),
+        ("a\0b", "is no encoding of text"),
+        ("shift_jis", "byte 8 of .* is none of its letters; accepted: the encoding of its text"),
+    ],
+)
+def test_encodings_that_are_none_of_the_text_are_refused(encoding: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n1,xy\xff\n")
+    with pytest.raises(ValueError, match=said):
+        read_frame(path, Reading(encoding=encoding))
 
 
 def zipped(content: bytes, **names: bytes) -> bytes:

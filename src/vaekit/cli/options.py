@@ -37,7 +37,7 @@ Anew = Annotated[
         "--set",
         metavar="data.KEY=NAME",
         help="Of data in which these stand elsewhere than in the run's own: data.layer, data.label, data.exposure, "
-        "data.sheet; none takes one back; repeatable.",
+        "data.sheet, data.encoding; none takes one back; repeatable.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

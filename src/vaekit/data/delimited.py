@@ -78,7 +78,7 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
 
     Raises `ValueError`, one line, where there are no rows, lines are uneven, or names are missing or not unique.
     """
-    data, notes = text_of(path)
+    data, notes = text_of(path, reading.encoding)
     head = sample(data)
     dialect = sniff(head)
     try:

@@ -15,7 +15,7 @@ from .base import Content, Split, encode_labels, stored, with_holes
 from .documents import are_documents, read_documents
 from .domains import Domain
 from .formats import array_names, read_arrays
-from .frames import ENDINGS, ending, read_frame
+from .frames import ENDINGS, TEXTS, ending, read_frame
 from .headers import AS_IT_IS, Reading
 from .images import read_folder
 from .large import is_large, refuse_larger
@@ -46,13 +46,22 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
     if not is_table and not path.is_dir() and path.suffix.lower() not in ARRAYS:
         accepted = f"{', '.join((*ARRAYS, *ENDINGS, CELLS))}, or a folder of images, or of shards of them ({TAR})"
         raise ValueError(f"{path} has the ending {path.suffix!r}; accepted: {accepted}")
-    if reading.label is not None and not is_table:
-        raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
-    if reading.sheet is not None and ending(path) != ".xlsx" and not reading.known:
-        raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
+    _check_said(path, reading)
     if is_table:
         return _read_table(path, reading)
     return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path, reading.domain)
+
+
+def _check_said(path: Path, reading: Reading) -> None:
+    """`ValueError` where `reading` says what a file of this ending does not have."""
+    if reading.label is not None and (path.is_dir() or ending(path) is None):
+        raise ValueError(f"{named('data.label', reading.label)} names a column of a table; {path} is none")
+    if reading.known:  # what was said of the training rows' file
+        return
+    if reading.sheet is not None and ending(path) != ".xlsx":
+        raise ValueError(f"{named('data.sheet', reading.sheet)} names a sheet of a workbook; {path} is none")
+    if reading.encoding is not None and ending(path) not in TEXTS:
+        raise ValueError(f"{named('data.encoding', reading.encoding)} is of a table's text; {path} is none")
 
 
 def _read_table(path: Path, reading: Reading) -> Content:

@@ -25,7 +25,8 @@ class Reading:
     """How a table's file, or a folder of images, is to be read, where that is not to be found out.
 
     `label` names the column of classes. `header` says whether the first line has the names of the columns, or which
-    line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook. `known` are the
+    line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook, `encoding` that of a
+    text which is no UTF-8. `known` are the
     names of columns that a model has: where a line names one half of them or more, that is the line of names. As
     earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
     `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
@@ -47,6 +48,7 @@ class Reading:
     given: Sequence[Covariate] = ()
     called: str = "genes"
     domain: Domain | None = None
+    encoding: str | None = None
 
     def place(self, rows: Sequence[Sequence[str]], lines: Sequence[int], what: str) -> tuple[int, bool | None]:
         """Which of some first rows of text, which stand in `lines`, is the table's first; and whether it has the names

@@ -48,6 +48,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     columns: Mapping[str, str] | None = None,
     header: bool | int | None = None,
     sheet: str | None = None,
+    encoding: str | None = None,
     resize: Resize = None,
     train: int | None = None,
     validation: int | None = None,
@@ -62,16 +63,16 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     `label` names a table's column of class labels, or the field of shards' `.json` members. Of a table's columns kinds
     are found one by one (see `kinds.infer`), unless `columns` says otherwise, by name: a kind, or "none" to leave one
     out; `header` says whether the first line has their names, or which line has, and `sheet` which one of a workbook is
-    read. Cells that are missing are not observed. Images of a folder are brought to one size by `resize`: the side of a
-    square, which is the middle of each once its shorter side is so long, or the height and width of all of it. `domain`
-    overrides what is found in all of the data: of arrays, 0 and 1 alone are binary, in images 0 and 255 too; bytes, and
-    whole pixels up to 255, are grey levels 0..255; pixels between 0 and 1, or -1 and 1, are numbers of that interval;
-    all else is real, with the mean and standard deviation of the training rows as location and scale (per column, one
-    for images; bytes of images that are to be real get a map of theirs to -1..1). `levels` is the number of grey
-    levels, else 256, or of categories, else as many as the greatest value tells. `exposure` names the column that the
-    means of counts are proportional to, or is "total", each row's own. `covariates` are columns that a model is given
-    and does not model, each "categorical" or "real". Of cells, X or the `layer` named are counts, and columns beside
-    them those of obs. `validation` and `test` rows are drawn by
+    read; `encoding` is that of a text which is no UTF-8. Cells that are missing are not observed. Images of a folder
+    are brought to one size by `resize`: the side of a square, which is the middle of each once its shorter side is so
+    long, or the height and width of all of it. `domain` overrides what is found in all of the data: of arrays, 0 and 1
+    alone are binary, in images 0 and 255 too; bytes, and whole pixels up to 255, are grey levels 0..255; pixels between
+    0 and 1, or -1 and 1, are numbers of that interval; all else is real, with the mean and standard deviation of the
+    training rows as location and scale (per column, one for images; bytes of images that are to be real get a map of
+    theirs to -1..1). `levels` is the number of grey levels, else 256, or of categories, else as many as the greatest
+    value tells. `exposure` names the column that the means of counts are proportional to, or is "total", each row's
+    own. `covariates` are columns that a model is given and does not model, each "categorical" or "real". Of cells, X or
+    the `layer` named are counts, and columns beside them those of obs. `validation` and `test` rows are drawn by
     `seed`, by class where there are classes: n rows, 0 for none, of the split that the dataset brings (None for all of
     it), or else held out from its training rows (None for a tenth). `train` is how many of the rest are trained on,
     None for all. What the files were taken for is in the dataset's `notes`. `older` is for what a run was trained on
@@ -89,7 +90,7 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
     with working(f"reading {name_or_path if isinstance(name_or_path, (str, Path)) else 'the table'}"):
         content, name, source, licence = read(
             name_or_path,
-            Reading(label, header, sheet, older=older, resize=resize, lazily=True, **of_cells),  # type: ignore[arg-type]
+            Reading(label, header, sheet, older=older, resize=resize, lazily=True, encoding=encoding, **of_cells),  # type: ignore[arg-type]
         )
         y, content = _covariates(content, covariates or {}, name, label)
         plain, column = "real" if older else domain or "", None if exposure == TOTAL else exposure

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from ..settings import named, setting
 from ..system.disk import check_regular
 from ..system.memory import check_memory
 from .formats import read_whole
@@ -25,26 +26,31 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+SUCH = "cp1251, shift_jis, gb18030"
 CONTROL = bytes(set(range(1, 32)) - set(b"\t\n\v\f\r\x1a\x1b"))
 
 
-def text_of(path: Path) -> tuple[bytes, tuple[str, ...]]:
-    """The text of a file as UTF-8, and notes of what it was taken for where it does not say so itself.
+def text_of(path: Path, encoding: str | None = None) -> tuple[bytes, tuple[str, ...]]:
+    """The text of a file as UTF-8, and notes of what it was taken for where it does not say so itself: what is no UTF-8
+    is of the `encoding` given.
 
     Raises `ValueError`, one line, where it is empty, no text, damaged, or unpacks to out of all proportion.
     """
     data = _unpacked(path)
     notes: tuple[str, ...] = ()
-    for mark, encoding in BOMS:
+    for mark, marked in BOMS:
         if data.startswith(mark):
-            data = _decoded(path, data[len(mark) :], encoding).encode()
+            data = _decoded(path, data[len(mark) :], marked).encode()
             break
     else:
-        if not _is_utf8(data):
+        if encoding is not None and (0 in data or not _is_utf8(data)):
+            data = _told(path, data, encoding).encode()
+        elif not _is_utf8(data):
             _refuse_junk(path, data)
-            encoding = _single_byte(data)
-            data = data.decode(encoding).encode()
-            notes = (f"{path.name} is no UTF-8 text: its letters are read as {encoding}",)
+            found = _single_byte(data)
+            data = data.decode(found).encode()
+            other = f"others are {setting('data.encoding', '…')}, such as {SUCH}"
+            notes = (f"{path.name} is no UTF-8 text: its letters are read as {found}; {other}",)
     _refuse_junk(path, data)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -68,6 +74,17 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} begins as {encoding.upper()} does but is none (byte {error.start})") from None
+
+
+def _told(path: Path, data: bytes, encoding: str) -> str:
+    given = named("data.encoding", encoding)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        what = f"byte {error.start} of {path} is none of its letters"
+        raise ValueError(f"{given}, but {what}; accepted: the encoding of its text, such as {SUCH}") from None
+    except (LookupError, ValueError):
+        raise ValueError(f"{given} is no encoding of text; accepted: those of Python, such as {SUCH}") from None
 
 
 def _single_byte(data: bytes) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 _SPLITS = ("train", "validation", "test")
-_OF_TABLES = ("exposure", "layer", "covariates", "columns", "header", "sheet")
+_OF_TABLES = ("exposure", "layer", "covariates", "columns", "header", "sheet", "encoding")
 READING = ("label", "domain", "levels", *_OF_TABLES, "resize", *_SPLITS)
 """The options of data that say how they are read: of codes, those of the run that gives them."""
 

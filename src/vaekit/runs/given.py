@@ -23,7 +23,7 @@ from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, empty_rows, exposed_rows
-from ..data.frames import as_frame, ending, is_annotated, is_documents, is_frame
+from ..data.frames import TEXTS, as_frame, ending, is_annotated, is_documents, is_frame
 from ..data.headers import Reading
 from ..data.loading import read
 from ..data.memmap import Array, blocks
@@ -178,7 +178,7 @@ def _reading(run: Run) -> Reading:
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
     called = "genes" if are_genes(schema.table) else "columns"
-    own = replace(own, domain=schema.stored or schema.domain)
+    own = replace(own, domain=schema.stored or schema.domain, encoding=data.encoding)
     return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
@@ -223,6 +223,8 @@ def _check_said(run: Run, given: object, name: str, content: Content) -> None:
         raise ValueError(f"{named('data.layer', data.layer)} names a matrix of cells; {name} is none")
     if "sheet" in said and (not isinstance(given, (str, Path)) or ending(Path(given)) != ".xlsx"):
         raise ValueError(f"{named('data.sheet', data.sheet)} names a sheet of a workbook; {name} is none")
+    if "encoding" in said and (not isinstance(given, (str, Path)) or ending(Path(given)) not in TEXTS):
+        raise ValueError(f"{named('data.encoding', data.encoding)} is of a table's text; {name} is none")
 
 
 def _content(given: str | Path | Dataset | pd.DataFrame | np.ndarray | Tensor, reading: Reading) -> tuple[str, Content]:

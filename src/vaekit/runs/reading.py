@@ -15,7 +15,7 @@ from ..spec.parsing import options_from
 if TYPE_CHECKING:
     from .run import Run
 
-ANEW = ("layer", "label", "exposure", "sheet")
+ANEW = ("layer", "label", "exposure", "sheet", "encoding")
 """The options of data that say where in them something stands, which other data may have elsewhere. All others say what
 the data are that a model is of.
 """

@@ -111,7 +111,7 @@ class Run:
 
     def reading(self, **options: str | None) -> Run:
         """This run, which reads the data that it is asked about by other options than its own were read by: `layer`,
-        `label`, `exposure`, `sheet`, each a name or None. What data are stays as it was in training.
+        `label`, `exposure`, `sheet`, `encoding`, each a name or None. What data are stays as it was in training.
         """
         return reading(self, options)
 

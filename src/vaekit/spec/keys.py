@@ -89,6 +89,8 @@ class DataSpec(_Strict):
     """
     sheet: str | None = Field(default=None, examples=["Sheet1"])
     """The sheet of a workbook that is the table, where it is not the first that is not empty."""
+    encoding: str | None = Field(default=None, examples=["cp1251"])
+    """How the letters of a table's text are encoded, where it is no UTF-8: a name that Python has."""
     resize: Side | tuple[Side, Side] | None = Field(default=None, examples=[32, [32, 48]])
     """What the images of a folder are brought to: the side of a square, which is the middle of each once its shorter
     side is so long, or [height, width] of all of it.
