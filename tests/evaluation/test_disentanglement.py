@@ -190,10 +190,17 @@ def test_the_command_measures_a_run_and_its_report_shows_it(tmp_path: Path, caps
     assert main([*asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["disentanglement"]["numbers"][0]["name"] == "mig"
-    assert found["codes"]["total_correlation"]["value"] > -0.1
+    assert found["decomposition"]["total_correlation"]["value"] > -0.1
+    assert found["codes"] == {}  # those of quantised latents, of which there are none
     again = ["evaluate", run, str(tmp_path / "shapes.npz"), "--samples", "1", "--metrics", "mig", "-n", "600"]
     assert main(again) == 0  # factors of a file that the model was not trained on
     assert "600 data of new data" in capsys.readouterr().out
+    np.savez(tmp_path / "one.npz", x=small[0][:1], y=small[1][:1])
+    for metric, least in (("mig", 50), ("active-units", 2)):
+        assert main(["evaluate", run, str(tmp_path / "one.npz"), "--metrics", metric]) == 2
+        told = capsys.readouterr()
+        assert told.err.splitlines()[-1] == f"vaekit: new data has 1 datum; {metric} is of {least} at least"
+        assert "ELBO" not in told.out  # before anything is scored
     np.save(tmp_path / "bare.npy", small[0])
     assert main(["train", str(tmp_path / "bare.npy"), "--out", run, "--overwrite", *options]) == 0
     capsys.readouterr()

@@ -71,7 +71,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
             "-n",
             min=1,
             help="Data that metrics are of, at most: 100 of ais and inference-gap, 1,000 of overfitting, 10,000 of "
-            "others (4 at least, of samples 50).",
+            "others (4 at least, of samples and factors 50).",
         ),
     ] = None,
     report: Annotated[

@@ -132,6 +132,13 @@ def _nats(found: Any) -> tuple[str, ...]:
     return f"{found.n:,} data of {found.split}, nats", ""
 
 
+def _refuse_few(asked: Asked, least: int) -> None:
+    """`ValueError` where one of the splits has less data than the metrics are of."""
+    for split, data in asked.splits.items():
+        if (many := len(data.possible(split))) < least:
+            raise ValueError(f"{split} has {number_of(many, 'datum', 'data')}; {asked.names[0]} is of {least} at least")
+
+
 def _by_chains(asked: Asked) -> Judge:
     from ..evaluation.annealing import chained, rows_of
 
@@ -156,16 +163,18 @@ def _of_codes(asked: Asked) -> Judge:
     def judge(given: Any) -> Any:
         return decomposed(asked.run.model, *asked.data(given), seed=asked.seed)
 
-    return Judge("codes", judge, _titled("What the KL is made of", _nats, rows_of))
+    return Judge("decomposition", judge, _titled("What the KL is made of", _nats, rows_of))
 
 
 def _of_factors(asked: Asked) -> Judge:
-    from ..evaluation.disentanglement import disentangled, rows_of
+    from ..evaluation.disentanglement import FEWEST, disentangled, rows_of
 
     for split, data in asked.splits.items():
         if data.y is None:
             what = "data made of factors: labels y (N,), or covariates y (N, F), a number for each value of each factor"
             raise ValueError(f"--metrics {','.join(asked.names)} needs {what}; {split} has none (try: sprites)")
+
+    _refuse_few(asked, FEWEST)
 
     def judge(given: Any) -> Any:
         data, name, n = asked.data(given)
@@ -180,6 +189,8 @@ def _of_factors(asked: Asked) -> Judge:
 def _of_units(asked: Asked) -> Judge:
     from ..evaluation.overfitting import active_units, rows_of_units
     from ..runs.sampled import codes_of
+
+    _refuse_few(asked, 2)
 
     def judge(given: Any) -> Any:
         data, name, n = asked.data(given)
@@ -258,7 +269,7 @@ METRICS = (
     Metrics(("inference-gap",), 100, 1, _by_steps),
     # Any of them asks for what the KL is made of, all of which costs no more.
     Metrics(("mutual-information", "total-correlation", "marginal-kl"), 10_000, 4, _of_codes),
-    Metrics(OF_FACTORS, 10_000, 4, _of_factors),
+    Metrics(OF_FACTORS, 10_000, 50, _of_factors),
     Metrics(("active-units",), 10_000, 4, _of_units),
     Metrics(("overfitting",), 1000, 4, _of_overfitting),
     Metrics(("topics",), 100_000, 4, _of_topics),

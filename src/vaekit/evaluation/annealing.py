@@ -194,10 +194,10 @@ def chained(
 ) -> Chained:
     """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted.
 
-    Where nobody says how, chains are as `Chains` has them, from the prior where the posterior has no density but of its
-    own draws.
+    A row with a cell that its column can't have is left out. Where nobody says how, chains are as `Chains` has them,
+    from the prior where the posterior has no density but of its own draws.
     """
-    index = np.sort(np.random.default_rng(seed).permutation(len(data))[:n])
+    index = np.sort(np.random.default_rng(seed).permutation(data.possible(split))[:n])
     batch = model.asked(data.rows(index))
     how = how or Chains(start=_usual_start(model, batch))
     found = anneal(model, batch, how=how, seed=seed)

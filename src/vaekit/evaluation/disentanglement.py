@@ -24,6 +24,8 @@ BINS = 20
 """Intervals of equal width that the codes of a dimension fall into."""
 INACTIVE = 0.05
 """The standard deviation of a dimension's codes up to which it says nothing (Kim & Mnih 2018, where it is pruned)."""
+FEWEST = 50
+"""Data of which something can be said."""
 GROUPS = 5
 """Parts of the data, each left out in turn, for standard errors by the jackknife."""
 VOTES, SHARED = 1000, 64
@@ -67,7 +69,7 @@ def disentangled(
     """
     if data.y is None:
         raise ValueError(f"{split} has no factors: labels y (N,), or covariates y (N, F)")
-    index = np.sort(np.random.default_rng(stream(seed, "codes")).permutation(len(data))[:n])
+    index = np.sort(np.random.default_rng(stream(seed, "codes")).permutation(data.possible(split))[:n])
     rows = data.block_rows
     parts = [data.rows(index[start : start + rows]) for start in range(0, len(index), rows)]
     codes = np.concatenate([model.encode(model.asked(each)).double().cpu().numpy() for each in parts])
@@ -264,8 +266,8 @@ def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarr
     values = numbers.max(0) + 1
     if bad := [f for f in range(v.shape[1]) if numbers[:, f].max() == 0]:
         raise ValueError(f"factor {bad[0]} (from 0) has one value in all {len(z):,} data; leave it out")
-    if len(z) < 10 * GROUPS:
-        raise ValueError(f"there are {len(z)} data; accepted: {10 * GROUPS} and more, ten for each value of a factor")
+    if len(z) < FEWEST:
+        raise ValueError(f"there are {len(z)} data; accepted: {FEWEST} and more, ten for each value of a factor")
     if values.max() > len(z) / 10:
         found = f"factor {int(values.argmax())} (from 0) has {values.max():,} values in {len(z):,} data"
         raise ValueError(f"{found}; accepted: at least ten data for each value")

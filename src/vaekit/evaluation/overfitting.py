@@ -87,7 +87,7 @@ def rows_of(found: Overfitting) -> list[tuple[str, str, str]]:
 @torch.no_grad()
 def _scores(model: VAE, data: TensorSplit, n: int, samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """The NLL and the ELBO of each of at most n rows."""
-    rows = np.arange(len(data)) if data.refused is None else np.flatnonzero(~data.refused.any(1))
+    rows = data.possible()
     rows = rows[chosen(len(rows), n, seed)]
     nll, elbo = [], []
     with seeded(stream(seed, "evaluation")), evaluating(model):
