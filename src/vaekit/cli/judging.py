@@ -246,10 +246,11 @@ def _of_images(asked: Asked) -> Judge:
     from ..show.worded import Table
 
     try:
-        from ..interop.torchmetrics import check, quality
+        from ..interop.torchmetrics import FEWEST, check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
     check(asked.run, asked.names, asked.weights, asked.n)
+    _refuse_few(asked, FEWEST)
     told: dict[str, Any] = {"weights": asked.weights, "n": asked.n, "seed": asked.seed}
     return Judge(
         QUALITY,
