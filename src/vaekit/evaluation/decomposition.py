@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from ..data.tensors import TensorSplit
 from ..distributions.moments import marginal_log_probs
+from ..errors import number_of
 from ..models import VAE
 from ..models.scoring import sum_type
 from ..models.trace import Latent, drawn_apart
@@ -57,14 +58,14 @@ class Decomposed:
         if self.marginal_kl is None:
             return (
                 "the prior is another for each condition, so that codes of all data have no one prior to be far from; "
-                f"I(x; z) is of the {self.n:,} data alone, at most {most:.2f} nats"
+                f"I(x; z) is of the {number_of(self.n, 'datum', 'data')} alone, at most {most:.2f} nats"
             )
         if self.mutual_information.value > most - 1:
             return (
-                f"I(x; z) of {self.n:,} data is at most log {self.n:,} = {most:.2f} nats, which it nearly is: of more "
-                "data it would be more, and KL(q(z) || p(z)) less"
+                f"I(x; z) of {number_of(self.n, 'datum', 'data')} is at most log {self.n:,} = {most:.2f} nats, which it "
+                "nearly is: of more data it would be more, and KL(q(z) || p(z)) less"
             )
-        return f"I(x; z) is of the {self.n:,} data alone, at most {most:.2f} nats"
+        return f"I(x; z) is of the {number_of(self.n, 'datum', 'data')} alone, at most {most:.2f} nats"
 
 
 def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed: int = 0) -> Decomposed:

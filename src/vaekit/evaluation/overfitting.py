@@ -51,6 +51,8 @@ class Overfitting:
     @property
     def reading(self) -> str:
         """What it means, in a sentence."""
+        if math.isnan(self.gap.stderr):
+            return "one datum tells nothing of others"
         if self.gap.value > 3 * self.gap.stderr:
             return "training data are better known than others: they are too few for this model or this training"
         return "no more is known of training data than of others, within three standard errors"

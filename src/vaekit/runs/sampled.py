@@ -53,8 +53,8 @@ def check(run: Run, metrics: Sequence[str], weights: Weights, splits: Mapping[st
     for split, data in splits.items():
         if (many := len(data.possible(split))) < FEWEST:
             raise ValueError(
-                f"{split} has {number_of(many, 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least: "
-                f"{option('split', 'all')}, or leave it out"
+                f"{split} has {number_of(many, 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least; leave it out, "
+                "or give more of them"
             )
         if data.observed is not None and not bool(data.observed.all()):
             _refuse_holes(split, metrics)
