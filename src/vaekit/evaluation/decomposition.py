@@ -62,8 +62,8 @@ class Decomposed:
             )
         if self.mutual_information.value > most - 1:
             return (
-                f"I(x; z) of {number_of(self.n, 'datum', 'data')} is at most log {self.n:,} = {most:.2f} nats, which it "
-                "nearly is: of more data it would be more, and KL(q(z) || p(z)) less"
+                f"I(x; z) of {number_of(self.n, 'datum', 'data')} is at most log {self.n:,} = {most:.2f} nats, which "
+                "it nearly is: of more data it would be more, and KL(q(z) || p(z)) less"
             )
         return f"I(x; z) is of the {number_of(self.n, 'datum', 'data')} alone, at most {most:.2f} nats"
 

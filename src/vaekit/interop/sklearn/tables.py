@@ -70,7 +70,8 @@ def by_name(names: Sequence[str], given: Mapping[str | int, Given], what: str) -
     number that none has.
     """
     found = {}
-    for key, value in given.items():
+    for each, value in given.items():
+        key: object = each  # whatever the signature says: a number of NumPy, too
         if isinstance(key, Integral) and not 0 <= key < len(names):
             raise ValueError(f"{what}: there is no column number {key}; accepted: 0 to {len(names) - 1}, or a name")
         found[names[int(key)] if isinstance(key, Integral) else str(key)] = value
@@ -144,7 +145,7 @@ def called_in(X: Any) -> list[Any] | None:  # noqa: N803 - scikit-learn's name
     return list(X.columns) if isinstance(X, pd.DataFrame) and not all(isinstance(each, str) for each in X) else None
 
 
-def as_in(library: str, called: Sequence[Any] | None, table: pd.DataFrame) -> Any:
+def as_in(library: str, called: list[Any] | None, table: pd.DataFrame) -> Any:
     """A table as a data frame of the library that a fit was given, of polars or pyarrow, else of pandas, its columns
     `called` as they were where that was no text; as an array where that was one.
     """
