@@ -72,9 +72,10 @@ def by_name(names: Sequence[str], given: Mapping[str | int, Given], what: str) -
     found = {}
     for each, value in given.items():
         key: object = each  # whatever the signature says: a number of NumPy, too
-        if isinstance(key, Integral) and not 0 <= key < len(names):
-            raise ValueError(f"{what}: there is no column number {key}; accepted: 0 to {len(names) - 1}, or a name")
-        found[names[int(key)] if isinstance(key, Integral) else str(key)] = value
+        number = int(key) if isinstance(key, Integral) else None
+        if number is not None and not 0 <= number < len(names):
+            raise ValueError(f"{what}: there is no column number {number}; accepted: 0 to {len(names) - 1}, or a name")
+        found[str(key) if number is None else names[number]] = value
     return found
 
 
