@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import number_of, unknown
@@ -139,8 +139,17 @@ def _refuse_few(asked: Asked, least: int) -> None:
             raise ValueError(f"{split} has {number_of(many, 'datum', 'data')}; {asked.names[0]} is of {least} at least")
 
 
+def _rehearse(asked: Asked, ask: Callable[[TensorSplit, str], object]) -> None:
+    """Ask it of one datum, so that what a metric is not for is said before all data are scored."""
+    split, data = next(iter(asked.splits.items()))
+    ask(data, split)
+
+
 def _by_chains(asked: Asked) -> Judge:
-    from ..evaluation.annealing import chained, rows_of
+    from ..evaluation.annealing import Chains, chained, rows_of
+
+    rehearsal = replace(Chains(), chains=1, temperatures=1, leapfrogs=1, start="prior")
+    _rehearse(asked, lambda data, split: chained(asked.run.model, data, split, 1, rehearsal, samples=1))
 
     def judge(given: Any) -> Any:
         return chained(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
@@ -149,7 +158,10 @@ def _by_chains(asked: Asked) -> Judge:
 
 
 def _by_steps(asked: Asked) -> Judge:
-    from ..evaluation.refinement import gaps, rows_of
+    from ..evaluation.refinement import Refinement, gaps, rows_of
+
+    rehearsal = replace(Refinement(), steps=1, draws=1)
+    _rehearse(asked, lambda data, split: gaps(asked.run.model, data, split, 1, rehearsal, samples=1))
 
     def judge(given: Any) -> Any:
         return gaps(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
@@ -159,6 +171,8 @@ def _by_steps(asked: Asked) -> Judge:
 
 def _of_codes(asked: Asked) -> Judge:
     from ..evaluation.decomposition import decomposed, rows_of
+
+    _rehearse(asked, lambda data, split: decomposed(asked.run.model, data, split, 1))
 
     def judge(given: Any) -> Any:
         return decomposed(asked.run.model, *asked.data(given), seed=asked.seed)
