@@ -58,6 +58,23 @@ def test_it_is_far_nearer_than_importance_weights_of_as_many_draws() -> None:
     assert (found - exact(truth, x)).abs().mean() < 0.5 * (plain - exact(truth, x)).abs().mean()
 
 
+def test_of_many_data_some_are_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is that of so many, and what is said of the first of them is the same."""
+    truth = linear_gaussian()
+    x, model, sizes = truth.draw(5), truth.model(wrong=0.8), list[int]()
+
+    def path(model: Any, batch: Any, how: Chains) -> Any:
+        sizes.append(len(batch))
+        return _path(model, batch, how)
+
+    monkeypatch.setattr(annealing, "ROWS", 2)
+    monkeypatch.setattr(annealing, "_path", path)
+    found = anneal(model, x, how=Chains(50, 10, 3))
+    assert sizes == [2, 2, 1]
+    assert ((found.log_prob - exact(truth, x)).abs() < 4 * found.stderr).all()
+    torch.testing.assert_close(found.log_prob[:2], anneal(model, x[:2], how=Chains(50, 10, 3)).log_prob)
+
+
 def test_at_the_true_posterior_all_chains_agree() -> None:
     truth = linear_gaussian()
     x = truth.draw(4)

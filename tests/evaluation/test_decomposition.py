@@ -86,6 +86,28 @@ def test_blocks_of_data_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.total_correlation.value == pytest.approx(whole.total_correlation.value)
 
 
+def test_of_a_prior_for_each_condition_there_is_no_distance_from_one() -> None:
+    """E log q(z) - log p(z given y) is no divergence: of classes that are told apart it is below 0."""
+    y = np.arange(40) % 2
+    given = model_of(condition=2, prior="diagonal-normal").eval()
+    x = data_of(given.domain, (40, 4)).numpy()
+    split = as_split(Dataset("data", given.domain, {"train": Split(x, y)}, ("a", "b")), "train", given.domain)
+    shift = dict(given.priors["z"].named_parameters())["shift.weight"]
+    with torch.no_grad():
+        shift.zero_()
+    assert decomposed(given, split, "train").marginal_kl is not None
+    with torch.no_grad():
+        shift[0] = torch.tensor([-4.0, 4.0])
+    found = decomposed(given, split, "train")
+    assert found.marginal_kl is None
+    assert found.dimension_wise_kl is None
+    assert found.total_correlation is not None
+    assert found.mutual_information.value > -4 * found.mutual_information.stderr
+    assert "another for each condition" in found.reading
+    names = [name for name, *_ in decomposition.rows_of(found)]
+    assert names == ["KL(q(z|x) || p(z|y))", "I(x; z)", "total correlation"]
+
+
 def test_what_there_is_not_is_left_out_and_what_it_is_not_for_is_refused() -> None:
     flows = model_of(posterior="flow").eval()
     found = decomposed(flows, split_of(flows, data_of(flows.domain, (30, 4))), "train")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models_for_tests import refuses
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
 
 from vaekit.cli import main
@@ -109,6 +110,26 @@ def test_what_data_share_is_found_as_a_loop_would_find_it() -> None:
     assert abs(found - right) < 5 * (found * (1 - found) * (1 / 300 + 1 / 500)) ** 0.5 + 0.01
 
 
+def test_pairs_have_a_value_of_their_own_as_a_loop_would_find_it() -> None:
+    """A code that says nothing of two factors, and is as wide as one of them says."""
+    factors = rng().integers(2, size=(4000, 2))
+    codes = rng().standard_normal((4000, 1)) * (1 + 2 * factors[:, :1])
+    draws, apart, shared = rng(), [], []
+    alike = {(f, value): np.flatnonzero(factors[:, f] == value) for f in (0, 1) for value in (0, 1)}
+    for _ in range(600):
+        f, pairs = int(draws.integers(2)), []
+        for first in draws.integers(4000, size=64):
+            own = alike[f, factors[first, f]]
+            pairs.append((first, own[draws.integers(len(own))]))
+        apart.append(abs(codes[pairs, 0] @ [1, -1]).mean())
+        shared.append(f)
+    machine = LogisticRegression(C=100.0).fit(np.array(apart[:300])[:, None], shared[:300])
+    right = machine.score(np.array(apart[300:])[:, None], shared[300:])
+    found = disentanglement.beta_vae_score(codes, factors, rng())
+    assert abs(found - right) < 5 * (found * (1 - found) * (1 / 300 + 1 / 500)) ** 0.5
+    assert found < 0.65  # 0.75 where all pairs have one value
+
+
 def test_standard_errors_are_those_of_new_data() -> None:
     draws = np.random.default_rng(1)
     codes = [FACTORS + draws.standard_normal(FACTORS.shape) for _ in range(12)]
@@ -123,6 +144,10 @@ def test_dimensions_that_do_not_vary_have_no_say() -> None:
     nothing = values(still, "mig", "modularity", "sap", "factor-vae")
     assert nothing["mig"] == nothing["modularity"] == nothing["sap"] == 0
     assert nothing["factor-vae"] == pytest.approx(1 / 3)
+    # A constant tells a factor as often as whoever says its commonest value; so does what is not there.
+    two = FACTORS[:, :1]
+    for codes in (np.hstack([two, 0 * two]), two):
+        assert measured(codes, two, ["sap"])[0].value == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_can_not_be_measured_is_refused() -> None:
@@ -132,6 +157,9 @@ def test_what_can_not_be_measured_is_refused() -> None:
         (NOISE, np.column_stack([FACTORS, np.full(len(FACTORS), 7)]), "factor 3 (from 0) has one value"),
         (NOISE, NOISE, "factor 0 (from 0) has 720 values in 720 data"),
         (NOISE[:20], np.arange(20)[:, None] % 2, "there are 20 data"),
+        (np.where(NOISE > 2, np.nan, NOISE), FACTORS, "codes have numbers that are not finite"),
+        (NOISE, np.where(np.arange(720) < 7, np.nan, FACTORS[:, 0])[:, None], "factor 0 (from 0) is missing of 7 of"),
+        (NOISE, np.arange(720)[:, None] < 9, "factor 0 (from 0) has one value in all but 9 of 720 data; accepted: at"),
     ]:
         with refuses(said):
             measured(codes, factors)
@@ -162,10 +190,17 @@ def test_the_command_measures_a_run_and_its_report_shows_it(tmp_path: Path, caps
     assert main([*asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["disentanglement"]["numbers"][0]["name"] == "mig"
-    assert found["codes"]["total_correlation"]["value"] > -0.1
+    assert found["decomposition"]["total_correlation"]["value"] > -0.1
+    assert found["codes"] == {}  # those of quantised latents, of which there are none
     again = ["evaluate", run, str(tmp_path / "shapes.npz"), "--samples", "1", "--metrics", "mig", "-n", "600"]
     assert main(again) == 0  # factors of a file that the model was not trained on
     assert "600 data of new data" in capsys.readouterr().out
+    np.savez(tmp_path / "one.npz", x=small[0][:1], y=small[1][:1])
+    for metric, least in (("mig", 50), ("active-units", 2)):
+        assert main(["evaluate", run, str(tmp_path / "one.npz"), "--metrics", metric]) == 2
+        told = capsys.readouterr()
+        assert told.err.splitlines()[-1] == f"vaekit: new data has 1 datum; {metric} is of {least} at least"
+        assert "ELBO" not in told.out  # before anything is scored
     np.save(tmp_path / "bare.npy", small[0])
     assert main(["train", str(tmp_path / "bare.npy"), "--out", run, "--overwrite", *options]) == 0
     capsys.readouterr()
@@ -192,6 +227,18 @@ def test_sprites_are_what_their_factors_say() -> None:
         moved = np.roll(x[first], 4, axis=2 + (axis == 3) * 1)
         assert np.array_equal(moved, x[np.flatnonzero(first) + step])
     assert [len(split) for split in load("sprites").splits.values()] == [15_000, 1000, 2000]
+
+
+def test_of_a_value_that_few_data_have_numbers_are_known_and_so_are_their_errors() -> None:
+    """A part of the data may have one value of a factor alone."""
+    factors = (np.arange(50)[:, None] >= 40).astype(int)
+    for seed in range(3):
+        for name in ("mig", "sap"):
+            (found,) = measured(NOISE[:50], factors, [name], seed=seed)
+            assert 0 <= found.value < 0.6
+            assert 0 <= found.stderr < 0.6
+    told = disentanglement.sap(NOISE[:50], np.zeros((50, 1), int), rng())
+    assert told == disentanglement.mig(NOISE[:50], np.zeros((50, 1), int), rng()) == 0
 
 
 def test_a_measure_is_a_number_with_its_error() -> None:

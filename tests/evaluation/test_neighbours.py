@@ -74,6 +74,29 @@ def test_the_same_data_again_are_at_no_distance() -> None:
     assert fidelity(same, same + 1).precision.value == 0
 
 
+@pytest.mark.parametrize("size", [5, 16, 64])
+def test_of_data_with_few_values_what_is_the_same_is_at_no_distance(size: int) -> None:
+    """Whatever they are, and how far from the middle: each of 40 is there ten times, and some once more."""
+    numbers = np.random.default_rng(0)
+    few, which = torch.from_numpy(37 * numbers.normal(size=(40, size)) + 5), torch.arange(403) % 40
+    of_samples = torch.from_numpy(numbers.permutation(237) % 40)
+    density = float(which.bincount()[of_samples].sum()) / (5 * 237)
+    assert values(fidelity(few[which], few[of_samples])) == [1.0, 1.0, pytest.approx(density), 1.0]
+    assert memorised(few[which], few[of_samples[:120]], few[of_samples[120:]]).distance.value == 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e25])
+def test_copies_are_found_where_data_lie_close_together_in_groups_far_apart(scale: float) -> None:
+    middle = torch.where(torch.arange(400) % 2 == 0, -1.0, 1.0)[:, None]
+    data = scale * (torch.cat([middle, 0 * middle], 1) + 1e-4 * normal(400, 2))
+    found = memorised(data[:200], data[200:], data[:100])
+    assert found.distance.value == 0
+    assert found.nearer.value == 1
+    new = memorised(data[:200], data[200:300], data[300:])
+    nearest = torch.cdist(data[300:], data[:200]).min(1).values
+    assert new.distance.value == pytest.approx(float(nearest.quantile(0.5)), rel=1e-6)
+
+
 def test_samples_of_the_data_s_own_kind_are_not_memorised_and_copies_are() -> None:
     train, held_out = normal(2000, 2), normal(300, 2, seed=1)
     new = memorised(train, held_out, normal(300, 2, seed=2))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.data import Dataset, Split
 from vaekit.data.tensors import TensorSplit, as_split
-from vaekit.evaluation.overfitting import active_units, overfitting
+from vaekit.evaluation.overfitting import active_units, overfitting, rows_of
 from vaekit.models import VAE
 
 
@@ -38,6 +38,10 @@ def test_with_the_true_posterior_the_gap_is_that_of_the_densities() -> None:
         assert (far.n, far.n_train) == (100, 100)
         assert far.gap.value > 3 * far.gap.stderr
         assert "better known" in far.reading
+        # Of one datum there is no error, so that nothing is said of others.
+        one = overfitting(model, split_of(model, train), split_of(model, others[:1]), "test", samples=1)
+        assert one.reading == "one datum tells nothing of others"
+        assert "nan" not in str(rows_of(one))
         # A posterior that is wrong loosens the ELBO of both alike: the encoder's gap stays small, the ELBO is less.
         wrong = truth.model(wrong=0.3)
         loose = overfitting(wrong, split_of(wrong, train), split_of(wrong, others), "test", samples=20)

@@ -17,12 +17,13 @@ from torch import Tensor
 from vaekit.cli import main
 from vaekit.data import Dataset, Split
 from vaekit.data.tensors import as_split
-from vaekit.evaluation import refinement
+from vaekit.evaluation import annealing, decomposition, refinement
 from vaekit.evaluation.annealing import Chains, anneal
 from vaekit.evaluation.estimates import Estimate
 from vaekit.evaluation.refinement import Gaps, Refinement, gaps, refine
 from vaekit.models import VAE
 from vaekit.posteriors import DiagonalNormal
+from vaekit.runs.run import Run
 
 TRUTH = linear_gaussian(size=4, latent=3)
 
@@ -164,3 +165,19 @@ def test_the_command_says_the_parts(
     found = json.loads(capsys.readouterr().out)["inference-gap"]
     assert found["how"]["steps"] == 3
     assert set(found["amortization_gap"]) == {"value", "stderr"}
+
+    # What is not to be had of some data is said after their scores, and what of none before all data are scored.
+    assert main(["evaluate", str(run.path), "--samples", "1", "--metrics", "modularity"]) == 2
+    told = capsys.readouterr()
+    assert "ELBO" in told.out
+    assert "modularity compares factors" in told.err
+
+    def never(*args: object, **options: object) -> None:
+        raise ValueError("not of this model")
+
+    monkeypatch.setattr(Run, "evaluate", lambda *args, **options: pytest.fail("data are scored"))
+    asked = (("ais", annealing, "chained"), ("inference-gap", refinement, "gaps"))
+    for metric, module, name in (*asked, ("marginal-kl", decomposition, "decomposed")):
+        monkeypatch.setattr(module, name, never)
+        assert main(["evaluate", str(run.path), "--metrics", metric]) == 2
+        assert "not of this model" in capsys.readouterr().err

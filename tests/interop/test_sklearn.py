@@ -246,6 +246,26 @@ def test_conditions_of_an_array_are_by_number_or_name_and_refused_where_they_can
             maker.sample(1, where=wrong)
 
 
+def test_columns_are_meant_by_any_number_that_one_has_and_by_no_other() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    asked = VAESynthesizer(**{**TINY, "hidden": 8}, columns={np.int64(1): "none"}).fit(x)
+    assert asked.left_out_ == {"x1": "asked to be left out"}
+    assert asked.spec_.model.encoder.options["hidden"] == [8]
+    assert asked.sample(2, where={np.int64(0): 0.5})[:, 0].tolist() == [0.5, 0.5]
+    for number in (-1, 2):
+        with pytest.raises(ValueError, match=rf"columns: there is no column number {number}; accepted: 0 to 1"):
+            VAESynthesizer(**TINY, columns={number: "real"}).fit(x)
+        with pytest.raises(ValueError, match=f"where: there is no column number {number}"):
+            asked.sample(2, where={number: 0.5})
+
+
+def test_frames_whose_names_are_numbers_come_back_with_them() -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=[2019, 2020])
+    assert VAESynthesizer(**TINY).fit(frame).sample(2).columns.tolist() == [2019, 2020]
+    coder = VAETransformer(**TINY).fit(frame)
+    assert coder.inverse_transform(coder.transform(frame)).columns.tolist() == [2019, 2020]
+
+
 def test_rows_are_like_those_in_training() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 1)) * [2.0, -2.0] + [10.0, 0.0] + 0.3 * rng.normal(size=(300, 2))

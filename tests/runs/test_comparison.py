@@ -134,6 +134,13 @@ def test_the_same_test_data_are_enough(folder: Path, runs: tuple[Run, Run, Run])
         compare([many, few], samples=1, split="valid")
 
 
+def test_one_datum_tells_nothing_of_errors(folder: Path) -> None:
+    one = small_run(folder / "alone", "data.test=1", "training.epochs=1")
+    row = compare([one, one], samples=2).rows[1]
+    assert row.nll_difference == 0
+    assert math.isnan(row.nll_difference_stderr)
+
+
 def test_labels_matter_where_a_run_is_conditioned_on_them(folder: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), np.arange(60) % 2

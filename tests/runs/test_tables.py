@@ -5,19 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import vaekit
 from vaekit import Run
 from vaekit.cli import main
 from vaekit.data.tabular import described
+from vaekit.data.tensors import TensorSplit
 from vaekit.errors import LeftOutWarning
+from vaekit.evaluation.annealing import Chains, chained
+from vaekit.evaluation.decomposition import decomposed
+from vaekit.evaluation.disentanglement import disentangled
+from vaekit.evaluation.refinement import Refinement, gaps
 from vaekit.models.scoring import Scores
 from vaekit.runs.conditions import Where
+from vaekit.runs.sampled import codes_of
 
 ROWS = 240
 
@@ -391,6 +399,31 @@ def test_scores_are_of_the_rows_that_can_be(run: Run) -> None:
     assert found.nll == pytest.approx(-log_prob[np.isfinite(log_prob)].mean(), rel=1e-5)
     with pytest.warns(LeftOutWarning), pytest.raises(ValueError, match="each row of new data has a cell that"):
         run.evaluate(impossible().loc[[1007]], 20)
+
+
+def test_metrics_are_of_the_rows_that_can_be(run: Run) -> None:
+    """Whatever is told beside scores is of the same rows."""
+    with pytest.warns(LeftOutWarning, match=NEVER):
+        every = run.data(impossible())
+    others = run.data(impossible().drop([1007, 1009]))
+    y = torch.arange(ROWS) % 2
+    every, others = replace(every, y=y), replace(others, y=y[every.possible()])
+
+    def asked(data: TensorSplit) -> list[float]:
+        return [
+            chained(run.model, data, "new", how=Chains(2, 2, 1), samples=3).nll,
+            gaps(run.model, data, "new", how=Refinement(2, 2), samples=3).refined.value,
+            decomposed(run.model, data, "new").kl.value,
+            disentangled(run.model, data, "new", ["mig"]).numbers[0].value,
+            *codes_of(run, data, ROWS, seed=0).mean(1),
+        ]
+
+    assert asked(every) == pytest.approx(asked(others), rel=1e-4)
+    with pytest.warns(LeftOutWarning):
+        never = run.data(impossible().loc[[1007]])
+    for ask in (partial(chained, samples=3), partial(gaps, samples=3), decomposed, disentangled):
+        with pytest.raises(ValueError, match=r"each row of new .*column can't have|has no factors"):
+            ask(run.model, never, "new")
 
 
 def test_a_run_is_read_again_and_gives_the_same(run: Run) -> None:

@@ -34,6 +34,8 @@ from .options import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..evaluation.scores import Evaluation
+
 
 def evaluate(  # noqa: PLR0913 - as many as the command has options
     context: typer.Context,
@@ -71,7 +73,7 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
             "-n",
             min=1,
             help="Data that metrics are of, at most: 100 of ais and inference-gap, 1,000 of overfitting, 10,000 of "
-            "others (4 at least, of samples 50).",
+            "others (4 at least, of samples and factors 50).",
         ),
     ] = None,
     report: Annotated[
@@ -108,7 +110,8 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         scored, source = rows.scores(asked.splits, every, asked.run), file or data if NEW in asked.splits else None
         write_rows(path, asked.run, scored, quiet=as_json, dialect=asked.dialect, source=source)
     judged = [
-        {judge: judge.of(each if name == NEW else name) for judge in judges} for name, each in asked.splits.items()
+        _judged(scores, judges, each if name == NEW else name, quiet=as_json)
+        for (name, each), scores in zip(asked.splits.items(), found, strict=True)
     ]
     if as_json:
         values = [
@@ -117,16 +120,26 @@ def evaluate(  # noqa: PLR0913 - as many as the command has options
         ]
         print_json(values[0] if len(values) == 1 else values)
     else:
-        for scores, own in zip(found, judged, strict=True):
-            print_scores(scores)
-            for judge, value in own.items():
-                judge.say(value)
         print_course(asked.run)
     if report:
         from ..show.report import write_report
 
         said = write_report(asked.run, found[0], [judge.table(value) for judge, value in judged[0].items()])
         note(f"{said}") if as_json else say(f"{said}")
+
+
+def _judged(scores: Evaluation, judges: list[judging.Judge], of: Any, quiet: bool) -> dict[judging.Judge, Any]:
+    """What each of the judges finds of a split. It is said at once, unless it is to be `quiet`, beneath the scores:
+    these are not lost where a metric can't be had of the data.
+    """
+    if not quiet:
+        print_scores(scores)
+    found = {}
+    for judge in judges:
+        found[judge] = judge.of(of)
+        if not quiet:
+            judge.say(found[judge])
+    return found
 
 
 def sample(  # noqa: PLR0913 - as many as the command has options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import number_of, unknown
@@ -132,8 +132,24 @@ def _nats(found: Any) -> tuple[str, ...]:
     return f"{found.n:,} data of {found.split}, nats", ""
 
 
+def _refuse_few(asked: Asked, least: int) -> None:
+    """`ValueError` where one of the splits has less data than the metrics are of."""
+    for split, data in asked.splits.items():
+        if (many := len(data.possible(split))) < least:
+            raise ValueError(f"{split} has {number_of(many, 'datum', 'data')}; {asked.names[0]} is of {least} at least")
+
+
+def _rehearse(asked: Asked, ask: Callable[[TensorSplit, str], object]) -> None:
+    """Ask it of one datum, so that what a metric is not for is said before all data are scored."""
+    split, data = next(iter(asked.splits.items()))
+    ask(data, split)
+
+
 def _by_chains(asked: Asked) -> Judge:
-    from ..evaluation.annealing import chained, rows_of
+    from ..evaluation.annealing import Chains, chained, rows_of
+
+    rehearsal = replace(Chains(), chains=1, temperatures=1, leapfrogs=1, start="prior")
+    _rehearse(asked, lambda data, split: chained(asked.run.model, data, split, 1, rehearsal, samples=1))
 
     def judge(given: Any) -> Any:
         return chained(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
@@ -142,7 +158,10 @@ def _by_chains(asked: Asked) -> Judge:
 
 
 def _by_steps(asked: Asked) -> Judge:
-    from ..evaluation.refinement import gaps, rows_of
+    from ..evaluation.refinement import Refinement, gaps, rows_of
+
+    rehearsal = replace(Refinement(), steps=1, draws=1)
+    _rehearse(asked, lambda data, split: gaps(asked.run.model, data, split, 1, rehearsal, samples=1))
 
     def judge(given: Any) -> Any:
         return gaps(asked.run.model, *asked.data(given), samples=asked.samples, seed=asked.seed)
@@ -153,19 +172,23 @@ def _by_steps(asked: Asked) -> Judge:
 def _of_codes(asked: Asked) -> Judge:
     from ..evaluation.decomposition import decomposed, rows_of
 
+    _rehearse(asked, lambda data, split: decomposed(asked.run.model, data, split, 1))
+
     def judge(given: Any) -> Any:
         return decomposed(asked.run.model, *asked.data(given), seed=asked.seed)
 
-    return Judge("codes", judge, _titled("What the KL is made of", _nats, rows_of))
+    return Judge("decomposition", judge, _titled("What the KL is made of", _nats, rows_of))
 
 
 def _of_factors(asked: Asked) -> Judge:
-    from ..evaluation.disentanglement import disentangled, rows_of
+    from ..evaluation.disentanglement import FEWEST, disentangled, rows_of
 
     for split, data in asked.splits.items():
         if data.y is None:
             what = "data made of factors: labels y (N,), or covariates y (N, F), a number for each value of each factor"
             raise ValueError(f"--metrics {','.join(asked.names)} needs {what}; {split} has none (try: sprites)")
+
+    _refuse_few(asked, FEWEST)
 
     def judge(given: Any) -> Any:
         data, name, n = asked.data(given)
@@ -180,6 +203,8 @@ def _of_factors(asked: Asked) -> Judge:
 def _of_units(asked: Asked) -> Judge:
     from ..evaluation.overfitting import active_units, rows_of_units
     from ..runs.sampled import codes_of
+
+    _refuse_few(asked, 2)
 
     def judge(given: Any) -> Any:
         data, name, n = asked.data(given)
@@ -235,10 +260,11 @@ def _of_images(asked: Asked) -> Judge:
     from ..show.worded import Table
 
     try:
-        from ..interop.torchmetrics import check, quality
+        from ..interop.torchmetrics import FEWEST, check, quality
     except ImportError as error:
         raise ValueError(str(error)) from None
     check(asked.run, asked.names, asked.weights, asked.n)
+    _refuse_few(asked, FEWEST)
     told: dict[str, Any] = {"weights": asked.weights, "n": asked.n, "seed": asked.seed}
     return Judge(
         QUALITY,
@@ -258,7 +284,7 @@ METRICS = (
     Metrics(("inference-gap",), 100, 1, _by_steps),
     # Any of them asks for what the KL is made of, all of which costs no more.
     Metrics(("mutual-information", "total-correlation", "marginal-kl"), 10_000, 4, _of_codes),
-    Metrics(OF_FACTORS, 10_000, 4, _of_factors),
+    Metrics(OF_FACTORS, 10_000, 50, _of_factors),
     Metrics(("active-units",), 10_000, 4, _of_units),
     Metrics(("overfitting",), 1000, 4, _of_overfitting),
     Metrics(("topics",), 100_000, 4, _of_topics),

@@ -97,6 +97,15 @@ class TensorSplit:
         """The domain of what a model sees: that of the stored values, treated."""
         return self.preprocessing.domain(self.domain)
 
+    def possible(self, split: str = "the data") -> np.ndarray:
+        """The numbers of the rows without a cell that its column can't have; `ValueError` where a `split`, as it is
+        called, has no such row.
+        """
+        found = np.arange(len(self)) if self.refused is None else np.flatnonzero(~self.refused.any(1))
+        if not len(found):
+            raise ValueError(f"each row of {split} has a cell that its column can't have: log p of all of them is -inf")
+        return found
+
     @property
     def block_rows(self) -> int:
         """The rows of a block, but for the last."""

@@ -33,6 +33,7 @@ from ..models.scoring import sum_type
 from ..modules import evaluating
 from ..seeding import seeded
 from ..system.progress import working
+from .estimates import Estimate
 
 ACCEPTED = 0.65
 """The part of steps that are to be accepted (Neal 2011, section 4.4)."""
@@ -41,6 +42,8 @@ ADAPTED = 0.5
 """How fast the logarithm of a step size follows the acceptance, a temperature."""
 JITTER = 0.2
 """By how much a step differs from its size at random: chains would come back to where they were on a round course."""
+ROWS = 100
+"""Data at once."""
 OWN = 32
 """Data of a model's own on which bounds are compared, at most."""
 STEEPNESS = 4.0
@@ -117,7 +120,7 @@ def anneal(
 
     With linear-Gaussian parts, or enough temperatures, it is exact to within `stderr`; see `bracket` for how far it may
     be off. Cells that are not observed are left out. Costs two times chains x temperatures x leapfrogs gradients of the
-    decoder. Raises `ValueError` for a model whose latents are no continuous numbers.
+    decoder, of the chains of 100 data at once. Raises `ValueError` for a model whose latents are no continuous numbers.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -126,11 +129,12 @@ def anneal(
     torch.Size([3])
     """
     refuse_no_density(model)
-    batch, how = model.typed(checked(model, x, y)), how or Chains()
+    batch, how, found = model.typed(checked(model, x, y)), how or Chains(), []
     with seeded(seed), evaluating(model):
-        path = _path(model, batch, how)
-        tuned = _tuned(path, how)
-        return _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
+        for start in range(0, len(batch), ROWS):
+            path = _path(model, batch.take(slice(start, start + ROWS)), how)
+            found.append(vars(_annealed(*_walked(path, how, _tuned(path, how), path.draw(how.chains)))))
+    return Annealed(**{name: torch.cat([each[name] for each in found]) for name in found[0]})
 
 
 def bracket(
@@ -194,10 +198,10 @@ def chained(
 ) -> Chained:
     """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted.
 
-    Where nobody says how, chains are as `Chains` has them, from the prior where the posterior has no density but of its
-    own draws.
+    A row with a cell that its column can't have is left out. Where nobody says how, chains are as `Chains` has them,
+    from the prior where the posterior has no density but of its own draws.
     """
-    index = np.sort(np.random.default_rng(seed).permutation(len(data))[:n])
+    index = np.sort(np.random.default_rng(seed).permutation(data.possible(split))[:n])
     batch = model.asked(data.rows(index))
     how = how or Chains(start=_usual_start(model, batch))
     found = anneal(model, batch, how=how, seed=seed)
@@ -238,9 +242,8 @@ def rows_of(found: Chained) -> list[tuple[str, str]]:
         ("steps accepted", f"{100 * found.acceptance:.0f} %"),
     ]
     if found.gap is not None:
-        rows.append(
-            ("gap of the two bounds on data of the model's own", f"{found.gap:.3f} ± {found.gap_stderr:.3f} nats")
-        )
+        gap = Estimate(found.gap, math.nan if found.gap_stderr is None else found.gap_stderr)
+        rows.append(("gap of the two bounds on data of the model's own", f"{gap} nats"))
     return rows
 
 

@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from ..data.tensors import TensorSplit
 from ..distributions.moments import marginal_log_probs
+from ..errors import number_of
 from ..models import VAE
 from ..models.scoring import sum_type
 from ..models.trace import Latent, drawn_apart
@@ -37,7 +38,8 @@ class Decomposed:
     """The KL of a model on `n` data of a split and its parts, estimated from `draws` codes; nats per datum.
 
     total_correlation and dimension_wise_kl are None where a posterior has no density of each dimension alone (a flow);
-    the latter alone where the prior's dimensions are not independent.
+    the latter alone where the prior's dimensions are not independent. Where the prior is another for each condition,
+    p(z given y), the KL is of that, and there is no one p(z): marginal_kl and dimension_wise_kl are None.
     """
 
     split: str
@@ -45,7 +47,7 @@ class Decomposed:
     draws: int
     kl: Estimate
     mutual_information: Estimate
-    marginal_kl: Estimate
+    marginal_kl: Estimate | None
     total_correlation: Estimate | None
     dimension_wise_kl: Estimate | None
 
@@ -53,12 +55,17 @@ class Decomposed:
     def reading(self) -> str:
         """What is to be kept in mind, in a sentence."""
         most = math.log(self.n)
+        if self.marginal_kl is None:
+            return (
+                "the prior is another for each condition, so that codes of all data have no one prior to be far from; "
+                f"I(x; z) is of the {number_of(self.n, 'datum', 'data')} alone, at most {most:.2f} nats"
+            )
         if self.mutual_information.value > most - 1:
             return (
-                f"I(x; z) of {self.n:,} data is at most log {self.n:,} = {most:.2f} nats, which it nearly is: of more "
-                "data it would be more, and KL(q(z) || p(z)) less"
+                f"I(x; z) of {number_of(self.n, 'datum', 'data')} is at most log {self.n:,} = {most:.2f} nats, which "
+                "it nearly is: of more data it would be more, and KL(q(z) || p(z)) less"
             )
-        return f"I(x; z) is of the {self.n:,} data alone, at most {most:.2f} nats"
+        return f"I(x; z) is of the {number_of(self.n, 'datum', 'data')} alone, at most {most:.2f} nats"
 
 
 def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed: int = 0) -> Decomposed:
@@ -75,7 +82,7 @@ def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed
     >>> abs(found.kl.value - found.mutual_information.value - found.marginal_kl.value) < 1e-3
     True
     """
-    chosen = np.random.default_rng(stream(seed, "codes")).permutation(len(data))[:n]
+    chosen = np.random.default_rng(stream(seed, "codes")).permutation(data.possible(split))[:n]
     asked = np.sort(chosen[:DRAWS])
     with seeded(stream(seed, "evaluation")), evaluating(model), torch.no_grad():
         latents = _latents(model, data, asked)
@@ -83,10 +90,11 @@ def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed
         own = sum((latent.q.log_prob(latent.z[0]) for latent in latents), z.new_zeros(()))
         log_p = sum((latent.p.log_prob(latent.z[0]) for latent in latents), z.new_zeros(()))
         prior = [_independent(latent.p, latent.z[0]) for latent in latents]
+        one = all(_is_one(latent.p, latent.z[0]) for latent in latents)
         both = _of_all(model, data, chosen, latents)
     log_q, marginals = both[:, 0], both[:, 1:].sum(1) if both.shape[1] > 1 else None
     whole = None
-    if marginals is not None and all(each is not None for each in prior):
+    if one and marginals is not None and all(each is not None for each in prior):
         whole = marginals - torch.cat(prior, -1).sum(-1)  # type: ignore[arg-type]
     return Decomposed(
         split,
@@ -94,7 +102,7 @@ def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed
         len(asked),
         kl=mean_of(own - log_p),
         mutual_information=mean_of(own - log_q),
-        marginal_kl=mean_of(log_q - log_p),
+        marginal_kl=mean_of(log_q - log_p) if one else None,
         total_correlation=None if marginals is None else mean_of(log_q - marginals),
         dimension_wise_kl=None if whole is None else mean_of(whole),
     )
@@ -102,8 +110,11 @@ def decomposed(model: VAE, data: TensorSplit, split: str, n: int = DATA, *, seed
 
 def rows_of(found: Decomposed) -> list[tuple[str, str, str]]:
     """Each part, its number, and what it is."""
+    first = ("KL(q(z|x) || p(z))", found.kl, "from as many draws: the sum of the next two")
+    if found.marginal_kl is None:
+        first = ("KL(q(z|x) || p(z|y))", found.kl, "from as many draws")
     parts = [
-        ("KL(q(z|x) || p(z))", found.kl, "from as many draws: the sum of the next two"),
+        first,
         ("I(x; z)", found.mutual_information, "what codes tell of data"),
         ("KL(q(z) || p(z))", found.marginal_kl, "how far codes of all data are from the prior"),
         ("total correlation", found.total_correlation, "of it: what dimensions tell of each other"),
@@ -139,6 +150,14 @@ def _of_all(model: VAE, data: TensorSplit, chosen: np.ndarray, latents: Sequence
             total = torch.logaddexp(total, torch.cat(known, -1).logsumexp(1))
             step(start + len(block))
     return total - math.log(len(chosen))
+
+
+def _is_one(p: Distribution, z: Tensor) -> bool:
+    """Whether the prior of M data is one, whatever their conditions, as far as the density of the first of z (M, D)
+    says.
+    """
+    found = p.log_prob(z[:1].expand_as(z))
+    return torch.allclose(found, found[:1].expand_as(found), atol=1e-3)
 
 
 def _independent(p: Distribution, z: Tensor) -> Tensor | None:

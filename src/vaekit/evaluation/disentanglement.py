@@ -24,11 +24,15 @@ BINS = 20
 """Intervals of equal width that the codes of a dimension fall into."""
 INACTIVE = 0.05
 """The standard deviation of a dimension's codes up to which it says nothing (Kim & Mnih 2018, where it is pruned)."""
+FEWEST = 50
+"""Data of which something can be said."""
 GROUPS = 5
 """Parts of the data, each left out in turn, for standard errors by the jackknife."""
 VOTES, SHARED = 1000, 64
 """Votes of the scores of Higgins et al. and of Kim & Mnih, half to learn from, and the data that each is of."""
 TREES = 20
+RARE = 10
+"""Data at least whose value of a factor is not its commonest: of fewer, parts of the data may have none."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def disentangled(
     """
     if data.y is None:
         raise ValueError(f"{split} has no factors: labels y (N,), or covariates y (N, F)")
-    index = np.sort(np.random.default_rng(stream(seed, "codes")).permutation(len(data))[:n])
+    index = np.sort(np.random.default_rng(stream(seed, "codes")).permutation(data.possible(split))[:n])
     rows = data.block_rows
     parts = [data.rows(index[start : start + rows]) for start in range(0, len(index), rows)]
     codes = np.concatenate([model.encode(model.asked(each)).double().cpu().numpy() for each in parts])
@@ -87,7 +91,8 @@ def measured(
 ) -> list[Measure]:
     """Those of `METRICS` that are named, all where none is, of codes (N, D) and factors (N, F).
 
-    Raises `ValueError` for other shapes, for a factor that is the same in all data, and for an unknown name.
+    Raises `ValueError` for other shapes, for codes that are not finite, for a factor that is missing of some data or
+    the same in all but a few, and for an unknown name.
 
     >>> factors = np.indices((4, 5)).reshape(2, -1).T.repeat(10, 0)
     >>> [(each.name, round(each.value, 2)) for each in measured(factors, factors, ["mig", "modularity"])]
@@ -131,7 +136,8 @@ def mig(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> flo
     """
     known = np.sort(mutual_informations(codes, factors), 0)
     second = known[-2] if len(known) > 1 else 0.0
-    return float(((known[-1] - second) / _entropies(factors)).mean())
+    # Of some of the data a factor may have one value, of which nothing is to be known.
+    return float(((known[-1] - second) / np.maximum(_entropies(factors), np.finfo(float).tiny)).mean())
 
 
 def modularity(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> float:
@@ -151,21 +157,22 @@ def modularity(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator)
 def sap(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> float:
     """The separated attribute predictability: by how much the dimension that tells a factor best, by a linear support
     vector machine on it alone, tells it better than the next; of held-out data, the mean over factors (Kumar et al.
-    2018, section 3).
+    2018, section 3). A dimension that is constant tells the commonest value, and so does the next where there is none.
     """
     from sklearn.svm import LinearSVC
 
     learned, asked = _halves(len(codes), rng)
-    told = np.zeros((codes.shape[1], factors.shape[1]))
+    commonest = np.array([np.bincount(values).argmax() for values in factors[learned].T])
+    told = np.tile((factors[asked] == commonest).mean(0), (max(2, codes.shape[1]), 1))
     scale = codes.std(0)
     z = (codes - codes.mean(0)) / np.where(scale > 0, scale, 1)
-    for d in np.flatnonzero(scale > 0):
-        for f in range(factors.shape[1]):
+    for f in np.flatnonzero(np.ptp(factors[learned], 0)):
+        for d in np.flatnonzero(scale > 0):
             machine = LinearSVC(C=0.01, class_weight="balanced", random_state=0)
             machine.fit(z[learned, d : d + 1], factors[learned, f])
             told[d, f] = machine.score(z[asked, d : d + 1], factors[asked, f])
     ordered = np.sort(told, 0)
-    return float((ordered[-1] - (ordered[-2] if len(ordered) > 1 else 0.0)).mean())
+    return float((ordered[-1] - ordered[-2]).mean())
 
 
 def dci(codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -213,7 +220,8 @@ def beta_vae_score(codes: np.ndarray, factors: np.ndarray, rng: np.random.Genera
 
     if factors.shape[1] < 2:
         raise ValueError("beta-vae tells factors apart; accepted: data of two and more; leave it out")
-    shared, first = _votes(factors, rng)
+    shared = rng.integers(factors.shape[1], size=VOTES)
+    first = rng.integers(len(factors), size=(VOTES, SHARED))  # a value of each pair's own
     second = _alike(factors, first, shared, rng)
     scale = codes.std(0)
     apart = abs(codes[first] - codes[second]).mean(1) / np.where(scale > 0, scale, 1)
@@ -249,15 +257,24 @@ def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarr
     z, v = np.asarray(codes, np.float64), np.asarray(factors)
     if z.ndim != 2 or v.ndim != 2 or len(z) != len(v) or not z.shape[1] or not v.shape[1]:
         raise ValueError(f"codes have shape {z.shape}, factors {v.shape}; accepted: (N, D) and (N, F)")
+    if not np.isfinite(z).all():
+        raise ValueError("codes have numbers that are not finite")
+    for f, gone in enumerate((v != v).sum(0)):  # NaN alone differs from itself
+        if gone:
+            raise ValueError(f"factor {f} (from 0) is missing of {gone:,} of {len(z):,} data; leave these out")
     numbers = np.stack([np.unique(column, return_inverse=True)[1] for column in v.T], 1)
     values = numbers.max(0) + 1
     if bad := [f for f in range(v.shape[1]) if numbers[:, f].max() == 0]:
         raise ValueError(f"factor {bad[0]} (from 0) has one value in all {len(z):,} data; leave it out")
-    if len(z) < 10 * GROUPS:
-        raise ValueError(f"there are {len(z)} data; accepted: {10 * GROUPS} and more, ten for each value of a factor")
+    if len(z) < FEWEST:
+        raise ValueError(f"there are {len(z)} data; accepted: {FEWEST} and more, ten for each value of a factor")
     if values.max() > len(z) / 10:
         found = f"factor {int(values.argmax())} (from 0) has {values.max():,} values in {len(z):,} data"
         raise ValueError(f"{found}; accepted: at least ten data for each value")
+    for f, rare in enumerate(len(z) - np.bincount(column).max() for column in numbers.T):
+        if rare < RARE:
+            found = f"factor {f} (from 0) has one value in all but {rare} of {len(z):,} data"
+            raise ValueError(f"{found}; accepted: at least ten data with others, or leave it out")
     return z, numbers
 
 

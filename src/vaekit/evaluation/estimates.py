@@ -10,17 +10,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its standard error.
+    """A number with its standard error, NaN where that is not known.
 
-    >>> str(Estimate(1.23456, 0.1))
-    '1.235 ± 0.100'
+    >>> str(Estimate(1.23456, 0.1)), str(Estimate(1.23456, math.nan))
+    ('1.235 ± 0.100', '1.235')
     """
 
     value: float
     stderr: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ± {self.stderr:.3f}"
+        error = "" if math.isnan(self.stderr) else f" ± {self.stderr:.3f}"
+        return "unknown" if math.isnan(self.value) else f"{self.value:.3f}{error}"
 
 
 def mean_of(values: Tensor) -> Estimate:

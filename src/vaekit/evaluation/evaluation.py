@@ -116,10 +116,9 @@ def evaluate(
 
 def _possible(data: TensorSplit, split: str) -> Tensor:
     """Which rows (N,) have no cell that its column can't have; `ValueError` where none is such."""
-    never = np.zeros(len(data), bool) if data.refused is None else data.refused.any(1)
-    if never.all():
-        raise ValueError(f"each row of {split} has a cell that its column can't have: log p of all of them is -inf")
-    return torch.from_numpy(~never).to(data.x.device)
+    found = np.zeros(len(data), bool)
+    found[data.possible(split)] = True
+    return torch.from_numpy(found).to(data.x.device)
 
 
 def _perplexity(totals: _Totals, nats: float) -> float:

@@ -30,6 +30,8 @@ SPARE = 35
 """Neighbours beside those that are asked for: of 40, 36 are in one of ten groups by a chance of 1e-31."""
 TIES = 1e-9
 """By what part of itself a squared distance may be more than another and yet be the same, up to rounding."""
+ROUNDED = 4.0
+"""Units in the last place of squares, for each root of F, that rounding may take a squared distance for another by."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +181,22 @@ def _number(found: Tensor) -> Estimate:
 
 
 def _squares(one: Tensor, other: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Squared distances (B, M) of some of N rows at a time from all of M, and which rows."""
-    norms = other.square().sum(1)
+    """Squared distances (B, M) of some of N rows at a time from all of M, and which rows. What rounding alone may have
+    made is 0: so are the distances of what is the same.
+    """
+    kept = 1 - _rounding(one)
+    norms = kept * other.square().sum(1)
     at_once = max(1, ELEMENTS // len(other))
     for start in range(0, len(one), at_once):
         rows = slice(start, min(start + at_once, len(one)))
         own = one[rows]
-        yield rows, torch.addmm(norms, own, other.T, alpha=-2).add_(own.square().sum(1, keepdim=True)).clamp_(min=0)
+        least = kept * own.square().sum(1, keepdim=True)
+        yield rows, torch.addmm(norms, own, other.T, alpha=-2).add_(least).clamp_(min=0)
+
+
+def _rounding(features: Tensor) -> float:
+    """The part of the squares of two features (N, F) that the square of their distance may be off by."""
+    return ROUNDED * features.shape[1] ** 0.5 * torch.finfo(features.dtype).eps
 
 
 def _reach(features: Tensor, part: Tensor, neighbours: tuple[int, ...]) -> list[Tensor]:
@@ -206,10 +217,19 @@ def _reach(features: Tensor, part: Tensor, neighbours: tuple[int, ...]) -> list[
 
 
 def _nearest(one: Tensor, other: Tensor) -> np.ndarray:
-    """The distance of each of N from the nearest of M, (N,). Which one that is, is looked for in float32."""
+    """The distance of each of N from the nearest of M, (N,). Which one that is, is looked for in float32, and again in
+    float64 where more than one may be.
+    """
     found = torch.empty(len(one), dtype=torch.float64)
+    rounding = 2 * _rounding(one.float())
     for rows, squares in _squares(one.float(), other.float()):
-        found[rows] = (one[rows] - other[squares.argmin(1)]).square().sum(1).sqrt()
+        own = one[rows]
+        least, which = squares.min(1, keepdim=True)
+        close = squares <= least + rounding * (own.square().sum(1, keepdim=True).float() + least)
+        unsure = (close.sum(1) != 1).nonzero().flatten()
+        if len(unsure):
+            which[unsure, 0] = next(_squares(own[unsure], other))[1].argmin(1)
+        found[rows] = (own - other[which[:, 0]]).square().sum(1).sqrt()
     return found.numpy()
 
 

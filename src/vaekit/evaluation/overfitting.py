@@ -51,6 +51,8 @@ class Overfitting:
     @property
     def reading(self) -> str:
         """What it means, in a sentence."""
+        if math.isnan(self.gap.stderr):
+            return "one datum tells nothing of others"
         if self.gap.value > 3 * self.gap.stderr:
             return "training data are better known than others: they are too few for this model or this training"
         return "no more is known of training data than of others, within three standard errors"
@@ -87,7 +89,7 @@ def rows_of(found: Overfitting) -> list[tuple[str, str, str]]:
 @torch.no_grad()
 def _scores(model: VAE, data: TensorSplit, n: int, samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """The NLL and the ELBO of each of at most n rows."""
-    rows = np.arange(len(data)) if data.refused is None else np.flatnonzero(~data.refused.any(1))
+    rows = data.possible()
     rows = rows[chosen(len(rows), n, seed)]
     nll, elbo = [], []
     with seeded(stream(seed, "evaluation")), evaluating(model):

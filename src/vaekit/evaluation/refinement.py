@@ -242,13 +242,14 @@ def gaps(
     log_prob: Tensor | None = None,
     seed: int = 0,
 ) -> Gaps:
-    """The gap of the ELBO on n data of a split, drawn by the seed, and its parts.
+    """The gap of the ELBO on n data of a split, drawn by the seed, and its parts. A row with a cell that its column
+    can't have is left out.
 
     log p(x) is that of `refine`, or `log_prob` (n,) of these data in their order, such as of `annealing.anneal`. Where
     it is too low, the approximation gap is by as much.
     """
     how = how or Refinement()
-    index = np.sort(np.random.default_rng(seed).permutation(len(data))[:n])
+    index = np.sort(np.random.default_rng(seed).permutation(data.possible(split))[:n])
     found = refine(model, model.asked(data.rows(index)), how=how, samples=samples, seed=seed)
     log_prob = found.log_prob if log_prob is None else log_prob.to(found.log_prob)
     if log_prob.shape != found.elbo.shape:

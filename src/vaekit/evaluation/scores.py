@@ -115,7 +115,7 @@ def heading(scores: Evaluation) -> str:
 
 def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     """The scores, each with its name before it and behind it what it is, and which way is better."""
-    elbo, nll = _with_error(scores.elbo, scores.elbo_stderr), _with_error(scores.nll, scores.nll_stderr)
+    elbo, nll = with_error(scores.elbo, scores.elbo_stderr), with_error(scores.nll, scores.nll_stderr)
     bits = f"{scores.bits_per_dim:.4f}" if math.isfinite(scores.bits_per_dim) else ""
     rows = [
         ("ELBO", elbo, "bound below log p(x); higher is better"),
@@ -138,7 +138,7 @@ def score_rows(scores: Evaluation) -> list[tuple[str, str, str]]:
     return rows + code_rows(scores) + [(title, text.format(value), what) for title, text, what, value in known]
 
 
-def _with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float) -> str:
     """A score and its standard error over the data, which of one datum nobody knows."""
     return f"{value:.2f} ± {error:.2f}" if math.isfinite(error) else f"{value:.2f}"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..data.named import DATASETS
 from ..errors import RunError
-from ..evaluation.scores import Evaluation
+from ..evaluation.scores import Evaluation, with_error
 from ..runs.folder import check_places
 from ..runs.run import Run, load_run
 from ..runs.wording import run_in_lines
@@ -197,8 +197,8 @@ def _scores(e: Evaluation) -> list[tuple[str, float, str]]:
     """Name, value and text of each score."""
     nll = "NLL, nats" if e.is_likelihood else "score, nats"
     return [
-        (nll, e.nll, f"{e.nll:.2f} ± {e.nll_stderr:.2f}"),
-        ("ELBO, nats", e.elbo, f"{e.elbo:.2f} ± {e.elbo_stderr:.2f}"),
+        (nll, e.nll, with_error(e.nll, e.nll_stderr)),
+        ("ELBO, nats", e.elbo, with_error(e.elbo, e.elbo_stderr)),
         ("KL, nats", e.kl, f"{e.kl:.2f}"),
         ("bits per dimension", e.bits_per_dim, f"{e.bits_per_dim:.3f}"),
         ("active units", e.active_units, f"{e.active_units} of {e.latent_size}"),

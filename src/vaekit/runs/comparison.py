@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RunError
+from ..evaluation.estimates import mean_of
 from ..evaluation.scores import Evaluation
 from .run import Run, load_run
 from .wording import comparison_in_markup
@@ -116,7 +117,7 @@ def _scored(run: Run, samples: int, split: str, seed: int) -> tuple[Evaluation, 
 
 
 def _row(name: str, run: Run, evaluation: Evaluation, difference: Tensor) -> Compared:
-    spec, history = run.spec, run.history()
+    spec, history, apart = run.spec, run.history(), mean_of(difference)
     return Compared(
         name=name,
         title=spec.title or run.dataset.name,
@@ -127,8 +128,8 @@ def _row(name: str, run: Run, evaluation: Evaluation, difference: Tensor) -> Com
         seconds=sum(record.seconds for record in history),
         parameters=sum(p.numel() for p in run.model.parameters()),
         evaluation=evaluation,
-        nll_difference=float(difference.mean()),
-        nll_difference_stderr=float((difference.var() / len(difference)).sqrt()),
+        nll_difference=apart.value,
+        nll_difference_stderr=apart.stderr,
     )
 
 

@@ -51,10 +51,10 @@ def check(run: Run, metrics: Sequence[str], weights: Weights, splits: Mapping[st
     for name in metrics:
         _check_features(run, name, name.partition("-")[2], weights)
     for split, data in splits.items():
-        if len(data) < FEWEST:
+        if (many := len(data.possible(split))) < FEWEST:
             raise ValueError(
-                f"{split} has {number_of(len(data), 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least: "
-                f"{option('split', 'all')}, or leave it out"
+                f"{split} has {number_of(many, 'datum', 'data')}; {metrics[0]} is of {FEWEST} at least; leave it out, "
+                "or give more of them"
             )
         if data.observed is not None and not bool(data.observed.all()):
             _refuse_holes(split, metrics)
@@ -127,7 +127,7 @@ def sampled(
     names = [each.strip() for each in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
     name, data = split if isinstance(split, str) else NEW, run.data(split)
     check(run, names, weights or {}, {name: data}, n)
-    rows, found, many = chosen(len(data), n, seed), [], 0
+    rows, found, many = _rows(data, n, seed), [], 0
     wanted = list(dict.fromkeys(each.partition("-")[2] for each in names))
     with working("samples beside data", len(wanted)) as step:
         for number, features in enumerate(wanted):
@@ -153,8 +153,8 @@ def sampled(
 
 @torch.no_grad()
 def codes_of(run: Run, data: TensorSplit, n: int, seed: int) -> np.ndarray:
-    """Posterior means (N, D) of at most n data, chosen by the seed."""
-    rows = chosen(len(data), n, seed)
+    """Posterior means (N, D) of at most n data, chosen by the seed, of those without a cell that can't be."""
+    rows = _rows(data, n, seed)
     parts = [rows[start : start + data.block_rows] for start in range(0, len(rows), data.block_rows)]
     return np.concatenate([run.model.encode(run.model.asked(data.rows(part))).double().cpu().numpy() for part in parts])
 
@@ -164,6 +164,12 @@ def _of_others(how: Features, name: str, own: Tensor, data: TensorSplit, seed: i
     if len(data) < len(own):
         return None
     return fidelity(own, _seen(how, _given(name, data, chosen(len(data), len(own), seed))), stream(seed, "neighbours"))
+
+
+def _rows(data: TensorSplit, n: int, seed: int) -> np.ndarray:
+    """At most n of the rows without a cell that its column can't have."""
+    possible = data.possible()
+    return possible[chosen(len(possible), n, seed)]
 
 
 def _training_rows(train: TensorSplit, size: int, seed: int) -> np.ndarray:

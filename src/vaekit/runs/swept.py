@@ -91,14 +91,21 @@ class Sweep:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The trials by their settings, the best first; last those of which none is done."""
+        """The trials by their settings, the best first; behind these those of which a trial has failed, for a mean of
+        the others says nothing of it; last those of which none is done.
+        """
         found: dict[Settings, list[Trial]] = {}
         for each in self.trials:
             found.setdefault(each.settings, []).append(each)
         every = [Group(settings, tuple(trials)) for settings, trials in found.items()]
         sign = -1 if more_is_better(self.by) else 1
-        worth = {each.settings: sign * each.mean(self.by) for each in every}
-        return tuple(sorted(every, key=lambda each: math.inf if math.isnan(m := worth[each.settings]) else m))
+
+        def place(group: Group) -> tuple[bool, bool, float]:
+            worth = sign * group.mean(self.by)
+            failed = any(each.state == "failed" for each in group.trials)
+            return not group.done, failed, math.inf if math.isnan(worth) else worth
+
+        return tuple(sorted(every, key=place))
 
     @property
     def best(self) -> Group:

@@ -32,7 +32,7 @@ from ...spec.targets import resolve
 from ...system.devices import resolve_device
 from ...training.records import Epoch
 from ...training.weights import model_tensors, set_model_tensors
-from .tables import Cells, cells_of, columns_of, library_of, names_of, table_of
+from .tables import Cells, called_in, cells_of, columns_of, library_of, names_of, table_of
 
 HELD_OUT = 5
 """Rows held out for validation, a tenth of all, that are enough for early stopping: with fewer it is not done."""
@@ -47,7 +47,7 @@ class TableVAE(BaseEstimator):
     sets : changes of it, as ("model.decoder.activation=relu",).
     columns : kinds of columns by name, or number, where they are not what they look like ({"age": "real"}); "none"
         leaves one out. Columns of an array are called x0, x1, ….
-    latent_size, hidden : the size of each latent, and the widths of the layers of encoder and decoder.
+    latent_size, hidden : the size of each latent, and the widths of the layers of encoder and decoder, or of one.
     epochs, batch_size, learning_rate : how it is trained. Each of these is the recipe's where it is None.
     samples : how many z are drawn for each row whose log p is asked for, or whose holes are filled.
     random_state, device, verbose : a seed; "auto", "cpu", "cuda", …; 1 to print what columns are taken for, and
@@ -74,7 +74,7 @@ class TableVAE(BaseEstimator):
         sets: Sequence[str] = (),
         columns: Mapping[str | int, str] | None = None,
         latent_size: int | None = None,
-        hidden: Sequence[int] | None = None,
+        hidden: int | Sequence[int] | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -103,7 +103,7 @@ class TableVAE(BaseEstimator):
         Raises `ValueError` for what is no table, or has no column that could be learned.
         """
         table = table_of(self, X, reset=True)
-        self._library = library_of(X)
+        self._library, self._called = library_of(X), called_in(X)
         self.columns_, self.left_out_ = columns_of(table, self.columns, bool(self._library))
         fixed = [name for name, why in self.left_out_.items() if why == "constant"]
         self._constants = {name: table[name].dropna().iloc[0] for name in fixed}
@@ -115,6 +115,9 @@ class TableVAE(BaseEstimator):
         self.n_iter_ = trained.epochs if trained else 0
         self._settle()
         return self
+
+    _called: list[Any] | None = None
+    """What columns are called that were fitted on, where that is no text."""
 
     _mask: float | None = None
     """The most of a row's cells that training takes as not observed; None for what the recipe says."""
@@ -145,7 +148,7 @@ class TableVAE(BaseEstimator):
         values: dict[str, object] = {"training.device": self.device, "data.mask": self._mask}
         values |= {f"training.{key}": getattr(self, key) for key in ("epochs", "batch_size", "learning_rate")}
         values |= {f"model.latents.{name}.size": self.latent_size for name in spec.model.latents}
-        hidden = None if self.hidden is None else [int(each) for each in self.hidden]
+        hidden = None if self.hidden is None else [int(each) for each in np.atleast_1d(self.hidden)]
         values |= {f"model.{network}.hidden": hidden for network in ("encoder", "decoder")}
         yield from (f"{key}={written(value)}" for key, value in values.items() if value is not None)
         yield from [self.sets] if isinstance(self.sets, str) else self.sets

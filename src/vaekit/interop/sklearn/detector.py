@@ -37,7 +37,7 @@ class VAEOutlierDetector(OutlierMixin, TableVAE):
         sets: Sequence[str] = (),
         columns: Mapping[str | int, str] | None = None,
         latent_size: int | None = None,
-        hidden: Sequence[int] | None = None,
+        hidden: int | Sequence[int] | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,

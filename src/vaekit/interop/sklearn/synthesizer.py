@@ -17,7 +17,7 @@ from ...data.columns import numbers_of
 from ...runs.run import Run
 from ...runs.tables import synthesize
 from .base import TableVAE
-from .tables import as_in, completed
+from .tables import as_in, by_name, completed
 
 CODES = 10_000
 """Codes that a condition is weighed by at least."""
@@ -55,7 +55,7 @@ class VAESynthesizer(DensityMixin, TableVAE):
         check_is_fitted(self)
         seed = int(check_random_state(self.random_state if random_state is None else random_state).randint(2**31 - 1))
         names = self._names
-        known = {names[key] if isinstance(key, int) else str(key): value for key, value in (where or {}).items()}
+        known = by_name(names, where or {}, "where")
         for name in [name for name in known if name in self._constants]:
             if known[name] != self._constants[name]:
                 raise ValueError(
@@ -69,4 +69,4 @@ class VAESynthesizer(DensityMixin, TableVAE):
         if made.caution:
             warnings.warn(made.caution, UserWarning, stacklevel=2)
         table = completed(names, self.columns_, self._constants, numbers_of(self.columns_, made.table))
-        return as_in(self._library, table)
+        return as_in(self._library, self._called, table)

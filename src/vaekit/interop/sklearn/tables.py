@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeVar
 
 import narwhals
 import numpy as np
@@ -20,6 +21,8 @@ from ...data.columns import Column, frame_of, possible_numbers
 from ...data.domains import Domain
 from ...data.frames import is_frame, pandas_frame
 from ...data.kinds import infer
+
+Given = TypeVar("Given")
 
 PASSED_BY = ("constant", "no value", "asked to be left out")
 """Why a column of numbers may be left out: any other reason, such as that they are all distinct, is one for a file's
@@ -62,6 +65,20 @@ def names_of(estimator: Any) -> list[str]:
     return [f"x{i}" for i in range(estimator.n_features_in_)] if names is None else list(map(str, names))
 
 
+def by_name(names: Sequence[str], given: Mapping[str | int, Given], what: str) -> dict[str, Given]:
+    """What is given of columns by the name of each, or by its number from 0; `ValueError`, of `what` it is, for a
+    number that none has.
+    """
+    found = {}
+    for each, value in given.items():
+        key: object = each  # whatever the signature says: a number of NumPy, too
+        number = int(key) if isinstance(key, Integral) else None
+        if number is not None and not 0 <= number < len(names):
+            raise ValueError(f"{what}: there is no column number {number}; accepted: 0 to {len(names) - 1}, or a name")
+        found[str(key) if number is None else names[number]] = value
+    return found
+
+
 def columns_of(
     table: pd.DataFrame, asked: Mapping[str | int, str] | None, framed: bool
 ) -> tuple[tuple[Column, ...], dict[str, str]]:
@@ -69,8 +86,7 @@ def columns_of(
     they look like, and of the others why they are left out. Unless it was `framed`, a data frame, numbers are numbers
     also where they could number the rows.
     """
-    names = list(map(str, table.columns))
-    kinds = {names[each] if isinstance(each, int) else str(each): kind for each, kind in (asked or {}).items()}
+    kinds = by_name(list(map(str, table.columns)), asked or {}, "columns")
     columns, left_out = infer(table, kinds)
     if framed or not (others := {name: why for name, why in left_out.items() if why not in PASSED_BY}):
         return columns, left_out
@@ -125,14 +141,19 @@ def library_of(X: Any) -> str:  # noqa: N803 - scikit-learn's name
     return type(X).__module__.partition(".")[0] if is_frame(X) else ""
 
 
-def as_in(library: str, table: pd.DataFrame) -> Any:
-    """A table as a data frame of the library that a fit was given, of polars or pyarrow, else of pandas; as an array
-    where that was one.
+def called_in(X: Any) -> list[Any] | None:  # noqa: N803 - scikit-learn's name
+    """What the columns of a frame of pandas are called, where that is no text; None of any other."""
+    return list(X.columns) if isinstance(X, pd.DataFrame) and not all(isinstance(each, str) for each in X) else None
+
+
+def as_in(library: str, called: list[Any] | None, table: pd.DataFrame) -> Any:
+    """A table as a data frame of the library that a fit was given, of polars or pyarrow, else of pandas, its columns
+    `called` as they were where that was no text; as an array where that was one.
     """
     if not library:
         return array_of(table)
     if library not in ("polars", "pyarrow"):
-        return table
+        return table if called is None else table.set_axis(called, axis=1)
     frame = narwhals.from_native(table, eager_only=True)
     return frame.to_polars() if library == "polars" else frame.to_arrow()
 

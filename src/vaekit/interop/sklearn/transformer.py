@@ -42,7 +42,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableVAE
             raise ValueError(f"X has {z.shape[1]} features, but codes have {self._n_features_out}")
         x = self._vae.decode(z).double().cpu().numpy()
         table = completed(self._names, self.columns_, self._constants, self._likeliest(x))
-        return as_in(self._library, table)
+        return as_in(self._library, self._called, table)
 
     def _likeliest(self, x: np.ndarray) -> np.ndarray:
         """Means as categories where a column has such: a probability of 1 above a half is 1."""
