@@ -21,17 +21,23 @@ from vaekit.show import report, terminal
 from vaekit.show.plots import LIGHT, latents
 from vaekit.show.report import frame, page
 
-# pytest listens to loggers that do not propagate; for this one torch then describes every tensor of a recording, with
-# the stack and as JSON, which it does for nobody else.
-_trace = logging.getLogger("torch.__trace")
-_trace.handlers.clear()
-_trace.propagate = True
-
 # A deadline, or a check that drawing is quick, would fail on a busy machine and nowhere else.
 hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("deterministic")
+
+
+def pytest_collection_finish() -> None:
+    """pytest listens, anew for each phase of each test, to every logger that does not propagate, of which torch has
+    fifty: that takes a millisecond or two a test. And for one, torch.__trace, torch then describes every tensor of a
+    recording, which it does for nobody else. What they log is heard at the root, and still said once.
+    """
+    for each in logging.root.manager.loggerDict.values():
+        if isinstance(each, logging.Logger) and not each.propagate:
+            each.propagate = True
+            if each.name != "torch":
+                each.handlers.clear()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -148,7 +148,7 @@ def test_stl_and_dreg_agree_in_expectation_with_elbo_and_iwae(posterior, prior, 
     )
     x = data_of(model.likelihood.domain, (2, 2))
     y = one_hot(2, condition) if condition else None
-    k, repeats, copies = 4, 40, 50
+    k, repeats, copies = 4, 20, 100
     estimates = {
         name: gradients(model, x, loss, k, repeats, copies, y)
         for name, loss in {

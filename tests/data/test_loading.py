@@ -431,7 +431,7 @@ def test_a_run_far_from_zero_is_that_of_the_same_data_moved(tmp_path: Path) -> N
     scores, draws = [], []
     for offset in (0.0, 1.7e9 + 3):
         np.save(tmp_path / "x.npy", x + offset)
-        run = train(tmp_path / "x.npy", tmp_path / "run", epochs=20, overwrite=True)
+        run = train(tmp_path / "x.npy", tmp_path / "run", epochs=8, overwrite=True)
         scores.append(run.evaluate("test", samples=20).nll)
         draws.append(run.sample(50, seed=0).double() - offset)
         assert np.allclose(

@@ -128,7 +128,7 @@ def test_any_continuous_model_agrees_with_many_importance_weights(options: dict[
     model = model_of(by=0.4, **options).eval()
     x = data_of(model.domain, (4, 4))
     y = torch.arange(4) % 3 if options.get("condition") else None
-    found: Annealed = anneal(model, x, y, how=Chains(12, 25, 3))
+    found: Annealed = anneal(model, x, y, how=Chains(12, 15, 3))
     scores = model.score(x, y, samples=4000, seed=1)
     error = (found.stderr.square() + scores.log_prob_variance).sqrt() + 1e-3
     assert ((found.log_prob - scores.log_prob) / error).abs().max() < 4.5

@@ -60,10 +60,11 @@ def test_codes_that_know_nothing_have_what_chance_gives() -> None:
 
 
 def test_codes_that_mix_factors_know_as_much_and_are_not_disentangled() -> None:
-    mixed, best = values(ROTATED), values(PERFECT)
+    worse = ("mig", "dci disentanglement", "dci completeness", "modularity")
+    mixed = values(ROTATED, "mig", "dci", "modularity")
     assert mixed["dci informativeness"] > 0.9
-    for name in ("mig", "dci disentanglement", "dci completeness", "modularity"):
-        assert mixed[name] < best[name] - 0.25, name
+    for name in worse:
+        assert mixed[name] < 0.97 - 0.25, name
 
 
 def test_mutual_informations_are_those_of_scikit_learn() -> None:
@@ -176,7 +177,7 @@ def test_the_command_measures_a_run_and_its_report_shows_it(tmp_path: Path, caps
     x, factors = sprites()
     small = (x[::9, :, ::4, ::4], factors[::9, :4])
     np.savez(tmp_path / "shapes.npz", x=small[0], y=small[1])
-    options = ["--set", "training.epochs=2", "--set", "model.latents.z.size=3"]
+    options = ["--set", "training.epochs=1", "--set", "model.latents.z.size=3"]
     run = str(tmp_path / "run")
     assert main(["train", str(tmp_path / "shapes.npz"), "--out", run, *options]) == 0
     asked = ["evaluate", run, "--samples", "2", "--metrics", "mig,total-correlation"]

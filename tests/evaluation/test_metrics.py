@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_for_tests import refuses
 from sklearn import metrics as oracle
@@ -52,6 +52,7 @@ def test_information_and_rand_index_are_those_of_scikit_learn(partitions):
     assert adjusted_rand_index(clusters, labels) == pytest.approx(oracle.adjusted_rand_score(labels, clusters))
 
 
+@settings(max_examples=40)
 @given(PARTITIONS, st.permutations(range(5)))
 def test_names_and_sides_do_not_matter(partitions, names):
     clusters, labels = partitions

@@ -78,7 +78,7 @@ def made(kind: str, name: str) -> Program:
         ("conv", "decode"),
         ("resnet", "encode"),
         ("ladder", "score"),
-        ("mixture", "score"),
+        pytest.param("mixture", "score", marks=pytest.mark.slow),  # other bounds are here, its prior in test_export.py
         ("conditional", "decode"),
         ("table", "decode"),
     ],

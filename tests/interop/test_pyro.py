@@ -155,9 +155,9 @@ def test_bound_is_ours_on_average_with_other_noise(case: str):
     if "resampled" in case or "semi-implicit" in case:  # in training a part of them is drawn anew each time
         model.eval()
     with seeded(2), torch.no_grad():
-        ours = model.trace(Batch(x), samples=4000).log_weight.sum(1)
-        theirs = -loss(Trace_ELBO(**many(4000)), Program(model), x)
-    assert abs(theirs - ours.mean()) < 4 * (2 * ours.var() / 4000).sqrt()
+        ours = model.trace(Batch(x), samples=1000).log_weight.sum(1)
+        theirs = -loss(Trace_ELBO(**many(1000)), Program(model), x)
+    assert abs(theirs - ours.mean()) < 4 * (2 * ours.var() / 1000).sqrt()
 
 
 @pytest.mark.parametrize("posterior", ["diagonal-normal", "full-rank-normal"])

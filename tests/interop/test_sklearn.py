@@ -201,7 +201,8 @@ def test_it_finds_malignant_cells_from_benign_ones_alone() -> None:
     labels = np.repeat([1, 0], [len(new) - (benign == 0).sum(), (benign == 0).sum()])
     assert roc_auc_score(labels, detector.decision_function(new)) > 0.9
     assert (detector.predict(train) == -1).mean() == pytest.approx(0.05, abs=0.01)
-    assert (detector.fit_predict(train) == detector.predict(train)).all()
+    small = VAEOutlierDetector(**TINY, contamination=0.05)
+    assert (small.fit_predict(train) == small.predict(train)).all()
 
 
 @pytest.mark.parametrize("contamination", [0, 0.6, -1])
@@ -269,7 +270,7 @@ def test_frames_whose_names_are_numbers_come_back_with_them() -> None:
 def test_rows_are_like_those_in_training() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 1)) * [2.0, -2.0] + [10.0, 0.0] + 0.3 * rng.normal(size=(300, 2))
-    made = VAESynthesizer(epochs=40, **SMALL).fit(x).sample(2000)
+    made = VAESynthesizer(epochs=25, **SMALL).fit(x).sample(2000)
     assert made.mean(0) == pytest.approx(x.mean(0), abs=0.3)
     assert made.std(0) == pytest.approx(x.std(0), rel=0.2)
     assert np.corrcoef(made.T)[0, 1] < -0.5

@@ -62,9 +62,9 @@ def refused(words: str, out: Path, attempt: Callable[[], object]) -> None:
 
 
 def test_codes_of_a_run_are_the_data_of_another(tmp_path: Path) -> None:
-    given = train("digits", tmp_path / "first", epochs=3)
+    given = train("digits", tmp_path / "first", epochs=1)
     sets = [*CLASSIFIER, "data.labels=100", f"data.codes={given.path}"]
-    run = train("digits", tmp_path / "second", sets=[*sets, "model.likelihood=normal"], epochs=3)
+    run = train("digits", tmp_path / "second", sets=[*sets, "model.likelihood=normal"], epochs=1)
     assert run.model.event_shape == (16,)
     dataset = load_run(run.path).dataset
     codes, labels = given.encode("test")

@@ -48,6 +48,7 @@ def stop(records: list[Epoch]) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow  # others here go on with such trainings, of images that are kept on disk, decoded anew, and of shards
 def test_a_training_with_crops_and_flips_that_was_killed_goes_on_bit_for_bit(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

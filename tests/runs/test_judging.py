@@ -38,7 +38,7 @@ def shops(n: int = 400, seed: int = 0) -> pd.DataFrame:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("judged")
     shops().to_csv(folder / "shops.csv", index=False)
-    sets = ["model.encoder.hidden=[16]", "model.decoder.hidden=[16]", "model.latents.z.size=3", "training.steps=300"]
+    sets = ["model.encoder.hidden=[16]", "model.decoder.hidden=[16]", "model.latents.z.size=3", "training.steps=60"]
     return vaekit.train(folder / "shops.csv", folder / "run", sets=sets)
 
 

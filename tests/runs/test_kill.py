@@ -124,6 +124,7 @@ def await_write(child: BaseProcess, folder: Path, moment: str) -> None:
             return
         if moment == "renamed" and any(not name.endswith(".tmp") for name in now - before):
             return
+        time.sleep(1e-4)  # the training needs the processor, too
 
 
 def state(folder: Path) -> set[str]:

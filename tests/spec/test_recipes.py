@@ -149,17 +149,18 @@ def test_every_recipe_runs_on_the_digits(name: str, tmp_path: Path, monkeypatch:
     own = resolve(name)
     if below := own.data.codes:  # `epochs` is of the second training alone
         monkeypatch.setitem(RECIPES, below, re.sub(r"^epochs = \d+", "epochs = 1", RECIPES[below], flags=re.MULTILINE))
-    run = train(name, tmp_path / "run", data="digits", sets=["data.train=256"], epochs=1)
+    few = {"train": 256, "validation": 60, "test": 50}
+    run = train(name, tmp_path / "run", data="digits", sets=[f"data.{key}={n}" for key, n in few.items()], epochs=1)
     kept = {key: getattr(own.data, key) for key in ("labels", "binarize", "dequantize", "seed")}
     # A recipe whose data are the codes of another names it; its run names that one's folder.
-    assert run.spec.data.model_copy(update={"codes": None}) == DataSpec(name="digits", train=256, **kept)
+    assert run.spec.data.model_copy(update={"codes": None}) == DataSpec(name="digits", **few, **kept)
     assert (run.spec.data.codes is None) == (own.data.codes is None)
     assert (run.spec.model, run.spec.objective, run.spec.source) == (own.model, own.objective, own.source)
     assert run.spec.title == own.title + ("" if own.data.name == "digits" else "; here on digits")
     assert {split: len(rows) for split, rows in run.dataset.splits.items()} == {
         "train": 256,
-        "valid": 200,
-        "test": 300,
+        "valid": 60,
+        "test": 50,
     }
     assert run.spec.training.batch_size == own.training.batch_size
     assert np.isfinite(run.history()[-1].terms["loss"])

@@ -545,7 +545,9 @@ SEMI_SUPERVISED = (
     "sets",
     [
         (),
-        ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"),
+        pytest.param(
+            ("model.condition=true", "data.binarize=stochastic", "model.likelihood=bernoulli"), marks=pytest.mark.slow
+        ),
         SEMI_SUPERVISED,
         pytest.param((*SEMI_SUPERVISED, "model.auxiliary={size=4, skip=true}"), marks=pytest.mark.slow),
         (f"model.latents.z={{size=4, posterior={RELAXED}, prior='uniform-categorical'}}",),

@@ -225,6 +225,7 @@ def _killed(rank: int, folder: Path) -> None:
         os._exit(7)
 
 
+@pytest.mark.slow  # test_within.py has two processes that go on, test_sharding.py one of two that is killed
 def test_a_run_of_which_a_process_is_killed_goes_on(tmp_path: Path) -> None:
     """Bit for bit with as many processes; of one more or less, see test_within."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
+from .shapes import broadcast_shapes
+
 FACTORS = 112
 """Factors of a product: seven of the widest vectors of a processor, and 1/2 to this power is no denormal number."""
 
@@ -61,7 +63,7 @@ class _BernoulliLogProb(torch.autograd.Function):
             total = total + sigmoids[..., whole:].prod(-1).log()
         # Both in one sum, since as sums of their own they would be large and nearly equal.
         linear = logits.relu()
-        if linear.shape == torch.broadcast_shapes(logits.shape, x.shape):
+        if linear.shape == broadcast_shapes(logits.shape, x.shape):
             # In place: large ones have to be in the cache.
             return total - linear.addcmul_(logits, x, value=-1).sum(-1)
         return total - torch.addcmul(linear, logits, x, value=-1).sum(-1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid, softplus
 
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 SERIES = 16.0
 """Above this Stirling's series has all digits of float64."""
@@ -113,7 +113,7 @@ class NegativeBinomialCounts(_Counts):
         drawn: torch.dtype | None = None,
     ) -> None:
         self.log_mean, self.log_theta = wide(log_mean), wide(log_theta)
-        super().__init__(torch.broadcast_shapes(log_mean.shape, log_theta.shape), kind or log_mean.dtype, drawn)
+        super().__init__(broadcast_shapes(log_mean.shape, log_theta.shape), kind or log_mean.dtype, drawn)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> NegativeBinomialCounts:
         log_mean, log_theta = self.log_mean.expand(batch_shape), self.log_theta.expand(batch_shape)
@@ -218,7 +218,7 @@ class ZeroInflated(_Counts):
     """
 
     def __init__(self, base: _Counts, logits: Tensor) -> None:
-        shape = torch.broadcast_shapes(base.batch_shape, logits.shape)
+        shape = broadcast_shapes(base.batch_shape, logits.shape)
         self.base = base if base.batch_shape == shape else base.expand(shape)
         self.logits = wide(logits)
         super().__init__(shape, base.kind, base.drawn)

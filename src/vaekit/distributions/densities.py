@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Beta, Distribution, Gamma, StudentT, constraints
 
 from .counts import log_factorial_rest, wide
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 STEEP = 30.0
 """Beyond exp(this) the survival of a Weibull is 0 in any float type."""
@@ -57,7 +57,7 @@ class SteepWeibull(Distribution):
 
     def __init__(self, log_scale: Tensor, log_shape: Tensor) -> None:
         self.log_scale, self.log_shape = log_scale, log_shape
-        super().__init__(torch.broadcast_shapes(log_scale.shape, log_shape.shape), validate_args=False)
+        super().__init__(broadcast_shapes(log_scale.shape, log_shape.shape), validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> SteepWeibull:
         return SteepWeibull(self.log_scale.expand(batch_shape), self.log_shape.expand(batch_shape))
@@ -147,7 +147,7 @@ class NormalWithin(Distribution):
 
     def __init__(self, loc: Tensor, scale: Tensor, width: float = math.inf) -> None:
         self.loc, self.scale, self.width = loc, scale, width
-        super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
+        super().__init__(broadcast_shapes(loc.shape, scale.shape), validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> NormalWithin:
         return NormalWithin(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.width)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from .levels import drawn_level, log_mass, mean_level
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 
 class DiscretizedLogisticMixture(Distribution):
@@ -84,7 +84,7 @@ class DiscretizedLogisticMixture(Distribution):
         """log p of what is `observed`, a mask that broadcasts with the value: (…). Of a pixel any of the last channels
         may be missing; it is NaN where one before an observed one is, whose values are not summed over in closed form.
         """
-        seen = observed.expand(torch.broadcast_shapes(observed.shape, self.event_shape))
+        seen = observed.expand(broadcast_shapes(observed.shape, self.event_shape))
         mixed = self._mixed(torch.where(seen.unsqueeze(self.place), self._masses(value), 0.0))
         if self.coefficients is not None:
             mixed = mixed.masked_fill(out_of_order(seen), torch.nan)

@@ -14,6 +14,7 @@ from torch.distributions.kl import kl_divergence
 from .discrete import RelaxedOneHot, ScoredOneHot
 from .normals import LowRankNormal, ReflectedNormal, TriangularNormal, UnitNormal
 from .quantised import IndependentTokens, JointTokens, Quantised
+from .shapes import broadcast_shapes
 from .sphere import UniformOnSphere, VonMisesFisher, log_area
 
 
@@ -42,7 +43,7 @@ class _FromUnitNormal(torch.autograd.Function):
 
 
 def _unit_normal_terms(q: Normal, p: UnitNormal) -> Tensor:
-    return _FromUnitNormal.apply(q.loc, q.scale).expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
+    return _FromUnitNormal.apply(q.loc, q.scale).expand(broadcast_shapes(q.batch_shape, p.batch_shape))
 
 
 def _independent_terms(q: Independent, p: Independent) -> Tensor | None:

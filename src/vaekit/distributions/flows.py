@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, Transform
 
 from .planar import PlanarLayers, numbers_of
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 MOST_TRANSFORMS = 1000
 FEW = 2
@@ -157,7 +157,7 @@ class Inverse(Distribution):
 
     def _outwards(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """z of noise, and its log-density."""
-        noise = noise.expand(*torch.broadcast_shapes(noise.shape[:-1], self.batch_shape), -1)
+        noise = noise.expand(*broadcast_shapes(noise.shape[:-1], self.batch_shape), -1)
         out, log_slope = self.transform.call_and_ladj(noise)  # type: ignore[attr-defined]
         log_prob = self.base.log_prob(noise) - log_slope - self.scale.log().sum(-1)
         return self.location + self.scale * out, log_prob

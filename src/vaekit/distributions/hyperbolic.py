@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from .counts import wide
-from .shapes import OfNoise, _Shape
+from .shapes import OfNoise, _Shape, broadcast_shapes
 
 NEAR = 1e-4
 """Squares below which a function of them is two terms of its series."""
@@ -84,7 +84,7 @@ class WrappedNormal(OfNoise):
     def __init__(self, loc: Tensor, scale: Tensor, curvature: float = 1.0) -> None:
         self.loc, self.scale, self.curvature, self.like = loc, scale, curvature, loc
         self.root = math.sqrt(curvature)
-        batch = torch.broadcast_shapes(loc.shape, scale.shape)[:-1]
+        batch = broadcast_shapes(loc.shape, scale.shape)[:-1]
         super().__init__(batch, loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> WrappedNormal:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, constraints
 
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 
 class Levels(Categorical):
@@ -161,7 +161,7 @@ def mean_level(loc: Tensor, scale: Tensor, levels: int) -> Tensor:
     top = levels - 1
     if levels <= FEW:
         # E[X] = sum over k >= 1 of P(X >= k), one level at a time so that memory does not grow with the levels.
-        total = torch.zeros(torch.broadcast_shapes(loc.shape, scale.shape), dtype=loc.dtype, device=loc.device)
+        total = torch.zeros(broadcast_shapes(loc.shape, scale.shape), dtype=loc.dtype, device=loc.device)
         for level in range(1, levels):
             total += torch.sigmoid((loc - (level - 0.5)) / scale)
         return total
@@ -192,7 +192,7 @@ class DiscretizedLogistic(Distribution):
 
     def __init__(self, loc: Tensor, scale: Tensor, levels: int) -> None:
         self.loc, self.scale, self.levels = loc, scale, levels
-        super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
+        super().__init__(broadcast_shapes(loc.shape, scale.shape), validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> DiscretizedLogistic:
         return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels)

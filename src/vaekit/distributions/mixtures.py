@@ -13,7 +13,7 @@ from torch.distributions import (
     Normal,
 )
 
-from .shapes import _Shape, independent
+from .shapes import _Shape, broadcast_shapes, independent
 
 
 class Mixture(MixtureSameFamily):
@@ -33,7 +33,7 @@ class Mixture(MixtureSameFamily):
     def _pad(self, x: Tensor) -> Tensor:
         padded = super()._pad(x)
         events = len(self.event_shape)
-        lead = torch.broadcast_shapes(padded.shape[: padded.dim() - events], self.component_distribution.batch_shape)
+        lead = broadcast_shapes(padded.shape[: padded.dim() - events], self.component_distribution.batch_shape)
         return padded.expand(*lead, *self.event_shape)
 
     def responsibilities(self, value: Tensor) -> Tensor:

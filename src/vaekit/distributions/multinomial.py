@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from .counts import log_orders, wide
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 NEVER = -1e30
 """In place of the logarithm of nothing, whose products with zero are zero."""
@@ -40,7 +40,7 @@ class MultinomialCounts(Distribution):
         self.size, self.kind = size, kind or log_shares.dtype
         self.drawn = drawn or self.kind
         self.log_shares, self.total = wide(log_shares), wide(total)
-        batch = torch.broadcast_shapes(log_shares.shape[:-size], total.shape)
+        batch = broadcast_shapes(log_shares.shape[:-size], total.shape)
         super().__init__(batch, log_shares.shape[-size:], validate_args=False)
 
     @property
@@ -93,7 +93,7 @@ class MultinomialCounts(Distribution):
         """log p of those counts of value (…, *event) that are `observed`, (…) nats: all others together are one count
         more.
         """
-        seen = observed.expand(torch.broadcast_shapes(observed.shape, value.shape)).flatten(-self.size)
+        seen = observed.expand(broadcast_shapes(observed.shape, value.shape)).flatten(-self.size)
         counted, log_shares = wide(value).flatten(-self.size), self.log_shares.flatten(-self.size)
         counted = torch.where(seen, counted, 0.0)
         rest = self.total - counted.sum(-1)
@@ -111,7 +111,7 @@ class MultinomialCounts(Distribution):
         """
         if observed is None:
             return self
-        seen = observed.expand(torch.broadcast_shapes(observed.shape, value.shape))
+        seen = observed.expand(broadcast_shapes(observed.shape, value.shape))
         counted = torch.where(seen, wide(value), 0.0).flatten(-self.size).sum(-1)
         log_shares = self.log_shares.masked_fill(seen, NEVER)
         within = tuple(range(-self.size, 0))

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from .discrete import RelaxedOneHot
 from .mixtures import Mixture
 from .quantised import IndependentTokens, Quantised
-from .shapes import Scaled
+from .shapes import Scaled, broadcast_shapes
 
 
 def noise_size(dist: Distribution) -> int:
@@ -68,7 +68,7 @@ def from_noise(dist: Distribution, noise: Tensor) -> Tensor:
     if isinstance(dist, IndependentTokens):
         return dist.book.vectors(_chosen(dist.logits, noise.unsqueeze(-1)).squeeze(-1))
     if isinstance(dist, Quantised):
-        return dist.value.expand(*torch.broadcast_shapes(noise.shape[:-1], dist.batch_shape), -1)
+        return dist.value.expand(*broadcast_shapes(noise.shape[:-1], dist.batch_shape), -1)
     return dist.transform.inv(from_noise(dist.base, noise))  # type: ignore[attr-defined]
 
 

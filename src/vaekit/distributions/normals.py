@@ -15,7 +15,7 @@ from torch.distributions import (
 from torch.distributions.utils import lazy_property
 from torch.nn.functional import normalize
 
-from .shapes import OfNoise, _Shape
+from .shapes import OfNoise, _Shape, broadcast_shapes
 
 
 class UnitNormal(Normal):
@@ -143,7 +143,7 @@ class LowRankNormal(OfNoise):
 
 def _solved(lower: Tensor, right: Tensor) -> Tensor:
     """x (…, R) with lower x = right, of a lower triangular matrix."""
-    lead = torch.broadcast_shapes(lower.shape[:-2], right.shape[:-1])
+    lead = broadcast_shapes(lower.shape[:-2], right.shape[:-1])
     lower, right = lower.expand(*lead, *lower.shape[-2:]), right.expand(*lead, -1)
     return torch.linalg.solve_triangular(lower, right.unsqueeze(-1), upper=False).squeeze(-1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from .moments import typical
-from .shapes import _Shape
+from .shapes import _Shape, broadcast_shapes
 
 
 class Columns(Distribution):
@@ -31,7 +31,7 @@ class Columns(Distribution):
     def __init__(self, parts: Sequence[Independent], index: Sequence[Tensor], order: Tensor | None = None) -> None:
         self.parts, self.index = tuple(parts), tuple(index)
         self.order = torch.cat(self.index).argsort() if order is None else order
-        batch = torch.broadcast_shapes(*(part.batch_shape for part in self.parts))
+        batch = broadcast_shapes(*(part.batch_shape for part in self.parts))
         super().__init__(batch, self.order.shape, validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> Columns:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from .shapes import _Shape, rows_of
+from .shapes import _Shape, broadcast_shapes, rows_of
 
 _NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -163,7 +163,7 @@ class JointTokens(_Tokens):
         return wide
 
     def log_probs(self, indices: Tensor) -> Tensor:
-        lead = torch.broadcast_shapes(indices.shape[:-1], self.batch_shape)
+        lead = broadcast_shapes(indices.shape[:-1], self.batch_shape)
         indices = indices.expand(*lead, -1)
         return self.score(indices.reshape(-1, indices.shape[-1]), rows_of(self.context, lead)).view(indices.shape)
 

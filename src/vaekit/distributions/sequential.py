@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .shapes import _Shape, rows_of
+from .shapes import _Shape, broadcast_shapes, rows_of
 
 
 class Sequential(Distribution):
@@ -41,7 +41,7 @@ class Sequential(Distribution):
         return Sequential(self.given, self.draw, self.parts, context, batch_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        lead = broadcast_shapes(value.shape[:-1], self.batch_shape)
         # z is flattened maps, of which the places come last
         parts = value.expand(*lead, -1).reshape(-1, *reversed(self.parts)).transpose(-1, -2)
         return self.given(parts, rows_of(self.context, lead)).log_prob(parts).sum(-1).view(lead)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions import (
@@ -10,6 +12,26 @@ from torch.distributions import (
 )
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
+    """The shape that all of `shapes` broadcast to.
+
+    As `torch.broadcast_shapes`, which takes ten times as long, and first of all a second in which it loads SymPy. It
+    is asked where a size is symbolic, which it knows how to compare, and says what does not fit.
+
+    >>> broadcast_shapes((4, 1), (3,), ())
+    torch.Size([4, 3])
+    """
+    whole: list[int] = []
+    for shape in shapes:
+        whole[:0] = [1] * (len(shape) - len(whole))
+        for i, size in enumerate(shape, len(whole) - len(shape)):
+            if type(size) is not int or (size != whole[i] and 1 not in (size, whole[i])):
+                return torch.broadcast_shapes(*shapes)
+            if whole[i] == 1:
+                whole[i] = size
+    return torch.Size(whole)
 
 
 def rows_of(context: Tensor | None, lead: _Shape) -> Tensor | None:
@@ -58,7 +80,7 @@ class Scaled(Distribution):
     def __init__(
         self, base: Distribution, location: Tensor, scale: Tensor, limits: tuple[Tensor, Tensor] | None = None
     ) -> None:
-        whole = torch.broadcast_shapes(base.batch_shape + base.event_shape, location.shape, scale.shape)
+        whole = broadcast_shapes(base.batch_shape + base.event_shape, location.shape, scale.shape)
         batch = whole[: len(whole) - len(base.event_shape)]
         self.base = base if base.batch_shape == batch else base.expand(batch)
         self.location, self.scale, self.limits = location, scale, limits

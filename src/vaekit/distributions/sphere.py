@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid, normalize
 from .counts import wide
 from .noise import uniform
 from .quadrature import nodes_like
-from .shapes import OfNoise, _Shape
+from .shapes import OfNoise, _Shape, broadcast_shapes
 
 CELLS, NODES = 24, 8
 """Cells of the curve along the axis, and nodes of a Gauss-Legendre rule in each."""
@@ -171,7 +171,7 @@ class VonMisesFisher(OfNoise):
 
     def __init__(self, loc: Tensor, concentration: Tensor) -> None:
         self.loc, self.concentration, self.like = loc, concentration, loc
-        batch = torch.broadcast_shapes(loc.shape[:-1], concentration.shape)
+        batch = broadcast_shapes(loc.shape[:-1], concentration.shape)
         super().__init__(batch, loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: None = None) -> VonMisesFisher:

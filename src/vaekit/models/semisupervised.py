@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..distributions.discrete import RelaxedOneHot
 from ..distributions.moments import center
+from ..distributions.shapes import broadcast_shapes
 from ..modules import evaluating
 from ..networks.base import last_weight
 from ..seeding import seeded
@@ -194,7 +195,7 @@ class SemiSupervisedVAE(VAE):
             a = center(q) if samples is None else q.sample(torch.Size((samples,)))
             y = beside(y, a)  # type: ignore[arg-type]
         features = self._of_network(self.encoder, inputs, y)
-        lead = torch.broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
+        lead = broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
         return self._posteriors(features.expand(*lead, features.shape[-1]))
 
     def _drawn(self, batch: Batch, samples: int) -> Tensor:

@@ -21,6 +21,7 @@ from ..distributions.mixtures import Mixture
 from ..distributions.moments import center, log_prob_stopped, marginal_log_probs
 from ..distributions.observed import observed_log_prob
 from ..distributions.quantised import Quantised
+from ..distributions.shapes import broadcast_shapes
 from .cases import Cases
 
 
@@ -128,7 +129,7 @@ class Latent:
             # Of the tokens that are known, in place of those that are found for z; what the KL is made of.
             terms = self._closed_terms
             log_p = (self.p.log_probs(self.q.indices) if terms is None else -terms).sum(-1)
-            return log_p.expand(torch.broadcast_shapes(self.z.shape[:-1], log_p.shape))
+            return log_p.expand(broadcast_shapes(self.z.shape[:-1], log_p.shape))
         return self.p.log_prob(self._beside(self.p))
 
     @cached_property
@@ -145,7 +146,7 @@ class Latent:
 
     def _beside(self, distribution: Distribution) -> Tensor:
         """z, one for each of a batch that has more of them: flows of `zuko` don't broadcast what they score."""
-        lead = torch.broadcast_shapes(self.z.shape[:-1], distribution.batch_shape)
+        lead = broadcast_shapes(self.z.shape[:-1], distribution.batch_shape)
         return self.z if lead == self.z.shape[:-1] else self.z.expand(*lead, -1)
 
 
@@ -376,5 +377,5 @@ def beside(*values: Tensor) -> Tensor:
     """Values (…, D) side by side in their last dimension, those before it broadcast."""
     if len(values) == 1:
         return values[0]
-    lead = torch.broadcast_shapes(*(each.shape[:-1] for each in values))
+    lead = broadcast_shapes(*(each.shape[:-1] for each in values))
     return torch.cat([each.expand(*lead, -1) for each in values], -1)

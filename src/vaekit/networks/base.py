@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from ..distributions.shapes import broadcast_shapes
 from ..errors import unknown, wrong_kind
 
 Shape = Sequence[int]
@@ -130,5 +131,5 @@ def _required(y: Tensor | None, condition: int) -> Tensor:
 
 
 def _cat(x: Tensor, y: Tensor, dim: int) -> Tensor:
-    lead = torch.broadcast_shapes(x.shape[:dim], y.shape[:dim])
+    lead = broadcast_shapes(x.shape[:dim], y.shape[:dim])
     return torch.cat([x.expand(*lead, *x.shape[dim:]), y.to(x.dtype).expand(*lead, *y.shape[dim:])], dim)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, interpolate
 
+from ..distributions.shapes import broadcast_shapes
 from .base import Shape, _required, with_channels
 from .convolutional import Conv, image_shape
 from .residual import levels
@@ -123,7 +124,7 @@ class Rung(nn.Module):
 
     def inferred(self, h: Tensor, features: Tensor) -> Tensor:
         """What q of the group is made of, (…, *out_shape)."""
-        lead = torch.broadcast_shapes(h.shape[:-3], features.shape[:-3])
+        lead = broadcast_shapes(h.shape[:-3], features.shape[:-3])
         both = torch.cat([each.expand(*lead, *each.shape[-3:]) for each in (h, features)], -3)
         return by_rows(lambda x: gelu(self.posterior(x)), both)
 
