@@ -110,6 +110,16 @@ export function written(value: number, decimals: number | null = null): string {
   return (Number(text) < 0 ? "−" : "") + grouped + (fraction ? `.${fraction}` : "");
 }
 
+/** A number in as few digits as tell it from all others of its precision, which is single unless it is of `double`. */
+export function shortest(value: number, double: boolean): string {
+  if (double) return String(value);
+  for (let digits = 6; digits < 9; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (Math.fround(Number(text)) === Math.fround(value)) return text;
+  }
+  return String(Number(value.toPrecision(9)));
+}
+
 /** A fraction as per cent; never 100 or 0 where it is not quite. */
 export function percent(fraction: number): string {
   const value = 100 * fraction;

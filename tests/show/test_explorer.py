@@ -22,7 +22,8 @@ from vaekit.show import plots
 from vaekit.show.explorer import scene
 from vaekit.show.explorer.answers import SAMPLES, Answers
 from vaekit.show.explorer.layouts import laid_out
-from vaekit.show.explorer.scene import QUANTILES, scene_of
+from vaekit.show.explorer.records import Colour
+from vaekit.show.explorer.scene import QUANTILES, Making, scene_of
 from vaekit.show.explorer.values import as_json, inlined, packed
 
 
@@ -106,6 +107,13 @@ def test_components_of_a_mixture_are_those_of_its_prior() -> None:
     assert found is not None
     assert np.allclose(found.mean, p.component_distribution.mean.detach())
     assert np.allclose(found.weight, p.mixture_distribution.probs.detach())
+
+
+def test_what_points_are_coloured_by_has_a_name_of_its_own() -> None:
+    found = [Colour(name, "number", np.zeros(8, np.float32)) for name in ("size", "KL")]
+    table = Making(run_of("little"), None, 8, 0)
+    cells = [each.name for each in table.cells()]
+    assert [each.name for each in table.colours(found)] == ["size of the row", "KL", *cells]
 
 
 def test_a_scene_moves_no_random_stream() -> None:

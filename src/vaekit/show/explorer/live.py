@@ -261,7 +261,7 @@ class Looking:
         size = self.run.model.latent_size
         axes = ("first component", "second component") if size > 2 else ("first dimension", "second dimension")
         name = "PCA" if size > 2 else "codes"
-        projections, colours = [Projection(name, axes, none)], [*making.classes(), *making.cells()]
+        projections, colours = [Projection(name, axes, none)], making.colours()
         points = Points(len(none), making.names(), making.stored(), none, none, making.y, projections, colours)
         title = title_of(self.run.path, self.run.spec)
         return Scene(FORMAT, title, [], making.data(), [], points, Reference([]), None, ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ...distributions.normals import UnitNormal
 from ...interop.export.graph import DecodeColumns, Graph, graph_of
-from ...interop.export.programs import Program, program
+from ...interop.export.programs import Port, Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
 from ..pictures.base import Subject, outline, visible
@@ -105,7 +106,7 @@ def programs_of(run: Run, split: str | None = None, seed: int = 0) -> tuple[dict
         for done, (name, data) in enumerate(given.items()):
             try:
                 one = _program(run, name)
-                inputs = [data[port.name].to(port.dtype) for port in one.inputs]
+                inputs = [_given(port, data, seed) for port in one.inputs]
                 made[name] = graph_of(one, inputs, known)
             except Exception as error:  # of torch's compiler, whose errors are of many types
                 why = " ".join(str(error).split("\n")[0].split())
@@ -132,9 +133,16 @@ def _examples(run: Run, split: str | None, seed: int) -> dict[str, dict[str, Ten
     y = subject.data.y
     given = {} if y is None else {"y": y[torch.as_tensor(rows, device=y.device)].cpu()}
     x = torch.from_numpy(visible(batch).reshape(len(batch), -1))
-    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal(z.shape))
     found = {"decode": {"z": z, **given}, "encode": {"x": x, **given}}
-    return found | ({"score": {"x": x, "noise": noise, **given}} if answers.has_scores else {})
+    return found | ({"score": {"x": x, **given}} if answers.has_scores else {})
+
+
+def _given(port: Port, data: Mapping[str, Tensor], seed: int) -> Tensor:
+    """What an input is given of `data`; of noise, numbers that are drawn."""
+    if port.name == "noise":
+        rows = len(next(iter(data.values())))
+        return torch.from_numpy(np.random.default_rng(seed).standard_normal((rows, *port.shape))).to(port.dtype)
+    return data[port.name].to(port.dtype)
 
 
 def _abilities(run: Run, programs: dict[str, Graph]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ page must know of data and latents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -222,7 +222,7 @@ class Making:
             array(self.codes[1]).astype(np.float32),
             self.y,
             self._projections(),
-            [*self.classes(), *self._found(), *self.cells()],
+            self.colours(self._found()),
         )
 
     def stored(self) -> np.ndarray:
@@ -253,6 +253,18 @@ class Making:
             laid[some] = laid_out(centred[some], self.layout, self.seed, run.path)
             found.append(Projection(LAYOUTS[self.layout], ("", ""), laid))
         return found
+
+    def colours(self, found: Sequence[Colour] = ()) -> list[Colour]:
+        """What points may be coloured by: their classes, what is `found` of them, and columns, each by a name of its
+        own.
+        """
+        cells = self.cells()
+        columns = {each.name for each in cells}
+
+        def apart(name: str) -> str:
+            return name if name not in columns else apart(f"{name} of the row")
+
+        return [*(replace(each, name=apart(each.name)) for each in (*self.classes(), *found)), *cells]
 
     def classes(self) -> list[Colour]:
         """The points by their own classes."""
