@@ -176,8 +176,7 @@ class Making:
                 low, high = domain.ends[0]
             if column.categories:
                 low, high = 0.0, len(column.categories) - 1.0
-            numeral = column.numeral
-            unit = column.unit or (f"{numeral.before}{numeral.after}".strip() if numeral else "")
+            unit = column.unit or (column.numeral.unit if column.numeral else "")
             date = (column.format or "date") if column.kind == "date" else None
             levels = column.categories or None
             found.append(
