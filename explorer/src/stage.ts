@@ -9,7 +9,8 @@ import { placeOf, type Slot } from "./view";
 export function stage(app: App, describe: (i: number) => string[]): HTMLElement {
   const { scene, store, model } = app;
   const title = h("h2", { class: "place" });
-  const body = h("div", { class: "pictures" });
+  // The columns of a table may be more than there is room for: then they are scrolled, by keys too.
+  const body = h("div", { class: "pictures", ...(scene.table ? { tabindex: "0", role: "region", "aria-label": "Columns" } : {}) });
   const decoded = scene.table ? null : picture(scene, new Float64Array(scene.size), "what the model decodes here");
   const caption = h("figcaption", {});
   const original = scene.table ? null : picture(scene, new Float64Array(scene.size), "the datum itself");
