@@ -1,5 +1,6 @@
 /** What the page asks of a model, answered by a server or by programs in the page itself. */
 
+import { numbersOf, type Arr } from "./arrays";
 import { normals } from "./maths";
 import { Ready, type Tensor } from "./programs";
 import type { Ability, Condition, Scene } from "./scene";
@@ -46,7 +47,12 @@ export interface Model {
 
 const plain = (row: Row): (number | null)[] => Array.from(row, (v) => (Number.isNaN(v) ? null : v));
 const arrays = (rows: (number | null)[][]): Float32Array[] => rows.map((r) => Float32Array.from(r, (v) => v ?? NaN));
-const doubles = (rows: (number | null)[][]): Float64Array[] => rows.map((r) => Float64Array.from(r, (v) => v ?? NaN));
+
+function doubles(array: Arr): Float64Array[] {
+  const [n, size] = array.shape as [number, number];
+  const all = numbersOf(array);
+  return Array.from({ length: n }, (_, i) => Float64Array.from(all.subarray(i * size, (i + 1) * size)));
+}
 const given = (y?: Condition[]): { y?: unknown } => (y && y.some((v) => v !== null) ? { y } : {});
 
 /** A model on a server, which tells friend from stranger by a token. */
@@ -80,7 +86,7 @@ export class Remote implements Model {
 
   async impute(x: Row, y?: Condition): Promise<Float64Array> {
     const got = await this.ask("impute", { x: plain(x), ...(y == null ? {} : { y }) });
-    return doubles([got.x])[0]!;
+    return Float64Array.from(got.x as (number | null)[], (v) => v ?? NaN);
   }
 
   stop = async (): Promise<void> => {

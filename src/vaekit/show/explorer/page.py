@@ -23,7 +23,7 @@ from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
 from .place import check_layout, check_place
-from .scene import scene_of, weight_of_a_point
+from .scene import points_within, scene_of
 from .values import as_json, inlined
 from .web import PAGE, SCRIPT, STYLE, asset, operators
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 LARGEST = 10 * 2**20
 """Bytes that a file has at most, unless its programs alone take more or more points are asked for."""
 POINTS = 2000
-FEWEST = 100
-"""Points that a file has whatever they weigh."""
 TRIED = 256
 """Data on which it is tried whether half precision will do."""
 LINK, SOURCE = f'<link rel="stylesheet" href="{STYLE}">', f'<script src="{SCRIPT}" defer></script>'
@@ -78,7 +76,7 @@ def whole_page(
     programs, notes = programs_of(run, split, seed)
     if points is None:
         taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
-        points = max(FEWEST, min(most, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
+        points = points_within(run, most, int(0.95 * (LARGEST - taken)))
     scene = scene_of(run, split=split, points=points, seed=seed, layout=layout)
     about = [*scene.about, *notes]
     scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))

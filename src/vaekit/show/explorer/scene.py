@@ -57,6 +57,11 @@ REFERENCE = 2000
 QUANTILES = 1001
 LAID_OUT = 2000
 """Points, at most, that are laid out by t-SNE or UMAP, which takes seconds for as many."""
+FEWEST = 100
+"""Points that there are whatever they weigh."""
+ROOM = 64 * 2**20
+"""Bytes of the points of a page that is served, at most, unless so many are asked for: browsers read no text of much
+more than that."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
 
@@ -346,5 +351,11 @@ def title_of(path: Path, spec: Spec) -> str:
 def weight_of_a_point(run: Run) -> int:
     """How many bytes a point takes in a file, about."""
     size, own = prod(run.model.event_shape), run.model.latent_size
-    each = 1 if is_image(run.model.event_shape) and not is_table(run) else 4
+    number = 8 if run.schema.domain.in_float64 else 4
+    each = 1 if is_image(run.model.event_shape) and not is_table(run) else number
     return (4 * (each * size + 8 * own + 40)) // 3
+
+
+def points_within(run: Run, most: int, room: int) -> int:
+    """How many points, at most so many, take no more than so many bytes; but `FEWEST` whatever they take."""
+    return min(most, max(FEWEST, room // weight_of_a_point(run)))
