@@ -42,6 +42,7 @@ GROUPS = {
         "beta-mnist",
         "geco-mnist",
         "planar-mnist",
+        "sivi-mnist",
         "hamiltonian-mnist",
         "hyperspherical-mnist",
         "poincare-mnist",

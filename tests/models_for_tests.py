@@ -63,6 +63,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "pyramid": {"channels": [2, 3], "blocks": [1, 1]},
     "mixture": {"components": 3},
     "normal-mixture": {"components": 3},
+    "semi-implicit": {"components": 3, "noise": 2, "hidden": [4], "activation": "tanh"},
     "vamp": {"components": 4},
     "flow": {"transforms": 2, "hidden": [6]},
     "resampled": {"hidden": [5], "tries": 5, "samples": 50},
@@ -86,6 +87,8 @@ EITHER = {"vamp"}
 """Priors of what the posterior is of, classes or not."""
 RANDOM_PRIORS = {"resampled"}
 """Priors of which a number is estimated by new draws in each step of training."""
+RANDOM_POSTERIORS = {"semi-implicit"}
+"""Posteriors that are others in each step of training, by noise of their own."""
 QUANTISED = {"vq", "rvq", "fsq", "lfq"}
 TOKENS = {"uniform-tokens", "categorical-tokens", "transformer-tokens", "masked-tokens"}
 """Posteriors of codes, and their priors."""

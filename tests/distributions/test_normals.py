@@ -176,8 +176,9 @@ def _distribution(parameters: tuple[Tensor, ...], z: Tensor) -> Tensor:
 
 def test_in_a_far_tail_a_draw_moves_as_the_nearest_component_in_float32():
     logits, loc, scale = torch.zeros(2), torch.tensor([[0.0], [1.0]]), torch.ones(2, 1)
-    q = NormalMixture(logits.float(), loc.float().requires_grad_(), scale.float())
-    q.sample = lambda _: torch.tensor([[9.0], [-9.0]])  # type: ignore[method-assign]
+    q = NormalMixture(logits.float().requires_grad_(), loc.float().requires_grad_(), scale.float())
+    # Wherever a draw is of, it is at 9 and at -9.
+    q._of = lambda which: (torch.tensor([[9.0], [-9.0]]), torch.zeros(2, 1))  # type: ignore[method-assign]
     z = q.rsample((2,))
     up, down = (torch.autograd.grad(one, q.loc, retain_graph=True)[0] for one in z[:, 0])
     assert float(up.sum()) == pytest.approx(1, abs=1e-3)  # all moved by as much, so is z

@@ -134,7 +134,7 @@ def test_bound_and_its_gradient_are_ours_with_the_same_noise(case: str, conditio
 @alternately(1)
 def test_bounds_of_many_samples_are_ours_with_the_same_noise(case: str, condition: int):
     model, x, y = made(case, condition)
-    if case.startswith("normal-mixture"):
+    if case.startswith(("normal-mixture", "semi-implicit")):
         pytest.skip("a mixture draws components and places in turn, so that noise for many lies in another order")
     with seeded(1):
         trace = model.trace(Batch(x, y), samples=6)
@@ -152,7 +152,7 @@ def test_bounds_of_many_samples_are_ours_with_the_same_noise(case: str, conditio
 @EVERY_CASE
 def test_bound_is_ours_on_average_with_other_noise(case: str):
     model, x, _ = made(case)
-    if "resampled" in case:  # in training its normaliser is estimated anew each time
+    if "resampled" in case or "semi-implicit" in case:  # in training a part of them is drawn anew each time
         model.eval()
     with seeded(2), torch.no_grad():
         ours = model.trace(Batch(x), samples=4000).log_weight.sum(1)

@@ -17,6 +17,7 @@ from models_for_tests import (
     CLUSTERING,
     DISCRETE_POSTERIORS,
     QUANTISED,
+    RANDOM_POSTERIORS,
     RANDOM_PRIORS,
     SIMPLEX,
     SMALL,
@@ -163,9 +164,11 @@ def _float64():
 
 
 def made(case: str, condition: int, **changes: Any) -> tuple[VAE, Tensor, Tensor | None]:
-    """The model of a case, five data and their condition; in evaluation mode where training moves its codes."""
+    """The model of a case, five data and their condition; in evaluation mode where training moves its codes
+    or draws more than z.
+    """
     model = model_of(**{**CASES[case], "condition": condition, "parts": MINE} | changes)
-    if CASES[case].get("posterior") in QUANTISED or CASES[case].get("prior") in RANDOM_PRIORS:
+    if CASES[case].get("posterior") in QUANTISED | RANDOM_POSTERIORS or CASES[case].get("prior") in RANDOM_PRIORS:
         model.eval()
     return (
         model,

@@ -87,11 +87,13 @@ def assert_same(results: list[tuple[Terms, list[Tensor]]], tolerance: float) -> 
 
 
 def matched() -> list[dict[str, str]]:
-    """Each posterior and each prior once, one with another where they fit."""
+    """Each posterior and each prior once, one with another where they fit; posteriors for which no prior is left with
+    one that is there again.
+    """
     left, pairs = list(PARTS.priors), []
     for posterior in PARTS.posteriors:
-        prior = next(name for name in left if fits(posterior, name))
-        left.remove(prior)
+        prior = next(name for name in (*left, *PARTS.priors) if fits(posterior, name))
+        left = [name for name in left if name != prior]
         pairs.append({"posterior": posterior, "prior": prior})
     return [*pairs, *({"prior": name} for name in left)]
 

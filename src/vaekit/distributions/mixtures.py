@@ -49,7 +49,8 @@ class NormalMixture(Mixture):
     function of z_d given those before it, itself one of a mixture. All F_d(z) are uniform whatever the parameters, so
     that z moves with them as dz = -(dF/dz)⁻¹ dF, dF/dz a triangular matrix (Figurnov et al. 2018, section 4; Graves
     2016). The gradient of a mean over draws has no bias. It is the noisier the further apart the components: what
-    weights move then crosses places where there are hardly any draws.
+    weights move then crosses places where there are hardly any draws. Where the weights have no gradient, a draw moves
+    with the component that it is of.
 
     >>> logits = torch.zeros(2, requires_grad=True)
     >>> q = NormalMixture(logits, torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1))
@@ -86,16 +87,24 @@ class NormalMixture(Mixture):
         own, high = (each.expand(*lead, -1).gather(-1, which) for each in (share, up_to))
         info = torch.finfo(u.dtype)
         first = torch.special.ndtri((1 - (high - u) / own.clamp(min=info.tiny)).clamp(info.eps, 1 - info.eps))
+        loc, scale = self._of(which)
+        return loc + scale * torch.cat([first, noise[..., 1:].expand(*lead, -1)], -1)
+
+    def _of(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale (…, D) of one component for each of which (…, 1)."""
+        lead = which.shape[:-1]
         index = which.unsqueeze(-1).expand(*lead, 1, self.loc.shape[-1])
         loc, scale = (
             each.expand(*lead, *each.shape[-2:]).gather(-2, index).squeeze(-2) for each in (self.loc, self.scale)
         )
-        return loc + scale * torch.cat([first, noise[..., 1:].expand(*lead, -1)], -1)
+        return loc, scale
 
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        z = self.sample(torch.Size(sample_shape))
-        if not torch.is_grad_enabled():
+        loc, scale = self._of(self.mixture_distribution.sample(torch.Size(sample_shape)).unsqueeze(-1))
+        z = loc + scale * torch.randn_like(loc)
+        if not (torch.is_grad_enabled() and self.logits.requires_grad):
             return z
+        z = z.detach()
         off = (z.unsqueeze(-2) - self.loc) / self.scale
         log_prob = -0.5 * off.square() - self.scale.log()
         # Of each component given the numbers before: (…, K, D).
@@ -113,6 +122,10 @@ class NormalMixture(Mixture):
             jacobian = jacobian / density.unsqueeze(-1)
         moved = ((function - function.detach()) / density).unsqueeze(-1)
         return z - torch.linalg.solve_triangular(jacobian, moved, upper=False, unitriangular=True).squeeze(-1)
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
 
     def marginal_log_probs(self, value: Tensor) -> Tensor:
         """The log-density of each number of value (…, D) alone, (…, D)."""

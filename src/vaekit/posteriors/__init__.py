@@ -13,7 +13,7 @@ from torch import nn
 from .categorical import Categorical
 from .continuous import DiagonalNormal, FixedNormal, Flow, FullRankNormal, RelaxedCategorical
 from .hyperbolic import WrappedNormal
-from .normals import HouseholderNormal, LowRankNormal, NormalMixture
+from .normals import HouseholderNormal, LowRankNormal, NormalMixture, SemiImplicit
 from .quantised import FSQ, LFQ, VQ, ResidualVQ
 from .simplex import Dirichlet
 from .sphere import VonMisesFisher
@@ -34,6 +34,7 @@ __all__ = [
     "NormalMixture",
     "RelaxedCategorical",
     "ResidualVQ",
+    "SemiImplicit",
     "VonMisesFisher",
     "WrappedNormal",
 ]
@@ -45,6 +46,7 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
     "low-rank-normal": LowRankNormal,
     "householder": HouseholderNormal,
     "normal-mixture": NormalMixture,
+    "semi-implicit": SemiImplicit,
     "flow": Flow,
     "von-mises-fisher": VonMisesFisher,
     "wrapped-normal": WrappedNormal,

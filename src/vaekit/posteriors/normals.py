@@ -1,4 +1,6 @@
-"""Normals whose numbers hang together, for less than a full-rank one costs, and mixtures of normals."""
+"""Normals whose numbers hang together, for less than a full-rank one costs, and mixtures of normals, also of as many as
+there is noise.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from torch.distributions import Distribution
 
 from ..distributions import mixtures, normals
 from ..distributions.bounds import checked_clamp, scale_of
+from ..networks.mlp import MLP
 from .continuous import head
 
 NEAR = 0.1
@@ -121,3 +124,47 @@ class NormalMixture(nn.Module):
         loc, log_variance, logits = self.head(features).split([size, size, self.components], -1)
         loc, log_variance = (each.unflatten(-1, (self.components, self.latent)) for each in (loc, log_variance))
         return mixtures.NormalMixture(logits, loc, scale_of(log_variance, self.clamp))
+
+
+class SemiImplicit(nn.Module):
+    """q(z given x) = the mean over noise e of N(z; mu(x, e), diag(sigma(x, e)²)): any shape that a network can bend
+    noise to, which has no density in closed form (SIVI, Yin & Zhou 2018).
+
+    In training K = `components` vectors of `noise` numbers are drawn for each datum, and q is the even mixture of their
+    K normals. What is learned is a bound below the ELBO, the nearer the larger K (their eq. 7); weights over these
+    draws have the mean p(x), so that objectives by importance weights are bounds as well. In evaluation mode the K
+    vectors are the same for all data, kept with the weights: an even mixture of normals, whose scores are exact as
+    those of any other posterior. mu and log sigma² are an MLP of features and noise, with the `hidden` layers.
+
+    >>> posterior = SemiImplicit(features=5, latent=3).eval()
+    >>> posterior(torch.zeros(4, 5)).rsample((2,)).shape
+    torch.Size([2, 4, 3])
+    """
+
+    fixed: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        components: int = 10,
+        noise: int = 10,
+        hidden: tuple[int, ...] = (64,),
+        log_variance_clamp: tuple[float, float] = (-10.0, 10.0),
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
+        for name, value in (("components", components), ("noise", noise), ("hidden layers", len(hidden))):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.network = MLP((features,), (2 * latent,), noise, hidden, activation)
+        self.register_buffer("fixed", torch.randn(components, noise))
+
+    def forward(self, features: Tensor) -> Distribution:
+        noise = self.fixed.expand(*features.shape[:-1], *self.fixed.shape)
+        if self.training:
+            noise = torch.randn_like(noise)
+        loc, log_variance = self.network(features.unsqueeze(-2), noise).chunk(2, -1)
+        even = loc.new_zeros(loc.shape[:-1])
+        return mixtures.NormalMixture(even, loc, scale_of(log_variance, self.clamp))
