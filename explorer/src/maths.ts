@@ -25,6 +25,9 @@ export function spherical(a: Vector, b: Vector, t: number): Float32Array {
 export const analogy = (a: Vector, b: Vector, c: Vector, t: number): Float32Array =>
   Float32Array.from({ length: a.length }, (_, i) => c[i]! + t * (a[i]! - b[i]!));
 
+/** The largest of numbers, however many: as arguments of Math.max, those of a large image are too many. */
+export const largest = (values: Vector): number => Array.prototype.reduce.call(values, (most: any, v: any) => Math.max(most, v), -Infinity) as number;
+
 /** The fraction of a distribution, given by its ascending quantiles, that lies above a value. */
 export function above(quantiles: Vector, value: number): number {
   const n = quantiles.length;
