@@ -27,7 +27,12 @@ TWO = (
     "model.latents.z2.encoder={name='mlp', hidden=[8]}",
     "model.latents.z2.generator={name='mlp', hidden=[8]}",
 )
-CLASSIFIED = (*DIGITS, "model.classifier={name='mlp', hidden=[8]}", "objective.name=semi-supervised")
+CLASSIFIED = (
+    *DIGITS,
+    "model.classifier={name='mlp', hidden=[8]}",
+    "model.auxiliary={size=2, encoder={name='mlp', hidden=[8]}, generator={name='mlp', hidden=[8]}}",
+    "objective.name=semi-supervised",
+)
 MODELS: dict[str, tuple[str, ...]] = {
     "mlp": DIGITS,
     "conv": (
@@ -103,6 +108,7 @@ def frame() -> pd.DataFrame:
             "yes": rng.choice(["no", "yes"], n),
             "count": rng.poisson(3, n),
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, n), "D"),
+            "second": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 86400, n), "s"),
         }
     )
     table.loc[rng.random(n) < 0.2, "size"] = np.nan

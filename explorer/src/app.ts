@@ -7,7 +7,7 @@ import type { Place, Store } from "./view";
 
 /** One decoded row: its numbers, and of category columns the probabilities of levels. */
 export interface Shown {
-  x: Float32Array;
+  x: Float64Array;
   probabilities: Map<number, Float32Array>;
 }
 

@@ -2,16 +2,16 @@
 
 import type { Shown } from "./app";
 import { h } from "./dom";
-import { percent } from "./maths";
+import { percent, shortest } from "./maths";
 import { cellText } from "./rows";
 import type { Column, Scene } from "./scene";
 
 export interface Form {
   element: HTMLElement;
-  values(): Float32Array;
+  values(): Float64Array;
   set(x: ArrayLike<number>): void;
   /** What the model would put into the cells that are empty. */
-  fill(imputed: Float32Array | null, shown: Shown): void;
+  fill(imputed: Float64Array | null, shown: Shown): void;
 }
 
 const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
@@ -23,7 +23,7 @@ interface Cell {
   set(value: number): void;
 }
 
-function makeCell(column: Column, id: string, changed: () => void): Cell {
+function makeCell(column: Column, id: string, double: boolean, changed: () => void): Cell {
   const hint = h("span", { class: "hint muted" });
   if (column.levels) {
     const input = h("select", { id, onchange: changed }, h("option", { value: "" }, "—"), column.levels.map((l, k) => h("option", { value: String(k) }, l)));
@@ -44,12 +44,12 @@ function makeCell(column: Column, id: string, changed: () => void): Cell {
   return {
     input, hint,
     value: () => (input.value === "" ? NaN : Number(input.value)),
-    set: (v) => (input.value = Number.isNaN(v) ? "" : String(column.decimals === null ? Number(v.toPrecision(6)) : Number(v.toFixed(column.decimals)))),
+    set: (v) => (input.value = Number.isNaN(v) ? "" : column.decimals === null ? shortest(v, double) : String(Number(v.toFixed(column.decimals)))),
   };
 }
 
 export function form(scene: Scene, changed: () => void): Form {
-  const cells = scene.columns.map((column, j) => makeCell(column, `cell-${j}`, changed));
+  const cells = scene.columns.map((column, j) => makeCell(column, `cell-${j}`, scene.double, changed));
   const rows = cells.map((cell, j) => {
     const column = scene.columns[j]!;
     const clear = h("button", { type: "button", class: "quiet clear", "aria-label": `Clear ${column.name}`, title: "Clear this cell", onclick: () => {
@@ -57,11 +57,11 @@ export function form(scene: Scene, changed: () => void): Form {
       cell.input.focus();
       changed();
     } }, "×");
-    return h("div", { class: "field" }, h("label", { for: cell.input.id, title: column.name }, column.name, column.unit && column.kind !== "date" ? h("span", { class: "muted" }, ` ${column.unit}`) : null), h("span", { class: "entry" }, cell.input, clear), cell.hint);
+    return h("div", { class: cell.input.type === "datetime-local" ? "field time" : "field" }, h("label", { for: cell.input.id, title: column.name }, column.name, column.unit && column.kind !== "date" ? h("span", { class: "muted" }, ` ${column.unit}`) : null), h("span", { class: "entry" }, cell.input, clear), cell.hint);
   });
   return {
     element: h("div", { class: "form" }, rows),
-    values: () => Float32Array.from(cells, (c) => c.value()),
+    values: () => Float64Array.from(cells, (c) => c.value()),
     set: (x) => {
       cells.forEach((c, j) => c.set(x[j]!));
       changed();

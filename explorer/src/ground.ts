@@ -14,7 +14,7 @@ export interface Camera {
 }
 
 interface Cell {
-  x: Float32Array;
+  x: Float64Array;
   left: number;
   top: number;
 }
@@ -26,7 +26,7 @@ export class Ground {
   private made: { camera: Camera; key: string; cells: Cell[]; side: [number, number] } | null = null;
   private timer = 0;
 
-  constructor(private readonly scene: Scene, private readonly decode: (z: Float32Array[]) => Promise<Float32Array[]>, private readonly changed: () => void) {}
+  constructor(private readonly scene: Scene, private readonly decode: (z: Float32Array[]) => Promise<Float64Array[]>, private readonly changed: () => void) {}
 
   get there(): boolean {
     return this.made !== null;

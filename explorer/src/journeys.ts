@@ -3,7 +3,7 @@
 import { newest, shownOf, type App, type Shown } from "./app";
 import { choice, h, replace, segments, settled, still } from "./dom";
 import { film, type Frame } from "./film";
-import { analogy, mixed, spherical, written } from "./maths";
+import { analogy, largest, mixed, spherical, written } from "./maths";
 import type { Decoded } from "./model";
 import { picture } from "./pictures";
 import type { Condition } from "./scene";
@@ -159,11 +159,11 @@ export function journeys(app: App, describe: (i: number) => string[]): HTMLEleme
     const all = film(app, shown.map((s, i) => ({ shown: s, name: scene.table ? `${i + 1}` : "", go: () => store.go({ z: got.z[i]!, y: a.y, datum: null }) })), "Draws of the posterior", "large");
     if (!scene.images) return all;
     // Mean and standard deviation of each pixel over the draws: where the code leaves the picture open.
-    const mean = new Float32Array(scene.size);
+    const mean = new Float64Array(scene.size);
     for (const s of shown) for (let j = 0; j < mean.length; j++) mean[j] = mean[j]! + s.x[j]! / shown.length;
     const spread = mean.map((m, j) => Math.sqrt(shown.reduce((sum, s) => sum + (s.x[j]! - m) ** 2, 0) / shown.length));
     const [low, high] = scene.range;
-    const top = Math.max(...spread) || 1;
+    const top = largest(spread) || 1;
     const summary = h(
       "div", { class: "trio" },
       h("figure", {}, picture(scene, x, "the datum"), h("figcaption", {}, "the datum")),

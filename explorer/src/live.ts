@@ -43,10 +43,10 @@ const EVERY = 1000;
 const NAMES: Record<string, string> = { loss: "Loss", elbo: "ELBO", reconstruction: "Reconstruction", kl: "KL" };
 const SPLITS: Record<string, string> = { train: "training", valid: "validation", test: "test" };
 
-function rowsOf(array: Arr): Float32Array[] {
+function rowsOf(array: Arr): Float64Array[] {
   const [n, size] = array.shape as [number, number];
   const all = numbersOf(array);
-  return Array.from({ length: n }, (_, i) => Float32Array.from({ length: size }, (_, j) => all[i * size + j]!));
+  return Array.from({ length: n }, (_, i) => Float64Array.from({ length: size }, (_, j) => all[i * size + j]!));
 }
 
 const minutes = (seconds: number): string => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
@@ -87,7 +87,7 @@ class Codes {
   }
 }
 
-function pictures(scene: Scene, title: string, rows: Float32Array[], names: string[]): HTMLElement {
+function pictures(scene: Scene, title: string, rows: Float64Array[], names: string[]): HTMLElement {
   const six = rows.slice(0, 6);
   const saved = (): void => saveRows(scene, six.map((x) => ({ x, probabilities: new Map() })), names, title);
   if (scene.table) return h("section", {}, h("h2", {}, title), rowsElement(scene, six, names), h("button", { type: "button", class: "quiet", onclick: saved }, "Save PNG"));
@@ -136,7 +136,7 @@ export function live(main: HTMLElement, first: Told, ask: Ask): void {
     chart.show(curves);
     if (last) {
       const { scene, look } = last;
-      const [data, again, samples] = [look.data, look.reconstructions, look.samples].map(rowsOf) as [Float32Array[], Float32Array[], Float32Array[]];
+      const [data, again, samples] = [look.data, look.reconstructions, look.samples].map(rowsOf) as [Float64Array[], Float64Array[], Float64Array[]];
       const pairs = scene.table ? 3 : 8;
       const shown = data.slice(0, pairs).flatMap((x, i) => (scene.table ? [x, again[i]!] : [x]));
       const names = shown.map((_, i) => (scene.table ? (i % 2 ? "reconstructed" : scene.name(i / 2)) : scene.name(i)));

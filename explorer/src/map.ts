@@ -42,7 +42,7 @@ export class MapView {
   private empty = 0xffffffff;
 
   /** `decode` answers what many places decode to; without, there is no place to be at, only data to look at. */
-  constructor(private readonly scene: Scene, private readonly store: Store, private readonly decode: ((z: Float32Array[]) => Promise<Float32Array[]>) | null) {
+  constructor(private readonly scene: Scene, private readonly store: Store, private readonly decode: ((z: Float32Array[]) => Promise<Float64Array[]>) | null) {
     const n = scene.n;
     this.discs = { n, xy: new Float32Array(2 * n), colours: new Uint8Array(3 * n), alpha: new Uint8Array(n).fill(255), order: Uint32Array.from({ length: n }, (_, i) => i) };
     shuffle(this.discs.order);

@@ -25,6 +25,9 @@ export function spherical(a: Vector, b: Vector, t: number): Float32Array {
 export const analogy = (a: Vector, b: Vector, c: Vector, t: number): Float32Array =>
   Float32Array.from({ length: a.length }, (_, i) => c[i]! + t * (a[i]! - b[i]!));
 
+/** The largest of numbers, however many: as arguments of Math.max, those of a large image are too many. */
+export const largest = (values: Vector): number => Array.prototype.reduce.call(values, (most: any, v: any) => Math.max(most, v), -Infinity) as number;
+
 /** The fraction of a distribution, given by its ascending quantiles, that lies above a value. */
 export function above(quantiles: Vector, value: number): number {
   const n = quantiles.length;
@@ -108,6 +111,16 @@ export function written(value: number, decimals: number | null = null): string {
   const [whole, fraction] = text.replace("-", "").split(".");
   const grouped = whole!.length > 4 ? whole!.replace(/\B(?=(\d{3})+$)/g, ",") : whole!;
   return (Number(text) < 0 ? "−" : "") + grouped + (fraction ? `.${fraction}` : "");
+}
+
+/** A number in as few digits as tell it from all others of its precision, which is single unless it is of `double`. */
+export function shortest(value: number, double: boolean): string {
+  if (double) return String(value);
+  for (let digits = 6; digits < 9; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (Math.fround(Number(text)) === Math.fround(value)) return text;
+  }
+  return String(Number(value.toPrecision(9)));
 }
 
 /** A fraction as per cent; never 100 or 0 where it is not quite. */

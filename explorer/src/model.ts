@@ -1,5 +1,6 @@
 /** What the page asks of a model, answered by a server or by programs in the page itself. */
 
+import { numbersOf, type Arr } from "./arrays";
 import { normals } from "./maths";
 import { Ready, type Tensor } from "./programs";
 import type { Ability, Condition, Scene } from "./scene";
@@ -7,7 +8,8 @@ import type { Ability, Condition, Scene } from "./scene";
 export type Row = ArrayLike<number>;
 
 export interface Decoded {
-  x: Float32Array[];
+  /** In double precision, which dates and large numbers need; codes and probabilities are in single. */
+  x: Float64Array[];
   /** By the index of a column: for each row the probabilities of its levels. */
   probabilities: Map<number, Float32Array[]>;
 }
@@ -38,13 +40,19 @@ export interface Model {
   decode(z: Row[], y?: Condition[], levels?: number | null): Promise<Decoded>;
   score(x: Row[], y?: Condition[]): Promise<Scored>;
   draw(asked: Draw): Promise<{ z: Float32Array[]; x: Decoded }>;
-  impute(x: Row, y?: Condition): Promise<Float32Array>;
+  impute(x: Row, y?: Condition): Promise<Float64Array>;
   /** Ends the server; null where there is none. */
   stop: (() => Promise<void>) | null;
 }
 
 const plain = (row: Row): (number | null)[] => Array.from(row, (v) => (Number.isNaN(v) ? null : v));
 const arrays = (rows: (number | null)[][]): Float32Array[] => rows.map((r) => Float32Array.from(r, (v) => v ?? NaN));
+
+function doubles(array: Arr): Float64Array[] {
+  const [n, size] = array.shape as [number, number];
+  const all = numbersOf(array);
+  return Array.from({ length: n }, (_, i) => Float64Array.from(all.subarray(i * size, (i + 1) * size)));
+}
 const given = (y?: Condition[]): { y?: unknown } => (y && y.some((v) => v !== null) ? { y } : {});
 
 /** A model on a server, which tells friend from stranger by a token. */
@@ -76,9 +84,9 @@ export class Remote implements Model {
     return { z: arrays(got.z), x: this.decoded(got) };
   }
 
-  async impute(x: Row, y?: Condition): Promise<Float32Array> {
+  async impute(x: Row, y?: Condition): Promise<Float64Array> {
     const got = await this.ask("impute", { x: plain(x), ...(y == null ? {} : { y }) });
-    return Float32Array.from(got.x);
+    return Float64Array.from(got.x as (number | null)[], (v) => v ?? NaN);
   }
 
   stop = async (): Promise<void> => {
@@ -92,7 +100,7 @@ export class Remote implements Model {
       const at = names.indexOf(name);
       if (at >= 0) probabilities.set(at, arrays(rows as number[][]));
     }
-    return { x: arrays(got.x), probabilities };
+    return { x: doubles(got.x), probabilities };
   }
 
   private async ask(what: string, body: object): Promise<any> {
@@ -112,18 +120,20 @@ export class Remote implements Model {
   }
 }
 
-/** Rows of numbers as one tensor (B, size). */
-function packed(rows: Row[], size: number): Tensor {
-  const data = new Float32Array(rows.length * size);
+/** Rows of numbers as one tensor (B, size), of single precision or `double`. */
+function packed(rows: Row[], size: number, double = false): Tensor {
+  const data = double ? new Float64Array(rows.length * size) : new Float32Array(rows.length * size);
   rows.forEach((row, i) => data.set(row, i * size));
   return { shape: [rows.length, size], data };
 }
 
-function unpacked(t: Tensor): Float32Array[] {
+function rowsIn(t: Tensor): Tensor["data"][] {
   const n = t.shape[0]!;
   const size = t.data.length / Math.max(n, 1);
-  return Array.from({ length: n }, (_, i) => Float32Array.from(t.data.subarray(i * size, (i + 1) * size)));
+  return Array.from({ length: n }, (_, i) => t.data.subarray(i * size, (i + 1) * size));
 }
+
+const unpacked = (t: Tensor): Float32Array[] => rowsIn(t).map((row) => Float32Array.from(row));
 
 /** Draws of the noise of a bound that are averaged. */
 const SAMPLES = 16;
@@ -157,7 +167,7 @@ export class Local implements Model {
     for (let at = 0; at < z.length; at += part) {
       if (at > 0) await new Promise((done) => setTimeout(done));
       const [x, ...others] = this.run("decode", { z: z.slice(at, at + part), y: y?.slice(at, at + part) });
-      parts.x.push(...unpacked(x!));
+      parts.x.push(...rowsIn(x!).map((row) => Float64Array.from(row)));
       const categories = this.scene.columns.flatMap((c, i) => (c.levels ? [i] : []));
       others.forEach((t, i) => {
         const column = categories[i]!;
@@ -168,13 +178,15 @@ export class Local implements Model {
   }
 
   async score(x: Row[], y?: Condition[]): Promise<Scored> {
-    const noisy = this.programs.score!.inputs.includes("noise");
-    const rounds = noisy ? SAMPLES : 1;
+    const program = this.programs.score!;
+    // Some draws take more numbers than they have themselves.
+    const taken = program.sizes?.[program.inputs.indexOf("noise")] ?? this.scene.latentSize;
+    const rounds = program.inputs.includes("noise") ? SAMPLES : 1;
     const elbo = new Array<number>(x.length).fill(0);
     let columns: number[][] | null = null;
     const next = normals(0);
     for (let s = 0; s < rounds; s++) {
-      const noise = x.map(() => Float32Array.from({ length: this.scene.latentSize }, next));
+      const noise = x.map(() => Float32Array.from({ length: taken }, next));
       const [bound, each] = this.run("score", { x, y, noise });
       bound!.data.forEach((v, i) => (elbo[i] = elbo[i]! + v / rounds));
       if (each) {
@@ -196,11 +208,11 @@ export class Local implements Model {
     return { z, x: await this.decode(z, conditions) };
   }
 
-  async impute(x: Row, y?: Condition): Promise<Float32Array> {
+  async impute(x: Row, y?: Condition): Promise<Float64Array> {
     const conditions = y == null ? undefined : [y];
     const { mean } = await this.encode([x], conditions);
     const decoded = (await this.decode(mean, conditions)).x[0]!;
-    return Float32Array.from(x, (v, i) => (Number.isNaN(v) ? decoded[i]! : v));
+    return Float64Array.from(x, (v, i) => (Number.isNaN(v) ? decoded[i]! : v));
   }
 
   private run(name: "encode" | "decode" | "score", given_: { x?: Row[]; z?: Row[]; noise?: Row[]; y?: Condition[] | undefined }): Tensor[] {
@@ -209,9 +221,9 @@ export class Local implements Model {
     const { x, z, noise, y } = given_;
     const rows = x ?? z!;
     const inputs: Record<string, () => Tensor> = {
-      x: () => packed(x!, this.scene.size),
+      x: () => packed(x!, this.scene.size, this.scene.double),
       z: () => packed(z!, this.scene.latentSize),
-      noise: () => packed(noise!, this.scene.latentSize),
+      noise: () => packed(noise!, noise![0]!.length),
       y: () => {
         const values = rows.map((_, i) => y?.[i] ?? 0);
         return Array.isArray(values[0]) ? packed(values as number[][], values[0].length) : { shape: [rows.length], data: Int32Array.from(values as number[]) };

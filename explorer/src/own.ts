@@ -3,6 +3,7 @@
 import { shownOf, type App, type Shown } from "./app";
 import { complain, h, replace, say, settled } from "./dom";
 import { form, type Form } from "./form";
+import { shortest } from "./maths";
 import { latest } from "./model";
 import { contributions, oddness } from "./oddness";
 import { imageFrom, Pad } from "./pad";
@@ -15,10 +16,10 @@ interface Answer {
   shown: Shown;
   elbo: number | null;
   columns: number[] | null;
-  imputed: Float32Array | null;
+  imputed: Float64Array | null;
 }
 
-async function ask(app: App, x: Float32Array, y: Condition): Promise<Answer> {
+async function ask(app: App, x: Float64Array, y: Condition): Promise<Answer> {
   const { model, scene } = app;
   const condition = [y];
   const { mean } = await model.encode([x], condition);
@@ -33,7 +34,7 @@ async function ask(app: App, x: Float32Array, y: Condition): Promise<Answer> {
 }
 
 /** Answers to what `current` holds, one at a time; the place goes along. */
-function answering(app: App, current: () => Float32Array, condition: () => Condition, show: (x: Float32Array, a: Answer) => void): () => void {
+function answering(app: App, current: () => Float64Array, condition: () => Condition, show: (x: Float64Array, a: Answer) => void): () => void {
   return latest<void>(async () => {
     try {
       const x = current();
@@ -77,7 +78,7 @@ function ownRow(app: App): HTMLElement {
   return h(
     "div", { class: "panel" },
     h("div", { class: "lead" }, h("p", { class: "muted" }, "Change cells and see how odd the row becomes. Clear one, and the model says what belongs there.")),
-    h("div", { class: "actions" }, button("Take the row on the map", () => take(here(app))), button("Clear all", () => made.set(new Float32Array(scene.size).fill(NaN)))),
+    h("div", { class: "actions" }, button("Take the row on the map", () => take(here(app))), button("Clear all", () => made.set(new Float64Array(scene.size).fill(NaN)))),
     made.element, result,
   );
 }
@@ -85,11 +86,11 @@ function ownRow(app: App): HTMLElement {
 function ownVector(app: App): HTMLElement {
   const { scene, store } = app;
   const verdict = h("div", {});
-  const reconstruction = picture(scene, new Float32Array(scene.size), "its reconstruction");
-  const given = picture(scene, new Float32Array(scene.size), "the vector");
+  const reconstruction = picture(scene, new Float64Array(scene.size), "its reconstruction");
+  const given = picture(scene, new Float64Array(scene.size), "the vector");
   const text = h("textarea", { rows: "5", "aria-label": `${scene.size} numbers`, oninput: () => soon() });
-  const values = (): Float32Array => {
-    const x = Float32Array.from(text.value.split(/[\s,;]+/).filter(Boolean), Number);
+  const values = (): Float64Array => {
+    const x = Float64Array.from(text.value.split(/[\s,;]+/).filter(Boolean), Number);
     if (x.length !== scene.size || x.some(Number.isNaN)) throw new Error(`${x.length} numbers are given; the model takes ${scene.size}.`);
     return x;
   };
@@ -101,7 +102,7 @@ function ownVector(app: App): HTMLElement {
   });
   const soon = settled(work, 200);
   const take = (): void => {
-    text.value = Array.from(scene.datum(here(app)), (v) => String(Number(v.toPrecision(5)))).join(", ");
+    text.value = Array.from(scene.datum(here(app)), (v) => shortest(v, scene.double)).join(", ");
     work();
   };
   store.on(["panel"], () => store.view.panel === "own" && !text.value && take());

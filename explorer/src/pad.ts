@@ -8,7 +8,7 @@ import type { Scene } from "./scene";
 export class Pad {
   readonly canvas: HTMLCanvasElement;
   readonly element: HTMLElement;
-  x: Float32Array;
+  x: Float64Array;
   brush: number;
   colour: [number, number, number] = [1, 1, 1];
   erasing = false;
@@ -29,8 +29,8 @@ export class Pad {
     this.paint();
   }
 
-  private empty(): Float32Array {
-    return new Float32Array(this.scene.size).fill(this.scene.range[0]);
+  private empty(): Float64Array {
+    return new Float64Array(this.scene.size).fill(this.scene.range[0]);
   }
 
   clear(): void {
@@ -38,7 +38,7 @@ export class Pad {
   }
 
   set(x: ArrayLike<number>): void {
-    this.x = Float32Array.from(x, (v) => (Number.isNaN(v) ? this.scene.range[0] : v));
+    this.x = Float64Array.from(x, (v) => (Number.isNaN(v) ? this.scene.range[0] : v));
     this.paint();
     this.changed();
   }
@@ -121,7 +121,7 @@ export class Pad {
 }
 
 /** An image file as the data's images are: fitted in, its colours as they have them. */
-export async function imageFrom(scene: Scene, file: Blob): Promise<Float32Array> {
+export async function imageFrom(scene: Scene, file: Blob): Promise<Float64Array> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(file);
@@ -153,7 +153,7 @@ export async function imageFrom(scene: Scene, file: Blob): Promise<Float32Array>
   // Ink on paper where the data are light on dark, as digits are, is turned round.
   const turned = channels === 1 && darkEdges(scene) && edges > 0 && edge / edges > 0.6;
   const [low, high] = scene.range;
-  return Float32Array.from({ length: scene.size }, (_, k) => {
+  return Float64Array.from({ length: scene.size }, (_, k) => {
     const [c, i] = [Math.floor(k / size), k % size];
     const alpha = data[4 * i + 3]! / 255;
     const v = channels === 1 ? (turned ? (alpha > 0 ? alpha - grey[i]! : 0) : grey[i]!) : (alpha * data[4 * i + (c % 3)]!) / 255;

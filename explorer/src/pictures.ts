@@ -1,7 +1,7 @@
 /** Data as pictures on canvases. */
 
 import { css, isDark, twoSided } from "./colours";
-import { h } from "./dom";
+import { complain, h } from "./dom";
 import type { Scene } from "./scene";
 
 const scratch = document.createElement("canvas");
@@ -114,7 +114,7 @@ export function strip(scene: Scene, rows: ArrayLike<number>[], label: string): H
 
 function download(canvas: HTMLCanvasElement, name: string): void {
   canvas.toBlob((blob) => {
-    if (!blob) return;
+    if (!blob) return complain("This browser can't make a picture so large.");
     const url = URL.createObjectURL(blob);
     const link = h("a", { href: url, download: `${name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "picture"}.png` });
     link.click();

@@ -30,7 +30,8 @@ function ofPair(scene: Scene, [i, j]: [number, number]): Plane {
     from: (x, y, z) => {
       const out = Float32Array.from(z);
       out[i] = x;
-      out[j] = y;
+      // One dimension alone lies along the diagonal: the nearest place of it.
+      out[j] = i === j ? (x + y) / 2 : y;
       return out;
     },
   };

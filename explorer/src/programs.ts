@@ -17,6 +17,8 @@ export interface Node {
 
 export interface Program {
   inputs: string[];
+  /** How many numbers each input has of a row. */
+  sizes?: number[];
   outputs: string[];
   weights: string;
   constants: { [id: string]: { shape: number[]; dtype: Arr["dtype"]; offset: number } };
@@ -84,6 +86,10 @@ export class Ready {
 
   get inputs(): string[] {
     return this.program.inputs;
+  }
+
+  get sizes(): number[] | undefined {
+    return this.program.sizes;
   }
 
   run(...inputs: Tensor[]): Tensor[] {

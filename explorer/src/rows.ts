@@ -79,11 +79,11 @@ export function rowElement(scene: Scene, shown: Shown, other: ArrayLike<number> 
   return h("div", { class: "row", role: "list" }, scene.columns.map((c, j) => line(c, shown.x[j]!, shown.probabilities.get(j), other ? other[j]! : null)));
 }
 
-let spreads: Float32Array | null = null;
+let spreads: Float64Array | null = null;
 
 /** Standard deviations of the columns over the data. */
-function spreadsOf(scene: Scene): Float32Array {
-  return (spreads ??= Float32Array.from(scene.columns, (_, j) => {
+function spreadsOf(scene: Scene): Float64Array {
+  return (spreads ??= Float64Array.from(scene.columns, (_, j) => {
     let [n, sum, squares] = [0, 0, 0];
     for (let i = 0; i < scene.n; i++) {
       const v = scene.cell(i, j);
@@ -141,17 +141,21 @@ export function comparison(scene: Scene, rows: Shown[], names: string[], title: 
 
 const LINE = 30;
 const WIDEST = 260;
+/** Lines of a picture: browsers have none that is much higher. */
+const LINES = 500;
 
 /** Rows side by side as a picture: a column of the table a line, its cells as text and as bars. */
-export function saveRows(scene: Scene, rows: Shown[], names: string[], title: string, columns: number[] = scene.columns.map((_, j) => j)): void {
+export function saveRows(scene: Scene, rows: Shown[], names: string[], title: string, some: number[] = scene.columns.map((_, j) => j)): void {
+  const columns = some.slice(0, LINES);
+  const more = some.length - columns.length;
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d")!;
   const font = "14px system-ui, sans-serif";
   context.font = font;
-  const left = Math.min(WIDEST, Math.max(...columns.map((j) => context.measureText(scene.columns[j]!.name).width), 60)) + 24;
+  const left = Math.min(WIDEST, columns.reduce((most, j) => Math.max(most, context.measureText(scene.columns[j]!.name).width), 60)) + 24;
   const each = 190;
   const head = names.some((n) => n) ? LINE : 8;
-  const [width, height] = [left + each * rows.length + 12, head + LINE * columns.length + 8];
+  const [width, height] = [left + each * rows.length + 12, head + LINE * (columns.length + +(more > 0)) + 8];
   const scale = Math.max(2, Math.ceil(400 / height));
   [canvas.width, canvas.height] = [width * scale, height * scale];
   context.scale(scale, scale);
@@ -186,6 +190,7 @@ export function saveRows(scene: Scene, rows: Shown[], names: string[], title: st
       }
     });
   });
+  if (more > 0) write(`and ${more} more columns`, 12, height - 8 - LINE / 2, width - 24, "--muted");
   save(canvas, title);
 }
 

@@ -121,6 +121,11 @@ export class Scene {
         });
   }
 
+  /** Whether programs are given data in double precision. */
+  get double(): boolean {
+    return this.file.points.x.dtype === "float64";
+  }
+
   get images(): boolean {
     return this.file.data.kind === "images";
   }
@@ -152,8 +157,8 @@ export class Scene {
   }
 
   /** A datum (E), in its own units, NaN where a cell is missing. */
-  datum(i: number): Float32Array {
-    const out = new Float32Array(this.size);
+  datum(i: number): Float64Array {
+    const out = new Float64Array(this.size);
     const [low, high] = this.range;
     for (let j = 0, at = i * this.size; j < this.size; j++, at++)
       out[j] = this.bytes ? this.snapped(low + (this.x[at]! / 255) * (high - low)) : this.x[at]!;
@@ -207,7 +212,7 @@ export class Scene {
   /** Values by which points are coloured. */
   colourValues(colour: Colouring): ArrayLike<number> {
     if (colour.values) return numbersOf(colour.values);
-    return Float32Array.from({ length: this.n }, (_, i) => this.cell(i, colour.column!));
+    return Float64Array.from({ length: this.n }, (_, i) => this.cell(i, colour.column!));
   }
 
   nearest(z: ArrayLike<number>): number {

@@ -9,10 +9,11 @@ import { placeOf, type Slot } from "./view";
 export function stage(app: App, describe: (i: number) => string[]): HTMLElement {
   const { scene, store, model } = app;
   const title = h("h2", { class: "place" });
-  const body = h("div", { class: "pictures" });
-  const decoded = scene.table ? null : picture(scene, new Float32Array(scene.size), "what the model decodes here");
+  // The columns of a table may be more than there is room for: then they are scrolled, by keys too.
+  const body = h("div", { class: "pictures", ...(scene.table ? { tabindex: "0", role: "region", "aria-label": "Columns" } : {}) });
+  const decoded = scene.table ? null : picture(scene, new Float64Array(scene.size), "what the model decodes here");
   const caption = h("figcaption", {});
-  const original = scene.table ? null : picture(scene, new Float32Array(scene.size), "the datum itself");
+  const original = scene.table ? null : picture(scene, new Float64Array(scene.size), "the datum itself");
   const originalFigure = original && h("figure", { class: "original" }, original, caption);
   if (decoded && originalFigure) body.append(h("figure", {}, decoded, h("figcaption", {}, "decoded")), originalFigure);
 

@@ -3,6 +3,7 @@
 import { category, css, graded, hexOf, isDark, parse } from "./colours";
 import { h } from "./dom";
 import { written } from "./maths";
+import { cellText } from "./rows";
 import type { Discs } from "./raster";
 import type { Colouring, Scene } from "./scene";
 
@@ -40,7 +41,7 @@ export class Tint {
       }
       this.categories([...used].sort((a, b) => a - b), dark);
     } else {
-      const finite = Float32Array.from(values as ArrayLike<number>).filter(Number.isFinite).sort();
+      const finite = Float64Array.from(values as ArrayLike<number>).filter(Number.isFinite).sort();
       // The ends of the scale leave out the outermost hundredth, which would squeeze the rest.
       const low = finite[Math.floor(finite.length * 0.01)] ?? 0;
       const high = finite[Math.ceil(finite.length * 0.99) - 1] ?? 1;
@@ -85,8 +86,8 @@ export class Tint {
 
   private say(value: number): string {
     const at = this.colouring?.column;
-    const column = at == null ? null : this.scene.columns[at];
-    return written(value, column?.decimals ?? null);
+    const column = at == null ? undefined : this.scene.columns[at];
+    return column ? cellText(column, value) : written(value);
   }
 
   /** What is said of a datum beside its name: its class, and what it is coloured by. */
@@ -95,7 +96,7 @@ export class Tint {
     const of = this.scene.className(i);
     if (of !== null) parts.push(`class ${of}`);
     const c = this.colouring;
-    if (c && this.values && c.name !== "class") {
+    if (c && this.values && !(c.column === null && /^class( of the row)*$/.test(c.name))) {
       const v = this.values[i]!;
       parts.push(`${c.name} ${c.kind === "category" ? (c.names?.[v] ?? (v < 0 || Number.isNaN(v) ? "—" : v)) : this.say(v)}`);
     }

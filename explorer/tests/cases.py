@@ -21,8 +21,10 @@ CASES: list[dict[str, Any]] = []
 def written(value: Any) -> Any:
     """A tensor as {shape, dtype, data}, several as a list, all else as it is."""
     if isinstance(value, Tensor):
-        kind = "bool" if value.dtype == torch.bool else "float32" if value.is_floating_point() else "int32"
-        flat = [round(v, 6) if kind == "float32" else int(v) for v in value.reshape(-1).tolist()]
+        kinds = {torch.bool: "bool", torch.float64: "float64"}
+        kind = kinds.get(value.dtype, "float32" if value.is_floating_point() else "int32")
+        short = {"float32": lambda v: round(v, 6), "float64": float}.get(kind, int)
+        flat = [short(v) for v in value.reshape(-1).tolist()]
         return {
             "shape": list(value.shape),
             "dtype": kind,
@@ -281,8 +283,38 @@ def reductions() -> None:
     )
 
 
+def doubles() -> None:
+    """What is in double precision stays so: seconds since 1970, which single precision has to 128."""
+    x = torch.tensor([[1_700_000_001.0, 1_700_000_002.5], [torch.nan, 1_700_000_003.0]], dtype=torch.float64)
+    near, one = torch.tensor([1_700_000_000.25, 1_700_000_000.5], dtype=torch.float64), rand(2)
+    case("sub", x, near)
+    case("sub", x, 1_700_000_000)
+    case("sub", x, 1_700_000_000.1)
+    case("add", one, near)
+    case("mul", x, torch.tensor(2.0))
+    case("mul", one, torch.tensor(0.1, dtype=torch.float64))
+    case("div", x, near)
+    case("sqrt", x)
+    case("isnan", x)
+    case("where", x.isnan(), near, x)
+    case("where", x.isnan(), 0.5, x)
+    case("where", x.isnan(), one, near)
+    case("clamp", x, 1_700_000_001.5, None)
+    case("masked_fill", x, x.isnan(), 0.5)
+    case("_to_copy", one, torch.float64, op=lambda v, dtype: v.to(dtype))
+    case("_to_copy", x - 1_700_000_000, torch.float32, op=lambda v, dtype: v.to(dtype))
+    case("full", [2], 1_700_000_001.5, torch.float64, op=lambda size, v, dtype: torch.full(size, v, dtype=dtype))
+    case("cat", [one, near])
+    case("slice", x, 1, 1, 2)
+    case("index_select", x, 1, torch.tensor([1, 0]))
+    case("sum", x, [0])
+    case("amax", near, [0])
+    case("logsumexp", near, [0])
+    case("_softmax", near - 1_700_000_000, 0, False)
+
+
 if __name__ == "__main__":
-    for part in (pointwise, products, shapes, reductions):
+    for part in (pointwise, products, shapes, reductions, doubles):
         part()
     (HERE / "cases.json").write_text(
         "[\n" + ",\n".join(json.dumps(each, separators=(",", ":")) for each in CASES) + "\n]\n"

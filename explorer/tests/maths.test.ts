@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { numbersOf } from "../src/arrays";
-import { above, analogy, loadings, mixed, normals, percent, shares, spherical, written } from "../src/maths";
+import { above, analogy, loadings, mixed, normals, percent, shares, spherical, written, largest, shortest } from "../src/maths";
 
 const near = (a: number, b: number, by = 1e-5): void => assert.ok(Math.abs(a - b) < by, `${a} is not ${b}`);
 
@@ -70,4 +70,15 @@ test("normal numbers have mean 0 and variance 1, and are the same for a seed", (
   near(m, 0, 4 / Math.sqrt(4000));
   near(values.reduce((s, v) => s + (v - m) ** 2, 0) / 4000, 1, 0.1);
   assert.equal(normals(1)(), values[0]);
+});
+
+test("the largest of a large image's numbers is found", () => {
+  assert.equal(largest(new Array(400 * 400).fill(0.25)), 0.25);
+  assert.equal(largest([]), -Infinity);
+});
+
+test("a number is written in as few digits as tell it from others", () => {
+  assert.equal(shortest(Math.fround(0.1), false), "0.1");
+  assert.equal(Math.fround(Number(shortest(Math.fround(1 / 3), false))), Math.fround(1 / 3));
+  assert.equal(shortest(1_700_000_028, true), "1700000028");
 });

@@ -9,7 +9,7 @@ import { isTensor, type Tensor } from "../src/operators/tensor";
 
 interface Written {
   shape: number[];
-  dtype: "float32" | "int32" | "bool";
+  dtype: "float64" | "float32" | "int32" | "bool";
   data: (number | string)[];
 }
 
@@ -20,7 +20,7 @@ function read(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   const { shape, dtype, data } = value as Written;
   const numbers = data.map(number);
-  return { shape, data: dtype === "float32" ? Float32Array.from(numbers) : dtype === "int32" ? Int32Array.from(numbers) : Uint8Array.from(numbers) };
+  return { shape, data: dtype === "float64" ? Float64Array.from(numbers) : dtype === "float32" ? Float32Array.from(numbers) : dtype === "int32" ? Int32Array.from(numbers) : Uint8Array.from(numbers) };
 }
 
 function close(got: unknown, wanted: unknown, what: string): void {
@@ -28,9 +28,10 @@ function close(got: unknown, wanted: unknown, what: string): void {
   const [a, b] = [got as Tensor, wanted as Tensor];
   assert.deepEqual(a.shape, b.shape, `${what}: shape`);
   assert.equal(a.data.constructor, b.data.constructor, `${what}: type`);
+  const error = b.data instanceof Float64Array ? 1e-12 : 3e-5;
   b.data.forEach((v, i) => {
     const u = a.data[i]!;
-    assert.ok(Object.is(u, v) || u === v || Math.abs(u - v) <= 3e-5 + 3e-5 * Math.abs(v), `${what}: at ${i} ${u} is not ${v}`);
+    assert.ok(Object.is(u, v) || u === v || Math.abs(u - v) <= error + error * Math.abs(v), `${what}: at ${i} ${u} is not ${v}`);
   });
 }
 

@@ -23,7 +23,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Laplace
 
 from vaekit.data.columns import Column
+from vaekit.data.covariates import Covariate
 from vaekit.data.domains import Domain
+from vaekit.data.numerals import Numeral
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.noise import from_noise, noise_size
 from vaekit.distributions.observed import observed_log_prob
@@ -227,7 +229,7 @@ for folder in map(Path, sys.argv[1:]):
         made = torch.export.load(file, extra_files=extra)
         notes = json.loads(extra["vaekit.json"])
         given = [tensors[f"{file.stem}.{port['name']}"] for port in notes["inputs"]]
-        for rows in (5, 1):
+        for rows in (5, 1, 0):
             found = made.module()(*(each[:rows] for each in given))
             for port, each in zip(notes["outputs"], found, strict=True):
                 want = tensors[f"{file.stem}.{port['name']} made"][:rows]
@@ -320,15 +322,24 @@ def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.Monk
 
 def test_notes_say_what_columns_and_their_numbers_are():
     columns = (
-        Column("height", "real"),
+        Column("height", "real", numeral=Numeral(after=" cm")),
         Column("city", "categorical", ("Rome", "Oslo", "Bonn", "Lima")),
         Column("size", "ordinal", ("xs", "s", "m", "l", "xl")),
     )
-    schema = Schema(event_shape=(3,), domain=COLUMNS, columns=("height", "city", "size"), table=columns)
+    covariates = (Covariate("age"), Covariate("batch", ("b", "a")))
+    names = ("height", "city", "size")
+    schema = Schema(event_shape=(3,), domain=COLUMNS, columns=names, table=columns, condition=3, covariates=covariates)
     model = table()
     own = program("decode", model)
+    given = conditional()
+    assert notes_of(Run(Path("runs/people"), Spec(), schema, given), program("sample", given))["covariates"] == [
+        {"name": "age", "numbers": 1},
+        {"name": "batch", "numbers": 2, "categories": ["b", "a"]},
+    ]
     notes = notes_of(Run(Path("runs/people"), Spec(), schema, model), own)
     assert notes["run"] == "people"
+    assert "covariates" not in notes
+    assert notes["data"]["columns"][0] == {"name": "height", "kind": "real", "unit": "cm"}
     assert notes["data"]["columns"][1] == {
         "name": "city",
         "kind": "categorical",

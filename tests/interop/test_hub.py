@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vaekit import from_pretrained, push
 from vaekit.cli import main
 from vaekit.interop.hub import FILES, Licences
 from vaekit.runs.run import Run
+from vaekit.spec.parsing import changed
 
 REPO, COMMIT = "someone/digits", "0123456789abcdef0123456789abcdef01234567"
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -156,7 +157,8 @@ def test_of_the_owners_machine_nothing_is_pushed_but_names_of_files(stub: Stub, 
     secret.parent.mkdir()
     secret.write_text("age,city\n" + "".join(f"{20 + i % 30}.5,{'AB'[i % 2]}\n" for i in range(60)))
     run = train("table", tmp_path / "run", data=secret, sets=["training.steps=5"])
-    push(run, REPO)
+    term = f"objective.terms.perceptual={{weights='{secret.parent}/vgg.safetensors'}}"
+    push(replace(run, spec=changed(run.spec, [term])), REPO)
     for name, content in stub.files.items():
         assert b"alice" not in content, name
     assert json.loads(stub.files["spec.json"])["spec"]["data"]["name"] == "ages.csv"

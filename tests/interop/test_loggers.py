@@ -19,7 +19,8 @@ from commands_for_tests import QUICK, command, done
 from runs_for_tests import SMALL, small_run
 
 from vaekit import Callbacks, load_run, train
-from vaekit.runs.logs import Beginning, End, Entry, histogram
+from vaekit.interop.mlflow import _address
+from vaekit.runs.logs import Beginning, End, Entry, _note, histogram
 from vaekit.runs.run import Run
 from vaekit.spec.parts import PARTS
 
@@ -240,6 +241,20 @@ def test_what_can_t_log_is_refused_in_one_line_before_anything_is_written(
     result = command("train", "digits", *QUICK, "--out", tmp_path / "run", "--log", log)
     assert (result.status, result.err) == (2, f"vaekit: {message}\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_mlflow_is_given_no_database_that_it_would_look_for_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    for name in ("run s#é", "(1) &"):
+        assert _address(tmp_path / name / "mlflow.db") == f"sqlite:///{(tmp_path / name).as_posix()}/mlflow.db"
+    with pytest.raises(ValueError, match=r"MLflow takes the % or \? in .* for something else; rename the folder"):
+        _address(tmp_path / "100%25?" / "mlflow.db")
+
+
+def test_what_a_log_calls_itself_is_no_path(tmp_path: Path) -> None:
+    for key, told in (("b0-_9", ("b0-_9", 3)), ("../../elsewhere", ("", 0)), ("/etc", ("", 0)), (".", ("", 0))):
+        (tmp_path / "vaekit.json").write_text(json.dumps({"key": key, "epoch": 3}))
+        assert _note(tmp_path) == told
 
 
 def test_a_logger_that_is_named_twice_is_refused(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from vaekit.runs.folder import FOLDERS
 from vaekit.runs.run import Run
 from vaekit.seeding import seeded
 from vaekit.show import plots
-from vaekit.show.explorer import scene
+from vaekit.show.explorer import exploring, scene
 from vaekit.show.explorer.answers import SAMPLES, Answers
 from vaekit.show.explorer.layouts import laid_out
-from vaekit.show.explorer.scene import QUANTILES, scene_of
+from vaekit.show.explorer.records import Colour
+from vaekit.show.explorer.scene import QUANTILES, Making, scene_of, weight_of_a_point
 from vaekit.show.explorer.values import as_json, inlined, packed
 
 
@@ -108,6 +109,13 @@ def test_components_of_a_mixture_are_those_of_its_prior() -> None:
     assert np.allclose(found.weight, p.mixture_distribution.probs.detach())
 
 
+def test_what_points_are_coloured_by_has_a_name_of_its_own() -> None:
+    found = [Colour(name, "number", np.zeros(8, np.float32)) for name in ("size", "KL")]
+    table = Making(run_of("little"), None, 8, 0)
+    cells = [each.name for each in table.cells()]
+    assert [each.name for each in table.colours(found)] == ["size of the row", "KL", *cells]
+
+
 def test_a_scene_moves_no_random_stream() -> None:
     run, before = run_of("hierarchical"), torch.get_rng_state()
     scene_of(run, points=5)
@@ -185,7 +193,7 @@ def test_draws_are_seeded_and_of_what_is_given() -> None:
     assert np.allclose(np.std(one, 0), sd[0], rtol=0.2)
     prior = answers.draw(400, 3).z
     assert np.abs(np.mean(prior, 0)).max() < 0.2
-    assert answers.draw(400, 1, x=x).x == answers.decode(one).x
+    assert np.array_equal(answers.draw(400, 1, x=x).x, answers.decode(one).x)
 
 
 def test_cells_that_are_there_are_left_as_they_are() -> None:
@@ -274,6 +282,15 @@ def test_codes_are_laid_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     before = len(list((tmp_path / "layouts").iterdir()))
     laid_out(codes + 1.0, "t-sne", 0, tmp_path / "run")
     assert len(list((tmp_path / "layouts").iterdir())) == before
+
+
+def test_a_served_page_has_no_more_points_than_a_browser_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, scenes = run_of("mlp"), list[str]()
+    for room in (110, 1):
+        monkeypatch.setattr(exploring, "ROOM", room * weight_of_a_point(run))
+        monkeypatch.setattr(exploring, "serve", lambda answers, scene, *_: scenes.append(scene))
+        exploring.explore(run, browser=False)
+    assert [json.loads(each)["points"]["n"] for each in scenes] == [110, 100]
 
 
 def test_an_unknown_layout_and_a_missing_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2] / "explorer"
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">"\'&'
 SIDE, D, N = 12, 3, 60
+TIME = 1_700_000_001.0
+"""2023-11-14 22:13:21 in seconds since 1970, a number that single precision lacks."""
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
@@ -36,8 +38,9 @@ def program(
     """A program of the page: names in arguments stand for tensors, "=text" for text."""
     known, weights, where = {*inputs.split(), *constants}, b"", {}
     for name, value in constants.items():
-        where[name] = {"shape": list(value.shape), "dtype": "float32", "offset": len(weights)}
-        weights += value.astype(np.float32).tobytes()
+        kind = "float64" if value.dtype == np.float64 else "float32"
+        where[name] = {"shape": list(value.shape), "dtype": kind, "offset": len(weights)}
+        weights += value.astype(kind).tobytes()
     written = []
     for op, given, out in nodes:
         written.append(
@@ -70,7 +73,7 @@ class Images:
         x = np.rint(255 * self.decode(self.z)).astype(np.uint8)
         centred = self.z - self.z.mean(0)
         _, _, axes = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
-        back = np.linalg.pinv(self.W.astype(np.float64))
+        back = np.linalg.pinv(self.W.astype(np.float64)).astype(np.float32)
         y = (np.arange(N) % 3).astype(np.int32)
         decoding = [("mm", ["z", "W"], "h"), ("add", ["h", "b"], "l"), ("sigmoid", ["l"], "m")]
         encoding = [
@@ -154,10 +157,10 @@ class Images:
 
 
 def table() -> dict[str, Any]:
-    """Three columns of one latent: a number z1, a category that it decides, and a date."""
+    """Three columns of one latent: a number z1, a category that it decides, and a time to the second."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(N, 2)).astype(np.float32)
-    x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(100 * z[:, 1] + 20000)], 1).astype(np.float32)
+    x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(6000 * z[:, 1]) + TIME], 1)
     x[3, 0] = np.nan
     columns = [
         {
@@ -184,10 +187,10 @@ def table() -> dict[str, Any]:
             "name": "when",
             "kind": "date",
             "levels": None,
-            "low": 19700.0,
-            "high": 20300.0,
+            "low": TIME - 18000.0,
+            "high": TIME + 18000.0,
             "decimals": 0,
-            "unit": "D",
+            "unit": "s",
             "date": "date",
         },
     ]
@@ -198,8 +201,9 @@ def table() -> dict[str, Any]:
         ("add", ["a", 50], "c1"),
         ("gt", ["u", 0], "g"),
         ("_to_copy", ["g", "torch.float32"], "c2"),
-        ("mul", ["v", 100], "w"),
-        ("add", ["w", 20000], "c3"),
+        ("mul", ["v", 6000], "w"),
+        ("_to_copy", ["w", "torch.float64"], "d"),
+        ("add", ["d", TIME], "c3"),
         ("cat", [[{"id": "c1"}, {"id": "c2"}, {"id": "c3"}], 1], "m"),
         ("mul", ["u", 3], "l"),
         ("neg", ["l"], "n"),
@@ -209,19 +213,20 @@ def table() -> dict[str, Any]:
     encoding = [
         ("isnan", ["x"], "hole"),
         ("sub", ["x", "location"], "d"),
-        ("div", ["d", "scale"], "r"),
+        ("div", ["d", "scale"], "q"),
+        ("_to_copy", ["q", "torch.float32"], "r"),
         ("where", ["hole", 0.0, "r"], "h"),
         ("mm", ["h", "pick"], "z"),
     ]
     weights = {
-        "location": np.array([50, 0, 20000]),
-        "scale": np.array([10, 1, 100]),
+        "location": np.array([50.0, 0.0, TIME]),
+        "scale": np.array([10, 1, 6000]),
         "pick": np.array([[1, 0], [0, 0], [0, 1]]),
     }
     scoring = [
         *encoding,
-        ("square", ["h"], "q"),
-        ("mul", ["q", 0.5], "nats"),
+        ("square", ["h"], "u"),
+        ("mul", ["u", 0.5], "nats"),
         ("sum", ["nats", [1]], "s"),
         ("neg", ["s"], "e"),
     ]
@@ -534,8 +539,15 @@ def test_a_row_is_edited_and_a_cell_cleared(visit: Callable[..., Any]) -> None:
     settled(page, lambda: bool(abs(place(page)[0] - 2.5) < 1e-4))
     assert "Stranger than" in page.locator(".verdict").inner_text()
     assert page.locator(".contributions .name").first.inner_text() == HOSTILE
-    page.locator("#cell-2").fill("2024-10-04")  # 20000 days after 1970
-    settled(page, lambda: bool(abs(place(page)[1]) < 1e-4))
+    time = page.locator("#cell-2")
+    own = np.datetime64(round(page.evaluate("explorer.scene.datum(0)[2]")), "s")
+    assert time.input_value() == str(own)
+    box, field = time.bounding_box(), page.locator(".field.time").bounding_box()
+    assert box["x"] + box["width"] <= field["x"] + field["width"]
+    time.fill("2023-11-14T22:13:21")
+    settled(page, lambda: place(page)[1] == 0)
+    time.fill("2023-11-14T22:13:24")
+    settled(page, lambda: bool(abs(place(page)[1] - 3 / 6000) < 1e-9))
     page.get_by_label(f"Clear {HOSTILE}").click()
     settled(page, lambda: page.locator(".hint").first.inner_text() == "likely 50.0 kg")
     with page.expect_download() as download:

@@ -1,13 +1,13 @@
 /** Operators that treat each value by itself. */
 
-import { asFloats, broadcast, floats, isTensor, like, sizeOf, stridesTo, type Operator, type Tensor, type Values } from "./tensor";
+import { broadcast, floats, floatsLike, isFloats, isTensor, like, sizeOf, stridesTo, type Operator, type Tensor, type Values } from "./tensor";
 
 type Unary = (x: number) => number;
 type Binary = (x: number, y: number) => number;
 type Kind = "float" | "same" | "bool";
 
 const fresh = (kind: Kind, like_: Values, size: number): Values =>
-  kind === "float" ? new Float32Array(size) : kind === "bool" ? new Uint8Array(size) : like(like_, size);
+  kind === "float" ? floatsLike(like_, size) : kind === "bool" ? new Uint8Array(size) : like(like_, size);
 
 function unary(f: Unary, kind: Kind = "float"): Operator {
   return (x: Tensor) => {
@@ -18,16 +18,25 @@ function unary(f: Unary, kind: Kind = "float"): Operator {
   };
 }
 
-const scalar = (value: number | boolean): Tensor => ({
-  shape: [],
-  data: typeof value === "boolean" ? Uint8Array.of(+value) : Number.isInteger(value) ? Int32Array.of(value) : Float32Array.of(value),
+/** An operand, which was a plain number or is a tensor. */
+interface Operand extends Tensor {
+  plain?: true;
+}
+
+const scalar = (value: number | boolean): Operand => ({
+  shape: [], plain: true,
+  data: typeof value === "boolean" ? Uint8Array.of(+value) : Number.isInteger(value) && Math.abs(value) < 2 ** 31 ? Int32Array.of(value) : Float64Array.of(value),
 });
 
-const rankOf = (v: Values): number => (v instanceof Float32Array ? 2 : v instanceof Int32Array ? 1 : 0);
+const rankOf = (v: Values): number => (isFloats(v) ? 2 : v instanceof Int32Array ? 1 : 0);
+const single = new Float32Array(0);
 
-/** The array type of a result: as PyTorch has it, a plain number changes it only from whole numbers to floats. */
-function promoted(x: Values, y: Values): Values {
-  return rankOf(y) > rankOf(x) ? y : x;
+/** The array type of a result: as PyTorch has it, a plain number changes it only from whole numbers to floats, and of floats a tensor without dimensions does not change that of others. */
+function promoted(x: Operand, y: Operand): Values {
+  const higher = rankOf(y.data) - rankOf(x.data);
+  const lesser = higher !== 0 ? higher < 0 : x.plain !== y.plain ? y.plain : !x.shape.length !== !y.shape.length ? !y.shape.length : !(y.data instanceof Float64Array);
+  const taken = lesser ? x : y;
+  return taken.plain && isFloats(taken.data) ? single : taken.data;
 }
 
 export function combine(x: Tensor, y: Tensor, f: Binary, out: (size: number) => Values): Tensor {
@@ -63,12 +72,12 @@ export function combine(x: Tensor, y: Tensor, f: Binary, out: (size: number) => 
   return { shape, data: result };
 }
 
-const operand = (v: Tensor | number | boolean): Tensor => (isTensor(v) ? v : scalar(v));
+const operand = (v: Tensor | number | boolean): Operand => (isTensor(v) ? v : scalar(v));
 
 function binary(f: Binary, kind: Kind = "same"): Operator {
   return (x: Tensor | number, y: Tensor | number) => {
     const [a, b] = [operand(x), operand(y)];
-    return combine(a, b, f, (size) => fresh(kind, promoted(a.data, b.data), size));
+    return combine(a, b, f, (size) => fresh(kind, promoted(a, b), size));
   };
 }
 
@@ -141,7 +150,7 @@ function where(condition: Tensor, x: Tensor | number, y: Tensor | number): Tenso
   const spread = (t: Tensor): Values =>
     t.data.length === sizeOf(shape) ? t.data : combine(t, floats(shape), (v) => v, (n) => like(t.data, n)).data;
   const [c, u, v] = [spread(condition), spread(a), spread(b)];
-  const out = like(promoted(a.data, b.data), c.length);
+  const out = like(promoted(a, b), c.length);
   for (let i = 0; i < out.length; i++) out[i] = c[i] ? u[i]! : v[i]!;
   return { shape, data: out };
 }
@@ -265,7 +274,9 @@ export const operators: Record<string, Operator> = {
   where,
   masked_fill: (x: Tensor, mask: Tensor, value: Tensor | number) => {
     const out = where(mask, value, x);
-    return x.data instanceof Float32Array ? floats(out.shape, asFloats(out)) : out;
+    const data = like(x.data, out.data.length);
+    data.set(out.data);
+    return { shape: out.shape, data };
   },
   addcmul: (x: Tensor, a: Tensor, b: Tensor, value = 1) => add(x, scaled(mul(a, b) as Tensor, value)),
   lerp: (x: Tensor, y: Tensor, w: Tensor | number) => add(x, mul(w, binary((a, b) => a - b)(y, x) as Tensor)),

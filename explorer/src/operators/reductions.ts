@@ -1,11 +1,11 @@
 /** Operators that bring many values together: sums, softmax, normalisation, pooling, resampling. */
 
-import { around, asFloats, axisOf, floats, gathered, like, sizeOf, stridesOf, type Operator, type Tensor } from "./tensor";
+import { around, asFloats, axisOf, floats, floatsLike, gathered, isFloats, like, ownFloats, sizeOf, stridesOf, type Floats, type Operator, type Tensor } from "./tensor";
 
 type Dims = number | number[] | null | undefined;
 
 /** x as (kept, reduced), and the shape that remains. */
-function arranged(x: Tensor, dims: Dims, keep: boolean): { rows: Float32Array; n: number; shape: number[] } {
+function arranged(x: Tensor, dims: Dims, keep: boolean): { rows: Floats; n: number; shape: number[] } {
   const rank = x.shape.length;
   const list = dims == null ? [] : typeof dims === "number" ? [dims] : dims;
   const axes = new Set(list.length ? list.map((d) => axisOf(d, rank)) : x.shape.map((_, i) => i));
@@ -14,13 +14,13 @@ function arranged(x: Tensor, dims: Dims, keep: boolean): { rows: Float32Array; n
   const shape = keep ? x.shape.map((s, i) => (axes.has(i) ? 1 : s)) : kept.map((i) => x.shape[i]!);
   const n = sizeOf(reduced.map((i) => x.shape[i]!));
   const order = [...kept, ...reduced];
-  if (order.every((a, i) => a === i)) return { rows: asFloats(x), n, shape };
+  if (order.every((a, i) => a === i)) return { rows: ownFloats(x), n, shape };
   const strides = stridesOf(x.shape);
   const turned = gathered(x.data, order.map((i) => x.shape[i]!), order.map((i) => strides[i]!));
-  return { rows: asFloats(turned), n, shape };
+  return { rows: ownFloats(turned), n, shape };
 }
 
-type Row = (rows: Float32Array, from: number, n: number) => number;
+type Row = (rows: Floats, from: number, n: number) => number;
 
 function reduction(f: Row, kind: "float" | "same" | "bool" | "whole" = "same"): (x: Tensor, dims?: Dims, keep?: boolean) => Tensor {
   return (x, dims, keep = false) => {
@@ -28,8 +28,8 @@ function reduction(f: Row, kind: "float" | "same" | "bool" | "whole" = "same"): 
     const size = sizeOf(shape);
     const out =
       kind === "bool" ? new Uint8Array(size)
-      : kind === "whole" || (kind === "same" && !(x.data instanceof Float32Array)) ? new Int32Array(size)
-      : new Float32Array(size);
+      : kind === "whole" || (kind === "same" && !isFloats(x.data)) ? new Int32Array(size)
+      : floatsLike(x.data, size);
     for (let i = 0; i < size; i++) out[i] = f(rows, i * n, n);
     return { shape, data: out };
   };
@@ -76,7 +76,7 @@ function variance(x: Tensor, dims: Dims, correction: number, keep: boolean): Ten
   }, "float")(x, dims, keep);
 }
 
-function logSum(v: Float32Array, from: number, n: number): number {
+function logSum(v: Floats, from: number, n: number): number {
   const top = largest(v, from, n);
   if (Math.abs(top) === Infinity || top !== top) return top;
   let sum = 0;
@@ -87,9 +87,9 @@ function logSum(v: Float32Array, from: number, n: number): number {
 /** Every value given the log of the sum of exponentials along an axis. */
 function normalised(x: Tensor, dim: number, f: (v: number, total: number) => number): Tensor {
   const [outer, n, inner] = around(x.shape, axisOf(dim, x.shape.length));
-  const from = asFloats(x);
-  const out = new Float32Array(from.length);
-  const row = new Float32Array(n);
+  const from = ownFloats(x);
+  const out = floatsLike(from, from.length);
+  const row = floatsLike(from, n);
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < inner; i++) {
       const at = o * n * inner + i;

@@ -2,7 +2,7 @@
 
 import { transposed } from "./linear";
 import {
-  around, asFloats, axisOf, broadcast, floats, gathered, isTensor, like, sizeOf, stridesOf, stridesTo,
+  around, asFloats, axisOf, broadcast, floats, gathered, isFloats, isTensor, like, sizeOf, stridesOf, stridesTo,
   type Operator, type Tensor, type Values,
 } from "./tensor";
 
@@ -67,7 +67,7 @@ function cat(tensors: Tensor[], dim = 0): Tensor {
   const axis = axisOf(dim, first.shape.length);
   const shape = [...first.shape];
   shape[axis] = parts.reduce((sum, t) => sum + t.shape[axis]!, 0);
-  const kind = parts.find((t) => t.data instanceof Float32Array) ?? first;
+  const kind = parts.find((t) => t.data instanceof Float64Array) ?? parts.find((t) => isFloats(t.data)) ?? first;
   const out = like(kind.data, sizeOf(shape));
   const [outer, total, inner] = around(shape, axis);
   let at = 0;
@@ -249,12 +249,14 @@ function pixelUnshuffle(x: Tensor, r: number): Tensor {
   return { shape: [B, C * r * r, H / r, W / r], data: out.data };
 }
 
+const DOUBLE = /float64|double/;
+
 // What is made takes its type from its value: whole numbers, truth values, floats. Where a type is named, it holds.
 function kindOf(value: unknown, dtype: unknown): (n: number) => Values {
   const name = typeof dtype === "string" ? dtype : "";
   if (/bool/.test(name) || (!name && typeof value === "boolean")) return (n) => new Uint8Array(n);
   if (/int|long/.test(name)) return (n) => new Int32Array(n);
-  return (n) => new Float32Array(n);
+  return (n) => (DOUBLE.test(name) ? new Float64Array(n) : new Float32Array(n));
 }
 
 function full(shape: number[], value: number | boolean, dtype?: unknown): Tensor {
@@ -264,14 +266,15 @@ function full(shape: number[], value: number | boolean, dtype?: unknown): Tensor
 function arange(start: number, end: number, step = 1, dtype?: unknown): Tensor {
   const n = Math.max(0, Math.ceil((end - start) / step));
   const whole = typeof dtype === "string" ? !/float/.test(dtype) : [start, end, step].every(Number.isInteger);
-  const data = whole ? new Int32Array(n) : new Float32Array(n);
+  const data = whole ? new Int32Array(n) : kindOf(0.5, dtype)(n);
   for (let i = 0; i < n; i++) data[i] = start + i * step;
   return { shape: [n], data };
 }
 
 function converted(x: Tensor, dtype?: unknown): Tensor {
   if (typeof dtype !== "string") return x;
-  if (/float|half|double/.test(dtype)) return floats(x.shape, asFloats(x));
+  if (DOUBLE.test(dtype)) return { shape: x.shape, data: x.data instanceof Float64Array ? x.data : Float64Array.from(x.data) };
+  if (/float|half/.test(dtype)) return floats(x.shape, asFloats(x));
   if (/bool/.test(dtype)) return { shape: x.shape, data: Uint8Array.from(x.data, (v) => +(v !== 0)) };
   return { shape: x.shape, data: x.data instanceof Int32Array ? x.data : Int32Array.from(x.data, Math.trunc) };
 }

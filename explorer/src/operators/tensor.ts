@@ -1,8 +1,9 @@
 /** Tensors of the interpreter: contiguous values in C order. */
 
-export type Values = Float32Array | Int32Array | Uint8Array;
+export type Floats = Float32Array | Float64Array;
+export type Values = Floats | Int32Array | Uint8Array;
 
-/** Floats are Float32Array, whole numbers Int32Array, truth values Uint8Array: the array's class is the tensor's type. */
+/** Floats are Float32Array, or of double precision Float64Array; whole numbers Int32Array, truth values Uint8Array: the array's class is the tensor's type. */
 export interface Tensor {
   shape: number[];
   data: Values;
@@ -18,14 +19,22 @@ export const isTensor = (value: unknown): value is Tensor =>
 
 export const floats = (shape: number[], data: Values = new Float32Array(sizeOf(shape))): Tensor => ({ shape, data });
 
+export const isFloats = (values: Values): values is Floats => values instanceof Float32Array || values instanceof Float64Array;
+
+/** Room for floats: doubles where `values` are. */
+export const floatsLike = (values: Values, size: number): Floats => (values instanceof Float64Array ? new Float64Array(size) : new Float32Array(size));
+
 export function like(values: Values, size: number): Values {
-  if (values instanceof Float32Array) return new Float32Array(size);
+  if (isFloats(values)) return floatsLike(values, size);
   return values instanceof Int32Array ? new Int32Array(size) : new Uint8Array(size);
 }
 
-/** The float values of a tensor: its own array if it has floats. */
+/** The values of a tensor in single precision, in which networks compute. */
 export const asFloats = (t: Tensor): Float32Array =>
   t.data instanceof Float32Array ? t.data : Float32Array.from(t.data);
+
+/** The float values of a tensor: its own array if it has floats. */
+export const ownFloats = (t: Tensor): Floats => (isFloats(t.data) ? t.data : Float32Array.from(t.data));
 
 export const axisOf = (dim: number, rank: number): number => (dim < 0 ? dim + Math.max(rank, 1) : dim);
 

@@ -80,7 +80,10 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, valid or test (default: the data held out).")] = None,
     points: Annotated[
-        int | None, typer.Option(min=1, help="Data that it shows, at most (default: 10,000; of a file 2,000).")
+        int | None,
+        typer.Option(
+            min=1, help="Data that it shows, at most (default: 10,000, or as many as take 64 MB; of a file 2,000)."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
     sets: Anew = None,

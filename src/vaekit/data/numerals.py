@@ -46,6 +46,15 @@ class Numeral:
     inside: bool = False
     one: str = ""
 
+    @property
+    def unit(self) -> str:
+        """What its numbers are of, by what stands beside them.
+
+        >>> Numeral("$").unit, Numeral(after=" cm").unit
+        ('$', 'cm')
+        """
+        return f"{self.before}{self.after}".strip()
+
     def number(self, text: str) -> float | None:
         """The number that a text is, written so, or without what stands before and after; None where it is none."""
         found = _parts(text)

@@ -24,6 +24,7 @@ from ..evaluation.scores import Evaluation, with_error
 from ..runs.folder import check_places
 from ..runs.run import Run, load_run
 from ..runs.wording import run_in_lines
+from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..spec.saving import to_json
 from ..system.disk import refuse_links
@@ -139,12 +140,23 @@ def written(run: Run, folder: Path, repo: str, evaluation: Evaluation | None, li
 
 def _without_paths(run: Run) -> Run:
     """The run with the last name of each path that its spec has: folders tell of who made it."""
-    data, parts, training = run.spec.data, run.spec.parts, run.spec.training
-    name = data.name if data.name in DATASETS else Path(data.name).name
-    changes = {"data": data.model_copy(update={"name": name}), "parts": Path(parts).name if parts else parts}
-    if training.start is not None:
-        changes["training"] = training.model_copy(update={"start": Path(training.start).name})
-    return replace(run, spec=run.spec.model_copy(update=changes))
+    spec = Spec.model_validate(_last_names(run.spec.model_dump(mode="json")))
+    return replace(run, spec=spec.model_copy(update={"parts": Path(spec.parts).name if spec.parts else spec.parts}))
+
+
+def _last_names(values: Any) -> Any:
+    """Values of a spec, of paths the last names: of data, of a run to start from, of weights that a term reads.
+
+    >>> _last_names({"data": {"name": "/home/me/ages.csv"}, "title": "m/s", "terms": [{"weights": "~/vgg.pt"}]})
+    {'data': {'name': 'ages.csv'}, 'title': 'm/s', 'terms': [{'weights': 'vgg.pt'}]}
+    """
+    if isinstance(values, dict):
+        return {key: _last_names(each) for key, each in values.items()}
+    if isinstance(values, list):
+        return [_last_names(each) for each in values]
+    if isinstance(values, str) and re.match(r"([A-Za-z]:)?[\\/]|~[\\/]", values):
+        return re.split(r"[\\/]", values.rstrip("\\/"))[-1]
+    return values
 
 
 def card(run: Run, repo: str, evaluation: Evaluation | None, licences: Licences, pictures: list[str]) -> str:

@@ -47,7 +47,7 @@ class MLflowRun:
     def __init__(self, experiment: str, beginning: Beginning) -> None:
         folder = beginning.folder.resolve()
         given = os.environ.get("MLFLOW_TRACKING_URI")
-        self.place = given or f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+        self.place = given or _address(folder / "mlflow.db")
         if not given and beginning.key:
             _moved_with_its_run(folder, beginning.key)
         with _quiet():
@@ -81,6 +81,18 @@ class MLflowRun:
 
     def close(self, end: End) -> None:
         self.client.set_terminated(self.key, STATUS[end])
+
+
+def _address(database: Path) -> str:
+    """What MLflow calls a database; `ValueError` of one that it would look for elsewhere."""
+    from sqlalchemy.engine import make_url
+
+    path = database.as_posix()
+    address = f"sqlite:///{path}"
+    if make_url(address).database != path:
+        place = "set MLFLOW_TRACKING_URI to where it may keep it"
+        raise ValueError(f"MLflow takes the % or ? in {path} for something else; rename the folder, or {place}")
+    return address
 
 
 def _moved_with_its_run(folder: Path, key: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -208,7 +209,8 @@ def _note(folder: Path) -> tuple[str, int]:
     """What a log in `folder` calls itself, and its last epoch; nothing of a new one."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         values = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return str(values["key"]), int(values["epoch"])
+        if re.fullmatch(r"([A-Za-z0-9][\w-]*)?", key := str(values["key"])):  # no path, which some make of it
+            return key, int(values["epoch"])
     return "", 0
 
 

@@ -32,7 +32,7 @@ TOLERANCE = 1e-3
 """How far half precision may move an output, of the range that it has."""
 PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
 """Arguments that say where and how numbers lie, not which they are."""
-KEPT = {torch.float64: torch.float32, torch.int64: torch.int32, torch.bfloat16: torch.float32}
+KEPT = {torch.int64: torch.int32, torch.bfloat16: torch.float32}
 """What the page's numbers are of others."""
 
 
@@ -60,10 +60,12 @@ class Operation:
 class Graph:
     """A program as data, whose inputs and outputs are (B, …), B any number.
 
-    `weights` are all constants one after another, little endian, as base64.
+    `sizes` are the numbers that inputs have of a row; `weights` all constants one after another, little endian, as
+    base64.
     """
 
     inputs: tuple[str, ...]
+    sizes: tuple[int, ...]
     outputs: tuple[str, ...]
     weights: str
     constants: dict[str, Constant]
@@ -146,6 +148,7 @@ def graph_of(
     renamed = dict(zip(inputs, (port.name for port in flat.inputs), strict=True))
     return Graph(
         tuple(renamed.values()),
+        tuple(prod(port.shape) for port in flat.inputs),
         tuple(renamed.get(each, each) for each in outputs),
         b64encode(bytes(weights)).decode("ascii"),
         constants,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...data.columns import Column
+from ...data.covariates import Covariate
 from ...models import VAE
 from ...runs.run import Run
 from ...spec.keys import Schema
@@ -36,6 +37,8 @@ def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
         found["probabilities"] = _levels(model, schema)
     if schema is not None and schema.classes and model.condition:
         found["classes"] = list(schema.classes)
+    if schema is not None and schema.covariates and model.condition:
+        found["covariates"] = [_covariate(each) for each in schema.covariates]
     found["latents"] = {name: list(shape) for name, shape in model.shapes.items()}
     return finite(found)
 
@@ -58,9 +61,17 @@ def _column(column: Column) -> dict[str, Any]:
         found["categories"] = list(column.categories)
     if column.kind == "date":
         found["unit"] = f"{column.unit or 's'} since 1970"
+    elif column.numeral is not None and column.numeral.unit:
+        found["unit"] = column.numeral.unit
     if column.low is not None and column.high is not None and math.isfinite(column.low + column.high):
         found["range"] = [column.low, column.high]
     return found
+
+
+def _covariate(covariate: Covariate) -> dict[str, Any]:
+    """What a covariate is: one number of y, or as many as it has categories, 1 for its own and 0 for the others."""
+    known = {"categories": list(covariate.categories)} if covariate.categories else {}
+    return {"name": covariate.name, "numbers": covariate.width, **known}
 
 
 def _levels(model: VAE, schema: Schema | None) -> list[dict[str, Any]]:

@@ -288,7 +288,7 @@ def _taking(noise: Tensor) -> Draw:
 
 def _made_of(dist: Distribution, noise: Tensor) -> Tensor:
     """A draw of noise (…, B, N) of its own, which is repeated for each class where classes are summed out."""
-    if dist.batch_shape:
+    if dist.batch_shape and dist.batch_shape[-1] != noise.shape[-2]:  # a quotient would not take a batch of none
         times = dist.batch_shape[-1] // noise.shape[-2]
-        noise = noise.repeat(*[1] * (noise.dim() - 2), times, 1) if times > 1 else noise
+        noise = noise.repeat(*[1] * (noise.dim() - 2), times, 1)
     return from_noise(dist, noise)

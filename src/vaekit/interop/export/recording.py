@@ -18,6 +18,7 @@ from .programs import Program
 
 LOCAL = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 """What is said of operations: the files and lines of this machine that they are from."""
+SHAPING = (torch.ops.aten.reshape.default, torch.ops.aten.view.default)
 
 
 def recorded(program: Program, plain: bool = False) -> ExportedProgram:
@@ -44,7 +45,7 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
         except Exception as error:  # whatever a part of somebody's own raises
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"{program.name} can't be recorded by torch.export: {shown(first)}") from error
-        exported = _pruned(exported)
+        exported = _sized(_pruned(exported))
         if plain and any(node.target in PLAIN for node in exported.graph.nodes):
             exported = exported.run_decompositions(dict(PLAIN))
     return exported
@@ -99,4 +100,14 @@ def _pruned(exported: ExportedProgram) -> ExportedProgram:
     for table in (exported._state_dict, exported._constants):
         for name in [name for name in table if name not in named]:
             del table[name]
+    return exported
+
+
+def _sized(exported: ExportedProgram) -> ExportedProgram:
+    """With each size said that is left to be found (-1), but the batch's: of a batch of none there is none to find."""
+    for node in exported.graph.nodes:
+        if node.target in SHAPING and -1 in node.args[1]:
+            sizes = zip(node.args[1], node.meta["val"].shape, strict=True)
+            said = [size if own == -1 and isinstance(size, int) else own for own, size in sizes]
+            node.args = (node.args[0], said)
     return exported

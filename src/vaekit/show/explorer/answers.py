@@ -1,5 +1,6 @@
 """What the page asks of a model: codes, what they decode to, scores, draws, missing cells; numbers in, numbers out.
 
+What is decoded is an array, which travels as its bytes: a hundred images are millions of numbers.
 x is flat (E), in the data's own units, a missing cell None; z is flat (D), all latents side by side in the model's
 order. The same each time for one seed.
 """
@@ -29,7 +30,7 @@ from ...modules import evaluating
 from ...runs.tables import typed_columns
 from ...seeding import seeded
 from ...system.progress import working
-from ..pictures.base import blank
+from ..pictures.base import array, blank
 from ..pictures.columns import is_table
 from .given import MOST, Condition, Rows, batch_of, check_number, codes_given, condition_of
 
@@ -54,7 +55,7 @@ class Encoded:
 class Decoded:
     """What B codes stand for: means (B, E), of categories the likeliest; and how likely each is, by column (B, L)."""
 
-    x: list[list[float]]
+    x: np.ndarray
     probabilities: dict[str, list[list[float]]] | None = None
 
 
@@ -71,7 +72,7 @@ class Drawn:
     """n codes (n, D) and what they are decoded to, (n, E)."""
 
     z: list[list[float]]
-    x: list[list[float]]
+    x: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ class Answers:
         with seeded(0), evaluating(model):
             px = whole(model._generated(z, model._given(y), False))
             x = typical(px).expand(len(z), *model.event_shape)
-            return Decoded(x.reshape(len(z), -1).tolist(), self._probabilities(px) if is_table(self.run) else None)
+            x = x if x.dtype == torch.float64 else x.float()
+            return Decoded(array(x).reshape(len(z), -1), self._probabilities(px) if is_table(self.run) else None)
 
     def _probabilities(self, px: Distribution) -> dict[str, list[list[float]]] | None:
         """How likely each category of each column is, (B, L) by name; None where columns depend on each other."""

@@ -12,7 +12,7 @@ from .answers import Answers
 from .frame import Explored
 from .page import whole_page, write_page
 from .place import bound, check_layout, check_libraries, check_place
-from .scene import scene_of
+from .scene import ROOM, points_within, scene_of
 from .server import serve
 from .values import as_json
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...runs.run import Run
 
 POINTS = 10_000
-"""Points of a page that is served, at most, unless told otherwise."""
+"""Points of a page that is served, at most, and so many that they take no more than 64 MB, unless told otherwise."""
 FRAMED = 1000
 """Points of a page within a notebook."""
 
@@ -40,14 +40,14 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     """Look at the latent space of a run in a browser: where data lie in it, what its dimensions do, what lies between.
 
     With `out`, a file .html is written that needs nothing but itself, in the place of one that is there if `overwrite`
-    says so; `notes` are what it can't do, a line each. In a
-    notebook, unless `port` or `browser` is given, what is given shows such a page in a frame, and the notebook's file
-    has all of it. Else the page is served on this machine alone, at a `port` or one that is free, until it is told to
-    end there or by Ctrl-C; its address is said, and opened if `browser` is true or, by default, where there is a
-    display. It shows at most so many `points` of a `split`, by default of the one held out: 10,000, of a file 2,000, of
-    a frame 1,000, or as many as keep these below 10 MB. Codes of more than two dimensions are laid out by `layout`,
-    "t-sne" or "umap" (umap-learn), once: the run's folder keeps it. Raises `ValueError`, one line, where there is no
-    such split or layout, a port is taken, or a file's ending is another.
+    says so; `notes` are what it can't do, a line each. In a notebook, unless `port` or `browser` is given, what is
+    given shows such a page in a frame, and the notebook's file has all of it. Else the page is served on this machine
+    alone, at a `port` or one that is free, until it is told to end there or by Ctrl-C; its address is said, and opened
+    if `browser` is true or, by default, where there is a display. It shows at most so many `points` of a `split`, by
+    default of the one held out: 10,000 or as many as take 64 MB, of a file 2,000, of a frame 1,000, or as many as keep
+    these below 10 MB. Codes of more than two dimensions are laid out by `layout`, "t-sne" or "umap" (umap-learn), once:
+    the run's folder keeps it. Raises `ValueError`, one line, where there is no such split or layout, a port is taken,
+    or a file's ending is another.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -65,9 +65,8 @@ def explore(  # noqa: PLR0913 - as many as the command has options
     check_libraries()
     check_layout(layout)
     with bound(port or 0) as listening:  # before what takes long
-        scene = as_json(
-            scene_of(run, split=split, points=POINTS if points is None else points, seed=seed, layout=layout)
-        )
+        shown = points_within(run, POINTS, ROOM) if points is None else points
+        scene = as_json(scene_of(run, split=split, points=shown, seed=seed, layout=layout))
 
         def announce(address: str) -> None:
             say(address)

@@ -31,7 +31,7 @@ from ..terminal import ended_by, has_display, say
 from .answers import Answers
 from .place import bound, check_libraries
 from .records import Points, Projection, Reference, Scene
-from .scene import FORMAT, Making, scene_of, title_of
+from .scene import FORMAT, ROOM, Making, points_within, scene_of, title_of
 from .server import Served
 from .values import as_json
 
@@ -208,7 +208,7 @@ class LivePage:
 
     def explore(self, run: Run) -> None:
         """Show the explorer of a run that is trained, until the page or Ctrl-C ends it."""
-        scene = as_json(scene_of(run, points=EXPLORED))
+        scene = as_json(scene_of(run, points=points_within(run, EXPLORED, ROOM)))
         self.served.service.scene = scene
         self.served.service.answers = Answers(run)
         self.live.stage = "ready"
@@ -249,7 +249,7 @@ class Looking:
     @cached_property
     def making(self) -> Making:
         split = self.split if self.split in self.run.dataset.splits else "train"
-        return Making(replace(self.run, loaded=self.run.dataset), split, POINTS, 0)
+        return Making(replace(self.run, loaded=self.run.dataset), split, points_within(self.run, POINTS, ROOM), 0)
 
     @cached_property
     def some(self) -> Batch:
@@ -261,7 +261,7 @@ class Looking:
         size = self.run.model.latent_size
         axes = ("first component", "second component") if size > 2 else ("first dimension", "second dimension")
         name = "PCA" if size > 2 else "codes"
-        projections, colours = [Projection(name, axes, none)], [*making.classes(), *making.cells()]
+        projections, colours = [Projection(name, axes, none)], making.colours()
         points = Points(len(none), making.names(), making.stored(), none, none, making.y, projections, colours)
         title = title_of(self.run.path, self.run.spec)
         return Scene(FORMAT, title, [], making.data(), [], points, Reference([]), None, ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,14 +16,14 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ...distributions.normals import UnitNormal
 from ...interop.export.graph import DecodeColumns, Graph, graph_of
-from ...interop.export.programs import Program, program
+from ...interop.export.programs import Port, Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
 from ..pictures.base import Subject, outline, visible
 from ..pictures.columns import is_table
 from .answers import Answers
 from .place import check_layout, check_place
-from .scene import scene_of, weight_of_a_point
+from .scene import points_within, scene_of
 from .values import as_json, inlined
 from .web import PAGE, SCRIPT, STYLE, asset, operators
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 LARGEST = 10 * 2**20
 """Bytes that a file has at most, unless its programs alone take more or more points are asked for."""
 POINTS = 2000
-FEWEST = 100
-"""Points that a file has whatever they weigh."""
 TRIED = 256
 """Data on which it is tried whether half precision will do."""
 LINK, SOURCE = f'<link rel="stylesheet" href="{STYLE}">', f'<script src="{SCRIPT}" defer></script>'
@@ -77,7 +76,7 @@ def whole_page(
     programs, notes = programs_of(run, split, seed)
     if points is None:
         taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
-        points = max(FEWEST, min(most, int(0.95 * (LARGEST - taken)) // weight_of_a_point(run)))
+        points = points_within(run, most, int(0.95 * (LARGEST - taken)))
     scene = scene_of(run, split=split, points=points, seed=seed, layout=layout)
     about = [*scene.about, *notes]
     scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))
@@ -105,7 +104,7 @@ def programs_of(run: Run, split: str | None = None, seed: int = 0) -> tuple[dict
         for done, (name, data) in enumerate(given.items()):
             try:
                 one = _program(run, name)
-                inputs = [data[port.name].to(port.dtype) for port in one.inputs]
+                inputs = [_given(port, data, seed) for port in one.inputs]
                 made[name] = graph_of(one, inputs, known)
             except Exception as error:  # of torch's compiler, whose errors are of many types
                 why = " ".join(str(error).split("\n")[0].split())
@@ -132,9 +131,16 @@ def _examples(run: Run, split: str | None, seed: int) -> dict[str, dict[str, Ten
     y = subject.data.y
     given = {} if y is None else {"y": y[torch.as_tensor(rows, device=y.device)].cpu()}
     x = torch.from_numpy(visible(batch).reshape(len(batch), -1))
-    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal(z.shape))
     found = {"decode": {"z": z, **given}, "encode": {"x": x, **given}}
-    return found | ({"score": {"x": x, "noise": noise, **given}} if answers.has_scores else {})
+    return found | ({"score": {"x": x, **given}} if answers.has_scores else {})
+
+
+def _given(port: Port, data: Mapping[str, Tensor], seed: int) -> Tensor:
+    """What an input is given of `data`; of noise, numbers that are drawn."""
+    if port.name == "noise":
+        rows = len(next(iter(data.values())))
+        return torch.from_numpy(np.random.default_rng(seed).standard_normal((rows, *port.shape))).to(port.dtype)
+    return data[port.name].to(port.dtype)
 
 
 def _abilities(run: Run, programs: dict[str, Graph]) -> tuple[str, ...]:

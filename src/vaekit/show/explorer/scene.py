@@ -5,7 +5,7 @@ page must know of data and latents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -57,6 +57,11 @@ REFERENCE = 2000
 QUANTILES = 1001
 LAID_OUT = 2000
 """Points, at most, that are laid out by t-SNE or UMAP, which takes seconds for as many."""
+FEWEST = 100
+"""Points that there are whatever they weigh."""
+ROOM = 64 * 2**20
+"""Bytes of the points of a page that is served, at most, unless so many are asked for: browsers read no text of much
+more than that."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
 
@@ -176,8 +181,7 @@ class Making:
                 low, high = domain.ends[0]
             if column.categories:
                 low, high = 0.0, len(column.categories) - 1.0
-            numeral = column.numeral
-            unit = column.unit or (f"{numeral.before}{numeral.after}".strip() if numeral else "")
+            unit = column.unit or (column.numeral.unit if column.numeral else "")
             date = (column.format or "date") if column.kind == "date" else None
             levels = column.categories or None
             found.append(
@@ -222,7 +226,7 @@ class Making:
             array(self.codes[1]).astype(np.float32),
             self.y,
             self._projections(),
-            [*self.classes(), *self._found(), *self.cells()],
+            self.colours(self._found()),
         )
 
     def stored(self) -> np.ndarray:
@@ -253,6 +257,18 @@ class Making:
             laid[some] = laid_out(centred[some], self.layout, self.seed, run.path)
             found.append(Projection(LAYOUTS[self.layout], ("", ""), laid))
         return found
+
+    def colours(self, found: Sequence[Colour] = ()) -> list[Colour]:
+        """What points may be coloured by: their classes, what is `found` of them, and columns, each by a name of its
+        own.
+        """
+        cells = self.cells()
+        columns = {each.name for each in cells}
+
+        def apart(name: str) -> str:
+            return name if name not in columns else apart(f"{name} of the row")
+
+        return [*(replace(each, name=apart(each.name)) for each in (*self.classes(), *found)), *cells]
 
     def classes(self) -> list[Colour]:
         """The points by their own classes."""
@@ -335,5 +351,11 @@ def title_of(path: Path, spec: Spec) -> str:
 def weight_of_a_point(run: Run) -> int:
     """How many bytes a point takes in a file, about."""
     size, own = prod(run.model.event_shape), run.model.latent_size
-    each = 1 if is_image(run.model.event_shape) and not is_table(run) else 4
+    number = 8 if run.schema.domain.in_float64 else 4
+    each = 1 if is_image(run.model.event_shape) and not is_table(run) else number
     return (4 * (each * size + 8 * own + 40)) // 3
+
+
+def points_within(run: Run, most: int, room: int) -> int:
+    """How many points, at most so many, take no more than so many bytes; but `FEWEST` whatever they take."""
+    return min(most, max(FEWEST, room // weight_of_a_point(run)))
