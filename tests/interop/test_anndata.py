@@ -283,7 +283,9 @@ def test_a_file_with_its_counts_elsewhere_is_read_by_what_is_said_of_it(run: Run
 
 
 def test_what_is_no_place_of_a_name_in_other_data_is_refused(run: Run, tmp_path: Path) -> None:
-    with refuses("unknown option of other data 'domain'; accepted: layer, label, exposure, sheet, encoding; what data are is as"):
+    with refuses(
+        "unknown option of other data 'domain'; accepted: layer, label, exposure, sheet, encoding; what data are is as"
+    ):
         run.reading(domain="real")
     with refuses("data.exposure is none, but "):
         run.reading(exposure=None)
