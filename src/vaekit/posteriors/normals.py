@@ -131,7 +131,7 @@ class SemiImplicit(nn.Module):
     noise to, which has no density in closed form (SIVI, Yin & Zhou 2018).
 
     In training K = `components` vectors of `noise` numbers are drawn for each datum, and q is the even mixture of their
-    K normals. What is learned is a bound below the ELBO, the nearer the larger K (their eq. 7); weights over these
+    K normals. What is learned is a bound below the ELBO, the nearer the larger K; weights over these
     draws have the mean p(x), so that objectives by importance weights are bounds as well. In evaluation mode the K
     vectors are the same for all data, kept with the weights: an even mixture of normals, whose scores are exact as
     those of any other posterior. mu and log sigma² are an MLP of features and noise, with the `hidden` layers.
