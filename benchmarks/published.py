@@ -4,11 +4,12 @@ python benchmarks/published.py --minutes 3 --seeds 1 --samples 100 grey m1 --rep
 python benchmarks/published.py --report benchmarks/published.md         # all rows, as long as their papers trained
 
 Rows are those of `published_rows.py`, by name or how their names begin. Each is a sweep over seeds in a folder of its
-own below `--folder`, where a killed one goes on; what a row has reached is written down there, and the table is made of
-all that is written down, so that rows may be measured one after another, on any machine that sees the folder. Without
-an option of budget a row has the epochs of its recipe. `--scale 0.01` has a hundredth of them, `--minutes 3` as many
-as fit into three minutes a seed, by the pace of two short epochs; schedules are fractions of a run, and shrink with it.
-`--quick` takes seconds a row, and shows that it runs. The table has of each row the longest that was measured.
+own below `--folder`, where a killed one goes on. What each seed has reached is written down there, and with `--report`
+once more in a file of numbers beside the report: a later report adds to them, on any machine, and a seed that is
+written down is not measured again. Without an option of budget a row has the epochs of its recipe. `--scale 0.01` has
+a hundredth of them, `--minutes 3` as many as fit into three minutes a seed, by the pace of two short epochs; schedules
+are fractions of a run, and shrink with it. `--quick` takes seconds a row, and shows that it runs. The table has of each
+row the longest that was measured.
 
 A row that needs a GPU is left out where there is none, unless it is named. Needs the data: see `vaekit datasets`.
 """
@@ -21,7 +22,7 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ ERRORS = 2.0
 """The combined standard errors within which a value is reproduced."""
 FEWEST = 3
 """Seeds of which there is a verdict: the spread of two says next to nothing."""
+NUMBERS = "measured.json"
+
+Told = dict[str, Any]
+"""What is written down of a row: `row`, what it was; `budget`; `seeds`, of each its `value`, `seconds`, `samples`,
+`epochs` and `where`.
+"""
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
@@ -156,14 +163,20 @@ def budget_of(row: Row, given: argparse.Namespace) -> Budget:
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
-def measure(row: Row, given: argparse.Namespace) -> None:
-    """Train and score what is not there yet of a row, and write down what it has reached."""
+def measure(row: Row, given: argparse.Namespace, known: Sequence[Told] = ()) -> None:
+    """Train and score what is not there yet of a row, and write down what it has reached; seeds that are known are
+    left alone.
+    """
     for name in row.below:
-        measure(ROWS[name], given)
+        measure(ROWS[name], given)  # their runs are needed, not what they have reached
     budget = budget_of(row, given)
     folder = given.folder / row.name / budget.label
     samples = QUICK_SAMPLES if given.quick else given.samples or row.samples
-    seeds = range(1 if given.quick else given.seeds or row.seeds)
+    asked = range(1 if given.quick else given.seeds or row.seeds)
+    done = {seed for told in known if same(told, row, budget) for seed in told["seeds"]}
+    seeds = [seed for seed in asked if str(seed) not in done]
+    if not seeds:
+        return
     sets = [*row.sets, *budget.sets, *given.sets, f"training.epochs={budget.epochs}"]
     options: dict[str, Any] = {"samples": min(samples, row.samples), "jobs": given.jobs, "on_trial": said(row)}
     if row.own:  # which are others for each seed: a sweep for each
@@ -174,20 +187,19 @@ def measure(row: Row, given: argparse.Namespace) -> None:
             out = folder / f"runs-{seed}"
             found.append(vaekit.sweep(row.target, seeds=[seed], out=out, sets=[*sets, *own], **options))
     else:
-        found = [vaekit.sweep(row.target, seeds=list(seeds), out=folder / "runs", sets=sets, **options)]
-    results, failed = {}, ""
+        found = [vaekit.sweep(row.target, seeds=seeds, out=folder / "runs", sets=sets, **options)]
+    results = {}
     for sweep in found:
         for trial in sweep.trials:
             if trial.state == "done" and trial.outcome is not None:
                 scores = trial.outcome.scores.get("test") or next(iter(trial.outcome.scores.values()))
                 run = vaekit.load_run(sweep.folder / trial.name)
                 value = METRICS[row.metric].of(scores, run)
-                results[str(trial.seed)] = {"value": value, "nll": scores.nll, "seconds": trial.outcome.seconds}
+                results[str(trial.seed)] = {"value": value, "seconds": trial.outcome.seconds}
                 results[str(trial.seed)] |= {"samples": scores.samples, "epochs": run.history()[-1].epoch}
-            elif trial.outcome is not None:
-                failed = trial.outcome.error
-    told = {"row": identity(row), "budget": asdict(budget), "where": where(), "seeds": results, "failed": failed}
-    write_atomic(folder / "measured.json", json.dumps(told, indent=1) + "\n")
+                results[str(trial.seed)] |= {"where": where()}
+    told = {"row": identity(row), "budget": asdict(budget), "seeds": results}
+    write_atomic(folder / NUMBERS, json.dumps(told, indent=1) + "\n")
 
 
 def said(row: Row) -> Callable[[Any], None]:
@@ -197,6 +209,31 @@ def said(row: Row) -> Callable[[Any], None]:
 def identity(row: Row) -> dict[str, Any]:
     """What tells whether a number is of this row."""
     return {"target": row.target, "metric": row.metric, "sets": list(row.sets), "own": list(row.own)}
+
+
+# -- what is written down ----------------------------------------------------------------------------------------------
+
+
+def same(told: Told, row: Row, budget: Budget) -> bool:
+    """Whether what is written down is of this row within this budget."""
+    return told["row"] == identity(row) and told["budget"] == json.loads(json.dumps(asdict(budget)))
+
+
+def recorded(report: Path | None) -> list[Told]:
+    """The numbers that stand beside a report."""
+    file = report.with_suffix(".json") if report else None
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else []
+
+
+def gathered(folder: Path, known: Sequence[Told] = ()) -> list[Told]:
+    """What is known, and what a folder has beside it: of each row and budget all seeds, once."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob(f"*/*/{NUMBERS}"))]
+    together: dict[str, Told] = {}
+    for told in (*known, *found):
+        key = json.dumps([told["row"], told["budget"]])
+        seeds = {**together.get(key, told)["seeds"], **told["seeds"]}
+        together[key] = {**told, "seeds": dict(sorted(seeds.items(), key=lambda each: int(each[0])))}
+    return list(together.values())
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -211,8 +248,8 @@ class Measured:
     seconds: float
     """Of one training, the mean."""
     samples: int
-    where: str
-    failed: str = ""
+    where: tuple[str, ...]
+    """The machines."""
 
     @property
     def mean(self) -> float:
@@ -228,25 +265,21 @@ class Measured:
         return self.spread / math.sqrt(len(self.values))
 
 
-def read(row: Row, folder: Path) -> Iterator[Measured]:
-    """All that is written down of a row, as it is now."""
-    for file in sorted((folder / row.name).glob("*/measured.json")):
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values["row"] != identity(row):
-            print(f"{file} is of the row as it was before: it is left out", file=sys.stderr)
-            continue
-        seeds = list(values["seeds"].values())
-        budget = Budget(**values["budget"] | {"sets": tuple(values["budget"]["sets"])})
-        seconds = statistics.mean(each["seconds"] for each in seeds) if seeds else math.nan
-        samples = min((each["samples"] for each in seeds), default=0)
-        numbers = tuple(each["value"] for each in seeds)
-        yield Measured(budget, numbers, seconds, samples, values["where"], values["failed"])
-
-
-def longest(row: Row, folder: Path) -> Measured | None:
-    """Of what is written down, that with the largest budget, and of these the one of most seeds."""
-    found = [each for each in read(row, folder) if each.values]
+def longest(row: Row, known: Sequence[Told]) -> Measured | None:
+    """Of what is known of a row as it is now, that with the largest budget, and of these the one of most seeds."""
+    found = [measured(told) for told in known if told["row"] == identity(row) and told["seeds"]]
     return max(found, key=lambda each: (each.budget.part, len(each.values)), default=None)
+
+
+def measured(told: Told) -> Measured:
+    seeds = list(told["seeds"].values())
+    return Measured(
+        Budget(**told["budget"] | {"sets": tuple(told["budget"]["sets"])}),
+        tuple(each["value"] for each in seeds),
+        statistics.mean(each["seconds"] for each in seeds),
+        min(each["samples"] for each in seeds),
+        tuple(dict.fromkeys(each["where"] for each in seeds)),
+    )
 
 
 def verdict(row: Row, found: Measured) -> str:
@@ -282,23 +315,23 @@ def line(row: Row, found: Measured | None, machines: dict[str, int]) -> str:
         need = f"waits for {row.waits}" if row.waits else "needs a GPU" if row.gpu else "not measured"
         return f"| {' | '.join([*cells, '–', '–', steps, '–', need])} |"
     error = f" ± {found.stderr:.{metric.digits}f}" if len(found.values) > 1 else ""
-    mark = machines.setdefault(found.where, len(machines) + 1)
+    marks = ", ".join(str(machines.setdefault(each, len(machines) + 1)) for each in found.where)
     done = found.budget
     trained = f"{done.epochs:,} of {done.whole_epochs:,} epochs"
     trained += f" of {done.rows:,} of {done.whole_rows:,} rows" if done.rows < done.whole_rows else ""
     trained = steps if done.part > 0.995 else trained
     trained += f"; {found.samples:,} of {row.samples:,} samples" if found.samples < row.samples else ""
-    spent = f"{found.seconds:,.0f} s [{mark}]"
+    spent = f"{found.seconds:,.0f} s [{marks}]"
     if done.part < 0.995 and done.steps >= PACED:  # the first steps take longer
         spent += f", whole {hours(found.seconds / done.part)}"
     cells += [f"{found.mean:.{metric.digits}f}{error}", str(len(found.values)), trained, spent, verdict(row, found)]
     return f"| {' | '.join(cells)} |"
 
 
-def report(folder: Path, rows: Mapping[str, Row] = ROWS) -> str:
+def report(known: Sequence[Told], rows: Mapping[str, Row] = ROWS) -> str:
     """The table of all rows."""
     machines: dict[str, int] = {}
-    found = {name: longest(row, folder) for name, row in rows.items()}
+    found = {name: longest(row, known) for name, row in rows.items()}
     lines = [line(row, found[name], machines) for name, row in rows.items()]
     verdicts = [verdict(rows[name], each) for name, each in found.items() if each is not None]
     reproduced = sum(each.startswith(("reproduced", "better,")) for each in verdicts)
@@ -359,16 +392,19 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     given, failed = parsed(), False
+    known = recorded(given.report)
     for name in [] if given.table else chosen(given.rows):
         try:
-            measure(ROWS[name], given)
+            measure(ROWS[name], given, known)
         except ValueError as error:  # the others are measured all the same
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             failed = True
-    text = report(given.folder)
+    known = gathered(given.folder, known)
+    text = report(known)
     print(text)
     if given.report:
-        given.report.write_text(text, encoding="utf-8")
+        write_atomic(given.report, text)
+        write_atomic(given.report.with_suffix(".json"), json.dumps(known, indent=1, ensure_ascii=False) + "\n")
     sys.exit(failed)
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -24,13 +24,12 @@ def published() -> ModuleType:
         return import_module("published")
 
 
-def measured(published: ModuleType, row, folder: Path, budget, values: list[float], target: str = "") -> None:
-    """Write down that a row has reached these values."""
-    seeds = {str(i): {"value": value, "seconds": 36.0, "samples": row.samples} for i, value in enumerate(values)}
+def told(published: ModuleType, row, budget, values: list[float], target: str = "", first: int = 0) -> dict:
+    """What is written down of a row that has reached these values."""
+    rest = {"seconds": 36.0, "samples": row.samples, "where": MACHINE}
+    seeds = {str(first + i): {"value": value, **rest} for i, value in enumerate(values)}
     of = published.identity(row) | ({"target": target} if target else {})
-    told = {"row": of, "budget": asdict(budget), "where": MACHINE, "seeds": seeds, "failed": ""}
-    (folder / row.name / budget.label).mkdir(parents=True)
-    (folder / row.name / budget.label / "measured.json").write_text(json.dumps(told), encoding="utf-8")
+    return json.loads(json.dumps({"row": of, "budget": asdict(budget), "seeds": seeds}))
 
 
 def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: ModuleType) -> None:
@@ -62,7 +61,7 @@ def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
     whole, trial = published.whole(row), published.scaled(row, 0.1, "x")
 
     def said(values: tuple[float, ...], budget=whole, row=row) -> str:
-        return published.verdict(row, published.Measured(budget, values, 1.0, 5000, MACHINE))
+        return published.verdict(row, published.Measured(budget, values, 1.0, 5000, (MACHINE,)))
 
     assert said((86.70, 86.75, 86.86)).startswith("reproduced, +0.01")
     assert said((88.1, 88.2, 88.0)).startswith("behind, +1.34")
@@ -76,17 +75,42 @@ def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
     assert "not the split" in said((100.0, 100.1), row=published.ROWS["omniglot-vamp"])
 
 
-def test_the_table_has_of_each_row_the_longest_that_was_measured(published: ModuleType, tmp_path: Path) -> None:
+def test_the_table_has_of_each_row_the_longest_that_was_measured(published: ModuleType) -> None:
     row, other = published.ROWS["1-elbo-1"], published.ROWS["m2"]
-    measured(published, row, tmp_path, published.scaled(row, 0.01, "scale-0.01"), [90.0, 90.1])
-    measured(published, row, tmp_path, published.scaled(row, 0.1, "scale-0.1"), [88.0, 88.1])
-    measured(published, row, tmp_path, published.whole(row), [1.0, 1.0], target="another")
-    measured(published, other, tmp_path, published.whole(other), [11.0, 12.0, 13.0])
-    lines = {line.split("`")[1]: line for line in published.report(tmp_path).splitlines() if line.startswith("| `")}
+    known = [
+        told(published, row, published.scaled(row, 0.01, "scale-0.01"), [90.0, 90.1]),
+        told(published, row, published.scaled(row, 0.1, "scale-0.1"), [88.0, 88.1]),
+        told(published, row, published.whole(row), [1.0, 1.0], target="another"),
+        told(published, other, published.whole(other), [11.0, 12.0, 13.0]),
+    ]
+    lines = {line.split("`")[1]: line for line in published.report(known).splitlines() if line.startswith("| `")}
     assert list(lines) == list(published.ROWS)
     assert "| 88.05 ± 0.05 | 2 | 328 of 3,280 epochs | 36 s [1], whole 6 min | behind" in lines["1-elbo-1"]
     assert "| 12.00 ± 0.58 | 3 | 100 epochs, 30,000 steps | 36 s [1] | reproduced" in lines["m2"]
     assert "needs a GPU" in lines["1-elbo-50"]
+
+
+def test_seeds_of_several_machines_come_together_and_are_not_measured_again(
+    published: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = published.ROWS["m2"]
+    there = told(published, row, published.whole(row), [11.0, 12.0])
+    here = told(published, row, published.whole(row), [12.5, 13.0], first=1)
+    here["seeds"]["2"]["where"] = "another"
+    (tmp_path / "m2" / "whole").mkdir(parents=True)
+    (tmp_path / "m2" / "whole" / published.NUMBERS).write_text(json.dumps(here), encoding="utf-8")
+    (known,) = published.gathered(tmp_path, [there])
+    found = published.longest(row, [known])
+    assert found.values == (11.0, 12.5, 13.0)  # what is in the folder is newer
+    assert found.where == (MACHINE, "another")
+    asked: list[int] = []
+    no_trials = SimpleNamespace(trials=[])
+    monkeypatch.setattr(published.vaekit, "sweep", lambda *_, seeds, **__: asked.extend(seeds) or no_trials)
+    options = {"quick": False, "minutes": None, "scale": None, "samples": None, "jobs": 1, "sets": []}
+    published.measure(row, argparse.Namespace(**options, seeds=3, folder=tmp_path), [known])
+    assert asked == []
+    published.measure(row, argparse.Namespace(**options, seeds=5, folder=tmp_path), [known])
+    assert asked == [3, 4]
 
 
 @pytest.mark.slow
@@ -97,9 +121,9 @@ def test_a_row_is_measured_once_and_goes_on_with_more_seeds(
     options = {"quick": True, "minutes": None, "scale": None, "seeds": None, "samples": None, "jobs": 1, "sets": []}
     given = argparse.Namespace(**options, folder=tmp_path)
     published.measure(row, given)
-    (found,) = published.read(row, tmp_path)
+    found = published.longest(row, published.gathered(tmp_path))
     assert len(found.values) == 1
     assert 0 <= found.mean <= 1
     monkeypatch.setattr("vaekit.many.sweep.train", lambda *given, **options: pytest.fail("trained again"))
     published.measure(row, given)
-    assert next(published.read(row, tmp_path)).values == found.values
+    assert published.longest(row, published.gathered(tmp_path)).values == found.values
