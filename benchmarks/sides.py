@@ -114,7 +114,7 @@ def nll(folder: Path, samples: int, images: int, few: int) -> None:
 
     run = vaekit.load_run(folder)
     data = run.data("test")
-    first, fewer = (replace(data, x=data.x[:n], y=None) for n in (images, few))
+    first, fewer = (replace(data, x=data.x[:n], y=None, origin=None) for n in (images, few))
     vaekit.evaluate(run.model, fewer, 10)
     start = time.perf_counter()
     vaekit.evaluate(run.model, first, samples)
