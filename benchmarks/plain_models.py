@@ -229,10 +229,15 @@ class Burda(nn.Module):
         )
         self.decoder = nn.Sequential(nn.Linear(50, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 784))
 
-    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor | None = None, stl: bool = False) -> Tensor:
+        """-ELBO with the KL in closed form, or by a draw whose density has no gradient of its own (Roeder et al. 2017)."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        return reconstruction(self.decoder(z), x).sum() + standard_kl(mean, log_variance)
+        if not stl:
+            return reconstruction(self.decoder(z), x).sum() + standard_kl(mean, log_variance)
+        mean, log_variance = mean.detach(), log_variance.detach()
+        log_ratio = 0.5 * (z.pow(2) - (z - mean).pow(2) * torch.exp(-log_variance) - log_variance)
+        return reconstruction(self.decoder(z), x).sum() + log_ratio.sum()
 
     @torch.no_grad()
     def nll(self, x: Tensor, draws: int, rows: int = 100) -> Tensor:

@@ -49,6 +49,11 @@ LEVELS = (100.0, 95.0, 92.0, 90.0, 89.0, 88.0, 87.5, 87.0)
 COSINE = "training.learning_rate={name='cosine', start=1e-3, end=1e-5}"
 FAST = "training.learning_rate={name='cosine', start=3e-3, end=1e-5}"
 LARGE = ("training.batch_size=128", "training.optimizer=adam")
+MUON = (
+    "training.batch_size=512",
+    "training.optimizer=muon",
+    "training.learning_rate={name='cosine', start=1e-2, end=1e-5}",
+)
 AVERAGED = "training.ema=0.999"
 IWAE = "objective={name='iwae', samples=50}"
 
@@ -71,7 +76,8 @@ SETTINGS: dict[str, Side] = {
     "128, rate 3e-3, STL": Side((*LARGE, FAST, "objective=stl")),
     "128, rate 3e-3, bfloat16": Side((*LARGE, FAST, "training.precision=bfloat16")),
     "128, rate 3e-3, AdamW": Side((*LARGE, FAST, "training.optimizer=adamw")),
-    "128, rate 3e-3, Muon": Side((*LARGE, FAST, "training.optimizer=muon")),
+    "512, rate 1e-2, Muon": Side(MUON),
+    "512, rate 1e-2, Muon, STL": Side((*MUON, "objective=stl")),
     "512, rate 3e-3, averaged": Side((*LARGE, FAST, "training.batch_size=512", AVERAGED)),
     "two stochastic layers, k = 50: 128, rate 3e-3, averaged": Side((*LARGE, FAST, AVERAGED, IWAE), "iwae-2-mnist"),
     "very deep (vdvae-mnist)": Side((), "vdvae-mnist", rows=200, samples=100),
@@ -80,17 +86,21 @@ SETTINGS: dict[str, Side] = {
 
 @dataclass(frozen=True)
 class Plain:
-    """The same in a plain loop: rows of a batch, Adam's epsilon, the learning rate over the run."""
+    """The same in a plain loop: rows of a batch, Adam's epsilon, the learning rate over the run; `muon` is of Muon and
+    of the gradient of STL.
+    """
 
     batch: int
     eps: float
     rate: Schedule
+    muon: bool = False
 
 
 PLAIN: dict[str, Plain] = {
     "plain: batches of 20": Plain(20, 1e-4, Geometric(1e-3, 1e-4)),
     "plain: batches of 128": Plain(128, 1e-8, Cosine(1e-3, 1e-5)),
     "plain: 128, rate 3e-3": Plain(128, 1e-8, Cosine(3e-3, 1e-5)),
+    "plain: 512, rate 1e-2, Muon, STL": Plain(512, 1e-8, Cosine(1e-2, 1e-5), muon=True),
 }
 
 
@@ -221,18 +231,27 @@ def epochs_of(
     """Seconds of each of the first epochs of a training of so many."""
     torch.manual_seed(seed)
     model = Burda()
-    optimizer = torch.optim.Adam(model.parameters(), lr=plain.rate(0.0), eps=plain.eps, fused=True)
+    rate = plain.rate(0.0)
+    if plain.muon:
+        matrices, others = ([p for p in model.parameters() if (p.dim() == 2) is each] for each in (True, False))
+        steps_by: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Adam(others, lr=rate, eps=plain.eps, fused=True),
+        ]
+    else:
+        steps_by = [torch.optim.Adam(model.parameters(), lr=rate, eps=plain.eps, fused=True)]
     steps = epochs * math.ceil(len(grey) / plain.batch)
     seconds: list[float] = []
     step = 0
     for epoch in range(1, take + 1):
         started = time.perf_counter()
         for index in torch.randperm(len(grey)).split(plain.batch):
-            for group in optimizer.param_groups:
+            for group in (group for each in steps_by for group in each.param_groups):
                 group["lr"] = plain.rate(step / steps)
-            optimizer.zero_grad()
-            (model.loss(torch.bernoulli(grey[index])) / len(index)).backward()
-            optimizer.step()
+            model.zero_grad()
+            (model.loss(torch.bernoulli(grey[index]), stl=plain.muon) / len(index)).backward()
+            for each in steps_by:
+                each.step()
             step += 1
         seconds.append(time.perf_counter() - started)
         look(epoch, model, sum(seconds))
