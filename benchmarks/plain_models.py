@@ -230,7 +230,7 @@ class Burda(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(50, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 784))
 
     def loss(self, x: Tensor, y: Tensor | None = None, stl: bool = False) -> Tensor:
-        """-ELBO with the KL in closed form, or by a draw whose density has no gradient of its own (Roeder et al. 2017)."""
+        """-ELBO with the KL in closed form, or by a draw whose own density has no gradient (Roeder et al. 2017)."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
         if not stl:

@@ -66,6 +66,8 @@ class Side:
     recipe: str = RECIPE
     rows: int | None = None
     samples: int | None = None
+    after: str | None = None
+    """A side that is trained first, for a quarter of the time: it begins with its weights."""
 
 
 SETTINGS: dict[str, Side] = {
@@ -79,6 +81,15 @@ SETTINGS: dict[str, Side] = {
     "512, rate 1e-2, Muon": Side(MUON),
     "512, rate 1e-2, Muon, STL": Side((*MUON, "objective=stl")),
     "512, rate 3e-3, averaged": Side((*LARGE, FAST, "training.batch_size=512", AVERAGED)),
+    "DReG, k = 50: 128, rate 5e-3, Muon, after a quarter of k = 1": Side(
+        (
+            "training.batch_size=128",
+            "training.optimizer=muon",
+            "training.learning_rate={name='cosine', start=5e-3, end=1e-5}",
+            "objective={name='dreg', samples=50}",
+        ),
+        after="512, rate 1e-2, Muon, STL",
+    ),
     "two stochastic layers, k = 50: 128, rate 3e-3, averaged": Side((*LARGE, FAST, AVERAGED, IWAE), "iwae-2-mnist"),
     "very deep (vdvae-mnist)": Side((), "vdvae-mnist", rows=200, samples=100),
 }
@@ -144,6 +155,12 @@ class Points:
         return bool(found) and found[-1].epoch == found[-1].epochs
 
 
+def points_of(name: str, given: argparse.Namespace, length: str) -> Points:
+    """Those of a side, in the cache."""
+    words = "".join(letter if letter.isalnum() else "-" for letter in name)
+    return Points(given.cache / length / f"seed={given.seed}" / f"{words}.jsonl")
+
+
 def looked_at(epochs: int) -> set[int]:
     """The epochs after which a run of so many is scored.
 
@@ -165,9 +182,16 @@ def test_images(rows: int) -> np.ndarray:
 def of_recipe(name: str, given: argparse.Namespace, points: Points, x: np.ndarray) -> None:
     """Train the recipe with the settings of that name, and note its points."""
     folder, side = points.file.with_suffix(""), SETTINGS[name]
-    x, samples = x[: side.rows], min(side.samples or given.samples, given.samples)
     sets = [*side.options, f"training.seed={given.seed}", "training.device=cpu", "training.checkpoint_every=20"]
     before: dict[int, float] = {}
+    if side.after:
+        minutes = given.minutes / 4
+        first = points_of(side.after, given, f"minutes={minutes:g}")
+        if not first.whole:
+            of_recipe(side.after, argparse.Namespace(**vars(given) | {"minutes": minutes, "epochs": None}), first, x)
+        before[0] = first.read()[-1].seconds
+        sets.append(f"training.start={first.file.with_suffix('')}")
+    x, samples = x[: side.rows], min(side.samples or given.samples, given.samples)
 
     def watch(run: vaekit.Run, split: str) -> Callable[[vaekit.VAE, int], None]:
         for record in run.history() if (folder / "metrics.jsonl").exists() else ():
@@ -194,7 +218,7 @@ def of_recipe(name: str, given: argparse.Namespace, points: Points, x: np.ndarra
         epochs = vaekit.load_run(folder).spec.training.epochs
         vaekit.train(out=folder, resume=True, callbacks=callbacks)
         return
-    epochs = given.epochs or long_enough(side.recipe, sets, given.minutes)
+    epochs = given.epochs or long_enough(side.recipe, sets, given.minutes - before.get(0, 0.0) / 60)
     vaekit.train(side.recipe, folder, sets=sets, epochs=epochs, callbacks=callbacks)
 
 
@@ -342,11 +366,10 @@ def main() -> None:
     x, files = test_images(given.rows), {}
     length = f"epochs={given.epochs}" if given.epochs else f"minutes={given.minutes:g}"
     for name in (*SETTINGS, *PLAIN):
-        words = "".join(letter if letter.isalnum() else "-" for letter in name)
-        points = Points(given.cache / length / f"seed={given.seed}" / f"{words}.jsonl")
+        points = points_of(name, given, length)
         if (given.only is None or name in given.only) and not points.whole:
             (of_recipe if name in SETTINGS else of_plain)(name, given, points, x)
-        files |= dict.fromkeys(sorted(given.cache.glob(f"*/seed=*/{words}.jsonl")), name)
+        files |= dict.fromkeys(sorted(given.cache.glob(f"*/seed=*/{points.file.name}")), name)
     several = [name for name, times in Counter(files.values()).items() if times > 1]
     found = {
         f"{name}; {file.parents[1].name}, {file.parent.name}" if name in several else name: Points(file).read()
