@@ -3,7 +3,8 @@
 python benchmarks/quality.py --minutes 10 --cache runs/quality --report benchmarks/quality.md
 
 Each of SETTINGS is a recipe with options; without another recipe it is 784-200-200-50, k = 1. `plain` trains the same
-network with the same batches, rates and optimiser by a loop of plain PyTorch. A run is made as long as fits into
+network with the same batches, rates and optimiser by a loop of plain PyTorch, `JAX` by a compiled scan, with `--peers
+PYTHON`, that of an environment with jax and optax. A run is made as long as fits into
 `--minutes` of training, by the pace of a few epochs, so that every schedule ends when the time does. On the way, at
 some epochs, its weights (the averaged ones, where there are such) are scored: NLL of the first `--rows` test images,
 binarised once by a seed, from `--samples` importance samples, of fewer where a network is slow. The time is that of
@@ -17,6 +18,7 @@ import argparse
 import json
 import math
 import statistics
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -49,11 +51,6 @@ LEVELS = (100.0, 95.0, 92.0, 90.0, 89.0, 88.0, 87.5, 87.0)
 COSINE = "training.learning_rate={name='cosine', start=1e-3, end=1e-5}"
 FAST = "training.learning_rate={name='cosine', start=3e-3, end=1e-5}"
 LARGE = ("training.batch_size=128", "training.optimizer=adam")
-MUON = (
-    "training.batch_size=512",
-    "training.optimizer=muon",
-    "training.learning_rate={name='cosine', start=1e-2, end=1e-5}",
-)
 AVERAGED = "training.ema=0.999"
 IWAE = "objective={name='iwae', samples=50}"
 
@@ -67,7 +64,14 @@ class Side:
     rows: int | None = None
     samples: int | None = None
     after: str | None = None
-    """A side that is trained first, for a quarter of the time: it begins with its weights."""
+    """A side that is trained first, whose weights it begins with."""
+    share: float = 0.0
+    """The part of the time that this takes."""
+
+
+def muon(rate: float) -> tuple[str, ...]:
+    schedule = f"training.learning_rate={{name='cosine', start={rate:g}, end=1e-5}}"
+    return ("training.batch_size=512", "training.optimizer=muon", schedule)
 
 
 SETTINGS: dict[str, Side] = {
@@ -78,17 +82,16 @@ SETTINGS: dict[str, Side] = {
     "128, rate 3e-3, STL": Side((*LARGE, FAST, "objective=stl")),
     "128, rate 3e-3, bfloat16": Side((*LARGE, FAST, "training.precision=bfloat16")),
     "128, rate 3e-3, AdamW": Side((*LARGE, FAST, "training.optimizer=adamw")),
-    "512, rate 1e-2, Muon": Side(MUON),
-    "512, rate 1e-2, Muon, STL": Side((*MUON, "objective=stl")),
+    "512, rate 1e-2, Muon": Side(muon(1e-2)),
+    "512, rate 1e-2, Muon, STL": Side((*muon(1e-2), "objective=stl")),
     "512, rate 3e-3, averaged": Side((*LARGE, FAST, "training.batch_size=512", AVERAGED)),
-    "DReG, k = 50: 128, rate 5e-3, Muon, after a quarter of k = 1": Side(
-        (
-            "training.batch_size=128",
-            "training.optimizer=muon",
-            "training.learning_rate={name='cosine', start=5e-3, end=1e-5}",
-            "objective={name='dreg', samples=50}",
-        ),
-        after="512, rate 1e-2, Muon, STL",
+    "DReG, k = 5: 512, rate 5e-3, Muon, after k = 1": Side(
+        (*muon(5e-3), "objective={name='dreg', samples=5}"), after="512, rate 1e-2, Muon, STL", share=1 / 3
+    ),
+    "DReG, k = 50: 256, rate 2e-3, Muon, after k = 1 and 5": Side(
+        (*muon(2e-3), "training.batch_size=256", "objective={name='dreg', samples=50}"),
+        after="DReG, k = 5: 512, rate 5e-3, Muon, after k = 1",
+        share=3 / 4,
     ),
     "two stochastic layers, k = 50: 128, rate 3e-3, averaged": Side((*LARGE, FAST, AVERAGED, IWAE), "iwae-2-mnist"),
     "very deep (vdvae-mnist)": Side((), "vdvae-mnist", rows=200, samples=100),
@@ -113,6 +116,10 @@ PLAIN: dict[str, Plain] = {
     "plain: 128, rate 3e-3": Plain(128, 1e-8, Cosine(3e-3, 1e-5)),
     "plain: 512, rate 1e-2, Muon, STL": Plain(512, 1e-8, Cosine(1e-2, 1e-5), muon=True),
 }
+
+
+JAX = "JAX: 512, rate 1e-2, Muon, STL"
+SCRIPT = Path(__file__).parent / "peers" / "jax_burda.py"
 
 
 @dataclass(frozen=True)
@@ -185,7 +192,7 @@ def of_recipe(name: str, given: argparse.Namespace, points: Points, x: np.ndarra
     sets = [*side.options, f"training.seed={given.seed}", "training.device=cpu", "training.checkpoint_every=20"]
     before: dict[int, float] = {}
     if side.after:
-        minutes = given.minutes / 4
+        minutes = given.minutes * side.share
         first = points_of(side.after, given, f"minutes={minutes:g}")
         if not first.whole:
             of_recipe(side.after, argparse.Namespace(**vars(given) | {"minutes": minutes, "epochs": None}), first, x)
@@ -249,6 +256,28 @@ def of_plain(name: str, given: argparse.Namespace, points: Points, x: np.ndarray
     epochs_of(PLAIN[name], grey, given.seed, epochs, epochs, look)
 
 
+def of_jax(name: str, given: argparse.Namespace, points: Points, x: np.ndarray) -> None:
+    """Have JAX train the network, and note its points."""
+    points.file.unlink(missing_ok=True)
+    dataset = load_data(resolve(RECIPE))
+    grey = to_device(dataset, "train", Preprocessing("grey")).batch(slice(None)).x.reshape(-1, 784)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "mnist.npz"
+        np.savez(data, grey=grey.numpy(), test=x.reshape(-1, 784))
+        command = [given.peers, str(SCRIPT), "--data", str(data), "--seed", str(given.seed)]
+        paced = subprocess.run(
+            [*command, "--epochs", "1000", "--pace", "4"], check=True, capture_output=True, text=True
+        )
+        pace = statistics.median(json.loads(paced.stdout)[1:])  # the first compiles
+        epochs = given.epochs or max(len(MOMENTS), math.floor(60 * given.minutes / pace))
+        at = [str(each) for each in sorted(looked_at(epochs))]
+        command += ["--epochs", str(epochs), "--samples", str(given.samples), "--at", *at]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                points.add(point := Point(**json.loads(line)))
+                print(f"{name}: {point.seconds:.0f} s, {point.nll:.2f}", flush=True)
+
+
 def epochs_of(
     plain: Plain, grey: Tensor, seed: int, take: int, epochs: int, look: Callable[[int, Burda, float], None]
 ) -> list[float]:
@@ -282,6 +311,13 @@ def epochs_of(
     return seconds
 
 
+SIDES: dict[str, Callable[[str, argparse.Namespace, Points, np.ndarray], None]] = {
+    **dict.fromkeys(SETTINGS, of_recipe),
+    **dict.fromkeys(PLAIN, of_plain),
+    JAX: of_jax,
+}
+
+
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
@@ -302,7 +338,9 @@ def drawn(found: dict[str, list[Point]], path: Path) -> None:
     colours = iter(LIGHT.colours * 2)
     for name, points in found.items():
         style: dict[str, Any] = (
-            {"color": LIGHT.muted, "ls": "--"} if name.startswith("plain") else {"color": next(colours)}
+            {"color": LIGHT.muted, "ls": "--" if name.startswith("plain") else ":"}
+            if not name.startswith(tuple(SETTINGS))
+            else {"color": next(colours)}
         )
         axes.plot(
             [each.seconds / 60 for each in points], [each.nll for each in points], "o-", ms=3, label=name, **style
@@ -352,7 +390,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--epochs", type=int, help="in place of --minutes, where the pace is known and an epoch is long"
     )
-    parser.add_argument("--only", action="append", choices=[*SETTINGS, *PLAIN], help="a side; repeatable")
+    parser.add_argument("--only", action="append", choices=SIDES, help="a side; repeatable")
+    parser.add_argument("--peers", help="a Python that has jax and optax")
     parser.add_argument("--rows", type=int, default=1000, help="test images")
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
@@ -365,10 +404,11 @@ def main() -> None:
     given = parsed()
     x, files = test_images(given.rows), {}
     length = f"epochs={given.epochs}" if given.epochs else f"minutes={given.minutes:g}"
-    for name in (*SETTINGS, *PLAIN):
+    for name in SIDES:
         points = points_of(name, given, length)
-        if (given.only is None or name in given.only) and not points.whole:
-            (of_recipe if name in SETTINGS else of_plain)(name, given, points, x)
+        asked = name in given.only if given.only else name != JAX or given.peers
+        if asked and not points.whole:
+            SIDES[name](name, given, points, x)
         files |= dict.fromkeys(sorted(given.cache.glob(f"*/seed=*/{points.file.name}")), name)
     several = [name for name, times in Counter(files.values()).items() if times > 1]
     found = {

@@ -1,5 +1,6 @@
 """Is a richer posterior or prior behind the poorer one that it contains, after a training of the usual length? Is
-anything lost where gradients are clipped? And which likelihood, which objective is ahead on the same data?
+anything lost where gradients are clipped, or steps are Muon's? Which likelihood, which objective is ahead on the same
+data?
 
 Each variant is trained with the same seeds, and its test NLL is compared with that of the plain one: a difference of
 means with the standard error that the spread over seeds gives.
@@ -25,6 +26,14 @@ VARIANTS = {
     "flow prior": ("model.latents.z.prior=flow",),
     "clipped at 5": ("training.clip=5.0",),
     "clipped at 1": ("training.clip=1.0",),
+    "rate 5e-3": ("training.learning_rate=0.005",),
+    "Muon": ("training.optimizer=muon",),
+    "Muon, rate 5e-3": ("training.optimizer=muon", "training.learning_rate=0.005"),
+    "Muon, rate 1e-2": ("training.optimizer=muon", "training.learning_rate=0.01"),
+    "Muon, rate 1e-2 falling": (
+        "training.optimizer=muon",
+        "training.learning_rate={name='cosine', start=0.01, end=1e-5}",
+    ),
     "discretised logistic": ("model.likelihood=discretized-logistic",),
     "mixture of discretised logistics": ("model.likelihood=discretized-logistic-mixture",),
     "categorical": ("model.likelihood=categorical",),
