@@ -54,7 +54,7 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     """
     found = Found()
     root = _unwrapped(path, found)
-    folders = _splits(root)
+    folders = _splits(root, found)
     splits = {split: _classes(folder, found) for split, folder in folders.items()}
     if empty := [split for split, own in splits.items() if not any(own.values())]:
         if "train" in empty:
@@ -129,9 +129,9 @@ def _unwrapped(path: Path, found: Found) -> Path:
     return root
 
 
-def _splits(root: Path) -> dict[str, Path]:
+def _splits(root: Path, found: Found) -> dict[str, Path]:
     """The folder of each split; `root` itself is that of "train" where its folders are classes, or there are none."""
-    _, folders = _listed(root, None)
+    images, folders = _listed(root, None)
     named = [(split_named(folder.name), folder) for folder in folders]
     splits = [split for split, _ in named if split]
     if not splits or (len(set(splits)) == 1 and len(splits) < len(named)):  # a train may be a class, of vehicles
@@ -142,6 +142,9 @@ def _splits(root: Path) -> dict[str, Path]:
         raise ValueError(f"{root} holds {what}: splits, or classes? Move the one kind elsewhere, or rename it")
     if "train" not in splits or len(set(splits)) < len(splits):
         raise ValueError(f"{root} holds {shown}; needed: one folder train, and one valid or test if there are such")
+    if images:
+        raise ValueError(f"{images[0]} lies beside the folders of splits, {shown}; move it into one, or elsewhere")
+    _listed(root, found.skipped)
     return {split: folder for split, folder in named if split}
 
 
