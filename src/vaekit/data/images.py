@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,14 @@ class Found:
     """Of members of shards that are neither images nor labels."""
 
 
-def read_folder(path: Path, resize: Resize = None) -> Content:
+def read_folder(path: Path, resize: Resize = None, *, coloured: bool = False) -> Content:
     """Images as (N, 1, H, W) or (N, 3, H, W) bytes, in the order of their names, as `image_files.read_image` reads
     each; more than `AT_ONCE` as `ImageRows`.
 
     Folders train/, valid/ (or val/, …) and test/ are splits; any others are classes, also below those, with all that
     is in folders below them. Raises `ValueError` where folders could be either, and naming the first file that is
-    damaged, or of another size or mode than the others; grey ones may stand beside coloured ones.
+    damaged, or of another size or mode than the others; grey ones may stand beside coloured ones, and are `coloured`
+    without these where that is asked for.
     """
     found = Found()
     root = _unwrapped(path, found)
@@ -70,7 +71,7 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     classes = tuple(name for name in every if any(own.get(name) for own in splits.values()))
     found.empty += [name for name in every if name not in classes]
     files = {split: [file for name in sorted(own, key=str) for file in own[name]] for split, own in splits.items()}
-    rows = image_rows(files, resize, found)
+    rows = image_rows(files, resize, found, coloured=coloured)
     read = {split: _split(own, classes, root, files[split], rows[split]) for split, own in splits.items()}
     left_out = [f"folder{'s' * (len(found.empty) > 1)} without images: {', '.join(found.empty)}"] if found.empty else []
     if n := len(found.skipped):
@@ -87,7 +88,9 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     return Content(read, classes, notes=tuple(found.notes), left_out=tuple(left_out))
 
 
-def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Found) -> dict[str, Array]:
+def image_rows(
+    files: Mapping[str, Sequence[Source]], resize: Resize, found: Found, *, coloured: bool
+) -> dict[str, Array]:
     """The rows of each split that are the images of its `files`: up to `AT_ONCE` in all are decoded at once.
 
     Where there is room for all neither in memory nor on disk they are decoded each time. Raises `ValueError` where the
@@ -95,6 +98,8 @@ def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Fou
     """
     every = [file for own in files.values() for file in own]
     form = Form.of(_coloured(every), resize)
+    if coloured:
+        form = replace(form, shape=(3, *form.shape[1:]), mode="RGB")
     disk, kept = _disk(len(every), form, found)
     rows = {split: ImageRows(own, form, every, disk, kept=kept) for split, own in files.items()}
     return {split: np.asarray(own) for split, own in rows.items()} if len(every) <= AT_ONCE else dict(rows)
