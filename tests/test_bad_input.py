@@ -76,6 +76,7 @@ TRAIN: list[tuple[str, str]] = [
     # the target
     ("train --out new", "there is no target; accepted: a recipe"),
     ("train {run}", "is a run, not what one is trained on; to go on with it: --resume --out "),
+    ("train --resume {run}", "is a run, not what one is trained on; to go on with it: --resume --out "),
     (
         "train digits --set training.learning_rate=linear",
         "the learning rate is 'linear', but not from where to where; such as --set 'training.learning_rate={name = ",
