@@ -76,6 +76,7 @@ TRAIN: list[tuple[str, str]] = [
     # the target
     ("train --out new", "there is no target; accepted: a recipe"),
     ("train {run}", "is a run, not what one is trained on; to go on with it: --resume --out "),
+    ("train --resume {run}", "is a run, not what one is trained on; to go on with it: --resume --out "),
     (
         "train digits --set training.learning_rate=linear",
         "the learning rate is 'linear', but not from where to where; such as --set 'training.learning_rate={name = ",
@@ -338,7 +339,7 @@ ASK: list[tuple[str, str]] = [
     ("sample {run} --out a.npy --label 3", "label '3' was given, but {run} is not conditional"),
     (
         "sample {table} --out a.png",
-        "a .png is of images (N, C, H, W), this is (64, 2); accepted for it: .npy, .npz, .csv, .parquet",
+        "a .png is of images (N, 1, H, W) or (N, 3, H, W), this is (64, 2); accepted for it: .npy, .npz, .csv",
     ),
     ("sample {conditional} --out a.npy --label 10", "unknown label '10' (did you mean '1'?); accepted: 0, 1, 2"),
     ("sample {conditional} --out a.npy --label ''", "unknown label ''"),
@@ -347,7 +348,7 @@ ASK: list[tuple[str, str]] = [
     ("reconstruct {table} --out a.png", "a .png is of images"),
     ("reconstruct {run} --out a.npy --split none", "has no split 'none'"),
     ("encode {run} --out a.npy --split none", "has no split 'none'"),
-    ("encode {run} --out a.png", "a .png is of images (N, C, H, W), this is (300, 3)"),
+    ("encode {run} --out a.png", "a .png is of images (N, 1, H, W) or (N, 3, H, W), this is (300, 3)"),
     ("recipes digist", "unknown recipe 'digist' (did you mean 'digits'?)"),
     ("datasets minst", "unknown dataset 'minst' (did you mean 'mnist'?)"),
     ("parts prior", "unknown family of parts 'prior' (did you mean 'priors'?)"),

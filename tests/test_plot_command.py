@@ -73,6 +73,16 @@ def test_options_change_the_picture(run: Run, tmp_path: Path) -> None:
     assert drawn("--dark")[125].max() < 0.2
 
 
+def test_a_dark_picture_is_kept_beside_the_light_one(run: Run) -> None:
+    """Which the page of a run that is shared shows."""
+    light = run.path / "pictures" / "samples.png"
+    done("plot", run.path, "--what", "samples")
+    before = light.read_bytes()
+    assert "samples-dark.png" in done("plot", run.path, "--what", "samples", "--dark")
+    assert light.read_bytes() == before
+    assert imread(light.with_name("samples-dark.png"))[125, :, :3].max() < 0.2
+
+
 def test_the_split_that_is_asked_for(run: Run, tmp_path: Path) -> None:
     found = []
     for split in ("train", "valid", "test"):

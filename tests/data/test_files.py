@@ -96,7 +96,7 @@ def test_archives(tmp_path: Path) -> None:
     [
         (PIXELS, PIXELS[:, None], "grey"),
         (COLOURS, COLOURS.transpose(0, 3, 1, 2), "grey"),
-        (PIXELS > 127, PIXELS[:, None] > 127, "binary"),
+        (PIXELS > 127, 255 * (PIXELS[:, None] > 127), "binary"),
     ],
 )
 def test_folders_of_images(pixels: np.ndarray, expected: np.ndarray, domain: str, tmp_path: Path) -> None:

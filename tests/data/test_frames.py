@@ -363,7 +363,15 @@ def test_parquet_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     for table, message in [
         ({"a": [[1], [2]], "b": [1, 2], "c": [{"x": 1}, None]}, "has columns that are no plain values: 'a', 'c'; take"),
-        ({"a": [b"x", b"y"]}, "has columns that are no plain values: 'a'"),
+        (
+            {"a": [b"x", b"y"]},
+            "has columns that are no plain values: 'a'; take them out; images are read as files, from",
+        ),
+        (
+            {"a": [{"bytes": b"x", "path": "1.png"}]},
+            "no plain values: 'a'; take them out; images are read as files, from",
+        ),
+        ({"a": pyarrow.array([b"x"], pyarrow.large_binary())}, "no plain values: 'a'; take them out; images are read"),
         ({"a": pyarrow.array([], "int64")}, "has no rows"),
         (b"PAR1 and then junk PAR1", "cannot be read as Parquet: "),
         (b"", "cannot be read as Parquet: "),

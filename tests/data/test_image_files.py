@@ -30,7 +30,7 @@ def test_colours_grey_and_palettes_are_read_as_they_are(tmp_path: Path) -> None:
     named = colours.quantize(8)
     np.testing.assert_array_equal(read(named, tmp_path), np.asarray(named.convert("RGB")).transpose(2, 0, 1))
     bits = Image.fromarray(COLOURS[..., 0] > 100)
-    np.testing.assert_array_equal(read(bits, tmp_path), COLOURS[None, ..., 0] > 100)
+    np.testing.assert_array_equal(read(bits, tmp_path), 255 * (COLOURS[None, ..., 0] > 100))
     opaque = colours.convert("RGBA")
     np.testing.assert_array_equal(read(opaque, tmp_path), COLOURS.transpose(2, 0, 1))
     for unused in (colours, named):  # a colour that stands for none, and is that of no pixel
@@ -65,6 +65,34 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "tables/part-0.parquet").touch()
     with pytest.raises(ValueError, match=r"holds no images \(but part-0\.parquet\); accepted"):
         load(tmp_path / "tables")
+
+
+def test_what_lies_beside_the_folders_of_splits_is_not_passed_over(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        read(Image.fromarray(COLOURS), tmp_path / name)
+    (tmp_path / "labels.csv").touch()
+    with pytest.warns(LeftOutWarning, match=r"skipped 1 file that is no image: labels\.csv"):
+        load(tmp_path)
+    read(Image.fromarray(COLOURS), tmp_path, name="loose.png")
+    with pytest.raises(ValueError, match=r"loose\.png lies beside the folders of splits, test/, train/; move it"):
+        load(tmp_path)
+
+
+def test_images_of_single_bits_are_grey_ones_of_two_levels(tmp_path: Path) -> None:
+    """Beside others, where they were refused, and alone, where they are masks."""
+    bits = RNG.random((4, 6, 9)) > 0.5
+    for name in ("alone", "beside"):
+        (tmp_path / name).mkdir()
+        for i, each in enumerate(bits):
+            Image.fromarray(each).save(tmp_path / name / f"{i}.png")
+    alone = load(tmp_path / "alone", validation=0, test=0)
+    assert (alone.domain.kind, alone.splits["train"].x.max()) == ("binary", 1)
+    read(Image.fromarray(COLOURS), tmp_path / "beside", name="9.png")
+    beside = load(tmp_path / "beside", validation=0, test=0)
+    assert beside.domain.kind == "grey"
+    first = beside.splits["train"].x[0]
+    np.testing.assert_array_equal(first, np.broadcast_to(255 * alone.splits["train"].x[0], (3, 6, 9)))
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])

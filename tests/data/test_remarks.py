@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaekit.data import load
-from vaekit.data.remarks import FEW_ROWS, far_above, few_rows
+from vaekit.data.remarks import FEW_ROWS, classes_unseen, far_above, few_rows
 
 RNG = np.random.default_rng(0)
 
@@ -64,3 +66,15 @@ def test_what_is_far_is_found_wherever_it_stands(rows: int, seed: int, many: int
 def test_few_rows_are_said_to_be_few(rows: int) -> None:
     table = pd.DataFrame({"a": RNG.normal(size=rows), "b": RNG.normal(size=rows)})
     assert (few_rows(rows) in load(table).notes) == (rows < FEW_ROWS)
+
+
+def test_a_class_that_no_training_row_is_of_is_said(tmp_path: Path) -> None:
+    """A conditional model would have made samples of it, by weights that are as they were drawn."""
+    x = np.zeros((6, 3, 4, 4), np.uint8) + 200
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=np.array(["a", "b"] * 3), x_test=x, y_test=np.array(["b", "c"] * 3))
+    data = load(tmp_path / "x.npz", validation=0)
+    assert classes_unseen(data.classes, data.splits["train"]) in data.notes
+    assert any("no training row is of the class c" in note for note in data.notes)
+    assert not any("no training row" in note for note in load("digits").notes)
+    few = load("digits", train=3)
+    assert any("no training row is of the classes" in note for note in few.notes)

@@ -234,6 +234,29 @@ def test_shards_are_scored_each_a_file_as_the_folder_of_their_images_is(run: Run
     assert len(score(run, tmp_path, tmp_path / "all", samples=3)) == 2
 
 
+@pytest.mark.parametrize("at_once", [0, 500])
+def test_grey_images_alone_are_what_they_are_beside_coloured_ones(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    for name, shape in (("grey", (6, 5)), ("colours", (6, 5, 3))):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / "all" / name / f"{i}.png")
+    sets = (*SMALL, "model.latents.z.maps=false", "training.batch_size=7", "training.epochs=1")
+    run = train(tmp_path / "all", tmp_path / "run", sets=sets)
+    every, grey = run.data(tmp_path / "all"), run.data(tmp_path / "all" / "grey")
+    assert every.origin is not None
+    (blocks,) = every.blocks()
+    (alone,) = grey.blocks()
+    torch.testing.assert_close(alone.x, blocks.x[[name.startswith("grey") for name in every.origin]])
+    with tarfile.open(tmp_path / "grey.tar", "w") as archive:
+        archive.add(tmp_path / "all" / "grey" / "0.png", "0.png")
+    found = score(run, [tmp_path / "all", tmp_path / "grey.tar"], tmp_path / "scores", samples=2)
+    assert [each.rows for each in found] == [16, 1]
+
+
 def test_flips_and_crops_change_what_is_learned_and_not_what_is_scored_before(folder: Path, tmp_path: Path) -> None:
     found = {}
     for name, more in {"plain": (), "flip": ("data.flip=true",)}.items():

@@ -124,6 +124,11 @@ def test_png_of_a_table_is_refused_with_what_would_do(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)
 
 
+def test_png_of_other_channels_than_colours_is_refused_with_what_would_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a \.png is of .*\(2, 4, 3, 5\); accepted for it: \.npy, \.npz, \.csv"):
+        write_array(tmp_path / "a.png", np.zeros((2, 4, 3, 5)))
+
+
 def test_endings_in_capitals_are_understood(tmp_path: Path) -> None:
     write_array(tmp_path / "a.NPY", ARRAY)
     write_array(tmp_path / "a.PNG", IMAGES)

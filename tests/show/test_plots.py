@@ -157,6 +157,22 @@ def test_grid_shows_colours() -> None:
     assert np.abs(pixels(plots.image_grid(image, limits=(0, 255))) - [1, 0, 0]).max() < 0.01
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_pixels_that_are_not_known_have_the_colour_of_the_page(theme: Theme) -> None:
+    images = np.zeros((2, 3, 4, 4))
+    images[:, 0] = 5
+    images[0, 1, 1, 2] = images[1, :, 3, 0] = np.nan
+    shown = pixels(plots.image_grid(images, columns=2, theme=theme))
+    unknown = np.zeros((2, 4, 4), bool)
+    unknown[0, 1, 2] = unknown[1, 3, 0] = True
+    for tile, own in zip((shown[:, :120], shown[:, 130:]), unknown, strict=True):
+        colours = np.where(own[..., None], to_rgb(theme.background), (1.0, 0.0, 0.0))
+        assert np.abs(tile - colours.repeat(30, 0).repeat(30, 1)).max() < 0.01
+    reconstructed = plots.pairs_grid(images, images + 1)  # what is black and white is told by what is known
+    assert np.abs(pixels(reconstructed)[:120] - 1).max() > 0.9
+    plots.image_grid(np.full((1, 4, 4), np.nan))
+
+
 def test_values_beyond_the_limits_are_black_and_white() -> None:
     shown = pixels(plots.image_grid(np.array([[[-5.0, 5.0]]]), limits=(0, 1)))
     assert shown[:, :50].max() == 0

@@ -272,7 +272,7 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     data: Annotated[str | None, typer.Option(help="Where the run's data lie now.")] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-    dark: Annotated[bool, typer.Option("--dark", help="For dark pages.")] = False,
+    dark: Annotated[bool, typer.Option("--dark", help="For dark pages, by default in WHAT-dark.png.")] = False,
     device: Device = "auto",
 ) -> None:
     """Draw a picture of a run by its name; without --what, list those there are and whether the run can have them."""
@@ -292,6 +292,6 @@ def plot(  # noqa: PLR0913 - as many as the command has options
     options = options_from([*own, *([f"n={n}"] if n is not None else [])])
     figure = draw(loaded, what, split=split, seed=seed, theme=DARK if dark else LIGHT, **options)
     if path is None:
-        path = subfolder(run, FOLDER) / f"{what}.png"
+        path = subfolder(run, FOLDER) / f"{what}{'-dark' if dark else ''}.png"
     write_figure(path, figure)
     say(f"{path}")

@@ -70,8 +70,7 @@ class Form:
             return pixels
         odd = f"{file} is {_size(pixels.shape, mode)}, but {self.file} is {_size(self.shape, self.mode)}"
         if pixels.shape[1:] == self.shape[1:]:
-            black = f", or let {setting('data.resize', min(self.shape[1:]))} do it" if "1" in (mode, self.mode) else ""
-            raise ValueError(f"{odd}; convert the one or the other{black}, so that all are grey or all are colours")
+            raise ValueError(f"{odd}; convert the one or the other, so that all are grey or all are colours")
         side = min(USUAL_SIDE, *self.shape[1:])
         one_size = f"bring all to one size: {setting('data.resize', side)}, or another number of pixels"
         raise UnequalImagesError(odd, one_size)

@@ -33,7 +33,7 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
     Raises `FileNotFoundError` where nothing is there, `ValueError` naming what cannot be read, and why.
     """
     if are_shards(path):
-        return read_shards(path, reading.resize, reading.label)
+        return read_shards(path, reading.resize, reading.label, coloured=reading.coloured)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     if not path.is_dir():
@@ -49,7 +49,9 @@ def read_path(path: Path, reading: Reading = AS_IT_IS) -> Content:
     _check_said(path, reading)
     if is_table:
         return _read_table(path, reading)
-    return read_folder(path, reading.resize) if path.is_dir() else _read_arrays(path, reading.domain)
+    if path.is_dir():
+        return read_folder(path, reading.resize, coloured=reading.coloured)
+    return _read_arrays(path, reading.domain)
 
 
 def _check_said(path: Path, reading: Reading) -> None:

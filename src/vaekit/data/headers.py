@@ -26,12 +26,12 @@ class Reading:
 
     `label` names the column of classes. `header` says whether the first line has the names of the columns, or which
     line has, from 1, so that those above it are none of the table. `sheet` is that of a workbook, `encoding` that of a
-    text which is no UTF-8. `known` are the
-    names of columns that a model has: where a line names one half of them or more, that is the line of names. As
-    earlier versions read it, an `older` table has a line of names, and keeps a first column that numbers the rows.
-    `resize` is what images are brought to. A Parquet file may be read `lazily`, where memory does not hold it. Of cells
-    `layer` is the matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is
-    one, `given` what a model knows of its covariates, `called` what its columns are, and `domain` what its values are.
+    text which is no UTF-8. `known` are the names of columns that a model has: where a line names one half of them or
+    more, that is the line of names. As earlier versions read it, an `older` table has a line of names, and keeps a
+    first column that numbers the rows. `resize` is what images are brought to, and grey ones become `coloured` for a
+    model of colours. A Parquet file may be read `lazily`, where memory does not hold it. Of cells `layer` is the
+    matrix, `kind` that of its values, `covariates` are columns of obs by their kinds and `exposure` is one, `given`
+    what a model knows of its covariates, `called` what its columns are, and `domain` what its values are.
     """
 
     label: str | None = None
@@ -40,6 +40,7 @@ class Reading:
     known: Sequence[str] = ()
     older: bool = False
     resize: Resize = None
+    coloured: bool = False
     lazily: bool = False
     layer: str | None = None
     kind: str | None = None

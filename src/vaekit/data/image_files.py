@@ -12,8 +12,8 @@ import numpy as np
 from ..system.disk import check_regular
 from .members import Member
 
-CHANNELS = {"1": 1, "L": 1, "RGB": 3}
-"""Of Pillow's modes; mode 1 is black and white."""
+CHANNELS = {"L": 1, "RGB": 3}
+"""Of Pillow's modes."""
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """What a file of that format ends in."""
@@ -40,11 +40,12 @@ def is_image(name: str) -> bool:
 
 
 def read_image(file: Source, resize: Resize = None) -> tuple[np.ndarray, str]:
-    """The pixels (C, H, W) of an image file as bytes, and their mode: L, RGB, or 1 for black and white.
+    """The pixels (C, H, W) of an image file as bytes, and their mode, L or RGB.
 
     Its EXIF orientation turns it. With `resize`, of one number n, its shorter side is brought to n and the middle n×n
     is taken; of two, all of it is brought to that height and width: by Pillow's bicubic filter, which averages where it
-    shrinks. Colours of a palette become RGB, and an alpha channel that is opaque everywhere is left out.
+    shrinks. Colours of a palette become RGB, black and white of one bit 0 and 255, and an alpha channel that is opaque
+    everywhere is left out.
 
     Raises `ValueError`, a line that names the file, where it is damaged or cut off, has more pixels than any camera, or
     pixels that are neither grey nor RGB of eight bits.
@@ -64,7 +65,7 @@ def read_image(file: Source, resize: Resize = None) -> tuple[np.ndarray, str]:
             side = max(resize) if isinstance(resize, tuple) else resize
             if side is not None:
                 opened.draft(None, (GAP * side, GAP * side))
-            image = _without_alpha(_turned(opened))
+            image = _in_bytes(_turned(opened))
             known = image.mode in CHANNELS and not deep
             pixels = np.asarray(image if resize is None else _resized(image, resize), np.uint8) if known else None
     except Exception as error:  # whatever a damaged file makes a decoder stumble over
@@ -72,8 +73,7 @@ def read_image(file: Source, resize: Resize = None) -> tuple[np.ndarray, str]:
         raise ValueError(f"{file} cannot be read as an image ({reason}); mend it, or move it elsewhere") from error
     if pixels is None:
         raise ValueError(f"{file} has {_what(image, deep)}; convert it to grey (L) or RGB")
-    mode = "L" if image.mode == "1" and resize is not None else image.mode
-    return pixels.reshape(*pixels.shape[:2], CHANNELS[mode]).transpose(2, 0, 1), mode
+    return pixels.reshape(*pixels.shape[:2], CHANNELS[image.mode]).transpose(2, 0, 1), image.mode
 
 
 def _refuse_bomb(image: Any) -> None:
@@ -121,12 +121,14 @@ def _turned(image: Any) -> Any:
     return ImageOps.exif_transpose(image) if told or image.format not in ("JPEG", "PNG") else image
 
 
-def _without_alpha(image: Any) -> Any:
-    """An image whose colours are named by a palette as RGB, and one that is opaque without saying so, where it is; one
-    of which a colour stands for none with its alpha channel.
+def _in_bytes(image: Any) -> Any:
+    """An image whose colours are named by a palette as RGB, one of single bits as grey, and one that is opaque without
+    saying so, where it is; one of which a colour stands for none with its alpha channel.
     """
     if image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
         image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode == "1":
+        return image.convert("L")
     if image.mode == "P":
         return image.convert("RGB")
     if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema() == (255, 255):
@@ -137,7 +139,6 @@ def _without_alpha(image: Any) -> Any:
 def _resized(image: Any, resize: int | tuple[int, int]) -> Any:
     from PIL import Image
 
-    image = image.convert("L") if image.mode == "1" else image  # between black and white there is grey
     height, width = (resize, resize) if isinstance(resize, int) else resize
     left, top, side = 0.0, 0.0, min(image.size)
     if isinstance(resize, int):

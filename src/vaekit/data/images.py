@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,18 @@ class Found:
     """Of members of shards that are neither images nor labels."""
 
 
-def read_folder(path: Path, resize: Resize = None) -> Content:
+def read_folder(path: Path, resize: Resize = None, *, coloured: bool = False) -> Content:
     """Images as (N, 1, H, W) or (N, 3, H, W) bytes, in the order of their names, as `image_files.read_image` reads
     each; more than `AT_ONCE` as `ImageRows`.
 
     Folders train/, valid/ (or val/, …) and test/ are splits; any others are classes, also below those, with all that
     is in folders below them. Raises `ValueError` where folders could be either, and naming the first file that is
-    damaged, or of another size or mode than the others; grey ones may stand beside coloured ones.
+    damaged, or of another size or mode than the others; grey ones may stand beside coloured ones, and are `coloured`
+    without these where that is asked for.
     """
     found = Found()
     root = _unwrapped(path, found)
-    folders = _splits(root)
+    folders = _splits(root, found)
     splits = {split: _classes(folder, found) for split, folder in folders.items()}
     if empty := [split for split, own in splits.items() if not any(own.values())]:
         if "train" in empty:
@@ -70,7 +71,7 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     classes = tuple(name for name in every if any(own.get(name) for own in splits.values()))
     found.empty += [name for name in every if name not in classes]
     files = {split: [file for name in sorted(own, key=str) for file in own[name]] for split, own in splits.items()}
-    rows = image_rows(files, resize, found)
+    rows = image_rows(files, resize, found, coloured=coloured)
     read = {split: _split(own, classes, root, files[split], rows[split]) for split, own in splits.items()}
     left_out = [f"folder{'s' * (len(found.empty) > 1)} without images: {', '.join(found.empty)}"] if found.empty else []
     if n := len(found.skipped):
@@ -87,7 +88,9 @@ def read_folder(path: Path, resize: Resize = None) -> Content:
     return Content(read, classes, notes=tuple(found.notes), left_out=tuple(left_out))
 
 
-def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Found) -> dict[str, Array]:
+def image_rows(
+    files: Mapping[str, Sequence[Source]], resize: Resize, found: Found, *, coloured: bool
+) -> dict[str, Array]:
     """The rows of each split that are the images of its `files`: up to `AT_ONCE` in all are decoded at once.
 
     Where there is room for all neither in memory nor on disk they are decoded each time. Raises `ValueError` where the
@@ -95,6 +98,8 @@ def image_rows(files: Mapping[str, Sequence[Source]], resize: Resize, found: Fou
     """
     every = [file for own in files.values() for file in own]
     form = Form.of(_coloured(every), resize)
+    if coloured:
+        form = replace(form, shape=(3, *form.shape[1:]), mode="RGB")
     disk, kept = _disk(len(every), form, found)
     rows = {split: ImageRows(own, form, every, disk, kept=kept) for split, own in files.items()}
     return {split: np.asarray(own) for split, own in rows.items()} if len(every) <= AT_ONCE else dict(rows)
@@ -129,9 +134,9 @@ def _unwrapped(path: Path, found: Found) -> Path:
     return root
 
 
-def _splits(root: Path) -> dict[str, Path]:
+def _splits(root: Path, found: Found) -> dict[str, Path]:
     """The folder of each split; `root` itself is that of "train" where its folders are classes, or there are none."""
-    _, folders = _listed(root, None)
+    images, folders = _listed(root, None)
     named = [(split_named(folder.name), folder) for folder in folders]
     splits = [split for split, _ in named if split]
     if not splits or (len(set(splits)) == 1 and len(splits) < len(named)):  # a train may be a class, of vehicles
@@ -142,6 +147,9 @@ def _splits(root: Path) -> dict[str, Path]:
         raise ValueError(f"{root} holds {what}: splits, or classes? Move the one kind elsewhere, or rename it")
     if "train" not in splits or len(set(splits)) < len(splits):
         raise ValueError(f"{root} holds {shown}; needed: one folder train, and one valid or test if there are such")
+    if images:
+        raise ValueError(f"{images[0]} lies beside the folders of splits, {shown}; move it into one, or elsewhere")
+    _listed(root, found.skipped)
     return {split: folder for split, folder in named if split}
 
 

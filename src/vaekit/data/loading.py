@@ -28,7 +28,7 @@ from .large import typed_large
 from .memmap import Array, blocks
 from .named import DATASETS, read_named
 from .pixels import understand
-from .remarks import far_values, few_rows
+from .remarks import classes_unseen, far_values, few_rows
 from .shards import are_shards, plain_name
 from .splits import hold_out
 from .tabular import table_domain, typed, with_covariates
@@ -152,7 +152,8 @@ def load(  # noqa: C901, PLR0913 - all that a file may need to be told
         counts = setting("data.domain", "count")
         of = f"{setting('data.exposure', exposure)} is for counts; the data are {values}"
         raise ValueError(f"{of}; if they are counts: {counts}")
-    notes += content.left_out
+    unseen = classes_unseen(content.classes, splits["train"])
+    notes += [*([unseen] if unseen else []), *content.left_out]
     own = (name, values, splits, content.classes, content.columns, source, licence, tuple(notes))
     given = {"covariates": content.covariates, "exposed": exposure is not None, "dialect": content.dialect}
     return Dataset(*own, table=() if older else content.table, **given)  # type: ignore[arg-type]

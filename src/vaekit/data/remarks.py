@@ -33,6 +33,21 @@ def few_rows(rows: int) -> str:
     return f"{many} too few to learn from, or to tell whether anything was learned: {least}"
 
 
+def classes_unseen(classes: Sequence[str], rows: Split) -> str:
+    """That no training row is of some of the `classes`, in a line; nothing where all are there.
+
+    >>> classes_unseen(("cat", "dog", "owl"), Split(np.zeros((3, 1)), np.array([0, 1, 1])))
+    'no training row is of the class owl: what a model makes of it is not learned'
+    """
+    there = set() if rows.y is None else set(np.unique(rows.y).tolist())
+    unseen = [name for i, name in enumerate(classes) if i not in there]
+    if not unseen:
+        return ""
+    which = f"class {several(unseen)}" if len(unseen) == 1 else f"classes {several(unseen)}"
+    them = "it" if len(unseen) == 1 else "them"
+    return f"no training row is of the {which}: what a model makes of {them} is not learned"
+
+
 def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
     """A line for each column of `rows` (N, D) that has a value, or a few, far from all others, of many a few."""
     found: list[str] = []

@@ -76,10 +76,11 @@ def plain_name(path: Path) -> str:
     return path.stem if counted == path.stem else counted.strip("-_.") or path.parent.name
 
 
-def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> Content:
+def read_shards(path: Path, resize: Resize = None, label: str | None = None, *, coloured: bool = False) -> Content:
     """Images as (N, 1, H, W) or (N, 3, H, W) bytes, in the order of the shards' names and of the members of each.
 
-    `label` names the field of `.json` members that has the class; without it `.cls` members have, if there are some.
+    Grey ones are `coloured` as by `images.read_folder`. `label` names the field of `.json` members that has the class;
+    without it `.cls` members have, if there are some.
     Shards whose names have a split in them (`train-000.tar`, `val/000.tar`) are of that split. Raises `ValueError`, one
     line, as `members_of` does, and where a row has no image or two, or no label where others have one.
     """
@@ -98,7 +99,7 @@ def read_shards(path: Path, resize: Resize = None, label: str | None = None) -> 
                     labels[split].append(text)
                 step(done := done + 1)
     y, classes = _numbered(labels, rows, label)
-    x = image_rows(rows, resize, found)
+    x = image_rows(rows, resize, found, coloured=coloured)
     names = {str(shard): str(shard.relative_to(path) if path.is_dir() else shard.name) for shard in shards}
     splits = {}
     for split, own_rows in rows.items():

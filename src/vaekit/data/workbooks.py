@@ -106,13 +106,23 @@ def _parquet(path: Path) -> Iterator[tuple[Any, Any, int]]:
             schema, rows = file.schema_arrow, file.metadata.num_rows
         check_names(str(path), schema.names)
         types = pyarrow.types
-        if nested := [repr(each.name) for each in schema if types.is_nested(each.type) or types.is_binary(each.type)]:
-            raise ValueError(f"{path} has columns that are no plain values: {several(nested, 8)}; take them out")
+        if nested := [each for each in schema if types.is_nested(each.type) or _has_files(types, each.type)]:
+            names = several([repr(each.name) for each in nested], 8)
+            images = "; images are read as files, from a folder of them or shards (.tar): write them to such"
+            instead = images * any(_has_files(types, each.type) for each in nested)
+            raise ValueError(f"{path} has columns that are no plain values: {names}; take them out{instead}")
         yield pyarrow, schema, rows
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"{path} cannot be read as Parquet: {(str(error) or '?').splitlines()[0]}") from error
+
+
+def _has_files(types: Any, kind: Any) -> bool:
+    """Whether a column is of bytes, or has some in each cell, as collections of images have them."""
+    if types.is_struct(kind):
+        return any(_has_files(types, kind.field(i).type) for i in range(kind.num_fields))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _texts(pyarrow: Any, schema: Any) -> list[str]:

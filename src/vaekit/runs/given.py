@@ -178,7 +178,8 @@ def _reading(run: Run) -> Reading:
     own = Reading(data.label, data.header, data.sheet, schema.columns, schema.is_older_table, data.resize)
     kind = None if schema.stored is None else schema.stored.kind
     called = "genes" if are_genes(schema.table) else "columns"
-    own = replace(own, domain=schema.stored or schema.domain, encoding=data.encoding)
+    coloured = len(schema.event_shape) == 3 and schema.event_shape[0] == 3
+    own = replace(own, domain=schema.stored or schema.domain, encoding=data.encoding, coloured=coloured)
     return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 

@@ -25,7 +25,7 @@ from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.saving import to_json
-from ..spec.targets import ACCEPTED, is_data, name_of, recipe_in_memory, resolve
+from ..spec.targets import ACCEPTED, check_no_run, is_data, name_of, recipe_in_memory, resolve
 from ..system.disk import drop_temporaries, write_atomic
 from ..system.processes import join
 from ..system.progress import following
@@ -161,6 +161,8 @@ def _target(
     if target is None and not (resume and out):
         needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
         raise ValueError(needs if resume else f"there is no target; {ACCEPTED}")
+    if isinstance(target, str | Path):
+        check_no_run(str(target))
     return target
 
 

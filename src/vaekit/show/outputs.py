@@ -51,10 +51,9 @@ def write_array(
     if ending == ".npy":
         write_atomic(path, lambda temporary: _save_npy(temporary, array))
     elif ending == ".png":
-        if array.ndim != 4:
-            raise ValueError(
-                f"a .png is of images (N, C, H, W), this is {array.shape}; accepted for it: .npy, .npz, .csv, .parquet"
-            )
+        if array.ndim != 4 or array.shape[1] not in (1, 3):
+            what = f"a .png is of images (N, 1, H, W) or (N, 3, H, W), this is {array.shape}"
+            raise ValueError(f"{what}; accepted for it: .npy, .npz, .csv, .parquet")
         figure = plots.image_grid(array, columns=per_row, limits=limits)
         write_atomic(path, lambda temporary: plots.save(figure, temporary))
     else:

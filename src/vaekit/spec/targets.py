@@ -82,12 +82,16 @@ def _values(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"unknown target {shown(name)}{hint}; {ACCEPTED}")
-    if (Path(name).expanduser() / "spec.json").exists():
-        raise ValueError(
-            f"{name} is a run, not what one is trained on; to go on with it: {option('resume')} {option('out', name)}"
-        )
+    check_no_run(name)
     usual = None if name in DATASETS else usual_recipe(Path(name))
     return joined(recipe(usual) if usual else {}, {"data": {"name": name}})
+
+
+def check_no_run(name: str) -> None:
+    """`ValueError` where the folder of a run is given for what one is trained on."""
+    if name not in RECIPES and (Path(name).expanduser() / "spec.json").exists():
+        how = f"{option('resume')} {option('out', name)}"
+        raise ValueError(f"{name} is a run, not what one is trained on; to go on with it: {how}")
 
 
 USUAL = {"tables": "table", "images": "images", "cells": "scvi", "documents": "prodlda"}

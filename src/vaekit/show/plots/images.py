@@ -39,7 +39,8 @@ def image_grid(
     """Images (N, H, W), (N, 1, H, W) or (N, 3, H, W) in rows of `columns`, each row with its name if `rows` are given.
 
     Without `columns` the grid is as square as it can be. `limits` are the values that are black and white (none and all
-    of a colour), by default the least and the greatest. Raises `ValueError` for another shape.
+    of a colour), by default the least and the greatest. Pixels that are not known, NaN in a channel or in all, have the
+    colour of the page. Raises `ValueError` for another shape.
 
     >>> image_grid(np.eye(8).reshape(1, 8, 8)).get_size_inches()
     array([0.6, 0.6])
@@ -121,11 +122,13 @@ def square(n: int) -> int:
 
 
 def _range(images: np.ndarray) -> tuple[float, float] | None:
-    return (float(images.min()), float(images.max())) if images.size else None
+    """The least and the greatest of what is known; None where nothing is."""
+    known = images[~np.isnan(images)]
+    return (float(known.min()), float(known.max())) if known.size else None
 
 
 def _tiles(images: ArrayLike, limits: tuple[float, float] | None) -> np.ndarray:
-    """Images as (N, H, W, 3) in [0, 1]."""
+    """Images as (N, H, W, 3) in [0, 1], NaN where a pixel is not known."""
     x = np.asarray(images, dtype=np.float64)
     if x.ndim == 3:
         x = x[:, None]
@@ -133,7 +136,7 @@ def _tiles(images: ArrayLike, limits: tuple[float, float] | None) -> np.ndarray:
         raise ValueError(
             f"images have shape {np.shape(images)}; accepted: (N, H, W), (N, 1, H, W), (N, 3, H, W), N at least 1"
         )
-    low, high = limits or (x.min(), x.max())
+    low, high = limits or _range(x) or (0.0, 1.0)
     unit = np.clip((x - low) / max(high - low, 1e-12), 0, 1)
     return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(x), *x.shape[2:], 3))
 
@@ -145,13 +148,16 @@ def _rows(tiles: np.ndarray, columns: int) -> list[np.ndarray]:
 
 
 def _filled(row: np.ndarray, columns: int) -> np.ndarray:
-    """A row with tiles of NaN, which show as nothing, at its end."""
+    """A row with tiles of NaN, which show the page, at its end."""
     return np.concatenate([row, np.full((columns - len(row), *row.shape[1:]), np.nan)])
 
 
-def _bytes(shares: np.ndarray) -> np.ndarray:
-    """Shares of full colour as bytes, an eighth of their memory: figures are what a training has most of."""
-    return (255 * np.nan_to_num(shares)).round().astype(np.uint8)
+def _bytes(shares: np.ndarray, page: np.ndarray) -> np.ndarray:
+    """Shares of full colour as bytes, an eighth of their memory: figures are what a training has most of. A pixel of
+    which a share is NaN has those of the `page`.
+    """
+    known = np.where(np.isnan(shares).any(-1, keepdims=True), page, shares)
+    return (255 * known).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -214,18 +220,17 @@ def _mosaic(
     inch = max(DPI, side / tile)  # pixels per inch: matplotlib scales images down that are larger than a tile
     gap = round(GAP * inch)
     _check_size(rows, widest, zoom, gap, DPI / inch)
-    empty = [np.isnan(row).any((1, 2, 3)) for row in rows]
-    rows = [_bytes(row).repeat(zoom, 1).repeat(zoom, 2) for row in rows]
+    page = np.array(to_rgb(theme.background))
+    rows = [_bytes(row, page).repeat(zoom, 1).repeat(zoom, 2) for row in rows]
     _, tile_height, tile_width, _ = rows[0].shape
     vertical, horizontal = _Spacing(tile_height, gap, down), _Spacing(tile_width, gap, across)
     tops = [vertical.start(i) + (gap if first and i else 0) for i in range(len(rows))]
     canvas = np.empty((tops[-1] + tile_height, horizontal.start(widest - 1) + tile_width, 3), np.uint8)
-    canvas[:] = _bytes(np.array(to_rgb(theme.background)))
-    for row, without, top in zip(rows, empty, tops, strict=True):
+    canvas[:] = _bytes(page, page)
+    for row, top in zip(rows, tops, strict=True):
         for j, each in enumerate(row):
-            if not without[j]:
-                left = horizontal.start(j)
-                canvas[top : top + tile_height, left : left + tile_width] = each
+            left = horizontal.start(j)
+            canvas[top : top + tile_height, left : left + tile_width] = each
     names = [short(name, ROW_NAME) for name in names]
     margin = round(DPI * (0.13 + 0.085 * max(map(len, names)))) if names else 0
     head = round(0.24 * DPI) if heads else 0
