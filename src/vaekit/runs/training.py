@@ -35,7 +35,7 @@ from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import DIVERGED, Claim, check_free, check_places, claimed, clear, is_run, locked, read_spec
-from .given import fingerprint_of, name_in_memory
+from .given import NOWHERE, fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
 from .reading import ANEW
@@ -193,6 +193,8 @@ def _resumed(
 ) -> Plan:
     """The plan of the run in `folder`, to go on from its newest saved state; `RunError` where there can't be one."""
     spec, schema = read_spec(folder, parts)
+    if spec.data.name == NOWHERE:
+        raise RunError(f"{folder} was trained elsewhere: there is no training of it to go on with")
     check_places(folder)
     place = frame if frame is not None else _place(folder, spec, target, data, parts)
     spec = changed(spec, _changes(sets), parts)
