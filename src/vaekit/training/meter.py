@@ -143,7 +143,12 @@ def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
     culprits = [name for name, value in terms.items() if not math.isfinite(value)]
     # The bounds are sums: what is not finite in its own right is the better name.
     named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
-    if named.startswith("kl"):
+    first = epoch == step == 1  # of weights as they were made: no rate of learning has to do with it
+    if first and named.startswith("kl"):
+        cause = "q(z given x) or p(z) gives no finite numbers as it is made, or p(z) is none of what q draws"
+    elif first and named == "reconstruction":
+        cause = "a network or the likelihood gives no finite numbers as it is made, or the data are far from 0"
+    elif named.startswith("kl"):
         cause = f"the posterior ran away from the prior; {steadier()}, or warm up the KL"
     elif named == "reconstruction":
         cause = f"the likelihood's parameters ran away; {steadier()}, or scale the data"
