@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch.distributions import Distribution, Independent, LogNormal, Normal, Po
 
 from vaekit.errors import UndefinedError
 from vaekit.models import VAE
-from vaekit.objectives import ELBO
+from vaekit.models.trace import Trace
+from vaekit.objectives import ELBO, Loss
 from vaekit.training.fitting import fit
 
 X = torch.rand(12, 4).numpy().round()
@@ -93,3 +95,24 @@ def test_values_that_a_prior_can_not_have_are_said_in_one_line() -> None:
     with refuses("to be within the support (GreaterThan(lower_bound=0.0)) of the distribution LogNormal()"):
         fit(with_parts(priors=prior), X, ELBO(), epochs=1)
     fit(with_parts(priors=Own(lambda scale: Independent(Normal(scale, 1.0), 1))), X, ELBO(), epochs=1)
+
+
+GIVEN: dict[str, Callable[[Loss, float], Any]] = {
+    "giving gives float; accepted: vaekit.objectives.Loss(loss, terms)": lambda loss, at: 1.0,
+    "giving gives Tensor; accepted": lambda loss, at: loss.loss,
+    "giving: its 'loss' is a tensor of shape (3,)": lambda loss, at: Loss(loss.loss.expand(3), {}),
+    "giving: its 'mine' is a tensor of shape (2,)": lambda loss, at: Loss(loss.loss, {"mine": torch.ones(2)}),
+    "giving: its 'mine' is None": lambda loss, at: Loss(loss.loss, {"mine": None}),  # type: ignore[dict-item]
+    "terms of the objective are there in one step and not in the next: mine": lambda loss, at: Loss(
+        loss.loss, {"mine": loss.loss.detach()} if at > 0.4 else {}
+    ),
+}
+
+
+@pytest.mark.parametrize("told", GIVEN)
+def test_what_an_objective_gives_that_is_no_loss_is_said(told: str) -> None:
+    def giving(trace: Trace, progress: float) -> Any:
+        return GIVEN[told](ELBO()(trace), progress)
+
+    with refuses(told):
+        fit(with_parts(), X, giving, epochs=1, batch_size=4)

@@ -225,6 +225,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
             if "\n" not in str(error):
                 raise
             raise ValueError(str(error).splitlines()[0].rstrip(":")) from error
+        _check_loss(objective, result)
         _check_gradients(model, objective, result)
         for player in leaves(objective):
             if getattr(player, "opponent", None) is not None:
@@ -284,6 +285,17 @@ def _losses(model: VAE, result: Loss, weights: Sequence[nn.Parameter]) -> Iterat
         own = [each for each in trained if (each in inferring) is inferred]
         if loss is not None and own:
             yield loss, own
+
+
+def _check_loss(objective: Objective, result: Any) -> None:
+    """`ValueError` for what an objective gives that is no `Loss` of single numbers."""
+    of = type(objective).__name__ if getattr(objective, "__name__", None) is None else objective.__name__
+    if not isinstance(result, Loss):
+        raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
+    for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):
+        if (isinstance(each, Tensor) and each.dim()) or (each is None and name != "inference"):
+            has = "None" if each is None else f"a tensor of shape {tuple(each.shape)}"
+            raise ValueError(f"{of}: its {name!r} is {has}; accepted: one number, the mean over the data")
 
 
 def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:
