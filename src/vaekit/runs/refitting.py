@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.frames import frame_among
+from ..data.frames import check_data, frame_among
 from ..errors import RunError, TakenError, UntrainableError, number_of, unknown
 from ..settings import option, standing, typed_as
 from ..spec.keys import LatentSpec, ModelSpec, ObjectiveSpec, PartSpec, Spec, TrainingSpec
@@ -72,6 +72,7 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
     if run.spec.data.name == NOWHERE:
         what = "a prior is fitted to codes of the data that a run was trained on, which it does not know"
         raise RunError(f"{run.path} was trained elsewhere: {what}")
+    check_data(data)
     spec, frame = refitted(run, prior, latent), frame_among(data)
     place = run.place if data is None else None if frame is not None else str(data)
     if place is not None and spec.data.codes is None:

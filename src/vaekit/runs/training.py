@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import frame_among, is_in_memory
+from ..data.frames import check_data, frame_among, is_in_memory
 from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, RunError, shown
@@ -157,6 +157,7 @@ def _target(
     if not isinstance(given, (str, Path, Spec, NoneType)):
         known = "a recipe, a dataset by name or path, a data frame, a .toml file, a Spec; for objects there is fit"
         raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
+    check_data(data)
     target = data if target is None else target
     if target is None and not (resume and out):
         needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
