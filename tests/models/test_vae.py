@@ -271,6 +271,13 @@ def giving(made: Callable[[Tensor], Any], **attributes: Any) -> nn.Module:
     return own
 
 
+class Unconditional(nn.Module):
+    """A prior that takes nothing, not even None."""
+
+    def forward(self) -> Independent:
+        return Independent(Normal(torch.zeros(2), 1.0), 1)
+
+
 def broken(_: Tensor) -> Any:
     raise RuntimeError("it is broken\nin two lines")
 
@@ -290,6 +297,9 @@ MISFITS = {
         likelihood=giving(lambda x: x, event_shape=(4,), domain=Domain("binary"), domains=("binary",))
     ),
     "the prior of 'z' fails without a condition: 'it is broken'": lambda: parts_of(prior=giving(broken)),
+    "the prior of 'z' fails without a condition: 'Unconditional.forward() takes 1": lambda: parts_of(
+        prior=Unconditional()
+    ),
     "the encoder gives tuple; accepted: a tensor": lambda: parts_of(encoder=giving(lambda x: (x,))),
     "the decoder gives NoneType; accepted: a tensor": lambda: parts_of(decoder=giving(lambda x: None)),
     "the encoder gives (4,), but says that its out_shape is (3,)": lambda: parts_of(

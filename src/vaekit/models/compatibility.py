@@ -232,8 +232,14 @@ def _inferred(name: str, posterior: nn.Module, features: Tensor) -> Any:
 
 
 def _over_codes(name: str, prior: nn.Module, y: Tensor | None) -> Any:
-    """The p(z given y) of a prior."""
-    return _of_codes(name, called(name, prior, y))
+    """The p(z given y) of a prior, which is given None where there is no condition."""
+    if y is not None:
+        return _of_codes(name, called(name, prior, y))
+    try:
+        found = prior(None)
+    except Exception as error:  # as in `called`
+        raise _refusal(name, prior, (), error) from error
+    return _of_codes(name, found)
 
 
 def _of_codes(name: str, found: Any) -> Any:
