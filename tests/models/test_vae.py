@@ -231,6 +231,9 @@ def test_sizes_domains_and_coefficients_of_another_kind_are_named():
         "samples is '5'; accepted: a whole number": lambda: IWAE(samples="5"),
         "objective is 'elbo'; accepted: an objective": lambda: fit(model_of(), X, "elbo"),
         "objective is the class ELBO; accepted: an objective": lambda: fit(model_of(), X, ELBO),
+        "batch is a Tensor; accepted: a vaekit.data.Batch": lambda: model_of().trace(torch.zeros(2, 4)),
+        "samples must be at least 1, got 0": lambda: model_of().trace(Batch(torch.zeros(2, 4)), samples=0),
+        "the model has no weights to train": lambda: fit(model_of().requires_grad_(False), X),
         "model is 'digits'; accepted: a vaekit.VAE": lambda: fit("digits", X),
     }.items():
         with refuses(message):

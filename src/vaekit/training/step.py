@@ -23,6 +23,7 @@ from ..data.tensors import PartlyLabelled, TensorSplit
 from ..distributions.moments import center
 from ..distributions.validation import lacking, unvalidated
 from ..engine import Recording, Use, record
+from ..errors import UntrainableError
 from ..models import VAE
 from ..models.trace import Trace
 from ..modules import apart, check_registered
@@ -214,6 +215,8 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     never learned; where its weights are not registered, a distribution lacks a method, or can't have what it is given.
     """
     check_registered(model)
+    if not any(each.requires_grad for each in model.parameters()):
+        raise UntrainableError("the model has no weights to train: it has none, or all of them are frozen")
     index = few_rows(data)
     with undisturbed(model, *with_modules(objective)):
         batch = data.training_batch(index)
