@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+TABLES = frozenset({"_parameters", "_buffers", "_modules"})
+"""Where PyTorch keeps what it knows of a module."""
 
 
 class Uncompiled(TorchDispatchMode):
@@ -28,6 +31,35 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for each, training in modes:
             each.training = training
+
+
+def check_registered(module: nn.Module) -> None:
+    """`ValueError` where `module` has weights to train that PyTorch does not know of: modules in a list of Python's, a
+    tensor with a gradient that is no parameter. They would be neither trained nor saved.
+    """
+    known = {id(each) for each in module.parameters()}
+    for within, each in module.named_modules():
+        for attribute, value in vars(each).items():
+            if attribute in TABLES or all(id(one) in known for one in _weights_in(value)):
+                continue
+            kind, instead = (
+                f"is a {type(value).__name__} of Python's",
+                "nn.ModuleList, nn.ModuleDict or nn.ParameterList",
+            )
+            if isinstance(value, Tensor):
+                kind, instead = "is no parameter", "nn.Parameter"
+            what = f"{within}.{attribute} has weights, but {kind}: they would be neither trained nor saved"
+            raise ValueError(f"{what}; make it an {instead}, or freeze them: requires_grad_(False)")
+
+
+def _weights_in(value: object) -> list[Tensor]:
+    """The tensors with a gradient of their own in an attribute of a module."""
+    if isinstance(value, Tensor):
+        return [value] if value.requires_grad and value.is_leaf else []
+    if isinstance(value, nn.Module):
+        return [each for each in value.parameters() if each.requires_grad]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else ()
+    return [tensor for each in inside for tensor in _weights_in(each)]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +154,20 @@ def _as_it_is() -> Any:
     from vaekit.data import Preprocessing
 
     return Preprocessing()
+
+
+def test_a_number_that_is_none_is_told_by_its_cell_and_gene() -> None:
+    odd = COUNTS.copy()
+    odd[5, 3] = np.nan
+    for x in (odd, sparse.csr_matrix(odd), sparse.csc_matrix(odd)):
+        with refuses("X, has no finite number: nan of cell 'cell5', gene 'g3'"):
+            load(cells(x))
+
+
+def test_what_lies_in_a_file_is_told_how_to_be_in_memory(tmp_path: Path) -> None:
+    cells(sparse.csr_matrix(COUNTS)).write_h5ad(tmp_path / "cells.h5ad")
+    lying = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for each in (lying, lying[:5]):
+        with refuses("X, is in its file, not in memory; give adata.to_memory()"):
+            load(each)
+    assert len(load(lying.to_memory()).splits["train"]) > 0

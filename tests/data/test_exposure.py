@@ -51,6 +51,10 @@ def test_the_total_is_the_exposure_and_said_to_be_given(tmp_path: Path) -> None:
     dataset = load(tmp_path / "counts.npy", domain="count", exposure="total", validation=0, test=0)
     assert np.array_equal(dataset.splits["train"].y, COUNTS.sum(1, keepdims=True))  # type: ignore[arg-type]
     assert any("given its total" in note for note in dataset.notes)
+    rows = ["total,a,b", *(f"{9 + i % 4},{1 + i % 5},{i % 3}" for i in range(60))]
+    (tmp_path / "counts.csv").write_text("\n".join(rows))
+    said = load(tmp_path / "counts.csv", domain="count", exposure="total").notes
+    assert any("own total, part of which is the column 'total'; rename that column" in note for note in said)
 
 
 def test_exposures_that_make_no_sense_are_refused(table: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from models_for_tests import refuses
 from scipy import sparse, stats
 
 from vaekit import Run, load_run, train
+from vaekit.data import load
 from vaekit.errors import RunError
 from vaekit.interop.anndata import (
     annotate,
@@ -161,7 +162,7 @@ def test_what_can_not_be_compared_is_said_in_a_line(run: Run) -> None:
         "unknown group of kind 'z'": {"groupby": "kind", "group1": "z"},
         "kind 'a' is to be compared with other cells": {"groupby": "kind", "group1": "a", "group2": "a"},
         "mode is 'both'; accepted: 'change', 'vanilla'": {"groupby": "kind", "mode": "both"},
-        "samples is 1; accepted: 2 or more": {"groupby": "kind", "samples": 1},
+        "samples is 1; accepted: a whole number from 2 on": {"groupby": "kind", "samples": 1},
         "delta is -1; accepted: 0 or more": {"groupby": "kind", "delta": -1},
         "fdr_target is 1; accepted: between 0 and 1": {"groupby": "kind", "fdr_target": 1},
     }.items():
@@ -329,3 +330,48 @@ def test_what_an_object_lacks_is_said_in_a_line() -> None:
         setup_anndata(cells()[:0].copy(), layer="counts")
     with refuses("unknown layer 'count' (did you mean 'counts'?); accepted: counts; to take X: leave out layer"):
         setup_anndata(cells(), layer="count")
+
+
+def test_numbers_and_groups_may_be_of_any_type_that_numpy_and_pandas_have(run: Run) -> None:
+    adata = of_kinds()
+    size = np.median(COUNTS.sum(1))  # of the type of the counts, float32
+    assert np.allclose(get_normalized_expression(run, adata, library_size=size).sum(1), size, rtol=1e-4)
+    assert get_normalized_expression(run, adata, library_size=np.int64(100), gene_list=[]).shape == (N, 0)
+    adata.obs["number"], adata.obs["odd"] = KIND, KIND % 2 == 1
+    by = differential_expression(run, adata, "number", group1=0, group2=1, samples=50)
+    assert by.equals(differential_expression(run, adata, "number", group1="0", group2="1", samples=50))
+    assert set(differential_expression(run, adata, "odd", group1=True, samples=50)["group1"]) == {"True"}
+    with refuses("unknown group of number '7'; accepted: 0, 1, 2"):
+        differential_expression(run, adata, "number", group1=7)
+    with refuses("group1 is empty"):
+        differential_expression(run, adata, "kind", group1=[])
+    with refuses("gene_list is 'g1'; accepted: a list of names, ['g1']"):
+        get_normalized_expression(run, adata, gene_list="g1")
+    for wrong in ({"library_size": np.inf}, {"library_size": "latent"}, {"n_samples": 2.0}):
+        asked: Any = wrong
+        with refuses(f"{next(iter(wrong))} is"):
+            get_normalized_expression(run, adata, **asked)
+
+
+def test_cells_without_a_count_are_scored_by_themselves_as_in_company(run: Run) -> None:
+    none = cells()[:2].copy()
+    none.layers["counts"] = sparse.csr_matrix(none.shape, dtype=np.float32)
+    assert (get_marginal_ll(run, none, 3) == 0).all()
+    none.layers["counts"] = np.zeros(none.shape, np.float32)
+    assert (get_marginal_ll(run, none, 3) == 0).all()
+
+
+def test_columns_of_obs_are_named_once_by_texts(run: Run) -> None:
+    named = cells()
+    named.obs["total"] = 2.0
+    with refuses("size_factor_key 'total' is what each cell's own total is called"):
+        setup_anndata(named, layer="counts", size_factor_key="total")
+    said = load(named, layer="counts", exposure="total").notes
+    assert any("not the column 'total'" in each for each in said)
+    for wrong in ({"batch_key": 0}, {"batch_key": ["batch"]}, {"continuous_covariate_keys": [1]}):
+        asked: Any = wrong
+        with pytest.raises(TypeError, match=f"{next(iter(wrong))} is .*; accepted: "):
+            setup_anndata(named, layer="counts", **asked)
+    named.obs = pd.concat([named.obs, named.obs[["batch"]]], axis=1)
+    with refuses("more than one column 'batch' in obs"):
+        setup_anndata(named, layer="counts", batch_key="batch")

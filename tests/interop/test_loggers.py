@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from runs_for_tests import SMALL, small_run
 
 from vaekit import Callbacks, load_run, train
 from vaekit.interop.mlflow import _address
+from vaekit.interop.wandb import WandB
 from vaekit.runs.logs import Beginning, End, Entry, _note, histogram
 from vaekit.runs.run import Run
 from vaekit.spec.parts import PARTS
+from vaekit.spec.targets import resolve
 
 EPOCHS = 4
 PICTURES = "pictures.every_epoch=['samples']"
@@ -159,6 +162,34 @@ def test_wandb_has_each_epoch_once_under_one_name(logged_by_others: Logged) -> N
             assert kinds == ['"histogram"'] * len(list(logged.run.model.parameters()))
     assert seen == numbers(logged.run, "train/loss")
     assert "offline" in logged.places["wandb"]
+
+
+@pytest.mark.slow
+def test_a_run_of_weights_and_biases_that_is_open_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    (tmp_path / "mine").mkdir()
+    quiet = wandb.Settings(console="off", silent=True)
+    mine = wandb.init(project="mine", mode="offline", dir=tmp_path / "mine", settings=quiet)
+    try:
+        train("digits", tmp_path / "run", sets=[*SMALL, *ONE], log=["wandb"])
+        assert wandb.run is mine
+        mine.log({"still": 1.0})
+    finally:
+        mine.finish()
+    assert json.loads((tmp_path / "run" / "logs" / "wandb" / "vaekit.json").read_text())["key"] != mine.id
+
+
+def test_weights_and_biases_is_asked_for_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "init", lambda **given: asked.update(given) or SimpleNamespace(id="mine"))
+    WandB()(Beginning(tmp_path, "run", resolve("digits")))
+    assert asked["settings"].reinit == "create_new"
 
 
 def test_overwriting_a_run_empties_its_logs(tmp_path: Path) -> None:

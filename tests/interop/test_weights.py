@@ -13,8 +13,11 @@ from models_for_tests import refuses
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vaekit import explore, refit_prior, train
 from vaekit.errors import RunError
 from vaekit.interop.weights import CONFIG, from_pythae, from_pytorch_example
+from vaekit.runs.asked import asked
+from vaekit.runs.given import NEW
 from vaekit.runs.run import Run, load_run
 
 
@@ -159,3 +162,27 @@ def test_other_weights_are_refused_in_a_line(tmp_path: Path) -> None:
         with refuses(config):
             from_pythae(tmp_path, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_weights_of_others_are_looked_at_with_the_data_that_are_given(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    theirs = Example(64, 9, 2)
+    from_pytorch_example(theirs, out)
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    page = tmp_path / "page.html"
+    explore(load_run(out, data=tmp_path / "images.npy"), page)
+    assert page.stat().st_size > 100_000
+    found = asked(load_run(out), tmp_path / "images.npy")
+    assert list(found.splits) == [NEW]
+    assert len(found.splits[NEW]) == 60
+    with refuses("was trained elsewhere and has no data of its own: give some"):
+        explore(load_run(out), tmp_path / "other.html")
+    with refuses("was trained elsewhere: there is no training of it to go on with"):
+        train(out=out, resume=True, data=tmp_path / "images.npy")
+    with refuses("was trained elsewhere: a prior is fitted to codes of the data that a run was trained on"):
+        refit_prior(out, "mixture", data=tmp_path / "images.npy")
+    for odd in (12, (-8, -8), ()):
+        given: Any = odd
+        with refuses(f"event_shape is {odd}; accepted: the sides of a datum"):
+            from_pytorch_example(theirs, tmp_path / "odd", given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from models_for_tests import data_of, float64, linear_gaussian, model_of, one_hot, refuses, standard_errors_apart
 from rounding_for_tests import close_in_ulps
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
 
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
@@ -229,6 +231,9 @@ def test_sizes_domains_and_coefficients_of_another_kind_are_named():
         "samples is '5'; accepted: a whole number": lambda: IWAE(samples="5"),
         "objective is 'elbo'; accepted: an objective": lambda: fit(model_of(), X, "elbo"),
         "objective is the class ELBO; accepted: an objective": lambda: fit(model_of(), X, ELBO),
+        "batch is a Tensor; accepted: a vaekit.data.Batch": lambda: model_of().trace(torch.zeros(2, 4)),
+        "samples must be at least 1, got 0": lambda: model_of().trace(Batch(torch.zeros(2, 4)), samples=0),
+        "the model has no weights to train": lambda: fit(model_of().requires_grad_(False), X),
         "model is 'digits'; accepted: a vaekit.VAE": lambda: fit("digits", X),
     }.items():
         with refuses(message):
@@ -256,7 +261,53 @@ def parts_of(condition: int = 0, **others: nn.Module) -> VAE:
     return VAE(**parts, **latents, condition=condition)
 
 
+def giving(made: Callable[[Tensor], Any], **attributes: Any) -> nn.Module:
+    """A part of one's own that gives what `made` makes of its input, that of a prior without one of none."""
+
+    class Own(nn.Module):
+        def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Any:
+            return made(torch.zeros(2) if x is None else x)
+
+    own = Own()
+    for name, value in attributes.items():
+        setattr(own, name, value)
+    return own
+
+
+class Unconditional(nn.Module):
+    """A prior that takes nothing, not even None."""
+
+    def forward(self) -> Independent:
+        return Independent(Normal(torch.zeros(2), 1.0), 1)
+
+
+def broken(_: Tensor) -> Any:
+    raise RuntimeError("it is broken\nin two lines")
+
+
 MISFITS = {
+    "the prior of 'z' gives Normal of single numbers (its event_shape is empty); accepted: one over codes, such as "
+    "torch.distributions.Independent(Normal(…), 1)": lambda: parts_of(prior=giving(lambda x: Normal(x, 1.0))),
+    "the posterior of 'z' gives Normal of single numbers": lambda: parts_of(
+        posterior=giving(lambda x: Normal(x[:, :2], 1.0))
+    ),
+    "the posterior of 'z' gives Independent of the batch_shape () for one datum": lambda: parts_of(
+        posterior=giving(lambda x: Independent(Normal(x[:, :2].mean(0), 1.0), 1))
+    ),
+    "the prior of 'z' gives Tensor; accepted: a distribution": lambda: parts_of(prior=giving(lambda x: x)),
+    "the posterior of 'z' gives tuple; accepted: a distribution": lambda: parts_of(posterior=giving(lambda x: (x, x))),
+    "the likelihood gives Tensor; accepted: a distribution": lambda: parts_of(
+        likelihood=giving(lambda x: x, event_shape=(4,), domain=Domain("binary"), domains=("binary",))
+    ),
+    "the prior of 'z' fails without a condition: 'it is broken'": lambda: parts_of(prior=giving(broken)),
+    "the prior of 'z' fails without a condition: 'Unconditional.forward() takes 1": lambda: parts_of(
+        prior=Unconditional()
+    ),
+    "the encoder gives tuple; accepted: a tensor": lambda: parts_of(encoder=giving(lambda x: (x,))),
+    "the decoder gives NoneType; accepted: a tensor": lambda: parts_of(decoder=giving(lambda x: None)),
+    "the encoder gives (4,), but says that its out_shape is (3,)": lambda: parts_of(
+        encoder=giving(lambda x: x, out_shape=(3,))
+    ),
     "latent 'z': its posterior is of 2 dimensions, but its prior of 3": lambda: parts_of(prior=StandardNormal(3)),
     "latent 'z': its posterior is of 5 dimensions, but its prior of 2": lambda: parts_of(
         posterior=DiagonalNormal(3, 5)

@@ -71,6 +71,8 @@ def test_rows_of_the_model_are_judged_the_same_each_time(run: Run) -> None:
         run.judge(made, "town")
     with pytest.raises(ValueError, match="no column 'size'"):
         run.judge(made.drop(columns="size"))
+    with pytest.raises(TypeError, match="made is a Synthesized; accepted: a data frame; of what `synthesize` gives"):
+        run.judge(run.synthesize(9))  # type: ignore[arg-type]
 
 
 def test_without_held_out_rows_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

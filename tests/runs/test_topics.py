@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from models_for_tests import model_of, refuses
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from vaekit import Run, draw, train
+from vaekit import Run, draw, refit_prior, sweep, train
 from vaekit.data import Documents
 from vaekit.distributions.counts import log_orders
 from vaekit.evaluation.topics import coherence, topic_shares, word_probabilities
@@ -126,8 +127,31 @@ def test_new_documents_are_asked_about_by_their_words(run: Run) -> None:
     assert (scores[0].log_prob[0], scores[0].log_prob_variance[0], scores[0].reconstruction[0]) == (0, 0, 0)
     assert scores[0].elbo[0] < 0
     assert scores[0].log_prob[1] < -1
+    alone = run.evaluate(Documents.from_texts(["nothing"], vocabulary=run.schema.columns), samples=5)
+    assert (alone.nll, alone.perplexity, alone.perplexity_of_frequencies) == (0, None, None)
+    assert "perplexity" not in str(alone)
     drawn = run.model.sample(3, np.array([[50.0]]), seed=0)
     assert drawn.sum(1).tolist() == [50.0] * 3
+
+
+def test_what_are_no_documents_yet_is_told_how_to_become_some(run: Run, tmp_path: Path) -> None:
+    counts = documents()[0].counts
+    for given, told in (
+        (counts, "; give counts of words as vaekit.data.Documents(counts, words), of genes as an AnnData object"),
+        (["some words", "others"], "data is a list; accepted: a name or a path, a data frame"),
+        (["some words", "others"], "; give texts as vaekit.data.Documents.from_texts(texts)"),
+        (counts.toarray(), "data is a ndarray; accepted"),
+    ):
+        wrong: Any = given
+        with refuses(told):
+            train("prodlda", tmp_path / "run", data=wrong)
+        with refuses(told):
+            sweep("prodlda", {"training.seed": [1]}, data=wrong, out=tmp_path / "sweep")
+        with refuses(told):
+            refit_prior(run, "mixture", tmp_path / "prior", data=wrong)
+    with refuses("target is a list; accepted"):
+        sweep(["some words"], {"training.seed": [1]}, out=tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
 
 
 def test_coherence_is_that_of_its_definition() -> None:

@@ -398,7 +398,10 @@ def poisoned(step: int, term: str) -> Pieces:
 @pytest.mark.parametrize(
     ("step", "term", "place", "cause"),
     [
-        (1, "kl", "epoch 1, step 1:", "posterior ran away"),
+        (1, "kl", "epoch 1, step 1:", "p(z) gives no finite numbers as it is made"),
+        (1, "reconstruction", "epoch 1, step 1:", "the likelihood gives no finite numbers as it is made"),
+        (1, "none", "epoch 1, step 1:", "the objective gives no finite number of the first batch"),
+        (2, "kl", "epoch 1, step 2:", "posterior ran away"),
         (7, "reconstruction", "epoch 2, step 3:", "likelihood's parameters ran away"),
         (8, "kl", "epoch 2, step 4:", "warm up the KL"),
         (9, "none", "epoch 3, step 1:", "weights are no longer finite"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .cells import numbers_in
 from .columns import Column
 from .covariates import asked_covariates, covariate_numbers
 from .domains import Kind
-from .exposure import TOTAL, beside
+from .exposure import TOTAL, beside, own_total
 from .headers import Reading
 from .memmap import Array
 from .sparse import SparseRows
@@ -27,6 +27,8 @@ CELLS = ".h5ad"
 """The ending of a file of them."""
 GENES = "genes of cells"
 """Why the columns of such data are what they are."""
+TO_MEMORY = "adata.to_memory()"
+"""What has the numbers of such an object that lie in its file, or are computed when they are asked for."""
 LOOKED_AT = 1 << 20
 """Numbers of a layer that are looked at to tell whether it is one of counts, where nobody has asked for it."""
 
@@ -58,9 +60,12 @@ def annotated(data: Any, name: str, reading: Reading) -> Content:
     if len(set(names)) < len(names):
         twice = next(each for i, each in enumerate(names) if each in names[:i])
         raise ValueError(f"{name} has more than one gene of the name {twice!r}; call adata.var_names_make_unique()")
-    x = matrix_rows(matrix, what)
+    if odd := _first(matrix, np.isfinite):
+        value, place = odd
+        raise ValueError(f"{what} has no finite number: {value} of {_cell(data, place)}; fill it, or drop the cell")
+    x = matrix_rows(matrix, what, empty=bool(reading.known))
     if kind in ("count", "columns"):
-        _refuse_no_counts(x, data, what, names, of_a_run=bool(reading.known))
+        _refuse_no_counts(x, data, what, of_a_run=bool(reading.known))
     if reading.known:
         x, names = _known(x, names, reading, name)
     origin = np.array([str(each) for each in data.obs_names], object)
@@ -89,6 +94,8 @@ def _kind(reading: Reading) -> Kind:
 
 def _matrix(data: Any, layer: str | None, name: str) -> Any:
     layers = list(data.layers)
+    if layer is None and data.isbacked:
+        raise ValueError(f"{name}, X, is in its file, not in memory; give {TO_MEMORY}")
     if layer is not None and layer not in layers:
         what = unknown("layer", layer, layers) if layers else f"there is no layer {layer!r}, or any other"
         raise ValueError(f"{name}: {what}; to take X: {unset('data.layer')}")
@@ -101,20 +108,24 @@ def _matrix(data: Any, layer: str | None, name: str) -> Any:
     return found
 
 
-def matrix_rows(matrix: Any, what: str) -> Array:
-    """A matrix as rows of 32-bit numbers, or of more where these lose any."""
+def matrix_rows(matrix: Any, what: str, *, empty: bool) -> Array:
+    """A matrix as rows of 32-bit numbers, or of more where these lose any; it may be `empty`, of zeros alone, where
+    there is nothing to learn of it.
+    """
     if hasattr(matrix, "tocsr"):
         sparse = matrix.tocsr()
         if not sparse.has_canonical_format or (sparse.nnz and not sparse.data.all()):
             sparse = sparse.copy()
             sparse.sum_duplicates()
             sparse.eliminate_zeros()
-        if not sparse.nnz:
+        if not (sparse.nnz or empty):
             raise ValueError(f"{what} has nothing but zeros")
-        kept = type(sparse)((_floats(sparse.data, what), sparse.indices, sparse.indptr), shape=sparse.shape)
+        numbers = _floats(sparse.data, what) if sparse.nnz else np.empty(0, np.float32)
+        kept = type(sparse)((numbers, sparse.indices, sparse.indptr), shape=sparse.shape)
         return SparseRows(kept)
     if not isinstance(matrix, np.ndarray):
-        raise ValueError(f"{what} is a {type(matrix).__name__}; accepted: an array or a SciPy matrix in memory")
+        accepted = f"an array or a SciPy matrix in memory, as {TO_MEMORY} has them"
+        raise ValueError(f"{what} is a {type(matrix).__name__}; accepted: {accepted}")
     return _floats(np.asarray(matrix), what)
 
 
@@ -122,29 +133,39 @@ def _floats(x: np.ndarray, what: str) -> np.ndarray:
     return stored(x.astype(np.float32) if x.dtype in (np.bool_, np.uint8) else x, what)
 
 
-def values_of(x: Any) -> np.ndarray:
-    """The numbers of rows that may be other than zeros."""
-    return x.matrix.data if isinstance(x, SparseRows) else np.asarray(x)
-
-
 def are_counts(values: np.ndarray) -> bool:
     """Whether all are whole numbers from 0 on."""
-    return bool(np.all((values >= 0) & (values == np.floor(values))))
+    return bool(_counts(values).all())
 
 
-def _refuse_no_counts(x: Array, data: Any, what: str, names: list[str], *, of_a_run: bool) -> None:
-    values = values_of(x)
-    if are_counts(values):
+def _counts(values: np.ndarray) -> np.ndarray:
+    return (values >= 0) & (values == np.floor(values))
+
+
+def _first(matrix: Any, fits: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, tuple[int, int]] | None:
+    """The first number of an array or a SciPy matrix that does not fit, with its row and column."""
+    stored = matrix.data if hasattr(matrix, "tocsr") else matrix
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind != "f" or (good := fits(stored)).all():
+        return None
+    if hasattr(matrix, "tocsr"):
+        where = matrix.tocoo()
+        at = int(np.argmin(good))
+        return where.data[at], (int(where.row[at]), int(where.col[at]))
+    row, column = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
+    return stored[row, column], (row, column)
+
+
+def _cell(data: Any, place: tuple[int, int]) -> str:
+    row, column = place
+    return f"cell {str(data.obs_names[row])!r}, gene {str(data.var_names[column])!r}"
+
+
+def _refuse_no_counts(x: Array, data: Any, what: str, *, of_a_run: bool) -> None:
+    odd = _first(x.matrix if isinstance(x, SparseRows) else x, _counts)
+    if odd is None:
         return
-    bad = (values < 0) | (values != np.floor(values))
-    if isinstance(x, SparseRows):
-        at = int(np.argmax(bad))
-        row, column = int(np.searchsorted(x.matrix.indptr, at, "right")) - 1, int(x.matrix.indices[at])
-        value = values[at]
-    else:
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        value = values[row, column]
-    first = f"{what} is not of counts: {value:g} of cell {data.obs_names[row]!r}, gene {names[column]!r}"
+    value, place = odd
+    first = f"{what} is not of counts: {value:g} of {_cell(data, place)}"
     others = [each for each, of in _layers(data) if _look_like_counts(of)]
     raw = getattr(data, "raw", None)
     if others:
@@ -193,6 +214,9 @@ def columns_known(x: Array, names: Sequence[str], known: Sequence[str], what: st
 def _beside(content: Content, obs: pd.DataFrame, name: str, reading: Reading) -> Content:
     """`content` with what obs has of labels, covariates and the exposure."""
     new, label, exposure = bool(reading.known), reading.label, reading.exposure
+    asked = {*([] if label is None else [label]), *reading.covariates, *(each.name for each in reading.given), exposure}
+    if twice := [each for each in obs.columns[obs.columns.duplicated()] if each in asked]:
+        raise ValueError(f"{name} has more than one column {twice[0]!r} in obs; rename all but one")
     if label is not None and label not in obs and not new:
         raise ValueError(f"{name}: {unknown('column of obs', label, [str(each) for each in obs.columns])}")
     if label is not None and (reading.covariates or reading.given):
@@ -208,6 +232,8 @@ def _beside(content: Content, obs: pd.DataFrame, name: str, reading: Reading) ->
         y = covariate_numbers(obs, covariates, name)
         content = with_covariates(content, y, covariates)
     if exposure is None or exposure == TOTAL:
+        if exposure == TOTAL and TOTAL in obs and not new:
+            content = replace(content, notes=(*content.notes, own_total("not the column")))
         return content
     if exposure not in obs:
         raise ValueError(f"{name}: {unknown('column of obs', exposure, [TOTAL, *map(str, obs.columns)])}")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import wrong_kind
+
 if TYPE_CHECKING:  # whoever lists datasets does without torch
     from torch import Tensor
 
@@ -64,3 +66,10 @@ class Batch:
     def without_y(self) -> Batch:
         """The same data, nothing known beside them."""
         return self if self.y is None else replace(self, y=None)
+
+
+def checked_batch(batch: object) -> Batch:
+    """A batch; `TypeError` for data that are none yet."""
+    if not isinstance(batch, Batch):
+        raise wrong_kind("batch", batch, "a vaekit.data.Batch: of data Batch(x), of data with labels Batch(x, y)")
+    return batch

@@ -197,7 +197,7 @@ def content_of(documents: Documents, name: str, reading: Reading = AS_IT_IS) -> 
         )
     if reading.exposure not in (None, TOTAL):
         raise ValueError(f"{named('data.exposure', reading.exposure)}; of documents accepted: {TOTAL}")
-    x, words = matrix_rows(documents.counts, name), tuple(documents.vocabulary)
+    x, words = matrix_rows(documents.counts, name, empty=bool(reading.known)), tuple(documents.vocabulary)
     if reading.known:
         try:
             x, words = columns_known(x, words, reading.known, name, "words"), tuple(reading.known)

@@ -33,8 +33,15 @@ def exposed(content: Content, exposure: str) -> Content:
         columns = tuple(name for name in content.columns if name != exposure)
         table = tuple(each for each in content.table if each.name != exposure)
         return replace(content, splits=splits, columns=columns, table=table)
-    note = "the exposure of a row is its own total: scores are those of the row given its total"
-    return replace(content, splits=splits, notes=(*content.notes, note))
+    notes = ["the exposure of a row is its own total: scores are those of the row given its total"]
+    if TOTAL in content.columns and content.kind is None:  # a word or a gene is called as it is
+        notes.append(own_total("part of which is the column"))
+    return replace(content, splits=splits, notes=(*content.notes, *notes))
+
+
+def own_total(beside: str) -> str:
+    """That a column which is called as the total is not what counts are proportional to."""
+    return f"the exposure is each row's own total, {beside} {TOTAL!r}; rename that column to have it as the exposure"
 
 
 def check_exposure(exposure: str, columns: Sequence[str], labelled: bool) -> None:

@@ -105,6 +105,24 @@ def is_in_memory(data: object) -> bool:
     return is_frame(data) or is_annotated(data) or is_documents(data)
 
 
+def check_data(data: object, called: str = "data") -> None:
+    """`TypeError` for what is given as data, as the argument `called` so, but is neither in memory as `is_in_memory`
+    says nor a name or a path; None is none.
+
+    >>> check_data("digits"), check_data(None)
+    (None, None)
+    """
+    if data is None or isinstance(data, (str, Path)) or is_in_memory(data):
+        return
+    instead = "an array as a .npy or .npz file, or to vaekit.fit with a model"
+    if hasattr(data, "tocsr"):
+        instead = "counts of words as vaekit.data.Documents(counts, words), of genes as an AnnData object"
+    elif isinstance(data, (list, tuple)) and data and all(isinstance(each, str) for each in data):
+        instead = "texts as vaekit.data.Documents.from_texts(texts)"
+    known = "a name or a path, a data frame, an AnnData object, vaekit.data.Documents"
+    raise TypeError(f"{called} is a {type(data).__name__}; accepted: {known}; give {instead}")
+
+
 def frame_among(*given: object) -> Any:
     """The first of what is given that is data in memory; None where none is."""
     return next((each for each in given if is_in_memory(each)), None)

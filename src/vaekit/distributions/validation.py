@@ -1,4 +1,4 @@
-"""Whether distributions made by others check what they are given."""
+"""Distributions made by others: whether they check what they are given, and what they lack."""
 
 from __future__ import annotations
 
@@ -17,3 +17,21 @@ def unvalidated() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(before)
+
+
+def lacking(error: NotImplementedError) -> str:
+    """What a distribution has not that was asked of it, by the error that PyTorch raises there without a word.
+
+    >>> try:
+    ...     Distribution(validate_args=False).rsample()
+    ... except NotImplementedError as error:
+    ...     print(lacking(error))
+    the distribution Distribution has no rsample, which is asked of it here
+    """
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    owner = None if at is None else at.tb_frame.f_locals.get("self")
+    if at is None or not isinstance(owner, Distribution):
+        return str(error) or "a part lacks a method that is asked of it"
+    return f"the distribution {type(owner).__name__} has no {at.tb_frame.f_code.co_name}, which is asked of it here"

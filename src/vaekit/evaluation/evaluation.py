@@ -121,9 +121,9 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
     return torch.from_numpy(found).to(data.x.device)
 
 
-def _perplexity(totals: _Totals, nats: float) -> float:
-    """exp of the nats that a word takes, of a document's on average."""
-    return math.exp(nats / float(totals.mean("words")))
+def _perplexity(totals: _Totals, nats: float) -> float | None:
+    """exp of the nats that a word takes, of a document's on average; None where there is no word."""
+    return math.exp(nats / words) if (words := float(totals.mean("words"))) else None
 
 
 def _origin(data: TensorSplit) -> np.ndarray:

@@ -51,7 +51,7 @@ class Evaluation:
     latents that are maps. Of documents whose words are drawn given how many they are, `perplexity` is exp of -log p of
     all words in their order, over their number (Blei et al. 2003, section 7.1), from `nll`, and
     `perplexity_of_frequencies` that of words that are as frequent as in training rows, whatever the document; None of
-    other data.
+    other data, and where no document has a word.
     """
 
     split: str

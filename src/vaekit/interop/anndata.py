@@ -8,7 +8,7 @@ that lack are refused by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from ..data.headers import Reading
 from ..data.tensors import TensorSplit
 from ..distributions.counts import ZeroInflated
 from ..errors import shown, unknown, wrong_kind
-from ..models.given import checked_condition
+from ..models.given import checked_condition, refuse_number
 from ..modules import evaluating
 from ..runs.rows import Rows
 from ..runs.run import Run
@@ -65,6 +65,15 @@ def setup_anndata(
     for kind, keys in given_as.items():
         if isinstance(keys, str):
             raise ValueError(f"{kind}_covariate_keys is {keys!r}; accepted: a list of names, [{keys!r}]")
+    single = {"batch_key": batch_key, "labels_key": labels_key, "size_factor_key": size_factor_key}
+    for name, key in (*single.items(), *((name, key) for name, keys in given_as.items() for key in keys)):
+        if key is not None and not isinstance(key, str):
+            raise wrong_kind(
+                name if name in single else f"{name}_covariate_keys", key, "names of columns of obs, texts"
+            )
+    if size_factor_key == TOTAL:
+        what = "is what each cell's own total is called, which is taken where none is given"
+        raise ValueError(f"size_factor_key {TOTAL!r} {what}; rename the column of obs")
     categories = [*([batch_key] if batch_key is not None else []), *categorical_covariate_keys]
     asked = dict.fromkeys(categories, "categorical") | dict.fromkeys(continuous_covariate_keys, "real")
     if twice := sorted(set(categories) & set(continuous_covariate_keys)):
@@ -103,21 +112,22 @@ def get_normalized_expression(
     `ValueError`, one line, for a run without an exposure, and a gene or a category that there is not.
     """
     _check_exposed(run)
-    if not (isinstance(library_size, (int, float)) and library_size > 0):
-        raise ValueError(f"library_size is {library_size!r}; accepted: numbers above 0")
-    if n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; accepted: 1 or more")
+    if not (isinstance(library_size, (int, float, np.integer, np.floating)) and 0 < library_size < math.inf):
+        raise ValueError(f"library_size is {shown(library_size)}; accepted: numbers above 0")
+    refuse_number("n_samples", n_samples)
+    if isinstance(gene_list, str):
+        raise ValueError(f"gene_list is {gene_list!r}; accepted: a list of names, [{gene_list!r}]")
     names = list(run.schema.columns)
     genes = names if gene_list is None else [str(each) for each in gene_list]
     if odd := [each for each in genes if each not in names]:
         raise ValueError(unknown("gene", odd[0], names))
     place = {each: i for i, each in enumerate(names)}
-    index = torch.tensor([place[each] for each in genes], device=run.model.scale.device)
+    index = torch.tensor([place[each] for each in genes], dtype=torch.long, device=run.model.scale.device)
     data, model, parts = _data(run, adata), run.model, []
     with seeded(seed), evaluating(model):
         for batch in data.blocks():
             draws = [model.encode(batch)] if n_samples == 1 else list(model.encode(batch, samples=n_samples))
-            found = [_rates(run, batch, z, library_size, transform_batch).index_select(-1, index) for z in draws]
+            found = [_rates(run, batch, z, float(library_size), transform_batch).index_select(-1, index) for z in draws]
             parts.append(torch.stack(found).mean(0).cpu().numpy())
     rows = None if data.origin is None else [str(each) for each in data.origin]
     return pd.DataFrame(np.concatenate(parts), index=rows, columns=genes)
@@ -128,8 +138,8 @@ def differential_expression(  # noqa: PLR0913 - scvi-tools' arguments
     run: Run,
     adata: Any,
     groupby: str,
-    group1: str | Sequence[str] | None = None,
-    group2: str | None = None,
+    group1: Hashable | Sequence[Hashable] = None,
+    group2: Hashable = None,
     mode: Literal["change", "vanilla"] = "change",
     delta: float = 0.25,
     samples: int = 5000,
@@ -160,25 +170,27 @@ def differential_expression(  # noqa: PLR0913 - scvi-tools' arguments
     _checked(adata)
     _check_exposed(run)
     how = Comparison(mode, delta, pseudocounts, fdr_target)
-    if samples < 2:
-        raise ValueError(f"samples is {samples!r}; accepted: 2 or more")
+    refuse_number("samples", samples, 2)
     if groupby not in adata.obs:
         raise ValueError(unknown("column of obs", groupby, [str(each) for each in adata.obs.columns]))
     column = adata.obs[groupby]
     groups = [str(each) for each in pd.unique(column.dropna())]
     of = column.astype(str).where(column.notna(), None).to_numpy(object)
-    firsts = groups if group1 is None else [group1] if isinstance(group1, str) else [str(each) for each in group1]
-    for each in (*firsts, *([] if group2 is None else [group2])):
+    firsts = groups if group1 is None else [str(each) for each in pd.Series(group1, dtype=object)]
+    second = None if group2 is None else str(group2)
+    for each in (*firsts, *([] if second is None else [second])):
         if each not in groups:
             raise ValueError(unknown(f"group of {groupby}", each, sorted(groups)))
+    if not firsts:
+        raise ValueError("group1 is empty; accepted: a group, a list of groups, or None for all")
     data, found = _data(run, adata), []
     for first in firsts:
-        one, two = of == first, (of != first) if group2 is None else (of == group2)
-        if not two.any() or (group2 is not None and first == group2):
+        one, two = of == first, (of != first) if second is None else (of == second)
+        if not two.any() or first == second:
             raise ValueError(f"{groupby} {first!r} is to be compared with other cells; accepted: a second group")
         cells = [np.flatnonzero(each) for each in (one, two)]
         table = _compared(run, data, cells, how, samples, batch_correction, seed)
-        other = "rest" if group2 is None else group2
+        other = "rest" if second is None else second
         found.append(table.assign(comparison=f"{first} vs {other}", group1=first, group2=other))
     return pd.concat(found)
 

@@ -35,7 +35,7 @@ class WandBRun:
         self.wandb: Any = wandb
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         # Its console would take over standard output, and its git and code say what nobody asked to tell.
-        quiet = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True)
+        quiet = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True, reinit="create_new")
         self.run = wandb.init(
             project=project,
             name=beginning.name,

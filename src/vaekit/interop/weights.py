@@ -7,7 +7,7 @@ them is one like any other, but that it knows no data of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
@@ -67,7 +67,7 @@ Layer = tuple[Tensor, Tensor]
 def from_pytorch_example(
     source: str | Path | nn.Module | Mapping[str, Tensor],
     out: str | Path,
-    event_shape: tuple[int, ...] | None = None,
+    event_shape: Sequence[int] | None = None,
     *,
     overwrite: bool = False,
 ) -> Run:
@@ -82,7 +82,13 @@ def from_pytorch_example(
     """
     layers = _Layers.of(_tensors(source), EXAMPLE, "PyTorch's example VAE")
     size = layers.out[0].shape[0]
-    shape = event_shape or ((1, isqrt(size), isqrt(size)) if isqrt(size) ** 2 == size else (size,))
+    if event_shape is not None:
+        sides = event_shape if isinstance(event_shape, Sequence) else ()
+        if not sides or not all(isinstance(each, int) and each > 0 for each in sides):
+            raise ValueError(
+                f"event_shape is {shown(event_shape)}; accepted: the sides of a datum, such as (1, 28, 28)"
+            )
+    shape = tuple(event_shape or ()) or ((1, isqrt(size), isqrt(size)) if isqrt(size) ** 2 == size else (size,))
     title = "PyTorch's example VAE, its weights read from elsewhere"
     spec, schema = _described(layers, shape, title, grey=True)
     return _written(layers, spec, schema, Path(out), overwrite)

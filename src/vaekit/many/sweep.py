@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..composed import train
-from ..data.frames import frame_among
+from ..data.frames import check_data, frame_among
 from ..interop import optuna
 from ..interop.ray import RayPool
 from ..runs import jobs as a_job
@@ -93,6 +93,8 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
     """
     if target is None and data is None:
         raise ValueError(f"there is no target; {ACCEPTED}")
+    check_data(data)
+    check_data(None if isinstance(target, Spec) else target, "target")
     frame = frame_among(target, data)
     own = parts if isinstance(parts, str) or parts is not PARTS else None
     every = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)

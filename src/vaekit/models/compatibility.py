@@ -68,7 +68,8 @@ def prior_sizes(model: VAE) -> dict[str, int]:
                 found = model.generate(model._given(_ones(model.condition)), _zeros_of)
             return {name: found[name][1].shape[-1] for name in model.priors}
         return {
-            name: called(f"the prior of {name!r}", prior, y).event_shape[-1] for name, prior in model.priors.items()
+            name: _over_codes(f"the prior of {name!r}", prior, y).event_shape[-1]
+            for name, prior in model.priors.items()
         }
 
 
@@ -95,7 +96,9 @@ def check_labelled_parts(model: SemiSupervisedVAE) -> None:
         auxiliary, skips = model.auxiliary, False
         if auxiliary:
             name, skips = "the auxiliary latent", auxiliary.skip
-            q = _given(f"the posterior of {name}", auxiliary.posterior, _features("its encoder", auxiliary.encoder, x))
+            q = _inferred(
+                f"the posterior of {name}", auxiliary.posterior, _features("its encoder", auxiliary.encoder, x)
+            )
             a = torch.zeros(1, *q.event_shape)
             z, n = torch.zeros(1, model.latent_size), model.latent_size + model.condition
             given = (z, y) if skips else (x, torch.zeros(1, n))
@@ -160,7 +163,7 @@ def _naming(model: VAE) -> Iterator[None]:
 
 def _check_latents(model: VAE, features: Tensor, y: Tensor | None) -> None:
     for name, posterior in model.posteriors.items():
-        q = _given(f"the posterior of {name!r}", posterior, features)
+        q = _inferred(f"the posterior of {name!r}", posterior, features)
         _check_sizes(f"latent {name!r}", q.event_shape[-1], model.sizes[name])
 
 
@@ -171,11 +174,12 @@ def _check_sizes(latent: str, posterior: int, prior: int) -> None:
 
 
 def _check_decoder(model: VAE, y: Tensor | None) -> None:
-    parameters = _given("the decoder", model.decoder, shaped(model.decoder, torch.zeros(1, model.latent_size)), y)
+    z = shaped(model.decoder, torch.zeros(1, model.latent_size))
+    parameters = _tensor("the decoder", _given("the decoder", model.decoder, z, y))
     wanted = getattr(model.likelihood, "parameter_shape", None)
     if wanted is not None and tuple(parameters.shape[1:]) != tuple(wanted):
         raise ValueError(f"the decoder gives {tuple(parameters.shape[1:])}, but the likelihood wants {tuple(wanted)}")
-    event = _given("the likelihood", model.likelihood, parameters).event_shape
+    event = _distribution("the likelihood", _given("the likelihood", model.likelihood, parameters)).event_shape
     if tuple(event) != model.event_shape:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
 
@@ -206,7 +210,53 @@ def _given(name: str, part: nn.Module, x: Tensor, y: Tensor | None = None) -> An
 
 def _features(name: str, network: nn.Module, x: Tensor, y: Tensor | None = None) -> Tensor:
     """What a network makes of x (1, …), as vectors (1, F)."""
-    return flat(network, _given(name, network, x, y))
+    made, says = _tensor(name, _given(name, network, x, y)), getattr(network, "out_shape", None)
+    if says is not None and tuple(made.shape[1:]) != tuple(says):
+        raise ValueError(f"{name} gives {tuple(made.shape[1:])}, but says that its out_shape is {tuple(says)}")
+    return flat(network, made)
+
+
+def _tensor(name: str, found: Any) -> Tensor:
+    if not isinstance(found, Tensor):
+        raise ValueError(f"{name} gives {type(found).__name__}; accepted: a tensor, a row for each datum")
+    return found
+
+
+def _inferred(name: str, posterior: nn.Module, features: Tensor) -> Any:
+    """The q(z given x) of features (1, F)."""
+    q = _of_codes(name, _given(name, posterior, features))
+    if tuple(q.batch_shape) != (1,):
+        what = f"gives {type(q).__name__} of the batch_shape {tuple(q.batch_shape)} for one datum"
+        raise ValueError(f"{name} {what}; accepted: a distribution of each datum, of the batch_shape (B,)")
+    return q
+
+
+def _over_codes(name: str, prior: nn.Module, y: Tensor | None) -> Any:
+    """The p(z given y) of a prior, which is given None where there is no condition."""
+    if y is not None:
+        return _of_codes(name, called(name, prior, y))
+    try:
+        found = prior(None)
+    except Exception as error:  # as in `called`
+        raise _refusal(name, prior, (), error) from error
+    return _of_codes(name, found)
+
+
+def _of_codes(name: str, found: Any) -> Any:
+    """`found`, where that is a distribution over codes; `ValueError` that says what it is otherwise."""
+    if not _distribution(name, found).event_shape:
+        kind = type(found).__name__
+        raise ValueError(
+            f"{name} gives {kind} of single numbers (its event_shape is empty); accepted: one over codes, such as "
+            f"torch.distributions.Independent({kind}(…), 1)"
+        )
+    return found
+
+
+def _distribution(name: str, found: Any) -> Any:
+    if not hasattr(found, "event_shape"):
+        raise ValueError(f"{name} gives {type(found).__name__}; accepted: a distribution of torch.distributions")
+    return found
 
 
 def called(name: str, part: nn.Module, *inputs: Tensor | None) -> Any:
@@ -223,7 +273,8 @@ def _refusal(name: str, part: nn.Module, inputs: Sequence[Any], error: Exception
     layers = (each.in_features for each in part.modules() if isinstance(each, nn.Linear))
     first = next((f", its first layer {size}" for size in layers), "")
     shapes = " and ".join(str(tuple(each.shape[1:])) for each in inputs if isinstance(each, Tensor))
-    return ValueError(f"{name} does not take what it is given, of shape {shapes}{first}: {_line(error)}")
+    given = f"does not take what it is given, of shape {shapes}{first}" if shapes else "fails without a condition"
+    return ValueError(f"{name} {given}: {_line(error)}")
 
 
 def _line(error: Exception) -> str:

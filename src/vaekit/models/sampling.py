@@ -12,6 +12,8 @@ from torch.distributions import Distribution
 
 from ..data.batch import Batch
 from ..distributions.moments import center
+from ..distributions.validation import lacking
+from ..errors import UndefinedError
 from ..system.progress import working
 from .given import check_samples, checked_condition, checked_count, refuse_too_many
 from .trace import Latent
@@ -35,7 +37,10 @@ def draws(*lead: int, gradients: bool = False) -> Draw:
 
     def draw(name: str, distribution: Distribution) -> Tensor:
         shape = torch.Size(lead[: len(lead) - len(distribution.batch_shape)])
-        return distribution.rsample(shape) if gradients else distribution.sample(shape)
+        try:
+            return distribution.rsample(shape) if gradients else distribution.sample(shape)
+        except NotImplementedError as error:
+            raise UndefinedError(f"latent {name!r}: {lacking(error)}") from error
 
     return draw
 

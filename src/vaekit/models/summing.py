@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..networks.base import last_weight
 from .cases import Cases
+from .given import check_samples
 from .sampling import Draw
 from .trace import Latent, Trace
 
@@ -22,6 +23,7 @@ CLASSES = 64
 
 def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool, draw: Draw | None = None) -> Trace:
     """The trace of a batch, as `VAE.trace` says, of a `model` whose latents are drawn apart."""
+    check_samples(samples)
     y, features, cases = model._given(batch.y), model._features(batch), None
     posteriors = model._posteriors(features)
     few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]

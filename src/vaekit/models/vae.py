@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..data.batch import Batch
+from ..data.batch import Batch, checked_batch
 from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
@@ -109,7 +109,7 @@ class VAE(nn.Module):
         evaluation mode alone) and has no more than `CLASSES` classes is summed out, as `Trace` says, and one that is
         quantised drawn once: all of its draws are the same.
         """
-        batch = self.typed(batch)
+        batch = self.typed(checked_batch(batch))
         if self.apart:
             return trace_apart(self, batch, samples, sum_classes, draw)
         latents = latents_drawn(self, batch, samples, draw)

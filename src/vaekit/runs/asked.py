@@ -9,7 +9,7 @@ from ..data import Dataset
 from ..data.base import no_split
 from ..data.sniffing import PLAIN, Dialect
 from ..data.tensors import TensorSplit
-from .given import ALL, NEW
+from .given import ALL, NEW, NOWHERE
 from .run import Run, new_data, treated
 
 
@@ -26,22 +26,21 @@ class Asked:
     """How the text of a table is written that it is about: so are those made of it."""
 
 
-def asked(run: Run, data: str | Path | None = None, split: str | None = None, file: str | None = None) -> Asked:
+def asked(run: Run, data: str | Path | None = None, split: str | None = None, file: str | Path | None = None) -> Asked:
     """The splits of `run`, or new data, that `data` and `split` mean; all rows of a `file`, whatever it is.
 
     Without `data`, or where these are the run's own, lying elsewhere, `split` is one of these (by default "test"), or
     "all"; else they are new data, all of them or a `split` that they bring.
     """
+    file = data if file is None and run.spec.data.name == NOWHERE else file
     if file is not None:
-        dataset = new_data(run, file, split)
-        return _new(run, dataset)
+        return _new(run, new_data(run, file, split))
     if data is not None:
         moved = replace(run, place=str(data), loaded=None)
         try:
             run = replace(moved, loaded=moved.dataset)
         except ValueError:  # others, or such that no rows can be held out of them: new ones
-            dataset = new_data(run, data, split)
-            return _new(run, dataset)
+            return _new(run, new_data(run, data, split))
     if split not in (None, ALL, *run.dataset.splits):
         raise ValueError(no_split(f"dataset {run.dataset.name!r}", str(split), [*run.dataset.splits, ALL]))
     names = list(run.dataset.splits) if split == ALL else [split or "test"]

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from ..data.columns import Column
+from ..data.frames import is_frame
 from ..data.tabular import rows_of_frame
 from ..data.tensors import TensorSplit
-from ..errors import unknown
+from ..errors import unknown, wrong_kind
 from ..evaluation.synthetic import Nearness, Prediction, nearness, predicted
 from ..settings import option
 from .tables import typed_columns
@@ -62,6 +63,8 @@ def compared(run: Run, made: pd.DataFrame) -> Compared:
     """The rows `made`, with the columns of `run`, beside its own; `ValueError` where it held none out, `RunError` where
     its data are not there.
     """
+    if not is_frame(made):
+        raise wrong_kind("made", made, "a data frame; of what `synthesize` gives that is its `table`")
     check(run)
     columns, split = typed_columns(run), run.held_out
     train, held_out = run.data("train"), run.data(split)

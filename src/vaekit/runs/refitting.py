@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.frames import frame_among
+from ..data.frames import check_data, frame_among
 from ..errors import RunError, TakenError, UntrainableError, number_of, unknown
 from ..settings import option, standing, typed_as
 from ..spec.keys import LatentSpec, ModelSpec, ObjectiveSpec, PartSpec, Spec, TrainingSpec
 from ..spec.parts import options as options_of
 from .comparison import Comparison, compare
 from .course import draws_for
+from .given import NOWHERE
 from .run import Run, load_run
 from .starting import KEY
 from .training import Callbacks, train
@@ -68,6 +69,10 @@ def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
     run = run if isinstance(run, Run) else load_run(run)
     if run.unfinished:
         raise RunError(run.unfinished)
+    if run.spec.data.name == NOWHERE:
+        what = "a prior is fitted to codes of the data that a run was trained on, which it does not know"
+        raise RunError(f"{run.path} was trained elsewhere: {what}")
+    check_data(data)
     spec, frame = refitted(run, prior, latent), frame_among(data)
     place = run.place if data is None else None if frame is not None else str(data)
     if place is not None and spec.data.codes is None:

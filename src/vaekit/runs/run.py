@@ -82,7 +82,11 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data that the run was trained on; `RunError` if what is there now isn't what it was."""
+        """The data that the run was trained on; `RunError` if what is there now isn't what it was. Of a run that was
+        trained elsewhere those that are given in their place, as its split "train".
+        """
+        if self.loaded is None and self.place is not None and self.spec.data.name == NOWHERE:
+            return new_data(self, self.place, ALL)
         return self.loaded or own_data(self.path, self.spec, self.schema, self.parts, self.place)
 
     @property

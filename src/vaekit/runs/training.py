@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any
 
 from ..data import Dataset
-from ..data.frames import frame_among, is_in_memory
+from ..data.frames import check_data, frame_among, is_in_memory
 from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, RunError, shown
@@ -35,7 +35,7 @@ from ..training.records import Epoch, Progress
 from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
 from .folder import DIVERGED, Claim, check_free, check_places, claimed, clear, is_run, locked, read_spec
-from .given import fingerprint_of, name_in_memory
+from .given import NOWHERE, fingerprint_of, name_in_memory
 from .logs import Logger, Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
 from .reading import ANEW
@@ -157,6 +157,7 @@ def _target(
     if not isinstance(given, (str, Path, Spec, NoneType)):
         known = "a recipe, a dataset by name or path, a data frame, a .toml file, a Spec; for objects there is fit"
         raise TypeError(f"target is a {type(given).__name__}; accepted: {known}")
+    check_data(data)
     target = data if target is None else target
     if target is None and not (resume and out):
         needs = f"{option('resume')} needs the folder of a run: give {option('out', 'FOLDER')}"
@@ -195,6 +196,8 @@ def _resumed(
 ) -> Plan:
     """The plan of the run in `folder`, to go on from its newest saved state; `RunError` where there can't be one."""
     spec, schema = read_spec(folder, parts)
+    if spec.data.name == NOWHERE:
+        raise RunError(f"{folder} was trained elsewhere: there is no training of it to go on with")
     check_places(folder)
     place = frame if frame is not None else _place(folder, spec, target, data, parts)
     spec = changed(spec, _changes(sets), parts)

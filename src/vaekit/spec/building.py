@@ -12,7 +12,7 @@ from typing import Any
 from ..data import Dataset, Preprocessing
 from ..data.domains import Domain
 from ..data.loading import covariate_units
-from ..errors import MisfitError
+from ..errors import MisfitError, shown
 from ..likelihoods import check_domain
 from ..models import VAE
 from ..models.compatibility import check_pair
@@ -156,7 +156,12 @@ class Builder:
 
         `condition` is the size of what it gets beside.
         """
-        return self.part("encoders", given, condition=condition, **({"in_shape": self.inputs} | shapes))
+        network = self.part("encoders", given, condition=condition, **({"in_shape": self.inputs} | shapes))
+        says = getattr(network, "out_shape", None)
+        if not isinstance(says, Sequence) or not all(isinstance(each, int) for each in says):
+            wanted = "its out_shape, that of what it makes of one datum, such as (64,)"
+            raise ValueError(f"the network {given.name!r} has the out_shape {shown(says)}; accepted: {wanted}")
+        return network
 
     def likelihood(self) -> Any:
         """p(x given z)."""

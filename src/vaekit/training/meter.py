@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, several
 from ..models.scoring import sum_type
 from ..settings import setting
 from ..system.processes import Processes
@@ -43,6 +43,9 @@ class Meter:
 
     def add(self, terms: Terms, rows: float) -> None:
         """The terms of a batch of so many rows."""
+        if self.names not in ((), terms.names):
+            changed = sorted(set(self.names) ^ set(terms.names)) or terms.names
+            raise ValueError(f"terms of the objective are there in one step and not in the next: {several(changed)}")
         self.names, self.numbers = terms.names, terms.numbers
         self.waiting.append(terms.values)
         self.sizes.append(rows)
@@ -143,7 +146,14 @@ def _diagnosis(terms: dict[str, float], epoch: int, step: int) -> str:
     culprits = [name for name, value in terms.items() if not math.isfinite(value)]
     # The bounds are sums: what is not finite in its own right is the better name.
     named = next((name for name in culprits if name not in ("loss", "elbo", "iwae")), culprits[0])
-    if named.startswith("kl"):
+    first = epoch == step == 1  # of weights as they were made: no rate of learning has to do with it
+    if first and named.startswith("kl"):
+        cause = "q(z given x) or p(z) gives no finite numbers as it is made, or p(z) is none of what q draws"
+    elif first and named == "reconstruction":
+        cause = "a network or the likelihood gives no finite numbers as it is made, or the data are far from 0"
+    elif first:
+        cause = "the objective gives no finite number of the first batch"
+    elif named.startswith("kl"):
         cause = f"the posterior ran away from the prior; {steadier()}, or warm up the KL"
     elif named == "reconstruction":
         cause = f"the likelihood's parameters ran away; {steadier()}, or scale the data"

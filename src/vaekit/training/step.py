@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..data.tensors import PartlyLabelled, TensorSplit
 from ..distributions.moments import center
-from ..distributions.validation import unvalidated
+from ..distributions.validation import lacking, unvalidated
 from ..engine import Recording, Use, record
+from ..errors import UntrainableError
 from ..models import VAE
 from ..models.trace import Trace
-from ..modules import apart
+from ..modules import apart, check_registered
 from ..objectives.base import Loss, Objective, at_means, at_values, leaves, samples_of, schedules_of, with_modules
 from ..seeding import seeded
 from ..system.processes import Processes
@@ -209,13 +210,26 @@ def _attributes(modules: Sequence[nn.Module]) -> list[dict[str, object]]:
 def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     """Take the gradients of a few rows of `data`, and leave model and random streams as they are.
 
-    Raises what the objective raises of a trace that it is not for, and `ValueError` where a part of the model gets no
-    gradient at all: it would stay as it was made, and what is said of the model would be of a part that never learned.
+    Raises what the objective raises of a trace that it is not for, and `ValueError`, one line, where a part of the
+    model gets no gradient at all: it would stay as it was made, and what is said of the model would be of a part that
+    never learned; where its weights are not registered, a distribution lacks a method, or can't have what it is given.
     """
+    check_registered(model)
+    if not any(each.requires_grad for each in model.parameters()):
+        raise UntrainableError("the model has no weights to train: it has none, or all of them are frozen")
     index = few_rows(data)
     with undisturbed(model, *with_modules(objective)):
         batch = data.training_batch(index)
-        _check_gradients(model, objective, objective(traced(model, objective, batch), 0.0))
+        try:
+            result = objective(traced(model, objective, batch), 0.0)
+        except NotImplementedError as error:
+            raise ValueError(lacking(error)) from error
+        except ValueError as error:  # torch's, of values beyond a support, shows all of them
+            if "\n" not in str(error):
+                raise
+            raise ValueError(str(error).splitlines()[0].rstrip(":")) from error
+        _check_loss(objective, result)
+        _check_gradients(model, objective, result)
         for player in leaves(objective):
             if getattr(player, "opponent", None) is not None:
                 player.opponent_loss(traced(model, player, batch, objective), 0.0)  # type: ignore[attr-defined]
@@ -274,6 +288,17 @@ def _losses(model: VAE, result: Loss, weights: Sequence[nn.Parameter]) -> Iterat
         own = [each for each in trained if (each in inferring) is inferred]
         if loss is not None and own:
             yield loss, own
+
+
+def _check_loss(objective: Objective, result: Any) -> None:
+    """`ValueError` for what an objective gives that is no `Loss` of single numbers."""
+    of = type(objective).__name__ if getattr(objective, "__name__", None) is None else objective.__name__
+    if not isinstance(result, Loss):
+        raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
+    for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):
+        if (isinstance(each, Tensor) and each.dim()) or (each is None and name != "inference"):
+            has = "None" if each is None else f"a tensor of shape {tuple(each.shape)}"
+            raise ValueError(f"{of}: its {name!r} is {has}; accepted: one number, the mean over the data")
 
 
 def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:
