@@ -334,7 +334,7 @@ def reached(points: Sequence[Point], level: float) -> str:
 
 def drawn(found: dict[str, list[Point]], path: Path) -> None:
     figure = new_figure(WIDTH, 4.2, LIGHT)
-    axes = new_axes(figure, (1, 1, 1), LIGHT, "NLL of test images, nats")
+    axes = new_axes(figure, (1, 1, 1), LIGHT, "NLL, nats")
     colours = iter(LIGHT.colours * 2)
     for name, points in found.items():
         style: dict[str, Any] = (
@@ -346,6 +346,7 @@ def drawn(found: dict[str, list[Point]], path: Path) -> None:
             [each.seconds / 60 for each in points], [each.nll for each in points], "o-", ms=3, label=name, **style
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("minutes of training")
     axes.legend(fontsize=7, frameon=False, labelcolor=LIGHT.text)
     save(figure, path, "svg")
