@@ -163,7 +163,7 @@ def understood(words: list[str], *, whole: bool) -> None:
     """A command is one that there is, with options and settings that there are; if `whole` with all it needs."""
     said = " ".join(words)
     if words[0] == "torchrun" and "-m" in words:
-        words = words[words.index("-m") + 1 :]
+        words = [word for word in words[words.index("-m") + 1 :] if word != "--"]
     if words[0] == "pip":
         for extra in re.findall(r"vaekit\[([\w,]+)\]", said):
             assert set(extra.split(",")) <= EXTRAS, said
