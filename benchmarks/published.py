@@ -345,8 +345,8 @@ def report(known: Sequence[Told], rows: Mapping[str, Row] = ROWS) -> str:
             "A value is the mean over seeds ± its standard error, of test data. *Reproduced* is within two standard "
             "errors of the difference; where the source has no error, its value is taken for one run with the spread "
             "of ours. Of a part of the training it is a trial, no verdict. Sources: V read in a public README, page or "
-            "code, S quoted by a public note, M from memory. Seconds are of the training of one seed; behind those of "
-            "a part stands the time of the whole, stretched.",
+            "code, S quoted by a public note, M from memory. Seconds are of the training of one seed by the clock, "
+            "whatever else the machine did; behind those of a part stands the time of the whole, stretched.",
             "",
             "| row | what | published | source | ours | seeds | budget | time of a seed | verdict |",
             "|---" * 9 + "|",

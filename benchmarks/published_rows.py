@@ -77,8 +77,8 @@ FAST = (
     "training.optimizer=muon",
     "training.learning_rate={name='cosine', start=1e-2, end=1e-5}",
 )
-"""In place of the 3,280 epochs of Burda et al. in batches of 20: a quarter of an hour of one core at k = 1, from
-`quality.py`. Networks, objectives and data are theirs.
+"""In place of the 3,280 epochs of Burda et al. in batches of 20: some seventeen minutes of one core at k = 1,
+by the settings of `quality.py`. Networks, objectives and data are theirs.
 """
 OTHER_SPLIT = "characters of other alphabets are held out, not the split of the papers"
 OTHER_FACES = "200 frames held out by a seed, as many as theirs but others"
