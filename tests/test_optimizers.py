@@ -1,4 +1,4 @@
-"""Muon of all weights is torch's own of matrices beside AdamW of the others."""
+"""Muon of all weights is torch's own of matrices and convolutions, beside AdamW of the others."""
 
 from __future__ import annotations
 
@@ -16,29 +16,46 @@ def gradients(weights: list[nn.Parameter], number: int) -> None:
         weight.grad = torch.randn(weight.shape, generator=made)
 
 
-def test_muon_is_torchs_of_matrices_and_adamw_of_all_else() -> None:
+def test_muon_is_torchs_of_matrices_and_convolutions_and_adamw_of_all_else() -> None:
     first = [nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (3,), (2, 1, 3, 3), (5, 2))]
-    second = [nn.Parameter(each.detach().clone()) for each in first]
+    second = [
+        nn.Parameter(each.detach().clone().flatten(1) if each.dim() == 4 else each.detach().clone()) for each in first
+    ]
     together = Muon(first, lr=0.01, weight_decay=0.1)
     options = {"lr": 0.01, "weight_decay": 0.1}
     apart = [
-        torch.optim.Muon([second[0], second[3]], adjust_lr_fn="match_rms_adamw", **options),
-        torch.optim.AdamW([second[1], second[2]], **options),
+        torch.optim.Muon([second[0], second[2], second[3]], adjust_lr_fn="match_rms_adamw", **options),
+        torch.optim.AdamW([second[1]], **options),
     ]
     for number in range(3):
         for optimizer in (together, *apart):
             for group in optimizer.param_groups:
                 group["lr"] = 0.01 / (1 + number)  # as a schedule has it
         gradients(first, number)
-        gradients(second, number)
+        for one, other in zip(first, second, strict=True):
+            other.grad = one.grad.reshape(other.shape)  # type: ignore[union-attr]
         together.step()
         for each in apart:
             each.step()
-        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+        assert all(torch.equal(one, other.view_as(one)) for one, other in zip(first, second, strict=True))
+
+
+def test_the_weight_of_a_convolution_takes_the_same_step_in_any_order_of_memory() -> None:
+    steps = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        made = torch.Generator().manual_seed(0)
+        weight = nn.Parameter(torch.randn(4, 3, 3, 3, generator=made).to(memory_format=layout))
+        optimizer = Muon([weight], lr=0.1)
+        for _ in range(2):
+            weight.grad = torch.randn(4, 3, 3, 3, generator=made).to(memory_format=layout)
+            optimizer.step()
+        assert weight.is_contiguous(memory_format=layout)
+        steps.append(weight.detach().contiguous())
+    torch.testing.assert_close(*steps)
 
 
 def test_a_copy_and_a_loaded_state_go_on_alike() -> None:
-    weights = [nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(3))]
+    weights = [nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (2, 1, 3, 3), (3,))]
     optimizer = Muon(weights, lr=0.01)
     gradients(weights, 0)
     optimizer.step()
