@@ -20,7 +20,7 @@ class Muon(Optimizer):
 
     A step of a matrix (A, B) is 0.2 lr sqrt(max(A, B)) O, O the orthogonal matrix nearest to the `momentum` of its
     gradients, by five iterations of Newton and Schulz in bfloat16. The weight of a convolution of images, (A, C, H, W),
-    is the matrix (A, C H W). Raises `ValueError` with torch before 2.9, which has none.
+    is the matrix (A, C H W).
 
     >>> weight, bias = torch.nn.Parameter(torch.eye(3)), torch.nn.Parameter(torch.zeros(3))
     >>> optimizer = Muon([weight, bias], lr=0.1)
@@ -40,8 +40,6 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         fused: bool | None = None,
     ) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise ValueError(f"optimizer 'muon' needs torch 2.9 or later, this is {torch.__version__}; accepted: adamw")
         given = list(params)
         matrices, others = ([p for p in given if (p.dim() in MATRICES) is is_matrix] for is_matrix in (True, False))
         self.optimizers: list[Optimizer] = []
