@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
-from vaekit.optimizers import Muon
+from vaekit.optimizers import Muon, orthogonal
 
 
 def gradients(weights: list[nn.Parameter], number: int) -> None:
@@ -37,7 +38,19 @@ def test_muon_is_torchs_of_matrices_and_convolutions_and_adamw_of_all_else() -> 
         together.step()
         for each in apart:
             each.step()
-        assert all(torch.equal(one, other.view_as(one)) for one, other in zip(first, second, strict=True))
+        for one, other in zip(first, second, strict=True):  # torch's matrices are of bfloat16
+            torch.testing.assert_close(one, other.view_as(one), rtol=0, atol=2e-2 * 0.01)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 6), (1, 4, 50), (3, 50, 4)])
+def test_a_step_has_the_singular_vectors_of_the_gradient_and_values_near_one(shape: tuple[int, ...]) -> None:
+    given = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, _, right = torch.linalg.svd(given, full_matrices=False)
+    within = left.mT @ orthogonal(given) @ right.mT
+    values = within.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(within, torch.diag_embed(values), rtol=0, atol=1e-9)
+    assert float(values.min()) > 0.65
+    assert float(values.max()) < 1.25
 
 
 def test_the_weight_of_a_convolution_takes_the_same_step_in_any_order_of_memory() -> None:
