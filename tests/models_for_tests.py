@@ -19,6 +19,7 @@ from vaekit.data import Preprocessing
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit
+from vaekit.engine import recording
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
 from vaekit.models.scoring import Scores, chunks, score, sums
@@ -51,6 +52,16 @@ KINDS = ("real", "binary", "nonnegative", "categorical", "integer", "positive", 
 def table_of(size: int) -> Domain:
     """A domain of so many columns of several kinds."""
     return Domain("columns", columns=tuple(DOMAINS[KINDS[i % len(KINDS)]] for i in range(size)))
+
+
+CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
+
+
+def alternately(first: int, cases: Sequence[str]) -> pytest.MarkDecorator:
+    """Every case, plain or conditional by turns. Laws begin with either: a case meets some of them both ways."""
+    chosen = [(case, 3 * ((i + first) % 2)) for i, case in enumerate(cases)]
+    ids = [f"{case}-{'conditional' if condition else 'plain'}" for case, condition in chosen]
+    return pytest.mark.parametrize(("case", "condition"), chosen, ids=ids)
 
 
 TABLES_ALONE = ("columns", "logistic-mixture", "self-masked-columns")
@@ -279,6 +290,12 @@ def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = 
     features = flat(model.encoder, model.encoder(model.inputs(x), y))
     latents = tuple(Latent(name, z[name], q(features), model.priors[name](y)) for name, q in model.posteriors.items())
     return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
+
+
+def recorded_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have chunks that are scored recorded after so many, whatever there are to come."""
+    monkeypatch.setattr(recording, "SOON", chunks)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
 
 
 @dataclass(frozen=True)
