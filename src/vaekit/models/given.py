@@ -54,13 +54,12 @@ def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | N
     return model.typed(Batch(given.to(device), condition, seen))
 
 
-def unchecked(model: VAE, x: Tensor, y: Tensor | None, holes: bool = True) -> Batch:
+def unchecked(model: VAE, x: Tensor, y: Tensor | None) -> Batch:
     """x (B, *event) and its condition as a batch, by operations on tensors alone: a cell that is NaN is not observed,
-    unless `holes` is false, and no value is looked at.
+    and no value is looked at.
     """
-    observed = ~x.isnan() if holes else None
-    if observed is not None:
-        x = torch.where(observed, x, torch.as_tensor(model.domain.filler, dtype=x.dtype, device=x.device))
+    observed = ~x.isnan()
+    x = torch.where(observed, x, torch.as_tensor(model.domain.filler, dtype=x.dtype, device=x.device))
     return model.typed(Batch(x, model.one_hot(y), observed))
 
 

@@ -20,7 +20,7 @@ from ..distributions.moments import center
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from ..settings import setting
-from .base import Loss, take_schedule
+from .base import Loss, at, take_schedule
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of the kernel of `Discrepancy`, about that of the prior (Tolstikhin et al. 2018, section 4)."""
@@ -65,7 +65,7 @@ class TotalCorrelation:
         both = torch.cat([pairs.unsqueeze(-1), *terms], -1)  # type: ignore[union-attr]
         log_q = (both + self._log_shares(trace).unsqueeze(-1)).logsumexp(-2)  # (S, B, 1 + D)
         correlation = trace.average(log_q[..., 0] - log_q[..., 1:].sum(-1))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         return Loss(weight * correlation, {"total_correlation": correlation.detach()})
 
     def _log_shares(self, trace: Trace) -> Tensor:
@@ -217,7 +217,7 @@ class Covariance:
         variances = covariance.diagonal()
         between = covariance.square().sum() - variances.square().sum()
         along = (variances - 1).square().sum()
-        first, second = self.off_diagonal(progress), self.diagonal(progress)  # type: ignore[operator]
+        first, second = at(self.off_diagonal, progress), at(self.diagonal, progress)
         said: dict[str, Tensor | float] = {"covariances": between.detach(), "variances": along.detach()}
         return Loss(first * between + second * along, said)
 
@@ -257,7 +257,7 @@ class Discrepancy:
             _discrepancy(latent.z[0], _of_prior(latent), KERNELS[self.kernel])
             for latent in drawn_apart(trace.latents, "discrepancy")
         ]
-        total, weight = torch.stack(found).sum(), self.weight(progress)  # type: ignore[operator]
+        total, weight = torch.stack(found).sum(), at(self.weight, progress)
         return Loss(weight * total, {"discrepancy": total.detach()})
 
 

@@ -253,6 +253,11 @@ def constant(coefficient: float | Schedule) -> float | None:
     return value if isinstance(value, float) else None
 
 
+def at(coefficient: float | Schedule, progress: float) -> float:
+    """The value of a coefficient at that progress of the run."""
+    return coefficient(progress) if callable(coefficient) else coefficient
+
+
 def take_schedule(objective: Objective, name: str) -> None:
     """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, `TypeError` for what is
     neither.

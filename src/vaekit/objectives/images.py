@@ -23,7 +23,7 @@ from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..schedules import Schedule
 from ..settings import setting, unset
-from .base import Loss, take_schedule
+from .base import Loss, at, take_schedule
 
 Shape = Sequence[int]
 
@@ -100,7 +100,7 @@ class Multiscale:
         found = pyramid((made - x).flatten(0, 1), self.levels)  # which is linear
         each = torch.stack([level.abs().flatten(1).mean(1) for level in found])
         distance = expected(trace, each.sum(0).view(made.shape[:2]))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         said: dict[str, Tensor | float] = {"multiscale": distance.detach() / len(each)}
         return Loss(weight * math.prod(self.event_shape) * distance, said)
 

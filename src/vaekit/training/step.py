@@ -36,6 +36,8 @@ from .held import into_training, of_inference, parts_of
 log = logging.getLogger(__name__)
 LOOKED = 800_000
 """Numbers of data that are looked at before the first step."""
+SPREAD = 4096
+"""Rows, at most, that stand for all of them."""
 PRODUCTS = "products"
 """What a recording chooses by a measurement: who multiplies matrices."""
 
@@ -247,9 +249,9 @@ def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: i
         return float(torch.stack(losses).mean())
 
 
-def spread_rows(data: TensorSplit, batch_size: int, most: int = 4096) -> Iterator[Batch]:
-    """Rows of `data` from its start to its end, at equal distances, no more than `most`, so many at a time."""
-    index = np.unique(np.linspace(0, len(data) - 1, min(len(data), most)).astype(np.int64))
+def spread_rows(data: TensorSplit, batch_size: int) -> Iterator[Batch]:
+    """Rows of `data` from its start to its end, at equal distances, no more than `SPREAD`, so many at a time."""
+    index = np.unique(np.linspace(0, len(data) - 1, min(len(data), SPREAD)).astype(np.int64))
     return (data.rows(index[start : start + batch_size]) for start in range(0, len(index), batch_size))
 
 
