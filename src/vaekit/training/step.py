@@ -113,7 +113,7 @@ class Step:
                 with working("recording steps"):
                     self._record(index, progress)
             if self.recording:
-                return self._replay(index, progress, number)
+                return self._replay(self.recording, index, progress, number)
         return self._taken(index, progress, data, weight)
 
     def _taken(self, index: Tensor, progress: float, data: TensorSplit | None = None, weight: float = 1.0) -> Terms:
@@ -186,12 +186,12 @@ class Step:
             coefficient.fill_(value)
         return now
 
-    def _replay(self, index: Tensor, progress: float, number: int) -> Terms:
-        now, recording = self._set_coefficients(progress), self.recording
-        if recording.compiles_at(number):  # type: ignore[union-attr]
+    def _replay(self, recording: Recording, index: Tensor, progress: float, number: int) -> Terms:
+        now = self._set_coefficients(progress)
+        if recording.compiles_at(number):
             with working("compiling steps"):
-                recording.at(number)  # type: ignore[union-attr]
-        values, *gradients = recording(index, *self.coefficients)  # type: ignore[misc]
+                recording.at(number)
+        values, *gradients = recording(index, *self.coefficients)
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         at = dict(zip(self.schedules, now[1:], strict=True))
