@@ -57,8 +57,8 @@ def test_one_walk_is_what_is_inferred_generated_and_decoded(condition: int):
         trace = model.trace(batch, 3)
         z = {latent.name: latent.z for latent in trace.latents}
         inferred = model.infer(batch, lambda name, _: z[name])
-        generated = model.generate(model._given(batch.y), lambda name, _: z[name])
-        px = model.likelihood_at(z, model._given(batch.y))
+        generated = model.generate(model.network_condition(batch.y), lambda name, _: z[name])
+        px = model.likelihood_at(z, model.network_condition(batch.y))
     assert list(z) == list(model.sizes) == ["z1", "z2", "z3"]
     assert trace.last is model.decoder.end.out.weight  # type: ignore[union-attr]
     assert torch.allclose(px.log_prob(batch.x), trace.log_px)

@@ -151,7 +151,7 @@ def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
             batch = model.typed(model.asked(batch))
             latents = model.latents(batch)
             z = beside(*(latent.mean for latent in latents))
-            px = model._likelihood(z, model._given(batch.y))
+            px = model.likelihood_of(z, model.network_condition(batch.y))
             reconstruction = observed_log_prob(px, batch.x, batch.observed)
             kl = torch.stack([latent.kl.expand(1, len(batch))[0] for latent in latents]).sum(0)
             totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)

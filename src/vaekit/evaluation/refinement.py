@@ -113,7 +113,7 @@ def refine(
 
 
 def _refined(model: VAE, batch: Batch, how: Refinement, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-    y = model._given(batch.y)
+    y = model.network_condition(batch.y)
     with torch.no_grad():
         latents = drawn_apart(model.latents(batch), "the gap of a bound")
         families = [_family(latent, how.family) for latent in latents]

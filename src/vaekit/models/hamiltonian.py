@@ -106,20 +106,20 @@ class HamiltonianVAE(VAE):
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
         ((name, posterior),) = self.posteriors.items()
-        start = posterior(self._features(batch))
+        start = posterior(self.features(batch))
         q = Leapfrog(start, self._slope(batch, name), *self.dynamics())
         return {name: (q, draw(name, q))}
 
     def _slope(self, batch: Batch, name: str) -> Callable[[Tensor], Tensor]:
         """The gradient of log p(x, z) in z (…, B, D), itself with gradients where these are taken."""
-        y = self._given(batch.y)
-        p: Distribution = self._prior(name, y)
+        y = self.network_condition(batch.y)
+        p: Distribution = self.prior(name, y)
 
         def slope(z: Tensor) -> Tensor:
             graph = torch.is_grad_enabled()
             with torch.enable_grad():
                 at = z if graph and z.requires_grad else z.detach().requires_grad_()
-                joint = observed_log_prob(self._likelihood(at, y), batch.x, batch.observed) + p.log_prob(at)
+                joint = observed_log_prob(self.likelihood_of(at, y), batch.x, batch.observed) + p.log_prob(at)
                 (found,) = torch.autograd.grad(joint.sum(), at, create_graph=graph)
             return found
 

@@ -105,7 +105,7 @@ class SemiSupervisedVAE(VAE):
         features, latents = self._of_cases(self.encoder, inputs, conditions, seen), []
         for name, posterior in self.posteriors.items():
             q = posterior(features)
-            latents.append(Latent(name, take(name, q), q, self._prior(name, labels), cases))
+            latents.append(Latent(name, take(name, q), q, self.prior(name, labels), cases))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         if self.auxiliary and a is not None:
@@ -186,7 +186,7 @@ class SemiSupervisedVAE(VAE):
         a = draw(AUXILIARY, self.auxiliary.posterior(of_a))
         return RelaxedOneHot(self._of_network(self.classifier, inputs, a)), of_a, a
 
-    def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
+    def posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
         inputs = self.inputs(batch.x, batch.observed)
         y = self.one_hot(self._classified(inputs).argmax(-1) if batch.y is None else batch.y)
@@ -196,18 +196,18 @@ class SemiSupervisedVAE(VAE):
             y = beside(y, a)  # type: ignore[arg-type]
         features = self._of_network(self.encoder, inputs, y)
         lead = broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
-        return self._posteriors(features.expand(*lead, features.shape[-1]))
+        return self.posteriors_of(features.expand(*lead, features.shape[-1]))
 
     def _drawn(self, batch: Batch, samples: int) -> Tensor:
         if self.auxiliary is None:
             return super()._drawn(batch, samples)
-        return beside(*(q.sample() for q in self._posterior(batch, samples).values()))
+        return beside(*(q.sample() for q in self.posterior(batch, samples).values()))
 
-    def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
+    def generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:
-            return self._likelihood(z, y)
+            return self.likelihood_of(z, y)
         p = self.auxiliary.prior(self._of_network(self.auxiliary.generator, z, y))
-        return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
+        return self.likelihood_of(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """As of `VAE`, by the likeliest class where y is not given."""

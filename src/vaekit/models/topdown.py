@@ -51,7 +51,7 @@ class TopDownVAE(VAE):
             found.append(Latent(name, z, q, p))  # type: ignore[arg-type]
             return z
 
-        y = self._given(batch.y)
+        y = self.network_condition(batch.y)
         parameters = self._walk(take, y, self._pyramid(batch))
         px = self._of_parameters(parameters, y)
         return Trace(batch, px, tuple(found), last=last_weight(self.decoder))
@@ -63,7 +63,7 @@ class TopDownVAE(VAE):
             found[name] = q, draw(name, q)  # type: ignore[arg-type]
             return found[name][1]
 
-        self._walk(take, self._given(batch.y), self._pyramid(batch))
+        self._walk(take, self.network_condition(batch.y), self._pyramid(batch))
         return found
 
     def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
@@ -93,7 +93,7 @@ class TopDownVAE(VAE):
         return {size: names[: i + 1] for i, size in enumerate(accumulate(self.sizes[name] for name in names))}
 
     def _pyramid(self, batch: Batch) -> list[Tensor]:
-        x, y = self.inputs(batch.x, batch.observed), self._seen(self._given(batch.y))
+        x, y = self.inputs(batch.x, batch.observed), self._seen(self.network_condition(batch.y))
         with self._precisely():
             return self.encoder.pyramid(x) if y is None else self.encoder.pyramid(x, y)  # type: ignore[operator]
 
