@@ -19,7 +19,7 @@ from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import independent
 from ..modules import apart, evaluating
 from ..networks.base import flat
-from .base import _required
+from .base import shifted
 
 NO_WEIGHT = -1e4
 """The logarithm of a weight that is none, and has no gradient."""
@@ -130,10 +130,7 @@ class Mixture(nn.Module):
         self.start.copy_(torch.from_numpy(start))
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        parameters = self.start
-        if self.shift is not None:
-            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
-            parameters = parameters + shift.unflatten(-1, self.shape)
+        parameters = shifted(self.start, self.shift, y)
         sizes = [self.latent, self.latent, 1, self.shape[1] - 2 * self.latent - 1]
         loc, log_variance, logits, relative = parameters.split(sizes, -1)
         scale = (0.5 * bounded(log_variance, -10.0, 10.0)).exp()
