@@ -21,9 +21,9 @@ from numpy.typing import DTypeLike
 
 from ..errors import UnequalImagesError
 from ..settings import setting
-from ..system.devices import processors
 from ..system.memory import check_memory
 from ..system.progress import working
+from ..system.workers import processors
 from .image_files import Resize, Source, read_image, suspect
 from .members import Member
 
