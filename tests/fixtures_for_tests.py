@@ -94,6 +94,13 @@ def _recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _float64() -> Iterator[None]:
+    """Mathematics is in float64."""
+    with float64():
+        yield
+
+
+@pytest.fixture
 def _float64_but_of_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Mathematics is in float64; runs, which have a folder, are of float32."""
     with nullcontext() if "tmp_path" in request.fixturenames else float64():

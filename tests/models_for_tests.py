@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from vaekit.data import Preprocessing
+from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
-from vaekit.data.tensors import TensorSplit
+from vaekit.data.tensors import TensorSplit, as_split
 from vaekit.engine import recording
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
@@ -324,6 +325,10 @@ class LinearGaussian:
         covariance = torch.linalg.inv(precision)
         return covariance @ self.weight.T / self.sigma**2, covariance
 
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x), (N,) nats, by SciPy."""
+        return torch.as_tensor(multivariate_normal(self.mean, self.covariance).logpdf(x.numpy()))
+
     def draw(self, n: int, seed: int = 0) -> Tensor:
         return torch.from_numpy(np.random.default_rng(seed).multivariate_normal(self.mean, self.covariance, n))
 
@@ -350,6 +355,11 @@ class LinearGaussian:
                 own = factor.diagonal() * math.exp(wrong)
                 posterior.relative.bias.copy_(factor[rows, columns] / own[rows] / SLOWLY)
         return model
+
+
+def split_of(model: VAE, x: Tensor) -> TensorSplit:
+    """Data x (N, X) as the model sees them."""
+    return as_split(Dataset("data", model.domain, {"train": Split(x.numpy())}), "train", model.domain)
 
 
 def linear_gaussian(size: int = 3, latent: int = 2, sigma: float = 0.7, seed: int = 0) -> LinearGaussian:

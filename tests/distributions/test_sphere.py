@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, refuses, standard_errors_apart
+from models_for_tests import refuses, standard_errors_apart
 from scipy import special, stats
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -23,10 +23,7 @@ SIZES = [2, 3, 4, 10, 40, 200, 500]
 CONCENTRATIONS = torch.logspace(-3, 4, 29, dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def direction(size: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,6 @@ from models_for_tests import (
     DOMAINS,
     LinearGaussian,
     data_of,
-    float64,
     linear_gaussian,
     model_of,
     peak_bytes,
@@ -37,11 +36,7 @@ from vaekit.priors.normal import StandardNormal
 from vaekit.spec.parts import PARTS
 from vaekit.training.fitting import fit
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def split_of(x: Tensor, domain: Domain, y: Tensor | None = None) -> TensorSplit:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import SMALL, data_of, float64, model_of, recorded_after, scored
+from models_for_tests import SMALL, data_of, model_of, recorded_after, scored
 from torch import Tensor
 
 from vaekit.data.batch import Batch
@@ -22,11 +22,7 @@ from vaekit.models.scoring import Scorer, Scores, plan
 from vaekit.models.trace import Trace
 from vaekit.seeding import seeded
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def test_a_datum_that_can_not_be_has_a_log_prob_of_minus_infinity() -> None:

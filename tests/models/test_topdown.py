@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from models_for_tests import data_of, float64, one_hot, refuses
+from models_for_tests import data_of, one_hot, refuses
 from torch import nn
 
 from vaekit.data import Batch
@@ -29,10 +27,7 @@ DEEP = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def deep(condition: int = 0, **changes: object) -> TopDownVAE:

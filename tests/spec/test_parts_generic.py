@@ -29,7 +29,6 @@ from models_for_tests import (
     data_of,
     domain_of,
     fits,
-    float64,
     least,
     model_of,
     objective_of,
@@ -151,10 +150,7 @@ OF_OTHER_MEASURES = DISCRETE_POSTERIORS | QUANTISED | SPHERICAL_POSTERIORS | SIM
 """Posteriors that have no density of all vectors."""
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def made(case: str, condition: int, **changes: Any) -> tuple[VAE, Tensor, Tensor | None]:
