@@ -23,8 +23,8 @@ from torch import Tensor
 import vaekit
 from vaekit.data import Preprocessing
 from vaekit.data.tensors import to_device
+from vaekit.runs.keeping import Callbacks
 from vaekit.runs.run import load_data
-from vaekit.runs.training import Callbacks
 from vaekit.spec.targets import resolve
 
 TRIAL = 3
