@@ -137,10 +137,8 @@ def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
             return frame
     elif is_frame(given):
         return as_frame(given).table
-    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
-    if data.observed is not None:
-        x[~data.observed.cpu().numpy()] = np.nan
-    table = frame_of(run.schema.table or tuple(Column(each, "real") for each in run.schema.columns), x)
+    columns = run.schema.table or tuple(Column(each, "real") for each in run.schema.columns)
+    table = frame_of(columns, data.cells())
     return table if data.origin is None else table.set_axis(pd.Index(data.origin), axis=0)
 
 

@@ -228,7 +228,7 @@ def _reasons(
     """What makes each row odd: its cells of the most nats more than usual, with their values, as they are `shown` where
     some are such that their column can't have.
     """
-    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
+    x = data.cells()
     cells = {each.name: frame_of([each], x[:, [i]])[each.name].astype(str).tolist() for i, each in enumerate(columns)}
     cells |= shown
     order = np.argsort(-above, 1)[:, :REASONS]
