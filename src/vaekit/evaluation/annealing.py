@@ -25,6 +25,7 @@ from torch.distributions import Distribution, constraints
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
+from ..errors import check_least
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition, refuse_no_density
 from ..models.importance import kept_size, log_mean_variance
@@ -96,8 +97,7 @@ class Chains:
 
     def __post_init__(self) -> None:
         for name in ("chains", "temperatures", "leapfrogs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_least(name, getattr(self, name))
         if self.start not in ("posterior", "prior"):
             raise ValueError(f"start is {self.start!r}; accepted: 'posterior', 'prior'")
 

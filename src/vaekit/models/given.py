@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
-from ..errors import number_of, shown, unknown, wrong_kind
+from ..errors import check_least, number_of, shown, unknown, wrong_kind
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -118,8 +118,7 @@ def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
     given: object = n  # whatever the signature says
     if not isinstance(given, Integral):
         raise wrong_kind("n", given, "a whole number, how many samples")
-    if n < 1:
-        raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
+    check_least("n, the number of samples,", n)
     return n
 
 
@@ -127,8 +126,7 @@ def check_samples(samples: object) -> None:
     """`ValueError` for samples below 1, `TypeError` for what is no number of them."""
     if not isinstance(samples, Integral):
         raise wrong_kind("samples", samples, "a whole number of at least 1")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
+    check_least("samples", samples)
 
 
 def refuse_number(name: str, n: object, least: int = 1) -> None:

@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..distributions.leapfrog import Leapfrog
 from ..distributions.observed import observed_log_prob
+from ..errors import check_least
 from . import compatibility
 from .sampling import Draw, Drawn
 from .vae import VAE
@@ -37,8 +38,7 @@ class Dynamics(nn.Module):
         self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 2.0, learned: bool = True
     ) -> None:
         super().__init__()
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        check_least("steps", steps)
         if not 0 < step_size < math.inf:
             raise ValueError(f"step_size must be above 0 and finite, got {step_size}")
         if not 1 <= temperature < math.inf:

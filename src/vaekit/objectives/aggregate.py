@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.nn.functional import leaky_relu, softplus
 
 from ..distributions.moments import center
+from ..errors import check_least
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from ..settings import setting
@@ -86,8 +87,7 @@ class _AgainstCodes(nn.Module):
 
     def __init__(self, latent: int, weight: float, width: int, layers: int, rate: float) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise ValueError(f"weight must be at least 0, got {weight}")
+        check_least("weight", weight, 0)
         if not rate > 0:
             raise ValueError(f"rate must be above 0, got {rate}")
         self.weight, self.opponent, self.opponent_rate = float(weight), _Discriminator(latent, width, layers), rate
@@ -155,8 +155,7 @@ class _Discriminator(nn.Module):
     def __init__(self, size: int, width: int, layers: int) -> None:
         super().__init__()
         for name, value in (("width", width), ("layers", layers)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_least(name, value)
         self.layers = nn.ModuleList(nn.Linear(fan_in, width) for fan_in in [size, *[width] * (layers - 1)])
         self.out = nn.Linear(width, 1)
 

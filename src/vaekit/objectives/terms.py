@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.batch import Batch
+from ..errors import check_least
 from ..models.trace import Trace, cluster_probabilities
 from ..schedules import Schedule
 from ..settings import setting
@@ -40,8 +41,7 @@ class KL:
 
     def __post_init__(self) -> None:
         take_schedule(self, "weight")
-        if not self.free_bits >= 0:
-            raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
+        check_least("free_bits", self.free_bits, 0)
 
     @property
     def coupled(self) -> str:
@@ -124,8 +124,7 @@ class Changes:
 
     def __post_init__(self) -> None:
         for name in ("shift", "rotate", "stretch", "swap"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            check_least(name, getattr(self, name), 0)
         if not max(self.stretch, self.swap) < 1:
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
 

@@ -17,6 +17,7 @@ from ..distributions import mixtures
 from ..distributions.bounds import bounded
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import independent
+from ..errors import check_least
 from ..modules import apart, evaluating
 from ..networks.base import flat
 from .base import shifted
@@ -55,7 +56,7 @@ class Mixture(nn.Module):
         full: bool = False,
     ) -> None:
         super().__init__()
-        _check_components(components)
+        check_least("components", components)
         self.fit_after = (fit_after,) if isinstance(fit_after, (int, float)) else tuple(fit_after)
         if self.fit_after and (condition or not all(0 <= each < 1 for each in self.fit_after)):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
@@ -166,7 +167,7 @@ class VampPrior(nn.Module):
         components: int = 500,
     ) -> None:
         super().__init__()
-        _check_components(components)
+        check_least("components", components)
         self.encoder, self.posterior, self.condition = encoder, posterior, condition
         self.groups: int | None = getattr(posterior, "groups", None)
         self.space: str | None = getattr(posterior, "space", None)
@@ -192,8 +193,3 @@ class VampPrior(nn.Module):
                     stack.enter_context(apart(part))
             q = self.posterior(flat(self.encoder, self.encoder(inputs, y if self.condition else None)))
         return mixtures.Mixture(self.logits.expand(q.batch_shape), q)
-
-
-def _check_components(components: int) -> None:
-    if components < 1:
-        raise ValueError(f"components must be at least 1, got {components}")

@@ -65,7 +65,7 @@ def typed_columns(run: Run) -> tuple[Column, ...]:
     """The columns of the table of `run`, in its model's order; `ValueError` where its data are no table."""
     if not run.schema.columns:
         raise ValueError(f"{run.path} is of data of shape {run.schema.event_shape} without columns; accepted: a table")
-    return run.schema.table or tuple(Column(name, "real") for name in run.schema.columns)
+    return run.schema.typed_columns
 
 
 @dataclass(frozen=True)
