@@ -16,6 +16,7 @@ from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
 from ..errors import check_least, number_of, shown, unknown, wrong_kind
+from ..networks.base import one_hots
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -96,7 +97,7 @@ def _numbers(model: VAE, y: Tensor) -> Tensor:
         return y
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= model.condition):
         raise ValueError(f"y has labels {int(y.min())}..{int(y.max())}; accepted: 0..{model.condition - 1}")
-    return model.one_hot(y)  # type: ignore[return-value]
+    return one_hots(y, model.condition, model.scale)
 
 
 def checked_codes(model: VAE, z: ArrayLike | Tensor) -> Tensor:
