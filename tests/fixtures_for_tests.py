@@ -15,7 +15,7 @@ import pytest
 import torch
 from models_for_tests import float64
 
-from vaekit.engine import inductor
+from vaekit.engine import inductor, recording
 from vaekit.priors import mixtures
 from vaekit.show import report, terminal
 from vaekit.show.plots import LIGHT, latents
@@ -67,10 +67,37 @@ def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "drawn", DRAWN)
 
 
+def no_report(patch: pytest.MonkeyPatch) -> None:
+    """Have commands end without a report, which takes long."""
+    patch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
+
+
 @pytest.fixture
 def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of commands that end with a report, which takes long."""
-    monkeypatch.setattr(report, "write_report", lambda run, *given: run.path / "report.html")
+    """For tests of commands that end with a report."""
+    no_report(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def _no_reports() -> Iterator[None]:
+    """The same for all tests of a file, and for the runs that they share."""
+    with pytest.MonkeyPatch.context() as patch:
+        no_report(patch)
+        yield
+
+
+@pytest.fixture
+def _recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded are steps after the first few, however few there are to come."""
+    monkeypatch.setattr(recording, "WORTHWHILE", 0)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
+
+
+@pytest.fixture
+def _float64() -> Iterator[None]:
+    """Mathematics is in float64."""
+    with float64():
+        yield
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from vaekit.data import Preprocessing
+from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
-from vaekit.data.tensors import TensorSplit
+from vaekit.data.tensors import TensorSplit, as_split
+from vaekit.engine import recording
 from vaekit.likelihoods import FixedNormal
 from vaekit.models import VAE
 from vaekit.models.scoring import Scores, chunks, score, sums
@@ -51,6 +53,16 @@ KINDS = ("real", "binary", "nonnegative", "categorical", "integer", "positive", 
 def table_of(size: int) -> Domain:
     """A domain of so many columns of several kinds."""
     return Domain("columns", columns=tuple(DOMAINS[KINDS[i % len(KINDS)]] for i in range(size)))
+
+
+CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
+
+
+def alternately(first: int, cases: Sequence[str]) -> pytest.MarkDecorator:
+    """Every case, plain or conditional by turns. Laws begin with either: a case meets some of them both ways."""
+    chosen = [(case, 3 * ((i + first) % 2)) for i, case in enumerate(cases)]
+    ids = [f"{case}-{'conditional' if condition else 'plain'}" for case, condition in chosen]
+    return pytest.mark.parametrize(("case", "condition"), chosen, ids=ids)
 
 
 TABLES_ALONE = ("columns", "logistic-mixture", "self-masked-columns")
@@ -281,6 +293,12 @@ def trace_at(model: VAE, x: Tensor, z: Mapping[str, Tensor], y: Tensor | None = 
     return Trace(Batch(x), model.likelihood(model.decoder(torch.cat(list(z.values()), -1), y)), latents)
 
 
+def recorded_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have chunks that are scored recorded after so many, whatever there are to come."""
+    monkeypatch.setattr(recording, "SOON", chunks)
+    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
+
+
 @dataclass(frozen=True)
 class LinearGaussian:
     """x = W z + b + sigma e in units of the domain, z and e standard normal: everything about it is known."""
@@ -306,6 +324,10 @@ class LinearGaussian:
         precision = torch.eye(self.weight.shape[1]) + self.weight.T @ self.weight / self.sigma**2
         covariance = torch.linalg.inv(precision)
         return covariance @ self.weight.T / self.sigma**2, covariance
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x), (N,) nats, by SciPy."""
+        return torch.as_tensor(multivariate_normal(self.mean, self.covariance).logpdf(x.numpy()))
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         return torch.from_numpy(np.random.default_rng(seed).multivariate_normal(self.mean, self.covariance, n))
@@ -333,6 +355,11 @@ class LinearGaussian:
                 own = factor.diagonal() * math.exp(wrong)
                 posterior.relative.bias.copy_(factor[rows, columns] / own[rows] / SLOWLY)
         return model
+
+
+def split_of(model: VAE, x: Tensor) -> TensorSplit:
+    """Data x (N, X) as the model sees them."""
+    return as_split(Dataset("data", model.domain, {"train": Split(x.numpy())}), "train", model.domain)
 
 
 def linear_gaussian(size: int = 3, latent: int = 2, sigma: float = 0.7, seed: int = 0) -> LinearGaussian:

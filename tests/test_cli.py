@@ -54,12 +54,7 @@ REPORT = report.write_report
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_report() -> Iterator[None]:
-    """A report takes seconds, and is wanted in one test only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write_report", lambda run, scores: run.path / "report.html")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_reports")  # a report takes seconds, and is wanted in one test only
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from vaekit.training.opponents import Opponents
 from vaekit.training.step import Step
 from vaekit.training.validation import Validation
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("_recorded_at_once")]
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_CUDA = DEVICE.type == "cuda"
@@ -63,12 +63,6 @@ CASES: dict[str, dict[str, Any]] = {
     "table": {"likelihood": "columns", "event_shape": (9,)},
     "cells missing not at random": {"likelihood": "self-masked-columns", "event_shape": (9,), "objective": "iwae"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "WORTHWHILE", 0)
-    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
 
 
 @contextmanager

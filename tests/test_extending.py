@@ -255,7 +255,7 @@ def test_what_draws_do_not_carry_of_a_gradient_is_added() -> None:
     x = data_of(model.domain, (3, 4))
     weights = [model.posteriors["z"].head.weight, model.posteriors["z"].head.bias]
     # Exactly, by both values of z.
-    q = model._posterior(Batch(x))["z"]
+    q = model.posterior(Batch(x))["z"]
     values = torch.tensor([[-1.0], [1.0]], dtype=torch.float64).unsqueeze(1).expand(2, 3, 1)
     log_px = model.likelihood(model.decoder(values)).log_prob(x)
     log_q, log_p = q.log_prob(values), model.priors["z"]().log_prob(values)

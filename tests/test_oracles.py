@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import TABLES_ALONE, data_of, domain_of, float64, model_of, one_hot, scored
+from models_for_tests import TABLES_ALONE, data_of, domain_of, model_of, one_hot, scored
 from scipy import special, stats
 from torch import Tensor
 from torch import distributions as td
@@ -26,11 +26,7 @@ from vaekit.objectives.weighted import IWAE
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 # -- each likelihood, element by element -----------------------------------------------------------------------------

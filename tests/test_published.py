@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,13 +18,15 @@ MACHINE = "a machine"
 
 
 @pytest.fixture(scope="module")
-def published() -> ModuleType:
+def published() -> SimpleNamespace:
+    """All names of the benchmark's modules."""
+    modules = [f"published{part}" for part in ("_budgets", "_records", "_report", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return import_module("published")
+        return SimpleNamespace(**{key: value for each in modules for key, value in vars(import_module(each)).items()})
 
 
-def told(published: ModuleType, row, budget, values: list[float], target: str = "", first: int = 0) -> dict:
+def told(published: SimpleNamespace, row, budget, values: list[float], target: str = "", first: int = 0) -> dict:
     """What is written down of a row that has reached these values."""
     rest = {"seconds": 36.0, "samples": row.samples, "where": MACHINE}
     seeds = {str(first + i): {"value": value, **rest} for i, value in enumerate(values)}
@@ -32,7 +34,7 @@ def told(published: ModuleType, row, budget, values: list[float], target: str = 
     return json.loads(json.dumps({"row": of, "budget": asdict(budget), "seeds": seeds}))
 
 
-def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: ModuleType) -> None:
+def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: SimpleNamespace) -> None:
     for name, row in published.ROWS.items():
         assert name == row.name
         assert row.target in RECIPES
@@ -48,7 +50,7 @@ def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: M
     assert published.training_rows(published.spec_of(published.ROWS["frey-vamp"])) == 1565
 
 
-def test_a_budget_is_fewer_epochs_and_then_fewer_rows(published: ModuleType) -> None:
+def test_a_budget_is_fewer_epochs_and_then_fewer_rows(published: SimpleNamespace) -> None:
     row = published.ROWS["2-elbo-1"]
     assert published.scaled(row, 0.01, "x").epochs == 33
     tiny = published.scaled(row, 1e-4, "x")
@@ -57,7 +59,7 @@ def test_a_budget_is_fewer_epochs_and_then_fewer_rows(published: ModuleType) -> 
     assert published.scaled(published.ROWS["m1-m2"], 1e-4, "x").sets == ()  # its rows are those of the run below
 
 
-def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
+def test_a_verdict_says_which_side_and_why(published: SimpleNamespace) -> None:
     row = replace(published.ROWS["2-elbo-1"], published=86.76)
     whole, trial = published.whole(row), published.scaled(row, 0.1, "x")
 
@@ -76,7 +78,7 @@ def test_a_verdict_says_which_side_and_why(published: ModuleType) -> None:
     assert "not the split" in said((100.0, 100.1), row=published.ROWS["omniglot-vamp"])
 
 
-def test_the_table_has_of_each_row_the_longest_that_was_measured(published: ModuleType) -> None:
+def test_the_table_has_of_each_row_the_longest_that_was_measured(published: SimpleNamespace) -> None:
     row, other = published.ROWS["2-elbo-1"], published.ROWS["m2"]
     known = [
         told(published, row, published.scaled(row, 0.01, "scale-0.01"), [90.0, 90.1]),
@@ -92,7 +94,7 @@ def test_the_table_has_of_each_row_the_longest_that_was_measured(published: Modu
 
 
 def test_seeds_of_several_machines_come_together_and_are_not_measured_again(
-    published: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = published.ROWS["m2"]
     there = told(published, row, published.whole(row), [11.0, 12.0])
@@ -116,7 +118,7 @@ def test_seeds_of_several_machines_come_together_and_are_not_measured_again(
 
 @pytest.mark.slow
 def test_a_row_is_measured_once_and_goes_on_with_more_seeds(
-    published: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = published.ROWS["sprites-beta-tc"]
     options = {"quick": True, "minutes": None, "scale": None, "seeds": None, "samples": None, "jobs": 1, "sets": []}

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .many.sweep import sweep
     from .models import VAE
     from .runs.comparison import Comparison, compare
+    from .runs.keeping import Callbacks
     from .runs.run import Run, load_run
     from .runs.swept import Sweep
-    from .runs.training import Callbacks
     from .show.explorer.exploring import explore
     from .show.pictures.drawing import draw
     from .show.report import write_comparison, write_report
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 _HOME = {
-    "Callbacks": "runs.training",
+    "Callbacks": "runs.keeping",
     "Comparison": "runs.comparison",
     "compare": "runs.comparison",
     "draw": "show.pictures.drawing",

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from .interop.loggers import LOGGERS, with_loggers
 from .runs import refitting, training
-from .runs.training import Callbacks
+from .runs.keeping import Callbacks
 from .show.pictures.drawing import watch, with_pictures
 from .show.terminal import print_beginning, print_log, say
 from .spec.parts import Parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class RunError(ValueError):
@@ -78,6 +79,16 @@ def wrong_kind(name: str, value: object, accepted: str) -> TypeError:
     plain = isinstance(value, str | int | float | complex | list | tuple | dict | None)
     what = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
     return TypeError(f"{name} is {' '.join(shown(value).split()) if plain else what}; accepted: {accepted}")
+
+
+def check_least(name: str, value: Any, least: int = 1) -> None:
+    """`ValueError` for a number that is below the `least` that it may be, or none.
+
+    >>> check_least("components", 3), check_least("weight", 0.5, 0)
+    (None, None)
+    """
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def number_of(number: int, one: str, many: str = "") -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
+from .errors import check_least
+
 Schedule = Callable[[float], float]
 
 
@@ -126,8 +128,7 @@ class Cyclic:
 
     def __post_init__(self) -> None:
         _check_fraction("ramp", self.ramp)
-        if self.cycles < 1:
-            raise ValueError(f"cycles must be at least 1, got {self.cycles}")
+        check_least("cycles", self.cycles)
 
     def __call__(self, progress: float) -> float:
         if progress >= 1.0:

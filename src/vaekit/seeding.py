@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -36,6 +37,17 @@ def seeded(seed: int | None) -> Iterator[None]:
         # Where there is no accelerator torch notes the stack of each call for one that might come: a millisecond.
         (torch.default_generator if accelerator is None else torch).manual_seed(int(seed))
         yield
+
+
+@contextmanager
+def other_streams_kept() -> Iterator[None]:
+    """Inside, whatever draws from the random streams of Python and NumPy; after it they are as if nothing had."""
+    pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - others may draw from the old one
+    try:
+        yield
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)  # noqa: NPY002
 
 
 def chosen(count: int, most: int, seed: int | None = None) -> np.ndarray:

@@ -103,9 +103,8 @@ def test_columns_are_found_by_name() -> None:
     np.testing.assert_array_equal(numbers_of([SIZE, COUNT], frame), [[1, 3], [np.nan, 4]])
     with pytest.raises(ValueError, match=r"test rows has no column 'n' \(is it 'nn'\?\); its columns: nn, size"):
         numbers_of([SIZE, COUNT], frame[["n", "size"]].rename(columns={"n": "nn"}), "test rows")
-    np.testing.assert_array_equal(numbers_of([SIZE, COUNT], frame[["n"]], optional=True), [[np.nan, 3], [np.nan, 4]])
-    with pytest.raises(ValueError, match="data has none of the columns 'size', 'n'; its columns: more"):
-        numbers_of([SIZE, COUNT], frame[["more"]], optional=True)
+    with pytest.raises(ValueError, match="data has no column 'size', 'n'; its columns: more"):
+        numbers_of([SIZE, COUNT], frame[["more"]])
     with pytest.raises(ValueError, match=r"x has the shape \(2, 3\); there are 2 columns"):
         frame_of([SIZE, COUNT], np.zeros((2, 3)))
 

@@ -17,10 +17,10 @@ from vaekit import train
 from vaekit.data import Split, load
 from vaekit.data.domains import Domain
 from vaekit.data.inputs import Inputs
-from vaekit.data.loading import infer_domain
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.remarks import few_rows
 from vaekit.data.tensors import TensorSplit
+from vaekit.data.values import infer_domain
 from vaekit.errors import LeftOutWarning, UnequalImagesError
 from vaekit.seeding import seeded
 

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, standard_errors_apart
+from models_for_tests import standard_errors_apart
 from scipy import stats
 from torch import Tensor
 
@@ -17,11 +17,7 @@ from vaekit.distributions.levels import log_mass, mean_level
 from vaekit.distributions.observed import cell_log_probs, observed_log_prob
 from vaekit.seeding import seeded
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def pixels(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import float64, refuses, standard_errors_apart
+from models_for_tests import refuses, standard_errors_apart
 from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import Tensor
@@ -41,10 +41,7 @@ SMALL_P = 1e-4
 """A p-value below which a seeded test of a sampler fails."""
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def diagonal(loc: Tensor, scale: Tensor) -> Independent:

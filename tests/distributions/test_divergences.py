@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models_for_tests import float64, standard_errors_apart
+from models_for_tests import standard_errors_apart
 from rounding_for_tests import close_in_ulps
 from torch import Tensor
 from torch.distributions import (
@@ -31,10 +31,7 @@ from vaekit.seeding import seeded
 ERRORS = 4.0
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def diagonal(loc: Tensor, scale: Tensor) -> Independent:

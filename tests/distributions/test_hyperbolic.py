@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, refuses, standard_errors_apart
+from models_for_tests import refuses, standard_errors_apart
 from scipy.integrate import solve_ivp
 from torch import Tensor
 from torch.distributions import Independent, Normal
@@ -18,11 +18,7 @@ from vaekit.distributions.noise import from_noise
 from vaekit.posteriors import WrappedNormal as Posterior
 from vaekit.seeding import seeded
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def points(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models_for_tests import float64, standard_errors_apart
+from models_for_tests import standard_errors_apart
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -34,10 +34,7 @@ CORRELATED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def made(name: str) -> tuple[Distribution, MultivariateNormal]:

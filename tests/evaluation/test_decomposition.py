@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from models_for_tests import data_of, float64, linear_gaussian, model_of, refuses
+from models_for_tests import data_of, linear_gaussian, model_of, refuses, split_of
 from scipy import integrate, stats
-from torch import Tensor
 
 from vaekit.data import Dataset, Split
-from vaekit.data.tensors import TensorSplit, as_split
+from vaekit.data.tensors import as_split
 from vaekit.evaluation import decomposition
 from vaekit.evaluation.decomposition import decomposed
-from vaekit.models import VAE
 
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
-
-
-def split_of(model: VAE, x: Tensor) -> TensorSplit:
-    return as_split(Dataset("data", model.domain, {"train": Split(x.numpy())}), "train", model.domain)
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def test_parts_of_a_linear_model_are_the_known_ones() -> None:

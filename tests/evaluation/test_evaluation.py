@@ -12,10 +12,10 @@ from models_for_tests import (
     DOMAINS,
     LinearGaussian,
     data_of,
-    float64,
     linear_gaussian,
     model_of,
     peak_bytes,
+    recorded_after,
     refuses,
 )
 from scipy import stats
@@ -27,7 +27,6 @@ from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.data.tensors import TensorSplit, to_device
 from vaekit.distributions.shapes import independent
-from vaekit.engine import recording
 from vaekit.evaluation.evaluation import evaluate, mean_pass
 from vaekit.likelihoods import Bernoulli
 from vaekit.models import VAE, scoring
@@ -37,11 +36,7 @@ from vaekit.priors.normal import StandardNormal
 from vaekit.spec.parts import PARTS
 from vaekit.training.fitting import fit
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def split_of(x: Tensor, domain: Domain, y: Tensor | None = None) -> TensorSplit:
@@ -277,18 +272,14 @@ MODELS = {
     "case", [pytest.param(each, marks=[pytest.mark.slow] if "flow" in each else []) for each in MODELS]
 )
 def test_memory_is_bounded_whatever_the_samples_and_the_data(case: str, monkeypatch: pytest.MonkeyPatch):
-    def chunks_by_python(number: int) -> None:
-        monkeypatch.setattr(recording, "SOON", number)
-        monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
-
     model = model_of(**MODELS[case], event_shape=(1, 12, 12), options=WIDE).float()
     n = {"mlp": 60, "a wide encoder": 30, "a flow, with no mean": 40}[case]  # ten times what fits at once, or more
     x = data_of(model.likelihood.domain, (n, 1, 12, 12)).float()
     data, memory = split_of(x, model.likelihood.domain), 2 * 2**20
-    chunks_by_python(5)  # a recording's memory counts as well; to make one takes seconds, of a flow
+    recorded_after(5, monkeypatch)  # a recording's memory counts as well; to make one takes seconds, of a flow
     peaks = [peak_bytes(lambda: evaluate(model, data, 40, memory=memory))]
     peaks.append(peak_bytes(lambda: evaluate(model, split_of(x[:4], data.domain), 800, memory=memory)))
-    chunks_by_python(10**9)
+    recorded_after(10**9, monkeypatch)
     peaks.append(peak_bytes(lambda: evaluate(model, data, 1, memory=memory)))
     # The bound is on all that is ever made, so there is room; but not most of it is left unused. While chunks are
     # recorded, what the model is before and after each of two calls is compared.
@@ -306,7 +297,7 @@ def test_pass_at_the_mean_is_the_bound_without_the_spread():
     data = split_of(data_of(model.domain, (50, 4)), model.domain)
     with torch.no_grad():
         z = model.encode(data.x)
-        by_hand = float(model._likelihood(z, None).log_prob(data.x.double()).mean())
+        by_hand = float(model.likelihood_of(z, None).log_prob(data.x.double()).mean())
     got, sampled = mean_pass(model, data), evaluate(model, data, 400)
     assert got["mean_reconstruction"] == pytest.approx(by_hand, rel=1e-12)
     assert got["mean_elbo"] == pytest.approx(by_hand - sampled.kl, rel=1e-12)

@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from models_for_tests import float64, linear_gaussian, refuses
+from models_for_tests import float64, linear_gaussian, refuses, split_of
 from scipy import stats
-from torch import Tensor
 
-from vaekit.data import Dataset, Split
-from vaekit.data.tensors import TensorSplit, as_split
 from vaekit.evaluation.overfitting import active_units, overfitting, rows_of
-from vaekit.models import VAE
-
-
-def split_of(model: VAE, x: Tensor) -> TensorSplit:
-    return as_split(Dataset("data", model.domain, {"train": Split(x.numpy())}), "train", model.domain)
 
 
 def test_with_the_true_posterior_the_gap_is_that_of_the_densities() -> None:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from models_for_tests import LinearGaussian, data_of, float64, linear_gaussian, model_of, one_hot, refuses
+from models_for_tests import LinearGaussian, data_of, linear_gaussian, model_of, one_hot, refuses, split_of
 from runs_for_tests import small_run
-from scipy import stats
-from torch import Tensor
 
 from vaekit.cli import main
-from vaekit.data import Dataset, Split
-from vaekit.data.tensors import as_split
 from vaekit.evaluation import annealing, decomposition, refinement
 from vaekit.evaluation.annealing import Chains, anneal
 from vaekit.evaluation.estimates import Estimate
@@ -28,14 +23,7 @@ from vaekit.runs.run import Run
 TRUTH = linear_gaussian(size=4, latent=3)
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
-
-
-def log_p(truth: LinearGaussian, x: Tensor) -> Tensor:
-    return torch.from_numpy(stats.multivariate_normal(truth.mean, truth.covariance).logpdf(x.numpy()))
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def diagonal(truth: LinearGaussian, wrong: float = 0.5) -> VAE:
@@ -52,7 +40,7 @@ def diagonal(truth: LinearGaussian, wrong: float = 0.5) -> VAE:
 def test_of_a_family_that_has_the_posterior_all_of_the_gap_is_the_encoder_s() -> None:
     x = TRUTH.draw(5)
     found = refine(TRUTH.model(wrong=0.6), x, samples=300)
-    exact = log_p(TRUTH, x)
+    exact = TRUTH.log_prob(x)
     assert (exact - found.elbo).min() > 0.3
     torch.testing.assert_close(found.refined, exact, rtol=0, atol=5e-4)
     torch.testing.assert_close(found.log_prob, exact, rtol=0, atol=5e-4)
@@ -66,12 +54,12 @@ def test_of_diagonal_normals_what_is_left_is_known() -> None:
     precision = torch.linalg.inv(TRUTH.posterior()[1])
     gap = 0.5 * float(precision.diagonal().log().sum() - torch.logdet(precision))
     assert gap > 0.1
-    errors = found.refined - (log_p(TRUTH, x) - gap)
+    errors = found.refined - (TRUTH.log_prob(x) - gap)
     assert errors.mean().abs() < 0.02
     assert (found.log_prob > found.refined + 0.2).all()
     # And of normals of any covariance nothing is.
     full = refine(model, x, how=Refinement(family="full-rank"), samples=300)
-    torch.testing.assert_close(full.refined, log_p(TRUTH, x), rtol=0, atol=1e-3)
+    torch.testing.assert_close(full.refined, TRUTH.log_prob(x), rtol=0, atol=1e-3)
     assert (full.elbo < full.refined).all()
 
 
@@ -106,7 +94,7 @@ def test_data_in_parts_are_as_good_as_all_at_once(monkeypatch: pytest.MonkeyPatc
 def test_a_gap_is_the_sum_of_its_parts_with_errors_over_data() -> None:
     model = diagonal(TRUTH)
     x = TRUTH.draw(12)
-    data = as_split(Dataset("data", model.domain, {"train": Split(x.numpy())}), "train", model.domain)
+    data = split_of(model, x)
     found = gaps(model, data, "train", 8, Refinement(steps=40), samples=100)
     assert found.n == 8
     parts = found.approximation_gap.value + found.amortization_gap.value

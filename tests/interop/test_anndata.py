@@ -190,7 +190,7 @@ def test_log_p_is_that_of_scipy_at_the_rates(run: Run) -> None:
     data = run.data(some)
     batch = next(data.blocks())
     z = run.model.encode(batch)
-    px = run.model._generated(z, run.model._given(batch.y), False)
+    px = run.model.generated(z, run.model.network_condition(batch.y), False)
     found = px.log_prob(batch.x)
     total = COUNTS[:4].sum(1, keepdims=True)
     rates = np.concatenate(

@@ -53,7 +53,7 @@ def scrambled(model: Any) -> Any:
 
 def moments(model: VAE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
-        q = model._posterior(model.typed(Batch(x)))["z"]
+        q = model.posterior(model.typed(Batch(x)))["z"]
     return q.mean, q.stddev
 
 

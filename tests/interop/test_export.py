@@ -145,7 +145,7 @@ def test_structures_do_as_the_model_does(structure: str):
     assert torch.equal(ran("decode", model, z, *y)[0], model.decode(z, *y))
     (elbo,) = ran("score", model, x, noise, *y)
     if structure != "hierarchical":
-        seen = model._given(y[0]) if y else None
+        seen = model.network_condition(y[0]) if y else None
         assert torch.allclose(elbo, elbo_by_hand(model, x, noise, seen), rtol=1e-5, atol=1e-4)
     traceable("sample", model)
     assert torch.allclose(model(x, *y), model.reconstruct(x, *y), rtol=0, atol=1e-6)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from models_for_tests import (
+    CONDITIONS,
     QUANTISED,
     TABLES_ALONE,
+    alternately,
     data_of,
     fits,
     float64,
@@ -77,14 +79,6 @@ CASES: dict[str, dict[str, Any]] = (
     | {"convolutions": {"encoder": "conv", "decoder": "conv", "event_shape": IMAGE}}
 )
 EVERY_CASE = pytest.mark.parametrize("case", CASES)
-CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
-
-
-def alternately(first: int) -> pytest.MarkDecorator:
-    """Every case, plain or conditional by turns, of which two laws begin with either."""
-    chosen = [(case, 3 * ((i + first) % 2)) for i, case in enumerate(CASES)]
-    ids = [f"{case}-{'conditional' if condition else 'plain'}" for case, condition in chosen]
-    return pytest.mark.parametrize(("case", "condition"), chosen, ids=ids)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +108,7 @@ def many(particles: int) -> dict[str, Any]:
 # -- Pyro's numbers are ours ------------------------------------------------------------------------------------------
 
 
-@alternately(0)
+@alternately(0, tuple(CASES))
 def test_bound_and_its_gradient_are_ours_with_the_same_noise(case: str, condition: int):
     model, x, y = made(case, condition)
     program = Program(model)
@@ -131,7 +125,7 @@ def test_bound_and_its_gradient_are_ours_with_the_same_noise(case: str, conditio
         assert torch.allclose(found, want, rtol=1e-8, atol=1e-10), name
 
 
-@alternately(1)
+@alternately(1, tuple(CASES))
 def test_bounds_of_many_samples_are_ours_with_the_same_noise(case: str, condition: int):
     model, x, y = made(case, condition)
     if case.startswith(("normal-mixture", "semi-implicit")):

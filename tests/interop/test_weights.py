@@ -60,7 +60,7 @@ def same(run: Run, theirs: Any, x: Tensor) -> None:
     model = run.model
     with torch.no_grad():
         mean, log_variance = theirs.encode(x)
-        q = model._posterior(model.asked(model_batch(x)))["z"]
+        q = model.posterior(model.asked(model_batch(x)))["z"]
         assert torch.allclose(q.mean, mean, atol=1e-6)
         assert torch.allclose(2 * q.stddev.log(), log_variance, atol=1e-5)
         assert torch.allclose(model.decode(mean).flatten(1), theirs.decode(mean), atol=1e-6)

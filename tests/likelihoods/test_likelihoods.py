@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from models_for_tests import data_of, float64, model_of, one_hot, refuses, standard_errors_apart
+from models_for_tests import data_of, model_of, one_hot, refuses, standard_errors_apart
 from scipy import special, stats
 from torch import Tensor
 
@@ -44,10 +44,7 @@ COUNTS = Domain("count", scale=(0.5, 20.0))
 X = torch.arange(60, dtype=torch.float64)[:, None].expand(60, 2)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def test_poisson_is_scipys_with_a_mean_in_units_of_the_scale():

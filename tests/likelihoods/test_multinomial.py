@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from models_for_tests import data_of, float64, refuses, standard_errors_apart
+from models_for_tests import data_of, refuses, standard_errors_apart
 from scipy import stats
 from torch.distributions import Dirichlet
 
@@ -19,11 +19,7 @@ from vaekit.likelihoods import Multinomial
 from vaekit.priors import PRIORS
 from vaekit.seeding import seeded
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def likelihood_at(

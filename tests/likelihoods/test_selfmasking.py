@@ -28,11 +28,7 @@ KINDS = {
 SPAN = np.linspace(-20, 20, 20_001)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def masked(columns, missing="either", seed=0, rows=4, components=2) -> SelfMasked:

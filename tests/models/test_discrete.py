@@ -11,7 +11,6 @@ import pytest
 import torch
 from models_for_tests import (
     data_of,
-    float64,
     gradient,
     model_of,
     moved,
@@ -53,10 +52,7 @@ from vaekit.training.fitting import fit
 ERRORS, WORST = 4.0, 4.5
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def discrete(classes: int = 3, latent: int = 1, size: int = 4, condition: int = 0, hidden: int = 6) -> VAE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import torch
 from models_for_tests import (
     LinearGaussian,
     data_of,
-    float64,
     linear_gaussian,
     model_of,
     refuses,
@@ -43,10 +42,7 @@ TRUTH = linear_gaussian()
 S = 8_000
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def led(truth: LinearGaussian = TRUTH, wrong: float = 0.4, **how: Any) -> HamiltonianVAE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models_for_tests import DOMAINS, SMALL, data_of, float64, gradient, model_of, moved, one_hot, refuses
+from models_for_tests import DOMAINS, SMALL, data_of, gradient, model_of, moved, one_hot, refuses
 from rounding_for_tests import close_in_ulps
 from scipy import stats
 from torch import Tensor, nn
@@ -36,10 +36,7 @@ from vaekit.spec.parsing import changed, parse
 ERRORS, WORST = 4.0, 4.5
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 # -- a chain of linear Gaussians, of which everything is known ---------------------------------------------------------

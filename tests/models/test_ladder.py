@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from models_for_tests import float64, refuses
+from models_for_tests import refuses
 from scipy import stats
 from torch.distributions import Laplace
 
@@ -29,10 +27,7 @@ LOWER, UPPER, S, T = torch.tensor([1.5, -0.7, 0.4]), torch.tensor([0.8, -1.2, 0.
 """x = LOWER z1 + T e0, z1 = UPPER z2 + S e1, each dimension by itself."""
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def scaling(module: torch.nn.Linear, mean: torch.Tensor, variance: torch.Tensor) -> None:

@@ -12,22 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from models_for_tests import SMALL, data_of, float64, model_of, scored
+from models_for_tests import SMALL, data_of, model_of, recorded_after, scored
 from torch import Tensor
 
 from vaekit.data.batch import Batch
 from vaekit.distributions.moments import DRAWS
-from vaekit.engine import recording
 from vaekit.models import VAE, scoring
 from vaekit.models.scoring import Scorer, Scores, plan
 from vaekit.models.trace import Trace
 from vaekit.seeding import seeded
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def test_a_datum_that_can_not_be_has_a_log_prob_of_minus_infinity() -> None:
@@ -121,12 +116,6 @@ CASES: dict[str, dict[str, Any]] = {
     "discrete": {"latents": {"c": 3, "d": 4}, "posterior": "relaxed-categorical"},
     "images": {"encoder": "conv", "decoder": "conv", "event_shape": (1, 9, 9)},
 }
-
-
-def recorded_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever there are to come."""
-    monkeypatch.setattr(recording, "SOON", chunks)
-    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
 
 
 def both(model: VAE, monkeypatch: pytest.MonkeyPatch, n: int = 7, memory: int = 60_000) -> list[Scores]:

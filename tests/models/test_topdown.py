@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from models_for_tests import data_of, float64, one_hot, refuses
+from models_for_tests import data_of, one_hot, refuses
 from torch import nn
 
 from vaekit.data import Batch
@@ -29,10 +27,7 @@ DEEP = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def deep(condition: int = 0, **changes: object) -> TopDownVAE:
@@ -57,8 +52,8 @@ def test_one_walk_is_what_is_inferred_generated_and_decoded(condition: int):
         trace = model.trace(batch, 3)
         z = {latent.name: latent.z for latent in trace.latents}
         inferred = model.infer(batch, lambda name, _: z[name])
-        generated = model.generate(model._given(batch.y), lambda name, _: z[name])
-        px = model.likelihood_at(z, model._given(batch.y))
+        generated = model.generate(model.network_condition(batch.y), lambda name, _: z[name])
+        px = model.likelihood_at(z, model.network_condition(batch.y))
     assert list(z) == list(model.sizes) == ["z1", "z2", "z3"]
     assert trace.last is model.decoder.end.out.weight  # type: ignore[union-attr]
     assert torch.allclose(px.log_prob(batch.x), trace.log_px)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, model_of
+from models_for_tests import data_of, model_of
 from rounding_for_tests import close_in_ulps
 from torch.distributions import kl_divergence
 
 from vaekit.data.batch import Batch
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def test_kl_is_closed_form_where_there_is_one_and_sampled_elsewhere():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, model_of, refuses, standard_errors_apart
+from models_for_tests import data_of, model_of, refuses, standard_errors_apart
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
@@ -20,11 +19,7 @@ from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.training.step import traced
 
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def trace_of(means: Tensor, scales: Tensor, draws: int = 1, rows: int | None = None, own: Any = None) -> Trace:

@@ -43,7 +43,7 @@ def test_the_loss_is_of_the_means_by_hand() -> None:
     with seeded(0):
         found = Autoencoder(weight=0.7)(traced(model, Autoencoder(), Batch(x)))
     z = model.encode(x)
-    log_px = model._likelihood(z, None).log_prob(x)
+    log_px = model.likelihood_of(z, None).log_prob(x)
     assert float(found.loss.detach()) == pytest.approx(float((-log_px.detach() + 0.35 * z.square().sum(-1)).mean()))
     assert float(found.terms["code_norm"]) == pytest.approx(float(0.5 * z.square().sum(-1).mean()))
     together = Sum((Autoencoder(weight=0.0), Discrepancy(1.0)))
@@ -90,7 +90,7 @@ def test_the_penalty_of_a_decoder_is_that_of_its_jacobian_on_average(likelihood:
     x, term = data_of(model.domain, (3, 4)), DecoderGradient(model.domain, weight=2.0)
 
     def decoded(z: torch.Tensor) -> torch.Tensor:
-        return of_order_one(model.domain, mean(model._likelihood(z[None], None))[0])
+        return of_order_one(model.domain, mean(model.likelihood_of(z[None], None))[0])
 
     z = model.encode(x)
     exact = vmap(jacrev(decoded))(z).square().sum()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from models_for_tests import data_of, float64, gradient, model_of, refuses
+from models_for_tests import data_of, gradient, model_of, refuses
 from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
@@ -25,11 +25,7 @@ from vaekit.schedules import Linear
 from vaekit.seeding import seeded
 from vaekit.training.step import traced
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 class Given(Distribution):

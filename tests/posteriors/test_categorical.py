@@ -52,7 +52,7 @@ def flat(gradients: Sequence[Tensor]) -> Tensor:
 
 def exact(model: VAE, x: Tensor, samples: int, part: float) -> Tensor:
     """The gradient of the expected bound of so many draws, of which `part` is the ELBO's, by all draws there are."""
-    q = model._posterior(Batch(x))["z"]
+    q = model.posterior(Batch(x))["z"]
     one = [torch.tensor([1.0, 0.0], dtype=x.dtype), torch.tensor([0.0, 1.0], dtype=x.dtype)]
     values = torch.stack([torch.cat(pair) for pair in product(one, one)]).unsqueeze(1).expand(-1, len(x), -1)
     log_q, log_p = q.log_prob(values), model.priors["z"]().log_prob(values)
@@ -158,7 +158,7 @@ def test_a_distance_of_images_reaches_the_classes_they_are_decoded_from() -> Non
         by=0.5,
     ).train()
     x, term, weight = data_of(made.domain, (1, 1, 2, 2)), Multiscale((1, 2, 2), made.domain), made.posteriors["z"].head
-    q = made._posterior(Batch(x))["z"]
+    q = made.posterior(Batch(x))["z"]
     want = torch.zeros_like(weight.bias)
     for pair in product(range(2), repeat=2):
         z = torch.eye(2, dtype=x.dtype)[list(pair)].flatten().view(1, 1, 4)

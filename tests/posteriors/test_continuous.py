@@ -139,7 +139,7 @@ def test_weights_from_before_are_read_as_what_they_were_of():
     set_model_tensors(other, tensors)
     assert model_tensors(other).keys() == tensors.keys()
     x = data_of(model.domain, (5, 4))
-    q, posterior = other._posterior(Batch(x))["z"], model.posteriors["z"]
+    q, posterior = other.posterior(Batch(x))["z"], model.posteriors["z"]
     below = posterior.relative(model.encoder(x))
     rows, columns = posterior.rows_columns
     assert torch.allclose(q.scale_tril[..., rows, columns], below)

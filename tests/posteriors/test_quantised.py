@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from commands_for_tests import command, done
-from models_for_tests import QUANTISED, data_of, float64, model_of, moved, refuses
+from models_for_tests import QUANTISED, data_of, model_of, moved, refuses
 from torch import Tensor, distributed, multiprocessing, nn
 
 from vaekit import evaluate, train
@@ -26,11 +26,7 @@ from vaekit.runs.run import load_run
 from vaekit.seeding import seeded
 from vaekit.training.weights import model_tensors
 
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 MADE = {

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from models_for_tests import float64, refuses
+from models_for_tests import refuses
 from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
@@ -21,10 +21,7 @@ LINE = torch.linspace(-9, 9, 4001, dtype=torch.float64).unsqueeze(-1)
 WIDTH = 18 / 4000
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def steep(z: Tensor) -> Tensor:

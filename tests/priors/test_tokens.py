@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
-from models_for_tests import TOKENS, float64, model_of, one_hot, refuses
+from models_for_tests import TOKENS, model_of, one_hot, refuses
 from torch import Tensor, nn
 
 from vaekit.data.domains import Domain
@@ -23,10 +22,7 @@ EXACT = sorted(TOKENS - {"masked-tokens"})
 """Priors whose log p is known."""
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def prior_of(name: str, condition: int = 0, size: int = 3) -> nn.Module:

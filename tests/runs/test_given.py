@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,8 @@ from vaekit import train
 from vaekit.data import Dataset
 from vaekit.errors import RunError
 from vaekit.runs.run import load_run
-from vaekit.show import report
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_report() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write_report", lambda run, scores: run.path / "report.html")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_reports")
 
 
 def refused(words: str, *argv: str | Path) -> None:

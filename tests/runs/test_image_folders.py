@@ -20,8 +20,8 @@ from vaekit.data import images
 from vaekit.data.base import Dataset
 from vaekit.data.decoding import ImageRows
 from vaekit.errors import RunError
+from vaekit.runs.keeping import Callbacks
 from vaekit.runs.run import Run, load_run
-from vaekit.runs.training import Callbacks
 from vaekit.training.records import Epoch, Progress
 
 SETS = (*SMALL, "model.latents.z.maps=false", "training.batch_size=15", "data.validation=12", "data.test=12")

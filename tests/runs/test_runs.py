@@ -313,6 +313,19 @@ def test_runs_without_a_folder_never_share_one(tmp_path: Path, monkeypatch: pyte
     assert len(os.listdir("runs")) == 12
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_can_t_begin_leaves_the_folder_of_runs_as_it_was(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one of the user's stays, one that was made for it goes."""
+    monkeypatch.chdir(tmp_path)
+    if there:
+        Path("runs").mkdir()
+    with pytest.raises(ValueError, match="unknown prior 'nope'"):
+        train("digits", sets=["model.latents.z.prior=nope"])
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"] * there
+
+
 def test_fewer_rows_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv")
     run = train(path, tmp_path / "run", sets=["data.label=kind", "data.train=20"], epochs=1)

@@ -21,7 +21,7 @@ from explorer_for_tests import KINDS, run_of
 from runs_for_tests import SMALL
 
 from vaekit import train
-from vaekit.runs.training import Callbacks
+from vaekit.runs.keeping import Callbacks
 from vaekit.show.explorer import live as module
 from vaekit.show.explorer.live import Live, Looking, live_page
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from drawing_for_tests import given, pixels
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from models_for_tests import float64, refuses
@@ -118,18 +118,6 @@ FEW: dict[str, dict[str, Any]] = {
 
 def texts(figure: Figure) -> list[str]:
     return [each.get_text() for axes in figure.axes for each in axes.texts]
-
-
-def pixels(figure: Figure) -> np.ndarray:
-    file = io.BytesIO()
-    plots.save(figure, file)
-    return imread(io.BytesIO(file.getvalue()), format="png")[..., :3]
-
-
-def given(prepared: Prepared) -> tuple[Any, ...]:
-    """The arrays that are drawn."""
-    assert isinstance(prepared.draw, partial)
-    return prepared.draw.args
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from drawing_for_tests import pixels
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from vaekit.show import plots
@@ -20,13 +20,6 @@ from vaekit.show.plots.latents import STEPS
 from vaekit.training.records import Epoch
 
 HOSTILE = ("$\\frac{$", "_hidden", "", "two\nlines", "<b>&</b>", "数字", "a name that is longer than any legend")
-
-
-def pixels(figure: Figure) -> np.ndarray:
-    """The figure as it is saved, (H, W, 3) in [0, 1]."""
-    file = io.BytesIO()
-    plots.save(figure, file)  # type: ignore[arg-type]
-    return imread(io.BytesIO(file.getvalue()), format="png")[..., :3]
 
 
 def canvas_of(figure: Figure) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from drawing_for_tests import given
 from models_for_tests import refuses
 from runs_for_tests import small_run
 from scipy.special import logsumexp
@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from vaekit.runs.run import Run
 from vaekit.show import plots
-from vaekit.show.pictures import Prepared, Subject, bounds
+from vaekit.show.pictures import Subject, bounds
 from vaekit.show.pictures.drawing import draw, prepare
 
 TOP = (
@@ -43,11 +43,6 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("walks") / "tokens", *TOKENS)
-
-
-def given(prepared: Prepared) -> tuple[Any, ...]:
-    assert isinstance(prepared.draw, partial)
-    return prepared.draw.args
 
 
 def test_an_interpolation_goes_from_one_reconstruction_to_another(plane: Run) -> None:

@@ -15,6 +15,7 @@ from models_for_tests import (
     CLASSIFYING,
     CLUSTERED,
     CLUSTERING,
+    CONDITIONS,
     DISCRETE_POSTERIORS,
     QUANTISED,
     RANDOM_POSTERIORS,
@@ -24,10 +25,10 @@ from models_for_tests import (
     SPHERICAL_POSTERIORS,
     SPHERICAL_PRIORS,
     TABLES_ALONE,
+    alternately,
     data_of,
     domain_of,
     fits,
-    float64,
     least,
     model_of,
     objective_of,
@@ -147,20 +148,9 @@ CASES: dict[str, dict[str, Any]] = (
 )
 OF_OTHER_MEASURES = DISCRETE_POSTERIORS | QUANTISED | SPHERICAL_POSTERIORS | SIMPLEX
 """Posteriors that have no density of all vectors."""
-CONDITIONS = pytest.mark.parametrize("condition", [0, 3], ids=["plain", "conditional"])
 
 
-def alternately(first: int, cases: Sequence[str] = tuple(CASES)) -> pytest.MarkDecorator:
-    """Every case, plain or conditional by turns. Laws begin with either: a case meets some of them both ways."""
-    chosen = [(case, 3 * ((i + first) % 2)) for i, case in enumerate(cases)]
-    ids = [f"{case}-{'conditional' if condition else 'plain'}" for case, condition in chosen]
-    return pytest.mark.parametrize(("case", "condition"), chosen, ids=ids)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with float64():
-        yield
+pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def made(case: str, condition: int, **changes: Any) -> tuple[VAE, Tensor, Tensor | None]:
@@ -183,7 +173,7 @@ def weights_of(model: VAE, x: Tensor, y: Tensor | None) -> Tensor:
         return model.trace(Batch(x, y), samples=2).log_weight_at(1.0, scored=True)
 
 
-@alternately(0)
+@alternately(0, tuple(CASES))
 def test_shapes_with_any_samples_and_batch(case: str, condition: int):
     model, x, y = made(case, condition)
     size = model.latent_size
@@ -213,7 +203,7 @@ def test_shapes_with_any_samples_and_batch(case: str, condition: int):
             model.likelihood.domain.check(samples_.numpy())
 
 
-@alternately(1)
+@alternately(1, tuple(CASES))
 def test_gradients_reach_every_parameter(case: str, condition: int):
     model, x, y = made(case, condition)
     with seeded(0):
@@ -227,7 +217,7 @@ def test_gradients_reach_every_parameter(case: str, condition: int):
         assert parameter.grad.any(), name
 
 
-@alternately(0)
+@alternately(0, tuple(CASES))
 def test_a_datum_does_not_depend_on_its_batch(case: str, condition: int):
     model, x, y = made(case, condition)
     with torch.no_grad():
@@ -241,7 +231,7 @@ def test_a_datum_does_not_depend_on_its_batch(case: str, condition: int):
         assert torch.allclose(latent.kl[1] if latent.closed_form else latent.kl[2, 1], one.kl.flatten()[0])
 
 
-@alternately(1)
+@alternately(1, tuple(CASES))
 def test_saved_and_loaded_or_copied_it_is_the_same_and_apart(case: str, condition: int, tmp_path: Path):
     model, x, y = made(case, condition)
     tensors = {name: value.clone() for name, value in model_tensors(model).items()}  # codebooks learn when asked
@@ -274,7 +264,7 @@ def test_without_memory_it_has_the_same_tensors(case: str, condition: int):
     assert {name: (tensor.shape, tensor.dtype) for name, tensor in outlines.items()} == wanted
 
 
-@alternately(0)
+@alternately(0, tuple(CASES))
 def test_float32_agrees_with_float64(case: str, condition: int):
     model, x, y = made(case, condition)
     single = copy.deepcopy(model).float()

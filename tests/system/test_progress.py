@@ -21,8 +21,8 @@ from runs_for_tests import small_run
 import vaekit
 from vaekit import composed
 from vaekit.runs.given import fingerprint
+from vaekit.runs.keeping import Callbacks
 from vaekit.runs.run import Run
-from vaekit.runs.training import Callbacks
 from vaekit.show import terminal
 from vaekit.show.plots.latents import embed
 from vaekit.show.terminal import Works

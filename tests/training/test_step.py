@@ -38,6 +38,7 @@ from vaekit.spec.parts import PARTS
 from vaekit.training.step import Step, Terms, untrained
 
 ROWS = 6
+pytestmark = pytest.mark.usefixtures("_recorded_at_once")
 
 
 def data_for(model: VAE, n: int = 20, preprocessing: Preprocessing | None = None) -> TensorSplit:
@@ -45,13 +46,6 @@ def data_for(model: VAE, n: int = 20, preprocessing: Preprocessing | None = None
     x = data_of(domain, (n, *model.event_shape)).float()
     y = torch.arange(n) % model.condition if model.condition else None
     return TensorSplit(x, y, domain, preprocessing or Preprocessing())
-
-
-@pytest.fixture(autouse=True)
-def _recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few steps there are, after the first `SOON`."""
-    monkeypatch.setattr(recording, "WORTHWHILE", 0)
-    monkeypatch.setattr(recording, "WORTHWHILE_WITHOUT", 0)
 
 
 def both(

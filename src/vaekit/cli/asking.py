@@ -24,6 +24,7 @@ from .options import (
     Overwrite,
     RunPath,
     Seed,
+    all_of,
     asked_of,
     check_out,
     loaded_run,
@@ -221,10 +222,9 @@ def encode(  # noqa: PLR0913 - as many as the command has options
     from ..data.tabular import impossible_rows
     from ..runs import rows
     from ..runs.given import NEW
-    from ..runs.pieces import is_long
     from ..show.outputs import write_frames
 
-    if file is not None and data is None and split is None and is_long(Path(file)):
+    if (long := all_of(file, data, split)) is not None:
         loaded = loaded_run(run, device, context, sets=sets)
         impossible = 0
 
@@ -234,7 +234,7 @@ def encode(  # noqa: PLR0913 - as many as the command has options
                 impossible += each.impossible
                 yield each.frame
 
-        parts = rows.codes_by_blocks(loaded, Path(file), indices=indices, draw=draw, seed=seed)
+        parts = rows.codes_by_blocks(loaded, long, indices=indices, draw=draw, seed=seed)
         if path.suffix.lower() == ".parquet":
             say(f"{path}: {(total := write_frames(path, frames())):,} rows")
         else:

@@ -89,6 +89,13 @@ def asked_of(
     return found
 
 
+def all_of(file: str | None, data: str | None, split: str | None) -> Path | None:
+    """The file of new rows, where a command is about all of it, and memory does not hold it."""
+    from ..runs.pieces import is_long
+
+    return Path(file) if file is not None and data is None and split is None and is_long(Path(file)) else None
+
+
 def check_out(path: Path | None, overwrite: bool, endings: Sequence[str] = ENDINGS, data: str | None = None) -> None:
     """`ValueError` where no file may be written at `path`: of another ending, over the `data` that it is made of, or in
     the place of another, unless it is to `overwrite` that.

@@ -21,6 +21,7 @@ from .options import (
     Overwrite,
     RunPath,
     Seed,
+    all_of,
     asked_of,
     check_out,
     loaded_run,
@@ -94,12 +95,12 @@ def detect(  # noqa: PLR0913 - as many as the command has options
     import numpy as np
 
     from ..data.tabular import impossible_rows
-    from ..runs.pieces import is_long
     from ..show.outputs import write_frame
 
-    if file is not None and data is None and split is None and is_long(Path(file)):
+    given: Any = all_of(file, data, split)
+    if given is not None:
         loaded = loaded_run(run, device, context, sets=sets)
-        given, dialect = Path(file), loaded.schema.dialect
+        dialect = loaded.schema.dialect
     else:
         asked = asked_of(run, device, context, data, split, file, sets)
         loaded, given, dialect = asked.run, _one(asked, file or data), asked.dialect

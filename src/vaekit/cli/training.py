@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -252,11 +252,6 @@ def _load_or_train(
     if sets:
         raise ValueError(f"--set {sets[0]} is for data of runs in folders; {name} is a recipe")
     with _training() as bar:
-        given: dict[str, Any] = {
-            "data": data,
-            "epochs": epochs,
-            "parts": named_parts(context),
-            "callbacks": bar.callbacks,
-        }
-        path = ensure(name, Path("runs") / name, callbacks=bar.callbacks, **given).path
+        parts, folder = named_parts(context), Path("runs") / name
+        path = ensure(name, folder, data=data, epochs=epochs, parts=parts, callbacks=bar.callbacks).path
     return loaded_run(path, device, context)

@@ -303,24 +303,21 @@ def numbers_of(
     columns: Sequence[Column],
     frame: pd.DataFrame,
     what: str = "data",
-    optional: bool = False,
     short: bool = False,
 ) -> np.ndarray:
     """The cells of a table as numbers (N, D) float64, NaN where missing; columns are found by name, in any order.
 
-    With `optional`, a column that is not there is missing in all rows. A `short` table is of float32, unless a column
-    would lose too much so. Raises `ValueError`, one line, where a column lacks, and for the first cell that is none of
-    its column.
+    A `short` table is of float32, unless a column would lose too much so. Raises `ValueError`, one line, where a column
+    lacks, and for the first cell that is none of its column.
     """
-    _refuse_lacking(columns, frame, what, optional)
+    _refuse_lacking(columns, frame, what)
     x = np.full((len(frame), len(columns)), np.nan, np.float32 if short else np.float64)
     for i, column in enumerate(columns):
-        if column.name in frame.columns:
-            numbers = column.numbers(frame[column.name], what)
-            with np.errstate(over="ignore"):  # of sizes that are refused later
-                x[:, i] = numbers
-            if short and is_cut(column, numbers, x[:, i]):
-                return numbers_of(columns, frame, what, optional)
+        numbers = column.numbers(frame[column.name], what)
+        with np.errstate(over="ignore"):  # of sizes that are refused later
+            x[:, i] = numbers
+        if short and is_cut(column, numbers, x[:, i]):
+            return numbers_of(columns, frame, what)
     return x
 
 
@@ -343,22 +340,19 @@ def possible_numbers(
     >>> possible_numbers([Column("a", "positive")], pd.DataFrame({"a": [2.0, -1.0]}))[1].tolist()
     [[False], [True]]
     """
-    _refuse_lacking(columns, frame, what, optional=False)
+    _refuse_lacking(columns, frame, what)
     found = [column.possible(frame[column.name]) for column in columns]
     x, refused = (np.stack([each[i] for each in found], 1) for i in (0, 1))
     return np.ascontiguousarray(x), np.ascontiguousarray(refused)
 
 
-def _refuse_lacking(columns: Sequence[Column], frame: pd.DataFrame, what: str, optional: bool) -> None:
+def _refuse_lacking(columns: Sequence[Column], frame: pd.DataFrame, what: str) -> None:
     lacking = [column.name for column in columns if column.name not in frame.columns]
-    if lacking and not optional:
+    if lacking:
         near = nearest(lacking[0], map(str, frame.columns))
         hint = f" (is it {near!r}?)" if near and len(lacking) == 1 else ""
         names = several((repr(name) for name in lacking), 8)
         raise ValueError(f"{what} has no column {names}{hint}; its columns: {several(frame.columns)}")
-    if lacking and len(lacking) == len(columns):
-        names = several((repr(name) for name in lacking), 8)
-        raise ValueError(f"{what} has none of the columns {names}; its columns: {several(frame.columns)}")
 
 
 @lru_cache(maxsize=4096)

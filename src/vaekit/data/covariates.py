@@ -13,6 +13,8 @@ from ..settings import named
 from .cells import category_text, factorized, numbers_in, refuse_fractions
 
 COVARIATE_KINDS = ("categorical", "real")
+CONSTANT = 1e-6
+"""A spread below this part of the mean is lost in float32."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,18 @@ def covariate_numbers(frame: pd.DataFrame, covariates: Sequence[Covariate], what
     if missing := [each.name for each in covariates if each.name not in frame]:
         raise ValueError(f"{what} has no {missing[0]!r}, a covariate that the model is given")
     return np.concatenate([each.numbers(frame[each.name], what) for each in covariates], 1).astype(np.float32)
+
+
+def covariate_units(y: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Location and scale of each column of covariates (N, C): mean and standard deviation, so that networks get numbers
+    of order one; 0 and 1 of a column of zeros and ones, which stays as it is.
+
+    >>> covariate_units(np.array([[1990.0, 1.0], [2010.0, 0.0]]))
+    ((2000.0, 0.0), (10.0, 1.0))
+    """
+    y = y.astype(np.float64)
+    location, scale = y.mean(0), y.std(0)
+    as_it_is = ((y == 0) | (y == 1)).all(0)
+    # A constant one tells nothing: all that is to be seen of it is a zero.
+    scale = np.where(as_it_is | (scale <= CONSTANT * np.abs(location)), 1.0, scale)
+    return tuple(np.where(as_it_is, 0.0, location).tolist()), tuple(scale.tolist())

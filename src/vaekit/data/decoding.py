@@ -23,6 +23,7 @@ from ..errors import UnequalImagesError
 from ..settings import setting
 from ..system.memory import check_memory
 from ..system.progress import working
+from ..system.workers import processors
 from .image_files import Resize, Source, read_image, suspect
 from .members import Member
 
@@ -152,7 +153,7 @@ class ImageRows:
             total.update(f"{each.name} {each.size}\n".encode())
         files = _looked_into(self.files)
         parts = [files[start : start + SUMS] for start in range(0, len(files), SUMS)]
-        with ThreadPoolExecutor(_workers()) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             for sums in pool.map(_sums, parts):
                 total.update(sums)
         return total.hexdigest()
@@ -199,7 +200,8 @@ class ImageRows:
     ) -> Iterator[int]:
         """The number of each batch of rows and their places in `pixels`, in order, once they are there."""
         stop = Event()
-        with ThreadPoolExecutor(_workers() + 1, "vaekit-decoding") as pool:
+        # Of large images Pillow frees the lock of Python; small ones take turns at it.
+        with ThreadPoolExecutor(processors() + 1, "vaekit-decoding") as pool:
             try:
                 looked = _submit(pool, self._look, stop.is_set)
                 following = (self._submitted(pool, *each, pixels, stop) for each in batches)
@@ -297,11 +299,6 @@ def _sums(files: Sequence[Source]) -> bytes:
         with open(name, "rb", buffering=0) as file:  # a third of the time of Path.read_bytes
             sums.append(hashlib.sha256(file.readall()).digest())
     return b"".join(sums)
-
-
-def _workers() -> int:
-    """A thread for each core, of which the Pillow of large images makes use; small ones take turns at Python's lock."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(shape: tuple[int, ...], mode: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -78,27 +78,6 @@ def infer(
 
 def _cells(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
-
-
-def describe(
-    columns: Sequence[Column], left_out: Mapping[str, str], frame: pd.DataFrame
-) -> list[tuple[str, str, str, str]]:
-    """Rows of a table that shows the columns in the order of `frame`: name, kind, why, and how much is missing.
-
-    >>> frame = pd.DataFrame({"a": ["yes", "no", None, "no"], "b": 1})
-    >>> describe(*infer(frame), frame)
-    [('a', 'binary: no, yes', '2 values', '25 %'), ('b', 'left out', 'constant', '')]
-    """
-    by_name = {column.name: column for column in columns}
-    gaps = frame.isna().mean()
-    rows = []
-    for name in frame.columns:
-        missing = f"{100 * gaps[name]:.3g} %" if gaps[name] else ""
-        if name in by_name:
-            rows.append((name, in_words(by_name[name]), by_name[name].why, missing))
-        elif name in left_out:
-            rows.append((name, "left out", left_out[name], missing))
-    return rows
 
 
 def in_words(column: Column) -> str:

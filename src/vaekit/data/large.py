@@ -84,16 +84,16 @@ class _Table:
 
 
 def typed_large(
-    content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: str, exposure: str | None = None
+    path: Path, name: str, label: str | None, asked: Mapping[str, str], plain: str, exposure: str | None = None
 ) -> Content:
-    """A table as `tabular.typed` gives it, to the bit, of a Parquet file in `content` that memory does not hold.
+    """A table as `tabular.typed` gives it, to the bit, of the Parquet file at `path`, which memory does not hold.
 
     Kinds of columns are those of all rows: of each column all cells are read, one after another. Their numbers go to
     files without a name in the cache folder, by columns and by rows, which go when the process ends; rows are then read
     as those of a mapped array are. The column of the `exposure` is no data, but y. Raises `ValueError` as `typed` and
     `exposed` do, and where there is no room on disk.
     """
-    table = _Table.of(content.large, label)  # type: ignore[arg-type]
+    table = _Table.of(path, label)
     y: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     if label is not None:
@@ -134,6 +134,7 @@ def typed_large(
         left_out,
         table=tuple(columns),
         large=table.path,
+        exposed=exposure is not None,
     )
 
 

@@ -31,6 +31,8 @@ SIZES = (1e-35, 1e38)
 """Of the largest number of a column: those of 32 bits end at 1e-38, with all of their digits, and 3e38."""
 LEAST = 1e-12
 """A spread below this part of the mean is none."""
+SHOWN = 40
+"""Columns that a table of them has, at most."""
 
 
 def typed(content: Content, name: str, label: str | None, asked: Mapping[str, str], plain: str) -> Content:
@@ -92,9 +94,9 @@ def nothing_to_learn(name: str, without: Mapping[str, str]) -> str:
     return f"{name} has no column to learn from ({reasons}){advice}"
 
 
-def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str, optional: bool = False) -> Split:
-    """The rows of a frame as numbers, of its `columns`, by their names; with `optional`, some may not be there."""
-    x = numbers_of(columns, frame, name, optional, short=True)
+def rows_of_frame(columns: Sequence[Column], frame: pd.DataFrame, name: str) -> Split:
+    """The rows of a frame as numbers, of its `columns`, by their names."""
+    x = numbers_of(columns, frame, name, short=True)
     refuse_sizes(columns, x, name)
     return _rows(x, frame, np.ascontiguousarray)
 
@@ -162,7 +164,7 @@ def refuse_sizes(columns: Sequence[Column], x: np.ndarray, name: str) -> None:
         raise ValueError(f"{what}; accepted: {SIZES[0]:g} to {SIZES[1]:g}; give it in another unit")
 
 
-def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str]]:
+def described(dataset: Dataset) -> list[tuple[str, str, str, str]]:
     """Rows of a table that shows the columns of `dataset`, the first of very many: name, kind, why, and how much of it
     is missing.
     """
@@ -172,12 +174,12 @@ def described(dataset: Dataset, most: int = 40) -> list[tuple[str, str, str, str
     domains = dataset.domain.each(len(gaps))
     shown = [
         (each.name, in_words(each), each.why + _without_rows(own), f"{100 * gone / rows:.3g} %" if gone else "")
-        for each, own, gone in zip(dataset.table[:most], domains, gaps, strict=False)
+        for each, own, gone in zip(dataset.table[:SHOWN], domains, gaps, strict=False)
     ]
-    if len(gaps) > most and len({(each.kind, each.why) for each in dataset.table}) == 1:
+    if len(gaps) > SHOWN and len({(each.kind, each.why) for each in dataset.table}) == 1:
         name, kind, why, _ = shown[0]
         return [(f"{name} … {dataset.table[-1].name}", f"{len(gaps):,} of {kind}", why, "")]
-    return [*shown, ("…", f"{len(gaps) - most} more", "", "")] if len(gaps) > most else shown
+    return [*shown, ("…", f"{len(gaps) - SHOWN} more", "", "")] if len(gaps) > SHOWN else shown
 
 
 def _without_rows(domain: Domain) -> str:

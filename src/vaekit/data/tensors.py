@@ -120,6 +120,13 @@ class TensorSplit:
         for start in range(0, len(self), self.block_rows):
             yield self._block(start)
 
+    def cells(self) -> np.ndarray:
+        """All data (N, *event) as a model sees them, float64, NaN where a cell is not observed."""
+        x = np.concatenate([batch.x.double().cpu().numpy() for batch in self.blocks()])
+        if self.observed is not None:
+            x[~self.observed.cpu().numpy()] = np.nan
+        return x
+
     def rows(self, index: np.ndarray) -> Batch:
         """The rows numbered `index` (B,), as `blocks` gives them.
 

@@ -54,7 +54,7 @@ def from_noise(dist: Distribution, noise: Tensor) -> Tensor:
     if isinstance(dist, MultivariateNormal):
         return dist.loc + (dist.scale_tril @ _like(noise, dist.loc).unsqueeze(-1)).squeeze(-1)
     if isinstance(dist, Scaled):
-        return dist._outwards(from_noise(dist.base, noise))
+        return dist.outwards(from_noise(dist.base, noise))
     if isinstance(dist, Mixture):
         components = from_noise(dist.component_distribution, noise[..., 1:].unsqueeze(-2))
         which = _chosen(dist.mixture_distribution.logits, noise[..., :1])

@@ -89,13 +89,13 @@ class Scaled(Distribution):
     def expand(self, batch_shape: _Shape, _instance: None = None) -> Scaled:
         return Scaled(self.base.expand(batch_shape), self.location, self.scale, self.limits)
 
-    def _outwards(self, u: Tensor) -> Tensor:
+    def outwards(self, u: Tensor) -> Tensor:
         x = self.location + self.scale * u
         return x if self.limits is None else torch.minimum(torch.maximum(x, self.limits[0]), self.limits[1])
 
     @property
     def mean(self) -> Tensor:
-        return self._outwards(self.base.mean)
+        return self.outwards(self.base.mean)
 
     @property
     def variance(self) -> Tensor:
@@ -110,10 +110,10 @@ class Scaled(Distribution):
         return bool(self.base.has_rsample)
 
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        return self._outwards(self.base.rsample(torch.Size(sample_shape)))
+        return self.outwards(self.base.rsample(torch.Size(sample_shape)))
 
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        return self._outwards(self.base.sample(torch.Size(sample_shape)))
+        return self.outwards(self.base.sample(torch.Size(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_scale = self.scale.log()

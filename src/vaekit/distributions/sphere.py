@@ -265,14 +265,3 @@ class UniformOnSphere(OfNoise):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return torch.full_like(value[..., 0], -log_area(self.event_shape[0]))
-
-
-def log_bessel(order: float, k: Tensor) -> Tensor:
-    """log(exp(-k) I_order(k)) of the modified Bessel function of the first kind, of k (…) above 0 and an order of 0,
-    1/2, 1, 3/2 and so on: by the integral of which von Mises and Fisher's normaliser is made, k from 1e-3 to 1e4.
-
-    >>> log_bessel(0.5, torch.tensor(1.0, dtype=torch.float64)).exp()  # (1 - exp(-2)) / sqrt(2 pi)
-    tensor(0.3450, dtype=torch.float64)
-    """
-    log_total = Along(k, round(2 * order + 2)).log_total
-    return order * (wide(k) / 2).log() + log_total - 0.5 * math.log(math.pi) - math.lgamma(order + 0.5)

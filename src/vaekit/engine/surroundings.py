@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
+from ..seeding import other_streams_kept
 from .reach import LARGE, held, is_plain, is_whole, reached
 from .restoring import restorer, stream_of
 
@@ -55,14 +56,12 @@ class Surroundings:
     def put_back(self) -> Iterator[None]:
         """Inside, all of it may change; afterwards it is as it was, random streams too."""
         restoring = [restore for each in reached(self.roots) if (restore := restorer(each)) is not None]
-        streams = random.getstate(), np.random.get_state()  # noqa: NPY002
-        try:
-            yield
-        finally:
-            for restore in restoring:
-                restore()
-            random.setstate(streams[0])
-            np.random.set_state(streams[1])  # noqa: NPY002
+        with other_streams_kept():
+            try:
+                yield
+            finally:
+                for restore in restoring:
+                    restore()
 
 
 def streams_elsewhere() -> object:

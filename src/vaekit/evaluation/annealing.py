@@ -25,6 +25,7 @@ from torch.distributions import Distribution, constraints
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
+from ..errors import check_least
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition, refuse_no_density
 from ..models.importance import kept_size, log_mean_variance
@@ -96,8 +97,7 @@ class Chains:
 
     def __post_init__(self) -> None:
         for name in ("chains", "temperatures", "leapfrogs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_least(name, getattr(self, name))
         if self.start not in ("posterior", "prior"):
             raise ValueError(f"start is {self.start!r}; accepted: 'posterior', 'prior'")
 
@@ -150,10 +150,10 @@ def bracket(
         if model.condition and y is None:
             raise ValueError("the model is conditional: give y, one for each datum that is made up")
         given = checked_condition(model, y, n)
-        y_seen = model._given(given)
+        y_seen = model.network_condition(given)
         found = model.generate(y_seen, lambda _, p: p.sample(torch.Size((n,)[: 1 - len(p.batch_shape)])))
         z = model.side_by_side(found)
-        x = model._likelihood(z, y_seen).sample()
+        x = model.likelihood_of(z, y_seen).sample()
         path = _path(model, model.typed(Batch(x.reshape(n, *model.event_shape), given)), how)
         tuned = _tuned(path, how)
         there = _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
@@ -271,7 +271,7 @@ def _path(model: VAE, batch: Batch, how: Chains) -> _Path:
         if skips or batch.y is None:
             what = "the decoder sees an auxiliary latent" if skips else "the label is summed out where it is not given"
             raise ValueError(f"chains are for latents that are continuous numbers, but {what}; score it by weights")
-    y = model._given(batch.y)
+    y = model.network_condition(batch.y)
 
     def generated(z: Tensor) -> Drawn:
         own = model.split(z)
@@ -281,7 +281,7 @@ def _path(model: VAE, batch: Batch, how: Chains) -> _Path:
         return _log_prob(generated(z))
 
     def joint(z: Tensor) -> Tensor:
-        return prior(z) + observed_log_prob(model._likelihood(z, y), batch.x, batch.observed)
+        return prior(z) + observed_log_prob(model.likelihood_of(z, y), batch.x, batch.observed)
 
     # Of latents that are drawn apart the encoder's answer is the same for all z.
     with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, Preprocessing
+from ..data.batch import Batch
 from ..data.tensors import TensorSplit, as_split
 from ..distributions.observed import observed_log_prob
 from ..models import VAE, SemiSupervisedVAE
@@ -52,66 +53,73 @@ def evaluate(
     data = as_split(data, split, model.domain, preprocessing, model.scale.device)
     refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     say_if_threads_wait_busily(torch.get_num_threads() if data.x.device.type == "cpu" else 1)
-    n, totals = len(data), _Totals()
-    uses, one_hots = CodeCounts(model), _OneHots(model)
-    trust: list[Tensor] = []
-    possible = _possible(data, split)
-    of_words = model.exposed and data.observed is None and hasattr(model.likelihood, "log_orders")
-    often = model.domain.log_frequencies(model.event_shape).ravel() if of_words else np.zeros(0)
-    frequent = torch.from_numpy(often).to(data.x.device)
-    with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", n) as step:
-        scorer = model.scorer(samples, memory, n)
+    gathered, possible = _Gathered(model, data), _possible(data, split)
+    with seeded(stream(seed, "evaluation")), evaluating(model), working(f"scoring {split}", len(data)) as step:
+        scorer = model.scorer(samples, memory, len(data))
         scorer.on_rows = step
         start = 0
         for batch in data.blocks():
             refuse_unscored(model, batch.x, batch.observed)
-            every = scorer(model.asked(batch))
+            scores = scorer(model.asked(batch))
             kept = possible[start : (start := start + len(batch))]
-            scores = every if kept.all() else every.rows(kept)
+            whole = bool(kept.all())
             if on_scores:
-                on_scores(every if kept.all() else every.without(~kept))
-            if not kept.any():
-                continue
-            totals.add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
-            totals.add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : model.latent_size])
-            if of_words:
-                words = batch.x[kept].double().flatten(1)
-                totals.add(words=words.sum(1), orders=model.likelihood.log_orders(batch.x[kept]))  # type: ignore[operator]
-                totals.add(frequent=words @ frequent)
-            totals.add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
-            trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
-            uses.add(batch if kept.all() else batch.take(kept), scores.tokens)
-            one_hots.add(scores)
-    n = int(possible.sum())
-    nll = totals.mean("nll")
-    effective, shapes = torch.cat(trust, 1)
-    return Evaluation(
-        split=split,
-        n=n,
-        samples=samples,
-        elbo=float(totals.mean("elbo")),
-        elbo_stderr=float((totals.variance("elbo") / n).sqrt()),
-        reconstruction=float(totals.mean("reconstruction")),
-        kl=float(totals.mean("kl")),
-        nll=float(nll),
-        nll_stderr=float((totals.variance("nll") / n).sqrt()),
-        nll_mc_stderr=math.sqrt(float(totals.mean("mc")) / n),
-        effective_samples=float(effective.nanquantile(0.5)),
-        pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
-        untrusted=int(untrusted(effective, shapes, samples).sum()),
-        bits_per_dim=float(nll) / (cells * math.log(2)) if (cells := _cells(data, possible)) else math.nan,
-        active_units=int((totals.variance("means") > ACTIVE).sum()),
-        latent_size=model.latent_size,
-        kl_per_dimension={name: totals.mean(f"kl of {name}").tolist() for name in model.sizes},
-        is_likelihood=not model.domain.relaxed,
-        labels=label_scores(model, data),
-        class_nats=one_hots.nats(),
-        codes=uses.use(),
-        impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
-        latent_scales=latent_scales(model),
-        perplexity=_perplexity(totals, float(nll) + float(totals.mean("orders"))) if of_words else None,
-        perplexity_of_frequencies=_perplexity(totals, -float(totals.mean("frequent"))) if of_words else None,
-    )
+                on_scores(scores if whole else scores.without(~kept))
+            if whole or kept.any():
+                gathered.add(batch if whole else batch.take(kept), scores if whole else scores.rows(kept))
+    return gathered.evaluation(data, split, samples, possible)
+
+
+class _Gathered:
+    """What an evaluation is made of, gathered a block of scored data at a time."""
+
+    def __init__(self, model: VAE, data: TensorSplit) -> None:
+        self.model, self.totals, self.trust = model, _Totals(), list[Tensor]()
+        self.uses, self.one_hots, self.words = CodeCounts(model), _OneHots(model), _Words(model, data)
+
+    def add(self, batch: Batch, scores: Scores) -> None:
+        add = self.totals.add
+        add(elbo=scores.elbo, reconstruction=scores.reconstruction, kl=scores.kl, nll=-scores.log_prob)
+        add(mc=scores.log_prob_variance, means=scores.latent_mean[:, : self.model.latent_size])
+        add(**{f"kl of {name}": terms for name, terms in scores.kl_terms.items()})
+        self.trust.append(torch.stack([scores.effective_samples, scores.pareto_k]))
+        self.words.add(batch.x)
+        self.uses.add(batch, scores.tokens)
+        self.one_hots.add(scores)
+
+    def evaluation(self, data: TensorSplit, split: str, samples: int, possible: Tensor) -> Evaluation:
+        """The scores of those of `data` that are `possible`, (N,) of bool."""
+        model, mean, variance, n = self.model, self.totals.mean, self.totals.variance, int(possible.sum())
+        nll, cells = float(mean("nll")), _cells(data, possible)
+        effective, shapes = torch.cat(self.trust, 1)
+        perplexity, of_frequencies = self.words.perplexities(nll)
+        return Evaluation(
+            split=split,
+            n=n,
+            samples=samples,
+            elbo=float(mean("elbo")),
+            elbo_stderr=float((variance("elbo") / n).sqrt()),
+            reconstruction=float(mean("reconstruction")),
+            kl=float(mean("kl")),
+            nll=nll,
+            nll_stderr=float((variance("nll") / n).sqrt()),
+            nll_mc_stderr=math.sqrt(float(mean("mc")) / n),
+            effective_samples=float(effective.nanquantile(0.5)),
+            pareto_k=None if shapes.isnan().all() else float(shapes.nanmedian()),
+            untrusted=int(untrusted(effective, shapes, samples).sum()),
+            bits_per_dim=nll / (cells * math.log(2)) if cells else math.nan,
+            active_units=int((variance("means") > ACTIVE).sum()),
+            latent_size=model.latent_size,
+            kl_per_dimension={name: mean(f"kl of {name}").tolist() for name in model.sizes},
+            is_likelihood=not model.domain.relaxed,
+            labels=label_scores(model, data),
+            class_nats=self.one_hots.nats(),
+            codes=self.uses.use(),
+            impossible=tuple(_origin(data)[~possible.cpu().numpy()].tolist()),
+            latent_scales=latent_scales(model),
+            perplexity=perplexity,
+            perplexity_of_frequencies=of_frequencies,
+        )
 
 
 def _possible(data: TensorSplit, split: str) -> Tensor:
@@ -119,11 +127,6 @@ def _possible(data: TensorSplit, split: str) -> Tensor:
     found = np.zeros(len(data), bool)
     found[data.possible(split)] = True
     return torch.from_numpy(found).to(data.x.device)
-
-
-def _perplexity(totals: _Totals, nats: float) -> float | None:
-    """exp of the nats that a word takes, of a document's on average; None where there is no word."""
-    return math.exp(nats / words) if (words := float(totals.mean("words"))) else None
 
 
 def _origin(data: TensorSplit) -> np.ndarray:
@@ -148,7 +151,7 @@ def mean_pass(model: VAE, data: TensorSplit) -> dict[str, float]:
             batch = model.typed(model.asked(batch))
             latents = model.latents(batch)
             z = beside(*(latent.mean for latent in latents))
-            px = model._likelihood(z, model._given(batch.y))
+            px = model.likelihood_of(z, model.network_condition(batch.y))
             reconstruction = observed_log_prob(px, batch.x, batch.observed)
             kl = torch.stack([latent.kl.expand(1, len(batch))[0] for latent in latents]).sum(0)
             totals.add(mean_reconstruction=reconstruction, mean_elbo=reconstruction - kl)
@@ -188,6 +191,32 @@ def clusters(
     refuse_other_data(model, tuple(data.x.shape[1:]), data.seen)
     found = [model.clusters(batch) for batch in data.blocks()]
     return torch.cat(found).cpu().numpy()
+
+
+class _Words:
+    """Of documents whose words are drawn given how many they are, what log p of all words in their order is more than
+    that of their counts, and log p of words as frequent as in training rows; of other data nothing.
+    """
+
+    def __init__(self, model: VAE, data: TensorSplit) -> None:
+        self.log_orders: Callable[[Tensor], Tensor] | None = getattr(model.likelihood, "log_orders", None)
+        self.there, self.totals = model.exposed and data.observed is None and self.log_orders is not None, _Totals()
+        often = model.domain.log_frequencies(model.event_shape).ravel() if self.there else np.zeros(0)
+        self.frequent = torch.from_numpy(often).to(data.x.device)
+
+    def add(self, x: Tensor) -> None:
+        if self.there and self.log_orders is not None:
+            words = x.double().flatten(1)
+            self.totals.add(words=words.sum(1), orders=self.log_orders(x), frequent=words @ self.frequent)
+
+    def perplexities(self, nll: float) -> tuple[float | None, float | None]:
+        """exp of the nats that a word takes, of a document's on average, by the model and by frequencies; None where
+        there is no word.
+        """
+        if not self.there or not (words := float(self.totals.mean("words"))):
+            return None, None
+        orders, frequent = (float(self.totals.mean(name)) for name in ("orders", "frequent"))
+        return math.exp((nll + orders) / words), math.exp(-frequent / words)
 
 
 class _OneHots:

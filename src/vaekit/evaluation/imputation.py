@@ -118,7 +118,7 @@ def conditioned(
     with seeded(seed), evaluating(model):
         z = model.side_by_side(model.generate(None, by_draw(samples)))
         # Of what is not asked for nothing is said: not that it is missing.
-        every = [whole(model._likelihood(part, None)) for part in z.split(ROWS)]
+        every = [whole(model.likelihood_of(part, None)) for part in z.split(ROWS)]
         log_weight = torch.cat([observed_log_prob(px, batch.x, batch.observed) for px in every])
         first = None
         if event is not None:
@@ -128,7 +128,7 @@ def conditioned(
                 return first[:0], 0.0
         share = log_weight.to(sum_type(z.device)).softmax(0)
         which = torch.multinomial(share, draws, replacement=True)
-        of = [model._likelihood(part, None) for part in z[which].split(ROWS)]
+        of = [model.likelihood_of(part, None) for part in z[which].split(ROWS)]
         x = torch.cat([px.sample() for px in of])
         if event is not None and first is not None:
             held = first[which]
@@ -168,7 +168,7 @@ def _imputed(model: VAE, row: Batch, samples: int, chunk: int, draws: int) -> tu
     """The cells (1, *event) of a row, their spreads, how many samples count (1,), and draws (1, n, *event)."""
     picked = Picked(max(draws, LEAST))
     known = weighted(model, row, samples, chunk, _statistics, picked)
-    px = given_missing(model.likelihood_at(picked.z, model._given(row.y)), row.x, row.observed)
+    px = given_missing(model.likelihood_at(picked.z, model.network_condition(row.y)), row.x, row.observed)
     cells, (x, entropy) = px.sample(), _summary(model, px, known.averages)
     spread = torch.where(entropy.isnan(), cells.double().std(0).to(entropy.dtype), entropy)
     observed = torch.ones_like(x, dtype=torch.bool) if row.observed is None else row.observed

@@ -25,6 +25,7 @@ from ..data.tensors import TensorSplit
 from ..distributions.noise import from_noise
 from ..distributions.normals import LowRankNormal, ReflectedNormal, TriangularNormal
 from ..distributions.shapes import independent
+from ..errors import check_least
 from ..models import VAE
 from ..models.given import checked, refuse_no_density
 from ..models.scoring import sum_type
@@ -56,8 +57,7 @@ class Refinement:
 
     def __post_init__(self) -> None:
         for name in ("steps", "draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_least(name, getattr(self, name))
         if not 0 < self.rate < math.inf:
             raise ValueError(f"rate must be above 0 and finite, got {self.rate}")
         if self.family not in ("own", "full-rank"):
@@ -101,8 +101,7 @@ def refine(
     """
     refuse_no_density(model)
     batch, how = model.typed(checked(model, x, y)), how or Refinement()
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
+    check_least("samples", samples)
     found = []
     with seeded(seed), evaluating(model), working("refining posteriors", len(batch)) as step:
         for start in range(0, len(batch), ROWS):
@@ -113,7 +112,7 @@ def refine(
 
 
 def _refined(model: VAE, batch: Batch, how: Refinement, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-    y = model._given(batch.y)
+    y = model.network_condition(batch.y)
     with torch.no_grad():
         latents = drawn_apart(model.latents(batch), "the gap of a bound")
         families = [_family(latent, how.family) for latent in latents]

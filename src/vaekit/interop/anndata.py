@@ -280,8 +280,8 @@ def _check_exposed(run: Run) -> None:
 def _rates(run: Run, batch: Batch, z: torch.Tensor, library_size: float, category: str | None) -> torch.Tensor:
     """The rates of all genes at codes z (B, D) of cells, (B, G)."""
     y = _as_of(run, batch.y, library_size, category)
-    given = run.model._given(checked_condition(run.model, y, len(batch)))
-    return _rate(run.model._generated(z, given, False))
+    given = run.model.network_condition(checked_condition(run.model, y, len(batch)))
+    return _rate(run.model.generated(z, given, False))
 
 
 def _compared(

@@ -118,10 +118,10 @@ class Program:
         else:
             x, condition = self._complete(x, y)
             rows = len(x)
-        condition = self.vae._given(condition)
+        condition = self.vae.network_condition(condition)
         with self._plate(rows):
             z = self.vae.side_by_side(self.vae.generate(condition, _sampled))
-            return pyro.sample("x", Wrapped(self.vae._likelihood(z, condition)), obs=x)
+            return pyro.sample("x", Wrapped(self.vae.likelihood_of(z, condition)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """q(z given x) at x (B, *event): a draw of each latent, (B, D) by name."""

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from ..data.domains import Domain
 from ..data.tensors import TensorSplit
 from ..errors import number_of, unknown
-from ..evaluation.features import Features, class_features, pixel_features
+from ..evaluation.features import Features
 from ..evaluation.images import DATA, MEANS, RECONSTRUCTIONS, SAMPLES, ImageQuality, Measured
 from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..objectives.images import of_order_one
 from ..runs.given import NEW
-from ..runs.imaging import images, inception_features, learned_from, others, pairs, samples
+from ..runs.imaging import BATCH, image_features, images, others, pairs, samples
 from ..runs.run import Data, Run
 from ..seeding import chosen, seeded, stream
 from ..settings import option, standing
@@ -58,8 +58,6 @@ SIDES = {"ssim": 6, "lpips": LEAST}
 IMAGES, FEWEST = 10_000, 4
 SUBSETS, SUBSET = 100, 1000
 """Of a kernel distance (Bińkowski et al. 2018)."""
-BATCH = 32
-"""Images that a network sees at once."""
 Weights = Mapping[str, str | Path] | Sequence[str]
 """Files of weights by what they are of, or texts such as "inception=FILE"."""
 
@@ -135,7 +133,7 @@ def quality(
         raise ValueError(
             f"images of {name} lack cells, which no distance of sets is of; leave out {', '.join(distances)}"
         )
-    used = _features(run, {each for _, each in distances.values()}, files, seed)
+    used = image_features(run, {each for _, each in distances.values()}, files, seed)
     low, peak = _ends(run.model.domain, data, rows)
     functions = _of_pairs(run, [each for each in metrics if each in OF_PAIRS], files, low, peak)
     scores: dict[str, list[Tensor]] = {each: [] for each in functions}
@@ -264,20 +262,6 @@ def _lpips(run: Run, weights: Mapping[str, str]) -> Paired:
         return torch.cat([network(*each) for each in both])
 
     return lpips
-
-
-def _features(run: Run, names: set[str], weights: Mapping[str, str], seed: int) -> dict[str, Features]:
-    """The features of these names, learned or read."""
-    found: dict[str, Features] = {}
-    if "inception" in names:
-        found["inception"] = inception_features(run, weights["inception"], BATCH)
-    if names & {"pixels", "classes"}:
-        train, y = learned_from(run, seed)
-        if "pixels" in names:
-            found["pixels"] = pixel_features(train, stream(seed, "features") % 2**32)
-        if "classes" in names and y is not None:
-            found["classes"] = class_features(train, y, stream(seed, "features") % 2**32)
-    return found
 
 
 def _sets(run: Run, name: str, data: TensorSplit, rows: np.ndarray, seed: int) -> dict[str, Iterable[Tensor]]:

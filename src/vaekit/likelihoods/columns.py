@@ -16,6 +16,7 @@ from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.levels import Categories, Levels
 from ..distributions.products import Columns
 from ..distributions.warped import ColumnOf, WarpedMixture, WholeMixture, ZeroOr
+from ..errors import check_least
 from .base import Likelihood
 from .levels import Bernoulli
 from .unit import TruncatedNormal
@@ -44,8 +45,7 @@ class LogisticMixture(Likelihood):
         log_scale_clamp: tuple[float, float] = (-6.0, 3.0),
         global_scale: bool = False,
     ) -> None:
-        if components < 1:
-            raise ValueError(f"components must be at least 1, got {components}")
+        check_least("components", components)
         self.zero = domain.kind == "nonnegative"
         super().__init__(event_shape, domain, parameters=(2 if global_scale else 3) * components + self.zero)
         if len(self.event_shape) != 1:

@@ -15,6 +15,7 @@ from ..distributions.bounds import bounded, checked_clamp
 from ..distributions.counts import SINGLE, BinomialCounts
 from ..distributions.discretized import DiscretizedLogisticMixture
 from ..distributions.levels import Categories, DiscretizedLogistic, Levels
+from ..errors import check_least
 from .base import Likelihood
 
 
@@ -114,8 +115,7 @@ class LevelsLogisticMixture(Likelihood):
         components: int = 10,
         log_scale_clamp: tuple[float, float] = (-7.0, 3.0),
     ) -> None:
-        if components < 1:
-            raise ValueError(f"components must be at least 1, got {components}")
+        check_least("components", components)
         super().__init__(event_shape, domain, parameters=3 * components)
         self.clamp, self.levels = checked_clamp("log_scale_clamp", log_scale_clamp), domain.levels or 0
         self.components, channels = components, self.event_shape[0] if len(self.event_shape) == 3 else 1

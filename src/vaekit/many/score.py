@@ -21,8 +21,8 @@ from ..show.endings import check_output
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
-from ..system.devices import processors
 from ..system.disk import drop_temporaries
+from ..system.workers import processors
 
 RUN, SHARD, ODD = "vaekit.scores", "vaekit.shard", "vaekit.impossible"
 """What a file of scores says of itself: of what it is the answer, of which state of its shard, and of how many rows

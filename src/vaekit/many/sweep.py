@@ -25,8 +25,8 @@ from ..spec.keys import Spec
 from ..spec.parsing import texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.targets import ACCEPTED, name_of, recipe_in_memory
-from ..system.devices import graphics, processors
-from ..system.workers import Workers
+from ..system.devices import graphics
+from ..system.workers import Workers, processors
 
 
 def carry_out(job: Job) -> Outcome:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def clusters_of(model: VAE, batch: Batch) -> Tensor:
     """The cluster of each of a batch, (B,), as `VAE.clusters` says, of a model in evaluation mode."""
     found = model.infer(batch, lambda _, q: center(q))
-    priors = model.generate(model._given(batch.y), lambda name, _: found[name][1])
+    priors = model.generate(model.network_condition(batch.y), lambda name, _: found[name][1])
     latents = [Latent(name, found[name][1][None], found[name][0], priors[name][0]) for name in model.roots]
     probabilities = cluster_probabilities(latents)
     if probabilities is None:

@@ -65,7 +65,7 @@ def prior_sizes(model: VAE) -> dict[str, int]:
     with torch.no_grad(), evaluating(model):
         if not model.apart:
             with _naming(model):
-                found = model.generate(model._given(_ones(model.condition)), _zeros_of)
+                found = model.generate(model.network_condition(_ones(model.condition)), _zeros_of)
             return {name: found[name][1].shape[-1] for name in model.priors}
         return {
             name: _over_codes(f"the prior of {name!r}", prior, y).event_shape[-1]
@@ -124,7 +124,7 @@ def _check_walk(model: VAE, x: Tensor) -> None:
 
     with _naming(model):
         z = model.side_by_side(model.infer(model.typed(Batch(x, y)), zeros))
-        event = model._likelihood(z, model._given(y)).event_shape
+        event = model.likelihood_of(z, model.network_condition(y)).event_shape
     if tuple(event) != model.event_shape:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..data.domains import Domain
 from ..distributions.discretized import out_of_order
-from ..errors import number_of, shown, unknown, wrong_kind
+from ..errors import check_least, number_of, shown, unknown, wrong_kind
+from ..networks.base import one_hots
 from ..settings import option, setting
 from ..system.memory import check_memory
 
@@ -54,13 +55,12 @@ def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | N
     return model.typed(Batch(given.to(device), condition, seen))
 
 
-def unchecked(model: VAE, x: Tensor, y: Tensor | None, holes: bool = True) -> Batch:
+def unchecked(model: VAE, x: Tensor, y: Tensor | None) -> Batch:
     """x (B, *event) and its condition as a batch, by operations on tensors alone: a cell that is NaN is not observed,
-    unless `holes` is false, and no value is looked at.
+    and no value is looked at.
     """
-    observed = ~x.isnan() if holes else None
-    if observed is not None:
-        x = torch.where(observed, x, torch.as_tensor(model.domain.filler, dtype=x.dtype, device=x.device))
+    observed = ~x.isnan()
+    x = torch.where(observed, x, torch.as_tensor(model.domain.filler, dtype=x.dtype, device=x.device))
     return model.typed(Batch(x, model.one_hot(y), observed))
 
 
@@ -97,7 +97,7 @@ def _numbers(model: VAE, y: Tensor) -> Tensor:
         return y
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= model.condition):
         raise ValueError(f"y has labels {int(y.min())}..{int(y.max())}; accepted: 0..{model.condition - 1}")
-    return model.one_hot(y)  # type: ignore[return-value]
+    return one_hots(y, model.condition, model.scale)
 
 
 def checked_codes(model: VAE, z: ArrayLike | Tensor) -> Tensor:
@@ -119,8 +119,7 @@ def checked_count(n: int | None, y: ArrayLike | Tensor | None) -> int:
     given: object = n  # whatever the signature says
     if not isinstance(given, Integral):
         raise wrong_kind("n", given, "a whole number, how many samples")
-    if n < 1:
-        raise ValueError(f"n, the number of samples, must be at least 1, got {n}")
+    check_least("n, the number of samples,", n)
     return n
 
 
@@ -128,8 +127,7 @@ def check_samples(samples: object) -> None:
     """`ValueError` for samples below 1, `TypeError` for what is no number of them."""
     if not isinstance(samples, Integral):
         raise wrong_kind("samples", samples, "a whole number of at least 1")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
+    check_least("samples", samples)
 
 
 def refuse_number(name: str, n: object, least: int = 1) -> None:

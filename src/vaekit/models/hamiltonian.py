@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from ..data.batch import Batch
 from ..distributions.leapfrog import Leapfrog
 from ..distributions.observed import observed_log_prob
+from ..errors import check_least
 from . import compatibility
 from .sampling import Draw, Drawn
 from .vae import VAE
@@ -37,8 +38,7 @@ class Dynamics(nn.Module):
         self, latent: int, steps: int = 4, step_size: float = 0.05, temperature: float = 2.0, learned: bool = True
     ) -> None:
         super().__init__()
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        check_least("steps", steps)
         if not 0 < step_size < math.inf:
             raise ValueError(f"step_size must be above 0 and finite, got {step_size}")
         if not 1 <= temperature < math.inf:
@@ -106,20 +106,20 @@ class HamiltonianVAE(VAE):
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
         ((name, posterior),) = self.posteriors.items()
-        start = posterior(self._features(batch))
+        start = posterior(self.features(batch))
         q = Leapfrog(start, self._slope(batch, name), *self.dynamics())
         return {name: (q, draw(name, q))}
 
     def _slope(self, batch: Batch, name: str) -> Callable[[Tensor], Tensor]:
         """The gradient of log p(x, z) in z (…, B, D), itself with gradients where these are taken."""
-        y = self._given(batch.y)
-        p: Distribution = self._prior(name, y)
+        y = self.network_condition(batch.y)
+        p: Distribution = self.prior(name, y)
 
         def slope(z: Tensor) -> Tensor:
             graph = torch.is_grad_enabled()
             with torch.enable_grad():
                 at = z if graph and z.requires_grad else z.detach().requires_grad_()
-                joint = observed_log_prob(self._likelihood(at, y), batch.x, batch.observed) + p.log_prob(at)
+                joint = observed_log_prob(self.likelihood_of(at, y), batch.x, batch.observed) + p.log_prob(at)
                 (found,) = torch.autograd.grad(joint.sum(), at, create_graph=graph)
             return found
 

@@ -73,8 +73,8 @@ class HierarchicalVAE(VAE):
     """
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
-        names, y = list(self.posteriors), self._given(batch.y)
-        q: Distribution = self.posteriors[names[0]](self._features(batch))
+        names, y = list(self.posteriors), self.network_condition(batch.y)
+        q: Distribution = self.posteriors[names[0]](self.features(batch))
         found = {names[0]: (q, draw(names[0], q))}
         for before, name in pairwise(names):
             q = self._given_latent(self.posteriors[name], found[before][1], y)
@@ -83,7 +83,7 @@ class HierarchicalVAE(VAE):
 
     def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
         names = list(self.priors)[::-1]
-        p = self._prior(names[0], y)
+        p = self.prior(names[0], y)
         found = {names[0]: (p, draw(names[0], p))}
         for above, name in pairwise(names):
             p = self._given_latent(self.priors[name], found[above][1], y)
@@ -110,5 +110,5 @@ class HierarchicalVAE(VAE):
     def decoded(self) -> tuple[str, ...]:
         return (next(iter(self.priors)),)
 
-    def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
-        return super()._likelihood(z[..., : next(iter(self.sizes.values()))], y)
+    def likelihood_of(self, z: Tensor, y: Tensor | None) -> Distribution:
+        return super().likelihood_of(z[..., : next(iter(self.sizes.values()))], y)

@@ -25,7 +25,7 @@ class LadderVAE(HierarchicalVAE):
     """
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
-        names, y, features = list(self.posteriors), self._given(batch.y), self._features(batch)
+        names, y, features = list(self.posteriors), self.network_condition(batch.y), self.features(batch)
         said: dict[str, Distribution] = {}
         for i, name in enumerate(names):
             part = self.posteriors[name]

@@ -48,7 +48,7 @@ def draws(*lead: int, gradients: bool = False) -> Draw:
 def latents_drawn(model: VAE, batch: Batch, samples: int, draw: Draw | None = None) -> tuple[Latent, ...]:
     """S = `samples` draws of each latent, as `infer` and `generate` of the model say, or what `draw` takes for them."""
     found = model.infer(batch, draw or draws(samples, len(batch), gradients=True))
-    priors = model.generate(model._given(batch.y), lambda name, _: found[name][1])
+    priors = model.generate(model.network_condition(batch.y), lambda name, _: found[name][1])
     return tuple(
         Latent(name, found[name][1], found[name][0], priors[name][0], exact=model.exact(name)) for name in model.priors
     )
@@ -77,7 +77,7 @@ def data_drawn(model: VAE, n: int | None, y: ArrayLike | Tensor | None, draw: bo
         for start in range(0, n, ROWS):
             rows = min(ROWS, n - start)
             given = None if condition is None else condition[start : start + rows]
-            z = model.generate(model._given(given), draws(rows))
+            z = model.generate(model.network_condition(given), draws(rows))
             data[start : start + rows] = model.decode(model.side_by_side(z), given, draw)
             step(start + rows)
     return data

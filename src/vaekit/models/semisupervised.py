@@ -14,7 +14,7 @@ from ..distributions.discrete import RelaxedOneHot
 from ..distributions.moments import center
 from ..distributions.shapes import broadcast_shapes
 from ..modules import evaluating
-from ..networks.base import last_weight
+from ..networks.base import last_weight, one_hots
 from ..seeding import seeded
 from .cases import Cases, repeated
 from .compatibility import check_labelled_parts, check_pair
@@ -105,12 +105,12 @@ class SemiSupervisedVAE(VAE):
         features, latents = self._of_cases(self.encoder, inputs, conditions, seen), []
         for name, posterior in self.posteriors.items():
             q = posterior(features)
-            latents.append(Latent(name, take(name, q), q, self._prior(name, labels), cases))
+            latents.append(Latent(name, take(name, q), q, self.prior(name, labels), cases))
         codes = beside(*(latent.z for latent in latents))
         latents.append(label)
         if self.auxiliary and a is not None:
             q_a = self.auxiliary.posterior(of_a)
-            p_a = self.auxiliary.prior(self._generated_features(inputs, codes, labels, seen))
+            p_a = self.auxiliary.prior(self._generated_features(self.auxiliary, inputs, codes, labels, seen))
             latents.append(Latent(AUXILIARY, a, q_a, p_a, cases, exact=False))
             if score_of(latents[-1:]) is not None:
                 what = "draws of the auxiliary latent carry a part of their gradient alone, and q(y given x, a) has no"
@@ -163,12 +163,13 @@ class SemiSupervisedVAE(VAE):
             found.append(made.expand(*given.shape[:-1], made.shape[-1]).flatten(-3, -2))
         return torch.cat(found, -2) if len(found) > 1 else found[0]
 
-    def _generated_features(self, inputs: Tensor, codes: Tensor, labels: Tensor, seen: int) -> Tensor:
+    def _generated_features(
+        self, auxiliary: Auxiliary, inputs: Tensor, codes: Tensor, labels: Tensor, seen: int
+    ) -> Tensor:
         """What p(a) is made from, of cases."""
-        generator = self.auxiliary.generator  # type: ignore[union-attr]
-        if self.auxiliary.skip:  # type: ignore[union-attr]
-            return self._of_network(generator, codes, labels)
-        return self._of_cases(generator, inputs, beside(labels, codes), seen)
+        if auxiliary.skip:
+            return self._of_network(auxiliary.generator, codes, labels)
+        return self._of_cases(auxiliary.generator, inputs, beside(labels, codes), seen)
 
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """A draw of the label of a batch, where it is not seen."""
@@ -186,28 +187,29 @@ class SemiSupervisedVAE(VAE):
         a = draw(AUXILIARY, self.auxiliary.posterior(of_a))
         return RelaxedOneHot(self._of_network(self.classifier, inputs, a)), of_a, a
 
-    def _posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
+    def posterior(self, batch: Batch, samples: int | None = None) -> dict[str, Distribution]:
         """q of each latent given a batch and its label, the likeliest where that is not given."""
         inputs = self.inputs(batch.x, batch.observed)
-        y = self.one_hot(self._classified(inputs).argmax(-1) if batch.y is None else batch.y)
+        labels = self._classified(inputs).argmax(-1) if batch.y is None else batch.y
+        y = one_hots(labels, self.condition, self.scale)
         if self.auxiliary:
             q = self.auxiliary.posterior(self._of_network(self.auxiliary.encoder, inputs, None))
             a = center(q) if samples is None else q.sample(torch.Size((samples,)))
-            y = beside(y, a)  # type: ignore[arg-type]
+            y = beside(y, a)
         features = self._of_network(self.encoder, inputs, y)
-        lead = broadcast_shapes(y.shape[:-1], inputs.shape[:1])  # type: ignore[union-attr]
-        return self._posteriors(features.expand(*lead, features.shape[-1]))
+        lead = broadcast_shapes(y.shape[:-1], inputs.shape[:1])
+        return self.posteriors_of(features.expand(*lead, features.shape[-1]))
 
     def _drawn(self, batch: Batch, samples: int) -> Tensor:
         if self.auxiliary is None:
             return super()._drawn(batch, samples)
-        return beside(*(q.sample() for q in self._posterior(batch, samples).values()))
+        return beside(*(q.sample() for q in self.posterior(batch, samples).values()))
 
-    def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
+    def generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
         if self.auxiliary is None or not self.auxiliary.skip:
-            return self._likelihood(z, y)
+            return self.likelihood_of(z, y)
         p = self.auxiliary.prior(self._of_network(self.auxiliary.generator, z, y))
-        return self._likelihood(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
+        return self.likelihood_of(z, beside(y, p.sample() if draw else center(p)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """As of `VAE`, by the likeliest class where y is not given."""

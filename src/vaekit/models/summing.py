@@ -24,8 +24,8 @@ CLASSES = 64
 def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool, draw: Draw | None = None) -> Trace:
     """The trace of a batch, as `VAE.trace` says, of a `model` whose latents are drawn apart."""
     check_samples(samples)
-    y, features, cases = model._given(batch.y), model._features(batch), None
-    posteriors = model._posteriors(features)
+    y, features, cases = model.network_condition(batch.y), model.features(batch), None
+    posteriors = model.posteriors_of(features)
     few = [name for name, q in posteriors.items() if q.has_enumerate_support and q.event_shape[-1] <= CLASSES]
     summed = few[0] if few and sum_classes else None
 
@@ -37,12 +37,12 @@ def trace_apart(model: VAE, batch: Batch, samples: int, sum_classes: bool, draw:
     if summed:
         classes = posteriors[summed].enumerate_support()  # (K, B, K)
         cases = Cases(posteriors[summed].log_prob(classes).flatten(), 0, len(classes))
-        posteriors = model._posteriors(cases.repeat(features))
+        posteriors = model.posteriors_of(cases.repeat(features))
         y = None if y is None else cases.repeat(y)
         z = {name: cases.repeat(drawn, 1) for name, drawn in z.items()}
         z[summed] = classes.flatten(0, 1).unsqueeze(0)
     latents = tuple(
-        Latent(name, z[name], q, model._prior(name, y), cases, enumerated=name == summed)
+        Latent(name, z[name], q, model.prior(name, y), cases, enumerated=name == summed)
         for name, q in posteriors.items()
     )
     px = model.likelihood_at(z, y)

@@ -72,7 +72,7 @@ def decode_tiled(model: VAE, z: ArrayLike | Tensor, overlap: float = OVERLAP, ba
 
     def decoded(part: Tensor) -> Tensor:
         codes = part.flatten(1).to(model.scale)
-        made = typical(model._likelihood(codes, None))
+        made = typical(model.likelihood_of(codes, None))
         return made.reshape(len(part), *model.event_shape).to(maps.device)
 
     with evaluating(model):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..data.batch import Batch
 from ..networks.base import last_weight
@@ -17,8 +16,8 @@ from .sampling import Draw, Drawn, draws
 from .trace import Latent, Trace
 from .vae import VAE
 
-Take = Callable[[str, Distribution | None, Distribution], Tensor]
-"""z (…, D) of the latent of that name, whose q, if there are data, and p are these."""
+if TYPE_CHECKING:
+    from ..networks.pyramid import PyramidEncoder, TopDown
 
 
 def latents_called(model: VAE, name: str) -> list[str]:
@@ -41,40 +40,23 @@ class TopDownVAE(VAE):
     with `draw` draws; so the first groups may be held, and the rest drawn. Classes are not summed out.
     """
 
+    encoder: PyramidEncoder
+    decoder: TopDown
+
     def trace(self, batch: Batch, samples: int = 1, sum_classes: bool = False, draw: Draw | None = None) -> Trace:
         """One walk down, on which q, p and z of each group are had."""
-        batch, found = self.typed(batch), []
-        draw = draw or draws(samples, len(batch), gradients=True)
-
-        def take(name: str, q: Distribution | None, p: Distribution) -> Tensor:
-            z = draw(name, q)  # type: ignore[arg-type]
-            found.append(Latent(name, z, q, p))  # type: ignore[arg-type]
-            return z
-
-        y = self._given(batch.y)
-        parameters = self._walk(take, y, self._pyramid(batch))
+        batch = self.typed(batch)
+        draw, y = draw or draws(samples, len(batch), gradients=True), self.network_condition(batch.y)
+        parameters, inferred, expected = self._walk(draw, y, self._pyramid(batch))
         px = self._of_parameters(parameters, y)
-        return Trace(batch, px, tuple(found), last=last_weight(self.decoder))
+        latents = tuple(Latent(name, z, q, expected[name][0]) for name, (q, z) in inferred.items())
+        return Trace(batch, px, latents, last=last_weight(self.decoder))
 
     def infer(self, batch: Batch, draw: Draw) -> Drawn:
-        found: dict[str, Any] = {}
-
-        def take(name: str, q: Distribution | None, p: Distribution) -> Tensor:
-            found[name] = q, draw(name, q)  # type: ignore[arg-type]
-            return found[name][1]
-
-        self._walk(take, self._given(batch.y), self._pyramid(batch))
-        return found
+        return self._walk(draw, self.network_condition(batch.y), self._pyramid(batch))[1]
 
     def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
-        found: Drawn = {}
-
-        def take(name: str, q: Distribution | None, p: Distribution) -> Tensor:
-            found[name] = p, draw(name, p)
-            return found[name][1]
-
-        self._walk(take, y)
-        return found
+        return self._walk(draw, y)[2]
 
     def given(self, name: str) -> tuple[str, str]:
         names = list(self.priors)
@@ -84,7 +66,7 @@ class TopDownVAE(VAE):
 
     @property
     def inferring(self) -> tuple[str, ...]:  # type: ignore[override]
-        rungs = range(len(self.decoder.rungs))  # type: ignore[arg-type]
+        rungs = range(len(self.decoder.rungs))
         return ("encoder", "posteriors", *(f"decoder.rungs.{i}.posterior" for i in rungs))
 
     @property
@@ -93,24 +75,32 @@ class TopDownVAE(VAE):
         return {size: names[: i + 1] for i, size in enumerate(accumulate(self.sizes[name] for name in names))}
 
     def _pyramid(self, batch: Batch) -> list[Tensor]:
-        x, y = self.inputs(batch.x, batch.observed), self._seen(self._given(batch.y))
+        x, y = self.inputs(batch.x, batch.observed), self._seen(self.network_condition(batch.y))
         with self._precisely():
-            return self.encoder.pyramid(x) if y is None else self.encoder.pyramid(x, y)  # type: ignore[operator]
+            return self.encoder.pyramid(x) if y is None else self.encoder.pyramid(x, y)
 
-    def _walk(self, take: Take, y: Tensor | None, features: list[Tensor] | None = None) -> Tensor:
-        """The decoder's way down, z of each group as taken: the parameters that it ends in."""
-        names = list(self.priors)
+    def _walk(self, draw: Draw, y: Tensor | None, features: list[Tensor] | None = None) -> tuple[Tensor, Drawn, Drawn]:
+        """The decoder's way down, z of each group as `draw` takes it of q, where there are `features` of data, else of
+        p: the parameters that it ends in, q of each group and p of each, with z.
+        """
+        names, kind = list(self.priors), self.scale.dtype
+        inferred: Drawn = {}
+        expected: Drawn = {}
 
-        def taken(i: int, inferred: Tensor | None, expected: Tensor) -> Tensor:
-            name, kind = names[i], self.scale.dtype
+        def taken(i: int, of_q: Tensor | None, of_p: Tensor) -> Tensor:
+            name = names[i]
             with self._precisely(enabled=False):  # distributions have the type of the weights
-                q = None if inferred is None else self.posteriors[name](inferred.to(kind).flatten(-3))
-                z = take(name, q, self.priors[name](expected.to(kind).flatten(-3)))
-            return z.unflatten(-1, self.decoder.latent_shapes[i])  # type: ignore[index]
+                q = None if of_q is None else self.posteriors[name](of_q.to(kind).flatten(-3))
+                p = self.priors[name](of_p.to(kind).flatten(-3))
+                z = draw(name, p if q is None else q)
+            expected[name] = p, z
+            if q is not None:
+                inferred[name] = q, z
+            return z.unflatten(-1, self.decoder.latent_shapes[i])
 
         with self._precisely():
-            parameters = self.decoder.walk(taken, self._seen(y), features)  # type: ignore[operator]
-        return parameters.to(self.scale.dtype)
+            parameters = self.decoder.walk(taken, self._seen(y), features)
+        return parameters.to(kind), inferred, expected
 
     def _precisely(self, enabled: bool = True) -> AbstractContextManager[Any]:
         if self.precision is None:

@@ -46,14 +46,9 @@ class VAE(nn.Module):
     >>> from vaekit.data import Batch, domains
     >>> from vaekit import likelihoods, networks, posteriors, priors
     >>> p = likelihoods.Bernoulli((1, 8, 8), domains.Domain("binary"))
-    >>> encoder = networks.MLP(p.event_shape, hidden=(32,))
-    >>> vae = VAE(
-    ...     encoder=encoder,
-    ...     posteriors={"z": posteriors.DiagonalNormal(32, latent=2)},
-    ...     priors={"z": priors.StandardNormal(latent=2)},
-    ...     decoder=networks.MLP((2,), p.parameter_shape, hidden=(32,)),
-    ...     likelihood=p,
-    ... )
+    >>> encoder, q = networks.MLP(p.event_shape, hidden=(32,)), posteriors.DiagonalNormal(32, latent=2)
+    >>> decoder, prior = networks.MLP((2,), p.parameter_shape, hidden=(32,)), priors.StandardNormal(latent=2)
+    >>> vae = VAE(encoder, {"z": q}, {"z": prior}, decoder, likelihood=p)
     >>> vae.trace(Batch(torch.zeros(5, 1, 8, 8)), samples=3).log_weight.shape
     torch.Size([3, 5])
     >>> vae.sample(4, seed=0).shape
@@ -113,17 +108,19 @@ class VAE(nn.Module):
         if self.apart:
             return trace_apart(self, batch, samples, sum_classes, draw)
         latents = latents_drawn(self, batch, samples, draw)
-        px = self.likelihood_at({each.name: each.z for each in latents}, self._given(batch.y))
+        px = self.likelihood_at({each.name: each.z for each in latents}, self.network_condition(batch.y))
         return Trace(batch, px, latents, last=last_weight(self.decoder))
 
-    def _features(self, batch: Batch) -> Tensor:
-        return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self._given(batch.y))
+    def features(self, batch: Batch) -> Tensor:
+        """What the encoder makes of a batch, (B, F)."""
+        return self._of_network(self.encoder, self.inputs(batch.x, batch.observed), self.network_condition(batch.y))
 
-    def _posteriors(self, features: Tensor) -> dict[str, Distribution]:
+    def posteriors_of(self, features: Tensor) -> dict[str, Distribution]:
         return {name: posterior(features) for name, posterior in self.posteriors.items()}
 
-    def _posterior(self, batch: Batch) -> dict[str, Distribution]:
-        return self._posteriors(self._features(batch))
+    def posterior(self, batch: Batch) -> dict[str, Distribution]:
+        """q(z given x) of each latent by its name."""
+        return self.posteriors_of(self.features(batch))
 
     def latents(self, batch: Batch) -> tuple[Latent, ...]:
         """One draw of each latent of a batch, without what the decoder makes of it."""
@@ -135,11 +132,11 @@ class VAE(nn.Module):
         With `generate` and `exact` it is what a subclass says anew whose latents are drawn one from another: traces,
         codes, samples and programs come of these.
         """
-        return {name: (q, draw(name, q)) for name, q in self._posterior(batch).items()}
+        return {name: (q, draw(name, q)) for name, q in self.posterior(batch).items()}
 
     def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
         """p(z) of each latent, y as networks get it, and the z that `draw` takes of it."""
-        priors = {name: self._prior(name, y) for name in self.priors}
+        priors = {name: self.prior(name, y) for name in self.priors}
         return {name: (p, draw(name, p)) for name, p in priors.items()}
 
     def exact(self, name: str) -> bool:
@@ -160,9 +157,10 @@ class VAE(nn.Module):
 
     def likelihood_at(self, z: Mapping[str, Tensor], y: Tensor | None) -> Distribution:
         """p(x given z) at draws z (…, D) of each latent of a trace by its name, y as networks get it."""
-        return self._likelihood(beside(*(z[name] for name in self.priors)), y)
+        return self.likelihood_of(beside(*(z[name] for name in self.priors)), y)
 
-    def _likelihood(self, z: Tensor, y: Tensor | None) -> Distribution:
+    def likelihood_of(self, z: Tensor, y: Tensor | None) -> Distribution:
+        """p(x given z) at z (…, D) of all latents side by side, y as networks get it."""
         return self._of_parameters(self._network(self.decoder, shaped(self.decoder, z), y), y)
 
     def _of_parameters(self, parameters: Tensor, y: Tensor | None) -> Distribution:
@@ -173,8 +171,9 @@ class VAE(nn.Module):
             return self.likelihood(parameters)
         return self.likelihood(parameters, y[..., -1].reshape(*y.shape[:-1], *[1] * len(self.event_shape)))
 
-    def _generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
-        return self._likelihood(z if z.shape[-1] == self.latent_size else descended(self, z, y, draw), y)
+    def generated(self, z: Tensor, y: Tensor | None, draw: bool) -> Distribution:
+        """As `likelihood_of`, also of the first latents alone: the others are means of their p, or draws (`draw`)."""
+        return self.likelihood_of(z if z.shape[-1] == self.latent_size else descended(self, z, y, draw), y)
 
     def _network(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
         y = self._seen(y)
@@ -191,13 +190,14 @@ class VAE(nn.Module):
         """What networks and priors see of what is given: all but the exposure."""
         return y if not self.exposed or y is None else y[..., :-1] if self.condition > 1 else None
 
-    def _prior(self, name: str, y: Tensor | None) -> Distribution:
+    def prior(self, name: str, y: Tensor | None) -> Distribution:
+        """p(z) of a latent, y as networks get it."""
         return self.priors[name](self._seen(y))
 
     def one_hot(self, y: Tensor | None) -> Tensor | None:
         return one_hots(y, self.condition, self.scale) if self.condition and y is not None else None
 
-    def _given(self, y: Tensor | None) -> Tensor | None:
+    def network_condition(self, y: Tensor | None) -> Tensor | None:
         """What networks and priors get of y: labels as one-hots, covariates scaled to order one."""
         y = self.one_hot(y)
         return (y - self.condition_location) / self.condition_scale if self.scaled_condition and y is not None else y
@@ -209,7 +209,7 @@ class VAE(nn.Module):
         """
         batch = unchecked(self, x, y)
         z = self.side_by_side(self.infer(batch, lambda _, q: center(q)))
-        return typical(self._likelihood(z, self._given(batch.y)))
+        return typical(self.likelihood_of(z, self.network_condition(batch.y)))
 
     # -- what users ask of a model: arrays in, checked, tensors out, no gradients --------------------------------------
 
@@ -241,8 +241,8 @@ class VAE(nn.Module):
         """
         z = checked_codes(self, z)
         with seeded(seed), evaluating(self):
-            given = self._given(checked_condition(self, y, z.shape[-2] if z.dim() > 1 else 1))
-            px = self._generated(z, given, draw)
+            given = self.network_condition(checked_condition(self, y, z.shape[-2] if z.dim() > 1 else 1))
+            px = self.generated(z, given, draw)
             x = px.sample() if draw else typical(px)
         return x.reshape(*z.shape[:-1], *self.event_shape)
 

@@ -113,18 +113,19 @@ def one_hots(y: Tensor, size: int, like: Tensor) -> Tensor:
 
 def join(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
     """x (…, N) with the condition y (…, C) behind it, (…, N + C); y is repeated over leading dimensions it lacks."""
-    return _cat(x, _required(y, condition), -1) if condition else x
+    return _cat(x, required(y, condition), -1) if condition else x
 
 
 def with_channels(x: Tensor, y: Tensor | None, condition: int) -> Tensor:
     """Maps x (…, N, H, W) with the condition y (…, C) behind them as constant ones, (…, N + C, H, W)."""
     if not condition:
         return x
-    y = _required(y, condition)
+    y = required(y, condition)
     return _cat(x, y[..., None, None].expand(*y.shape, *x.shape[-2:]), -3)
 
 
-def _required(y: Tensor | None, condition: int) -> Tensor:
+def required(y: Tensor | None, condition: int) -> Tensor:
+    """y, which a network with a condition is to be given; `ValueError` where it is not."""
     if y is None:
         raise ValueError(f"this network was built with condition={condition}: it needs y of shape (…, {condition})")
     return y

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..errors import check_least
 from .base import Shape, activation_named, join, sizes_of, with_channels
 
 
@@ -140,8 +141,7 @@ def _check_sizes(channels: tuple[int, ...], dense: int) -> None:
     sizes_of("channels", channels)
     if not channels or any(width < 1 for width in channels):
         raise ValueError(f"channels must be one or more sizes of at least 1, got {list(channels)}")
-    if dense < 1:
-        raise ValueError(f"dense must be at least 1, got {dense}")
+    check_least("dense", dense)
 
 
 def _halvings(size: Shape, times: int) -> list[tuple[int, int]]:

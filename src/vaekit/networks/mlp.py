@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ..errors import unknown
-from .base import NORMALIZATIONS, BatchNorm, Shape, _required, activation_named, join, sizes_of
+from .base import NORMALIZATIONS, BatchNorm, Shape, activation_named, join, required, sizes_of
 
 
 class Gated(nn.Module):
@@ -102,5 +102,5 @@ class MLP(nn.Module):
         # The first layer of (x, y) in two: where y has more leading dimensions, x is not multiplied for each of them.
         weight, bias = self.layers[0].weight, self.layers[0].bias
         of_x, of_y = weight.split([flat.shape[-1], self.condition], -1)  # type: ignore[operator]
-        hidden = linear(flat, of_x, bias) + linear(_required(y, self.condition).to(flat.dtype), of_y)  # type: ignore[arg-type]
+        hidden = linear(flat, of_x, bias) + linear(required(y, self.condition).to(flat.dtype), of_y)  # type: ignore[arg-type]
         return self.layers[1:](hidden).unflatten(-1, self.out_shape)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, interpolate
 
 from ..distributions.shapes import broadcast_shapes
-from .base import Shape, _required, with_channels
+from .base import Shape, required, with_channels
 from .convolutional import Conv, image_shape
 from .residual import levels
 
@@ -209,7 +209,7 @@ class TopDown(nn.Module):
     def begun(self, y: Tensor | None) -> Tensor:
         """h at the coarsest level, (W, H, W'), the same for all; or (…, W, H, W') of those that are given y."""
         h = self.start
-        return h if self.given is None else h + self.given(_required(y, self.condition))[..., None, None]
+        return h if self.given is None else h + self.given(required(y, self.condition))[..., None, None]
 
     def descended(self, h: Tensor, level: int, target: int) -> Tensor:
         """h of one level at a `target` level, by what is nearest, with what is learned of each place added."""

@@ -10,7 +10,7 @@ from torch.nn.functional import dropout, log_softmax
 
 from ..data.domains import Domain
 from ..distributions.simplex import SIMPLEX
-from .base import BatchNorm, Shape, _required, sizes_of
+from .base import BatchNorm, Shape, required, sizes_of
 
 
 class Topics(nn.Module):
@@ -71,7 +71,7 @@ class Topics(nn.Module):
             logits = shares @ self.weight
             logits = (logits if self.normalize is None else self.normalize(logits)) + self.bias
         if self.shift is not None:
-            logits = logits + self.shift(_required(y, self.condition).to(logits.dtype))
+            logits = logits + self.shift(required(y, self.condition).to(logits.dtype))
         return logits.unflatten(-1, self.out_shape)
 
     def shares(self, z: Tensor) -> Tensor:

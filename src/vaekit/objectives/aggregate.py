@@ -17,10 +17,11 @@ from torch.func import functional_call
 from torch.nn.functional import leaky_relu, softplus
 
 from ..distributions.moments import center
+from ..errors import check_least
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from ..settings import setting
-from .base import Loss, take_schedule
+from .base import Loss, at, take_schedule
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of the kernel of `Discrepancy`, about that of the prior (Tolstikhin et al. 2018, section 4)."""
@@ -65,7 +66,7 @@ class TotalCorrelation:
         both = torch.cat([pairs.unsqueeze(-1), *terms], -1)  # type: ignore[union-attr]
         log_q = (both + self._log_shares(trace).unsqueeze(-1)).logsumexp(-2)  # (S, B, 1 + D)
         correlation = trace.average(log_q[..., 0] - log_q[..., 1:].sum(-1))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         return Loss(weight * correlation, {"total_correlation": correlation.detach()})
 
     def _log_shares(self, trace: Trace) -> Tensor:
@@ -86,8 +87,7 @@ class _AgainstCodes(nn.Module):
 
     def __init__(self, latent: int, weight: float, width: int, layers: int, rate: float) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise ValueError(f"weight must be at least 0, got {weight}")
+        check_least("weight", weight, 0)
         if not rate > 0:
             raise ValueError(f"rate must be above 0, got {rate}")
         self.weight, self.opponent, self.opponent_rate = float(weight), _Discriminator(latent, width, layers), rate
@@ -155,8 +155,7 @@ class _Discriminator(nn.Module):
     def __init__(self, size: int, width: int, layers: int) -> None:
         super().__init__()
         for name, value in (("width", width), ("layers", layers)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_least(name, value)
         self.layers = nn.ModuleList(nn.Linear(fan_in, width) for fan_in in [size, *[width] * (layers - 1)])
         self.out = nn.Linear(width, 1)
 
@@ -217,7 +216,7 @@ class Covariance:
         variances = covariance.diagonal()
         between = covariance.square().sum() - variances.square().sum()
         along = (variances - 1).square().sum()
-        first, second = self.off_diagonal(progress), self.diagonal(progress)  # type: ignore[operator]
+        first, second = at(self.off_diagonal, progress), at(self.diagonal, progress)
         said: dict[str, Tensor | float] = {"covariances": between.detach(), "variances": along.detach()}
         return Loss(first * between + second * along, said)
 
@@ -257,7 +256,7 @@ class Discrepancy:
             _discrepancy(latent.z[0], _of_prior(latent), KERNELS[self.kernel])
             for latent in drawn_apart(trace.latents, "discrepancy")
         ]
-        total, weight = torch.stack(found).sum(), self.weight(progress)  # type: ignore[operator]
+        total, weight = torch.stack(found).sum(), at(self.weight, progress)
         return Loss(weight * total, {"discrepancy": total.detach()})
 
 

@@ -14,7 +14,7 @@ from ..distributions.moments import typical
 from ..models.trace import Trace, drawn_apart
 from ..schedules import Schedule
 from ..settings import unset
-from .base import Composed, Loss, Objective, take_schedule
+from .base import Composed, Loss, Objective, at, take_schedule
 from .images import of_order_one
 from .terms import Reconstruction
 
@@ -33,7 +33,7 @@ class CodeNorm:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         halves = [0.5 * each.z.square().sum(-1) for each in drawn_apart(trace.latents, "autoencoder")]
         norm = trace.average(sum(halves, torch.zeros_like(halves[0])))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         return Loss(weight * norm, {"code_norm": norm.detach()})
 
 
@@ -91,5 +91,5 @@ class DecoderGradient:
         slopes: Sequence[Tensor] = torch.autograd.grad(projected, z, create_graph=True)
         halves = [0.5 * each.square().sum(-1) for each in slopes]
         norm = trace.average(sum(halves, torch.zeros_like(halves[0])))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         return Loss(weight * norm, {"decoder_gradient": norm.detach()})

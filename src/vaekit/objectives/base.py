@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions.discrete import RelaxedOneHot
-from ..errors import wrong_kind
+from ..errors import check_least, wrong_kind
 from ..models.trace import Trace
 from ..schedules import Constant, Schedule, may_be_schedule
 
@@ -253,6 +253,11 @@ def constant(coefficient: float | Schedule) -> float | None:
     return value if isinstance(value, float) else None
 
 
+def at(coefficient: float | Schedule, progress: float) -> float:
+    """The value of a coefficient at that progress of the run."""
+    return coefficient(progress) if callable(coefficient) else coefficient
+
+
 def take_schedule(objective: Objective, name: str) -> None:
     """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, `TypeError` for what is
     neither.
@@ -261,6 +266,5 @@ def take_schedule(objective: Objective, name: str) -> None:
     if isinstance(value, type) or not (isinstance(value, (int, float)) or callable(value)):
         raise wrong_kind(name, value, "a number, or a schedule, such as vaekit.schedules.Linear()")
     if isinstance(value, (int, float)):
-        if not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+        check_least(name, value, 0)
         object.__setattr__(objective, name, Constant(float(value)))

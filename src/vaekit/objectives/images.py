@@ -18,12 +18,13 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from ..data.domains import Domain
 from ..distributions.moments import typical
+from ..errors import check_least
 from ..models.trace import Trace, corrected
 from ..networks.lpips import LEAST, LPIPS
 from ..networks.weights import tensors_of
 from ..schedules import Schedule
 from ..settings import setting, unset
-from .base import Loss, take_schedule
+from .base import Loss, at, take_schedule
 
 Shape = Sequence[int]
 
@@ -92,15 +93,14 @@ class Multiscale:
     def __post_init__(self) -> None:
         take_schedule(self, "weight")
         checked_images("multiscale", self.event_shape, self.domain)
-        if self.levels < 1:
-            raise ValueError(f"levels must be at least 1, got {self.levels}")
+        check_least("levels", self.levels)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         x, made = compared(trace, self.domain)
         found = pyramid((made - x).flatten(0, 1), self.levels)  # which is linear
         each = torch.stack([level.abs().flatten(1).mean(1) for level in found])
         distance = expected(trace, each.sum(0).view(made.shape[:2]))
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         said: dict[str, Tensor | float] = {"multiscale": distance.detach() / len(each)}
         return Loss(weight * math.prod(self.event_shape) * distance, said)
 
@@ -143,8 +143,7 @@ class Perceptual(nn.Module):
         if event_shape[0] not in (1, 3) or min(event_shape[1:]) < LEAST:
             given = f"is of images of 1 or 3 channels and sides from {LEAST} on, not of {tuple(event_shape)}"
             raise ValueError(f"the term 'perceptual' {given}; without VGG-16 there is 'multiscale'")
-        if not weight >= 0:
-            raise ValueError(f"weight must be at least 0, got {weight}")
+        check_least("weight", weight, 0)
         self.domain, self.weight, self.elements = domain, float(weight), math.prod(event_shape)
         tensors = tensors_of(weights, "LPIPS", _option("weights"))
         own = tensors if heads is None else tensors_of(heads, "LPIPS", _option("heads"))

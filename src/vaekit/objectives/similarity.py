@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from ..data.domains import Domain
 from ..models.trace import Trace
 from ..schedules import Schedule
-from .base import Loss, take_schedule
+from .base import Loss, at, take_schedule
 from .images import checked_images, compared, expected
 
 WINDOW, SIGMA = 11, 1.5
@@ -52,7 +52,7 @@ class StructuralSimilarity:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         x, made = compared(trace, self.domain)
         alike = similarity(x.expand_as(made).flatten(0, 1), made.flatten(0, 1)).view(made.shape[:2])
-        found, weight = expected(trace, alike), self.weight(progress)  # type: ignore[operator]
+        found, weight = expected(trace, alike), at(self.weight, progress)
         said: dict[str, Tensor | float] = {"structural_similarity": found.detach()}
         return Loss(weight * math.prod(self.event_shape) * (1 - found), said)
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..data.batch import Batch
+from ..errors import check_least
 from ..models.trace import Trace, cluster_probabilities
 from ..schedules import Schedule
 from ..settings import setting
 from .augmentations import moved, swapped
-from .base import Loss, constant, kl_record, take_schedule
+from .base import Loss, at, constant, kl_record, take_schedule
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class KL:
 
     def __post_init__(self) -> None:
         take_schedule(self, "weight")
-        if not self.free_bits >= 0:
-            raise ValueError(f"free_bits must be at least 0, got {self.free_bits}")
+        check_least("free_bits", self.free_bits, 0)
 
     @property
     def coupled(self) -> str:
@@ -49,7 +49,7 @@ class KL:
         return "free_bits hold the batch's average of a KL" if self.free_bits else ""
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        weight = self.weight(progress)  # type: ignore[operator]
+        weight = at(self.weight, progress)
         kls, penalty = {name: trace.average(kl) for name, kl in trace.kl.items()}, []
         for latent in trace.latents:
             if self.free_bits and latent.exact and not latent.label:
@@ -60,7 +60,7 @@ class KL:
                 penalty.append(kls[latent.name])
         terms = kl_record(kls) | {"beta": weight}
         if constant(self.weight) == 0:  # nothing is learned of the prior then, and no gradient says so
-            return Loss(terms["kl"] * 0.0, terms)
+            return Loss(0.0 * torch.stack(list(kls.values())).sum().detach(), terms)
         return Loss(weight * (penalty[0] if len(penalty) == 1 else torch.stack(penalty).sum()), terms)
 
 
@@ -79,7 +79,7 @@ class Held:
         take_schedule(self, "capacity")
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        weight, capacity = self.weight(progress), self.capacity(progress)  # type: ignore[operator]
+        weight, capacity = at(self.weight, progress), at(self.capacity, progress)
         kls = {name: trace.average(kl) for name, kl in trace.kl.items()}
         beyond = torch.stack(list(kls.values())).sum() - capacity
         return Loss(weight * beyond.abs(), kl_record(kls) | {"capacity": capacity})
@@ -107,7 +107,7 @@ class Classification:
         if trace.log_q_label is None:
             return _nothing(trace)
         entropy = -trace.log_q_label.mean()
-        return Loss(self.weight(progress) * entropy, {"classification": entropy.detach()})  # type: ignore[operator]
+        return Loss(at(self.weight, progress) * entropy, {"classification": entropy.detach()})
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ class Changes:
 
     def __post_init__(self) -> None:
         for name in ("shift", "rotate", "stretch", "swap"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            check_least(name, getattr(self, name), 0)
         if not max(self.stretch, self.swap) < 1:
             raise ValueError(f"stretch and swap must be below 1, got {self.stretch} and {self.swap}")
 
@@ -161,7 +160,7 @@ class Invariance(Changes):
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"
             raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
-        information, weight = _information(own[trace.seen :], changed), self.weight(progress)  # type: ignore[operator]
+        information, weight = _information(own[trace.seen :], changed), at(self.weight, progress)
         return Loss(-weight * information, {"information": information.detach(), "invariance": weight})
 
 

@@ -12,7 +12,7 @@ from ..models.given import check_samples
 from ..models.trace import Trace, with_scores
 from ..schedules import Schedule
 from ..settings import setting
-from .base import Loss, bound_terms, check_drawn, check_random, log_mean_exp, take_schedule
+from .base import Loss, at, bound_terms, check_drawn, check_random, log_mean_exp, take_schedule
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class IWAE:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         check_random(self, trace)
-        beta = self.beta(progress)  # type: ignore[operator]
+        beta = at(self.beta, progress)
         log_weight = trace.log_weight_at(beta, scored=True)
         # Where all that is random is summed out, there is one weight, whose bounds are all the same.
         bounds = self.bounds if len(log_weight) == self.samples else 1

@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from ..distributions import mixtures, normals
 from ..distributions.bounds import checked_clamp, scale_of
+from ..errors import check_least
 from ..networks.mlp import MLP
 from .continuous import head
 
@@ -114,8 +115,7 @@ class NormalMixture(nn.Module):
     ) -> None:
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
-        if components < 1:
-            raise ValueError(f"components must be at least 1, got {components}")
+        check_least("components", components)
         self.components, self.latent = components, latent
         self.head = head(features, (latent * components, latent * components, components), hidden, activation)
 
@@ -156,8 +156,7 @@ class SemiImplicit(nn.Module):
         super().__init__()
         self.clamp = checked_clamp("log_variance_clamp", log_variance_clamp)
         for name, value in (("components", components), ("noise", noise), ("hidden layers", len(hidden))):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_least(name, value)
         self.network = MLP((features,), (2 * latent,), noise, hidden, activation)
         self.register_buffer("fixed", torch.randn(components, noise))
 

@@ -122,20 +122,9 @@ class _Quantiser(nn.Module):
         return {"codes used": used, "perplexity": torch.special.entr(share).sum(-1).exp().mean()}
 
 
-class VQ(_Quantiser):
-    """Each token of z is that of K `codes` which is nearest to what the encoder gives (van den Oord et al. 2017).
-
-    A token is `dim` numbers: of a latent of maps all channels of a place, else all of z, where nothing else is said.
-    Codes are running averages, of that `decay`, of what they stand for; those that hardly any token is near to are put
-    to where a token of the batch is. `commitment` times the squared distance between token and code, summed over
-    tokens, is added to the loss. The gradient of a code goes to its token as it is.
-
-    By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`), without which it is a `ValueError`.
-
-    >>> posterior = VQ(features=5, latent=6, codes=8, dim=2)
-    >>> q = posterior(torch.zeros(4, 5))
-    >>> q.value.shape, q.indices.shape, posterior.tokens
-    (torch.Size([4, 6]), torch.Size([4, 3]), (3, 8))
+class _Coded(_Quantiser):
+    """What quantises by codes that are learned: each of `depth` codebooks the nearest code to what those before it
+    left.
     """
 
     coupled = "codes follow the averages of a batch"
@@ -144,15 +133,15 @@ class VQ(_Quantiser):
         self,
         features: int,
         latent: int,
-        codes: int = 512,
-        dim: int | None = None,
-        decay: float = 0.99,
-        commitment: float = 0.25,
-        feature_shape: Shape = (),
-        latent_shape: Shape = (),
+        dim: int | None,
+        codes: int,
+        depth: int,
+        shapes: tuple[Shape, Shape],
+        decay: float,
+        commitment: float,
     ) -> None:
-        super().__init__(features, latent, dim, codes, 1, (feature_shape, latent_shape))
-        self.commitment, self.books = commitment, _books(self.dim, codes, 1, decay)
+        super().__init__(features, latent, dim, codes, depth, shapes)
+        self.commitment, self.books = commitment, _books(self.dim, codes, depth, decay)
 
     def _quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
         left, value, numbers, distances = x, torch.zeros_like(x), [], []
@@ -179,7 +168,37 @@ class VQ(_Quantiser):
         return apart.argmin(-1, keepdim=True)
 
 
-class ResidualVQ(VQ):
+class VQ(_Coded):
+    """Each token of z is that of K `codes` which is nearest to what the encoder gives (van den Oord et al. 2017).
+
+    A token is `dim` numbers: of a latent of maps all channels of a place, else all of z, where nothing else is said.
+    Codes are running averages, of that `decay`, of what they stand for; those that hardly any token is near to are put
+    to where a token of the batch is. `commitment` times the squared distance between token and code, summed over
+    tokens, is added to the loss. The gradient of a code goes to its token as it is.
+
+    By vector-quantize-pytorch (`pip install 'vaekit[tokens]'`), without which it is a `ValueError`.
+
+    >>> posterior = VQ(features=5, latent=6, codes=8, dim=2)
+    >>> q = posterior(torch.zeros(4, 5))
+    >>> q.value.shape, q.indices.shape, posterior.tokens
+    (torch.Size([4, 6]), torch.Size([4, 3]), (3, 8))
+    """
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        codes: int = 512,
+        dim: int | None = None,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        feature_shape: Shape = (),
+        latent_shape: Shape = (),
+    ) -> None:
+        super().__init__(features, latent, dim, codes, 1, (feature_shape, latent_shape), decay, commitment)
+
+
+class ResidualVQ(_Coded):
     """Each token of z is the sum of as many codes as there are `quantizers`, each the nearest of its K to what those
     before it left (Zeghidour et al. 2021, algorithm 1).
 
@@ -201,8 +220,7 @@ class ResidualVQ(VQ):
         feature_shape: Shape = (),
         latent_shape: Shape = (),
     ) -> None:
-        _Quantiser.__init__(self, features, latent, dim, codes, quantizers, (feature_shape, latent_shape))
-        self.commitment, self.books = commitment, _books(self.dim, codes, quantizers, decay)
+        super().__init__(features, latent, dim, codes, quantizers, (feature_shape, latent_shape), decay, commitment)
 
 
 class _Rounded(_Quantiser):

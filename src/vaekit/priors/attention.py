@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from .base import _required
+from .base import of_condition
 
 
 class Attending(nn.Module):
@@ -38,7 +38,7 @@ class Attending(nn.Module):
 
     def context(self, y: Tensor | None) -> Tensor | None:
         """What y is to it, (…, width); None without a condition."""
-        return None if self.shift is None else self.shift(_required(y, self.shift).to(self.places.dtype))
+        return None if self.shift is None else of_condition(self.shift, y, self.places)
 
     def through(self, x: Tensor) -> Tensor:
         """(N, T, out) of what enters, (N, T, width)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions.discrete import RelaxedOneHot, checked_groups
-from .base import _required
+from .base import shifted
 
 
 class UniformCategorical(nn.Module):
@@ -48,7 +48,4 @@ class Categorical(nn.Module):
         self.shift = nn.Linear(condition, latent, bias=False) if condition else None
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        logits = self.logits
-        if self.shift is not None:
-            logits = logits + self.shift(_required(y, self.shift).to(logits.dtype))
-        return RelaxedOneHot(logits, groups=self.groups)
+        return RelaxedOneHot(shifted(self.logits, self.shift, y), groups=self.groups)

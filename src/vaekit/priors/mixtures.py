@@ -17,9 +17,10 @@ from ..distributions import mixtures
 from ..distributions.bounds import bounded
 from ..distributions.normals import TriangularNormal
 from ..distributions.shapes import independent
+from ..errors import check_least
 from ..modules import apart, evaluating
 from ..networks.base import flat
-from .base import _required
+from .base import shifted
 
 NO_WEIGHT = -1e4
 """The logarithm of a weight that is none, and has no gradient."""
@@ -55,7 +56,7 @@ class Mixture(nn.Module):
         full: bool = False,
     ) -> None:
         super().__init__()
-        _check_components(components)
+        check_least("components", components)
         self.fit_after = (fit_after,) if isinstance(fit_after, (int, float)) else tuple(fit_after)
         if self.fit_after and (condition or not all(0 <= each < 1 for each in self.fit_after)):
             given = f"{fit_after}{', of a conditional prior' if condition else ''}"
@@ -130,10 +131,7 @@ class Mixture(nn.Module):
         self.start.copy_(torch.from_numpy(start))
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        parameters = self.start
-        if self.shift is not None:
-            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
-            parameters = parameters + shift.unflatten(-1, self.shape)
+        parameters = shifted(self.start, self.shift, y)
         sizes = [self.latent, self.latent, 1, self.shape[1] - 2 * self.latent - 1]
         loc, log_variance, logits, relative = parameters.split(sizes, -1)
         scale = (0.5 * bounded(log_variance, -10.0, 10.0)).exp()
@@ -169,7 +167,7 @@ class VampPrior(nn.Module):
         components: int = 500,
     ) -> None:
         super().__init__()
-        _check_components(components)
+        check_least("components", components)
         self.encoder, self.posterior, self.condition = encoder, posterior, condition
         self.groups: int | None = getattr(posterior, "groups", None)
         self.space: str | None = getattr(posterior, "space", None)
@@ -195,8 +193,3 @@ class VampPrior(nn.Module):
                     stack.enter_context(apart(part))
             q = self.posterior(flat(self.encoder, self.encoder(inputs, y if self.condition else None)))
         return mixtures.Mixture(self.logits.expand(q.batch_shape), q)
-
-
-def _check_components(components: int) -> None:
-    if components < 1:
-        raise ValueError(f"components must be at least 1, got {components}")

@@ -12,7 +12,7 @@ from ..distributions.normals import UnitNormal
 from ..distributions.shapes import independent
 from ..networks.base import Shape
 from ..networks.maps import Maps, same_places
-from .base import _required
+from .base import of_condition
 
 
 class StandardNormal(nn.Module):
@@ -56,7 +56,7 @@ class DiagonalNormal(nn.Module):
     def forward(self, y: Tensor | None = None) -> Distribution:
         parameters = self.start
         if self.shift is not None:
-            shift = self.shift(_required(y, self.shift).to(self.start.dtype))
+            shift = of_condition(self.shift, y, self.start)
             # Of maps one number for all places.
             parameters = (shift.unflatten(-1, (len(self.start), -1)) + self.start.unsqueeze(-1)).flatten(-2)
         loc, log_variance = parameters.chunk(2, -1)

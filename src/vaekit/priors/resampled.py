@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid
 from ..distributions.normals import UnitNormal
 from ..distributions.resampled import Resampled
 from ..distributions.shapes import independent
+from ..errors import check_least
 from ..networks.mlp import MLP
 
 KNOWN = 1 << 13
@@ -53,8 +54,7 @@ class Resampling(nn.Module):
         super().__init__()
         if not 1 < tries <= MOST_TRIES:
             raise ValueError(f"tries must be from 2 to {MOST_TRIES}, got {tries}")
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, got {samples}")
+        check_least("samples", samples)
         self.tries, self.samples, self.condition = tries, samples, condition
         self.network = MLP((latent,), (1,), condition, hidden, activation)
         self.register_buffer("loc", torch.zeros(latent), persistent=False)

@@ -12,8 +12,8 @@ from ..distributions.bounds import bounded
 from ..distributions.mixtures import Mixture
 from ..distributions.sequential import Sequential
 from ..distributions.shapes import independent
+from ..errors import check_least
 from .attention import Attending
-from .mixtures import _check_components
 
 
 class Transformer(Attending):
@@ -40,7 +40,7 @@ class Transformer(Attending):
         heads: int = 4,
         components: int = 4,
     ) -> None:
-        _check_components(components)
+        check_least("components", components)
         channels = latent_shape[0] if len(latent_shape) == 3 else 1
         parts = (latent // channels, channels)
         super().__init__(parts[0], components * (2 * channels + 1), condition, width, layers, heads, causal=True)

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution
 from ..distributions.quantised import IndependentTokens, JointTokens
 from ..errors import MisfitError
 from .attention import Attending
-from .base import _required
+from .base import shifted
 
 
 class UniformTokens(nn.Module):
@@ -54,9 +54,7 @@ class CategoricalTokens(nn.Module):
         self.shift = nn.Linear(condition, self.logits.numel(), bias=False) if condition else None
 
     def forward(self, y: Tensor | None = None) -> Distribution:
-        logits = self.logits
-        if self.shift is not None:
-            logits = logits + self.shift(_required(y, self.shift).to(logits.dtype)).unflatten(-1, logits.shape)
+        logits = shifted(self.logits, self.shift, y)
         return IndependentTokens(self.posterior, logits.expand(*logits.shape[:-2], *self.tokens))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .keeping import Callbacks
 from .run import Run, load_run
-from .training import Callbacks, ensure, train
+from .training import ensure, train
 
 __all__ = ["Callbacks", "Run", "ensure", "load_run", "train"]

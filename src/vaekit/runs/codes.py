@@ -49,7 +49,7 @@ def codes_of(run: Run) -> Dataset:
     with evaluating(model):
         for name, split in dataset.splits.items():
             data = to_device(dataset, name, run.spec.data.preprocessing, model.scale.device)
-            posteriors = [model._posterior(model.typed(batch.without_y())).values() for batch in data.blocks()]
+            posteriors = [model.posterior(model.typed(batch.without_y())).values() for batch in data.blocks()]
             try:
                 means, noise = (
                     torch.cat([torch.cat([getattr(q, what) for q in each], -1) for each in posteriors]).cpu().numpy()

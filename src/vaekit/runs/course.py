@@ -46,10 +46,11 @@ def draws_for(run: Run) -> int:
 
 def is_scored(folder: Path) -> bool:
     """Whether the run in `folder` has a report that was written after the last step of its training."""
+    page = folder / PAGE
+    if not page.exists() or not (folder / "weights.safetensors").exists():
+        return False
     newest = Checkpoints(folder / "checkpoints").newest()
-    weights, page = folder / "weights.safetensors", folder / PAGE
-    there = newest is not None and weights.exists() and page.exists()
-    return there and page.stat().st_mtime_ns >= newest[0].stat().st_mtime_ns  # type: ignore[index]
+    return newest is not None and page.stat().st_mtime_ns >= newest[0].stat().st_mtime_ns
 
 
 def beside_the_bound(run: Run) -> str:

@@ -164,6 +164,7 @@ class Claim:
 @contextmanager
 def claimed(path: Path, free: bool, processes: Processes) -> Iterator[Claim]:
     """The place of a run, the next `free` one if that is asked for; a run that can't begin leaves it as it was."""
+    beside = path.parent.is_dir()
     if free:
         path = Path(processes.told(str(claim(path) if processes.first else path)))
     mine = Claim(path)
@@ -174,7 +175,9 @@ def claimed(path: Path, free: bool, processes: Processes) -> Iterator[Claim]:
             mine.still_there()
         if free and processes.first:
             with suppress(OSError):  # empty only where nothing has been written
-                os.removedirs(mine.path)
+                mine.path.rmdir()
+                if not beside:
+                    mine.path.parent.rmdir()
         if isinstance(error, KeyboardInterrupt) and not mine.begun:
             raise NotBegunError from error
         raise

@@ -18,7 +18,7 @@ from ..data import Dataset, Split
 from ..data.annotated import are_genes
 from ..data.base import SPLITS, Content, no_split, with_holes
 from ..data.cells import numbers_in
-from ..data.columns import Column, frame_of
+from ..data.columns import frame_of
 from ..data.covariates import covariate_numbers
 from ..data.decoding import ImageRows
 from ..data.domains import Domain
@@ -137,10 +137,7 @@ def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
             return frame
     elif is_frame(given):
         return as_frame(given).table
-    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
-    if data.observed is not None:
-        x[~data.observed.cpu().numpy()] = np.nan
-    table = frame_of(run.schema.table or tuple(Column(each, "real") for each in run.schema.columns), x)
+    table = frame_of(run.schema.typed_columns, data.cells())
     return table if data.origin is None else table.set_axis(pd.Index(data.origin), axis=0)
 
 
@@ -203,8 +200,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
         of = f"{len(lacking)} of the {len(schema.columns)} genes that the model was trained on"
         own = f"its columns: {several(frame.columns, MOST)}"
         raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
-    known = schema.table or tuple(Column(each, "real") for each in schema.columns)
-    x = new_rows_of_frame(known, frame, name, schema.stored or schema.domain)
+    x = new_rows_of_frame(schema.typed_columns, frame, name, schema.stored or schema.domain)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []

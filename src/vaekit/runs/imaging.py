@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.tensors import TensorSplit
 from ..errors import RunError
-from ..evaluation.features import Features
+from ..evaluation.features import Features, class_features, pixel_features
 from ..networks.inception import FEATURES, InceptionFeatures
 from ..networks.weights import tensors_of
 from ..objectives.images import of_order_one
@@ -21,6 +21,8 @@ from ..settings import option
 if TYPE_CHECKING:
     from .run import Run
 
+BATCH = 32
+"""Images that a network of somebody else's takes at a time."""
 LEARNED, NUMBERS = 10_000, 1 << 27
 """Images, and numbers in them, at most, that features are learned from."""
 
@@ -72,16 +74,32 @@ def learned_from(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     return found, None if data.y is None else data.y.cpu().numpy()[rows]
 
 
+def image_features(run: Run, names: Collection[str], weights: Mapping[str, Any], seed: int) -> dict[str, Features]:
+    """The features of images of these names: pixels, and classes where there are labels, are learned from images of
+    training, chosen by `seed`; those of inception are read from the file in `weights`.
+    """
+    found: dict[str, Features] = {}
+    if "inception" in names:
+        found["inception"] = inception_features(run, str(weights["inception"]))
+    if "pixels" in names or "classes" in names:
+        (train, y), place = learned_from(run, seed), stream(seed, "features") % 2**32
+        if "pixels" in names:
+            found["pixels"] = pixel_features(train, place)
+        if "classes" in names and y is not None:
+            found["classes"] = class_features(train, y, place)
+    return found
+
+
 @torch.no_grad()
-def inception_features(run: Run, path: str, batch: int = 32) -> Features:
-    """Those of Inception-v3, whose weights are in a file, of images (N, C, H, W) in the run's units, C 1 or 3, so many
-    at a time; `ValueError` for other files.
+def inception_features(run: Run, path: str) -> Features:
+    """Those of Inception-v3, whose weights are in a file, of images (N, C, H, W) in the run's units, C 1 or 3;
+    `ValueError` for other files.
     """
     tensors = tensors_of(path, "Inception-v3", option("weights", "inception=FILE"))
     network, domain = InceptionFeatures(tensors).to(run.model.scale.device), run.model.domain
 
     def of(given: Tensor) -> Tensor:
-        parts = of_order_one(domain, given).float().expand(-1, 3, -1, -1).split(batch)
+        parts = of_order_one(domain, given).float().expand(-1, 3, -1, -1).split(BATCH)
         return torch.cat([network(part) for part in parts])
 
     return Features(f"{FEATURES:,} features of Inception-v3", FEATURES, of)

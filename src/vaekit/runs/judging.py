@@ -12,7 +12,6 @@ import torch
 from ..data.columns import Column
 from ..data.frames import is_frame
 from ..data.tabular import rows_of_frame
-from ..data.tensors import TensorSplit
 from ..errors import unknown, wrong_kind
 from ..evaluation.synthetic import Nearness, Prediction, nearness, predicted
 from ..settings import option
@@ -73,7 +72,7 @@ def compared(run: Run, made: pd.DataFrame) -> Compared:
     x = np.asarray(rows.x, kept).astype(np.float64)
     if rows.observed is not None:
         x[~rows.observed] = np.nan
-    return Compared(columns, x, _cells(train), _cells(held_out), split)
+    return Compared(columns, x, train.cells(), held_out.cells(), split)
 
 
 def judge(run: Run, made: pd.DataFrame | Compared, target: str | None = None, *, seed: int = 0) -> Judged:
@@ -84,10 +83,3 @@ def judge(run: Run, made: pd.DataFrame | Compared, target: str | None = None, *,
         return Judged(each.split, near)
     by = (predicted(each.columns, rows, each.held_out, target, seed) for rows in (each.made, each.train))
     return Judged(each.split, near, *by)
-
-
-def _cells(data: TensorSplit) -> np.ndarray:
-    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
-    if data.observed is not None:
-        x[~data.observed.cpu().numpy()] = np.nan
-    return x

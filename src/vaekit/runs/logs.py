@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from ..errors import unknown
 from ..models import VAE
-from ..seeding import seeded
+from ..seeding import other_streams_kept, seeded
 from ..spec.keys import PartSpec, Spec
 from ..spec.parts import Parts, build
 from ..system.disk import drop_temporaries, write_atomic
@@ -169,18 +168,14 @@ class Logs:
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         """Inside, whatever goes wrong is one warning, after which that log is left out; no random stream moves."""
-        theirs, numpy_s = random.getstate(), np.random.get_state()  # noqa: NPY002 - theirs may be the old one
         try:
-            with seeded(0), warnings.catch_warnings():
+            with other_streams_kept(), seeded(0), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what these libraries deprecate of each other
                 yield
         except Exception as error:  # of another library, on a full disk, of a server that is gone
             self.opened.pop(name, None)
             said = " ".join(str(error).split())[:300] or type(error).__name__
             log.warning("the log %r fails, and is left out from here on: %s; the training goes on", name, said)
-        finally:
-            random.setstate(theirs)
-            np.random.set_state(numpy_s)  # noqa: NPY002
 
 
 @torch.no_grad()

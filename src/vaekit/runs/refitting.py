@@ -16,9 +16,10 @@ from ..spec.parts import options as options_of
 from .comparison import Comparison, compare
 from .course import draws_for
 from .given import NOWHERE
+from .keeping import Callbacks
 from .run import Run, load_run
 from .starting import KEY
-from .training import Callbacks, train
+from .training import train
 
 VAE_PRIOR = "vae"
 """The prior that is itself a VAE of the codes: a second latent above the one that it is the prior of."""

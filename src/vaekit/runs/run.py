@@ -315,10 +315,8 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
     spec, schema = read_spec(folder, parts)
     weights, prefix, done = folder / "weights.safetensors", "", None
     if not weights.exists():
-        checkpoints = Checkpoints(folder / "checkpoints")
-        weights, prefix = checkpoints.weights()
-        newest = checkpoints.newest()
-        done = newest[1].epoch if newest else 0
+        weights, prefix, state = Checkpoints(folder / "checkpoints").weights()
+        done = state.epoch
     model = restored(folder, spec, schema, weights, prefix, parts)
     place = None if data is None else str(data)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts, place=place, done=done)

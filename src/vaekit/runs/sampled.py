@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.tensors import TensorSplit
 from ..distributions.moments import center
 from ..errors import number_of, unknown
-from ..evaluation.features import Features, class_features, pixel_features
+from ..evaluation.features import Features
 from ..evaluation.images import MEANS, SAMPLES
 from ..evaluation.neighbours import FEWEST, Fidelity, fidelity, memorised
 from ..evaluation.sampled import Beside, Sampled
@@ -24,7 +24,7 @@ from ..seeding import chosen, stream
 from ..settings import option
 from ..system.progress import working
 from .given import NEW
-from .imaging import images, inception_features, learned_from, others, parts_of, samples
+from .imaging import image_features, images, others, parts_of, samples
 
 if TYPE_CHECKING:
     from .run import Data, Run
@@ -155,8 +155,8 @@ def sampled(
 def codes_of(run: Run, data: TensorSplit, n: int, seed: int) -> np.ndarray:
     """Posterior means (N, D) of at most n data, chosen by the seed, of those without a cell that can't be."""
     rows = _rows(data, n, seed)
-    parts = [rows[start : start + data.block_rows] for start in range(0, len(rows), data.block_rows)]
-    return np.concatenate([run.model.encode(run.model.asked(data.rows(part))).double().cpu().numpy() for part in parts])
+    parts = (run.model.asked(data.rows(part)) for part in parts_of(data, rows))
+    return np.concatenate([run.model.encode(part).double().cpu().numpy() for part in parts])
 
 
 def _of_others(how: Features, name: str, own: Tensor, data: TensorSplit, seed: int) -> Fidelity | None:
@@ -213,8 +213,4 @@ def _features(run: Run, name: str, weights: Weights, seed: int) -> Features:
         return Features(what, size, lambda x: model.inputs(x.to(model.scale.device)).flatten(1))
     if name == "codes":
         return Features("codes of the model, posterior means", model.latent_size, lambda x: _codes(model, x))
-    if name == "inception":
-        return inception_features(run, str(weights["inception"]))
-    train, y = learned_from(run, seed)
-    place = stream(seed, "features") % 2**32
-    return pixel_features(train, place) if name == "pixels" or y is None else class_features(train, y, place)
+    return image_features(run, [name], weights, seed)[name]

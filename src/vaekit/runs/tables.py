@@ -65,7 +65,7 @@ def typed_columns(run: Run) -> tuple[Column, ...]:
     """The columns of the table of `run`, in its model's order; `ValueError` where its data are no table."""
     if not run.schema.columns:
         raise ValueError(f"{run.path} is of data of shape {run.schema.event_shape} without columns; accepted: a table")
-    return run.schema.table or tuple(Column(name, "real") for name in run.schema.columns)
+    return run.schema.typed_columns
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _reasons(
     """What makes each row odd: its cells of the most nats more than usual, with their values, as they are `shown` where
     some are such that their column can't have.
     """
-    x = np.concatenate([batch.x.double().cpu().numpy() for batch in data.blocks()])
+    x = data.cells()
     cells = {each.name: frame_of([each], x[:, [i]])[each.name].astype(str).tolist() for i, each in enumerate(columns)}
     cells |= shown
     order = np.argsort(-above, 1)[:, :REASONS]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -14,29 +15,25 @@ from ..data.frames import check_data, frame_among, is_in_memory
 from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, RunError, shown
-from ..evaluation import label_scores, mean_pass
 from ..models import VAE
-from ..models.remarks import remarks
 from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
-from ..spec.keys import Schema, Spec
+from ..spec.keys import Spec
 from ..spec.meant import by_its_kind
 from ..spec.parsing import changed, texts_of
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
-from ..spec.saving import to_json
 from ..spec.targets import ACCEPTED, check_no_run, is_data, name_of, recipe_in_memory, resolve
-from ..system.disk import drop_temporaries, write_atomic
+from ..system.disk import write_atomic
 from ..system.processes import join
 from ..system.progress import following
 from ..training.checkpoint import Checkpoints
 from ..training.loop import optimize
-from ..training.records import Epoch, Progress
-from . import history
 from .codes import READING, check_same_spec, codes_of, on_codes, runs_below
-from .folder import DIVERGED, Claim, check_free, check_places, claimed, clear, is_run, locked, read_spec
+from .folder import DIVERGED, Claim, check_free, check_places, claimed, is_run, read_spec
 from .given import NOWHERE, fingerprint_of, name_in_memory
-from .logs import Logger, Logs, loggers
+from .keeping import Callbacks, Kept, Plan, Watch
+from .logs import Logs, loggers
 from .preparation import Ready, check_sharded, completed, make_ready
 from .reading import ANEW
 from .run import Run, load_data, own_data
@@ -46,42 +43,6 @@ CHANGEABLE = (
     *(f"data.{key}=" for key in ANEW),
 )
 """Settings of a run that it may go on with others of; its data are known by their values, wherever these stand."""
-Watch = Callable[[Run, str], Callable[[VAE, int], Mapping[str, Path] | None]]
-"""Who draws while a run trains: given the run and the split that it is looked at on, what is called with the model
-after each epoch, and gives the files that it has drawn by name, if any.
-"""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """Who is told of a training: `on_start` of its folder, spec and data, before the first step; `on_epoch` of each
-    epoch's records, `on_progress` a few times a second where it is. `watch` draws while it trains. `loggers` are those
-    that `training.log` may name, beside those of the parts; `on_log` is told the name and the place of each. `on_note`
-    is told what is to be known of the model, such as that a part of it is slow. Of several processes `on_start` and
-    `on_note` are called in each, the others in the first alone.
-    """
-
-    on_start: Callable[[Path, Spec, Dataset], None] = lambda folder, spec, dataset: None
-    on_epoch: Callable[[list[Epoch]], None] = lambda records: None
-    on_progress: Callable[[Progress], None] | None = None
-    watch: Watch | None = None
-    loggers: Mapping[str, Callable[..., Logger]] = field(default_factory=dict)
-    on_log: Callable[[str, str], None] = lambda name, place: None
-    on_note: Callable[[str], None] = lambda note: None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is to be, with its data: `done` epochs of it are there, where a saved state is gone on with."""
-
-    folder: Path
-    spec: Spec
-    schema: Schema
-    dataset: Dataset
-    parts: Parts
-    resume: bool
-    done: int = 0
-    saved: bool = False
 
 
 @standing("spec")
@@ -219,69 +180,29 @@ def _resumed(
 
 
 def _trained(plan: Plan, ready: Ready, mine: Claim, callbacks: Callbacks, overwrite: bool) -> Run:
-    """The run of `plan`, its model trained: what is asked of a training's folder while it goes on."""
-    spec, folder, processes = plan.spec, plan.folder, join()
+    """The run of `plan`, its model trained."""
+    processes, model = join(), ready.task.model
     processes.check_same({"data of the fingerprint": plan.schema.fingerprint})
-    run = Run(folder, spec, plan.schema, ready.task.model, plan.parts, plan.dataset)
-    draw, drawn, seen = _watched(run, ready.task.split, callbacks.watch), dict[str, Path](), run.model
-    logs = Logs(loggers(spec.training.log, _with_loggers(plan.parts, callbacks)), callbacks.on_log)
-
-    def look(scored: VAE, epoch: int, split: str) -> dict[str, float]:
-        nonlocal seen
-        mine.still_there()  # before any file is written
-        seen = scored
-        data: Any = ready.task.train if split == "train" else ready.labelled
-        found = mean_pass(scored, data) if spec.training.mean_pass else {}
-        if split == "train":
-            return found
-        drawn.clear()
-        drawn.update(draw(scored, epoch) or {})
-        return found | label_scores(scored, data)
-
-    def record(records: list[Epoch]) -> None:
-        mine.still_there()
-        history.append(folder, records)
-        callbacks.on_epoch(records)
-        logs.write(records, drawn, seen)
-        mine.still_there()
-
+    run = Run(plan.folder, plan.spec, plan.schema, model, plan.parts, plan.dataset)
+    draw = _watched(run, ready.task.split, callbacks.watch)
+    logs = Logs(loggers(plan.spec.training.log, _with_loggers(plan.parts, callbacks)), callbacks.on_log)
     with ExitStack() as held:
-
-        def start() -> None:
-            if processes.first:
-                mine.still_there = held.enter_context(locked(folder))
-                _empty(plan, overwrite)
-                write_atomic(folder / "spec.json", to_json(spec, plan.schema))
-            mine.begun = True
-            callbacks.on_start(folder, spec, plan.dataset)
-            for note in remarks(run.model):
-                callbacks.on_note(note)
-            if processes.first:
-                held.enter_context(logs).open(folder, spec, plan.done)
-
-        told = {"on_start": start, "on_epoch": record, "on_look": look}
-        on_progress = held.enter_context(following(callbacks.on_progress, ready.task.total))
+        kept = Kept(plan, ready, mine, callbacks, draw, logs, held, model)
         try:
-            optimize(ready.task, folder, resume=plan.saved, on_progress=on_progress, **told)  # type: ignore[arg-type]
+            optimize(
+                ready.task,
+                plan.folder,
+                resume=plan.saved,
+                on_start=partial(kept.start, overwrite),
+                on_epoch=kept.record,
+                on_look=kept.look,
+                on_progress=held.enter_context(following(callbacks.on_progress, ready.task.total)),
+            )
         except NonFiniteError as error:
             if processes.first and mine.begun:
-                write_atomic(folder / DIVERGED, str(error))
+                write_atomic(plan.folder / DIVERGED, str(error))
             raise
     return replace(run, loaded=None)
-
-
-def _empty(plan: Plan, overwrite: bool) -> None:
-    """Make the locked folder one that the training can go on from, or begin in."""
-    folder = plan.folder
-    if not plan.resume:
-        clear(folder, overwrite)
-        return
-    drop_temporaries(folder, folder / "checkpoints", folder / "pictures")
-    (folder / DIVERGED).unlink(missing_ok=True)
-    history.drop_after(folder, plan.done)
-    if plan.done < plan.spec.training.epochs:
-        # From here on the states are newer; without it, they are what a run that is cut off loads as.
-        (folder / "weights.safetensors").unlink(missing_ok=True)
 
 
 def _with_loggers(parts: Parts, callbacks: Callbacks) -> Parts:

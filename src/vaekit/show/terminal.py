@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from ..data import Dataset
     from ..evaluation.scores import Evaluation
+    from ..runs.keeping import Callbacks
     from ..runs.run import Run
-    from ..runs.training import Callbacks
     from ..spec.keys import Spec
     from ..training.records import Epoch, Progress
 
@@ -305,7 +305,7 @@ class Bar:
     @property
     def callbacks(self) -> Callbacks:
         """What a training is to call."""
-        from ..runs.training import Callbacks
+        from ..runs.keeping import Callbacks
 
         return Callbacks(self._started, self._epoch, self._progress, on_log=print_log, on_note=say)
 

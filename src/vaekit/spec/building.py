@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import Dataset, Preprocessing
+from ..data.covariates import covariate_units
 from ..data.domains import Domain
-from ..data.loading import covariate_units
 from ..errors import MisfitError, shown
 from ..likelihoods import check_domain
 from ..models import VAE

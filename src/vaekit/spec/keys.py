@@ -372,6 +372,11 @@ class Schema(_Strict):
     dialect: Dialect = PLAIN
 
     @property
+    def typed_columns(self) -> tuple[Column, ...]:
+        """What the columns of a table are: real numbers where that is not known."""
+        return self.table or tuple(Column(name, "real") for name in self.columns)
+
+    @property
     def is_older_table(self) -> bool:
         """Whether it is of a table from before its columns had kinds: all are numbers alike."""
         return bool(self.columns) and not self.table

@@ -20,16 +20,16 @@ _Model = TypeVar("_Model", bound=_Strict)
 
 def parse(values: Mapping[str, Any], parts: Parts = PARTS) -> Spec:
     """A spec from nested tables, as TOML gives them; `ValueError`, one line, for what in them is not understood."""
-    spec = _validated(Spec, values, "spec")
+    spec = validated(Spec, values, "spec")
     for key, part, family in _named(spec):
         check(parts, family, part.name, part.options, key)
     known = without_unset(values)
-    return spec if known == values else _validated(Spec, known, "spec")
+    return spec if known == values else validated(Spec, known, "spec")
 
 
 def training_options(values: Mapping[str, Any]) -> TrainingSpec:
     """The options of a training from their names and values; `ValueError`, one line, for what is not understood."""
-    return _validated(TrainingSpec, values, "training")
+    return validated(TrainingSpec, values, "training")
 
 
 def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
@@ -116,7 +116,8 @@ def _named(spec: Spec) -> Iterator[tuple[str, PartSpec, str]]:
         yield "training.learning_rate", spec.training.learning_rate, "schedules"
 
 
-def _validated(model: type[_Model], values: Any, what: str) -> _Model:
+def validated(model: type[_Model], values: Any, what: str) -> _Model:
+    """`values` as a `model` of pydantic's, called `what`; `ValueError`, one line, for the first that is wrong."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

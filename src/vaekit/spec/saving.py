@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import shown, unknown
 from ..settings import option
 from .keys import Schema, Spec
-from .parsing import _validated, parse
+from .parsing import parse, validated
 from .parts import PARTS, Parts
 
 FORMAT = 1
@@ -57,7 +57,7 @@ def from_json(text: str, parts: Parts = PARTS) -> tuple[Spec, Schema]:
             raise
         again = f"it was made with parts of {shown(made)}, which have to be given again: {option('parts', made)}"
         raise ValueError(f"{error}; {again}") from None
-    found = spec, _validated(Schema, values.get("schema", {}), "schema")
+    found = spec, validated(Schema, values.get("schema", {}), "schema")
     if written is not None and written != _sum(values):
         raise ValueError(f"it was damaged or edited: restore it; or delete its line {SUM!r}, and it counts as it is")
     return found

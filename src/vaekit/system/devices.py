@@ -46,11 +46,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def graphics() -> tuple[str, ...]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -29,6 +29,11 @@ ENDING_SECONDS = 5.0
 STARTS = "from vaekit.system.workers import serve; serve({!r})"
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Answer:
     """The line that a job was answered by, or why there is none."""

@@ -103,12 +103,15 @@ class Checkpoints:
                 say(f"{error}; the state before it is taken")
         return None
 
-    def weights(self) -> tuple[Path, str]:
-        """Where the newest weights are: a state's file and what their names begin with (averaged ones if any)."""
+    def weights(self) -> tuple[Path, str, State]:
+        """Where the newest weights are: a state's file, what their names begin with (averaged ones if any), and what
+        the state says.
+        """
         if (found := self.newest(log.warning)) is None:
             raise RunError(f"{self.folder} has no training state that is whole")
-        averaged = any(name.startswith("average/") for name in tensor_kinds(found[0]))
-        return found[0], "average" if averaged else "model"
+        path, state = found
+        averaged = any(name.startswith("average/") for name in tensor_kinds(path))
+        return path, "average" if averaged else "model", state
 
     def save(
         self,

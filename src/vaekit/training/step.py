@@ -36,6 +36,8 @@ from .held import into_training, of_inference, parts_of
 log = logging.getLogger(__name__)
 LOOKED = 800_000
 """Numbers of data that are looked at before the first step."""
+SPREAD = 4096
+"""Rows, at most, that stand for all of them."""
 PRODUCTS = "products"
 """What a recording chooses by a measurement: who multiplies matrices."""
 
@@ -111,7 +113,7 @@ class Step:
                 with working("recording steps"):
                     self._record(index, progress)
             if self.recording:
-                return self._replay(index, progress, number)
+                return self._replay(self.recording, index, progress, number)
         return self._taken(index, progress, data, weight)
 
     def _taken(self, index: Tensor, progress: float, data: TensorSplit | None = None, weight: float = 1.0) -> Terms:
@@ -184,12 +186,12 @@ class Step:
             coefficient.fill_(value)
         return now
 
-    def _replay(self, index: Tensor, progress: float, number: int) -> Terms:
-        now, recording = self._set_coefficients(progress), self.recording
-        if recording.compiles_at(number):  # type: ignore[union-attr]
+    def _replay(self, recording: Recording, index: Tensor, progress: float, number: int) -> Terms:
+        now = self._set_coefficients(progress)
+        if recording.compiles_at(number):
             with working("compiling steps"):
-                recording.at(number)  # type: ignore[union-attr]
-        values, *gradients = recording(index, *self.coefficients)  # type: ignore[misc]
+                recording.at(number)
+        values, *gradients = recording(index, *self.coefficients)
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         at = dict(zip(self.schedules, now[1:], strict=True))
@@ -247,9 +249,9 @@ def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: i
         return float(torch.stack(losses).mean())
 
 
-def spread_rows(data: TensorSplit, batch_size: int, most: int = 4096) -> Iterator[Batch]:
-    """Rows of `data` from its start to its end, at equal distances, no more than `most`, so many at a time."""
-    index = np.unique(np.linspace(0, len(data) - 1, min(len(data), most)).astype(np.int64))
+def spread_rows(data: TensorSplit, batch_size: int) -> Iterator[Batch]:
+    """Rows of `data` from its start to its end, at equal distances, no more than `SPREAD`, so many at a time."""
+    index = np.unique(np.linspace(0, len(data) - 1, min(len(data), SPREAD)).astype(np.int64))
     return (data.rows(index[start : start + batch_size]) for start in range(0, len(index), batch_size))
 
 

@@ -141,8 +141,8 @@ class Decode(Program):
         return (z, *(self._y if self.model.condition else ()))
 
     def made(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        given = None if y is None else self.model._given(y)
-        px = self.model._generated(z, given, draw=False)
+        given = None if y is None else self.model.network_condition(y)
+        px = self.model.generated(z, given, draw=False)
         x = typical(px).reshape(-1, *self.model.event_shape)
         return {"x": x, **self._probabilities(px)}
 
@@ -179,11 +179,11 @@ class Sample(Decode):
 
         example = [self._example(port, ROWS) for port in y]
         with torch.no_grad(), evaluating(self), unvalidated():
-            self.model.generate(self.model._given(example[0]) if example else None, counted)
+            self.model.generate(self.model.network_condition(example[0]) if example else None, counted)
         return (Port("noise", (sum(sizes),), torch.float32, "standard normal numbers, drawn by who asks"), *y)
 
     def made(self, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        given = None if y is None else self.model._given(y)
+        given = None if y is None else self.model.network_condition(y)
         z = self.model.generate(given, _taking(noise))
         return super().made(self.model.side_by_side(z), y)
 

@@ -163,7 +163,7 @@ class Answers:
         """The latents in the order in which they are drawn from the model."""
         model = self.run.model
         with torch.no_grad(), seeded(0), evaluating(model):
-            return list(model.generate(model._given(blank(model).y), draws(1)))
+            return list(model.generate(model.network_condition(blank(model).y), draws(1)))
 
     def abilities(self, one: Batch) -> tuple[str, ...]:
         """What can be asked, of which `one` is a datum."""
@@ -250,12 +250,12 @@ class Answers:
             found = own[name] if name in self.order[:levels] else take(name, p)
             return found.expand_as(own[name])
 
-        return model.side_by_side(model.generate(model._given(y), taken))
+        return model.side_by_side(model.generate(model.network_condition(y), taken))
 
     def _decoded(self, z: Tensor, y: Tensor | None) -> Decoded:
         model = self.run.model
         with seeded(0), evaluating(model):
-            px = whole(model._generated(z, model._given(y), False))
+            px = whole(model.generated(z, model.network_condition(y), False))
             x = typical(px).expand(len(z), *model.event_shape)
             x = x if x.dtype == torch.float64 else x.float()
             return Decoded(array(x).reshape(len(z), -1), self._probabilities(px) if is_table(self.run) else None)

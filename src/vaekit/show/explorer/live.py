@@ -38,8 +38,8 @@ from .values import as_json
 if TYPE_CHECKING:
     from ...data import Dataset
     from ...models import VAE
+    from ...runs.keeping import Callbacks
     from ...runs.run import Run
-    from ...runs.training import Callbacks
     from ...spec.keys import Spec
     from ...training.records import Epoch, Progress
 

@@ -107,13 +107,13 @@ def _clustered(model: VAE) -> tuple[str, int] | None:
 def _samples(subject: Subject, clustered: str, shown: np.ndarray, n: int) -> list[Tensor]:
     """Means of p(x | z), n for each of the clusters `shown`; all else of z has the same noise in each."""
     model, y = subject.run.model, subject.conditions(n)
-    given = model._given(y)
+    given = model.network_condition(y)
     rows = []
     for k in shown.tolist():
         with seeded(subject.seed), evaluating(model):
             z = []
             for name in model.roots:
-                p = model._prior(name, given)
+                p = model.prior(name, given)
                 if name == clustered and isinstance(p, Mixture):
                     drawn = p.component_distribution.sample(torch.Size((n,) if y is None else ()))[:, k]
                 else:

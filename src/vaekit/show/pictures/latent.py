@@ -157,7 +157,7 @@ def _correlations(subject: Subject, batch: Batch) -> np.ndarray:
     model = subject.run.model
     with seeded(subject.seed), evaluating(model):
         if model.apart:
-            covariances = [_covariance(q) for q in model._posterior(model.typed(batch)).values()]
+            covariances = [_covariance(q) for q in model.posterior(model.typed(batch)).values()]
             whole = torch.stack([torch.block_diag(*own) for own in zip(*covariances, strict=True)])
         else:
             whole = _covariance_of(model.encode(batch, samples=DRAWS))

@@ -186,5 +186,5 @@ def _one_y(subject: Subject) -> Tensor | None:
 def _prior_draws(subject: Subject, name: str, y: Tensor | None) -> np.ndarray:
     model = subject.run.model
     with seeded(subject.seed), evaluating(model):
-        z = model._prior(name, model._given(y)).sample(torch.Size((DRAWS,)))
+        z = model.prior(name, model.network_condition(y)).sample(torch.Size((DRAWS,)))
     return array(z.reshape(DRAWS, -1))

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import ArrayLike
 
+from ...errors import check_least
 from ...system.memory import check_memory
 from .style import DPI, LIGHT, WIDTH, Drawing, Theme, short
 
@@ -142,8 +143,7 @@ def _tiles(images: ArrayLike, limits: tuple[float, float] | None) -> np.ndarray:
 
 
 def _rows(tiles: np.ndarray, columns: int) -> list[np.ndarray]:
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
+    check_least("columns", columns)
     return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
