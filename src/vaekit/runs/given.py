@@ -24,7 +24,7 @@ from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, empty_rows, exposed_rows
 from ..data.frames import TEXTS, as_frame, ending, is_annotated, is_documents, is_frame
-from ..data.headers import Reading
+from ..data.headers import Reading, names_known
 from ..data.loading import read
 from ..data.memmap import Array, blocks
 from ..data.tabular import labels_of, new_rows_of_frame
@@ -191,6 +191,12 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if not schema.columns:
         raise ValueError(f"{name} is a table, but {run.path} is of data of shape {schema.event_shape} without columns")
     label = run.spec.data.label
+    asked = (
+        *schema.columns,
+        *(each.name for each in schema.covariates),
+        *filter(None, (label, run.spec.data.exposure)),
+    )
+    frame = frame.rename(columns=names_known(frame.columns, asked))
     y, classes = (None, ()) if label is None or label not in frame else labels_of(frame[label], name, label)
     exposure = run.spec.data.exposure
     if schema.covariates:
