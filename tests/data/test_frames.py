@@ -648,7 +648,7 @@ def test_a_sheet_of_which_nothing_can_be_learned_says_which_others_there_are(tmp
     with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
         pd.DataFrame({"about": ["hello"]}).to_excel(book, sheet_name="Read me", index=False)
         pd.DataFrame({"a": RNG.normal(size=60)}).to_excel(book, sheet_name="2024", index=False)
-    with pytest.raises(ValueError, match=r"has one row.*the first is read, 'Read me'; another one is sheet=…, of 2024$"):
+    with pytest.raises(ValueError, match=r"has one row.*first is read, 'Read me'; another one is sheet=…, of 2024$"):
         load(tmp_path / "t.xlsx")
     assert len(load(tmp_path / "t.xlsx", sheet="2024").splits["train"]) == 48
 
