@@ -128,7 +128,7 @@ class Column:
         >>> Column("a", "count").accepted
         'whole numbers from 0 on'
         """
-        return {
+        found = {
             "real": "finite numbers",
             "positive": "numbers above 0",
             "nonnegative": "numbers from 0 on",
@@ -136,7 +136,10 @@ class Column:
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
             "date": self.what_dates + (f", in whole {UNITS[self.unit]}" if self.unit not in ("", "s") else ""),
-        }.get(self.kind) or self.shown_categories
+        }.get(self.kind)
+        example = {"unit": 12.5, "count": 1234, "integer": 1234}.get(self.kind, 1234.5)
+        written = "" if self.numeral is None else f", written as {self.numeral.written(example)}"
+        return f"{found}{written}" if found else self.shown_categories
 
     @property
     def what_dates(self) -> str:
@@ -165,8 +168,7 @@ class Column:
         with np.errstate(invalid="ignore"):
             if low is not None:
                 good &= x >= low
-            if self.kind == "positive":
-                good &= x > 0
+            good &= (x > 0) | (self.kind != "positive")
             if self.kind == "unit" and self.high is not None:
                 good &= x <= self.high
             if self.kind in WHOLE or (self.kind == "date" and self.unit != "s"):
@@ -180,8 +182,7 @@ class Column:
         numbers = [self._number(each) for each in distinct]
         if None in numbers:
             first = numbers.index(None)
-            like = f"numbers written as {self.numeral.written(1234.5)}"
-            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), like))
+            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
         return np.array([*numbers, np.nan], np.float64)[codes]
 
     def _number(self, cell: object) -> float | None:
