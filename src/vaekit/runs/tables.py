@@ -26,7 +26,7 @@ from ..models.given import refuse_number, refuse_too_many
 from ..settings import option
 from ..system.progress import working
 from .conditions import Condition, Where, conditions_of, with_ends
-from .given import source_frame
+from .given import classes_of, label_column, source_frame
 from .pieces import is_long, pieces_of
 
 if TYPE_CHECKING:
@@ -286,9 +286,8 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
     refuse_number("n", n, least=1)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
-        return Synthesized(
-            frame_of(columns, within(run.schema.domain, run.sample(n, seed=seed).double().cpu().numpy()))
-        )
+        made = frame_of(columns, within(run.schema.domain, run.sample(n, seed=seed).double().cpu().numpy()))
+        return Synthesized(made.assign(**classes_of(run, run.conditions(n), label_column(run))))
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
     conditions = with_ends(conditions_of(columns, where), run.schema.domain.each(len(columns)))
