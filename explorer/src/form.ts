@@ -3,18 +3,18 @@
 import type { Shown } from "./app";
 import { h } from "./dom";
 import { percent, shortest } from "./maths";
-import { cellText } from "./rows";
+import { cellText, ofDay, SECONDS } from "./rows";
 import type { Column, Scene } from "./scene";
 
 export interface Form {
   element: HTMLElement;
   values(): Float64Array;
   set(x: ArrayLike<number>): void;
+  /** The name of the first column that can't have what its cell says, and what it can; none where all can. */
+  refused(): string | null;
   /** What the model would put into the cells that are empty. */
   fill(imputed: Float64Array | null, shown: Shown): void;
 }
-
-const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
 
 interface Cell {
   input: HTMLInputElement | HTMLSelectElement;
@@ -23,6 +23,14 @@ interface Cell {
   set(value: number): void;
 }
 
+/** Which numbers a column has, where it has not any. */
+const ACCEPTED: Record<string, [string, (v: number) => boolean]> = {
+  positive: ["numbers above 0", (v) => v > 0],
+  nonnegative: ["numbers from 0 on", (v) => v >= 0],
+  count: ["whole numbers from 0 on", (v) => v >= 0 && Number.isInteger(v)],
+  integer: ["whole numbers", (v) => Number.isInteger(v)],
+};
+
 function makeCell(column: Column, id: string, double: boolean, changed: () => void): Cell {
   const hint = h("span", { class: "hint muted" });
   if (column.levels) {
@@ -30,13 +38,13 @@ function makeCell(column: Column, id: string, double: boolean, changed: () => vo
     return { input, hint, value: () => (input.value === "" ? NaN : Number(input.value)), set: (v) => (input.value = Number.isNaN(v) ? "" : String(Math.round(v))) };
   }
   if (column.kind === "date" && (column.unit ?? "s") in SECONDS) {
-    const days = column.unit === "D";
-    const scale = SECONDS[column.unit ?? "s"]! * 1000;
-    const input = h("input", { type: days ? "date" : "datetime-local", id, step: days ? null : "1", oninput: changed });
+    const seconds = SECONDS[column.unit ?? "s"]!;
+    const [type, from, to] = column.unit === "D" ? ["date", 0, 10] as const : ofDay(column) ? ["time", 11, 19] as const : ["datetime-local", 0, 19] as const;
+    const input = h("input", { type, id, step: type === "date" ? null : String(seconds), oninput: changed });
     return {
       input, hint,
-      value: () => (input.value === "" ? NaN : Date.parse(days ? input.value : `${input.value}Z`) / scale),
-      set: (v) => (input.value = Number.isNaN(v) ? "" : new Date(v * scale).toISOString().slice(0, days ? 10 : 19)),
+      value: () => (input.value === "" ? NaN : Date.parse(type === "date" ? input.value : `${"1970-01-01T".slice(0, from)}${input.value}Z`) / (1000 * seconds)),
+      set: (v) => (input.value = Number.isNaN(v) ? "" : new Date(v * seconds * 1000).toISOString().slice(from, to)),
     };
   }
   const whole = column.decimals === 0 || ["count", "integer"].includes(column.kind);
@@ -65,6 +73,10 @@ export function form(scene: Scene, changed: () => void): Form {
     set: (x) => {
       cells.forEach((c, j) => c.set(x[j]!));
       changed();
+    },
+    refused: () => {
+      const j = cells.findIndex((c, j) => !(ACCEPTED[scene.columns[j]!.kind]?.[1](c.value()) ?? true) && !Number.isNaN(c.value()));
+      return j < 0 ? null : `${scene.columns[j]!.name} has ${ACCEPTED[scene.columns[j]!.kind]![0]}`;
     },
     fill: (imputed, shown) =>
       cells.forEach((c, j) => {

@@ -57,6 +57,7 @@ function ownRow(app: App): HTMLElement {
   let condition: Condition = store.view.place.y;
   const made: Form = form(scene, () => soon());
   const work = answering(app, () => made.values(), () => condition, (x, a) => {
+    if (made.refused() !== null) return;
     made.fill(a.imputed, a.shown);
     const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo);
     replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x),
@@ -64,7 +65,14 @@ function ownRow(app: App): HTMLElement {
     tell(verdict);
     result.dataset.ready = "";
   });
-  const soon = settled(() => store.view.panel === "own" && work(), 120);
+  const soon = settled(() => {
+    if (store.view.panel !== "own") return;
+    const refused = made.refused();
+    if (refused === null) return work();
+    const verdict = h("div", { class: "oddness" }, h("p", { class: "verdict" }, `The model holds this for impossible: ${refused}`));
+    replace(result, verdict);
+    tell(verdict);
+  }, 120);
   const take = (i: number): void => {
     condition = scene.condition(i);
     made.set(scene.datum(i));

@@ -7,7 +7,10 @@ import { percent, written } from "./maths";
 import { save } from "./pictures";
 import type { Column, Scene } from "./scene";
 
-const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
+export const SECONDS: Record<string, number> = { D: 86400, h: 3600, min: 60, s: 1 };
+
+/** Whether a column of dates has times of day, which are counted from midnight. */
+export const ofDay = ({ date }: Column): boolean => /%H|%I/.test(date ?? "") && !/%[dYymbjB]/.test(date ?? "");
 
 /** A date's number as text; of times of day, which are counted from midnight, the time alone. */
 export function dateText(column: Column, value: number): string {
@@ -16,8 +19,7 @@ export function dateText(column: Column, value: number): string {
   if (Number.isNaN(date.getTime())) return written(value);
   const text = date.toISOString();
   if (column.unit === "D") return text.slice(0, 10);
-  const format = column.date ?? "";
-  if (format && /%H|%I/.test(format) && !/%[dYymbjB]/.test(format)) return text.slice(11, 19);
+  if (ofDay(column)) return text.slice(11, column.unit === "s" ? 19 : 16);
   return text.slice(0, 16).replace("T", " ");
 }
 

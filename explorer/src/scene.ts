@@ -113,7 +113,8 @@ export class Scene {
           index: this.dimensions.length,
           latent,
           at,
-          label: latent.size === 1 ? latent.name : `${latent.name}${/\d$/.test(latent.name) ? "." : ""}${at + 1}`,
+          // Counted from 0, as in files of codes and in pictures.
+          label: latent.size === 1 ? latent.name : `${latent.name}${/\d$/.test(latent.name) ? "." : ""}${at}`,
           kl: latent.kl?.[at] ?? null,
           mean: latent.mean[at]!,
           sd: latent.sd[at]!,

@@ -101,11 +101,11 @@ def number_of(number: int, one: str, many: str = "") -> str:
 
 
 def several(names: Iterable[object], most: int = 12) -> str:
-    """Names with commas between, of many the first: a message stays one readable line. Those that have a comma, or
-    blanks at an end, or nothing, are in quotes.
+    """Names with commas between, of many the first: a message stays one readable line. Those that have a comma, a
+    line break, blanks at an end, or nothing, are in quotes.
 
-    >>> several(range(1000), 3), several(["Rome", "Oslo, Norway"])
-    ('0, 1, 2 and 997 more', "Rome, 'Oslo, Norway'")
+    >>> several(range(1000), 3), several(["Rome", "Oslo, Norway", "two\\nlines"])
+    ('0, 1, 2 and 997 more', "Rome, 'Oslo, Norway', 'two\\\\nlines'")
     """
     every = [_quoted(str(each)) for each in names]
     rest = len(every) - most
@@ -114,7 +114,8 @@ def several(names: Iterable[object], most: int = 12) -> str:
 
 def _quoted(name: str) -> str:
     quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
-    return repr(name) if not quoted and ("," in name or name != name.strip() or not name) else name
+    plain = name and name == name.strip() and "," not in name and name.isprintable()
+    return name if quoted or plain else repr(name)
 
 
 def nearest(name: object, accepted: Iterable[str]) -> str | None:

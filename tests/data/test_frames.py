@@ -21,10 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaekit.data import load
+from vaekit.data.base import Content
 from vaekit.data.columns import frame_of, numbers_of
 from vaekit.data.frames import Frame, as_frame, ending, read_frame
 from vaekit.data.headers import Reading
 from vaekit.data.kinds import infer
+from vaekit.data.large import typed_large
+from vaekit.data.workbooks import parquet_pieces
 
 RNG = np.random.default_rng(0)
 HEADERLESS = "no line of names was found: columns are x1..x{}; if the first line is one, say header=True"
@@ -167,6 +170,21 @@ def test_packed_files(end: str, read: Read, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("vaekit.data.formats.UNPACKED", 2**20)
     bomb = PACKERS[end](b"a,b\n" + b"1,2\n" * 2**20)
     refuses(read, bomb, "none of it is read; if that is meant, save it unpacked", name=f"t.csv{end}")
+
+
+def test_lists_in_parquet_are_left_out(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    path, x = tmp_path / "t.parquet", np.arange(40)
+    table = pd.DataFrame({"tags": [["a"]] * 40, "n": x % 7, "x": x / 7, "place": [{"lat": 1.5}] * 40}, index=x + 5)
+    parquet.write_table(pyarrow.Table.from_pandas(table), path)
+    frame = read_frame(path)
+    assert cells(frame) == {"n": (x % 7).tolist(), "x": (x / 7).tolist()}
+    assert frame.notes == tuple(f"column {name!r} is left out: no plain values" for name in ("tags", "place"))
+    pieces = list(parquet_pieces(path, 30))
+    assert [list(each) for each in pieces] == [["n", "x"]] * 2
+    assert pieces[1].index[0] == 35
+    assert typed_large(Content({}, large=path), "t", None, {}, "").notes[0] == frame.notes[0]
 
 
 def test_archives_of_several_files(read: Read) -> None:
@@ -362,16 +380,10 @@ def test_parquet_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return read_frame(path, Reading(label))
 
     for table, message in [
-        ({"a": [[1], [2]], "b": [1, 2], "c": [{"x": 1}, None]}, "has columns that are no plain values: 'a', 'c'; take"),
-        (
-            {"a": [b"x", b"y"]},
-            "has columns that are no plain values: 'a'; take them out; images are read as files, from",
-        ),
-        (
-            {"a": [{"bytes": b"x", "path": "1.png"}]},
-            "no plain values: 'a'; take them out; images are read as files, from",
-        ),
-        ({"a": pyarrow.array([b"x"], pyarrow.large_binary())}, "no plain values: 'a'; take them out; images are read"),
+        ({"a": [[1], [2]], "c": [{"x": 1}, None]}, "has no column of plain values: 'a', 'c'"),
+        ({"a": [b"x", b"y"]}, "has columns of files: 'a'; take them out; images are read as files, from"),
+        ({"a": [{"bytes": b"x", "path": "1.png"}]}, "has columns of files: 'a'; take them out; images are read"),
+        ({"a": pyarrow.array([b"x"], pyarrow.large_binary())}, "has columns of files: 'a'; take them out; images"),
         ({"a": pyarrow.array([], "int64")}, "has no rows"),
         (b"PAR1 and then junk PAR1", "cannot be read as Parquet: "),
         (b"", "cannot be read as Parquet: "),
@@ -408,7 +420,7 @@ def test_excel(tmp_path: Path, read: Read) -> None:
     kinds = [str(dtype) for dtype in frame.table.dtypes]
     assert kinds[:5] == ["int64", "float64", "bool", "Int64", "str"]
     assert frame.table["when"].dtype.kind == "M"
-    assert frame.notes == ("t.xlsx: of 2 sheets the first is read, 'data'; another one is sheet=…",)
+    assert frame.notes == ("t.xlsx: of 2 sheets the first is read, 'data'; another one is sheet=…, of other",)
     assert read_frame(path, Reading("n")).table["n"].tolist() == ["1", "2", "3"]
     plain.to_excel(path)
     assert list(read_frame(path).table) == list(plain)
@@ -627,7 +639,18 @@ def test_the_first_sheet_that_is_not_empty_is_read(tmp_path: Path) -> None:
         pd.DataFrame({"a": [1, 2]}).to_excel(book, sheet_name="rows", index=False)
     frame = read_frame(tmp_path / "t.xlsx")
     assert frame.table["a"].tolist() == [1, 2]
-    assert frame.notes == ("t.xlsx: of 2 sheets the first that is not empty is read, 'rows'; another one is sheet=…",)
+    first = "t.xlsx: of 2 sheets the first that is not empty is read, 'rows'; another one is sheet=…, of notes"
+    assert frame.notes == (first,)
+
+
+def test_a_sheet_of_which_nothing_can_be_learned_says_which_others_there_are(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"about": ["hello"]}).to_excel(book, sheet_name="Read me", index=False)
+        pd.DataFrame({"a": RNG.normal(size=60)}).to_excel(book, sheet_name="2024", index=False)
+    with pytest.raises(ValueError, match=r"has one row.*first is read, 'Read me'; another one is sheet=…, of 2024$"):
+        load(tmp_path / "t.xlsx")
+    assert len(load(tmp_path / "t.xlsx", sheet="2024").splits["train"]) == 48
 
 
 TITLED = "# Yields, by field\n# (source: own)\n\nfield,tons\nnorth,1.5\nsouth,2\n\neast,3.25\n"

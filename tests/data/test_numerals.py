@@ -178,8 +178,16 @@ def test_cells_of_another_unit_are_none_of_the_column() -> None:
     assert column.numbers(pd.Series(["7.5", "1 kg", "2kg"])).tolist() == [7.5, 1, 2]
     assert column.numbers(pd.Series([7.5])).tolist() == [7.5]
     assert column.refused(pd.Series(["7 g", "$7", "1,234 kg", "kg"])).all()
-    with pytest.raises(ValueError, match=r"has '7 g' in row 0 \(from 0\); accepted: numbers written as 1234.5 kg"):
+    accepted = r"accepted: numbers above 0, written as 1234\.5 kg"
+    with pytest.raises(ValueError, match=rf"has '7 g' in row 0 \(from 0\); {accepted}"):
         column.numbers(pd.Series(["7 g"]))
+
+
+def test_a_column_says_how_its_numbers_are_written() -> None:
+    german = column_of([f"{x:.1f}%".replace(".", ",") for x in SIZES])
+    assert german.refused(pd.Series(["45.6%", "45,6%", "45.6"])).tolist() == [True, False, False]
+    assert german.accepted.endswith(", written as 1234,5%")
+    assert column_of([f"${x:,.0f}" for x in SIZES], {"a": "count"}).accepted.endswith(", written as $1,234")
 
 
 def test_names_stand_above_numbers_with_marks() -> None:

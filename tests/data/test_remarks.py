@@ -33,6 +33,16 @@ def test_a_code_for_missing_is_named_once() -> None:
     assert "9999 in row 3 (from 0) is far from all others, 18 to 59, as 2 more are" in said
 
 
+@pytest.mark.parametrize("code", [999, -999])
+def test_a_code_of_nines_is_named_nearer_by(code: int) -> None:
+    points = RNG.permutation(np.r_[np.arange(150), np.arange(150), [code] * 16])
+    (said,) = notes(points=points, y=RNG.normal(size=316))
+    assert f"points': {code} in row" in said
+    assert "is far from all others, 0 to 149, as 15 more are" in said
+    assert not notes(points=np.where(points == code, code - 1, points), y=RNG.normal(size=316))
+    assert not notes(points=np.r_[np.arange(150), np.arange(150), code], y=RNG.normal(size=301))  # there once
+
+
 def test_a_date_far_from_all_others_is_one() -> None:
     days = pd.Series(pd.date_range("2024-01-01", periods=200)).sample(frac=1, random_state=0).reset_index(drop=True)
     days[5] = pd.Timestamp("1900-01-01")

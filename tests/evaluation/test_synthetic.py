@@ -189,6 +189,10 @@ def test_rows_without_the_target_or_of_one_class_are_no_obstacle() -> None:
     assert alone.auroc == pytest.approx(0.5)
     with pytest.raises(ValueError, match="unknown column 'grad'"):
         predicted(COLUMNS, rows, test, "grad")
+    empty = function(300, 0)
+    empty[:, 2] = np.nan
+    others = predicted(tuple(COLUMNS[i] for i in (0, 1, 3)), empty[:, [0, 1, 3]], test[:, [0, 1, 3]], "grade")
+    assert predicted(COLUMNS, empty, test, "grade") == others
     rows[:, 1] = np.nan
     with pytest.raises(ValueError, match="no row has a value"):
         predicted(COLUMNS, rows, test, "grade")

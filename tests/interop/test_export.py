@@ -346,6 +346,10 @@ def test_notes_say_what_columns_and_their_numbers_are():
         "categories": list(columns[1].categories),
     }
     assert notes["probabilities"] == [{"column": "city", "levels": 4}, {"column": "size", "levels": 5}]
+    dates = (Column("day", "date", unit="D"), Column("opens", "date", unit="min", format="%H:%M"))
+    shops = schema.model_copy(update={"columns": ("day", "opens"), "table": dates})
+    units = [each["unit"] for each in notes_of(Run(Path("runs/shops"), Spec(), shops, model))["data"]["columns"]]
+    assert units == ["D since 1970", "min since midnight"]
     (_, probabilities) = ran("decode", model, noise_of(B, 2))
     assert probabilities.shape == (B, 9)
     assert torch.allclose(probabilities.split([4, 5], -1)[1].sum(-1), torch.ones(B))

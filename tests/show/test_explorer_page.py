@@ -156,20 +156,23 @@ class Images:
         }
 
 
-def table() -> dict[str, Any]:
-    """Three columns of one latent: a number z1, a category that it decides, and a time to the second."""
+def table(*, of_day: bool = False) -> dict[str, Any]:
+    """Three columns of one latent: a number that z0 is, a category that it decides, and a time to the second; or a
+    count, the category, and a time `of_day` in minutes.
+    """
     rng = np.random.default_rng(0)
     z = rng.normal(size=(N, 2)).astype(np.float32)
-    x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(6000 * z[:, 1]) + TIME], 1)
+    start, spread = (600.0, 60) if of_day else (TIME, 6000)
+    x = np.stack([50 + 10 * z[:, 0], (z[:, 0] > 0) * 1.0, np.round(spread * z[:, 1]) + start], 1)
     x[3, 0] = np.nan
     columns = [
         {
             "name": HOSTILE,
-            "kind": "real",
+            "kind": "count" if of_day else "real",
             "levels": None,
             "low": 20.0,
             "high": 80.0,
-            "decimals": 1,
+            "decimals": 0 if of_day else 1,
             "unit": "kg",
             "date": None,
         },
@@ -187,11 +190,11 @@ def table() -> dict[str, Any]:
             "name": "when",
             "kind": "date",
             "levels": None,
-            "low": TIME - 18000.0,
-            "high": TIME + 18000.0,
+            "low": start - 3.0 * spread,
+            "high": start + 3.0 * spread,
             "decimals": 0,
-            "unit": "s",
-            "date": "date",
+            "unit": "min" if of_day else "s",
+            "date": "%H:%M" if of_day else "date",
         },
     ]
     decoding = [
@@ -201,9 +204,9 @@ def table() -> dict[str, Any]:
         ("add", ["a", 50], "c1"),
         ("gt", ["u", 0], "g"),
         ("_to_copy", ["g", "torch.float32"], "c2"),
-        ("mul", ["v", 6000], "w"),
+        ("mul", ["v", spread], "w"),
         ("_to_copy", ["w", "torch.float64"], "d"),
-        ("add", ["d", TIME], "c3"),
+        ("add", ["d", start], "c3"),
         ("cat", [[{"id": "c1"}, {"id": "c2"}, {"id": "c3"}], 1], "m"),
         ("mul", ["u", 3], "l"),
         ("neg", ["l"], "n"),
@@ -219,8 +222,8 @@ def table() -> dict[str, Any]:
         ("mm", ["h", "pick"], "z"),
     ]
     weights = {
-        "location": np.array([50.0, 0.0, TIME]),
-        "scale": np.array([10, 1, 6000]),
+        "location": np.array([50.0, 0.0, start]),
+        "scale": np.array([10, 1, spread]),
         "pick": np.array([[1, 0], [0, 0], [0, 1]]),
     }
     scoring = [
@@ -286,7 +289,7 @@ def table() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
-    scenes = {"images": Images().scene(), "table": table()}
+    scenes = {"images": Images().scene(), "table": table(), "times": table(of_day=True)}
     for name, scene in scenes.items():
         (folder / f"{name}.html").write_text(page_of(json.dumps(scene)), "utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in scenes}
@@ -360,7 +363,7 @@ def test_what_is_built_is_that_of_the_sources() -> None:
 def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[..., Any]) -> None:
     page = visit()
     decodes(page)
-    slider = page.get_by_label("z1", exact=True)
+    slider = page.get_by_label("z0", exact=True)  # as files of codes and pictures count them
     box = slider.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -369,8 +372,8 @@ def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[
     assert place(page)[0] == pytest.approx(float(slider.input_value()), abs=1e-5)
     decodes(page)
     # Those that tell most come first, what tells nothing is folded away, and a strip walks along each.
-    assert page.locator(".slider label").all_inner_texts()[:2] == ["z1", "z2"]
-    assert not page.get_by_label("z3", exact=True).is_visible()
+    assert page.locator(".slider label").all_inner_texts()[:2] == ["z0", "z1"]
+    assert not page.get_by_label("z2", exact=True).is_visible()
     page.wait_for_selector(".slider .strip")
     settled(page, lambda: ";0:3" in page.evaluate("location.hash"))
     again = visit(link=page.evaluate("location.hash"))
@@ -555,6 +558,30 @@ def test_a_row_is_edited_and_a_cell_cleared(visit: Callable[..., Any]) -> None:
     assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
     page.locator("#cell-1").select_option("")
     settled(page, lambda: "likely" in page.locator(".hint").nth(1).inner_text())
+
+
+def test_a_time_of_day_has_no_date(visit: Callable[..., Any]) -> None:
+    page = visit("times", link="#panel=own&at=0")
+    page.wait_for_selector(".answer[data-ready]")
+    time, own = page.locator("#cell-2"), round(page.evaluate("explorer.scene.datum(0)[2]"))
+    assert time.get_attribute("type") == "time"
+    assert time.input_value()[:5] == f"{own // 60:02d}:{own % 60:02d}"
+    time.fill("11:30")
+    settled(page, lambda: bool(abs(place(page)[1] - 90 / 60) < 1e-6))
+    page.get_by_label("Clear when").click()
+    settled(page, lambda: page.locator(".hint").nth(2).inner_text() == "likely 10:00")
+
+
+def test_a_cell_that_its_column_cannot_have_is_said(visit: Callable[..., Any]) -> None:
+    page = visit("times", link="#panel=own&at=0")
+    page.wait_for_selector(".answer[data-ready]")
+    for wrong in ("-3", "2.5"):
+        page.locator("#cell-0").fill(wrong)
+        said = f"The model holds this for impossible: {HOSTILE} has whole numbers from 0 on"
+        settled(page, lambda said=said: page.locator(".verdict").inner_text() == said)
+        assert page.locator(".contributions").count() == 0
+        page.locator("#cell-0").fill("60")
+        settled(page, lambda: "of the training data" in page.locator(".verdict").inner_text())
 
 
 @pytest.mark.parametrize("name", ["images", "table"])

@@ -296,6 +296,14 @@ def test_text_from_outside_is_shown_and_never_run(tmp_path: Path) -> None:
     assert commands[1].endswith("--out samples.csv")
 
 
+@pytest.mark.browser
+def test_a_phone_never_scrolls_sideways(digits: Run, scores: Evaluation, browser: Any, undrawn: None) -> None:
+    shown = browser.new_page(viewport={"width": 360, "height": 740})
+    shown.goto(report.write_report(digits, scores).as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") == 360
+    shown.close()
+
+
 def test_conditional_samples_have_a_row_for_each_class(tmp_path: Path, undrawn: None) -> None:
     run = small_run(tmp_path / "run", "model.condition=true", "training.epochs=1")
     picture = ConditionalGrid(n=12)(Subject(run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache
@@ -16,7 +16,7 @@ from .cells import as_type, category_text, factorized, number_in, numbers_in, re
 from .dates import COMPACT, OBJECTS, SECONDS, TIMES, UNITS, dates_of, seconds_of, understood, written
 from .digits import loses
 from .numerals import Numeral
-from .sniffing import is_mark
+from .sniffing import is_mark, is_unknown
 
 ColumnKind = Literal[
     "real", "positive", "nonnegative", "count", "integer", "binary", "categorical", "ordinal", "unit", "date"
@@ -128,7 +128,7 @@ class Column:
         >>> Column("a", "count").accepted
         'whole numbers from 0 on'
         """
-        return {
+        found = {
             "real": "finite numbers",
             "positive": "numbers above 0",
             "nonnegative": "numbers from 0 on",
@@ -136,7 +136,10 @@ class Column:
             "integer": "whole numbers",
             "unit": f"numbers from {self.low} to {self.high}",
             "date": self.what_dates + (f", in whole {UNITS[self.unit]}" if self.unit not in ("", "s") else ""),
-        }.get(self.kind) or self.shown_categories
+        }.get(self.kind)
+        example = {"unit": 12.5, "count": 1234, "integer": 1234}.get(self.kind, 1234.5)
+        written = "" if self.numeral is None else f", written as {self.numeral.written(example)}"
+        return f"{found}{written}" if found else self.shown_categories
 
     @property
     def what_dates(self) -> str:
@@ -165,8 +168,7 @@ class Column:
         with np.errstate(invalid="ignore"):
             if low is not None:
                 good &= x >= low
-            if self.kind == "positive":
-                good &= x > 0
+            good &= (x > 0) | (self.kind != "positive")
             if self.kind == "unit" and self.high is not None:
                 good &= x <= self.high
             if self.kind in WHOLE or (self.kind == "date" and self.unit != "s"):
@@ -180,8 +182,7 @@ class Column:
         numbers = [self._number(each) for each in distinct]
         if None in numbers:
             first = numbers.index(None)
-            like = f"numbers written as {self.numeral.written(1234.5)}"
-            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), like))
+            raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
         return np.array([*numbers, np.nan], np.float64)[codes]
 
     def _number(self, cell: object) -> float | None:
@@ -203,19 +204,25 @@ class Column:
             return np.where(gone, np.nan, codes)
         known = {text: float(i) for i, text in enumerate(self.categories)}
         codes, distinct = factorized(values)
+        known = {text.strip(): number for text, number in known.items()} | known
         if set(known) == {"False", "True"}:  # of booleans also 0 and 1, and the words in any case
             known |= {"0": known["False"], "1": known["True"]}
             known |= {word: known[word.title()] for word in ("false", "true", "FALSE", "TRUE")}
-        numbers = [known.get(text := category_text(each), known.get(self._as_number(text))) for each in distinct]
-        if None in numbers and (table is not None or self.numeral is not None):
-            numbers = [
-                np.nan if number is None and isinstance(each, str) and is_mark(each) else number
-                for number, each in zip(numbers, distinct, strict=True)
-            ]
+        among = table is not None or self.numeral is not None
+        numbers = [self._code(each, known) for each in distinct]
+        numbers = [
+            np.nan if number is None and is_unknown(each, among) else number
+            for number, each in zip(numbers, distinct, strict=True)
+        ]
         if None in numbers:
             first = numbers.index(None)
             raise ValueError(refusal(where, distinct[first], int(np.argmax(codes == first)), self.accepted))
         return np.array([*numbers, np.nan], np.float64)[codes]
+
+    def _code(self, cell: object, known: Mapping[str, float]) -> float | None:
+        """The number of a category as it is written, or with other blanks at its ends, or as another number."""
+        ways = (text := category_text(cell), text.strip(), self._as_number(text))
+        return next((known[each] for each in ways if each in known), None)
 
     def _as_number(self, text: str) -> str:
         """The category of a number that is written in another way."""

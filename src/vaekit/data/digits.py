@@ -15,7 +15,7 @@ def loses(x: np.ndarray, kept: np.ndarray) -> bool:
     """Whether `kept` has lost more of x than a thousandth of its spread, or any of a whole number, in any column of a
     table.
     """
-    if x.dtype.kind == "f" and x.dtype.itemsize <= 4:
+    if not x.size or (x.dtype.kind == "f" and x.dtype.itemsize <= 4):
         return False
     x, kept = np.atleast_1d(x), np.atleast_1d(kept)
     axis = 0 if x.ndim <= 2 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +56,9 @@ class Reading:
         of the columns, None where that is to be found out.
         """
         for i, row in enumerate(rows):
-            if self.known and 2 * len({name_of(cell) for cell in row} & set(self.known)) >= len(self.known):
+            if self.known and 2 * len({name_of(cell) for cell in row} & set(map(name_of, self.known))) >= len(
+                self.known
+            ):
                 return i, True
         if self.older:
             return 0, True
@@ -73,8 +75,9 @@ class Reading:
         """The places of columns that a model knows nothing of, whose cells are whatever stands there: none where no
         model is asked.
         """
-        asked = {*self.known, self.label, self.exposure, *(each.name for each in self.given)}
-        return {i for i, name in enumerate(names) if self.known and name not in asked}
+        asked = {*self.known, self.label or "", self.exposure or "", *(each.name for each in self.given)}
+        found = set(map(name_of, asked))
+        return {i for i, name in enumerate(names) if self.known and name_of(name) not in found}
 
 
 AS_IT_IS = Reading()
@@ -116,6 +119,20 @@ def name_of(cell: str) -> str:
     'height in m'
     """
     return " ".join(cell.strip().splitlines())
+
+
+def names_known(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """What a model calls those of the columns' `names` that it has by another: names are one that differ in blanks at
+    their ends and in line breaks alone, which a line of names of a text loses and a data frame keeps.
+
+    >>> names_known(["price", "age"], ["price ", "age"])
+    {'price': 'price '}
+    """
+    theirs, lacking = list(names), set(known)
+    lacking -= set(theirs)
+    plain = {name_of(each): each for each in lacking}
+    found = {each: plain[name_of(each)] for each in theirs if name_of(each) in plain}
+    return found if len(found) == len(set(found.values())) else {}
 
 
 def check_names(

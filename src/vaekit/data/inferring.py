@@ -38,7 +38,7 @@ from .dates import (
 from .looks import FIRST_ROWS, Look, fills_unit, look_at
 from .numerals import Numeral, are_numbers, nearly_numbers, numeral_of
 from .prose import of_texts
-from .sniffing import is_mark
+from .sniffing import is_mark, is_unknown
 
 MOST_CATEGORIES = 1000
 UNIQUE, HANDFUL = 0.95, 10
@@ -120,7 +120,9 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
     elif not formats and are_numbers(cells):
         found = _of_plain_numbers(name, values)
     else:
-        return _of_words(name, values, distinct, seen, formats, numeral)
+        words = [each for each in distinct if not is_unknown(each)]
+        seen -= sum(int((codes == i).sum()) for i, each in enumerate(distinct) if is_unknown(each))
+        return _of_words(name, values, words, seen, formats, numeral) if len(words) > 1 else "constant"
     if isinstance(found, str) or not marks or len(cells) == len(distinct):
         return found
     return replace(found, why=f"{found.why}; {several(map(repr, marks), 3)} for missing")

@@ -27,7 +27,7 @@ from .dates import COMPACT, TIMES, UNITS, are_compact, formats_of, parsed, secon
 from .inferring import MOST_CATEGORIES, category_dtype, column_of, of_dates, of_numbers, of_numerals
 from .looks import look_at, looks_at
 from .numerals import Numeral, numeral_of
-from .sniffing import is_mark
+from .sniffing import is_mark, is_unknown
 
 NONE = "none"
 """The kind that leaves a column out."""
@@ -149,7 +149,7 @@ def _asked_categories(name: str, values: pd.Series, kind: ColumnKind, what: str)
         if kind == "ordinal" and not values.cat.ordered and not all_numbers(texts):
             raise ValueError(f"{what} column {name!r} has categories without an order; make them ordered in pandas")
     else:
-        distinct = factorized(values)[1]
+        distinct = [each for each in factorized(values)[1] if not is_unknown(each)]
         texts, dtype = sorted_texts([category_text(each) for each in distinct]), str(values.dtype)
         if kind == "ordinal" and not all_numbers(texts) and not pd.api.types.is_bool_dtype(values.dtype):
             advice = "give numbers, or an ordered category of pandas, or ask for categorical"

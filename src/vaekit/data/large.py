@@ -26,7 +26,7 @@ from .headers import UNNAMED, check_names, without_row_numbers
 from .kinds import infer
 from .memmap import BLOCK, MemmapRows
 from .tabular import labels_of, nothing_to_learn, refuse_sizes, told_left_out
-from .workbooks import parquet_columns, parquet_size
+from .workbooks import nested_left_out, parquet_columns, parquet_size
 
 CELL = 8
 """Bytes that a cell takes while a table is read, texts apart."""
@@ -64,11 +64,11 @@ class _Table:
             raise ValueError(f"{path} has no rows")
         check_ratio(path, CELL * rows * len(names))
         check_names(str(path), names, label)
-        found = cls(path, tuple(names), rows)
+        found = cls(path, tuple(names), rows, nested_left_out(path))
         if len(names) < 2 or names[0] not in UNNAMED:
             return found
         kept, notes = without_row_numbers(str(path), found.read(names[:2]))
-        return replace(found, names=found.names[2 - kept.shape[1] :], notes=notes)
+        return replace(found, names=found.names[2 - kept.shape[1] :], notes=(*notes, *found.notes))
 
     def read(self, names: Sequence[str]) -> pd.DataFrame:
         return named_columns(str(self.path), parquet_columns(self.path, names))

@@ -16,6 +16,8 @@ FEW_ROWS = 50
 """Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
 FAR = 10.0
 """As many times as all others are apart: heavy tails, such as those of incomes, hardly ever have a gap so wide."""
+FAR_CODE = 1.0
+"""Of 99, 999, … that is there more than once, which is how many write that there is no value."""
 MOST_FAR, LEAST_NEAR = 3, 10
 """Distinct values that are far from all others at most, and how many others there are at least."""
 
@@ -68,10 +70,13 @@ def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
 
 
 def far_above(x: np.ndarray) -> np.ndarray | None:
-    """Which of the numbers x (N,), some NaN, are above all others by `FAR` times what these are apart, if few are.
+    """Which of the numbers x (N,), some NaN, are above all others by `FAR` times what these are apart, or `FAR_CODE`
+    times as codes for a missing value, if few distinct ones are.
 
     >>> far_above(np.array([*range(20), 1e9, np.nan])).nonzero()[0].tolist(), far_above(np.arange(20.0))
     ([20], None)
+    >>> far_above(np.array([*range(100), 999.0, 999.0])).nonzero()[0].tolist()
+    [100, 101]
     """
     seen = x[~np.isnan(x)]
     if len(seen) <= LEAST_NEAR:
@@ -84,10 +89,15 @@ def far_above(x: np.ndarray) -> np.ndarray | None:
         if len(others) < LEAST_NEAR:
             return None
         nearest = others.max()
-        if high - nearest > FAR * (nearest - low) > 0:
+        if high - nearest > (FAR_CODE if _is_code(high, x) else FAR) * (nearest - low) > 0:
             return x >= high
         seen, high = others, nearest
     return None
+
+
+def _is_code(number: float, x: np.ndarray) -> bool:
+    """Whether a number is written in nines alone, two at least, and is more than once among x (N,)."""
+    return number >= 99 and set(f"{number:.15g}") == {"9"} and int((x == number).sum()) > 1
 
 
 def _said(column: Column, x: np.ndarray, far: np.ndarray, rows: Split) -> str:

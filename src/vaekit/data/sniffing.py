@@ -141,6 +141,16 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
+def is_unknown(cell: object, among_numbers: bool = False) -> bool:
+    """Whether a cell is ?, which says in a column of words too, wherever it is from, that there is no value; a data
+    frame has its own missing cells, so that its NA may be a category. `among_numbers` whether it is any mark of that.
+
+    >>> is_unknown(" ? "), is_unknown("NA"), is_unknown("NA", among_numbers=True)
+    (True, False, True)
+    """
+    return isinstance(cell, str) and (is_mark(cell) if among_numbers else cell.strip() == "?")
+
+
 def is_mark(cell: str) -> bool:
     """Whether a cell among numbers or dates says that it has no value, as others may that are missing anywhere.
 

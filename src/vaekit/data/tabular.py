@@ -46,13 +46,15 @@ def typed(content: Content, name: str, label: str | None, asked: Mapping[str, st
         return content
     y, classes = (None, ()) if label is None else labels_of(frame[label], name, label)
     frame = frame if label is None else frame.drop(columns=label)
+    read_as = "".join(f"; {each}" for each in content.notes)  # it may be the wrong sheet, or no line of names
     if len(frame) < 2:
-        raise ValueError(f"{name} has one row, of which nothing can be learned: give 2 at least, better hundreds")
+        many = f"{name} has one row, of which nothing can be learned: give 2 at least, better hundreds"
+        raise ValueError(f"{many}{read_as}")
     if not frame.shape[1]:
         raise ValueError(f"{name} has no columns besides the label {label!r}")
     columns, without = infer(frame, asked, plain)
     if not columns:
-        raise ValueError(nothing_to_learn(name, without))
+        raise ValueError(f"{nothing_to_learn(name, without)}{read_as}")
     split = replace(rows_of_frame(columns, frame, name), y=y)
     left = told_left_out(without)
     names = tuple(each.name for each in columns)

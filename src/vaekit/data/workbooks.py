@@ -11,30 +11,32 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import several, unknown
+from ..errors import MOST_LINES, several, unknown
 from ..settings import setting
 from ..system.disk import check_regular
 from .cells import replaced, typed
 from .formats import check_unpacked
 from .headers import Reading, check_names, line_of_names, name_of, numbered
 from .sniffing import has_names, is_missing
+from .tabular import told_left_out
 
 
 def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A Parquet table with the types that it was saved with. Needs pyarrow.
+    """A Parquet table with the types that it was saved with, but for columns of lists and the like, which a note names.
+    Needs pyarrow.
 
-    Raises `ValueError`, one line, where it is damaged, out of all proportion, or has columns that are no plain values.
+    Raises `ValueError`, one line, where it is damaged, out of all proportion, or has columns of files.
     """
     with _parquet(path) as (pyarrow, schema, rows):
         # Before a row is read: a few bytes may stand for as many equal values as one likes.
         check_unpacked(path, 8 * rows * len(schema.names))
         texts = _texts(pyarrow, schema)
-        table = pyarrow.parquet.read_table(path, read_dictionary=texts)
+        table = pyarrow.parquet.read_table(path, columns=schema.names, read_dictionary=texts)
         check_unpacked(path, sum(_length(table.column(name)) for name in texts))
         frame = _frame(pyarrow, table, schema)
     named = [str(each) for each in frame.index.names if each is not None]
     notes = (f"the index of {path.name}, {several(named)}, is no column: left out",) if named else ()
-    return frame.reset_index(drop=True), notes
+    return frame.reset_index(drop=True), (*notes, *nested_left_out(path))
 
 
 def parquet_rows(path: Path) -> int:
@@ -48,6 +50,14 @@ def parquet_size(path: Path) -> tuple[int, list[str]]:
     with _parquet(path) as (_, schema, rows):
         index = [each for each in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(each, str)]
         return rows, [name for name in schema.names if name not in index]
+
+
+def nested_left_out(path: Path) -> tuple[str, ...]:
+    """What is said of the columns of a Parquet file that are lists or the like."""
+    import pyarrow.parquet
+
+    schema = pyarrow.parquet.read_schema(path)
+    return told_left_out({each.name: "no plain values" for each in schema if pyarrow.types.is_nested(each.type)})
 
 
 def parquet_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
@@ -67,7 +77,7 @@ def parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     with _parquet(path) as (pyarrow, schema, _):
         start, left = 0, None
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=rows):
+            for batch in file.iter_batches(batch_size=rows, columns=schema.names):
                 table = pyarrow.Table.from_batches([batch])
                 left = table if left is None else pyarrow.concat_tables([left, table])
                 while len(left) >= rows:
@@ -92,8 +102,8 @@ def _numbered(frame: pd.DataFrame, start: int, schema: Any) -> pd.DataFrame:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[tuple[Any, Any, int]]:
-    """Inside, pyarrow with the schema of a file and its number of rows; `ValueError` where it is damaged, or has
-    columns that are no plain values.
+    """Inside, pyarrow with the schema of a file's columns of plain values, and its number of rows; `ValueError` where
+    it is damaged, has columns of files, or none of plain values.
     """
     try:
         import pyarrow
@@ -106,12 +116,13 @@ def _parquet(path: Path) -> Iterator[tuple[Any, Any, int]]:
             schema, rows = file.schema_arrow, file.metadata.num_rows
         check_names(str(path), schema.names)
         types = pyarrow.types
-        if nested := [each for each in schema if types.is_nested(each.type) or _has_files(types, each.type)]:
-            names = several([repr(each.name) for each in nested], 8)
-            images = "; images are read as files, from a folder of them or shards (.tar): write them to such"
-            instead = images * any(_has_files(types, each.type) for each in nested)
-            raise ValueError(f"{path} has columns that are no plain values: {names}; take them out{instead}")
-        yield pyarrow, schema, rows
+        if files := [each.name for each in schema if _has_files(types, each.type)]:
+            instead = "images are read as files, from a folder of them or shards (.tar): write them to such"
+            raise ValueError(f"{path} has columns of files: {several(map(repr, files), 8)}; take them out; {instead}")
+        plain = [each for each in schema if not types.is_nested(each.type)]
+        if schema.names and not plain:
+            raise ValueError(f"{path} has no column of plain values: {several(map(repr, schema.names), 8)}")
+        yield pyarrow, pyarrow.schema(plain, schema.metadata), rows
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -225,7 +236,8 @@ def _sheet(path: Path, reading: Reading) -> tuple[pd.DataFrame, str, tuple[str, 
     first = "the first" if at == sheets[0] else "the first that is not empty"
     what = f"{path.name}: of {len(sheets)} sheets {first} is read, {at!r}"
     if not reading.known:
-        what += f"; another one is {setting('data.sheet', '…')}"
+        others = several([each for each in sheets if each != at], MOST_LINES)
+        what += f"; another one is {setting('data.sheet', '…')}, of {others}"
     return cells, at, (what,) if len(sheets) > 1 and asked not in sheets else ()
 
 

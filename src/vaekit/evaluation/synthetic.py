@@ -211,9 +211,9 @@ def predicted(
     held_out = held_out[~np.isnan(held_out[:, at])]
     if not len(rows) or not len(held_out):
         raise ValueError(f"no row has a value in the column {target!r}, which is to be told from the others")
-    kept = [i for i in range(len(columns)) if i != at]
+    kept = [i for i in range(len(columns)) if i != at and not np.isnan(rows[:, i]).all()]  # trees want a value of each
     if not kept:
-        raise ValueError(f"there is no column but {target!r}, from which it could be told")
+        raise ValueError(f"no column but {target!r} has a value, from which it could be told")
     x, y, test, truth = rows[:, kept], rows[:, at], held_out[:, kept], held_out[:, at]
     as_categories = [columns[i].kind == "categorical" and len(columns[i].categories) <= BINS for i in kept]
     if columns[at].categories:

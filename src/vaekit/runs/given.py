@@ -24,7 +24,7 @@ from ..data.decoding import ImageRows
 from ..data.domains import Domain
 from ..data.exposure import TOTAL, beside, empty_rows, exposed_rows
 from ..data.frames import TEXTS, as_frame, ending, is_annotated, is_documents, is_frame
-from ..data.headers import Reading
+from ..data.headers import Reading, names_known
 from ..data.loading import read
 from ..data.memmap import Array, blocks
 from ..data.tabular import labels_of, new_rows_of_frame
@@ -127,6 +127,36 @@ def _to_size(wanted: tuple[int, ...], of_files: bool) -> str:
     return f"; bring all to {width} pixels wide and {height} high first{does}"
 
 
+def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") -> dict[str, np.ndarray]:
+    """The names of the classes of labels y (N,), as column `label`, or covariates (N, C) under their own names, of
+    arrays as y0, y1, …; nothing for None.
+    """
+    if y is None:
+        return {}
+    y = y.cpu().numpy() if isinstance(y, Tensor) else y
+    if y.ndim == 1:
+        return {label: np.array(run.schema.classes)[y]}
+    return _covariates(run, y) or {f"y{i}": column for i, column in enumerate(y.T)}
+
+
+def _covariates(run: Run, y: np.ndarray) -> dict[str, np.ndarray]:
+    """The covariates y (N, C) as the user has them, a column each, and the exposure; nothing if they have no name."""
+    found: dict[str, np.ndarray] = {}
+    start = 0
+    for each in run.schema.covariates:
+        own = y[:, start : (start := start + each.width)]
+        found[each.name] = np.array(each.categories, object)[own.argmax(1)] if each.categories else own[:, 0]
+    if run.schema.exposed and y.shape[1] == start + 1:
+        found[run.spec.data.exposure or TOTAL] = y[:, start]
+    return found if y.shape[1] == start + run.schema.exposed else {}
+
+
+def label_column(run: Run) -> str:
+    """What the column of classes is called in the user's table, or "label"."""
+    name = run.spec.data.label
+    return name if name and name not in run.schema.columns else "label"
+
+
 def source_frame(run: Run, given: object, data: TensorSplit) -> pd.DataFrame:
     """The table that `data` of `run`, of what is `given`, are the rows of: all that the user has, where that is at
     hand, else the columns that the model knows.
@@ -188,6 +218,12 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
     if not schema.columns:
         raise ValueError(f"{name} is a table, but {run.path} is of data of shape {schema.event_shape} without columns")
     label = run.spec.data.label
+    asked = (
+        *schema.columns,
+        *(each.name for each in schema.covariates),
+        *filter(None, (label, run.spec.data.exposure)),
+    )
+    frame = frame.rename(columns=names_known(frame.columns, asked))
     y, classes = (None, ()) if label is None or label not in frame else labels_of(frame[label], name, label)
     exposure = run.spec.data.exposure
     if schema.covariates:

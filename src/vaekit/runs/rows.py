@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from ..data.annotated import are_genes
 from ..data.columns import Column, frame_of
 from ..data.documents import are_words
-from ..data.exposure import TOTAL
 from ..evaluation.evaluation import clusters
 from ..models import SemiSupervisedVAE
 from ..models.tokens import quantised
 from ..seeding import seeded
 from .blocks import blocks_of
-from .given import NEW
+from .given import NEW, classes_of, label_column
 from .run import shown_rows
 from .tables import apart
 
@@ -81,40 +79,10 @@ def places(run: Run, splits: Mapping[str, TensorSplit], rows: Sequence[np.ndarra
     return found | {place_column(run) if origin.dtype == object else "row": origin}
 
 
-def classes_of(run: Run, y: Tensor | np.ndarray | None, label: str = "label") -> Table:
-    """The names of the classes of labels y (N,), as column `label`, or covariates (N, C) under their own names, of
-    arrays as y0, y1, …; nothing for None.
-    """
-    if y is None:
-        return {}
-    y = y.cpu().numpy() if isinstance(y, Tensor) else y
-    if y.ndim == 1:
-        return {label: np.array(run.schema.classes)[y]}
-    return _covariates(run, y) or {f"y{i}": column for i, column in enumerate(y.T)}
-
-
-def _covariates(run: Run, y: np.ndarray) -> Table:
-    """The covariates y (N, C) as the user has them, a column each, and the exposure; nothing if they have no name."""
-    found: Table = {}
-    start = 0
-    for each in run.schema.covariates:
-        own = y[:, start : (start := start + each.width)]
-        found[each.name] = np.array(each.categories, object)[own.argmax(1)] if each.categories else own[:, 0]
-    if run.schema.exposed and y.shape[1] == start + 1:
-        found[run.spec.data.exposure or TOTAL] = y[:, start]
-    return found if y.shape[1] == start + run.schema.exposed else {}
-
-
 def _labels(run: Run, splits: Mapping[str, TensorSplit]) -> Table:
     """The classes of the data of `splits`, where all of these have some."""
     found = [each.y for each in splits.values() if each.y is not None]
     return classes_of(run, torch.cat(found)) if len(found) == len(splits) else {}
-
-
-def label_column(run: Run) -> str:
-    """What the column of classes is called in the user's table, or "label"."""
-    name = run.spec.data.label
-    return name if name and name not in run.schema.columns else "label"
 
 
 def codes(run: Run, splits: Mapping[str, TensorSplit], *, draw: bool = False, seed: int | None = 0) -> Rows:

@@ -33,8 +33,9 @@ from ..system.progress import working
 from ..training.weights import model_tensors
 from .blocks import blocks_of
 from .folder import is_run
+from .given import classes_of
 from .pieces import PARQUET
-from .rows import classes_of, place_column, predicted
+from .rows import place_column, predicted
 from .run import Run
 from .tables import apart
 

@@ -17,6 +17,7 @@ from ..data.base import stored
 from ..data.batch import Batch
 from ..data.columns import Column, frame_of
 from ..data.domains import Domain
+from ..data.headers import names_known
 from ..data.tensors import TensorSplit
 from ..evaluation.anomalies import anomalies
 from ..evaluation.imputation import Event, conditioned
@@ -25,7 +26,7 @@ from ..models.given import refuse_number, refuse_too_many
 from ..settings import option
 from ..system.progress import working
 from .conditions import Condition, Where, conditions_of, with_ends
-from .given import source_frame
+from .given import classes_of, label_column, source_frame
 from .pieces import is_long, pieces_of
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     refuse_number("n", n, least=0)
     columns, data = typed_columns(run), run.data(given)
     frame = source_frame(run, given, data)
+    theirs = names_known(frame.columns, run.schema.columns)
+    frame = frame.rename(columns=theirs)
     x, spread, draws, trusted = [], [], [], []
     before = Counter[bytes]()
     with working("imputing", len(data)) as step:
@@ -123,7 +126,9 @@ def impute(run: Run, given: str | Data, *, samples: int = 1000, n: int = 0, seed
     table = tables[0] if not n else pd.concat(tables, keys=range(1, n + 1), names=[draw]).reset_index(draw)
     names = [each.name for each in columns]
     sure = pd.DataFrame(np.where(holes, np.concatenate(spread), np.nan), frame.index, names)
-    own = {str(name): name for name in given.columns} if isinstance(given, pd.DataFrame) else {}  # whatever names are
+    own: dict[str, Any] = {name: each for each, name in theirs.items()}
+    if isinstance(given, pd.DataFrame):
+        own |= {str(name): name for name in given.columns}  # whatever names are
     return Filled(table.rename(columns=own), sure.rename(columns=own), np.concatenate(trusted), samples)
 
 
@@ -138,6 +143,8 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
         values, given = made[each.name], frame[each.name]
         if values.dtype.kind in "iuf" and given.dtype.kind not in "iuf" and not each.refused(given).any():
             given = each.values(each.numbers(given)).set_axis(frame.index)  # numbers as text, with words for missing
+        if gone.any() and pd.api.types.is_string_dtype(values.dtype):
+            values = _as_written(values, given)
         if gone.all():
             table[each.name] = values.array
         elif gone.any():
@@ -146,6 +153,13 @@ def filled(frame: pd.DataFrame, columns: Sequence[Column], x: np.ndarray, holes:
             fits = own and not each.refused(given.where(~gone)).any()
             table[each.name] = cells.astype(values.dtype) if fits else cells.infer_objects()
     return table
+
+
+def _as_written(values: pd.Series, given: pd.Series) -> pd.Series:
+    """Texts as a column has them that was `given`, with the blanks at their ends that it has there."""
+    own = [each for each in given.dropna().unique().tolist() if isinstance(each, str)]
+    forms = {each.strip(): each for each in own} | {each: each for each in own}
+    return values.map(lambda cell: forms.get(cell, cell), na_action="ignore").astype(values.dtype)
 
 
 def detect(
@@ -180,6 +194,7 @@ def _detected(
     """`detect`, by what is `known` to be usual, or by the rows themselves."""
     columns, data, shown = typed_columns(run), run.data(given), {}
     frame = source_frame(run, given, data)
+    frame = frame.rename(columns=names_known(frame.columns, run.schema.columns))
     score, cells = _odd(run, data, samples, seed)
     usual, of_columns = known or (score, cells.mean(0))
     threshold = float(np.quantile(usual, 1 - contamination))
@@ -189,12 +204,13 @@ def _detected(
         shown = {name: frame[name].astype(str).tolist() for name in never}
     why = _reasons(columns, data, cells - of_columns, shown)
     table = pd.DataFrame({"score": score, "outlier": score > threshold, "why": why}, frame.index)
-    table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     if per_column:
         with np.errstate(invalid="ignore"):  # of a row that no code explains nothing is left
             latent = score - cells.sum(1)
-        table[[apart(each.name, (*table.columns, LATENT)) for each in columns]] = cells
-        table[LATENT] = latent
+        names = [*(apart(each.name, (*table.columns, LATENT)) for each in columns), LATENT]
+        parts = pd.DataFrame(np.column_stack([cells, latent]), frame.index, names)
+        table = pd.concat([table, parts], axis=1)
+    table.attrs |= {"threshold": threshold, "by_training_rows": known is not None}
     return table
 
 
@@ -270,9 +286,8 @@ def synthesize(run: Run, n: int, where: Where | None = None, *, samples: int = 1
     refuse_number("n", n, least=1)
     refuse_too_many(n, run.model.event_shape, run.model.scale)
     if not where:
-        return Synthesized(
-            frame_of(columns, within(run.schema.domain, run.sample(n, seed=seed).double().cpu().numpy()))
-        )
+        made = frame_of(columns, within(run.schema.domain, run.sample(n, seed=seed).double().cpu().numpy()))
+        return Synthesized(made.assign(**classes_of(run, run.conditions(n), label_column(run))))
     if run.model.condition:
         raise ValueError(f"{run.path} is conditional: {option('where', '…')} is for models of whole rows")
     conditions = with_ends(conditions_of(columns, where), run.schema.domain.each(len(columns)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...data.columns import Column
 from ...data.covariates import Covariate
+from ...data.dates import TIMES
 from ...models import VAE
 from ...runs.run import Run
 from ...spec.keys import Schema
@@ -60,7 +61,7 @@ def _column(column: Column) -> dict[str, Any]:
     if column.categories:
         found["categories"] = list(column.categories)
     if column.kind == "date":
-        found["unit"] = f"{column.unit or 's'} since 1970"
+        found["unit"] = f"{column.unit or 's'} since {'midnight' if column.format in TIMES else 1970}"
     elif column.numeral is not None and column.numeral.unit:
         found["unit"] = column.numeral.unit
     if column.low is not None and column.high is not None and math.isfinite(column.low + column.high):
