@@ -20,6 +20,7 @@ from .discrete import RelaxedOneHot
 from .mixtures import NormalMixture
 from .noise import from_noise, noise_size
 from .normals import LowRankNormal, ReflectedNormal
+from .validation import elements
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
@@ -103,10 +104,7 @@ def typical(dist: Distribution) -> Tensor:
     """
     if (own := getattr(dist, "typical", None)) is not None:
         return own
-    elements = dist
-    while isinstance(elements, Independent):
-        elements = elements.base_dist
-    return dist.mode if getattr(elements, "unordered", False) else mean(dist)
+    return dist.mode if getattr(elements(dist), "unordered", False) else mean(dist)
 
 
 def center(dist: Distribution) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions.discrete import RelaxedOneHot
-from ..errors import wrong_kind
+from ..errors import shown, wrong_kind
 from ..models.trace import Trace
 from ..schedules import Constant, Schedule, may_be_schedule
 
@@ -93,11 +93,10 @@ class Composed:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         parts = sorted(self.parts, key=_balanced)
-        first, *others = (getattr(each, "among_others", each) for each in parts) if len(parts) > 1 else parts
-        found = first(trace, progress)
-        for other in others:
+        found = _checked(parts[0], _among(parts[0], len(parts))(trace, progress))
+        for other in parts[1:]:
             given = (trace, progress, found.loss) if _balanced(other) else (trace, progress)
-            found = found + other(*given)
+            found = found + _checked(other, _among(other, len(parts))(*given))
         terms = found.terms
         if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
             terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
@@ -115,6 +114,31 @@ class Composed:
         if len(found) > 1:
             raise ValueError(f"{len(found)} parts of an objective change data, each in its own way; accepted: one")
         return found[0] if found else None
+
+
+def _among(objective: Objective, others: int) -> Objective:
+    """What is called of a part of a sum of so many."""
+    return getattr(objective, "among_others", objective) if others > 1 else objective
+
+
+def _checked(objective: Objective, result: Loss) -> Loss:
+    check_loss(objective, result)
+    return result
+
+
+def check_loss(objective: Objective, result: Any) -> None:
+    """`ValueError`, one line, for what an objective gives that is no `Loss` of single numbers."""
+    of = type(objective).__name__ if getattr(objective, "__name__", None) is None else objective.__name__
+    if not isinstance(result, Loss):
+        raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
+    for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):
+        number = each.dim() == 0 if isinstance(each, Tensor) else isinstance(each, int | float) and name in result.terms
+        if number or (each is None and name == "inference"):
+            continue
+        has = f"a tensor of shape {tuple(each.shape)}" if isinstance(each, Tensor) else shown(each)
+        if isinstance(each, int | float):
+            raise ValueError(f"{of}: its {name!r} is {has}; accepted: a tensor, whose gradients train the model")
+        raise ValueError(f"{of}: its {name!r} is {has}; accepted: one number, the mean over the data")
 
 
 def _balanced(objective: Objective) -> bool:
