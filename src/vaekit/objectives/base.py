@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..distributions.discrete import RelaxedOneHot
 from ..errors import shown, wrong_kind
 from ..models.trace import Trace
-from ..schedules import Constant, Schedule, may_be_schedule
+from ..schedules import Constant, Schedule, check_schedule, may_be_schedule
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,8 @@ def constant(coefficient: float | Schedule) -> float | None:
 
 
 def take_schedule(objective: Objective, name: str) -> None:
-    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, `TypeError` for what is
-    neither.
+    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, and for a schedule that
+    is below 0 or no number, `TypeError` for what is neither.
     """
     value = getattr(objective, name)
     if isinstance(value, type) or not (isinstance(value, (int, float)) or callable(value)):
@@ -288,3 +288,5 @@ def take_schedule(objective: Objective, name: str) -> None:
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0, got {value}")
         object.__setattr__(objective, name, Constant(float(value)))
+    elif not isinstance(getattr(value, "value", None), Tensor):  # as a recording is given them
+        check_schedule(name, value, least=0.0)

@@ -25,7 +25,7 @@ from ..objectives import OBJECTIVES, TERMS
 from ..optimizers import OPTIMIZERS
 from ..posteriors import POSTERIORS
 from ..priors import PRIORS
-from ..schedules import SCHEDULES, may_be_schedule
+from ..schedules import SCHEDULES, check_schedule, may_be_schedule
 from ..settings import UNSET, setting
 from .accepted import refused
 from .structures import STRUCTURES
@@ -231,7 +231,9 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
             value = {"name": value}
         if isinstance(value, Mapping) and "name" in value and may_be_schedule(option.type):
             rest = {k: v for k, v in value.items() if k != "name"}
-            value = build(parts, "schedules", value["name"], rest)
+            named = value["name"]
+            value = build(parts, "schedules", named, rest)
+            check_schedule(f"schedule {named!r}", value)
         try:
             values[key] = option.adapter.validate_python(value)
         except ValidationError as error:
