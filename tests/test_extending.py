@@ -305,3 +305,9 @@ def test_an_opponent_that_fails_is_told_before_anything_is_written(tmp_path: Pat
     with refuses("not today"):
         small_run(tmp_path / "run", "objective.name=failing", parts=PARTS.extended(objectives={"failing": Failing}))
     assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_picture_from_a_file_is_drawn(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", 'pictures.every_epoch=["norms"]', parts=parts_of("norms"))
+    assert (run.path / "pictures" / "norm_2.png").exists()
+    assert len(draw(run, "norms", bins=5).axes[0].patches) == 5
