@@ -76,6 +76,8 @@ def test_a_run_remembers_which_file_it_needs_and_runs_none_by_itself(run: Path) 
         ("PARTS = {}", "MINE", "MINE of {file} is not there; needed: a vaekit.Parts, or a table of families"),
         ("MINE = 3", "MINE", "MINE of {file} is a int; needed: a vaekit.Parts"),
         ("PARTS = {'prior': {}}", "PARTS", "unknown family of parts 'prior' (did you mean 'priors'?)"),
+        ("PARTS = {'priors': {'mine': 3}}", "PARTS", "prior 'mine' is 3; accepted: a class, or a function"),
+        ("PARTS = {'priors': {'vamp': dict}}", "PARTS", "prior 'vamp' is one of vaekit's own; give yours another name"),
         ("x = 1\ny = 1 / 0", "PARTS", "{file}, line 2: ZeroDivisionError: division by zero"),
         ("x = 1\n\nclass:", "PARTS", "{file}, line 3: SyntaxError: invalid syntax"),
         ("import not_there", "PARTS", "{file}, line 1: ModuleNotFoundError: No module named 'not_there'"),

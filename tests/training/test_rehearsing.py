@@ -9,11 +9,14 @@ import pytest
 import torch
 from models_for_tests import model_of, refuses
 from torch import Tensor, nn
-from torch.distributions import Cauchy, Distribution, Independent, LogNormal, Normal, Poisson
+from torch.distributions import Categorical, Cauchy, Distribution, Independent, LogNormal, Normal, Poisson
 
+from vaekit.data.domains import Domain
 from vaekit.errors import UndefinedError
+from vaekit.likelihoods.base import Likelihood
 from vaekit.models import VAE
 from vaekit.models.trace import Trace
+from vaekit.networks import MLP
 from vaekit.objectives import ELBO, Loss, Sum
 from vaekit.training.fitting import fit
 
@@ -114,6 +117,31 @@ def test_a_mean_that_is_no_number_is_refused_before_the_first_step() -> None:
     prior = Own(lambda scale: Independent(Normal(scale, 1.0), 1))
     posterior = Own(lambda x: Independent(Median(x, torch.ones(2)), 1)).requires_grad_(False)
     assert fit(with_parts(posteriors=posterior, priors=prior), X, ELBO(), epochs=1).epoch == 1
+
+
+def test_an_objective_without_progress_is_refused() -> None:
+    def hasty(trace: Trace) -> Loss:
+        return ELBO()(trace)
+
+    with refuses("hasty is called with (trace, progress), but too many positional arguments"):
+        fit(with_parts(), X, Sum((ELBO(), hasty)), epochs=1)  # type: ignore[arg-type]
+
+
+def test_levels_of_torch_are_reconstructed_by_the_likeliest() -> None:
+    class Levels(Likelihood):
+        """A probability each of 0 and 1."""
+
+        domains = ("binary",)
+
+        def __init__(self) -> None:
+            super().__init__((4,), Domain("binary"), parameters=2)
+
+        def forward(self, parameters: Tensor) -> Distribution:
+            return self.event(Categorical(logits=parameters.transpose(-1, -2)))
+
+    model = with_parts(likelihood=Levels(), decoder=MLP((2,), (2, 4)))
+    fit(model, X, ELBO(), epochs=1)
+    assert set(model.reconstruct(X).flatten().tolist()) <= {0, 1}
 
 
 class Replacing(nn.Module):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 from typer.main import get_command
 
-from ..errors import LeftOutWarning
+from ..errors import LeftOutWarning, WrongKindError
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
@@ -119,7 +119,7 @@ def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, i
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         discard_output()
         return 0
-    except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
+    except (typer.TyperException, ValueError, WrongKindError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
         return fail(message(error, _help(given)), 2)

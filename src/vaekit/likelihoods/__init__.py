@@ -83,7 +83,7 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
 
 
 def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domain: Domain) -> None:
-    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`."""
+    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`, or does not say."""
     if name not in table:
         raise ValueError(unknown("likelihood", name, table))
     domains = getattr(table[name], "domains", ())
@@ -92,7 +92,7 @@ def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domai
         if domains:
             has = f"has the domains {shown(domains if isinstance(domains, str) else others[0])}"
         wanted = f"a tuple of some of {', '.join(KINDS)}, such as ('real',)"
-        raise TypeError(f"likelihood {name!r} {has}; accepted: {wanted}")
+        raise ValueError(f"likelihood {name!r} {has}; accepted: {wanted}")
     if domain.kind not in domains:
         fits = [other for other, part in table.items() if domain.kind in getattr(part, "domains", ())]
         binarize = f"; or binarise them: {setting('data.binarize', 'stochastic')}"

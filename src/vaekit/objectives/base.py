@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any, get_type_hints
 
 import torch
@@ -116,6 +117,10 @@ class Composed:
         return found[0] if found else None
 
 
+def _name(objective: Objective) -> str:
+    return getattr(objective, "__name__", type(objective).__name__)
+
+
 def _among(objective: Objective, others: int) -> Objective:
     """What is called of a part of a sum of so many."""
     return getattr(objective, "among_others", objective) if others > 1 else objective
@@ -126,9 +131,20 @@ def _checked(objective: Objective, result: Loss) -> Loss:
     return result
 
 
+def check_called(objective: Objective) -> None:
+    """`ValueError`, one line, for an objective, or a part of one, that can't be called as such."""
+    for part in leaves(objective):
+        try:
+            signature(part.forward if isinstance(part, nn.Module) else part).bind(
+                None, 0.0, *([None] if _balanced(part) else [])
+            )
+        except TypeError as error:
+            raise ValueError(f"{_name(part)} is called with (trace, progress), but {error}") from None
+
+
 def check_loss(objective: Objective, result: Any) -> None:
     """`ValueError`, one line, for what an objective gives that is no `Loss` of single numbers."""
-    of = type(objective).__name__ if getattr(objective, "__name__", None) is None else objective.__name__
+    of = _name(objective)
     if not isinstance(result, Loss):
         raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
     for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):

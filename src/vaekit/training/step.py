@@ -33,6 +33,7 @@ from ..objectives.base import (
     Objective,
     at_means,
     at_values,
+    check_called,
     check_loss,
     leaves,
     samples_of,
@@ -227,6 +228,7 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
     or there is no number for what is asked of the model later.
     """
     check_registered(model)
+    check_called(objective)
     if not any(each.requires_grad for each in model.parameters()):
         raise UntrainableError("the model has no weights to train: it has none, or all of them are frozen")
     index = few_rows(data)
