@@ -93,3 +93,16 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
     assert result.status == 2
     assert words.format(file=file) in result.err
     assert result.err.count("\n") == 1
+
+
+def test_a_module_beside_the_file_is_found_where_the_line_says(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("X = 1", encoding="utf-8")
+    (tmp_path / "mine.py").write_text("import helper\nPARTS = {}", encoding="utf-8")
+    result = command("parts", "--parts", f"{tmp_path / 'mine.py'}:PARTS")
+    assert f"No module named 'helper'; it lies beside mine.py: set PYTHONPATH={tmp_path} for it" in result.err
+
+
+def test_of_two_files_of_parts_none_is_passed_over() -> None:
+    result = command("parts", "--parts", f"{EXAMPLE}:PARTS", f"--parts={EXAMPLE}:PARTS")
+    assert result.status == 2
+    assert "--parts is given 2 times; accepted: one file" in result.err

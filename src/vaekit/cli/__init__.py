@@ -91,7 +91,10 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     atexit.register(gc.freeze)  # else Python looks for cycles in all of torch once more at its end: a second or two
     with output(), one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
-        return _status(given, parts if own is None else own, ends)
+        if len(own) > 1:
+            also = "its table may take up the parts of others: from other import PARTS"
+            return fail(f"{FLAG} is given {len(own)} times; accepted: one file; {also}", 2)
+        return _status(given, own[0] if own else parts, ends)
 
 
 @functools.cache  # it takes longer than many a command
