@@ -32,13 +32,16 @@ SPHERE = [
 ]
 M2 = ["model.classifier={name='mlp', hidden=[16]}", "data.labels=200", "training.labelled=20"]
 EXAMPLES: dict[str, tuple[str, list[str]]] = {
-    "renyi": ("bounds", ["objective.name=renyi", "objective.alpha=0.3"]),
-    "renyi with classification": ("bounds", ["objective.name=renyi", "objective.terms.classification.weight=2", *M2]),
-    "total correlation": ("bounds", ["objective.terms.total-correlation.weight=3"]),
+    "renyi": ("bounds", ["objective.name=my-renyi", "objective.alpha=0.3"]),
+    "renyi with classification": (
+        "bounds",
+        ["objective.name=my-renyi", "objective.terms.classification.weight=2", *M2],
+    ),
+    "total correlation": ("bounds", ["objective.terms.my-correlation.weight=3"]),
     "total correlation of m2": (
         "bounds",
         # All rows are compared with all others, of which a label that is not seen makes ten.
-        ["objective.name=semi-supervised", "objective.terms.total-correlation={}", *M2, "training.batch_size=40"],
+        ["objective.name=semi-supervised", "objective.terms.my-correlation={}", *M2, "training.batch_size=40"],
     ),
     "factor": ("bounds", ["objective.terms.factor={hidden=[20]}"]),
     "factor beside iwae": ("bounds", ["objective.name=iwae", "objective.terms.factor={hidden=[20]}"]),
@@ -84,7 +87,7 @@ def test_an_example_is_as_short_as_it_is_said_to_be(path: Path) -> None:
 
 
 def test_the_renyi_bound_goes_from_iwae_to_the_elbo() -> None:
-    renyi = parts_of("bounds").objectives["renyi"]
+    renyi = parts_of("bounds").objectives["my-renyi"]
     model = model_of(by=0.5)
     x = data_of(model.domain, (6, 4))
 
@@ -104,7 +107,7 @@ def test_the_renyi_bound_goes_from_iwae_to_the_elbo() -> None:
 @pytest.mark.parametrize("posterior", ["diagonal-normal", "full-rank-normal"])
 def test_total_correlation_is_that_of_the_mixture_of_posteriors(posterior: str) -> None:
     """By numerical integration of a mixture of normals in the plane."""
-    term = parts_of("bounds").terms["total-correlation"](weight=1.0)
+    term = parts_of("bounds").terms["my-correlation"](weight=1.0)
     model = model_of(posterior=posterior, latents={"z": 2}, by=0.7)
     x = data_of(model.domain, (5, 4), 3)
     with seeded(0), torch.no_grad():
@@ -125,7 +128,7 @@ def test_total_correlation_of_classes_summed_out_is_that_of_their_draws() -> Non
     """A label summed out weighs each of its cases as often as it would have been drawn: so says the same mixture,
     put together from q(y given x) and q(z given x, y) by hand.
     """
-    term = parts_of("bounds").terms["total-correlation"](weight=1.0)
+    term = parts_of("bounds").terms["my-correlation"](weight=1.0)
     model = moved(pieces("model.classifier={name='mlp', hidden=[8]}", "model.latents.z.size=2").model, by=0.2)
     with seeded(0), torch.no_grad():
         batch = Batch(torch.rand(6, 1, 8, 8).mul(16).round(), torch.tensor([3, 1]))
@@ -145,7 +148,7 @@ def test_total_correlation_of_classes_summed_out_is_that_of_their_draws() -> Non
 
 
 def test_a_posterior_without_densities_of_dimensions_is_refused_by_name() -> None:
-    term = parts_of("bounds").terms["total-correlation"]()
+    term = parts_of("bounds").terms["my-correlation"]()
     model = model_of(posterior="flow", latents={"z": 2})
     with refuses("the posterior of 'z' has no densities of single dimensions"):
         term(model.trace(Batch(data_of(model.domain, (4, 4)))))
@@ -302,3 +305,9 @@ def test_an_opponent_that_fails_is_told_before_anything_is_written(tmp_path: Pat
     with refuses("not today"):
         small_run(tmp_path / "run", "objective.name=failing", parts=PARTS.extended(objectives={"failing": Failing}))
     assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_picture_from_a_file_is_drawn(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", 'pictures.every_epoch=["norms"]', parts=parts_of("norms"))
+    assert (run.path / "pictures" / "norm_2.png").exists()
+    assert len(draw(run, "norms", bins=5).axes[0].patches) == 5

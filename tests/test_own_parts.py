@@ -76,6 +76,8 @@ def test_a_run_remembers_which_file_it_needs_and_runs_none_by_itself(run: Path) 
         ("PARTS = {}", "MINE", "MINE of {file} is not there; needed: a vaekit.Parts, or a table of families"),
         ("MINE = 3", "MINE", "MINE of {file} is a int; needed: a vaekit.Parts"),
         ("PARTS = {'prior': {}}", "PARTS", "unknown family of parts 'prior' (did you mean 'priors'?)"),
+        ("PARTS = {'priors': {'mine': 3}}", "PARTS", "prior 'mine' is 3; accepted: a class, or a function"),
+        ("PARTS = {'priors': {'vamp': dict}}", "PARTS", "prior 'vamp' is one of vaekit's own; give yours another name"),
         ("x = 1\ny = 1 / 0", "PARTS", "{file}, line 2: ZeroDivisionError: division by zero"),
         ("x = 1\n\nclass:", "PARTS", "{file}, line 3: SyntaxError: invalid syntax"),
         ("import not_there", "PARTS", "{file}, line 1: ModuleNotFoundError: No module named 'not_there'"),
@@ -91,3 +93,16 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
     assert result.status == 2
     assert words.format(file=file) in result.err
     assert result.err.count("\n") == 1
+
+
+def test_a_module_beside_the_file_is_found_where_the_line_says(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("X = 1", encoding="utf-8")
+    (tmp_path / "mine.py").write_text("import helper\nPARTS = {}", encoding="utf-8")
+    result = command("parts", "--parts", f"{tmp_path / 'mine.py'}:PARTS")
+    assert f"No module named 'helper'; it lies beside mine.py: set PYTHONPATH={tmp_path} for it" in result.err
+
+
+def test_of_two_files_of_parts_none_is_passed_over() -> None:
+    result = command("parts", "--parts", f"{EXAMPLE}:PARTS", f"--parts={EXAMPLE}:PARTS")
+    assert result.status == 2
+    assert "--parts is given 2 times; accepted: one file" in result.err

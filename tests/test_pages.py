@@ -203,7 +203,7 @@ def _of_vaekit(said: str, words: list[str], whole: bool) -> None:
         and options["target"] not in ("TARGET", "NAME", "mine.toml")
     ):
         over = [re.split(r"\.\.(?=\S)|,", one)[0] for one in options.get("over") or () if "=" in one]
-        file = ROOT / "examples" / "extending" / own.partition(":")[0] if own else None
+        file = ROOT / "examples" / "extending" / own[0].partition(":")[0] if own else None
         parts = parts_from(f"{file}:PARTS") if file and file.exists() else PARTS
         target, data = _there(options["target"]), _there(options["data"]) if options.get("data") else None
         labels = [f"data.labels={options['labels']}"] if options.get("labels") else []

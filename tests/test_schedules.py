@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
 
+from vaekit.objectives import ELBO
 from vaekit.schedules import (
     SCHEDULES,
     Constant,
@@ -21,6 +24,8 @@ from vaekit.schedules import (
     Switch,
     settled,
 )
+from vaekit.spec.building import build_schedule
+from vaekit.spec.keys import PartSpec
 from vaekit.spec.parts import PARTS, build
 
 FRACTION = st.floats(0, 1)
@@ -123,3 +128,32 @@ def test_a_switch_that_is_never_reached_is_refused(at: float):
 )
 def test_a_schedule_has_settled_where_it_changes_no_more(schedule: Schedule, epochs: int, last: int):
     assert settled(lambda progress: [1.0, schedule(progress)], epochs) == last
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        (lambda t: "a", "beta is 'a' at 0 of the run; accepted: finite numbers from 0 on"),
+        (lambda t: 1 / t if t else math.inf, "beta is inf at 0 of the run"),
+        (lambda t: 1 - 2 * t, "beta is -1.0 at 1 of the run"),
+        (lambda t: torch.ones(3), "beta is tensor("),
+        (Linear(start=-1.0), "beta is -1.0 at 0 of the run"),
+    ],
+)
+def test_a_schedule_that_is_no_weight_is_refused(schedule: Schedule, told: str):
+    with refuses(told):
+        ELBO(beta=schedule)
+    ELBO(beta=lambda t: torch.tensor(float(t)))
+    ELBO(beta=lambda t: np.float32(t))
+
+
+def test_a_schedule_of_ones_own_is_a_learning_rate_without_options():
+    def half(progress: float) -> float:
+        return 0.5 - 0.25 * progress
+
+    mine = PARTS.extended(schedules={"half": lambda: half, "none": lambda: lambda progress: math.nan})
+    assert build_schedule(PartSpec(name="half"), mine)(1.0) == 0.25
+    with refuses("schedule 'none' is nan at 0 of the run; accepted: a finite number"):
+        build_schedule(PartSpec(name="none"), mine)
+    with refuses("the learning rate is 'constant', but not how much; such as"):
+        build_schedule(PartSpec(name="constant"), mine)

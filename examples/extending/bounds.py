@@ -1,7 +1,7 @@
 """Objectives of your own: a bound, a term that is added to any bound, and one that plays against a discriminator.
 
-vaekit train digits --parts bounds.py:PARTS --set objective.name=renyi --set objective.alpha=0.3
-vaekit train digits --parts bounds.py:PARTS --set objective.terms.total-correlation.weight=5
+vaekit train digits --parts bounds.py:PARTS --set objective.name=my-renyi --set objective.alpha=0.3
+vaekit train digits --parts bounds.py:PARTS --set objective.terms.my-correlation.weight=5
 vaekit train digits --parts bounds.py:PARTS --set objective.terms.factor.weight=6.4
 """
 
@@ -72,6 +72,6 @@ class Factor(nn.Module):
 
 
 PARTS = {
-    "objectives": {"renyi": Renyi},
-    "terms": {"total-correlation": TotalCorrelation, "factor": Factor},
+    "objectives": {"my-renyi": Renyi},
+    "terms": {"my-correlation": TotalCorrelation, "factor": Factor},
 }

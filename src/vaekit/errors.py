@@ -44,6 +44,10 @@ class UnequalImagesError(ValueError):
         self.odd, self.advice = odd, advice
 
 
+class WrongKindError(TypeError):
+    """Something is another kind of thing than is wanted."""
+
+
 class LostProcessError(ConnectionError):
     """Of several processes that train together, another one has ended or does not answer."""
 
@@ -70,15 +74,15 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
-def wrong_kind(name: str, value: object, accepted: str) -> TypeError:
+def wrong_kind(name: str, value: object, accepted: str) -> WrongKindError:
     """The error for an argument that is another kind of thing than is wanted.
 
-    >>> wrong_kind("encoder", "mlp", "a module"), wrong_kind("prior", int, "a module")
-    (TypeError("encoder is 'mlp'; accepted: a module"), TypeError('prior is the class int; accepted: a module'))
+    >>> print(wrong_kind("encoder", "mlp", "a module"), "/", wrong_kind("prior", int, "a module"))
+    encoder is 'mlp'; accepted: a module / prior is the class int; accepted: a module
     """
     plain = isinstance(value, str | int | float | complex | list | tuple | dict | None)
     what = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-    return TypeError(f"{name} is {' '.join(shown(value).split()) if plain else what}; accepted: {accepted}")
+    return WrongKindError(f"{name} is {' '.join(shown(value).split()) if plain else what}; accepted: {accepted}")
 
 
 def check_least(name: str, value: Any, least: int = 1) -> None:

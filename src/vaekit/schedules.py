@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, get_args, get_origin
 
-from .errors import check_least
+from .errors import check_least, shown
 
 Schedule = Callable[[float], float]
 
@@ -22,6 +23,20 @@ def may_be_schedule(hint: Any) -> bool:
     (True, False)
     """
     return any(get_origin(each) is Callable for each in (hint, *get_args(hint)))
+
+
+def check_schedule(what: str, schedule: Schedule, least: float = -math.inf) -> None:
+    """`ValueError`, one line, for a schedule that gives no finite number at the beginning, in the middle or at the end
+    of a run, or one below `least`.
+
+    >>> check_schedule("beta", Linear())
+    """
+    for progress in (0.0, 0.5, 1.0):
+        given: Any = schedule(progress)
+        value = given.item() if getattr(given, "ndim", None) == 0 else given  # one number of torch's or NumPy's
+        if not isinstance(value, Real) or not math.isfinite(value) or value < least:
+            wanted = "a finite number" if math.isinf(least) else f"finite numbers from {least:g} on"
+            raise ValueError(f"{what} is {shown(value)} at {progress:g} of the run; accepted: {wanted}")
 
 
 POINTS = 1000

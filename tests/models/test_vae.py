@@ -290,6 +290,18 @@ MISFITS = {
     "the posterior of 'z' gives Independent of the batch_shape () for one datum": lambda: parts_of(
         posterior=giving(lambda x: Independent(Normal(x[:, :2].mean(0), 1.0), 1))
     ),
+    "the prior of 'z' gives Independent of the batch_shape (7,); accepted: one of all data, of the batch_shape ()": (
+        lambda: parts_of(prior=giving(lambda x: Independent(Normal(torch.zeros(7, 2), 1.0), 1)))
+    ),
+    "the prior of 'z' gives Independent of the batch_shape (7,) for one condition; accepted: one of all data, of the "
+    "batch_shape () or one of each condition, of the batch_shape (B,)": lambda: parts_of(
+        3, prior=giving(lambda x: Independent(Normal(torch.zeros(7, 2), 1.0), 1))
+    ),
+    "the decoder takes codes (B, D), but not draws of them, (S, B, D): 'it gives (1, 1, 4) for (1, 1, 2)'; accepted: "
+    "any dimensions before the last": lambda: parts_of(decoder=giving(lambda z: torch.zeros(len(z), 1, 4))),
+    "the decoder takes codes (B, D), but not draws of them, (S, B, D): 'Expected 3D": lambda: parts_of(
+        decoder=nn.Sequential(nn.Unflatten(-1, (2, 1, 1)), nn.ConvTranspose2d(2, 1, (1, 4)), nn.Flatten(1, 2))
+    ),
     "the prior of 'z' gives Tensor; accepted: a distribution": lambda: parts_of(prior=giving(lambda x: x)),
     "the posterior of 'z' gives tuple; accepted: a distribution": lambda: parts_of(posterior=giving(lambda x: (x, x))),
     "the likelihood gives Tensor; accepted: a distribution": lambda: parts_of(

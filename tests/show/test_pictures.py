@@ -411,6 +411,21 @@ def test_a_picture_of_ones_own(folder: Path) -> None:
     assert [path.name for path in (run.path / "pictures").iterdir()] == ["blank_1.png"]
 
 
+def test_what_is_no_picture_is_said(folder: Path) -> None:
+    class Number(Picture):
+        """No picture."""
+
+        def __call__(self, subject: Subject) -> Any:
+            return 3
+
+    mine = PARTS.extended(pictures={"number": Number, "strange": lambda: 3})
+    run = small_run(folder / "strange", "training.epochs=1", parts=mine)
+    with refuses("picture 'number' gives int; accepted: vaekit.show.pictures.Prepared(title, text, draw)"):
+        draw(run, "number")
+    with refuses("picture 'strange' is a int; accepted: one that derives from vaekit.show.pictures.Picture"):
+        draw(run, "strange")
+
+
 # -- while training ----------------------------------------------------------------------------------------------------
 
 EACH = 'pictures.every_epoch=["samples", {name="reconstructions", n=4}]'

@@ -13,6 +13,7 @@ from torch import nn
 from vaekit.composed import with_all
 from vaekit.data.domains import Domain
 from vaekit.likelihoods import Bernoulli, check_domain
+from vaekit.likelihoods.base import Likelihood
 from vaekit.priors.mixtures import Mixture
 from vaekit.schedules import Linear, Schedule
 from vaekit.spec.parts import CONTEXT, PARTS, build, catalogue, check, options
@@ -149,15 +150,38 @@ def test_a_table_with_a_name_is_a_schedule_only_where_an_option_may_be_one():
 
 
 def test_extending_leaves_the_tables_as_they_are():
-    mine = PARTS.extended(priors={"mixture": nn.Identity}, encoders={"mine": nn.Identity})
-    assert mine.priors["mixture"] is nn.Identity
-    assert PARTS.priors["mixture"] is Mixture
+    mine = PARTS.extended(priors={"mine": nn.Linear}, encoders={"mine": nn.Identity})
+    mine = mine.extended(priors={"mine": nn.Identity, "mixture": Mixture})
+    assert mine.priors["mine"] is nn.Identity
+    assert "mine" not in PARTS.priors
     assert "mine" not in PARTS.encoders
     assert mine.posteriors is PARTS.posteriors
     with pytest.raises(TypeError):
         mine.priors["more"] = nn.Identity
     with refuses("unknown family of parts 'prior' (did you mean 'priors'?)"):
         PARTS.extended(prior={})
+
+
+def test_a_name_of_vaekit_is_no_name_for_another_part():
+    # A run is loaded by names: without the file of parts, the other one would be taken, and its scores be wrong.
+    with refuses("prior 'vamp' is one of vaekit's own; give yours another name"):
+        PARTS.extended(priors={"vamp": nn.Identity})
+    assert PARTS.extended(priors=PARTS.priors).priors == PARTS.priors
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"mine": 3}, "prior 'mine' is 3; accepted: a class, or a function that makes one"),
+        ({"mine": nn.Identity()}, "prior 'mine' is a Identity; accepted: a class"),
+        ({"mine": Linear()}, "prior 'mine' is a Linear; accepted: a class"),
+        ({3: nn.Identity}, "prior 3 is the class Identity; accepted: a class, or a function that makes one, by a text"),
+        (nn.Identity, "priors is the class Identity; accepted: classes, or functions, by name"),
+    ],
+)
+def test_what_makes_no_part_is_refused(table: object, told: str):
+    with refuses(told):
+        PARTS.extended(priors=table)
 
 
 @pytest.mark.parametrize("name", PARTS.optimizers)
@@ -170,8 +194,15 @@ def test_optimizers_step(name: str):
 
 
 def test_a_likelihood_that_declares_no_domains_or_is_not_there_is_refused():
-    with pytest.raises(TypeError, match="declares no `domains`"):
+    with refuses("likelihood 'mine' declares no `domains`"):
         check_domain({"mine": nn.Identity}, "mine", Domain("real"))
+    for domains, told in (
+        ((), "declares no `domains`, the kinds of data that it is a density of; accepted: a tuple of some of binary"),
+        ("real", "has the domains 'real'; accepted: a tuple of some of binary, grey"),
+        (("real", "gray"), "has the domains 'gray'; accepted: a tuple"),
+    ):
+        with refuses(f"likelihood 'mine' {told}"):
+            check_domain({"mine": type("Mine", (Likelihood,), {"domains": domains})}, "mine", Domain("real"))
     with refuses("did you mean 'bernoulli'"):
         check_domain(PARTS.likelihoods, "bernouli", Domain("binary"))
     fits = "discretized-logistic, discretized-logistic-mixture, binomial, categorical"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 from typer.main import get_command
 
-from ..errors import LeftOutWarning
+from ..errors import LeftOutWarning, WrongKindError
 from ..settings import standing
 from ..show.terminal import Works
 from ..system.progress import shown
@@ -91,7 +91,10 @@ def main(argv: Sequence[str] | None = None, parts: Parts | None = None) -> int:
     atexit.register(gc.freeze)  # else Python looks for cycles in all of torch once more at its end: a second or two
     with output(), one_voice(), termination() as ends, standing("command"), shown(Works()), warnings.catch_warnings():
         warnings.simplefilter("ignore", LeftOutWarning)  # `train` prints it among what it says of the data
-        return _status(given, parts if own is None else own, ends)
+        if len(own) > 1:
+            also = "its table may take up the parts of others: from other import PARTS"
+            return fail(f"{FLAG} is given {len(own)} times; accepted: one file; {also}", 2)
+        return _status(given, own[0] if own else parts, ends)
 
 
 @functools.cache  # it takes longer than many a command
@@ -119,7 +122,7 @@ def _status(given: list[str], parts: Parts | str | None, ends: list[tuple[str, i
         # The reader of our output has had enough (typer's exit, or ours); nothing more may be written, at exit neither.
         discard_output()
         return 0
-    except (typer.TyperException, ValueError, ArithmeticError, OSError) as error:
+    except (typer.TyperException, ValueError, WrongKindError, ArithmeticError, OSError) as error:
         if os.environ.get("VAEKIT_DEBUG"):
             raise
         return fail(message(error, _help(given)), 2)

@@ -7,19 +7,19 @@ import os
 FLAG = "--parts"
 
 
-def without_parts(given: list[str]) -> tuple[list[str], str | None]:
-    """The arguments of a command without `--parts FILE.py:NAME`, which any command takes, and what it says.
+def without_parts(given: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments of a command without `--parts FILE.py:NAME`, which any command takes, and what it says each time.
 
     >>> without_parts(["train", "digits", "--parts", "mine.py:PARTS"])
-    (['train', 'digits'], 'mine.py:PARTS')
+    (['train', 'digits'], ['mine.py:PARTS'])
     """
-    rest, found = [], None
+    rest, found = [], []
     words = iter(given)
     for word in words:
         if word == FLAG:
-            found = next(words, "")
+            found.append(next(words, ""))
         elif word.startswith(f"{FLAG}="):
-            found = word.removeprefix(f"{FLAG}=")
+            found.append(word.removeprefix(f"{FLAG}="))
         else:
             rest.append(word)
     return rest, found

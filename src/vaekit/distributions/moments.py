@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Categorical,
     Distribution,
     Independent,
     MultivariateNormal,
@@ -20,6 +21,7 @@ from .discrete import RelaxedOneHot
 from .mixtures import NormalMixture
 from .noise import from_noise, noise_size
 from .normals import LowRankNormal, ReflectedNormal
+from .validation import elements
 
 
 def log_prob_stopped(q: Distribution, z: Tensor) -> Tensor:
@@ -98,15 +100,17 @@ def _noise(size: int) -> np.ndarray:
 
 
 def typical(dist: Distribution) -> Tensor:
-    """One value that stands for `dist`: its mean, as of `mean`, or the likeliest where values are `unordered`; its own
-    `typical` where it has one.
+    """One value that stands for `dist`: its mean, as of `mean`, or the likeliest where values are `unordered`, as those
+    of torch's Categorical are; its own `typical` where it has one.
+
+    >>> typical(Categorical(torch.tensor([0.1, 0.7, 0.2])))
+    tensor(1)
     """
     if (own := getattr(dist, "typical", None)) is not None:
         return own
-    elements = dist
-    while isinstance(elements, Independent):
-        elements = elements.base_dist
-    return dist.mode if getattr(elements, "unordered", False) else mean(dist)
+    own = elements(dist)
+    # torch's Categorical has a mean, which is NaN.
+    return dist.mode if getattr(own, "unordered", type(own) is Categorical) else mean(dist)
 
 
 def center(dist: Distribution) -> Tensor:

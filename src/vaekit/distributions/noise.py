@@ -12,6 +12,7 @@ from .discrete import RelaxedOneHot
 from .mixtures import Mixture
 from .quantised import IndependentTokens, Quantised
 from .shapes import Scaled, broadcast_shapes
+from .validation import elements
 
 
 def noise_size(dist: Distribution) -> int:
@@ -28,7 +29,7 @@ def noise_size(dist: Distribution) -> int:
     if _of_normals(dist) or isinstance(dist, (MultivariateNormal, RelaxedOneHot, Quantised, Scaled)) or _flow(dist):
         return math.prod(dist.event_shape)
     raise ValueError(
-        f"a draw of {type(dist).__name__} can't be made of given noise; accepted: normals, mixtures, flows, "
+        f"a draw of {type(elements(dist)).__name__} can't be made of given noise; accepted: normals, mixtures, flows, "
         "categories, codes, or a distribution with its own noise_size and from_noise(noise)"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 
 @contextmanager
@@ -35,3 +35,22 @@ def lacking(error: NotImplementedError) -> str:
     if at is None or not isinstance(owner, Distribution):
         return str(error) or "a part lacks a method that is asked of it"
     return f"the distribution {type(owner).__name__} has no {at.tb_frame.f_code.co_name}, which is asked of it here"
+
+
+def draws(distribution: Distribution) -> bool:
+    """Whether a distribution says how it is drawn from.
+
+    >>> from torch.distributions import Normal
+    >>> draws(Independent(Normal(0.0, 1.0).expand((2,)), 1)), draws(Distribution(validate_args=False))
+    (True, False)
+    """
+    kind = type(elements(distribution))
+    plain = (getattr(kind, "sample", None), getattr(kind, "rsample", None))
+    return plain != (Distribution.sample, Distribution.rsample)
+
+
+def elements(distribution: Distribution) -> Distribution:
+    """What an `Independent` has of its numbers, any other distribution as it is."""
+    while isinstance(distribution, Independent):
+        distribution = distribution.base_dist
+    return distribution

@@ -25,6 +25,7 @@ from torch.distributions import Distribution, constraints
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
+from ..distributions.validation import elements
 from ..errors import check_least
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition, refuse_no_density
@@ -294,9 +295,8 @@ def _path(model: VAE, batch: Batch, how: Chains) -> _Path:
         return model.infer(batch, lambda name, _: own[name])
 
     def draw(count: int) -> Tensor:
-        def drawn(_: str, distribution: Distribution) -> Tensor:
-            lead = (count, len(batch))
-            return _continuous(distribution).sample(torch.Size(lead[: 2 - len(distribution.batch_shape)]))
+        def drawn(_: str, p: Distribution) -> Tensor:
+            return _continuous(p).sample(torch.Size((count, len(batch))[: 2 - len(p.batch_shape)]))
 
         found = model.generate(y, drawn) if how.start == "prior" else model.infer(batch, drawn)
         return model.side_by_side(found)
@@ -316,7 +316,7 @@ def _continuous(distribution: Distribution) -> Distribution:
     while (base := getattr(support, "base_constraint", None)) is not None:  # of vectors, of mixtures
         support = base
     if support not in (None, constraints.real):
-        raise ValueError(f"chains are for latents without limits, this model has one of {type(distribution).__name__}")
+        raise ValueError(f"chains are for latents without limits, not of {type(elements(distribution)).__name__}")
     return distribution
 
 

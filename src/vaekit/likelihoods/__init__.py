@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from ..data.domains import Domain
-from ..errors import unknown
+from ..data.domains import KINDS, Domain
+from ..errors import shown, unknown
 from ..settings import setting
 from .base import Likelihood
 from .columns import ColumnsLikelihood, LogisticMixture
@@ -83,12 +83,16 @@ LIKELIHOODS: dict[str, Callable[..., nn.Module]] = {
 
 
 def check_domain(table: Mapping[str, Callable[..., nn.Module]], name: str, domain: Domain) -> None:
-    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`."""
+    """Raise `ValueError` when the likelihood called `name` in `table` is no density of `domain`, or does not say."""
     if name not in table:
         raise ValueError(unknown("likelihood", name, table))
-    domains = getattr(table[name], "domains", None)
-    if domains is None:
-        raise TypeError(f"likelihood {name!r} declares no `domains`, the kinds of data that it is a density of")
+    domains = getattr(table[name], "domains", ())
+    if isinstance(domains, str) or not domains or (others := [each for each in domains if each not in KINDS]):
+        has = "declares no `domains`, the kinds of data that it is a density of"
+        if domains:
+            has = f"has the domains {shown(domains if isinstance(domains, str) else others[0])}"
+        wanted = f"a tuple of some of {', '.join(KINDS)}, such as ('real',)"
+        raise ValueError(f"likelihood {name!r} {has}; accepted: {wanted}")
     if domain.kind not in domains:
         fits = [other for other, part in table.items() if domain.kind in getattr(part, "domains", ())]
         binarize = f"; or binarise them: {setting('data.binarize', 'stochastic')}"

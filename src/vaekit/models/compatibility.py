@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..data.batch import Batch
+from ..distributions.moments import center, typical
+from ..distributions.validation import draws, elements
 from ..errors import MisfitError, number_of, shown, wrong_kind
 from ..modules import evaluating
 from ..networks.base import flat, shaped
@@ -19,6 +21,7 @@ from ..seeding import seeded
 
 if TYPE_CHECKING:
     from .semisupervised import SemiSupervisedVAE
+    from .trace import Trace
     from .vae import VAE
 
 
@@ -175,13 +178,31 @@ def _check_sizes(latent: str, posterior: int, prior: int) -> None:
 
 def _check_decoder(model: VAE, y: Tensor | None) -> None:
     z = shaped(model.decoder, torch.zeros(1, model.latent_size))
-    parameters = _tensor("the decoder", _given("the decoder", model.decoder, z, y))
     wanted = getattr(model.likelihood, "parameter_shape", None)
+    parameters = _decoded(model.decoder, z, y, wanted)
     if wanted is not None and tuple(parameters.shape[1:]) != tuple(wanted):
         raise ValueError(f"the decoder gives {tuple(parameters.shape[1:])}, but the likelihood wants {tuple(wanted)}")
     event = _distribution("the likelihood", _given("the likelihood", model.likelihood, parameters)).event_shape
     if tuple(event) != model.event_shape:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
+
+
+def _decoded(decoder: nn.Module, z: Tensor, y: Tensor | None, wanted: Sequence[int] | None) -> Tensor:
+    """What a decoder makes of one draw of z (1, …), which it is given as draws are, (1, 1, …)."""
+    try:
+        drawn = _tensor("the decoder", _given("the decoder", decoder, z.unsqueeze(0), y, lead=2))
+        if drawn.shape[:2] == (1, 1) and (wanted is None or drawn.dim() == 2 + len(wanted)):
+            return drawn[0]
+        error = f"it gives {tuple(drawn.shape)} for {tuple(z.unsqueeze(0).shape)}"
+    except ValueError as refused:
+        error = str(refused.__cause__ or refused)
+    made = _tensor("the decoder", _given("the decoder", decoder, z, y))  # which tells what else is wrong with it
+    if wanted is not None and tuple(made.shape[1:]) != tuple(wanted):
+        return made
+    raise ValueError(
+        f"the decoder takes codes (B, D), but not draws of them, (S, B, D): {shown(error.splitlines()[0])}; accepted: "
+        "any dimensions before the last, such as z.flatten(0, -2) at first and .unflatten(0, z.shape[:-1]) at last"
+    )
 
 
 def _zeros_of(name: str, distribution: Distribution) -> Tensor:
@@ -197,9 +218,9 @@ def _zeros(size: int) -> Tensor | None:
     return torch.zeros(1, size) if size else None
 
 
-def _given(name: str, part: nn.Module, x: Tensor, y: Tensor | None = None) -> Any:
-    """What a part makes of x (1, …), with its condition y (1, C) if there is one."""
-    shape, condition = tuple(x.shape[1:]), 0 if y is None else y.shape[-1]
+def _given(name: str, part: nn.Module, x: Tensor, y: Tensor | None = None, lead: int = 1) -> Any:
+    """What a part makes of x (1, …), or of so many leading dimensions, with its condition y (1, C) if there is one."""
+    shape, condition = tuple(x.shape[lead:]), 0 if y is None else y.shape[-1]
     for what, own, given in (("inputs of shape", "in_shape", shape), ("condition", "condition", condition)):
         built = getattr(part, own, None)
         # One that takes no condition ignores it.
@@ -234,12 +255,21 @@ def _inferred(name: str, posterior: nn.Module, features: Tensor) -> Any:
 def _over_codes(name: str, prior: nn.Module, y: Tensor | None) -> Any:
     """The p(z given y) of a prior, which is given None where there is no condition."""
     if y is not None:
-        return _of_codes(name, called(name, prior, y))
-    try:
-        found = prior(None)
-    except Exception as error:  # as in `called`
-        raise _refusal(name, prior, (), error) from error
-    return _of_codes(name, found)
+        found = called(name, prior, y)
+    else:
+        try:
+            found = prior(None)
+        except Exception as error:  # as in `called`
+            raise _refusal(name, prior, (), error) from error
+    p = _of_codes(name, found)
+    shapes: dict[tuple[int, ...], str] = {(): "one of all data, of the batch_shape ()"}
+    if y is not None:
+        shapes[(1,)] = "one of each condition, of the batch_shape (B,)"
+    if (shape := tuple(p.batch_shape)) not in shapes:
+        of = " for one condition" if y is not None else ""
+        what = f"gives {type(p).__name__} of the batch_shape {shape}{of}"
+        raise ValueError(f"{name} {what}; accepted: {' or '.join(shapes.values())}")
+    return p
 
 
 def _of_codes(name: str, found: Any) -> Any:
@@ -279,6 +309,26 @@ def _refusal(name: str, part: nn.Module, inputs: Sequence[Any], error: Exception
 
 def _line(error: Exception) -> str:
     return shown(next(iter(str(error).splitlines()), type(error).__name__))
+
+
+def check_answers(trace: Trace) -> None:
+    """`ValueError`, one line, where what a model is asked later has no number, though its training may go on without:
+    codes, draws of a prior, reconstructions.
+    """
+    with torch.no_grad():
+        for latent in trace.latents:
+            _check_mean(f"the posterior of {latent.name!r}", latent.q, center(latent.q), latent.z)
+            if not draws(latent.p):
+                of = f"the prior of {latent.name!r} gives {type(elements(latent.p)).__name__}, which has no sample"
+                raise ValueError(f"{of}; accepted: a distribution that can be drawn from, with `sample` or `rsample`")
+        _check_mean("the likelihood", trace.px, typical(trace.px), trace.log_px)
+
+
+def _check_mean(name: str, distribution: Distribution, mean: Tensor, others: Tensor) -> None:
+    """`ValueError` where a `mean` is no number, though `others` of the distribution's numbers are finite."""
+    if mean.isnan().any() and others.isfinite().all():
+        what = f"{name} has no mean, that of its {type(elements(distribution)).__name__} is nan"
+        raise ValueError(f"{what}; accepted: one with a `mean` that is a number, such as its median")
 
 
 def check_pairs(model: VAE) -> None:

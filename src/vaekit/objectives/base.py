@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from ..distributions.discrete import RelaxedOneHot
-from ..errors import check_least, wrong_kind
+from ..errors import check_least, shown, wrong_kind
 from ..models.trace import Trace
-from ..schedules import Constant, Schedule, may_be_schedule
+from ..schedules import Constant, Schedule, check_schedule, may_be_schedule
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,10 @@ class Composed:
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         parts = sorted(self.parts, key=_balanced)
-        first, *others = (getattr(each, "among_others", each) for each in parts) if len(parts) > 1 else parts
-        found = first(trace, progress)
-        for other in others:
+        found = _checked(parts[0], _among(parts[0], len(parts))(trace, progress))
+        for other in parts[1:]:
             given = (trace, progress, found.loss) if _balanced(other) else (trace, progress)
-            found = found + other(*given)
+            found = found + _checked(other, _among(other, len(parts))(*given))
         terms = found.terms
         if "elbo" not in terms and {"reconstruction", "kl"} <= terms.keys():
             terms = {"elbo": terms["reconstruction"] - terms["kl"]} | terms
@@ -115,6 +115,46 @@ class Composed:
         if len(found) > 1:
             raise ValueError(f"{len(found)} parts of an objective change data, each in its own way; accepted: one")
         return found[0] if found else None
+
+
+def _name(objective: Objective) -> str:
+    return getattr(objective, "__name__", type(objective).__name__)
+
+
+def _among(objective: Objective, others: int) -> Objective:
+    """What is called of a part of a sum of so many."""
+    return getattr(objective, "among_others", objective) if others > 1 else objective
+
+
+def _checked(objective: Objective, result: Loss) -> Loss:
+    check_loss(objective, result)
+    return result
+
+
+def check_called(objective: Objective) -> None:
+    """`ValueError`, one line, for an objective, or a part of one, that can't be called as such."""
+    for part in leaves(objective):
+        try:
+            signature(part.forward if isinstance(part, nn.Module) else part).bind(
+                None, 0.0, *([None] if _balanced(part) else [])
+            )
+        except TypeError as error:
+            raise ValueError(f"{_name(part)} is called with (trace, progress), but {error}") from None
+
+
+def check_loss(objective: Objective, result: Any) -> None:
+    """`ValueError`, one line, for what an objective gives that is no `Loss` of single numbers."""
+    of = _name(objective)
+    if not isinstance(result, Loss):
+        raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
+    for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):
+        number = each.dim() == 0 if isinstance(each, Tensor) else isinstance(each, int | float) and name in result.terms
+        if number or (each is None and name == "inference"):
+            continue
+        has = f"a tensor of shape {tuple(each.shape)}" if isinstance(each, Tensor) else shown(each)
+        if isinstance(each, int | float):
+            raise ValueError(f"{of}: its {name!r} is {has}; accepted: a tensor, whose gradients train the model")
+        raise ValueError(f"{of}: its {name!r} is {has}; accepted: one number, the mean over the data")
 
 
 def _balanced(objective: Objective) -> bool:
@@ -259,8 +299,8 @@ def at(coefficient: float | Schedule, progress: float) -> float:
 
 
 def take_schedule(objective: Objective, name: str) -> None:
-    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, `TypeError` for what is
-    neither.
+    """Make a coefficient that is a number a constant schedule; `ValueError` for a negative one, and for a schedule that
+    is below 0 or no number, `TypeError` for what is neither.
     """
     value = getattr(objective, name)
     if isinstance(value, type) or not (isinstance(value, (int, float)) or callable(value)):
@@ -268,3 +308,5 @@ def take_schedule(objective: Objective, name: str) -> None:
     if isinstance(value, (int, float)):
         check_least(name, value, 0)
         object.__setattr__(objective, name, Constant(float(value)))
+    elif not isinstance(getattr(value, "value", None), Tensor):  # as a recording is given them
+        check_schedule(name, value, least=0.0)

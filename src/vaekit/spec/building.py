@@ -17,7 +17,7 @@ from ..likelihoods import check_domain
 from ..models import VAE
 from ..models.compatibility import check_pair
 from ..objectives.base import Objective, Sum
-from ..schedules import Constant, Schedule
+from ..schedules import Constant, Schedule, check_schedule
 from ..seeding import seeded, stream
 from ..settings import key_called, setting, unset
 from .keys import AUXILIARY_FAMILIES, ModelSpec, PartSpec, Schema, Spec
@@ -284,9 +284,17 @@ def build_objective(spec: Spec, model: VAE, parts: Parts = PARTS) -> Objective:
 def build_schedule(rate: float | PartSpec, parts: Parts = PARTS) -> Schedule:
     """The schedule of a learning rate that is a number or a schedule by name.
 
-    Raises `ValueError` for one without options: those that it has by itself are for weights of the KL, from 0 to 1.
+    Raises `ValueError` for one of vaekit's without options: those that it has by itself are for weights of the KL, from
+    0 to 1. One of the user's own is taken as it is.
     """
-    if isinstance(rate, PartSpec) and not rate.options:
-        given = setting("training.learning_rate", {"name": rate.name, "start": 1e-3, "end": 1e-5})
-        raise ValueError(f"the learning rate is {rate.name!r}, but not from where to where; such as {given}")
-    return build(parts, "schedules", rate.name, rate.options) if isinstance(rate, PartSpec) else Constant(rate)
+    if not isinstance(rate, PartSpec):
+        return Constant(rate)
+    if not rate.options and rate.name in PARTS.schedules:
+        takes, lacks = {"start": 1e-3, "end": 1e-5}, "from where to where"
+        if rate.name == "constant":
+            takes, lacks = {"value": 1e-3}, "how much"
+        given = setting("training.learning_rate", {"name": rate.name, **takes})
+        raise ValueError(f"the learning rate is {rate.name!r}, but not {lacks}; such as {given}")
+    schedule: Schedule = build(parts, "schedules", rate.name, rate.options)
+    check_schedule(f"schedule {rate.name!r}", schedule)
+    return schedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping
@@ -58,5 +59,13 @@ def _run(path: Path) -> ModuleType:
         ]
         at = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f"{path}, line {at}" if at else str(path)
-        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{where}: {type(error).__name__}: {error}{_beside(path, error)}") from error
     return module
+
+
+def _beside(path: Path, error: Exception) -> str:
+    """What to do where a module lies beside the file that imports it: Python looks elsewhere."""
+    name = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not any((path.parent / each).exists() for each in (f"{name}.py", f"{name}/__init__.py")):
+        return ""
+    return f"; it lies beside {path.name}: set PYTHONPATH={shlex.quote(str(path.parent.resolve()))} for it to be found"

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property, lru_cache, partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
 
-from ..errors import nearest, unknown
+from ..errors import nearest, unknown, wrong_kind
 from ..likelihoods import LIKELIHOODS
 from ..networks import DECODERS, ENCODERS
 from ..objectives import OBJECTIVES, TERMS
 from ..optimizers import OPTIMIZERS
 from ..posteriors import POSTERIORS
 from ..priors import PRIORS
-from ..schedules import SCHEDULES, may_be_schedule
+from ..schedules import SCHEDULES, check_schedule, may_be_schedule
 from ..settings import UNSET, setting
 from .accepted import refused
 from .structures import STRUCTURES
@@ -87,11 +88,16 @@ class Parts:
         return f"Parts({', '.join(f'{len(getattr(self, name))} {name}' for name in CONTEXT)})"
 
     def extended(self, **families: Table) -> Parts:
-        """These parts and those given, family by family; a name that is there already is replaced."""
+        """These parts and those given, family by family; one that was given before is replaced.
+
+        Raises `ValueError` for the name of a part of vaekit's own: a run is loaded by names, and where the part of
+        one's own is not given again, the other would be taken for it. `TypeError` for what makes no part.
+        """
         known = list(CONTEXT)
-        for family in families:
+        for family, table in families.items():
             if family not in known:
                 raise ValueError(unknown("family of parts", family, known))
+            _check_table(family, table)
         tables: dict[str, Any] = {
             family: MappingProxyType({**getattr(self, family), **table}) for family, table in families.items()
         }
@@ -99,6 +105,19 @@ class Parts:
 
 
 PARTS = Parts()
+
+
+def _check_table(family: str, table: Any) -> None:
+    if not isinstance(table, Mapping):
+        raise wrong_kind(family, table, "classes, or functions, by name, such as {'mine': Mine}")
+    what, own = family.removesuffix("s"), getattr(PARTS, family)
+    for name, part in table.items():
+        made = isinstance(part, nn.Module) or (is_dataclass(part) and not isinstance(part, type))
+        if made or not callable(part) or not isinstance(name, str):
+            raise wrong_kind(f"{what} {name!r}", part, "a class, or a function that makes one, by a text is a text")
+        if own.get(name, part) is not part:
+            why = "runs are loaded by names, and it would be taken for the other one"
+            raise ValueError(f"{what} {name!r} is one of vaekit's own; give yours another name: {why}")
 
 
 @dataclass(frozen=True)
@@ -212,7 +231,9 @@ def check(parts: Parts, family: str, name: str, given: Mapping[str, Any], place:
             value = {"name": value}
         if isinstance(value, Mapping) and "name" in value and may_be_schedule(option.type):
             rest = {k: v for k, v in value.items() if k != "name"}
-            value = build(parts, "schedules", value["name"], rest)
+            named = value["name"]
+            value = build(parts, "schedules", named, rest)
+            check_schedule(f"schedule {named!r}", value)
         try:
             values[key] = option.adapter.validate_python(value)
         except ValidationError as error:

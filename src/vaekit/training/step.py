@@ -25,9 +25,21 @@ from ..distributions.validation import lacking, unvalidated
 from ..engine import Recording, Use, record
 from ..errors import UntrainableError
 from ..models import VAE
+from ..models.compatibility import check_answers
 from ..models.trace import Trace
 from ..modules import apart, check_registered
-from ..objectives.base import Loss, Objective, at_means, at_values, leaves, samples_of, schedules_of, with_modules
+from ..objectives.base import (
+    Loss,
+    Objective,
+    at_means,
+    at_values,
+    check_called,
+    check_loss,
+    leaves,
+    samples_of,
+    schedules_of,
+    with_modules,
+)
 from ..seeding import seeded
 from ..system.processes import Processes
 from ..system.progress import working
@@ -214,23 +226,27 @@ def rehearse(model: VAE, objective: Objective, data: TensorSplit) -> None:
 
     Raises what the objective raises of a trace that it is not for, and `ValueError`, one line, where a part of the
     model gets no gradient at all: it would stay as it was made, and what is said of the model would be of a part that
-    never learned; where its weights are not registered, a distribution lacks a method, or can't have what it is given.
+    never learned; where its weights are not registered, a distribution lacks a method, or can't have what it is given,
+    or there is no number for what is asked of the model later.
     """
     check_registered(model)
+    check_called(objective)
     if not any(each.requires_grad for each in model.parameters()):
         raise UntrainableError("the model has no weights to train: it has none, or all of them are frozen")
     index = few_rows(data)
     with undisturbed(model, *with_modules(objective)):
         batch = data.training_batch(index)
         try:
-            result = objective(traced(model, objective, batch), 0.0)
+            trace = traced(model, objective, batch)
+            result = objective(trace, 0.0)
+            check_answers(trace)
         except NotImplementedError as error:
             raise ValueError(lacking(error)) from error
         except ValueError as error:  # torch's, of values beyond a support, shows all of them
             if "\n" not in str(error):
                 raise
             raise ValueError(str(error).splitlines()[0].rstrip(":")) from error
-        _check_loss(objective, result)
+        check_loss(objective, result)
         _check_gradients(model, objective, result)
         for player in leaves(objective):
             if getattr(player, "opponent", None) is not None:
@@ -243,7 +259,7 @@ def untrained(model: VAE, objective: Objective, data: TensorSplit, batch_size: i
     in all, where that is more than a batch.
     """
     rows = min(1000, LOOKED // math.prod(data.x.shape[1:]))
-    with undisturbed(model), torch.no_grad():
+    with undisturbed(model, *with_modules(objective)), torch.no_grad():
         batches = islice(data.order(batch_size), max(rows // batch_size, 1))
         losses = [objective(traced(model, objective, data.training_batch(index)), 0.0).loss for index in batches]
         return float(torch.stack(losses).mean())
@@ -265,7 +281,9 @@ def few_rows(data: TensorSplit) -> Tensor:
 @contextmanager
 def undisturbed(model: VAE, *others: nn.Module) -> Iterator[None]:
     """Train mode, the draws of one seed; then the model, `others` and random streams are what they were."""
-    buffers = [buffer for each in (model, *others) for buffer in each.buffers()]
+    modules = [module for each in (model, *others) for module in each.modules()]
+    own = [(module, name, buffer) for module in modules for name, buffer in module._buffers.items()]
+    buffers = [buffer for *_, buffer in own if buffer is not None]
     modes = [(each, each.training) for each in model.modules()]
     before = [buffer.clone() for buffer in buffers]
     try:
@@ -276,6 +294,8 @@ def undisturbed(model: VAE, *others: nn.Module) -> Iterator[None]:
         for each, training in modes:
             each.training = training
         with torch.no_grad():
+            for module, name, buffer in own:
+                module._buffers[name] = buffer  # another one, where a part puts one in its place
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
 
@@ -290,17 +310,6 @@ def _losses(model: VAE, result: Loss, weights: Sequence[nn.Parameter]) -> Iterat
         own = [each for each in trained if (each in inferring) is inferred]
         if loss is not None and own:
             yield loss, own
-
-
-def _check_loss(objective: Objective, result: Any) -> None:
-    """`ValueError` for what an objective gives that is no `Loss` of single numbers."""
-    of = type(objective).__name__ if getattr(objective, "__name__", None) is None else objective.__name__
-    if not isinstance(result, Loss):
-        raise ValueError(f"{of} gives {type(result).__name__}; accepted: vaekit.objectives.Loss(loss, terms)")
-    for name, each in (("loss", result.loss), ("inference", result.inference), *result.terms.items()):
-        if (isinstance(each, Tensor) and each.dim()) or (each is None and name != "inference"):
-            has = "None" if each is None else f"a tensor of shape {tuple(each.shape)}"
-            raise ValueError(f"{of}: its {name!r} is {has}; accepted: one number, the mean over the data")
 
 
 def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:

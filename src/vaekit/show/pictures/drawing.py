@@ -44,7 +44,10 @@ def with_pictures(parts: Parts) -> Parts:
 
 def named(parts: Parts, name: str, options: Mapping[str, Any]) -> Picture:
     """The picture of that name with its options; `ValueError`, one line, where there is none, or no such option."""
-    picture: Picture = build(with_pictures(parts), "pictures", name, options)
+    picture = build(with_pictures(parts), "pictures", name, options)
+    if not isinstance(picture, Picture):
+        wanted = "one that derives from vaekit.show.pictures.Picture"
+        raise ValueError(f"picture {shown(name)} is a {type(picture).__name__}; accepted: {wanted}")
     return picture
 
 
@@ -58,7 +61,15 @@ def offers(run: Run) -> list[Offer]:
 
 def prepare(subject: Subject, name: str, options: Mapping[str, Any]) -> Prepared:
     """The picture of that name with its options, computed; `ValueError` where the run lacks what it needs."""
-    return _made(subject.run, name, options)(subject)
+    return _prepared(name, _made(subject.run, name, options), subject)
+
+
+def _prepared(name: str, picture: Picture, subject: Subject) -> Prepared:
+    found: Any = picture(subject)
+    if not isinstance(found, Prepared):
+        given = f"picture {shown(name)} gives {type(found).__name__}"
+        raise ValueError(f"{given}; accepted: vaekit.show.pictures.Prepared(title, text, draw)")
+    return found
 
 
 def draw(
@@ -112,7 +123,7 @@ def watch(run: Run, split: str) -> Callable[[VAE, int], dict[str, Path]]:
             folder = subfolder(run.path, FOLDER)
             subject = Subject(replace(run, model=model), split)
             for name, picture in wanted.items():
-                figure = picture(subject).draw(theme=plots.LIGHT)
+                figure = _prepared(name, picture, subject).draw(theme=plots.LIGHT)
                 files[name] = folder / f"{name.removesuffix('s')}_{epoch}.png"
                 write_figure(files[name], figure)
         return files
