@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaekit.data import load
-from vaekit.data.base import Content
 from vaekit.data.columns import frame_of, numbers_of
 from vaekit.data.frames import Frame, as_frame, ending, read_frame
 from vaekit.data.headers import Reading
@@ -184,7 +183,7 @@ def test_lists_in_parquet_are_left_out(tmp_path: Path) -> None:
     pieces = list(parquet_pieces(path, 30))
     assert [list(each) for each in pieces] == [["n", "x"]] * 2
     assert pieces[1].index[0] == 35
-    assert typed_large(Content({}, large=path), "t", None, {}, "").notes[0] == frame.notes[0]
+    assert typed_large(path, "t", None, {}, "").notes[0] == frame.notes[0]
 
 
 def test_archives_of_several_files(read: Read) -> None:

@@ -193,13 +193,13 @@ def test_what_can_not_be_made_is_refused_in_a_line(tmp_path: Path):
     parts = PARTS.extended(posteriors={"other": Other})
     model = small(posterior="other", prior="standard-normal", parts=parts)
     assert program("encode", model).outputs[1].name == "sd"
-    with pytest.raises(ValueError, match="a draw of Independent can't be made of given noise; accepted: normals"):
+    with pytest.raises(ValueError, match="a draw of Laplace can't be made of given noise; accepted: normals"):
         program("score", model)
     with pytest.raises(ValueError, match=r"unknown format 'onx' .*accepted: onnx, torch, safetensors"):
         export(model, tmp_path, "onx")
     with pytest.raises(ValueError, match="unknown program 'encod'"):
         export(model, tmp_path, "torch", ["encod"])
-    with pytest.raises(ValueError, match="score: a draw of Independent can't be made"):
+    with pytest.raises(ValueError, match="score: a draw of Laplace can't be made"):
         export(model, tmp_path, "torch", ["score"])
     assert not list(tmp_path.iterdir())
     looking = small()
