@@ -145,7 +145,7 @@ def test_what_has_gone_or_is_asked_otherwise_is_done_again(tmp_path: Path) -> No
 def test_what_is_no_sweep_or_another_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run_sweep(plan(tmp_path / "s"), Here(Fake()))
     before = (tmp_path / "s" / FILE).read_bytes()
-    with refuses("training.epochs is 300, not 3"):
+    with refuses("training.epochs is 100, not 3"):
         run_sweep(plan(tmp_path / "s", sets=("training.epochs=3",)), Here(Fake()))
     assert (tmp_path / "s" / FILE).read_bytes() == before
     (tmp_path / "full").mkdir()
