@@ -20,7 +20,12 @@ import vaekit
 
 PYRAMID = "{name='pyramid', channels=[16, 48, 64], blocks=[1, 2, 2]}"
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "mlp": ("model.encoder=mlp", "model.decoder=mlp"),
+    "mlp": (
+        "model.encoder=mlp",
+        "model.decoder=mlp",
+        "training.optimizer=adam",  # steps of Muon would cost fifty times as much as all else
+        "training.learning_rate={name='cosine', start=1e-3, end=1e-5}",
+    ),
     "conv": ("model.encoder=conv", "model.decoder=conv"),
     "resnet": (),
     "resnet, maps": ("model.latents.z.size=8", "model.latents.z.maps=true"),
