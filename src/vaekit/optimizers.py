@@ -23,8 +23,10 @@ class Muon(Optimizer):
 
     A step of a matrix (A, B) is 0.2 lr sqrt(max(A, B)) O, O the orthogonal matrix nearest to the `momentum` of its
     gradients, by five iterations of Newton and Schulz. The weight of a convolution of images, (A, C, H, W), is the
-    matrix (A, C H W). An iteration is some 4 min(A, B)² max(A, B) operations, however small the batch: little beside what
-    a convolution costs, and more than all else for wide plain layers in batches of few.
+    matrix (A, C H W).
+
+    An iteration is some 4 min(A, B)² max(A, B) operations, however small the batch: little beside what a convolution
+    costs, and more than all else for wide plain layers in batches of few.
 
     >>> weight, bias = torch.nn.Parameter(torch.eye(3)), torch.nn.Parameter(torch.zeros(3))
     >>> optimizer = Muon([weight, bias], lr=0.1)
