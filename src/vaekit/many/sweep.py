@@ -84,12 +84,12 @@ def sweep(  # noqa: PLR0913 - all that may be said of many runs
     `Sweep.failed`, with the reason.
 
     >>> import tempfile
-    >>> over = {"objective.beta": [1, 4]}
-    >>> found = sweep("digits", over, seeds=1, out=Path(tempfile.mkdtemp()) / "betas", samples=5, jobs=1, epochs=1)
+    >>> over = {"objective.beta": [1, 64]}
+    >>> found = sweep("digits", over, seeds=1, out=Path(tempfile.mkdtemp()) / "betas", samples=5, jobs=1, epochs=9)
     >>> found.best.settings
     (('objective.beta', '1'),)
     >>> [each.name for each in found.trials]
-    ['objective.beta=1/seed=0', 'objective.beta=4/seed=0']
+    ['objective.beta=1/seed=0', 'objective.beta=64/seed=0']
     """
     if target is None and data is None:
         raise ValueError(f"there is no target; {ACCEPTED}")
