@@ -23,7 +23,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "mlp": (
         "model.encoder=mlp",
         "model.decoder=mlp",
-        "training.optimizer=adam",  # steps of Muon would cost fifty times as much as all else
+        "training.optimizer=adam",  # Muon's step of the last layer takes 26 times as long as all else of it
         "training.learning_rate={name='cosine', start=1e-3, end=1e-5}",
     ),
     "conv": ("model.encoder=conv", "model.decoder=conv"),

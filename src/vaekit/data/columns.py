@@ -168,7 +168,8 @@ class Column:
         with np.errstate(invalid="ignore"):
             if low is not None:
                 good &= x >= low
-            good &= (x > 0) | (self.kind != "positive")
+            if self.kind == "positive":
+                good &= x > 0
             if self.kind == "unit" and self.high is not None:
                 good &= x <= self.high
             if self.kind in WHOLE or (self.kind == "date" and self.unit != "s"):
