@@ -137,7 +137,7 @@ class SemiSupervisedVAE(VAE):
         if y is not None:
             known = logits[..., : len(y), :]
             log_q_label = (y * known).sum(-1)
-            certain = torch.where(y == 1, 0.0, IMPOSSIBLE).expand_as(known)
+            certain = ((1 - y) * IMPOSSIBLE).expand_as(known)
             labels = torch.cat([y, labels])
             logits = torch.cat([certain, logits[..., len(y) :, :]], -2) if others else certain
         seen = labels.shape[0] - classes * others  # not by len(): an export would take it for a constant

@@ -244,9 +244,7 @@ class Trace:
     log_q_label: Tensor | None = None
     """log q(y given x), (L,) or (S, L) nats, of the labels y of the first L data, in a model that classifies."""
     of_augmented: tuple[Latent, ...] = ()
-    """The latents of augmented data, one sample of each, of the data whose label is not seen, for objectives that have
-    an `augment`.
-    """
+    """The latents of augmented data, one sample of each and no label seen, for objectives that have an `augment`."""
 
     last: Tensor | None = None
     """The weights of the decoder's last layer, by whose gradients an objective may balance its terms."""

@@ -96,8 +96,8 @@ class SemiSupervised(InvariantClusters):
     `classification` weighs the cross-entropy's mean over labelled rows against the bound's mean over the data, however
     many rows of a batch are labelled. Of N data the labels of L are seen, and the bound is L / N times that of log p(x,
     y) and 1 - L / N times that of log p(x). Theirs is 0.1 N / L: with 100 labels of 60,000 it is 60. With `invariance`
-    above 0 (theirs has none) a label that is not seen is also to stay what it is when the datum is changed, as in
-    `InvariantClusters`. Raises `ValueError` for a model without a classifier.
+    above 0 (theirs has none) a label is also to stay what it is when the datum is changed, as in `InvariantClusters`.
+    Raises `ValueError` for a model without a classifier.
     """
 
     invariance: float | Schedule = 0.0

@@ -133,10 +133,10 @@ class Changes:
 class Invariance(Changes):
     """-`weight` times I(c; c'), c a datum's cluster, c' that of it augmented (Ji et al. 2019).
 
-    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label that is not seen, or
-    from p(c given z) of a mixture prior. In nats it is at most log K: that if the clusters are equally large and
-    certain, and every datum stays in its own when it is changed, by as much as `Changes` says. Raises `ValueError` for
-    a model without clusters.
+    The information is estimated on the batch, from q(c given x) of a discrete latent or of a label, or from p(c given
+    z) of a mixture prior. A label that is seen is c itself, so that the classifier also learns it from changed data. In
+    nats it is at most log K: that if the clusters are equally large and certain, and every datum stays in its own when
+    it is changed, by as much as `Changes` says. Raises `ValueError` for a model without clusters.
     """
 
     weight: float | Schedule = 100.0
@@ -153,14 +153,11 @@ class Invariance(Changes):
         return swapped(batch, self.swap)
 
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
-        if trace.seen == len(trace.batch):
-            off = f"{setting('objective.invariance', 0)}, or show fewer by {setting('data.labels', '…')}"
-            raise ValueError(f"invariance is of labels that are not seen, but all of the data's are; {off}")
         own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_augmented)
         if own is None or changed is None:
             need = "a discrete latent, a label that is not seen, or a mixture as its prior"
             raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
-        information, weight = _information(own[trace.seen :], changed), at(self.weight, progress)
+        information, weight = _information(own, changed), at(self.weight, progress)
         return Loss(-weight * information, {"information": information.detach(), "invariance": weight})
 
 

@@ -334,7 +334,7 @@ def _check_gradients(model: VAE, objective: Objective, result: Loss) -> None:
 
 def traced(model: VAE, objective: Objective, batch: Batch, whole: Objective | None = None) -> Trace:
     """The trace of a batch that an objective wants: of its `samples`, or `at_means`, and with the latents of its
-    `augment`, which is of the rows whose label is not seen. A part of a `whole` one is at means where that is.
+    `augment`, as if no label were seen. A part of a `whole` one is at means where that is.
     """
     means = at_means(whole or objective)
     draw = (lambda _, q: _of_one_draw(center(q))) if means else None
@@ -344,9 +344,9 @@ def traced(model: VAE, objective: Objective, batch: Batch, whole: Objective | No
     augment = getattr(objective, "augment", None)
     if augment is None:
         return trace
-    unseen = (batch if trace.log_q_label is None else batch.without_y()).take(slice(trace.seen, None))
+    unlabelled = batch if trace.log_q_label is None else batch.without_y()
     with apart(model):  # running averages are of data as they are
-        return replace(trace, of_augmented=model.latents(augment(unseen)))
+        return replace(trace, of_augmented=model.latents(augment(unlabelled)))
 
 
 def _of_one_draw(z: Tensor) -> Tensor:
