@@ -50,6 +50,23 @@ def test_leading_dimensions_are_a_loop(table, condition: int):
             assert not torch.allclose(got, made(x, 1 - y))
 
 
+def test_a_late_condition_joins_what_the_convolutions_made_once():
+    with seeded(0):
+        encoder = ConvEncoder((1, 8, 6), (3,), 2, channels=(4,), dense=5, late_condition=True)
+        x, y = torch.rand(5, 1, 8, 6), torch.rand(7, 5, 2)  # seven draws of a condition for each image
+    seen = []
+    encoder.layers[0].register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    with torch.no_grad():
+        got = encoder(x, y)
+        assert seen == [5]
+        for draw, each in zip(y, got, strict=True):
+            features = torch.cat([encoder.layers[:3](x), draw], 1)
+            assert torch.allclose(each, encoder.layers[3:](features), atol=1e-6)
+    assert encoder.layers[0].in_channels == 1
+    with refuses("condition=2: it needs y"):
+        encoder(x)
+
+
 def test_without_hidden_layers_an_mlp_is_linear_or_nothing():
     x = torch.rand(3, 2, 2)
     assert torch.equal(MLP((2, 2), hidden=())(x), x.flatten(1))

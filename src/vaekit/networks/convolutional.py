@@ -45,7 +45,9 @@ class TransposedConv(nn.ConvTranspose2d):
 class ConvEncoder(nn.Module):
     """Strided 3×3 convolutions, each halving height and width (rounded up), then one fully connected layer.
 
-    Images (…, C, H, W) of any size; y (…, condition) joins the image as constant channels.
+    Images (…, C, H, W) of any size; y (…, condition) joins the image as constant channels. With `late_condition` it
+    joins the features that the fully connected layer sees: cheaper where y has many numbers, and y that is drawn is
+    then not at every place of the image at once.
 
     >>> ConvEncoder((1, 28, 20), channels=(8, 16), dense=32)(torch.zeros(5, 1, 28, 20)).shape
     torch.Size([5, 32])
@@ -59,25 +61,30 @@ class ConvEncoder(nn.Module):
         channels: tuple[int, ...] = (32, 64),
         dense: int = 256,
         activation: str = "relu",
+        late_condition: bool = False,
     ) -> None:
         super().__init__()
         self.in_shape, self.condition = image_shape(in_shape), condition
         _check_sizes(channels, dense)
-        sizes = [in_shape[0] + condition, *channels]
+        self.early, self.late = (0, condition) if late_condition else (condition, 0)
+        sizes = [in_shape[0] + self.early, *channels]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             layers += [Conv(fan_in, fan_out, 3, stride=2, padding=1), activation_named(activation)]
         height, width = _halvings(in_shape[1:], len(channels))[-1]
-        layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, dense), activation_named(activation)]
+        self.convolutions = len(layers) + 1  # the flattening, too
+        fan_in = channels[-1] * height * width + self.late
+        layers += [nn.Flatten(), nn.Linear(fan_in, dense), activation_named(activation)]
         if out_shape is not None:
             layers.append(nn.Linear(dense, math.prod(out_shape)))
         self.out_shape = (dense,) if out_shape is None else tuple(out_shape)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        x = with_channels(x, y, self.condition)
-        lead = x.shape[:-3]
-        return self.layers(x.reshape(-1, *x.shape[-3:])).reshape(*lead, *self.out_shape)
+        x = with_channels(x, y, self.early)
+        features = self.layers[: self.convolutions](x.reshape(-1, *x.shape[-3:]))
+        features = join(features.reshape(*x.shape[:-3], -1), y, self.late)
+        return self.layers[self.convolutions :](features).reshape(*features.shape[:-1], *self.out_shape)
 
 
 class ConvDecoder(nn.Module):
