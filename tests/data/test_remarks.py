@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaekit.data import load
-from vaekit.data.remarks import FEW_ROWS, classes_unseen, far_above, few_rows
+from vaekit.data.base import Split
+from vaekit.data.remarks import FEW_ROWS, classes_unseen, far_above, few_rows, row_keys, rows_shared
 
 RNG = np.random.default_rng(0)
 
@@ -88,3 +89,28 @@ def test_a_class_that_no_training_row_is_of_is_said(tmp_path: Path) -> None:
     assert not any("no training row" in note for note in load("digits").notes)
     few = load("digits", train=3)
     assert any("no training row is of the classes" in note for note in few.notes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1), st.sampled_from([1.0, 1e-300, 1e12]))
+def test_rows_have_the_same_key_where_they_are_equal_and_only_there(n: int, d: int, seed: int, unit: float) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 2, (n, d)) * unit
+    observed = rng.random((n, d)) < 0.8
+    keys = row_keys(Split(x, observed=observed))
+    frame = pd.DataFrame(np.where(observed, x, np.nan)).astype(object).where(observed, "hole")
+    groups = frame.groupby(list(frame.columns), sort=False).ngroup()
+    assert ((keys[:, None] == keys) == (groups.to_numpy()[:, None] == groups.to_numpy())).all()
+
+
+def test_rows_that_are_held_out_and_trained_on_are_said() -> None:
+    once = pd.DataFrame({"a": RNG.normal(size=300), "b": RNG.choice(list("xyz"), 300), "c": RNG.normal(size=300)})
+    once.loc[:20, "a"] = np.nan
+    assert not any("as a training row" in note for note in load(once).notes)
+    data = load(pd.concat([once, once]), seed=1)
+    said = [note for note in data.notes if "as a training row" in note]
+    assert said == rows_shared(data.splits)
+    assert [note.split(":")[0].split(" rows of ")[1].split()[0] for note in said] == ["valid", "test"]
+    train = set(data.splits["train"].origin % 300)  # type: ignore[operator, arg-type]
+    shared = sum(row % 300 in train for row in data.splits["test"].origin)  # type: ignore[union-attr]
+    assert said[1].startswith(f"{shared} of 60 rows of test are as a training row in every cell (")

@@ -26,7 +26,7 @@ from .headers import AS_IT_IS, Reading
 from .image_files import Resize
 from .large import typed_large
 from .named import DATASETS, read_named
-from .remarks import classes_unseen, far_values, few_rows
+from .remarks import classes_unseen, far_values, few_rows, rows_shared
 from .shards import are_shards, plain_name
 from .splits import hold_out
 from .tabular import typed, with_covariates
@@ -104,9 +104,10 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
     if content.left_out:
         warnings.warn(f"{name}: {'; '.join(content.left_out)}", LeftOutWarning, stacklevel=2)
     tabular = bool(content.table) and not older
-    looked_at = content.splits.values() if tabular and content.kind is None else ()  # of genes it is usual
-    far = [each for rows in looked_at for each in far_values(content.table, rows)]
+    looked_at = tabular and content.kind is None  # of genes it is usual
+    far = [each for rows in content.splits.values() for each in far_values(content.table, rows)] if looked_at else []
     splits: Mapping[str, Split] = hold_out(content.splits, validation, test, seed, train)
+    shared = rows_shared(splits) if looked_at else []
     content = replace(content, splits={}, frame=None)  # they may be most of the memory
     row = DATASETS.get(name_or_path) if isinstance(name_or_path, str) else None
     asked = Asked(domain or content.kind, levels, older, row.domain if row else None)
@@ -120,7 +121,7 @@ def load(  # noqa: PLR0913 - all that a file may need to be told
         raise ValueError(f"{of}; if they are counts: {counts}")
     few = few_rows(sum(map(len, splits.values()))) if tabular else ""
     unseen = classes_unseen(content.classes, splits["train"])
-    said = (*content.notes, *notes, few, *far, missing, unseen, *content.left_out)
+    said = (*content.notes, *notes, few, *shared, *far, missing, unseen, *content.left_out)
     return Dataset(
         name,
         values,

@@ -1,8 +1,10 @@
-"""What is said of data before a model is trained on them: that there are few, that a value lies far from all others."""
+"""What is said of data before a model is trained on them: that there are few, that a value lies far from all others,
+that rows are held out which are trained on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +20,8 @@ FAR = 10.0
 """As many times as all others are apart: heavy tails, such as those of incomes, hardly ever have a gap so wide."""
 FAR_CODE = 1.0
 """Of 99, 999, … that is there more than once, which is how many write that there is no value."""
+MANY_SHARED = 0.01
+"""The fraction of held-out rows that are trained on, too, from which it is said."""
 MOST_FAR, LEAST_NEAR = 3, 10
 """Distinct values that are far from all others at most, and how many others there are at least."""
 
@@ -48,6 +52,41 @@ def classes_unseen(classes: Sequence[str], rows: Split) -> str:
     which = f"class {several(unseen)}" if len(unseen) == 1 else f"classes {several(unseen)}"
     them = "it" if len(unseen) == 1 else "them"
     return f"no training row is of the {which}: what a model makes of {them} is not learned"
+
+
+def rows_shared(splits: Mapping[str, Split]) -> list[str]:
+    """A line for each split other than "train" of whose rows x (N, D) one in a hundred or more is a training row, too.
+
+    >>> rows = Split(np.arange(8.0).reshape(4, 2))
+    >>> rows_shared({"train": rows, "test": Split(np.array([[2.0, 3.0], [2.0, 4.0]]))})
+    ['1 of 2 rows of test is as a training row in every cell (50%): it scores well where it was learned by heart']
+    """
+    known, found = row_keys(splits["train"]), []
+    for name, rows in splits.items():
+        shared = 0 if name == "train" else int(np.isin(row_keys(rows), known).sum())
+        if shared and shared >= MANY_SHARED * len(rows):
+            are, they = ("is", "it scores") if shared == 1 else ("are", "they score")
+            said = f"{shared:,} of {len(rows):,} rows of {name} {are} as a training row in every cell"
+            found.append(f"{said} ({shared / len(rows):.0%}): {they} well where it was learned by heart")
+    return found
+
+
+def row_keys(rows: Split) -> np.ndarray:
+    """A number (N,) of each row of x (N, D), the same of rows that are equal and have the same holes, and of others by
+    no chance worth speaking of.
+
+    >>> first, second, third = row_keys(Split(np.array([[0.0, 1e-9], [-0.0, 1e-9], [1e-9, 0.0]])))
+    >>> bool(first == second), bool(first == third)
+    (True, False)
+    """
+    keys = np.zeros(len(rows), np.uint64)
+    for i in range(rows.x.shape[1]):
+        x = columns_of(rows.x, [i])[:, 0].astype(np.float64) + 0.0  # of two zeros one
+        if rows.observed is not None:
+            x[~rows.observed[:, i]] = np.nan
+        keys = (keys ^ x.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(29)
+    return keys
 
 
 def far_values(columns: Sequence[Column], rows: Split) -> list[str]:
