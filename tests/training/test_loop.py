@@ -26,6 +26,7 @@ from vaekit.runs.run import load_run
 from vaekit.schedules import Cosine
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
+from vaekit.training.checkpoint import Checkpoints
 from vaekit.training.copies import update_average
 from vaekit.training.course import Course
 from vaekit.training.loop import optimize
@@ -425,7 +426,7 @@ def test_after_a_loss_that_is_not_finite_the_last_good_state_resumes_to_the_undi
     with pytest.raises(NonFiniteError):
         fitted(p, folder=tmp_path)
     again, reference = (pieces("training.epochs=3", rows=350) for _ in range(2))
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     fitted(reference)
     assert equal(weights(again.model), weights(reference.model))
 
@@ -473,7 +474,7 @@ def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(tmp_path: P
     with pytest.raises(NonFiniteError, match=r"epoch 2, step 4: .*weights"):
         fitted(p, folder=tmp_path)
     again, reference = pieces(rows=350), pieces(rows=350)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     fitted(reference)
     assert equal(weights(again.model), weights(reference.model))
 
@@ -525,7 +526,7 @@ def test_every_optimizer_resumes_exactly(optimizer: str, tmp_path: Path) -> None
     first.options = replace_options(first, epochs=1)
     fitted(first, folder=tmp_path)
     again = pieces(*sets, "training.seed=0", rows=350)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     assert equal(weights(again.model), weights(whole.model))
 
 
@@ -539,7 +540,7 @@ def test_weights_that_lie_channels_last_resume_exactly(monkeypatch: pytest.Monke
     fitted(whole)
     first.options = replace_options(first, epochs=1)
     fitted(first, folder=tmp_path)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     assert any(not p.is_contiguous() for p in again.model.parameters())
     assert equal(weights(again.model), weights(whole.model))
 

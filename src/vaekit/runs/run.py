@@ -315,8 +315,8 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
     spec, schema = read_spec(folder, parts)
     weights, prefix, done = folder / "weights.safetensors", "", None
     if not weights.exists():
-        weights, prefix, state = Checkpoints(folder / "checkpoints").weights()
-        done = state.epoch
+        saved = Checkpoints(folder / "checkpoints").last()
+        weights, prefix, done = saved.path, saved.weights, saved.state.epoch
     model = restored(folder, spec, schema, weights, prefix, parts)
     place = None if data is None else str(data)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts, place=place, done=done)

@@ -18,7 +18,7 @@ from ..objectives.elbo import ELBO
 from ..spec.parsing import training_options
 from ..system.devices import resolve_device
 from ..system.progress import following
-from .checkpoint import State
+from .checkpoint import Checkpoints, State
 from .loop import optimize
 from .records import Epoch, Progress
 from .task import Task, planned
@@ -70,5 +70,7 @@ def fit(
     chosen = planned(chosen, len(train), held_out is not None)
     task = Task(model, train, held_out, objective or ELBO(), chosen)
     told: dict[str, Any] = {"on_epoch": on_epoch} if on_epoch else {}
+    place = None if folder is None else Path(folder)
+    saved = Checkpoints(place / "checkpoints").last() if place and resume else None
     with following(on_progress, task.total) as told["on_progress"]:
-        return optimize(task, None if folder is None else Path(folder), resume=resume, **told)
+        return optimize(task, place, saved=saved, **told)
