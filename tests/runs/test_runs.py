@@ -20,6 +20,7 @@ from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from safetensors import safe_open
 from safetensors.torch import save_file
+from specs_for_tests import parse_toml
 
 from vaekit import Callbacks, train
 from vaekit.data import load
@@ -34,7 +35,6 @@ from vaekit.runs.given import fingerprint
 from vaekit.runs.run import Run, load_run
 from vaekit.show.report import write_report
 from vaekit.spec.keys import Spec
-from vaekit.spec.parsing import parse_toml
 from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
