@@ -29,7 +29,7 @@ from ..evaluation.scores import Evaluation
 from ..models import VAE, SemiSupervisedVAE
 from ..models.given import class_of, refuse_number, refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
-from ..seeding import chosen, seeded
+from ..seeding import chosen, plain_tensors, seeded
 from ..settings import option, setting, standing
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
@@ -303,6 +303,7 @@ def shown_rows(data: TensorSplit, n: int, first: bool = False, seed: int | None 
 
 
 @standing("spec")
+@plain_tensors()
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, data: str | Path | None = None) -> Run:
     """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
     folder.

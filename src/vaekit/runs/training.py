@@ -17,6 +17,7 @@ from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, RunError, shown
 from ..models import VAE
+from ..seeding import plain_tensors
 from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Spec
@@ -48,6 +49,7 @@ CHANGEABLE = (
 
 
 @standing("spec")
+@plain_tensors()
 def train(
     target: str | Path | Spec | Any | None = None,
     out: str | Path | None = None,

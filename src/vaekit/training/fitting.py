@@ -15,6 +15,7 @@ from ..errors import wrong_kind
 from ..models import VAE
 from ..objectives.base import Objective
 from ..objectives.elbo import ELBO
+from ..seeding import on_the_cpu
 from ..spec.parsing import training_options
 from ..system.devices import resolve_device
 from ..system.progress import following
@@ -24,6 +25,7 @@ from .records import Epoch, Progress
 from .task import Task, planned
 
 
+@on_the_cpu()
 def fit(
     model: VAE,
     data: TensorSplit | Dataset | np.ndarray | Tensor,

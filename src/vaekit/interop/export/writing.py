@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from ...errors import shown, unknown
 from ...models import VAE
 from ...runs.run import Run
+from ...seeding import plain_tensors
 from ...system.disk import write_atomic
 from ...system.extras import check_importable, needing
 from .notes import notes_of
@@ -55,6 +56,7 @@ class Export:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+@plain_tensors()
 def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[str] | None = None) -> Export:
     """Write a run's model, or a model on the CPU, into `folder` for programs that have no vaekit.
 

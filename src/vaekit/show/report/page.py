@@ -23,6 +23,7 @@ from ...models.topdown import latents_called
 from ...runs.course import beside_the_bound, course_of
 from ...runs.folder import PAGE, check_places, subfolder
 from ...runs.run import Run
+from ...seeding import plain_tensors
 from ...settings import standing
 from ...spec.keys import DataSpec, PartSpec
 from ...spec.parts import Option, options
@@ -63,6 +64,7 @@ class Row:
     text: str = ""
 
 
+@plain_tensors()
 def write_report(run: Run, evaluation: Evaluation | None = None, metrics: Sequence[Table] = ()) -> Path:
     """Write report.html and pictures/ into the folder of `run`, and return the path of the page.
 
