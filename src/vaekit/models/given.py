@@ -171,7 +171,7 @@ def refuse_unscored(model: VAE, x: Tensor, observed: Tensor | None, what: str = 
 
 
 def _refuse_ends(model: VAE, x: Tensor, what: str) -> None:
-    u = (x - model.location.to(x.dtype)) / model.scale.to(x.dtype)
+    u = (x - model.inputs.location.to(x.dtype)) / model.scale.to(x.dtype)
     if ends := int(((u <= 0) | (u >= 1)).sum()):
         name = type(model.likelihood).__name__
         others = " or ".join(setting("model.likelihood", each) for each in ("continuous-bernoulli", "truncated-normal"))

@@ -26,7 +26,7 @@ from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError
 from ..evaluation.evaluation import evaluate
 from ..evaluation.scores import Evaluation
-from ..models import VAE, SemiSupervisedVAE
+from ..models import VAE
 from ..models.given import class_of, refuse_number, refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
 from ..seeding import chosen, plain_tensors, seeded
@@ -152,7 +152,7 @@ class Run:
         data = self.data(split)
         scores = evaluate(self.model, data, samples, split=name, seed=seed, on_scores=on_scores)
         labelled = self.spec.data.labels is not None and isinstance(split, str)
-        if labelled and not isinstance(self.model, SemiSupervisedVAE):
+        if labelled and not self.model.classifies:
             scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, name)})
         return scores
 
