@@ -364,6 +364,14 @@ def test_a_patience_that_can_never_end_a_run_is_said(caplog: pytest.LogCaptureFi
     assert "early_stopping=2 can't end this run before its 3 epochs are over" in caplog.text
 
 
+@pytest.mark.parametrize("sets", [("training.early_stopping=1", "training.epochs=2"), ("training.early_stopping=9",)])
+def test_a_patience_that_few_epochs_leave_no_room_for_is_nothing_to_say(
+    sets: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted(pieces("objective.beta={name='linear', end=0.2}", "training.epochs=3", *sets))
+    assert "early_stopping" not in caplog.text
+
+
 def test_a_switch_after_the_last_step_is_refused() -> None:
     p = pieces("objective.beta={name='switch', at=0.9}", "training.epochs=2", rows=300)
     with pytest.raises(ValueError, match=r"beta switches at 0\.9 of the run, after the last of its 6 steps"):

@@ -173,7 +173,9 @@ class Training:
         self.saved, self.improved = time.monotonic(), False
         self.best: dict[str, Tensor] = {}
         patience = options.early_stopping or 0
-        if patience and 0 < self.begins >= options.epochs - patience:
+        # By two epochs or more: parts of few epochs, as recipes have them, are rounded up. A patience as long as a run
+        # needs no schedule to end nothing.
+        if patience < options.epochs < self.begins + patience - 1:
             log.warning(
                 "early_stopping=%s can't end this run before its %s epochs are over: it counts from epoch %s on, where "
                 "all schedules of the loss have reached their end",
