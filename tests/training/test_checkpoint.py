@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ import vaekit
 from vaekit import Callbacks, train
 from vaekit.errors import RunError
 from vaekit.runs.run import load_run
+from vaekit.spec.parts import PARTS
 from vaekit.system import disk
 from vaekit.system.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
 from vaekit.training.checkpoint import Checkpoints, State, state_tensors
@@ -324,6 +326,52 @@ def test_every_optimizers_state_is_looked_at(tmp_path: Path) -> None:
         tensors["optimizer/0/momentum_buffer"] = torch.zeros(1)
 
     assert "'0/momentum_buffer' of the optimizer has shape (1,)" in other_optimizer(change, torch.optim.SGD, tmp_path)
+
+
+class Keeping(torch.optim.SGD):
+    """Counts its steps as a number of Python's, or keeps something else of each weight."""
+
+    def __init__(self, params: Any, lr: float, fused: bool | None = None, keeps: str = "number") -> None:
+        super().__init__(params, lr)
+        self.keeps = keeps
+
+    def step(self, closure: Any = None) -> Any:
+        super().step()
+        for weight in self.param_groups[0]["params"]:
+            own = self.state[weight]
+            if self.keeps == "number":
+                own["share"] = own.get("share", 0.0) + 0.1
+                assert type(own["share"]) is float
+            else:
+                own.setdefault("before", []).append(weight.grad)
+
+
+OWN = PARTS.extended(
+    optimizers={"keeping": Keeping, "lbfgs": lambda params, lr, fused=None: torch.optim.LBFGS(params, lr)}
+)
+
+
+def test_an_optimizer_of_ones_own_goes_on_with_what_it_was_and_the_numbers_that_it_keeps(tmp_path: Path) -> None:
+    small_run(tmp_path / "whole", "training.optimizer=keeping", "training.epochs=4", parts=OWN)
+    small_run(tmp_path / "run", "training.optimizer=keeping", "training.epochs=2", parts=OWN)
+    train("digits", tmp_path / "run", resume=True, epochs=4, parts=OWN)
+    last = "checkpoints/epoch-000004.safetensors"
+    assert equal(load_tensors(tmp_path / "run" / last), load_tensors(tmp_path / "whole" / last))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ("{name='keeping', keeps='list'}", "the optimizer Keeping keeps 'before' of a weight, a list, which can't be"),
+        ("lbfgs", "the optimizer LBFGS takes no step: "),
+    ],
+)
+def test_an_optimizer_that_can_t_be_saved_is_refused_before_the_training(
+    optimizer: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}.*; accepted: "):
+        small_run(tmp_path / "run", f"training.optimizer={optimizer}", parts=OWN)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_state_is_an_error(tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import RunError, shown
+from ..optimizers import OPTIMIZERS
+from ..seeding import seeded
 from ..system.disk import refuse_links
 from .dtensors import is_sharded, sharded_as
 from .position import Position
@@ -43,6 +46,8 @@ NAME = re.compile(r"epoch-([0-9]+)(?:-batch-([0-9]+))?")
 """What a state is called: how many epochs are done, and how many batches of the next."""
 POSITION = "position"
 """What the tensors of a position begin with, and the text beside them."""
+KINDS = {bool: torch.bool, int: torch.int64, float: torch.float64}
+"""The types of tensors that numbers of Python's are saved as."""
 
 
 @dataclass
@@ -227,9 +232,14 @@ def state_tensors(
     tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
     for name, optimizer in optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
-            kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
+            kept = {key: _as_tensor(value) for key, value in values.items() if value is not None}
             tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
     return tensors
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    """A number in as many digits as Python has."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=KINDS[type(value)], device="cpu")
 
 
 def place_of(path: Path) -> tuple[int, int] | None:
@@ -247,28 +257,48 @@ def _count(text: str, otherwise: int) -> int:
     return int(text) if text.isdecimal() and len(text) < 20 else otherwise
 
 
+def check_kept(optimizer: torch.optim.Optimizer) -> None:
+    """`ValueError`, one line, for an optimizer of one's own that takes no step as torch's do, or keeps of its weights
+    what no file of tensors can have.
+    """
+    if type(optimizer) in OPTIMIZERS.values():
+        return
+    name = type(optimizer).__name__
+    try:
+        every = _usual_state(optimizer)
+    except Exception as error:
+        what = f"the optimizer {name} takes no step: {(str(error) or type(error).__name__).splitlines()[0]}"
+        raise ValueError(f"{what}; accepted: one whose step() needs nothing") from error
+    for key, value in (pair for each in every for pair in each.items()):
+        if not (isinstance(value, Tensor) or type(value) in KINDS):
+            what = f"{key!r} of a weight, a {type(value).__name__}"
+            raise ValueError(f"the optimizer {name} keeps {what}, which can't be saved; accepted: tensors and numbers")
+
+
 def _checked(
     values: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, path: Path
-) -> dict[int, dict[str, Tensor]]:
+) -> dict[int, dict[str, Tensor | float]]:
     """The state of `optimizer` from its tensors "index/name"; `RunError` unless it is of its parameters.
 
     Updates write into these tensors, of which they take for granted that each has the numbers of its parameter.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     usual = _usual_state(optimizer)
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Tensor | float]] = {}
     for key, tensor in values.items():
         number, _, name = key.partition("/")
         index = _count(number, len(parameters))
         if index >= len(parameters) or number != str(index) or not name:
             raise RunError(f"{path}: {shown(key)} is no state of the optimizer's {len(parameters)} tensors; restore it")
-        needed = usual[index].get(name)
+        own = usual[index].get(name)
+        needed = None if own is None else Kind.of(_as_tensor(own))
         # An optimizer of one's own may keep more after more steps.
         fits = Kind.of(tensor) == needed if needed else tuple(tensor.shape) in {(), tuple(parameters[index].shape)}
         if not fits:
             found = f"{path}: {shown(key)} of the optimizer has {Kind.of(tensor)}"
             raise RunError(f"{found}; needed: {needed or f'shape {tuple(parameters[index].shape)}'}")
-        state.setdefault(index, {})[name] = _laid_out(tensor, parameters[index])
+        number_of_pythons = type(own) in KINDS
+        state.setdefault(index, {})[name] = tensor.item() if number_of_pythons else _laid_out(tensor, parameters[index])
     for index, has in state.items():
         if lacks := sorted(usual[index].keys() - has.keys()):
             raise RunError(f"{path}: the optimizer's state of tensor {index} lacks {lacks[0]!r}; restore it")
@@ -284,14 +314,13 @@ def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, parameter.stride(), dtype=tensor.dtype).copy_(tensor)
 
 
-def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Kind]]:
+def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """What `optimizer` keeps of each parameter after a step, by a step of its copy."""
-    trial = copy.deepcopy(optimizer)
+    trial = optimizer.__new__(type(optimizer))  # copies as torch makes them leave attributes out
+    vars(trial).update(copy.deepcopy(vars(optimizer), {id(optimizer): trial}))
     parameters = [p for group in trial.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    trial.step()
-    return [
-        {name: Kind.of(torch.as_tensor(value)) for name, value in trial.state.get(p, {}).items() if value is not None}
-        for p in parameters
-    ]
+    with seeded(0):
+        trial.step()
+    return [{name: value for name, value in trial.state.get(p, {}).items() if value is not None} for p in parameters]

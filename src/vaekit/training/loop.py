@@ -29,7 +29,7 @@ from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
 from .aggressive import Turns
-from .checkpoint import Checkpoints, Saved, State, state_tensors
+from .checkpoint import Checkpoints, Saved, State, check_kept, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
 from .held import holding
@@ -155,6 +155,8 @@ class Training:
         kind = task.parts.optimizers.get(chosen.name)
         given["fused"] = fuses(kind, task.train.x.device, sharded=self.shards is not None)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
+        if folder:
+            check_kept(self.optimizer)
         self.turns = Turns(self.model, options.aggressive, task.total)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
         self.gradients: Gradients | ShardedGradients = (
