@@ -115,6 +115,18 @@ def test_state_of_networks_survives_looks_and_resuming(digits: Dataset, tmp_path
         assert all(each.training is training for each in model.modules())
 
 
+def test_a_folder_is_of_one_training(digits: Dataset, tmp_path: Path) -> None:
+    fit(vae(), digits, epochs=2, folder=tmp_path / "fit")
+    states = sorted((tmp_path / "fit/checkpoints").iterdir())
+    with refuses("has states of a training; go on with it by resume=True, or name another folder"):
+        fit(vae(), digits, epochs=1, folder=tmp_path / "fit")
+    assert sorted((tmp_path / "fit/checkpoints").iterdir()) == states
+    with refuses("resume=True needs the folder of the training that is to go on; give folder=…"):
+        fit(vae(), digits, epochs=1, resume=True)
+    with refuses("has no training state that is whole"):
+        fit(vae(), digits, epochs=1, folder=tmp_path / "other", resume=True)
+
+
 def test_a_training_without_gradients_is_refused(digits: Dataset) -> None:
     for off in (torch.no_grad(), torch.inference_mode()):
         with refuses("gradients are switched off here"), off:
