@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vaekit.evaluation.evaluation import evaluate
 from vaekit.models.trace import Trace
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.base import Loss
+from vaekit.objectives.elbo import ELBO
 from vaekit.runs import history
 from vaekit.runs.course import course_of
 from vaekit.runs.run import load_run
@@ -41,7 +43,7 @@ SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another or
 def fitted(p: Pieces, folder: Path | None = None, **given: Any) -> list[Epoch]:
     """The records of training the pieces; what a `Task` has is changed, all else is told."""
     records: list[Epoch] = []
-    changes = {key: given.pop(key) for key in ("held_out", "split", "parts") if key in given}
+    changes = {key: given.pop(key) for key in ("held_out", "split", "parts", "objective") if key in given}
     optimize(p.task(**changes), folder, **{"on_epoch": records.extend} | given)
     return records
 
@@ -113,6 +115,32 @@ def test_steps_of_large_gradients_are_left_out_and_counted(caplog: pytest.LogCap
     (terms,) = [record.terms for record in fitted(p) if record.split == "train"]
     assert terms["skipped"] == 0
     assert equal(p.model.state_dict(), trained_without(sets))
+
+
+@dataclass
+class OnceNoNumber:
+    """The ELBO, but for a loss that is no number in one call of those with gradients."""
+
+    at: int
+    calls: int = 0
+
+    def __call__(self, trace: Trace, progress: float) -> Loss:
+        found = ELBO()(trace, progress)
+        self.calls += torch.is_grad_enabled()
+        return replace(found, loss=found.loss * math.nan) if self.calls == self.at else found
+
+
+def test_a_step_whose_loss_is_no_number_is_left_out_and_counts_as_the_one_before() -> None:
+    rehearsed, p = 1, pieces("training.engine=python", "training.epochs=1", rows=400)  # of 4 steps
+    with pytest.raises(NonFiniteError, match="epoch 1, step 3: the loss is nan"):
+        fitted(p, objective=OnceNoNumber(rehearsed + 3))
+    p = pieces("training.engine=python", "training.epochs=1", "training.skip=1e9", rows=400)
+    (terms,) = [each.terms for each in fitted(p, objective=OnceNoNumber(rehearsed + 3)) if each.split == "train"]
+    assert terms["skipped"] == 1 / 4
+    assert all(math.isfinite(value) for value in terms.values())
+    p = pieces("training.engine=python", "training.epochs=1", "training.skip=1e9", rows=400)
+    with pytest.raises(NonFiniteError, match="epoch 1, step 1: the loss is nan"):
+        fitted(p, objective=OnceNoNumber(rehearsed + 1))
 
 
 def test_a_limit_that_no_step_keeps_ends_the_training() -> None:

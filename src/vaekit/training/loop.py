@@ -33,7 +33,7 @@ from .checkpoint import Checkpoints, Saved, State, check_kept, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
 from .held import holding
-from .meter import Meter, steadier
+from .meter import LEFT_OUT, Meter, steadier
 from .opponents import Opponents
 from .position import Position
 from .prior_fitting import fit_priors
@@ -302,7 +302,7 @@ class Training:
         meter.gather(processes)
         found = meter.averages(state)
         if self.skips:
-            self.skips.say(found.get("skipped", 0.0), state.epoch + 1)
+            self.skips.say(found.get(LEFT_OUT, 0.0), state.epoch + 1)
         return found
 
     def _take_step(self, parts: Sequence[Part], rows: int, progress: float, meter: Meter) -> None:
