@@ -291,6 +291,7 @@ class Run:
         """The records of all epochs, in order."""
         return history.read(self.path)
 
+    @plain_tensors()
     def untrained(self) -> VAE:
         """The model as it was before its training: its weights drawn again from the seed of the spec."""
         model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts, older=True)
