@@ -7,7 +7,7 @@ A new part, and a new option of one, is drawn as its type says; what makes a net
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -15,11 +15,20 @@ from typing import Any, get_args
 import numpy as np
 
 from vaekit.networks.base import ACTIVATIONS, NORMALIZATIONS
+from vaekit.spec.keys import Spec
+from vaekit.spec.parsing import assign_all, parse, tables
 from vaekit.spec.parts import PARTS, may_be_schedule, options
 
 N, CLASSES = 24, 4
 QUANTISED = ("vq", "rvq", "fsq", "lfq")
 """The posteriors of codes."""
+
+
+def parse_toml(text: str, sets: Iterable[str] = ()) -> Spec:
+    """The spec that TOML says, changed by `sets`."""
+    values = tables(text)
+    assign_all(values, sets)
+    return parse(values)
 
 
 def kind_of(name: str) -> str:

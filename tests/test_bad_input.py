@@ -569,7 +569,7 @@ def test_parquet_without_pyarrow(world: dict[str, Path], work: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert_refused(command("encode", world["run"], "--out", "a.parquet"), "needs pyarrow: pip install 'vaekit[tables]'")
     (work / "t.parquet").write_bytes(b"PAR1")
-    assert_refused(command("train", "t.parquet"), "need pyarrow: pip install 'vaekit[tables]'")
+    assert_refused(command("train", "t.parquet"), "a Parquet file needs pyarrow: pip install 'vaekit[tables]'")
     assert os.listdir(work) == ["t.parquet"]
 
 

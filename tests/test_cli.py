@@ -692,6 +692,23 @@ def await_epochs(folder: Path, number: int) -> None:
         time.sleep(0.1)
 
 
+def test_ctrl_c_while_the_program_is_imported_says_so_in_a_line() -> None:
+    script = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from vaekit.__main__ import main
+sys.exit(main())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "vaekit: interrupted\n")
+
+
 def test_ctrl_c_in_another_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from commands_for_tests import QUICK, command, done
 from runs_for_tests import small_run
+from specs_for_tests import parse_toml
 
 import vaekit
 from vaekit.models.given import class_of
 from vaekit.runs.run import Run
 from vaekit.show import report
-from vaekit.spec.parsing import parse_toml
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from commands_for_tests import command, done
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import refuses
+from specs_for_tests import parse_toml
 
 from vaekit import train
 from vaekit.data import load
 from vaekit.errors import LeftOutWarning
 from vaekit.runs.run import Run, load_run
 from vaekit.settings import assign, option, setting, standing, unset, written
-from vaekit.spec.parsing import parse_toml
 from vaekit.spec.targets import resolve
 
 TINY = ("model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "training.batch_size=20")

@@ -48,6 +48,10 @@ class WrongKindError(TypeError):
     """Something is another kind of thing than is wanted."""
 
 
+class MissingLibraryError(ImportError, ValueError):
+    """A library that not everyone has is needed, and not there."""
+
+
 class LostProcessError(ConnectionError):
     """Of several processes that train together, another one has ended or does not answer."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 
 import numpy as np
@@ -36,6 +36,27 @@ def seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.accelerator.device_count()), device_type=kind):
         # Where there is no accelerator torch notes the stack of each call for one that might come: a millisecond.
         (torch.default_generator if accelerator is None else torch).manual_seed(int(seed))
+        yield
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Inside, tensors of which nobody says the type or the device are float32, on the CPU, as PyTorch makes them unless
+    a program has said otherwise: what a run is does not depend on that.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with on_the_cpu():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Inside, tensors of which nobody says the device are on the CPU, whatever the program has said of others."""
+    with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
         yield
 
 

@@ -237,7 +237,7 @@ def test_where_no_home_is_known_files_are_kept_with_temporary_ones(monkeypatch: 
         monkeypatch.delenv(name, raising=False)
     assert cache_folder().parent == Path(gettempdir())
     with pytest.raises(inductor.CompilationError, match="no folder for what is compiled"):
-        inductor.cache_folder()
+        inductor.compiled_folder()
 
 
 @pytest.mark.parametrize("plan", ["ranges", "ignores ranges", "endless"])

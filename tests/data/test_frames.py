@@ -402,9 +402,9 @@ def test_parquet_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_libraries_that_are_not_there(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    refuses(read, "", "Parquet files need pyarrow: pip install 'vaekit[tables]'", name="t.parquet")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refuses(read, "", "Excel files need openpyxl: pip install 'vaekit[tables]'", name="t.xlsx")
+    refuses(read, "", "a Parquet file needs pyarrow: pip install 'vaekit[tables]'", name="t.parquet")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    refuses(read, "", "an Excel file needs openpyxl: pip install 'vaekit[tables]'", name="t.xlsx")
 
 
 def test_excel(tmp_path: Path, read: Read) -> None:

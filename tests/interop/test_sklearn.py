@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import NotFittedError
@@ -321,6 +322,16 @@ def test_a_pickled_estimator_gives_equal_numbers(kind: Any) -> None:
     assert "model_" not in state
     assert all(isinstance(each, np.ndarray) for each in state["_weights"].values())
     assert isinstance(state["_saved"], str)
+
+
+def test_a_pickled_estimator_is_of_float32_whatever_torch_makes_by_default() -> None:
+    table, estimator = mixed(), fitted(VAETransformer)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = joblib_copy(estimator)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (estimator.score_samples(table) == again.score_samples(table)).all()
 
 
 @EACH

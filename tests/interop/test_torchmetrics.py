@@ -308,4 +308,4 @@ def test_without_torchmetrics_a_line_says_so(
     monkeypatch.delitem(sys.modules, "vaekit.interop.torchmetrics")
     monkeypatch.delattr("vaekit.interop.torchmetrics")
     assert main(["evaluate", str(run.path), "--metrics", "psnr"]) == 2
-    assert "metrics of images need TorchMetrics: pip install 'vaekit[metrics]'" in capsys.readouterr().err
+    assert "a metric of images needs TorchMetrics: pip install 'vaekit[metrics]'" in capsys.readouterr().err

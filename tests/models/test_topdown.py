@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from models_for_tests import data_of, one_hot, refuses
 from torch import nn
 
+from vaekit import priors
 from vaekit.data import Batch
 from vaekit.data.domains import Domain
+from vaekit.likelihoods import Bernoulli
 from vaekit.models import TopDownVAE
 from vaekit.models.sampling import draws
+from vaekit.networks.convolutional import Conv
+from vaekit.networks.pyramid import PyramidEncoder, TopDown
 from vaekit.objectives.base import log_mean_exp
 from vaekit.objectives.weighted import DReG
+from vaekit.posteriors import DiagonalNormal
+from vaekit.priors.normal import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema
@@ -156,3 +165,35 @@ def test_what_goes_wrong_on_the_way_down_is_named():
     model.decoder.shapes = []
     with refuses("the parts of TopDownVAE do not fit together: "):
         TopDownVAE(model.encoder, model.posteriors, model.priors, model.decoder, model.likelihood)
+
+
+def put_together(shapes: list[tuple[int, ...]] | None = None, latent: int = 3, more: int = 0) -> TopDownVAE:
+    """A model of parts that need not fit, which ends in a convolution that knows of one dimension of data."""
+    p, encoder = Bernoulli((1, 4, 4), Domain("binary")), PyramidEncoder((1, 4, 4), channels=(8, 16))
+    shapes = shapes or encoder.shapes
+    down = TopDown(shapes, (1,) * len(shapes), 3, nn.Sequential(Conv(8, 1, 3, padding=1), nn.Unflatten(-3, (1, 1))))
+    q, prior = {}, {}
+    for i, (rung, maps) in enumerate(zip(down.rungs, down.latent_shapes, strict=True)):
+        made, size = math.prod(rung.out_shape), latent * math.prod(maps[1:])  # type: ignore[arg-type]
+        q[f"z{i}"], prior[f"z{i}"] = DiagonalNormal(made, size), priors.DiagonalNormal(size, condition=made)
+    for i in range(more):
+        q[f"w{i}"], prior[f"w{i}"] = DiagonalNormal(4, 2), StandardNormal(2)
+    return TopDownVAE(encoder, q, prior, down, p)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"shapes": [(8, 4, 4), (12, 2, 2)]}, "has maps (12, 2, 2) where the encoder has (16, 2, 2); accepted: those"),
+        ({"shapes": [(8, 4, 4)]}, "has maps (8, 4, 4) where the encoder has (16, 2, 2)"),
+        ({"latent": 2}, "latent 'z0' is of 8 dimensions; accepted: 12, maps (3, 2, 2)"),
+        ({"more": 1}, "the decoder has 2 groups of latents; accepted: as many priors"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_in_words_of_what_they_are(given: dict[str, Any], words: str):
+    with refuses(words):
+        put_together(**given)
+
+
+def test_the_way_down_ends_in_any_network_of_images():
+    assert put_together().score(torch.zeros(2, 1, 4, 4), samples=3, seed=0).elbo.shape == (2,)

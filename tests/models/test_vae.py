@@ -31,6 +31,12 @@ from vaekit.training.fitting import fit
 pytestmark = pytest.mark.usefixtures("_float64")
 
 
+def test_what_has_no_classifier_says_so():
+    truth = linear_gaussian()
+    with refuses("a VAE says nothing of labels; accepted: a model with a classifier"):
+        truth.model().classify(truth.draw(4))
+
+
 def test_encode_is_the_posterior_mean_and_random_only_where_asked():
     truth = linear_gaussian()
     model, x = truth.model(), truth.draw(4)

@@ -318,7 +318,7 @@ def test_what_does_not_fit_is_refused():
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "vector_quantize_pytorch", None)
-    with refuses("quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'"):
+    with refuses("a quantised posterior needs vector-quantize-pytorch: pip install 'vaekit[tokens]'"):
         VQ(3, 6)
 
 

@@ -152,4 +152,4 @@ def assert_whole(folder: Path) -> None:
     if newest:
         epochs = [record[0] for record in metrics(folder)]
         assert epochs == sorted(epochs)
-        assert newest[1].epoch <= max([0, *epochs])
+        assert newest.state.epoch <= max([0, *epochs])

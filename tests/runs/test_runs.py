@@ -5,8 +5,9 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,11 +21,13 @@ from rounding_for_tests import close_in_ulps
 from runs_for_tests import SMALL, equal, metrics, small_run, weights
 from safetensors import safe_open
 from safetensors.torch import save_file
+from specs_for_tests import parse_toml
 
 from vaekit import Callbacks, train
 from vaekit.data import load
 from vaekit.errors import RunError
 from vaekit.evaluation.scores import Evaluation
+from vaekit.interop.export import export
 from vaekit.models.given import class_of
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.elbo import ELBO
@@ -34,7 +37,6 @@ from vaekit.runs.given import fingerprint
 from vaekit.runs.run import Run, load_run
 from vaekit.show.report import write_report
 from vaekit.spec.keys import Spec
-from vaekit.spec.parsing import parse_toml
 from vaekit.spec.parts import PARTS
 from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
@@ -90,6 +92,29 @@ def test_a_loaded_run_is_the_trained_one(run: Run) -> None:
     (codes, labels), (wanted, same) = loaded.encode("valid"), run.encode("valid")
     assert close_in_ulps(codes, wanted)
     np.testing.assert_array_equal(labels, same)
+
+
+@contextmanager
+def default(what: str) -> Iterator[None]:
+    """Inside, tensors are made elsewhere, or of another type; "meta" stands for a device that others are not on."""
+    try:
+        torch.set_default_device("meta") if what == "meta" else torch.set_default_dtype(torch.float64)
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("what", ["meta", "float64"])
+def test_what_torch_makes_by_default_is_nothing_to_a_run(what: str, run: Run, tmp_path: Path) -> None:
+    with default(what):
+        again = small_run(tmp_path / "run")
+        loaded = load_run(tmp_path / "run")
+        found = loaded.evaluate("test", samples=20)
+        export(loaded, tmp_path / "export", "torch", ["encode"])
+    assert (again.path / "weights.safetensors").read_bytes() == (run.path / "weights.safetensors").read_bytes()
+    assert equal(weights(loaded.model), weights(run.model))
+    assert found.nll == run.evaluate("test", samples=20).nll
 
 
 def test_the_history_has_each_epoch_of_each_split_in_order(run: Run) -> None:

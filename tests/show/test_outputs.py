@@ -149,11 +149,18 @@ def test_paths_that_cannot_be_written_are_refused_before_the_work(name: str, wor
         check_ending(tmp_path / name)
 
 
-def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for endings, instead in ((ENDINGS, "; or write .csv or .npy"), (FRAMES, "; or write .csv"), ((".parquet",), "")):
-        with pytest.raises(ValueError, match=re.escape(f"needs pyarrow: pip install 'vaekit[tables]'{instead}") + "$"):
-            check_ending(tmp_path / "a.parquet", endings)
+@pytest.mark.parametrize(
+    ("ending", "library", "extra"),
+    [(".parquet", "pyarrow", "tables"), (".xlsx", "openpyxl", "tables"), (".h5ad", "anndata", "anndata")],
+)
+def test_without_what_writes_a_file_it_is_said_before_the_work(
+    ending: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    for others, instead in ((ENDINGS, "; or write .csv or .npy"), (FRAMES, "; or write .csv"), ((), "")):
+        said = f"a {ending} file needs {library}: pip install 'vaekit[{extra}]'{instead}"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            check_ending(tmp_path / f"a{ending}", (*others, ending))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

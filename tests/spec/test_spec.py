@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models_for_tests import DOMAINS, refuses
+from specs_for_tests import parse_toml
 
 from vaekit.data import Dataset, Preprocessing, Split
 from vaekit.data.batch import Batch
@@ -21,7 +22,7 @@ from vaekit.objectives.elbo import ELBO
 from vaekit.schedules import Constant, Cosine, Cyclic
 from vaekit.spec.building import build_model, build_objective, build_schedule, schema_of, with_likelihood
 from vaekit.spec.keys import DataSpec, ObjectiveSpec, PartSpec, Schema, Spec
-from vaekit.spec.parsing import parse, parse_toml
+from vaekit.spec.parsing import parse
 from vaekit.spec.parts import PARTS
 from vaekit.spec.saving import FORMAT, from_json, to_json
 

@@ -16,6 +16,7 @@ from vaekit import fit
 from vaekit.objectives import ELBO, TERMS, InvariantClusters, Sum
 from vaekit.objectives.base import Loss, coupled
 from vaekit.system.processes import Processes
+from vaekit.training.checkpoint import Checkpoints
 from vaekit.training.loop import optimize
 from vaekit.training.records import Epoch
 from vaekit.training.task import check
@@ -78,7 +79,7 @@ def test_a_run_of_parts_goes_on_bit_for_bit(tmp_path: Any) -> None:
     optimize(whole.task())
     first.options = first.options.model_copy(update={"epochs": 2})
     optimize(first.task(), tmp_path)
-    optimize(again.task(), tmp_path, resume=True)
+    optimize(again.task(), tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     assert equal(weights(again.model), weights(whole.model))
 
 

@@ -28,7 +28,7 @@ def test_a_step_is_of_inference_of_all_else_or_at_last_of_all() -> None:
     """
     p = pieces(*SETS, AHEAD, rows=200)
     training = Training(p.task(), None, Processes())
-    training.begin(resume=False)
+    training.begin()
     model, inferring = p.model, of_inference(p.model)
     whose = ["inference", "inference", "others"] * 2 + ["inference"] * 2 + ["all"] * 8
     index = torch.arange(50)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,11 @@ import vaekit
 from vaekit import Callbacks, train
 from vaekit.errors import RunError
 from vaekit.runs.run import load_run
+from vaekit.spec.parts import PARTS
 from vaekit.system import disk
 from vaekit.system.disk import append, drop_temporaries, is_temporary, lock, read_text, write_atomic
 from vaekit.training.checkpoint import Checkpoints, State, state_tensors
-from vaekit.training.weights import load_tensors, model_tensors, save_tensors, set_model_tensors
+from vaekit.training.weights import check_whole, load_tensors, model_tensors, save_tensors, set_model_tensors
 
 
 @pytest.fixture
@@ -59,6 +61,14 @@ def states(folder: Path) -> Checkpoints:
 def model_of(folder: Path) -> tuple[Checkpoints, nn.Linear, torch.optim.Optimizer]:
     model = nn.Linear(2, 2)
     return Checkpoints(folder), model, torch.optim.Adam(model.parameters())
+
+
+def loaded(checkpoints: Checkpoints, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """The newest state, in model and optimizer; what it does not need is dropped."""
+    saved = checkpoints.last()
+    saved.load({"model": model}, {"optimizer": optimizer})
+    checkpoints.drop_for(saved)
+    return saved.state
 
 
 # -- whole or not at all -----------------------------------------------------------------------------------------------
@@ -184,7 +194,7 @@ def test_two_states_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     checkpoints = states(tmp_path)
     assert [path.name for path in checkpoints.all()] == ["epoch-000001.safetensors", "epoch-000002.safetensors"]
     _, model, optimizer = model_of(tmp_path)
-    state = checkpoints.load({"model": model}, {"optimizer": optimizer})
+    state = loaded(checkpoints, model, optimizer)
     assert asdict(state) == asdict(State(epoch=2, step=20, best_loss=2.0))
     assert model.bias.tolist() == [2.0, 2.0]
 
@@ -196,7 +206,7 @@ def test_a_state_too_many_that_a_killed_training_left_is_dropped_when_it_goes_on
     torn = kept[1].with_name("epoch-000003.safetensors")
     torn.write_bytes(b"half")
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 2
+    assert loaded(checkpoints, model, optimizer).epoch == 2
     assert checkpoints.all() == [*kept, torn]
 
 
@@ -205,7 +215,7 @@ def test_states_are_in_the_order_of_their_epochs_beyond_a_million(tmp_path: Path
     for epoch in (999_999, 1_000_000, 1_000_001):
         checkpoints.save(State(epoch=epoch), state_tensors({"model": model}, {"optimizer": optimizer}))
     assert [path.name for path in checkpoints.all()] == ["epoch-1000000.safetensors", "epoch-1000001.safetensors"]
-    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1_000_001
+    assert loaded(checkpoints, model, optimizer).epoch == 1_000_001
 
 
 @pytest.mark.parametrize("content", ["half", "empty", "other", "no state", "folder"])
@@ -223,7 +233,7 @@ def test_a_torn_newest_state_falls_back_to_the_one_before(content: str, tmp_path
             {"half": whole[: len(whole) // 2], "empty": b"", "other": b"PK\x03\x04" + bytes(99)}[content]
         )
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1
+    assert loaded(checkpoints, model, optimizer).epoch == 1
     assert model.bias.tolist() == [1.0, 1.0]
 
 
@@ -234,7 +244,7 @@ def test_a_state_that_is_damaged_falls_back_and_says_so(tmp_path: Path, caplog: 
     content[-3] ^= 1
     newest.write_bytes(content)
     _, model, optimizer = model_of(tmp_path)
-    assert checkpoints.load({"model": model}, {"optimizer": optimizer}).epoch == 1
+    assert loaded(checkpoints, model, optimizer).epoch == 1
     assert re.search(r"epoch-000002.safetensors is damaged.*the state before it is taken", caplog.text)
 
 
@@ -242,7 +252,7 @@ def test_a_state_is_that_of_its_name(tmp_path: Path) -> None:
     older, newer = states(tmp_path).all()
     shutil.copy(older, newer)
     assert (found := Checkpoints(tmp_path).newest()) is not None
-    assert found[0] == older
+    assert found.path == older
 
 
 @pytest.mark.parametrize(
@@ -264,7 +274,7 @@ def test_what_is_no_state_is_none(state: str, tmp_path: Path) -> None:
     checkpoints = states(tmp_path)
     save_tensors(checkpoints.all()[-1], load_tensors(checkpoints.all()[-1]), {"state": state})
     assert (found := checkpoints.newest()) is not None
-    assert found[1].epoch == 1
+    assert found.state.epoch == 1
 
 
 def other_optimizer(change: Callable[[dict[str, torch.Tensor]], object], kind: type, folder: Path) -> str:
@@ -276,13 +286,13 @@ def other_optimizer(change: Callable[[dict[str, torch.Tensor]], object], kind: t
         optimizer.step()
     checkpoints = Checkpoints(folder)
     checkpoints.save(State(), state_tensors({"model": model}, {"optimizer": optimizer}))
-    checkpoints.load({"model": model}, {"optimizer": optimizer})
+    loaded(checkpoints, model, optimizer)
     (path,) = checkpoints.all()
     tensors = load_tensors(path)
     change(tensors)
     save_tensors(path, tensors, {"state": json.dumps(asdict(State()))})
     with pytest.raises(RunError) as caught:
-        checkpoints.load({"model": model}, {"optimizer": optimizer})
+        loaded(checkpoints, model, optimizer)
     return str(caught.value)
 
 
@@ -318,10 +328,56 @@ def test_every_optimizers_state_is_looked_at(tmp_path: Path) -> None:
     assert "'0/momentum_buffer' of the optimizer has shape (1,)" in other_optimizer(change, torch.optim.SGD, tmp_path)
 
 
+class Keeping(torch.optim.SGD):
+    """Counts its steps as a number of Python's, or keeps something else of each weight."""
+
+    def __init__(self, params: Any, lr: float, fused: bool | None = None, keeps: str = "number") -> None:
+        super().__init__(params, lr)
+        self.keeps = keeps
+
+    def step(self, closure: Any = None) -> Any:
+        super().step()
+        for weight in self.param_groups[0]["params"]:
+            own = self.state[weight]
+            if self.keeps == "number":
+                own["share"] = own.get("share", 0.0) + 0.1
+                assert type(own["share"]) is float
+            else:
+                own.setdefault("before", []).append(weight.grad)
+
+
+OWN = PARTS.extended(
+    optimizers={"keeping": Keeping, "lbfgs": lambda params, lr, fused=None: torch.optim.LBFGS(params, lr)}
+)
+
+
+def test_an_optimizer_of_ones_own_goes_on_with_what_it_was_and_the_numbers_that_it_keeps(tmp_path: Path) -> None:
+    small_run(tmp_path / "whole", "training.optimizer=keeping", "training.epochs=4", parts=OWN)
+    small_run(tmp_path / "run", "training.optimizer=keeping", "training.epochs=2", parts=OWN)
+    train("digits", tmp_path / "run", resume=True, epochs=4, parts=OWN)
+    last = "checkpoints/epoch-000004.safetensors"
+    assert equal(load_tensors(tmp_path / "run" / last), load_tensors(tmp_path / "whole" / last))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ("{name='keeping', keeps='list'}", "the optimizer Keeping keeps 'before' of a weight, a list, which can't be"),
+        ("lbfgs", "the optimizer LBFGS takes no step: "),
+    ],
+)
+def test_an_optimizer_that_can_t_be_saved_is_refused_before_the_training(
+    optimizer: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}.*; accepted: "):
+        small_run(tmp_path / "run", f"training.optimizer={optimizer}", parts=OWN)
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_state_is_an_error(tmp_path: Path) -> None:
     checkpoints, model, optimizer = model_of(tmp_path)
     with pytest.raises(RunError, match="no training state"):
-        checkpoints.load({"model": model}, {"optimizer": optimizer})
+        loaded(checkpoints, model, optimizer)
     assert checkpoints.newest() is None
 
 
@@ -335,6 +391,20 @@ def test_a_run_resumed_behind_a_torn_state_has_every_record_once(tmp_path: Path)
     assert (tmp_path / "run/weights.safetensors").read_bytes() == (
         tmp_path / "reference/weights.safetensors"
     ).read_bytes()
+
+
+def test_a_state_is_added_up_once_by_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_run(tmp_path / "run", "training.epochs=1")
+    newest, summed = Checkpoints(tmp_path / "run" / "checkpoints").all()[-1], []
+
+    def counted(path: Path) -> None:
+        summed.append(path)
+        check_whole(path)
+
+    for module in ("checkpoint", "weights"):
+        monkeypatch.setattr(f"vaekit.training.{module}.check_whole", counted)
+    train("digits", tmp_path / "run", resume=True, epochs=2)
+    assert summed.count(newest) == 1
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from vaekit.networks.mlp import MLP
 from vaekit.objectives.weighted import DReG
 from vaekit.posteriors import DiagonalNormal
 from vaekit.priors.normal import StandardNormal
+from vaekit.seeding import seeded
 from vaekit.training.records import Epoch
 
 GREY = Domain("grey", levels=17)
@@ -114,10 +115,38 @@ def test_state_of_networks_survives_looks_and_resuming(digits: Dataset, tmp_path
         assert all(each.training is training for each in model.modules())
 
 
+def test_a_folder_is_of_one_training(digits: Dataset, tmp_path: Path) -> None:
+    fit(vae(), digits, epochs=2, folder=tmp_path / "fit")
+    states = sorted((tmp_path / "fit/checkpoints").iterdir())
+    with refuses("has states of a training; go on with it by resume=True, or name another folder"):
+        fit(vae(), digits, epochs=1, folder=tmp_path / "fit")
+    assert sorted((tmp_path / "fit/checkpoints").iterdir()) == states
+    with refuses("resume=True needs the folder of the training that is to go on; give folder=…"):
+        fit(vae(), digits, epochs=1, resume=True)
+    with refuses("has no training state that is whole"):
+        fit(vae(), digits, epochs=1, folder=tmp_path / "other", resume=True)
+
+
 def test_a_training_without_gradients_is_refused(digits: Dataset) -> None:
     for off in (torch.no_grad(), torch.inference_mode()):
         with refuses("gradients are switched off here"), off:
             fit(vae(), digits, epochs=1)
+
+
+def test_a_model_is_fitted_and_asked_where_it_is_wherever_torch_makes_tensors(digits: Dataset) -> None:
+    found = []
+    for device in (None, "meta"):
+        with seeded(0):
+            model = vae()
+        torch.set_default_device(device)
+        try:
+            fit(model, digits, epochs=1)
+            scores = model.score(digits.splits["test"].x[:3], samples=10, seed=0)
+            found.append((weights(model), scores.log_prob.tolist(), evaluate(model, digits, 300).nll))
+        finally:
+            torch.set_default_device(None)
+    assert equal(found[0][0], found[1][0])
+    assert found[0][1:] == found[1][1:]
 
 
 def test_float64_models_fit_and_are_scored(digits: Dataset) -> None:

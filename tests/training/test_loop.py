@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from vaekit.evaluation.evaluation import evaluate
 from vaekit.models.trace import Trace
 from vaekit.networks.mlp import MLP
 from vaekit.objectives.base import Loss
+from vaekit.objectives.elbo import ELBO
 from vaekit.runs import history
 from vaekit.runs.course import course_of
 from vaekit.runs.run import load_run
 from vaekit.schedules import Cosine
 from vaekit.seeding import seeded
 from vaekit.spec.parts import PARTS
+from vaekit.training.checkpoint import Checkpoints
 from vaekit.training.copies import update_average
 from vaekit.training.course import Course
 from vaekit.training.loop import optimize
@@ -40,7 +43,7 @@ SUMS = {"rtol": 1e-6, "atol": 1e-6}  # of float32 weights added up in another or
 def fitted(p: Pieces, folder: Path | None = None, **given: Any) -> list[Epoch]:
     """The records of training the pieces; what a `Task` has is changed, all else is told."""
     records: list[Epoch] = []
-    changes = {key: given.pop(key) for key in ("held_out", "split", "parts") if key in given}
+    changes = {key: given.pop(key) for key in ("held_out", "split", "parts", "objective") if key in given}
     optimize(p.task(**changes), folder, **{"on_epoch": records.extend} | given)
     return records
 
@@ -112,6 +115,32 @@ def test_steps_of_large_gradients_are_left_out_and_counted(caplog: pytest.LogCap
     (terms,) = [record.terms for record in fitted(p) if record.split == "train"]
     assert terms["skipped"] == 0
     assert equal(p.model.state_dict(), trained_without(sets))
+
+
+@dataclass
+class OnceNoNumber:
+    """The ELBO, but for a loss that is no number in one call of those with gradients."""
+
+    at: int
+    calls: int = 0
+
+    def __call__(self, trace: Trace, progress: float) -> Loss:
+        found = ELBO()(trace, progress)
+        self.calls += torch.is_grad_enabled()
+        return replace(found, loss=found.loss * math.nan) if self.calls == self.at else found
+
+
+def test_a_step_whose_loss_is_no_number_is_left_out_and_counts_as_the_one_before() -> None:
+    rehearsed, p = 1, pieces("training.engine=python", "training.epochs=1", rows=400)  # of 4 steps
+    with pytest.raises(NonFiniteError, match="epoch 1, step 3: the loss is nan"):
+        fitted(p, objective=OnceNoNumber(rehearsed + 3))
+    p = pieces("training.engine=python", "training.epochs=1", "training.skip=1e9", rows=400)
+    (terms,) = [each.terms for each in fitted(p, objective=OnceNoNumber(rehearsed + 3)) if each.split == "train"]
+    assert terms["skipped"] == 1 / 4
+    assert all(math.isfinite(value) for value in terms.values())
+    p = pieces("training.engine=python", "training.epochs=1", "training.skip=1e9", rows=400)
+    with pytest.raises(NonFiniteError, match="epoch 1, step 1: the loss is nan"):
+        fitted(p, objective=OnceNoNumber(rehearsed + 1))
 
 
 def test_a_limit_that_no_step_keeps_ends_the_training() -> None:
@@ -363,6 +392,14 @@ def test_a_patience_that_can_never_end_a_run_is_said(caplog: pytest.LogCaptureFi
     assert "early_stopping=2 can't end this run before its 3 epochs are over" in caplog.text
 
 
+@pytest.mark.parametrize("sets", [("training.early_stopping=1", "training.epochs=2"), ("training.early_stopping=9",)])
+def test_a_patience_that_few_epochs_leave_no_room_for_is_nothing_to_say(
+    sets: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted(pieces("objective.beta={name='linear', end=0.2}", "training.epochs=3", *sets))
+    assert "early_stopping" not in caplog.text
+
+
 def test_a_switch_after_the_last_step_is_refused() -> None:
     p = pieces("objective.beta={name='switch', at=0.9}", "training.epochs=2", rows=300)
     with pytest.raises(ValueError, match=r"beta switches at 0\.9 of the run, after the last of its 6 steps"):
@@ -425,7 +462,7 @@ def test_after_a_loss_that_is_not_finite_the_last_good_state_resumes_to_the_undi
     with pytest.raises(NonFiniteError):
         fitted(p, folder=tmp_path)
     again, reference = (pieces("training.epochs=3", rows=350) for _ in range(2))
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     fitted(reference)
     assert equal(weights(again.model), weights(reference.model))
 
@@ -473,7 +510,7 @@ def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(tmp_path: P
     with pytest.raises(NonFiniteError, match=r"epoch 2, step 4: .*weights"):
         fitted(p, folder=tmp_path)
     again, reference = pieces(rows=350), pieces(rows=350)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     fitted(reference)
     assert equal(weights(again.model), weights(reference.model))
 
@@ -525,7 +562,7 @@ def test_every_optimizer_resumes_exactly(optimizer: str, tmp_path: Path) -> None
     first.options = replace_options(first, epochs=1)
     fitted(first, folder=tmp_path)
     again = pieces(*sets, "training.seed=0", rows=350)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     assert equal(weights(again.model), weights(whole.model))
 
 
@@ -539,7 +576,7 @@ def test_weights_that_lie_channels_last_resume_exactly(monkeypatch: pytest.Monke
     fitted(whole)
     first.options = replace_options(first, epochs=1)
     fitted(first, folder=tmp_path)
-    fitted(again, folder=tmp_path, resume=True)
+    fitted(again, folder=tmp_path, saved=Checkpoints(tmp_path / "checkpoints").last())
     assert any(not p.is_contiguous() for p in again.model.parameters())
     assert equal(weights(again.model), weights(whole.model))
 

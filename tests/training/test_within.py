@@ -78,7 +78,7 @@ def cut(folder: Path, at: int, *sets: str) -> State:
         train("digits", folder, sets=[*SMALL, *sets, LONG], callbacks=Callbacks(on_progress=raising(at)))
     newest = Checkpoints(folder / "checkpoints").newest()
     assert newest
-    return newest[1]
+    return newest.state
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -100,7 +100,7 @@ def test_an_interrupt_in_the_look_loses_no_step(tmp_path: Path, monkeypatch: pyt
             small_run(tmp_path / "look", *RUN)
     newest = Checkpoints(tmp_path / "look/checkpoints").newest()
     assert newest
-    assert (newest[1].epoch, newest[1].batches) == (0, 13)
+    assert (newest.state.epoch, newest.state.batches) == (0, 13)
     taken, step = [], Training._take_step
 
     def counted(self: Training, *given: Any) -> None:
@@ -193,7 +193,7 @@ def test_a_program_that_is_ended_goes_on_bit_for_bit_and_leaves_nothing(tmp_path
     assert f"Ctrl-C does nothing here, this was started in the background; to stop: kill {child.pid}\n" in out
     newest = Checkpoints(folder / "checkpoints").newest()
     assert newest
-    assert newest[1].batches
+    assert newest.state.batches
     train(out=folder, resume=True)
     assert_same_run(folder, train("digits", tmp_path / "whole", sets=[*sets[:-1], LONG]).path)
 
@@ -244,7 +244,7 @@ def test_two_processes_go_on_within_an_epoch_bit_for_bit(tmp_path: Path) -> None
     assert together(_asked, tmp_path / "asked") == [130, 130]
     newest = Checkpoints(tmp_path / "asked/checkpoints").newest()
     assert newest
-    assert (newest[1].epoch, newest[1].batches) == (0, 16)
+    assert (newest.state.epoch, newest.state.batches) == (0, 16)
     shutil.copytree(tmp_path / "asked", tmp_path / "alone")
     assert together(one_of_several, tmp_path / "asked", True, PROCESSES) == [0, 0]
     assert_same_run(tmp_path / "asked", tmp_path / "whole")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import number_of, unknown
+from ..errors import MissingLibraryError, number_of, unknown
 from ..show.terminal import print_table, say
 from .options import note
 
@@ -257,12 +257,9 @@ def _of_samples(asked: Asked) -> Judge:
 
 def _of_images(asked: Asked) -> Judge:
     from ..evaluation.images import table_of
+    from ..interop.torchmetrics import FEWEST, check, quality
     from ..show.worded import Table
 
-    try:
-        from ..interop.torchmetrics import FEWEST, check, quality
-    except ImportError as error:
-        raise ValueError(str(error)) from None
     check(asked.run, asked.names, asked.weights, asked.n)
     _refuse_few(asked, FEWEST)
     told: dict[str, Any] = {"weights": asked.weights, "n": asked.n, "seed": asked.seed}
@@ -297,7 +294,7 @@ METRICS = (
 def _quality(run: Run, rows: Any, seed: int) -> tuple[Quality | None, Quality | None]:
     try:
         from ..interop.sdmetrics import quality, quality_of_held_out
-    except ImportError as error:
+    except MissingLibraryError as error:
         note(f"without SDMetrics' reports: {error}")
         return None, None
     return quality(run, rows, seed=seed), quality_of_held_out(run, rows, seed=seed)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import MOST, several, unknown
 from ..settings import named, setting, unset
+from ..system.extras import needing
 from .base import Content, Split, stored
 from .cells import numbers_in
 from .columns import Column
@@ -35,10 +36,8 @@ LOOKED_AT = 1 << 20
 
 def read_cells(path: Path, reading: Reading) -> Content:
     """The content of an `.h5ad` file. Raises as `annotated` does, and `ValueError` for what is no such file."""
-    try:
+    with needing(f"{path}: a {CELLS} file", "anndata", "anndata"):
         from anndata import read_h5ad
-    except ImportError as error:
-        raise ValueError(f"{path} is read by anndata; pip install 'vaekit[anndata]'") from error
     try:
         data = read_h5ad(path)
     except Exception as error:  # whatever HDF5 and its readers raise of files that are none

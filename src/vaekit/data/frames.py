@@ -11,7 +11,6 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 
-from ..errors import shown
 from .cells import replaced
 from .delimited import read_delimited
 from .documents import Documents
@@ -157,11 +156,9 @@ def pandas_frame(data: Any) -> pd.DataFrame:
 
 
 def _to_pandas(data: Any) -> pd.DataFrame:
+    import narwhals
+
     wanted = "a data frame is needed, of pandas, polars or pyarrow"
-    try:
-        import narwhals
-    except ImportError as error:
-        raise TypeError(f"got {shown(data)}; {wanted} (pip install narwhals for the others)") from error
     try:
         frame = narwhals.from_native(data, eager_only=True)
     except TypeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pandas as pd
 from ..errors import MOST_LINES, several, unknown
 from ..settings import setting
 from ..system.disk import check_regular
+from ..system.extras import check_importable, needing
 from .cells import replaced, typed
 from .formats import check_unpacked
 from .headers import Reading, check_names, line_of_names, name_of, numbered
@@ -105,11 +105,9 @@ def _parquet(path: Path) -> Iterator[tuple[Any, Any, int]]:
     """Inside, pyarrow with the schema of a file's columns of plain values, and its number of rows; `ValueError` where
     it is damaged, has columns of files, or none of plain values.
     """
-    try:
+    with needing(f"{path}: a Parquet file", "pyarrow", "tables"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as error:
-        raise ValueError(f"{path}: Parquet files need pyarrow: pip install 'vaekit[tables]'") from error
     check_regular(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -186,8 +184,8 @@ def read_excel(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[str, .
 
     Raises `ValueError`, one line, as `read_delimited` does.
     """
-    if importlib.util.find_spec("openpyxl") is None:
-        raise ValueError(f"{path}: Excel files need openpyxl: pip install 'vaekit[tables]'")
+    with needing(f"{path}: an Excel file", "openpyxl", "tables"):
+        check_importable("openpyxl")
     cells, at, notes = _sheet(path, reading)
     rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in cells.head(100).itertuples(index=False)]
     lines, label = [int(i) + 1 for i in cells.index[: len(rows)]], reading.label

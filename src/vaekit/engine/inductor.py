@@ -46,7 +46,7 @@ class Compilation:
     def __init__(self, graph: Graph, tensors: Sequence[Tensor]) -> None:
         self.graph, self.tensors, self.on_cpu = graph, tensors, all(each.device.type == "cpu" for each in tensors)
         self.process: subprocess.Popen[str] | None = None
-        self.folder = cache_folder()
+        self.folder = compiled_folder()
         if not self.on_cpu:
             return
         if not hasattr(torch._inductor, "CompiledArtifact"):
@@ -137,7 +137,7 @@ def _compiled_here(graph: Graph, tensors: Sequence[Tensor]) -> Callable[..., lis
     return lambda *given: list(made(*given))
 
 
-def cache_folder() -> Path:
+def compiled_folder() -> Path:
     """A folder for what is compiled that is the user's alone: what lies in it is run."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -13,7 +13,7 @@ from ..data import Dataset, Preprocessing
 from ..data.batch import Batch
 from ..data.tensors import TensorSplit, as_split
 from ..distributions.observed import observed_log_prob
-from ..models import VAE, SemiSupervisedVAE
+from ..models import VAE
 from ..models.given import check_samples, refuse_other_data, refuse_unscored
 from ..models.importance import untrusted
 from ..models.scales import latent_scales
@@ -167,7 +167,7 @@ def label_scores(model: VAE, data: TensorSplit) -> dict[str, float]:
     """
     if data.y is None or data.y.dim() != 1 or model.conditional:
         return {}
-    if isinstance(model, SemiSupervisedVAE):
+    if model.classifies:
         found = torch.cat([model.classify(batch).argmax(-1) for batch in data.blocks()])
         return {"error": float((found != data.y).double().mean())}
     if not model.has_clusters:

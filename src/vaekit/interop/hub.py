@@ -28,6 +28,7 @@ from ..spec.keys import Spec
 from ..spec.parts import PARTS, Parts
 from ..spec.saving import to_json
 from ..system.disk import refuse_links
+from ..system.extras import needing
 from ..version import __version__
 
 FILES = ("config.json", "spec.json", "weights.safetensors", "metrics.jsonl", "README.md")
@@ -274,8 +275,6 @@ def _client_errors(error: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def _hub() -> ModuleType:
-    try:
+    with needing("the hub", "huggingface_hub", "hub"):
         import huggingface_hub
-    except ImportError:
-        raise ValueError("the hub needs huggingface_hub: pip install 'vaekit[hub]'") from None
     return huggingface_hub

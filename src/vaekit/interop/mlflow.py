@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..runs.logs import Beginning, End, Entry
+from ..system.extras import check_importable, needing
 
 PARAMETERS = 100
 """Those that MLflow takes at a time."""
@@ -34,8 +34,8 @@ class MLflow:
     experiment: str = "vaekit"
 
     def __post_init__(self) -> None:
-        if any(find_spec(each) is None for each in ("mlflow", "sqlalchemy", "alembic")):
-            raise ValueError("the log 'mlflow' needs MLflow: pip install 'vaekit[mlflow]'")
+        with needing("the log 'mlflow'", "MLflow", "mlflow"):
+            check_importable("mlflow", "sqlalchemy", "alembic")
 
     def __call__(self, beginning: Beginning) -> MLflowRun:
         return MLflowRun(self.experiment, beginning)

@@ -17,6 +17,7 @@ from ..runs.sweep import Plan
 from ..runs.swept import more_is_better
 from ..seeding import stream
 from ..system.disk import refuse_links
+from ..system.extras import needing
 
 FILE = "search.jsonl"
 SAMPLERS = ("tpe", "random")
@@ -138,9 +139,7 @@ def _drop_torn(path: Path) -> None:
 
 
 def _optuna() -> Any:
-    try:
+    with needing("a search", "Optuna", "sweep", "or give values to go over"):
         import optuna
         import optuna.storages.journal
-    except ModuleNotFoundError:
-        raise ValueError("a search needs Optuna: pip install 'vaekit[sweep]'; or give values to go over") from None
     return optuna

@@ -15,13 +15,12 @@ from ..distributions.shapes import _Shape
 from ..models import VAE, HamiltonianVAE, SemiSupervisedVAE
 from ..models.given import checked, checked_condition
 from ..models.tokens import quantised
+from ..system.extras import needing
 
 _validate = Distribution._validate_args
-try:
+with needing("vaekit.interop.pyro", "Pyro", "pyro"):
     import pyro
     from pyro.distributions import TorchDistribution
-except ModuleNotFoundError:
-    raise ImportError("vaekit.interop.pyro needs Pyro: pip install 'vaekit[pyro]'") from None
 # Importing Pyro sets the argument validation of every distribution of the process to `__debug__`, whatever it was.
 Distribution.set_default_validate_args(_validate)
 

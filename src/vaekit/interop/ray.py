@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..runs.jobs import Job, Outcome, line_of, packed, understood
+from ..system.extras import needing
 from ..system.workers import called
 
 LOCAL = "local"
@@ -127,9 +128,7 @@ def connected(address: str, processors: int) -> Iterator[Any]:
 
 
 def _ray() -> Any:
-    try:
+    with needing("this", "Ray", "ray", "or leave the address of Ray out"):
         import ray
         import ray.data
-    except ModuleNotFoundError:
-        raise ValueError("this needs Ray: pip install 'vaekit[ray]'; or leave the address of Ray out") from None
     return ray

@@ -20,11 +20,10 @@ from ..data.columns import WITH_CATEGORIES, Column, frame_of
 from ..evaluation.synthetic import ROWS, sample
 from ..runs.judging import Compared, compared
 from ..runs.run import Run
+from ..system.extras import needing
 
-try:
+with needing("vaekit.interop.sdmetrics", "SDMetrics", "metrics"):
     from sdmetrics.reports.single_table import DiagnosticReport, QualityReport
-except ModuleNotFoundError:
-    raise ImportError("vaekit.interop.sdmetrics needs SDMetrics: pip install 'vaekit[metrics]'") from None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import itertools
 import os
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from ..runs.logs import Beginning, End, Entry
 from ..spec.saving import spec_to_json
+from ..system.extras import check_importable, needing
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class TensorBoard:
     """Event files of TensorBoard: numbers, pictures and histograms of weights, in logs/tensorboard of the run."""
 
     def __post_init__(self) -> None:
-        if find_spec("tensorboard") is None:
-            raise ValueError("the log 'tensorboard' needs TensorBoard: pip install 'vaekit[tensorboard]'")
+        with needing("the log 'tensorboard'", "TensorBoard", "tensorboard"):
+            check_importable("tensorboard")
 
     def __call__(self, beginning: Beginning) -> EventFile:
         return EventFile(beginning)

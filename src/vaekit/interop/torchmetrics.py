@@ -30,14 +30,13 @@ from ..runs.imaging import BATCH, image_features, images, others, pairs, samples
 from ..runs.run import Data, Run
 from ..seeding import chosen, seeded, stream
 from ..settings import option, standing
+from ..system.extras import needing
 from ..system.progress import working
 
-try:
+with needing("a metric of images", "TorchMetrics", "metrics"):
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
-except ModuleNotFoundError:
-    raise ImportError("metrics of images need TorchMetrics: pip install 'vaekit[metrics]'") from None
 
 OF_PAIRS = ("psnr", "ssim", "lpips")
 DISTANCES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from ..runs.logs import Beginning, End, Entry
+from ..system.extras import check_importable, needing
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class WandB:
     project: str = "vaekit"
 
     def __post_init__(self) -> None:
-        if find_spec("wandb") is None:
-            raise ValueError("the log 'wandb' needs Weights & Biases: pip install 'vaekit[wandb]'")
+        with needing("the log 'wandb'", "Weights & Biases", "wandb"):
+            check_importable("wandb")
 
     def __call__(self, beginning: Beginning) -> WandBRun:
         return WandBRun(self.project, beginning)

@@ -22,6 +22,7 @@ from ..networks.weights import tensors_of
 from ..runs.folder import check_free, locked
 from ..runs.given import NOWHERE
 from ..runs.run import Run, load_run
+from ..seeding import plain_tensors
 from ..spec.building import build_model
 from ..spec.keys import DataSpec, LatentSpec, ModelSpec, PartSpec, Schema, Spec
 from ..spec.saving import to_json
@@ -206,6 +207,7 @@ def _described(layers: _Layers, shape: tuple[int, ...], title: str, *, grey: boo
     return Spec(title=title, data=data, model=model), schema
 
 
+@plain_tensors()
 def _written(layers: _Layers, spec: Spec, schema: Schema, out: Path, overwrite: bool) -> Run:
     check_free(out, overwrite)
     model, given = build_model(spec.model, schema), layers.own()

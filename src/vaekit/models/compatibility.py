@@ -91,7 +91,6 @@ def check_parts(model: VAE) -> None:
 
 def check_labelled_parts(model: SemiSupervisedVAE) -> None:
     """As `check_parts`, of a model with a classifier, and with an auxiliary latent if it has one."""
-    check_weighed(model)
     if model.scale.is_meta:
         return
     with torch.no_grad(), seeded(0), evaluating(model):
@@ -353,7 +352,7 @@ def check_weighed(model: VAE) -> None:
     """
     priors = {name: getattr(prior, "head", prior) for name, prior in model.priors.items()}
     drawn = [repr(name) for name, posterior in model.posteriors.items() if getattr(posterior, "tokens", None) is None]
-    drawn += ["the label"] if hasattr(model, "classifier") else []
+    drawn += ["the label"] * model.classifies
     if drawn and (bounds := [name for name, prior in priors.items() if getattr(prior, "bound", False)]):
         what = f"the prior of {bounds[0]!r} gives a bound of log p, which weighs no draws, but {drawn[0]} is drawn"
         raise ValueError(f"{what}; accepted: transformer-tokens, or codes for all latents")

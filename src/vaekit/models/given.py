@@ -33,14 +33,14 @@ def checked(model: VAE, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | N
     if isinstance(x, Batch):
         batch = x if y is not None else model.asked(x)
         x, observed, y = batch.x, batch.observed, batch.y if y is None else y
-    given = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+    given = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
     if given.dim() != len(model.event_shape) + 1 or tuple(given.shape[1:]) != model.event_shape or not len(given):
         accepted = f"(B, {', '.join(map(str, model.event_shape))}), B > 0"
         raise ValueError(f"x has shape {tuple(given.shape)}; accepted: {accepted}")
     if observed is None and given.is_floating_point() and bool((gaps := given.isnan()).any()):
         observed = ~gaps
     if observed is not None:
-        filler = torch.as_tensor(model.domain.filler).to(given.dtype).to(given.device)
+        filler = torch.as_tensor(model.domain.filler, dtype=given.dtype, device=given.device)
         given = torch.where(observed, given, filler)
     model.domain.check(given.detach().cpu().numpy(), "x")
     refuse_unscored(model, given, observed)
@@ -171,7 +171,7 @@ def refuse_unscored(model: VAE, x: Tensor, observed: Tensor | None, what: str = 
 
 
 def _refuse_ends(model: VAE, x: Tensor, what: str) -> None:
-    u = (x - model.location.to(x.dtype)) / model.scale.to(x.dtype)
+    u = (x - model.inputs.location.to(x.dtype)) / model.scale.to(x.dtype)
     if ends := int(((u <= 0) | (u >= 1)).sum()):
         name = type(model.likelihood).__name__
         others = " or ".join(setting("model.likelihood", each) for each in ("continuous-bernoulli", "truncated-normal"))

@@ -223,7 +223,7 @@ def _merged(parts: Sequence[tuple[int, Sums]], kept: int | None) -> tuple[int, S
     draws, each = [many for many, _ in parts], [part for _, part in parts]
     samples = sum(draws)
     peaks = torch.stack([part.peak for part in each])
-    share = (torch.tensor(draws, dtype=peaks.dtype) / samples).to(peaks.device, non_blocking=True)
+    share = (torch.tensor(draws, dtype=peaks.dtype, device="cpu") / samples).to(peaks.device, non_blocking=True)
     peak = peaks.amax(0)
     own = (peaks - _some(peak)).exp()
 

@@ -67,6 +67,7 @@ class SemiSupervisedVAE(VAE):
     """
 
     label_logits: Tensor
+    classifies = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..data.batch import Batch
+from ..errors import number_of
 from ..networks.base import last_weight
 from .sampling import Draw, Drawn, draws
 from .trace import Latent, Trace
@@ -83,7 +85,9 @@ class TopDownVAE(VAE):
         """The decoder's way down, z of each group as `draw` takes it of q, where there are `features` of data, else of
         p: the parameters that it ends in, q of each group and p of each, with z.
         """
-        names, kind = list(self.priors), self.scale.dtype
+        names, shapes, kind = list(self.priors), self.decoder.latent_shapes, self.scale.dtype
+        if len(names) != len(shapes):
+            raise ValueError(f"the decoder has {number_of(len(shapes), 'group')} of latents; accepted: as many priors")
         inferred: Drawn = {}
         expected: Drawn = {}
 
@@ -96,7 +100,11 @@ class TopDownVAE(VAE):
             expected[name] = p, z
             if q is not None:
                 inferred[name] = q, z
-            return z.unflatten(-1, self.decoder.latent_shapes[i])
+            if z.shape[-1] != (wanted := math.prod(shapes[i])):
+                raise ValueError(
+                    f"latent {name!r} is of {z.shape[-1]} dimensions; accepted: {wanted}, maps {shapes[i]}"
+                )
+            return z.unflatten(-1, shapes[i])
 
         with self._precisely():
             parameters = self.decoder.walk(taken, self._seen(y), features)

@@ -15,6 +15,7 @@ from ..data.batch import Batch, checked_batch
 from ..data.domains import Domain
 from ..data.inputs import Inputs
 from ..distributions.moments import center, typical
+from ..errors import UndefinedError
 from ..modules import evaluating
 from ..networks.base import flat, last_weight, one_hots, shaped
 from ..seeding import seeded
@@ -58,6 +59,7 @@ class VAE(nn.Module):
     condition_location: Tensor
     condition_scale: Tensor
     held: frozenset[str] = frozenset()  # parts that a training leaves as they are, while it goes on
+    classifies: bool = False  # whether it has q(y given x) of labels, which `classify` gives
     by_slopes: bool = False  # whether `infer` takes gradients, as no graph of operators does
     inferring: tuple[str, ...] = ("encoder", "posteriors")  # modules whose weights q(z given x) is of, and not p(x, z)
 
@@ -288,9 +290,8 @@ class VAE(nn.Module):
         A discrete latent of few classes is summed out, not drawn: where it is the only one, log p(x) is exact.
         """
         refuse_no_density(self)
-        batch = checked(self, x, y)
         with seeded(seed), evaluating(self):
-            return self.scorer(samples, memory)(batch)
+            return self.scorer(samples, memory)(checked(self, x, y))
 
     def scorer(self, samples: int, memory: int = MEMORY, rows: int = 0) -> Scorer:
         """What scores one batch after another, as `score` does one, of this model in evaluation mode.
@@ -324,6 +325,10 @@ class VAE(nn.Module):
         with evaluating(self):
             return clusters_of(self, batch)
 
+    def classify(self, x: ArrayLike | Tensor | Batch, samples: int | None = None, seed: int | None = None) -> Tensor:
+        """q(y given x) of a model that `classifies`, such as a `SemiSupervisedVAE`; `UndefinedError` of others."""
+        raise UndefinedError(f"a {type(self).__name__} says nothing of labels; accepted: a model with a classifier")
+
     @torch.no_grad()
     def indices(self, x: ArrayLike | Tensor | Batch, y: ArrayLike | Tensor | None = None) -> Tensor:
         """The tokens of x (B, *event), (B, T) whole numbers from 0: which codes its quantised latents are, side by side
@@ -337,11 +342,6 @@ class VAE(nn.Module):
     def scale(self) -> Tensor:
         """The domain's scale on the model's device, in the type of its weights."""
         return self.inputs.scale
-
-    @property
-    def location(self) -> Tensor:
-        """The domain's location, likewise."""
-        return self.inputs.location
 
     @property
     def has_clusters(self) -> bool:

@@ -124,6 +124,11 @@ class Rung(nn.Module):
 
     def inferred(self, h: Tensor, features: Tensor) -> Tensor:
         """What q of the group is made of, (…, *out_shape)."""
+        if h.shape[-3:] != features.shape[-3:]:
+            maps, given = tuple(h.shape[-3:]), tuple(features.shape[-3:])
+            raise ValueError(
+                f"the way down has maps {maps} where the encoder has {given}; accepted: those of its shapes"
+            )
         lead = broadcast_shapes(h.shape[:-3], features.shape[:-3])
         both = torch.cat([each.expand(*lead, *each.shape[-3:]) for each in (h, features)], -3)
         return by_rows(lambda x: gelu(self.posterior(x)), both)
@@ -204,7 +209,7 @@ class TopDown(nn.Module):
             inferred = None if features is None else rung.inferred(h, features[-1 - level])  # type: ignore[operator]
             expected = rung.expected(h)  # type: ignore[operator]
             h = rung.passed(h, expected, take(i, inferred, expected))  # type: ignore[operator]
-        return self.end(self.descended(h, level, len(self.shapes) - 1))
+        return by_rows(self.end, self.descended(h, level, len(self.shapes) - 1))
 
     def begun(self, y: Tensor | None) -> Tensor:
         """h at the coarsest level, (W, H, W'), the same for all; or (…, W, H, W') of those that are given y."""

@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from ..distributions.quantised import Quantised, straight_through
 from ..networks.base import BatchNorm, Shape
 from ..networks.maps import Maps
+from ..system.extras import needing
 from ..system.processes import in_company, sum_of_all
 from .continuous import head
 
@@ -28,10 +29,8 @@ DEAD = 0.1
 
 def _library() -> ModuleType:
     """vector-quantize-pytorch, which takes seconds to import."""
-    try:
+    with needing("a quantised posterior", "vector-quantize-pytorch", "tokens"):
         import vector_quantize_pytorch
-    except ModuleNotFoundError:
-        raise ValueError("quantised posteriors need vector-quantize-pytorch: pip install 'vaekit[tokens]'") from None
     return vector_quantize_pytorch
 
 

@@ -14,7 +14,6 @@ from ..data import Dataset, Split
 from ..data.domains import Domain
 from ..data.tensors import partly_labelled, to_device
 from ..errors import RunError, shown
-from ..models import SemiSupervisedVAE
 from ..modules import evaluating
 from ..settings import option
 from ..spec.keys import DataSpec, Schema, Spec
@@ -41,7 +40,7 @@ def codes_of(run: Run) -> Dataset:
     """
     model, dataset = run.model, run.dataset
     if model.condition:
-        what = "models labels (model.classifier)" if isinstance(model, SemiSupervisedVAE) else "is conditional"
+        what = "is conditional" if model.conditional else "models labels (model.classifier)"
         raise ValueError(f"{run.path} {what}; data.codes takes a run that is without")
     if not model.apart:
         raise ValueError(f"{run.path} draws latents one from another; data.codes takes a run that draws them apart")

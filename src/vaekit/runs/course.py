@@ -25,7 +25,7 @@ def course_of(run: Run) -> Course | None:
         found = Checkpoints(run.path / "checkpoints").newest()
     except (OSError, RunError):
         return None
-    if found is None or (state := found[1]).lowest_loss is None:
+    if found is None or (state := found.state).lowest_loss is None:
         return None
     split = next((each.split for each in reversed(run.history())), "train")
     last = math.nan if state.last_loss is None else state.last_loss
@@ -50,7 +50,7 @@ def is_scored(folder: Path) -> bool:
     if not page.exists() or not (folder / "weights.safetensors").exists():
         return False
     newest = Checkpoints(folder / "checkpoints").newest()
-    return newest is not None and page.stat().st_mtime_ns >= newest[0].stat().st_mtime_ns
+    return newest is not None and page.stat().st_mtime_ns >= newest.path.stat().st_mtime_ns
 
 
 def beside_the_bound(run: Run) -> str:

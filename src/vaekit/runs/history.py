@@ -131,6 +131,4 @@ def _sum(values: dict[str, Any]) -> str:
 
 def _flat(record: Epoch) -> dict[str, Any]:
     head = {"epoch": record.epoch, "step": record.step, "split": record.split}
-    # JSON has no NaN: what is not finite is null.
-    terms = {name: value if math.isfinite(value) else None for name, value in record.terms.items()}
-    return head | terms | {"rows": record.rows, "seconds": round(record.seconds, 6)}
+    return head | disk.finite(record.terms) | {"rows": record.rows, "seconds": round(record.seconds, 6)}

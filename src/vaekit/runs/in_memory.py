@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..data import Dataset
 from ..models import VAE
+from ..seeding import plain_tensors
 from ..settings import standing
 from ..spec.building import schema_of
 from ..spec.keys import Schema, Spec
@@ -28,6 +29,7 @@ class Trained:
 
 
 @standing("spec")
+@plain_tensors()
 def train_in_memory(
     spec: Spec,
     dataset: Dataset,

@@ -17,6 +17,7 @@ from ..spec.parts import Parts
 from ..spec.saving import to_json
 from ..system.disk import drop_temporaries, write_atomic
 from ..system.processes import join
+from ..training.checkpoint import Saved
 from ..training.records import Epoch, Progress
 from . import history
 from .folder import DIVERGED, Claim, clear, locked
@@ -50,7 +51,7 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to be, with its data: `done` epochs of it are there, where a saved state is gone on with."""
+    """What a run is to be, with its data, and the `saved` state that it goes on from, if there is one."""
 
     folder: Path
     spec: Spec
@@ -58,8 +59,12 @@ class Plan:
     dataset: Dataset
     parts: Parts
     resume: bool
-    done: int = 0
-    saved: bool = False
+    saved: Saved | None = None
+
+    @property
+    def done(self) -> int:
+        """Epochs that are there."""
+        return self.saved.state.epoch if self.saved else 0
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 
 from ..data import Dataset
 from ..data.tensors import TensorSplit, partly_labelled, to_device
-from ..models import VAE, SemiSupervisedVAE
+from ..models import VAE
 from ..models.given import chooses_data, refuse_unscored
 from ..settings import setting, unset
 from ..spec.building import build_model, build_objective, with_likelihood
@@ -109,22 +109,21 @@ def make_ready(spec: Spec, schema: Schema, dataset: Dataset, parts: Parts, *, be
     if spec.data.labels is not None and spec.model.condition:
         one = f"{unset('data.labels')} or {unset('model.condition')}"
         raise ValueError(f"data.labels is {spec.data.labels}, but model.condition gives the model all; {one}")
-    classifies = isinstance(model, SemiSupervisedVAE)
-    if classifies and spec.training.mean_pass:
+    if model.classifies and spec.training.mean_pass:
         what = "training.mean_pass is for models without a classifier, whose posteriors are of x"
         raise ValueError(f"{what}; {unset('training.mean_pass')}")
     if not model.apart and spec.training.mean_pass:
         what = "training.mean_pass is for models whose latents are drawn apart, so that their KL needs no draw"
         raise ValueError(f"{what}; {unset('training.mean_pass')}")
-    if classifies or spec.data.labels is not None:
+    if model.classifies or spec.data.labels is not None:
         labels = len(train_data) if spec.data.labels is None else spec.data.labels
         first = min(spec.training.labelled, labels)
         partly = partly_labelled(train_data, labels, first, len(schema.classes), spec.data.seed)
-        if classifies and labels < len(train_data):
+        if model.classifies and labels < len(train_data):
             if first >= (spec.training.batch_size or 0):
                 raise ValueError(f"training.labelled is {first}; accepted: 1 to {(spec.training.batch_size or 1) - 1}")
             train_data = partly
-        if classifies:
+        if model.classifies:
             held_out = replace(labelled, y=None) if labelled is not None else None
     objective = build_objective(spec, model, parts)
     return Ready(Task(model, train_data, held_out, objective, spec.training, split, parts), labelled)

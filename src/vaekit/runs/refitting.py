@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data.frames import check_data, frame_among
 from ..errors import RunError, TakenError, UntrainableError, number_of, unknown
+from ..seeding import plain_tensors
 from ..settings import option, standing, typed_as
 from ..spec.keys import LatentSpec, ModelSpec, ObjectiveSpec, PartSpec, Spec, TrainingSpec
 from ..spec.parts import options as options_of
@@ -30,6 +31,7 @@ IN_TURN = ("hierarchical", "ladder")
 
 
 @standing("spec")
+@plain_tensors()
 def refit_prior(  # noqa: PLR0913 - those of train, and what is fitted
     run: Run | str | Path,
     prior: str,

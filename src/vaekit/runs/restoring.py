@@ -19,7 +19,16 @@ from ..modules import Uncompiled
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
-from ..training.weights import Kind, check_finite, check_kinds, load_tensors, metadata, set_model_tensors, tensor_kinds
+from ..training.weights import (
+    Kind,
+    check_finite,
+    check_kinds,
+    load_tensors,
+    metadata,
+    read_tensors,
+    set_model_tensors,
+    tensor_kinds,
+)
 
 ROOM = 2**24
 """Numbers that any model may take at a time while it is made, beside some for each of its weights."""
@@ -36,7 +45,7 @@ def restored(folder: Path, spec: Spec, schema: Schema, weights: Path, prefix: st
         raise RunError(f"{weights} holds a state of the training, not what came of it; restore it")
     model = rebuilt(spec, schema, tensor_kinds(weights, prefix), weights, folder / "spec.json", parts)
     try:
-        tensors = load_tensors(weights, prefix)
+        tensors = read_tensors(weights, prefix) if prefix else load_tensors(weights)  # a state was found to be whole
     except RunError as error:
         raise RunError(f"{error}, or write them anew: vaekit train --resume --out {folder}") from None
     set_model_tensors(model, tensors, weights)

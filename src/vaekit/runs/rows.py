@@ -15,7 +15,6 @@ from ..data.annotated import are_genes
 from ..data.columns import Column, frame_of
 from ..data.documents import are_words
 from ..evaluation.evaluation import clusters
-from ..models import SemiSupervisedVAE
 from ..models.tokens import quantised
 from ..seeding import seeded
 from .blocks import blocks_of
@@ -183,7 +182,7 @@ def predicted(run: Run, splits: Sequence[TensorSplit]) -> Table:
     of one that is made to cluster; nothing of others.
     """
     model = run.model
-    if isinstance(model, SemiSupervisedVAE):
+    if model.classifies:
         found = torch.cat([model.classify(batch).argmax(-1) for each in splits for batch in each.blocks()])
         return classes_of(run, found, "predicted")
     if model.has_clusters:

@@ -26,10 +26,10 @@ from ..data.tensors import TensorSplit, to_device
 from ..errors import RunError
 from ..evaluation.evaluation import evaluate
 from ..evaluation.scores import Evaluation
-from ..models import VAE, SemiSupervisedVAE
+from ..models import VAE
 from ..models.given import class_of, refuse_number, refuse_other_data, refuse_too_many
 from ..models.scoring import Scores
-from ..seeding import chosen, seeded
+from ..seeding import chosen, plain_tensors, seeded
 from ..settings import option, setting, standing
 from ..spec.building import build_model
 from ..spec.keys import Schema, Spec
@@ -152,7 +152,7 @@ class Run:
         data = self.data(split)
         scores = evaluate(self.model, data, samples, split=name, seed=seed, on_scores=on_scores)
         labelled = self.spec.data.labels is not None and isinstance(split, str)
-        if labelled and not isinstance(self.model, SemiSupervisedVAE):
+        if labelled and not self.model.classifies:
             scores = replace(scores, labels=scores.labels | {"error": error_of_codes(self, name)})
         return scores
 
@@ -291,6 +291,7 @@ class Run:
         """The records of all epochs, in order."""
         return history.read(self.path)
 
+    @plain_tensors()
     def untrained(self) -> VAE:
         """The model as it was before its training: its weights drawn again from the seed of the spec."""
         model = build_model(self.spec.model, self.schema, self.spec.training.seed, self.parts, older=True)
@@ -303,6 +304,7 @@ def shown_rows(data: TensorSplit, n: int, first: bool = False, seed: int | None 
 
 
 @standing("spec")
+@plain_tensors()
 def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, data: str | Path | None = None) -> Run:
     """The run in the folder `path`, its weights on `device`. Reads JSON and safetensors only; no code runs from the
     folder.
@@ -315,8 +317,8 @@ def load_run(path: str | Path, device: str = "cpu", parts: Parts = PARTS, *, dat
     spec, schema = read_spec(folder, parts)
     weights, prefix, done = folder / "weights.safetensors", "", None
     if not weights.exists():
-        weights, prefix, state = Checkpoints(folder / "checkpoints").weights()
-        done = state.epoch
+        saved = Checkpoints(folder / "checkpoints").last()
+        weights, prefix, done = saved.path, saved.weights, saved.state.epoch
     model = restored(folder, spec, schema, weights, prefix, parts)
     place = None if data is None else str(data)
     return Run(folder, spec, schema, model.to(resolve_device(device)).eval(), parts, place=place, done=done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ..data.named import DATASETS
 from ..data.shards import are_shards
 from ..errors import NonFiniteError, RunError, shown
 from ..models import VAE
+from ..seeding import plain_tensors
 from ..settings import key_called, option, standing, written
 from ..spec.building import build_model, schema_of
 from ..spec.keys import Spec
@@ -38,6 +40,7 @@ from .preparation import Ready, check_sharded, completed, make_ready
 from .reading import ANEW
 from .run import Run, load_data, own_data
 
+log = logging.getLogger(__name__)
 CHANGEABLE = (
     *("training.epochs=", "training.device=", "training.log=", "training.shard_parameters="),
     *(f"data.{key}=" for key in ANEW),
@@ -46,6 +49,7 @@ CHANGEABLE = (
 
 
 @standing("spec")
+@plain_tensors()
 def train(
     target: str | Path | Spec | Any | None = None,
     out: str | Path | None = None,
@@ -93,7 +97,7 @@ def train(
         mine.begun = resume
         if resume:
             plan = _resumed(mine.path, None if frame is not None else target, data, sets, parts, frame)
-            ready = make_ready(plan.spec, plan.schema, plan.dataset, parts, begins=not plan.saved)
+            ready = make_ready(plan.spec, plan.schema, plan.dataset, parts, begins=plan.saved is None)
         else:
             spec = on_codes(resolve(target or "", sets, parts, data), parts)
             check_sharded(spec, parts)
@@ -167,16 +171,16 @@ def _resumed(
     if place is not None and frame is None and spec.data.codes is None:
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"name": place})})
     states = Checkpoints(folder / "checkpoints")
-    newest = states.newest()
-    if newest is None and (states.all() or (folder / "weights.safetensors").exists()):
+    saved = states.newest(log.warning)
+    if saved is None and (states.all() or (folder / "weights.safetensors").exists()):
         raise RunError(
             f"{folder} has no training state that is whole; restore one, or begin anew: {option('overwrite')}"
         )
-    done, begun = (newest[1].epoch, bool(newest[1].batches)) if newest else (0, False)
+    done, begun = (saved.state.epoch, bool(saved.state.batches)) if saved else (0, False)
     if done + begun > spec.training.epochs:
         asked, part = f"training.epochs is {spec.training.epochs}", " and a part of another" * begun
         raise RunError(f"{asked}, but {folder} has {done} done{part}; accepted: {done + begun} or more")
-    return Plan(folder, spec, schema, dataset, parts, resume=True, done=done, saved=newest is not None)
+    return Plan(folder, spec, schema, dataset, parts, resume=True, saved=saved)
 
 
 def _trained(plan: Plan, ready: Ready, mine: Claim, callbacks: Callbacks, overwrite: bool) -> Run:
@@ -192,7 +196,7 @@ def _trained(plan: Plan, ready: Ready, mine: Claim, callbacks: Callbacks, overwr
             optimize(
                 ready.task,
                 plan.folder,
-                resume=plan.saved,
+                saved=plan.saved,
                 on_start=partial(kept.start, overwrite),
                 on_epoch=kept.record,
                 on_look=kept.look,

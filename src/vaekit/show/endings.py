@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import unknown
 from ..settings import option
+from ..system.extras import check_importable, needing
 
 ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
 TABLES = (".csv", ".parquet", ".npz")
@@ -16,6 +17,8 @@ PAGES = (".html", *FIGURES)
 CELLS = ".h5ad"
 BUILT_IN = (".csv", ".npy")
 """Those that need no other library."""
+NEEDED = {".parquet": ("pyarrow", "tables"), ".xlsx": ("openpyxl", "tables"), CELLS: ("anndata", "anndata")}
+"""The library, and the extra of vaekit's that brings it, of the others."""
 
 
 def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
@@ -24,13 +27,11 @@ def check_ending(path: Path, endings: Sequence[str] = ENDINGS) -> None:
         raise ValueError(f"{path}: {unknown('ending', path.suffix, endings)}")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}; make it, or name another")
-    if path.suffix.lower() == ".parquet":
-        with_pyarrow(endings)
-    if path.suffix.lower() == CELLS:
-        try:
-            import anndata  # noqa: F401
-        except ImportError:
-            raise ValueError(f"a {CELLS} file needs anndata: pip install 'vaekit[anndata]'; or write .csv") from None
+    if (ending := path.suffix.lower()) in NEEDED:
+        library, extra = NEEDED[ending]
+        instead = " or ".join(each for each in BUILT_IN if each in endings)
+        with needing(f"a {ending} file", library, extra, f"or write {instead}" if instead else ""):
+            check_importable(library)
 
 
 def check_output(path: Path | None, endings: Sequence[str] = ENDINGS, *, overwrite: bool = False) -> None:
@@ -58,17 +59,3 @@ def check_folder(path: Path, *, overwrite: bool = False) -> None:
 def _refuse(path: Path, is_there: bool) -> None:
     if is_there:
         raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
-
-
-def with_pyarrow(endings: Sequence[str] = ()):  # type: ignore[no-untyped-def]
-    """pyarrow, and what of it is of files; `ValueError`, one line, where it is not there: what else of `endings` may be
-    written is said.
-    """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        instead = " or ".join(each for each in BUILT_IN if each in endings)
-        needs = "a .parquet file needs pyarrow: pip install 'vaekit[tables]'"
-        raise ValueError(f"{needs}; or write {instead}" if instead else needs) from None
-    return pyarrow, parquet

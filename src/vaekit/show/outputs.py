@@ -17,7 +17,7 @@ from ..data.sniffing import PLAIN, Dialect
 from ..errors import several
 from ..system.disk import write_atomic
 from . import plots
-from .endings import FIGURES, FRAMES, check_ending, with_pyarrow
+from .endings import FIGURES, FRAMES, check_ending
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,10 +91,7 @@ def write_frame(path: Path, frame: pd.DataFrame, index: bool = False, dialect: D
         ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
         ".xlsx": lambda temporary: _save_excel(temporary, frame),
     }
-    try:
-        write_atomic(path, writers[path.suffix.lower()])
-    except ImportError:
-        raise ValueError(f"{path}: such a file needs openpyxl: pip install 'vaekit[tables]'; or write .csv") from None
+    write_atomic(path, writers[path.suffix.lower()])
 
 
 def write_frames(
@@ -109,7 +106,9 @@ def write_frames(
     file, for `read_about`. Raises `ValueError` where the columns of one are not those of the first.
     """
     check_ending(path, (".parquet",))
-    pyarrow, parquet = with_pyarrow()
+    import pyarrow
+    from pyarrow import parquet
+
     rows = 0
 
     def write(temporary: Path) -> None:
@@ -140,7 +139,9 @@ def write_frames(
 
 def read_about(path: Path, key: str) -> str | None:
     """What `write_frames` has said about a file under `key`; None where it has not, or the file is another."""
-    pyarrow, parquet = with_pyarrow()
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         said = (parquet.read_metadata(path).metadata or {}).get(key.encode())
     except (pyarrow.ArrowException, OSError):
@@ -203,5 +204,7 @@ def _texts(column: np.ndarray, decimal: str) -> list[Any]:
 
 
 def _save_parquet(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    pyarrow, parquet = with_pyarrow()
+    import pyarrow
+    from pyarrow import parquet
+
     parquet.write_table(pyarrow.table({name: np.ascontiguousarray(column) for name, column in table.items()}), path)

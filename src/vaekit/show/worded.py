@@ -35,6 +35,15 @@ def with_error(value: float, error: float) -> str:
     return f"{number(value)} ± {number(error)}" if error > 0 else number(value)
 
 
+def capitalised(text: str) -> str:
+    """A text that begins a sentence; names within it stay as they are.
+
+    >>> capitalised("dimensions of z"), capitalised("")
+    ('Dimensions of z', '')
+    """
+    return text[:1].upper() + text[1:]
+
+
 def duration(seconds: float) -> str:
     """How long something took.
 

@@ -270,7 +270,8 @@ class TrainingSpec(_Strict):
     """The norm that all gradients together are cut to, where theirs is more."""
     skip: Annotated[float, Field(gt=0)] | None = Field(default=None, examples=[400.0])
     """The norm from which on a step is left out, as one whose gradients are no numbers is; very deep models have a few.
-    What part of the steps it was is among the terms. Each step waits for the device to know.
+    What part of the steps it was is among the terms, in which a loss that is no number counts as the one before. Each
+    step waits for the device to know.
     """
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=None, examples=[0.999])
     """The decay of averaged weights, which are then those of the run."""

@@ -32,18 +32,6 @@ def training_options(values: Mapping[str, Any]) -> TrainingSpec:
     return validated(TrainingSpec, values, "training")
 
 
-def parse_toml(text: str, sets: Iterable[str] = (), parts: Parts = PARTS) -> Spec:
-    """A spec from TOML, changed by `sets` of the form "a.b=c", where c is a TOML value, numbers with commas between, or
-    else a string; none takes back what was set.
-
-    >>> parse_toml("[training]\\nepochs = 3", ["training.seed=7", "model.latents.z.prior=vamp"]).training.seed
-    7
-    """
-    values = tables(text)
-    assign_all(values, sets)
-    return parse(values, parts)
-
-
 def tables(text: str) -> dict[str, Any]:
     """What TOML says, with what it extends, as nested tables; `ValueError`, one line, where it is none."""
     try:
@@ -67,7 +55,15 @@ def texts_of(sets: object) -> list[str]:
 
 
 def assign_all(values: dict[str, Any], sets: Iterable[str]) -> None:
-    """Put into a spec's nested tables what `sets` say; epochs that are asked for stand, whatever `steps` there are."""
+    """Put into a spec's nested tables what `sets` of the form "a.b=c" say, where c is a TOML value, numbers with commas
+    between, or else a string; none takes back what was set. Epochs that are asked for stand, whatever `steps` there
+    are.
+
+    >>> values = {"training": {"epochs": 3}}
+    >>> assign_all(values, ["training.seed=7", "model.latents.z.prior=vamp"])
+    >>> parse(values).training.seed
+    7
+    """
     for each in sets:
         assign(values, each)
         if each.partition("=")[0].strip() == "training.epochs":
@@ -75,7 +71,7 @@ def assign_all(values: dict[str, Any], sets: Iterable[str]) -> None:
 
 
 def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
-    """`spec` with the changes of `sets`, as in `parse_toml`."""
+    """`spec` with the changes of `sets`, as `assign_all` has them."""
     values = spec.model_dump()
     values["data"] = spec.data.model_dump(exclude_unset=True)  # what is not said may be that of the run of data.codes
     assign_all(values, sets)
@@ -83,7 +79,7 @@ def changed(spec: Spec, sets: Iterable[str], parts: Parts = PARTS) -> Spec:
 
 
 def options_from(sets: Iterable[str]) -> dict[str, Any]:
-    """The options of a part from `sets` of the form "n=100", as in `parse_toml`."""
+    """The options of a part from `sets` of the form "n=100", as `assign_all` has them."""
     values: dict[str, Any] = {}
     for each in sets:
         assign(values, each)

@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import RunError, shown
+from ..optimizers import OPTIMIZERS
+from ..seeding import seeded
 from ..system.disk import refuse_links
 from .dtensors import is_sharded, sharded_as
 from .position import Position
@@ -26,9 +29,10 @@ from .weights import (
     adopt,
     below,
     check_finite,
-    load_tensors,
+    check_whole,
     metadata,
     model_tensors,
+    read_tensors,
     save_tensors,
     set_model_tensors,
     tensor_kinds,
@@ -42,6 +46,8 @@ NAME = re.compile(r"epoch-([0-9]+)(?:-batch-([0-9]+))?")
 """What a state is called: how many epochs are done, and how many batches of the next."""
 POSITION = "position"
 """What the tensors of a position begin with, and the text beside them."""
+KINDS = {bool: torch.bool, int: torch.int64, float: torch.float64}
+"""The types of tensors that numbers of Python's are saved as."""
 
 
 @dataclass
@@ -79,6 +85,67 @@ class State:
         return f"epoch-{self.epoch:06d}" + (f"-batch-{self.batches:06d}" if self.batches else "")
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A training state in its file, which was found to be whole."""
+
+    path: Path
+    state: State
+
+    @classmethod
+    def read(cls, path: Path) -> Saved:
+        """The one in a file; `RunError` where it is not whole. All of the file is added up here, and not again."""
+        text = metadata(path).get("state")
+        check_whole(path)
+        try:
+            values = json.loads(text or "")
+            state = State(**values)
+        except (ValueError, TypeError, RecursionError):
+            raise RunError(f"{path} has no training state in its metadata; restore it") from None
+        for each in fields(State):
+            value, default = getattr(state, each.name), each.default
+            given = math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < 2**63
+            if isinstance(default, int) and not (type(value) is int and given and value >= 0):
+                raise RunError(f"{path} says {each.name} is {shown(value)}; a number from 0 on is needed: restore it")
+            if (default is None or isinstance(default, float)) and not (given or value is None is default):
+                raise RunError(f"{path} says {each.name} is {shown(value)}; a number is needed: restore it")
+        engine: object = state.engine
+        if not (isinstance(engine, dict) and all(isinstance(each, str) for pair in engine.items() for each in pair)):
+            raise RunError(f"{path} says engine is {shown(engine)}; words by name are needed: restore it")
+        if place_of(path) != (state.epoch, state.batches):
+            raise RunError(f"{path} holds the state {state.name!r}; give it back its name")
+        return cls(path, state)
+
+    @property
+    def weights(self) -> str:
+        """What the names of its weights begin with: averaged ones if there are any."""
+        return "average" if any(name.startswith("average/") for name in tensor_kinds(self.path)) else "model"
+
+    @property
+    def position(self) -> Position | None:
+        """Where in an epoch it is; None at the end of one."""
+        if not self.state.batches:
+            return None
+        return Position.read(read_tensors(self.path, POSITION), metadata(self.path).get(POSITION, ""), self.path)
+
+    def adopt_into(self, model: nn.Module) -> None:
+        """Let a model become what the state is of, before an optimizer is made of its parameters."""
+        adopt(model, tensor_kinds(self.path, "model").keys())
+
+    def load(self, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+        """Set models and optimizers to it."""
+        tensors = read_tensors(self.path)
+        known = {*models, *optimizers, POSITION}
+        if others := [name for name in tensors if name.split("/")[0] not in known]:
+            raise RunError(f"{self.path} has {shown(others[0])}, which a state of this training lacks")
+        for prefix, model in models.items():
+            set_model_tensors(model, below(tensors, prefix), f"{self.path}: the tensors of {prefix!r}")
+            check_finite(model, f"{self.path}: the tensors of {prefix!r}")
+        for name, optimizer in optimizers.items():
+            values = _checked(below(tensors, name), optimizer, self.path)
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
+
+
 class Checkpoints:
     """The training states of one run, `folder`/epoch-*.safetensors, and its best weights, `folder`/best.safetensors."""
 
@@ -94,24 +161,20 @@ class Checkpoints:
         found = {place: path for path in self.folder.glob("epoch-*.safetensors") if (place := place_of(path))}
         return [found[place] for place in sorted(found)]
 
-    def newest(self, say: Callable[[str], object] = lambda reason: None) -> tuple[Path, State] | None:
-        """The newest saved state that is whole, and its file; `say` is told why those after it are not."""
+    def newest(self, say: Callable[[str], object] = lambda reason: None) -> Saved | None:
+        """The newest saved state that is whole; `say` is told why those after it are not."""
         for path in reversed(self.all()):
             try:
-                return path, read_state(path)
+                return Saved.read(path)
             except RunError as error:
                 say(f"{error}; the state before it is taken")
         return None
 
-    def weights(self) -> tuple[Path, str, State]:
-        """Where the newest weights are: a state's file, what their names begin with (averaged ones if any), and what
-        the state says.
-        """
+    def last(self) -> Saved:
+        """As `newest`, which says in a warning what is damaged; `RunError` where there is none."""
         if (found := self.newest(log.warning)) is None:
             raise RunError(f"{self.folder} has no training state that is whole")
-        path, state = found
-        averaged = any(name.startswith("average/") for name in tensor_kinds(path))
-        return path, "average" if averaged else "model", state
+        return found
 
     def save(
         self,
@@ -147,43 +210,19 @@ class Checkpoints:
         refuse_links([self.folder])
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def adopt_into(self, model: nn.Module) -> None:
-        """Let a model become what the newest state is of, before an optimizer is made of its parameters."""
-        if (found := self.newest()) is not None:
-            adopt(model, tensor_kinds(found[0], "model").keys())
-
-    def load(self, models: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> State:
-        """Set models and optimizers to the newest state that is whole, and return it; `position` is of the same."""
-        found = self.newest(log.warning)
-        if found is None:
-            raise RunError(f"{self.folder} has no training state that is whole, to resume from")
-        path, state = found
-        best = state.epoch
+    def drop_for(self, saved: Saved) -> None:
+        """Drop what a killed training has left that one from `saved` does not keep: best weights of later epochs, and
+        states that are too old.
+        """
+        best = saved.state.epoch
         with suppress(RunError):
-            best = _count(metadata(self.best).get("epoch", ""), state.epoch)
-        if best > state.epoch:
+            best = _count(metadata(self.best).get("epoch", ""), best)
+        if best > saved.state.epoch:
             self.best.unlink()
-        tensors = load_tensors(path)
-        known = {*models, *optimizers, POSITION}
-        if others := [name for name in tensors if name.split("/")[0] not in known]:
-            raise RunError(f"{path} has {shown(others[0])}, which a state of this training lacks")
-        for prefix, model in models.items():
-            set_model_tensors(model, below(tensors, prefix), f"{path}: the tensors of {prefix!r}")
-            check_finite(model, f"{path}: the tensors of {prefix!r}")
-        for name, optimizer in optimizers.items():
-            values = _checked(below(tensors, name), optimizer, path)
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
         states = self.all()
-        self._drop_old(states[: states.index(path) + 1])  # who is killed when the last one has its name drops none
-        return state
-
-    def position(self) -> Position | None:
-        """Where in an epoch the newest state that is whole is; None where it is at the end of one."""
-        found = self.newest()
-        if found is None or not found[1].batches:
-            return None
-        path = found[0]
-        return Position.read(load_tensors(path, POSITION), metadata(path).get(POSITION, ""), path)
+        self._drop_old(
+            states[: states.index(saved.path) + 1]
+        )  # who is killed when the last one has its name drops none
 
 
 def state_tensors(
@@ -193,9 +232,14 @@ def state_tensors(
     tensors = {f"{prefix}/{name}": t for prefix, model in models.items() for name, t in model_tensors(model).items()}
     for name, optimizer in optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
-            kept = {key: torch.as_tensor(value) for key, value in values.items() if value is not None}
+            kept = {key: _as_tensor(value) for key, value in values.items() if value is not None}
             tensors |= {f"{name}/{index}/{key}": value for key, value in kept.items()}
     return tensors
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    """A number in as many digits as Python has."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=KINDS[type(value)], device="cpu")
 
 
 def place_of(path: Path) -> tuple[int, int] | None:
@@ -208,57 +252,53 @@ def place_of(path: Path) -> tuple[int, int] | None:
     return None if found is None else (_count(found[1], 0), _count(found[2] or "0", 0))
 
 
-def read_state(path: Path) -> State:
-    """What the training state in a file says beside its tensors; `RunError` where the file is not whole."""
-    text = metadata(path).get("state")
-    load_tensors(path, "none of them")  # for the sum alone
-    try:
-        values = json.loads(text or "")
-        state = State(**values)
-    except (ValueError, TypeError, RecursionError):
-        raise RunError(f"{path} has no training state in its metadata; restore it") from None
-    for each in fields(State):
-        value, default = getattr(state, each.name), each.default
-        given = math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < 2**63
-        if isinstance(default, int) and not (type(value) is int and given and value >= 0):
-            raise RunError(f"{path} says {each.name} is {shown(value)}; a number from 0 on is needed: restore it")
-        if (default is None or isinstance(default, float)) and not (given or value is None is default):
-            raise RunError(f"{path} says {each.name} is {shown(value)}; a number is needed: restore it")
-    engine: object = state.engine
-    if not (isinstance(engine, dict) and all(isinstance(each, str) for pair in engine.items() for each in pair)):
-        raise RunError(f"{path} says engine is {shown(engine)}; words by name are needed: restore it")
-    if place_of(path) != (state.epoch, state.batches):
-        raise RunError(f"{path} holds the state {state.name!r}; give it back its name")
-    return state
-
-
 def _count(text: str, otherwise: int) -> int:
     """The number from 0 on that a text is."""
     return int(text) if text.isdecimal() and len(text) < 20 else otherwise
 
 
+def check_kept(optimizer: torch.optim.Optimizer) -> None:
+    """`ValueError`, one line, for an optimizer of one's own that takes no step as torch's do, or keeps of its weights
+    what no file of tensors can have.
+    """
+    if type(optimizer) in OPTIMIZERS.values():
+        return
+    name = type(optimizer).__name__
+    try:
+        every = _usual_state(optimizer)
+    except Exception as error:
+        what = f"the optimizer {name} takes no step: {(str(error) or type(error).__name__).splitlines()[0]}"
+        raise ValueError(f"{what}; accepted: one whose step() needs nothing") from error
+    for key, value in (pair for each in every for pair in each.items()):
+        if not (isinstance(value, Tensor) or type(value) in KINDS):
+            what = f"{key!r} of a weight, a {type(value).__name__}"
+            raise ValueError(f"the optimizer {name} keeps {what}, which can't be saved; accepted: tensors and numbers")
+
+
 def _checked(
     values: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, path: Path
-) -> dict[int, dict[str, Tensor]]:
+) -> dict[int, dict[str, Tensor | float]]:
     """The state of `optimizer` from its tensors "index/name"; `RunError` unless it is of its parameters.
 
     Updates write into these tensors, of which they take for granted that each has the numbers of its parameter.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     usual = _usual_state(optimizer)
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Tensor | float]] = {}
     for key, tensor in values.items():
         number, _, name = key.partition("/")
         index = _count(number, len(parameters))
         if index >= len(parameters) or number != str(index) or not name:
             raise RunError(f"{path}: {shown(key)} is no state of the optimizer's {len(parameters)} tensors; restore it")
-        needed = usual[index].get(name)
+        own = usual[index].get(name)
+        needed = None if own is None else Kind.of(_as_tensor(own))
         # An optimizer of one's own may keep more after more steps.
         fits = Kind.of(tensor) == needed if needed else tuple(tensor.shape) in {(), tuple(parameters[index].shape)}
         if not fits:
             found = f"{path}: {shown(key)} of the optimizer has {Kind.of(tensor)}"
             raise RunError(f"{found}; needed: {needed or f'shape {tuple(parameters[index].shape)}'}")
-        state.setdefault(index, {})[name] = _laid_out(tensor, parameters[index])
+        number_of_pythons = type(own) in KINDS
+        state.setdefault(index, {})[name] = tensor.item() if number_of_pythons else _laid_out(tensor, parameters[index])
     for index, has in state.items():
         if lacks := sorted(usual[index].keys() - has.keys()):
             raise RunError(f"{path}: the optimizer's state of tensor {index} lacks {lacks[0]!r}; restore it")
@@ -274,14 +314,13 @@ def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, parameter.stride(), dtype=tensor.dtype).copy_(tensor)
 
 
-def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Kind]]:
+def _usual_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """What `optimizer` keeps of each parameter after a step, by a step of its copy."""
-    trial = copy.deepcopy(optimizer)
+    trial = optimizer.__new__(type(optimizer))  # copies as torch makes them leave attributes out
+    vars(trial).update(copy.deepcopy(vars(optimizer), {id(optimizer): trial}))
     parameters = [p for group in trial.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    trial.step()
-    return [
-        {name: Kind.of(torch.as_tensor(value)) for name, value in trial.state.get(p, {}).items() if value is not None}
-        for p in parameters
-    ]
+    with seeded(0):
+        trial.step()
+    return [{name: value for name, value in trial.state.get(p, {}).items() if value is not None} for p in parameters]

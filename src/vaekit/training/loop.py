@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ from ..system.interrupts import postponed
 from ..system.processes import Processes, join
 from . import course
 from .aggressive import Turns
-from .checkpoint import Checkpoints, State, state_tensors
+from .checkpoint import Checkpoints, Saved, State, check_kept, state_tensors
 from .copies import computing, update_average, with_copies
 from .dtensors import gathered, is_sharded, local
 from .held import holding
-from .meter import Meter, steadier
+from .meter import LEFT_OUT, Meter, steadier
 from .opponents import Opponents
 from .position import Position
 from .prior_fitting import fit_priors
@@ -56,7 +56,7 @@ def optimize(
     task: Task,
     folder: Path | None = None,
     *,
-    resume: bool = False,
+    saved: Saved | None = None,
     on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda records: None,
     on_look: Callable[[VAE, int, str], dict[str, float]] = lambda model, epoch, split: {},
@@ -64,8 +64,8 @@ def optimize(
 ) -> State:
     """Train the model of `task` in place.
 
-    With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; with
-    `resume` it goes on from there, to the same weights, bit for bit, as without the interruption: each epoch draws all
+    With a `folder`, the whole state goes to folder/checkpoints and the weights to folder/weights.safetensors; from
+    a `saved` state there it goes on to the same weights, bit for bit, as without the interruption: each epoch draws all
     that is random from the seed and its own number. `on_start` is called once all options have been checked, before
     anything is written; `on_epoch` gets each epoch's records, `on_progress` a few reports a second. `on_look` gets the
     model as it is scored after an epoch, the epoch's number and a split; what it returns joins the split's record.
@@ -89,7 +89,7 @@ def optimize(
         raise ValueError(f"{off}: a training takes them; call it outside")
     processes = join()
     with processes.quiet(), holding(task.model, task.options.only):
-        return _optimized(task, folder, processes, resume, on_start, _Told(on_epoch, on_look, on_progress))
+        return _optimized(task, folder, processes, saved, on_start, _Told(on_epoch, on_look, on_progress))
 
 
 @dataclass(frozen=True)
@@ -102,18 +102,23 @@ class _Told:
 
 
 def _optimized(
-    task: Task, folder: Path | None, processes: Processes, resume: bool, on_start: Callable[[], None], told: _Told
+    task: Task,
+    folder: Path | None,
+    processes: Processes,
+    saved: Saved | None,
+    on_start: Callable[[], None],
+    told: _Told,
 ) -> State:
     check_sharding(task.options, processes.count, list(leaves(task.objective)))
     check(task, processes.count)
-    if folder and resume:
-        Checkpoints(folder / "checkpoints").adopt_into(task.model)
+    if saved:
+        saved.adopt_into(task.model)
     training = Training(task, folder, processes)
     processes.check_same(training.facts)  # nothing is written before all have checked what they have
     if training.shards:
         training.shards.rehearse()
     on_start()
-    training.begin(resume)
+    training.begin(saved)
     told = told if processes.first else _Told()
     with computing({**training.models, "scored": training.scored}, task.options.precision):
         while training.goes_on():
@@ -150,6 +155,8 @@ class Training:
         kind = task.parts.optimizers.get(chosen.name)
         given["fused"] = fuses(kind, task.train.x.device, sharded=self.shards is not None)
         self.optimizer = build(task.parts, "optimizers", chosen.name, chosen.options, **given)
+        if folder:
+            check_kept(self.optimizer)
         self.turns = Turns(self.model, options.aggressive, task.total)
         self.opponents = Opponents(model, task.objective, self.parts.data, processes)
         self.gradients: Gradients | ShardedGradients = (
@@ -168,7 +175,9 @@ class Training:
         self.saved, self.improved = time.monotonic(), False
         self.best: dict[str, Tensor] = {}
         patience = options.early_stopping or 0
-        if patience and 0 < self.begins >= options.epochs - patience:
+        # By two epochs or more: parts of few epochs, as recipes have them, are rounded up. A patience as long as a run
+        # needs no schedule to end nothing.
+        if patience < options.epochs < self.begins + patience - 1:
             log.warning(
                 "early_stopping=%s can't end this run before its %s epochs are over: it counts from epoch %s on, where "
                 "all schedules of the loss have reached their end",
@@ -188,13 +197,14 @@ class Training:
             "the torch version": torch.__version__,
         }
 
-    def begin(self, resume: bool) -> None:
+    def begin(self, saved: Saved | None = None) -> None:
         """Save the untrained state, or take the saved one; and make the step."""
         task, options, processes, data = self.task, self.options, self.processes, self.parts.data
-        if self.folder and resume:
-            saved = Checkpoints(self.folder / "checkpoints")
-            self.state = processes.in_turn(lambda: saved.load(self.kept, self.optimizers))
-            self.position = saved.position()
+        if saved:
+            saved.load(self.kept, self.optimizers)
+            self.state, self.position = replace(saved.state), saved.position
+            if self.checkpoints:
+                self.checkpoints.drop_for(saved)
         elif self.folder:
             self.write(self.state)
         processes.wait()  # until all have read it: it is the first's to delete
@@ -292,7 +302,7 @@ class Training:
         meter.gather(processes)
         found = meter.averages(state)
         if self.skips:
-            self.skips.say(found.get("skipped", 0.0), state.epoch + 1)
+            self.skips.say(found.get(LEFT_OUT, 0.0), state.epoch + 1)
         return found
 
     def _take_step(self, parts: Sequence[Part], rows: int, progress: float, meter: Meter) -> None:

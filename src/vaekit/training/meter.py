@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STEPS = 64
 """Steps that are added up together."""
+LEFT_OUT = "skipped"
+"""The term that says of a step whether it was left out."""
 
 
 class Meter:
@@ -95,11 +97,26 @@ class Meter:
         found += [torch.stack(self.waiting).to(self.type)] if self.waiting else []
         return torch.cat(found) if found else None
 
+    def _without_left_out(self, values: Tensor) -> Tensor:
+        """Terms (n, T) in which a step that was left out with a loss that is no number counts as the step before it."""
+        if LEFT_OUT not in self.names:
+            return values
+        own = self.names.index(LEFT_OUT)
+        lost = (values[:, own] > 0) & ~values[:, 0].isfinite()
+        every = torch.cat([self.last.expand(1, values.shape[1]), values])
+        at = torch.arange(1, len(every), device=values.device)
+        taken = torch.where(lost, 0, at).cummax(0).values
+        taken = torch.where((taken == 0) & (self.good == 0), at, taken)  # there is none before
+        found = every[taken]
+        found[:, own] = values[:, own]
+        return found
+
     def _added(self) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
         """Sums, the last finite terms, how many steps were, whether all, and rows, with those that wait."""
         values = self._values()
         if values is None:
             return self.sums, self.last, self.good, self.finite, self.rows
+        values = self._without_left_out(values)
         sizes = torch.tensor(self.sizes, dtype=self.type).to(values.device, non_blocking=True)
         # `last` stops at the first step that is not finite, `good` counts those before it.
         good = values[:, 0].isfinite().long().cumprod(0).sum()

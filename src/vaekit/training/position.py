@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RunError
+from ..system.disk import finite
 from ..system.processes import Processes
 from .meter import Meter
 from .weights import below, model_tensors
@@ -93,9 +94,8 @@ class Position:
     @property
     def text(self) -> str:
         """What a file has of it as text."""
-        numbers = {name: value if math.isfinite(value) else None for name, value in self.numbers.items()}
-        values = {"names": self.names, "numbers": numbers, "updates": self.updates, "seconds": self.seconds}
-        return json.dumps(values)
+        known = {"names": self.names, "numbers": self.numbers, "updates": self.updates, "seconds": self.seconds}
+        return json.dumps(finite(known))
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], text: str, path: object) -> Position:

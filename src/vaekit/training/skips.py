@@ -7,6 +7,7 @@ import logging
 import torch
 from torch import Tensor
 
+from .meter import LEFT_OUT
 from .step import Terms
 
 TOO_MANY = 0.2
@@ -47,6 +48,6 @@ def counted(taken: list[Terms], skipped: bool) -> list[Terms]:
     """The terms of a step's parts, with whether it was left out."""
     told = float(skipped)
     return [
-        Terms((*each.names, "skipped"), torch.cat([each.values, each.values.new_tensor([told])]), each.numbers)
+        Terms((*each.names, LEFT_OUT), torch.cat([each.values, each.values.new_tensor([told])]), each.numbers)
         for each in taken
     ]

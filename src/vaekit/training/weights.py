@@ -63,19 +63,28 @@ def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
 
     Raises `RunError`, one line, if it is not one, or if what is in it is not what was written.
     """
-    tensors = {}
+    check_whole(path)
+    return read_tensors(path, prefix)
+
+
+def check_whole(path: Path) -> None:
+    """Raise `RunError`, one line, for what is no safetensors file, or not what was written: all of it is read."""
     with _opened(path) as file:
         said = _metadata(file, path)
         written = said.pop(SUM, None)
+        if written is None:
+            return
         digest = _digest(said)
         for name in sorted(file.keys()):
-            tensor = file.get_tensor(name)
-            if written is not None:
-                _add(digest, name, tensor)
-            if name.startswith(f"{prefix}/" if prefix else ""):
-                tensors[name] = tensor
-        if written is not None and written != digest.hexdigest():
+            _add(digest, name, file.get_tensor(name))
+        if written != digest.hexdigest():
             raise RunError(f"{path} is damaged: its content is not what was written, by its SHA-256; restore it")
+
+
+def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """As `load_tensors`, of a file that was found to be whole."""
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return below(tensors, prefix) if prefix else tensors
 
 

@@ -16,7 +16,9 @@ from torch.export import ExportedProgram
 from ...errors import shown, unknown
 from ...models import VAE
 from ...runs.run import Run
+from ...seeding import plain_tensors
 from ...system.disk import write_atomic
+from ...system.extras import check_importable, needing
 from .notes import notes_of
 from .programs import PROGRAMS, Port, Program, program
 from .recording import quiet, recorded
@@ -54,6 +56,7 @@ class Export:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+@plain_tensors()
 def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[str] | None = None) -> Export:
     """Write a run's model, or a model on the CPU, into `folder` for programs that have no vaekit.
 
@@ -71,7 +74,8 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
         if name not in PROGRAMS:
             raise ValueError(unknown("program", name, PROGRAMS))
     if to == "onnx":
-        _require_onnx()
+        with needing("an export to ONNX", "onnx and onnxscript", "onnx"):
+            check_importable("onnx", "onnxscript")
     model, labels = (run.model, bool(run.schema.classes)) if isinstance(run, Run) else (run, None)
     left_out: dict[str, str] = {}
 
@@ -161,12 +165,3 @@ def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, Export
     said = {"format": "pt", "vaekit": json.dumps(notes_of(run)), "shapes": json.dumps(shapes)}
     write_atomic(path, lambda place: save_file(whole, place, said))
     return Written(path, tensors=len(whole))
-
-
-def _require_onnx() -> None:
-    try:
-        import onnx
-        import onnxscript
-    except ModuleNotFoundError:
-        raise ValueError("an export to ONNX needs onnx and onnxscript: pip install 'vaekit[onnx]'") from None
-    _ = onnx, onnxscript

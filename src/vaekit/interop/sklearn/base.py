@@ -23,6 +23,7 @@ from ...evaluation.anomalies import anomalies
 from ...evaluation.scores import aligned
 from ...models import VAE
 from ...runs.in_memory import Trained, train_in_memory
+from ...seeding import plain_tensors
 from ...settings import standing, written
 from ...spec.building import build_model
 from ...spec.keys import Schema, Spec
@@ -242,6 +243,7 @@ def _quiet(wanted: bool) -> Iterator[None]:
         log.setLevel(before)
 
 
+@plain_tensors()
 def _rebuilt(spec: Spec, schema: Schema, weights: Mapping[str, np.ndarray], device: str) -> VAE:
     """The model that was pickled, on the device that is asked for, or on the CPU where there is no such."""
     model = build_model(spec.model, schema, spec.training.seed)

@@ -6,6 +6,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...seeding import plain_tensors
 from ...system.progress import in_a_notebook
 from ..terminal import ended_by, has_display, say
 from .answers import Answers
@@ -25,6 +26,7 @@ FRAMED = 1000
 """Points of a page within a notebook."""
 
 
+@plain_tensors()
 def explore(  # noqa: PLR0913 - as many as the command has options
     run: Run,
     out: str | Path | None = None,

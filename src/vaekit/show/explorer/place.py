@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import unknown
 from ...settings import option
+from ...system.extras import check_importable, needing
 from ..endings import check_output
 
 LOOPBACK = "127.0.0.1"
@@ -33,24 +34,15 @@ def check_layout(name: str) -> None:
     if name not in LAYOUTS:
         raise ValueError(unknown("layout", name, LAYOUTS))
     if name == "umap":
-        try:
-            import umap  # noqa: F401
-        except ImportError:
-            given = option("layout", "umap")
-            raise ValueError(
-                f"{given} needs umap-learn: pip install 'vaekit[umap]'; t-sne, the default, needs nothing"
-            ) from None
+        with needing(option("layout", "umap"), "umap-learn", "umap", "t-sne, the default, needs nothing"):
+            check_importable("umap")
 
 
 def check_libraries() -> None:
     """Raise `ValueError`, one line, where what serves pages is not there."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        extra = "pip install 'vaekit[explore]'"
-        one_file = f"or have it written as one file, {option('out', 'page.html')}"
-        raise ValueError(f"a page that is served needs Starlette and Uvicorn: {extra}; {one_file}") from None
+    one_file = f"or have it written as one file, {option('out', 'page.html')}"
+    with needing("a page that is served", "Starlette and Uvicorn", "explore", one_file):
+        check_importable("starlette", "uvicorn")
 
 
 def bound(port: int = 0) -> socket.socket:

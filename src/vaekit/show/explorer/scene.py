@@ -21,7 +21,6 @@ from ...data.domains import WHOLE
 from ...distributions.mixtures import Mixture
 from ...distributions.moments import center
 from ...evaluation.evaluation import ACTIVE
-from ...models import SemiSupervisedVAE
 from ...models.sampling import draws
 from ...modules import evaluating
 from ...runs.tables import typed_columns
@@ -285,7 +284,7 @@ class Making:
     def _found(self) -> list[Colour]:
         """The points by what the model makes of them."""
         run, found = self.run, []
-        if isinstance(run.model, SemiSupervisedVAE):
+        if run.model.classifies:
             likeliest = run.model.classify(self.batch.without_y()).argmax(-1)
             found.append(Colour("predicted class", "category", array(likeliest).astype(np.int32), run.schema.classes))
         if run.model.has_clusters:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...models import SemiSupervisedVAE
 from ...models.tokens import quantised
 from ...modules import evaluating
 from ...seeding import seeded
@@ -40,7 +39,7 @@ def _coded(subject: Subject, index: np.ndarray) -> tuple[np.ndarray, Tensor, Ten
     own, or of a model that classifies the likeliest.
     """
     model, batch = subject.run.model, subject.rows(index)
-    y = model.classify(batch).argmax(-1) if isinstance(model, SemiSupervisedVAE) else batch.y
+    y = model.classify(batch).argmax(-1) if model.classifies else batch.y
     return visible(batch), model.encode(batch, seed=subject.seed), y
 
 

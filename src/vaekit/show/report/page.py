@@ -23,6 +23,7 @@ from ...models.topdown import latents_called
 from ...runs.course import beside_the_bound, course_of
 from ...runs.folder import PAGE, check_places, subfolder
 from ...runs.run import Run
+from ...seeding import plain_tensors
 from ...settings import standing
 from ...spec.keys import DataSpec, PartSpec
 from ...spec.parts import Option, options
@@ -38,7 +39,7 @@ from ..pictures.groups import ConditionalGrid
 from ..pictures.latent import KL, Latents
 from ..pictures.making import Curves, Model
 from ..pictures.table import Dependences, Missing
-from ..worded import Table, duration, number, with_error
+from ..worded import Table, capitalised, duration, number, with_error
 from .columns import column_table, odd_table, scored
 from .frame import LABEL_SCORES, Drawn, drawn, render
 
@@ -63,6 +64,7 @@ class Row:
     text: str = ""
 
 
+@plain_tensors()
 def write_report(run: Run, evaluation: Evaluation | None = None, metrics: Sequence[Table] = ()) -> Path:
     """Write report.html and pictures/ into the folder of `run`, and return the path of the page.
 
@@ -94,7 +96,7 @@ def write_report(run: Run, evaluation: Evaluation | None = None, metrics: Sequen
     with standing("command"):
         course = course_of(run)
         said = (course.said() if course else "", beside_the_bound(run))
-        collapsed, went = collapse(evaluation), ". ".join(each[:1].upper() + each[1:] for each in said if each)
+        collapsed, went = collapse(evaluation), ". ".join(capitalised(each) for each in said if each)
     text = render(
         "page.html.jinja",
         title=run.spec.title or f"A variational autoencoder of {dataset.name}",
@@ -186,16 +188,13 @@ def _scores(e: Evaluation, conditional: bool) -> list[Row]:
         Row(
             "Active units",
             f"{e.active_units} of {e.latent_size}",
-            f"{active_units(e)[:1].upper()}{active_units(e)[1:]} (variance above {ACTIVE}).",
+            f"{capitalised(active_units(e))} (variance above {ACTIVE}).",
         ),
         *(
             Row(f"Scale of {name}", f"{scale:.5f}", "One over the standard deviation of its codes of training rows.")
             for name, scale in e.latent_scales.items()
         ),
-        *(
-            Row(name[:1].upper() + name[1:], value, f"{what[:1].upper()}{what[1:]}.")
-            for name, value, what in code_rows(e)
-        ),
+        *(Row(capitalised(name), value, f"{capitalised(what)}.") for name, value, what in code_rows(e)),
         *(Row(*_label_score(key, value)) for key, value in e.labels.items()),
     ]
 
