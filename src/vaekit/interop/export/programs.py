@@ -23,6 +23,7 @@ from ...distributions.validation import unvalidated
 from ...models import VAE
 from ...models.given import unchecked
 from ...models.sampling import Draw
+from ...models.trace import Trace
 from ...modules import evaluating
 
 ROWS = 3
@@ -219,7 +220,11 @@ class Score(Program):
         elbo = trace.log_px.mean(0)
         for kl in trace.kl.values():
             elbo = elbo - (kl.mean(0) if kl.dim() > 1 else kl)
-        return {"elbo": elbo}
+        return {"elbo": elbo, **self._parts(trace)}
+
+    def _parts(self, trace: Trace) -> dict[str, Tensor]:
+        """What else is said of each row, (B, …) by name."""
+        return {}
 
 
 PROGRAMS: dict[str, Callable[[VAE, bool], Program]] = {each.name: each for each in (Encode, Decode, Sample, Score)}
