@@ -75,8 +75,9 @@ MODELS: dict[str, tuple[str, ...]] = {
     "classified": CLASSIFIED,
 }
 """Models of digits."""
-TABLES = {"table": None, "little": 3}
-"""Models of so many columns of `frame`, None for all."""
+TABLES = {"table": None, "little": 3, "covariates": None}
+"""Models of so many columns of `frame`, None for all; of one its `COVARIATES` are given."""
+COVARIATES = {"yes": "categorical", "count": "real"}
 KINDS = (*MODELS, "table")
 
 
@@ -88,9 +89,11 @@ HOSTILE = "</script><img src=x onerror=\"alert('1')\">"
 def run_of(kind: str) -> Run:
     """A run of a model of that kind, its weights as they are before a training."""
     table = kind in TABLES
-    sets = ("model.latents.z.size=3",) if table else MODELS[kind]
+    given = COVARIATES if kind == "covariates" else None
+    sets = ("model.latents.z.size=3", *["model.condition=true"] * bool(given)) if table else MODELS[kind]
     spec = resolve("table" if table else "digits", [*sets, "training.epochs=1"], PARTS)
-    dataset = load_dataset(frame().iloc[:, : TABLES[kind]], validation=8, test=16) if table else load_dataset("digits")
+    own = {"validation": 8, "test": 16, "covariates": given}
+    dataset = load_dataset(frame().iloc[:, : TABLES[kind]], **own) if table else load_dataset("digits")
     schema = schema_of(dataset, spec.data.preprocessing)
     spec = completed(with_likelihood(spec, schema.domain, PARTS), schema, dataset, PARTS, capped=True)
     model = build_model(spec.model, schema, 0, PARTS).eval()

@@ -33,19 +33,37 @@ async function ask(app: App, x: Float64Array, y: Condition): Promise<Answer> {
   return { z, shown: shownOf(decoded, 0), elbo: scored?.elbo[0] ?? null, columns: scored?.columns?.[0] ?? null, imputed };
 }
 
-/** Answers to what `current` holds, one at a time; the place goes along. */
-function answering(app: App, current: () => Float64Array, condition: () => Condition, show: (x: Float64Array, a: Answer) => void): () => void {
-  return latest<void>(async () => {
-    try {
-      const x = current();
-      const answer = await ask(app, x, condition());
-      // What has been answered once the reader is elsewhere must not take the place from them.
-      if (app.store.view.panel === "own") app.store.go({ z: answer.z, y: condition(), datum: null });
-      show(x, answer);
-    } catch (error) {
-      complain(error);
-    }
-  }) as () => void;
+/** What is asked of an input, and under which condition. */
+interface Asking {
+  condition: Condition;
+  now(): void;
+}
+
+/** Answers to what `current` holds, one at a time; the place goes along, and a class that is pressed there is the input's. */
+function answering(app: App, current: () => Float64Array, show: (x: Float64Array, a: Answer) => void): Asking {
+  const { store } = app;
+  let own: Float32Array | null = null;
+  const asking: Asking = {
+    condition: store.view.place.y,
+    now: latest<void>(async () => {
+      try {
+        const x = current();
+        const answer = await ask(app, x, asking.condition);
+        // What has been answered once the reader is elsewhere must not take the place from them.
+        if (store.view.panel === "own") store.go({ z: (own = answer.z), y: asking.condition, datum: null });
+        show(x, answer);
+      } catch (error) {
+        complain(error);
+      }
+    }) as () => void,
+  };
+  store.on(["place"], () => {
+    const { z, y } = store.view.place;
+    if (z !== own || y === asking.condition) return;
+    asking.condition = y;
+    asking.now();
+  });
+  return asking;
 }
 
 const here = (app: App): number => app.store.view.place.datum ?? app.scene.nearest(app.store.view.place.z);
@@ -54,9 +72,8 @@ const button = (text: string, onclick: () => void): HTMLElement => h("button", {
 function ownRow(app: App): HTMLElement {
   const { scene, store } = app;
   const result = h("div", { class: "answer" });
-  let condition: Condition = store.view.place.y;
   const made: Form = form(scene, () => soon());
-  const work = answering(app, () => made.values(), () => condition, (x, a) => {
+  const asking = answering(app, () => made.values(), (x, a) => {
     if (made.refused() !== null) return;
     made.fill(a.imputed, a.shown);
     const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo);
@@ -68,13 +85,13 @@ function ownRow(app: App): HTMLElement {
   const soon = settled(() => {
     if (store.view.panel !== "own") return;
     const refused = made.refused();
-    if (refused === null) return work();
+    if (refused === null) return asking.now();
     const verdict = h("div", { class: "oddness" }, h("p", { class: "verdict" }, `The model holds this for impossible: ${refused}`));
     replace(result, verdict);
     tell(verdict);
   }, 120);
   const take = (i: number): void => {
-    condition = scene.condition(i);
+    asking.condition = scene.condition(i);
     made.set(scene.datum(i));
   };
   let first = true;
@@ -102,16 +119,17 @@ function ownVector(app: App): HTMLElement {
     if (x.length !== scene.size || x.some(Number.isNaN)) throw new Error(`${x.length} numbers are given; the model takes ${scene.size}.`);
     return x;
   };
-  const work = answering(app, values, () => store.view.place.y, (x, a) => {
+  const asking = answering(app, values, (x, a) => {
     draw(given, scene, x);
     draw(reconstruction, scene, a.shown.x);
     replace(verdict, a.elbo === null ? scoreless(app) : oddness(scene, a.elbo));
     tell(verdict);
   });
-  const soon = settled(work, 200);
+  const soon = settled(asking.now, 200);
   const take = (): void => {
+    asking.condition = scene.condition(here(app));
     text.value = Array.from(scene.datum(here(app)), (v) => shortest(v, scene.double)).join(", ");
-    work();
+    asking.now();
   };
   store.on(["panel"], () => store.view.panel === "own" && !text.value && take());
   return h(
@@ -125,12 +143,11 @@ function ownVector(app: App): HTMLElement {
 
 function ownImage(app: App): HTMLElement {
   const { scene, store } = app;
-  let condition: Condition | undefined;
-  const pad = new Pad(scene, () => work());
+  const pad = new Pad(scene, () => asking.now());
   const reconstruction = picture(scene, pad.x, "its reconstruction");
   const difference = picture(scene, pad.x, "the difference", 1);
   const verdict = h("div", { class: "answer" });
-  const work = answering(app, () => pad.x.map((v) => scene.snapped(v)), () => (condition === undefined ? store.view.place.y : condition), (x, a) => {
+  const asking = answering(app, () => pad.x.map((v) => scene.snapped(v)), (x, a) => {
     draw(reconstruction, scene, a.shown.x);
     const [low, high] = scene.range;
     draw(difference, scene, x.map((v, i) => a.shown.x[i]! - v), (high - low) * 0.8);
@@ -145,6 +162,10 @@ function ownImage(app: App): HTMLElement {
     } catch (error) {
       complain(error);
     }
+  };
+  const takeDatum = (): void => {
+    asking.condition = scene.condition(here(app));
+    pad.set(scene.datum(here(app)));
   };
   const chooser = h("input", { type: "file", accept: "image/*", class: "unseen", id: "file", tabindex: "-1", "aria-label": "An image file", onchange: () => void take(chooser.files?.[0]) });
   const size = h("input", { type: "range", min: 0.5, max: Math.max(3, scene.imageShape[2] / 8), step: 0.1, value: pad.brush, oninput: () => (pad.brush = Number(size.value)) });
@@ -164,10 +185,7 @@ function ownImage(app: App): HTMLElement {
       button("Clear", () => pad.clear()), eraser,
       h("label", { class: "choice" }, h("span", {}, "Brush"), size), colour,
       button("Open an image", () => chooser.click()), chooser,
-      button("Take the datum on the map", () => {
-        condition = scene.condition(here(app));
-        pad.set(scene.datum(here(app)));
-      }),
+      button("Take the datum on the map", () => takeDatum()),
       h("button", { type: "button", class: "quiet", onclick: () => save(reconstruction, `${scene.file.title} reconstruction`) }, "Save PNG")),
     verdict,
   );
@@ -192,7 +210,7 @@ function ownImage(app: App): HTMLElement {
   store.on(["panel"], () => {
     if (store.view.panel !== "own") return;
     // The pad begins with what one looks at, so that there is something to change.
-    if (first) pad.set(scene.datum(here(app)));
+    if (first) takeDatum();
     first = false;
   });
   return element;

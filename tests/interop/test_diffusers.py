@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from vaekit import Domain, Schema, build_model
 from vaekit.data.batch import Batch
-from vaekit.interop.diffusers import CONFIG, UNITS, WEIGHTS, from_diffusers, to_diffusers
+from vaekit.interop.diffusers import CONFIG, WEIGHTS, from_diffusers, to_diffusers
+from vaekit.interop.exported import NOTES
 from vaekit.models import VAE
 from vaekit.models.scales import latent_scales, measure_scales
 from vaekit.seeding import seeded
@@ -116,7 +117,7 @@ def test_a_folder_brings_back_the_model_and_its_units(tmp_path: Path) -> None:
     assert (back.domain.location, back.domain.scale) == (3.0, 0.5)
     torch.testing.assert_close(moments(back, x), moments(mine, x))
     torch.testing.assert_close(back.decode(z), mine.decode(z))
-    (tmp_path / UNITS).unlink()
+    (tmp_path / NOTES).unlink()
     assert from_diffusers(tmp_path).domain == Domain("real")
 
 

@@ -32,6 +32,8 @@ from vaekit.distributions.observed import observed_log_prob
 from vaekit.distributions.validation import unvalidated
 from vaekit.interop.export import export, plain, program, recorded
 from vaekit.interop.export.notes import notes_of
+from vaekit.interop.exported import NOTES, drop_others
+from vaekit.interop.exported import exported as exported_in
 from vaekit.models import VAE
 from vaekit.networks.base import flat
 from vaekit.runs.run import Run
@@ -366,6 +368,50 @@ def test_the_command_says_what_it_wrote(tmp_path: Path):
     refused = command("export", tmp_path / "run", "--what", "decode", "--out", tmp_path / "other")
     assert refused.status == 2
     assert "--what decode is of --to onnx, torch and safetensors" in refused.err
+
+
+def test_an_export_in_the_place_of_another_leaves_nothing_of_it_and_all_else(tmp_path: Path):
+    small_run(tmp_path / "run")
+    out, others = tmp_path / "out", {"notes.txt": "mine", "own.onnx": "mine"}
+    done("export", tmp_path / "run", "--to", "torch", "--what", "encode,decode,sample", "--out", out)
+    for name, text in others.items():
+        (out / name).write_text(text)
+    (out / "sample.pt2").write_bytes(b"changed since")
+    (out / "encode.pt2").rename(tmp_path / "elsewhere.pt2")
+    (out / "encode.pt2").symlink_to(tmp_path / "elsewhere.pt2")
+    done("export", tmp_path / "run", "--to", "safetensors", "--what", "encode", "--out", out, "--overwrite")
+    kept = {*others, "sample.pt2", "encode.pt2", "weights.safetensors", "vaekit.json"}
+    assert {each.name for each in out.iterdir()} == kept
+    assert (tmp_path / "elsewhere.pt2").exists()
+    done("export", tmp_path / "run", "--to", "torch", "--what", "decode", "--out", out, "--overwrite")
+    assert {each.name for each in out.iterdir()} == kept - {"weights.safetensors"} | {"decode.pt2"}
+
+
+@pytest.mark.parametrize("notes", ["", "[]", "null", '{"files": 3}', '{"files": {"../run.json": "0", "a.onnx": 1}}'])
+def test_notes_that_are_no_export_delete_nothing(notes: str, tmp_path: Path):
+    (out := tmp_path / "out").mkdir()
+    for path in (tmp_path / "run.json", out / "a.onnx"):
+        path.write_text("mine")
+    (out / NOTES).write_text(notes)
+    drop_others(exported_in(out), [])
+    assert (tmp_path / "run.json").exists()
+    assert {each.name for each in out.iterdir()} == {"a.onnx", NOTES}
+
+
+def test_weights_are_as_readable_as_other_files(tmp_path: Path):
+    written = export(small(), tmp_path, "safetensors", ["decode"]).written
+    assert len({each.path.stat().st_mode for each in written}) == 1
+
+
+@pytest.mark.parametrize(("posterior", "prior"), [("diagonal-normal", "mixture"), ("flow", "flow")])
+@pytest.mark.parametrize("name", ["encode", "decode", "sample", "score"])
+def test_a_model_of_double_precision_is_asked_and_answers_in_it(name: str, posterior: str, prior: str):
+    model = small(posterior=posterior, prior=prior, latents={"z": 4})
+    given = list(asked(model, name).values())
+    single = ran(name, model, *given)
+    double = ran(name, model.double(), *(each.double() for each in given))
+    assert all(each.dtype is torch.float64 for each in double)
+    assert all(torch.allclose(one, other.float(), atol=1e-3) for one, other in zip(single, double, strict=True))
 
 
 def test_weights_are_those_that_the_programs_read(tmp_path: Path):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explorer_for_tests import TABLES, run_of
+from explorer_for_tests import run_of
 from torch import Tensor
 
 from vaekit.interop.export import graph
-from vaekit.interop.export.graph import DecodeColumns, Graph, graph_of
+from vaekit.interop.export.graph import Graph, graph_of
 from vaekit.interop.export.programs import Program, program
-from vaekit.show.explorer.page import _examples, _given
+from vaekit.show.explorer.page import _examples, _given, _program
 from vaekit.show.explorer.values import as_json
 from vaekit.show.explorer.web import operators
 
@@ -64,9 +64,7 @@ def answered(given: Graph, *inputs: Tensor) -> list[Tensor]:
 
 
 def made(kind: str, name: str) -> Program:
-    run = run_of(kind)
-    labels = bool(run.schema.classes)
-    return DecodeColumns(run.model, labels) if kind in TABLES and name == "decode" else program(name, run.model, labels)
+    return _program(run_of(kind), name)
 
 
 @torch.no_grad()
@@ -81,6 +79,7 @@ def made(kind: str, name: str) -> Program:
         ("conditional", "decode"),
         ("classified", "score"),  # whose draws take more numbers than z has
         ("table", "decode"),
+        ("little", "score"),
     ],
 )
 def test_a_program_gives_what_the_model_gives_for_any_number_of_rows(kind: str, name: str) -> None:
@@ -111,6 +110,18 @@ def test_probabilities_are_of_each_column_that_has_levels() -> None:
     levels = [len(each.categories) for each in run.schema.table if each.categories]
     assert [each.shape for each in probabilities] == [(2, each) for each in levels]
     assert all(torch.allclose(each.sum(1), torch.ones(2), atol=1e-5) for each in probabilities)
+
+
+@torch.no_grad()
+def test_what_columns_take_and_what_codes_do_is_the_bound() -> None:
+    run = run_of("little")
+    x, noise = (_given(each, _examples(run, None, 0)["score"], 0) for each in made("little", "score").inputs)
+    elbo, nats = made("little", "score")(x, noise)
+    assert nats.shape == x.shape
+    assert (nats[x.isnan()] == 0).all()
+    mean, sd = program("encode", run.model)(x)
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean, sd), torch.distributions.Normal(0.0, 1.0))
+    assert torch.allclose(-elbo, nats.sum(1) + kl.sum(1), atol=1e-4)
 
 
 @torch.no_grad()

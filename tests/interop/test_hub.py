@@ -148,6 +148,7 @@ def test_the_card_says_what_the_model_is_worth(run: Run, stub: Stub) -> None:
     assert "CC BY 4.0" in text
     assert "(pictures/samples.png)" in text
     assert f"from_pretrained('{REPO}')" in text
+    assert "The data are not here, but for those that the pictures show;" in text
 
 
 def test_of_the_owners_machine_nothing_is_pushed_but_names_of_files(stub: Stub, tmp_path: Path) -> None:
@@ -164,6 +165,20 @@ def test_of_the_owners_machine_nothing_is_pushed_but_names_of_files(stub: Stub, 
     assert json.loads(stub.files["spec.json"])["spec"]["data"]["name"] == "ages.csv"
     assert "Not scored" in stub.files["README.md"].decode()
     assert from_pretrained(REPO, folder=tmp_path / "there").schema == run.schema
+
+
+def test_what_the_card_says_of_its_use_can_be_done(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaekit import train
+
+    (kept := tmp_path / "kept").mkdir()
+    (kept / "ages.csv").write_text("age,city\n" + "".join(f"{20 + i % 30}.5,{'AB'[i % 2]}\n" for i in range(60)))
+    sets = ["training.steps=5", "model.condition=true", "data.covariates.city=categorical"]
+    push(train("table", tmp_path / "run", data=kept / "ages.csv", sets=sets), REPO)
+    (program,) = re.findall(r"```python\n(.*?)```", stub.files["README.md"].decode(), re.S)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    exec(program.replace("PATH", "kept/ages.csv"), known)
+    assert known["samples"].shape == (16, 1)
 
 
 def test_refusals_are_a_line(run: Run, stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

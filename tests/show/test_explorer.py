@@ -128,8 +128,9 @@ def test_codes_and_what_they_decode_to_are_the_models_own(kind: str) -> None:
     answers, x, y = Answers(run), rows(run), condition(run)
     given = torch.tensor([[torch.nan if cell is None else cell for cell in row] for row in x], dtype=torch.float64)
     own_y = None if y is None else torch.tensor(2 * y)
+    known = own_y if run.model.conditional else None  # who tells classes itself encodes x, as on the map
     encoded = answers.encode(x, y)
-    assert torch.equal(torch.tensor(encoded.mean), run.model.encode(given.view(2, *run.model.event_shape), own_y))
+    assert torch.equal(torch.tensor(encoded.mean), run.model.encode(given.view(2, *run.model.event_shape), known))
     decoded = answers.decode(encoded.mean, y)
     own = run.model.decode(torch.tensor(encoded.mean), own_y).reshape(2, -1)
     assert torch.allclose(torch.tensor(decoded.x, dtype=own.dtype), own)
@@ -146,7 +147,6 @@ def test_a_bound_is_that_of_the_models_trace(kind: str) -> None:
     batch = run.model.asked(run.data("test").rows(np.arange(1)))
     if kind == "conditional":
         batch = batch.of([batch.x, run.model.one_hot(torch.tensor([3]))])  # type: ignore[list-item]
-    y = None if kind == "classified" else y
     with seeded(0), evaluating(run.model), torch.no_grad():
         trace = run.model.trace(batch, SAMPLES, sum_classes=True)
         kl = sum(each.mean(0) if each.dim() > 1 else each for each in trace.kl.values())
@@ -203,6 +203,27 @@ def test_cells_that_are_there_are_left_as_they_are() -> None:
     filled = answers.impute(x).x
     assert all(filled[i] == pytest.approx(cell) for i, cell in enumerate(x) if cell is not None)
     assert np.isfinite(filled).all()
+
+
+def test_a_datum_without_a_hole_is_left_as_it_is() -> None:
+    run = run_of("little")
+    whole = [3.0, 0.0, 1.0]
+    assert Answers(run).impute(whole).x == whole
+
+
+def test_one_row_of_covariates_is_for_all() -> None:
+    run = run_of("covariates")
+    answers, told, (x, *_) = Answers(run), scene_of(run, points=5), rows(run)
+    y = told.points.y[0].tolist()
+    assert told.data.covariates == len(y) == 3
+    assert len(answers.draw(2, y=y).z) == 2
+    assert answers.draw(4, y=y) is not None
+    assert np.array_equal(answers.draw(3, y=y).x, answers.draw(3, y=[y] * 3).x)
+    assert answers.draw(3, x=x, y=y).z == answers.draw(3, x=x, y=[y]).z
+    x[0] = None
+    assert answers.impute(x, y) == answers.impute(x, [y])
+    other = (np.asarray(y)[[1, 0, 2]] + 1.0).tolist()
+    assert not np.array_equal(answers.draw(3, y=y).x, answers.draw(3, y=other).x)
 
 
 def test_what_is_drawn_by_hand_is_taken_for_the_nearest_value() -> None:

@@ -156,6 +156,20 @@ class Images:
         }
 
 
+def conditional() -> dict[str, Any]:
+    """The images, whose bound is 100 nats lower for class one, 200 for the last."""
+    scene = Images().scene()
+    score, classes = scene["programs"]["score"], [("mul", ["y", 100], "g"), ("sub", ["e", "g"], "bound")]
+    added = program("x y e", ["bound"], {}, classes)
+    scene["programs"]["score"] = score | {
+        "inputs": ["x", "y"],
+        "outputs": ["bound"],
+        "nodes": [*score["nodes"], *added["nodes"]],
+    }
+    scene["data"] |= {"conditional": True}
+    return scene
+
+
 def table(*, of_day: bool = False) -> dict[str, Any]:
     """Three columns of one latent: a number that z0 is, a category that it decides, and a time to the second; or a
     count, the category, and a time `of_day` in minutes.
@@ -289,7 +303,7 @@ def table(*, of_day: bool = False) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
-    scenes = {"images": Images().scene(), "table": table(), "times": table(of_day=True)}
+    scenes = {"images": Images().scene(), "table": table(), "times": table(of_day=True), "classes": conditional()}
     for name, scene in scenes.items():
         (folder / f"{name}.html").write_text(page_of(json.dumps(scene)), "utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in scenes}
@@ -464,6 +478,28 @@ def test_a_digit_is_drawn_with_the_mouse(visit: Callable[..., Any]) -> None:
     settled(page, lambda: not np.allclose(place(page), before))
     assert "strange" in page.locator(".verdict").inner_text().lower()
     decodes(page)
+
+
+def test_a_class_that_is_pressed_is_that_of_ones_own_input(visit: Callable[..., Any]) -> None:
+    page = visit("classes", link="#panel=own&at=4")  # of class 1
+
+    def pressed(number: int) -> bool:
+        """Whether the place is of that class, and the bound, some nats without it, that of it."""
+        text = page.locator(".oddness .mark").text_content().split()[0].replace("−", "-")
+        return page.evaluate("explorer.view().place.y") == number and abs(float(text) + 100 * number) < 50
+
+    page.wait_for_selector("[data-ready] .verdict")
+    settled(page, lambda: pressed(1))
+    buttons = page.get_by_role("group", name="Condition: class").get_by_role("button")
+    buttons.nth(2).click()
+    settled(page, lambda: pressed(2))
+    page.get_by_role("button", name="Take the datum on the map").click()
+    settled(page, lambda: pressed(1))
+    buttons.nth(0).click()
+    settled(page, lambda: pressed(0))
+    before = place(page)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    settled(page, lambda: pressed(0) and not np.allclose(place(page), before))
 
 
 def test_an_image_is_dropped(visit: Callable[..., Any]) -> None:

@@ -48,6 +48,9 @@ def export(
     data to codes (encode) and back (decode), from noise to data (sample), from data and noise to the ELBO (score).
     """
     check_folder(folder, overwrite=overwrite)
+    from ..interop.exported import drop_others, exported
+
+    before = exported(folder) if overwrite else {}
     loaded = loaded_run(run, "cpu", context)
     if to is None or to is To.DIFFUSERS:
         if what is not None:
@@ -60,12 +63,14 @@ def export(
             if to is not None:
                 raise
             raise ValueError(f"{error}; any model goes --to onnx, torch or safetensors") from None
+        drop_others(before, exported(folder))
         say(f"{written}: diffusers.AutoencoderKL.from_pretrained reads it")
         return
     from ..interop.export import export as write
 
     names = None if what is None else [each.strip() for each in what.split(",")]
     done = write(loaded, folder, to.value, names)
+    drop_others(before, exported(folder))
     for each in done.written:
         say(str(each))
     for name, why in done.left_out.items():

@@ -29,7 +29,7 @@ def push(  # noqa: PLR0913 - as many as the command has options
     seed: Seed = 0,
 ) -> None:
     """Put a run on the Hugging Face Hub, with a model card: scores, pictures, licences. `vaekit.from_pretrained` reads
-    it.
+    it. Of the data it takes what spec.json and the pictures have.
     """
     from ..interop.hub import Licences
     from ..interop.hub import push as pushed

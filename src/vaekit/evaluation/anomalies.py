@@ -41,16 +41,25 @@ def anomalies(
     Raises `ValueError` for a likelihood whose cells depend on each other given z.
     """
 
-    def terms(trace: Trace) -> list[Tensor]:
-        found = -cell_log_probs(trace.px, trace.x)
-        observed = trace.batch.observed
-        return [found if observed is None else torch.where(observed, found, 0.0)]
-
     def one(row: Batch) -> tuple[Tensor, ...]:
-        known = weighted(model, row, samples, chunk, terms)
+        known = weighted(model, row, samples, chunk, lambda trace: [cell_nats(trace)])
         return known.log_prob, known.averages[0]
 
     with evaluating(model):
         rows, chunk = alike_plan(model, batch, samples, memory)
         log_prob, contributions = row_by_row(one, batch, rows, seed)
     return Anomalies(-log_prob, contributions)
+
+
+def cell_nats(trace: Trace) -> Tensor:
+    """-log p of each cell given each draw of z, (S, B, *event), nats: 0 of what is not observed, and where classes are
+    summed out of a table the mean over q(y given x).
+
+    Raises `UndefinedError` for a likelihood whose cells depend on each other given z.
+    """
+    cases, observed = trace.cases, trace.batch.observed
+    x = trace.x if cases is None else cases.repeat(trace.x)
+    found = -cell_log_probs(trace.px, x)
+    if observed is not None:
+        found = torch.where(observed if cases is None else cases.repeat(observed), found, 0.0)
+    return found if cases is None else cases.expected_rows(found)

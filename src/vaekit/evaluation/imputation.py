@@ -157,7 +157,7 @@ def fill(model: VAE, batch: Batch, samples: int = 100, seed: int | None = 0, mem
 
         known = weighted(model, row, samples, chunk, statistics)
         x = _summary(model, seen[0], known.averages)[0].to(row.x.dtype)
-        return (x if row.observed is None else torch.where(row.observed, row.x, x),)
+        return (row.x if row.observed is None else torch.where(row.observed, row.x, x),)
 
     with evaluating(model):
         rows, chunk = alike_plan(model, batch, samples, memory)

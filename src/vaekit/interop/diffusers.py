@@ -31,8 +31,9 @@ from ..priors import StandardNormal
 from ..runs.run import Run
 from ..system.disk import write_atomic
 from .configs import config_of
+from .exported import FILES, NOTES, files_of
 
-CONFIG, WEIGHTS, UNITS = "config.json", "diffusion_pytorch_model.safetensors", "vaekit.json"
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 OF = "the folder of an AutoencoderKL"
 """The files of a folder; the last one, vaekit's own, has the units of the data, and may lack."""
 CLAMP = (-30.0, 20.0)
@@ -126,9 +127,10 @@ def to_diffusers(run: Run | VAE, folder: str | Path) -> Path:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = save(whole, {"format": "pt"})
     write_atomic(folder / WEIGHTS, lambda path: path.write_bytes(content))
+    write_atomic(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     units = {"location": model.domain.location, "scale": model.domain.scale}
-    for name, values in ((UNITS, units), (CONFIG, config)):
-        write_atomic(folder / name, json.dumps(values, indent=2) + "\n")
+    notes = {**units, **files_of(folder / name for name in (WEIGHTS, CONFIG))}
+    write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
     return folder
 
 
@@ -201,7 +203,8 @@ def _read(source: str | Path | nn.Module) -> tuple[dict[str, Any], dict[str, Ten
         return config, source.state_dict(), {}
     folder = Path(source)
     config = config_of(folder / CONFIG, OF)
-    units = config_of(folder / UNITS, OF) if (folder / UNITS).exists() else {}
+    units = config_of(folder / NOTES, OF) if (folder / NOTES).exists() else {}
+    units.pop(FILES, None)
     try:
         return config, load_file(folder / WEIGHTS), units
     except FileNotFoundError:

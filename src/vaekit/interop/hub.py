@@ -2,8 +2,8 @@
 
 What is pushed is a run without its checkpoints: spec.json, weights.safetensors, metrics.jsonl, pictures and a model
 card, README.md; config.json says that vaekit reads it, since the hub counts downloads by that file. Of the data only
-what spec.json has is among them: names of columns, of categories and of classes, ranges of numbers; a path is cut to
-its last name. What is read from there is JSON and safetensors: no code of a repository runs.
+what spec.json has is among them, names of columns, of categories and of classes, ranges of numbers, and what pictures
+show; a path is cut to its last name. What is read from there is JSON and safetensors: no code of a repository runs.
 """
 
 from __future__ import annotations
@@ -179,8 +179,7 @@ def card(run: Run, repo: str, evaluation: Evaluation | None, licences: Licences,
     lines = [
         *("---", header.to_yaml(), "---", "", f"# {_plain(title)}", ""),
         *("```text", run_in_lines(run).partition("\n")[2].replace("`", "'"), "```", ""),
-        *("## Use", "", "```python", "import vaekit", "", f"run = vaekit.from_pretrained({repo!r})"),
-        *("samples = run.sample(16)", "```", ""),
+        *("## Use", "", "```python", "import vaekit", "", *_use(run, repo), "```", ""),
         "`pip install 'vaekit[hub]'` has what is needed. The files are JSON and safetensors: no code of this repository"
         " runs.",
         *("", "## Scores", ""),
@@ -196,7 +195,8 @@ def card(run: Run, repo: str, evaluation: Evaluation | None, licences: Licences,
         *("", "## Data", ""),
         f"{_plain(known.title if known else data.name)}{where}; a datum is {kind}, {run.schema.domain}."
         f" Licence of the data: {_plain(licence)}."
-        " The data are not here; spec.json has what names and ranges of columns and classes the model needs.",
+        f" The data are not here{', but for those that the pictures show' if pictures else ''};"
+        " spec.json has what names and ranges of columns and classes the model needs.",
     ]
     if pictures:
         lines += ["", "## Pictures", ""]
@@ -204,6 +204,14 @@ def card(run: Run, repo: str, evaluation: Evaluation | None, licences: Licences,
     if run.spec.source:
         lines += ["", "## Source", "", _plain(run.spec.source)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _use(run: Run, repo: str) -> list[str]:
+    """The lines of Python that draw samples of a run that has been pushed."""
+    if not run.model.condition or run.schema.classes:
+        return [f"run = vaekit.from_pretrained({repo!r})", "samples = run.sample(16)"]
+    given = "# where its data lie: samples are given their covariates"
+    return [f'run = vaekit.from_pretrained({repo!r}, data="PATH")  {given}', "samples = run.sample(16)"]
 
 
 def _scores(e: Evaluation) -> list[tuple[str, float, str]]:

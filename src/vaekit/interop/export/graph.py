@@ -7,6 +7,7 @@ import warnings
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
@@ -21,9 +22,11 @@ from torch.fx import Interpreter, Node
 
 from ...distributions.observed import whole
 from ...distributions.products import Columns
-from ...errors import several
+from ...errors import UndefinedError, several
+from ...evaluation.anomalies import cell_nats
+from ...models.trace import Trace
 from .plain import PLAIN
-from .programs import Decode, Program
+from .programs import Decode, Program, Score
 from .recording import recorded
 
 HALF_FROM = 1024
@@ -94,6 +97,17 @@ class DecodeColumns(Decode):
                 elif isinstance(each, Bernoulli):
                     found[i] = torch.stack([1 - each.probs[..., at], each.probs[..., at]], -1)
         return {f"probabilities {i}": found[i] for i in sorted(found)}
+
+
+class ScoreColumns(Score):
+    """`Score` of a table, with the nats that each column takes of each row given z, (B, D), if any."""
+
+    meanings: ClassVar[Mapping[str, str]] = {**Score.meanings, "nats": "-log p of each column given z"}
+
+    def _parts(self, trace: Trace) -> dict[str, Tensor]:
+        with suppress(UndefinedError):
+            return {"nats": cell_nats(trace).mean(0)}
+        return {}
 
 
 class Flat(nn.Module):

@@ -23,6 +23,7 @@ from ...distributions.validation import unvalidated
 from ...models import VAE
 from ...models.given import unchecked
 from ...models.sampling import Draw
+from ...models.trace import Trace
 from ...modules import evaluating
 
 ROWS = 3
@@ -91,12 +92,18 @@ class Program(nn.Module):
             filler = torch.as_tensor(self.model.domain.filler, dtype=port.dtype)
             return filler.expand(rows, *port.shape).clone()
         if port.name == "y":  # of an exposure, which has to be above 0, too
-            return torch.zeros(rows, dtype=port.dtype) if self.labels else torch.ones(rows, *port.shape)
-        return torch.linspace(-1, 1, rows * port.shape[0]).view(rows, *port.shape)
+            shape = () if self.labels else port.shape
+            return torch.full((rows, *shape), 0 if self.labels else 1, dtype=port.dtype)
+        return torch.linspace(-1, 1, rows * port.shape[0], dtype=port.dtype).view(rows, *port.shape)
+
+    @property
+    def _kind(self) -> torch.dtype:
+        """The type of the numbers that the model computes with."""
+        return self.model.scale.dtype
 
     @property
     def _x(self) -> Port:
-        kind = torch.float64 if self.model.domain.in_float64 else torch.float32
+        kind = torch.float64 if self.model.domain.in_float64 else self._kind
         return Port("x", self.model.event_shape, kind, "data in their own units, NaN where a cell is missing")
 
     @property
@@ -104,7 +111,7 @@ class Program(nn.Module):
         if self.labels:
             return (Port("y", (), torch.int64, "the number of the class"),)
         what = "what is known of a row, in its own units" + ", the last the exposure" * self.model.exposed
-        return (Port("y", (self.model.condition,), torch.float32, what),)
+        return (Port("y", (self.model.condition,), self._kind, what),)
 
 
 class Encode(Program):
@@ -137,7 +144,7 @@ class Decode(Program):
     }
 
     def given(self) -> tuple[Port, ...]:
-        z = Port("z", (self.model.latent_size,), torch.float32, "codes, latents side by side")
+        z = Port("z", (self.model.latent_size,), self._kind, "codes, latents side by side")
         return (z, *(self._y if self.model.condition else ()))
 
     def made(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
@@ -180,7 +187,7 @@ class Sample(Decode):
         example = [self._example(port, ROWS) for port in y]
         with torch.no_grad(), evaluating(self), unvalidated():
             self.model.generate(self.model.network_condition(example[0]) if example else None, counted)
-        return (Port("noise", (sum(sizes),), torch.float32, "standard normal numbers, drawn by who asks"), *y)
+        return (Port("noise", (sum(sizes),), self._kind, "standard normal numbers, drawn by who asks"), *y)
 
     def made(self, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         given = None if y is None else self.model.network_condition(y)
@@ -204,14 +211,14 @@ class Score(Program):
 
         def counted(name: str, q: Distribution) -> Tensor:
             sizes.append(noise_size(q))
-            return _made_of(q, torch.zeros(1, ROWS, sizes[-1]))
+            return _made_of(q, torch.zeros(1, ROWS, sizes[-1], dtype=self._kind))
 
         x, *known = [self._example(port, ROWS) for port in (self._x, *y)]
         given = unchecked(self.model, x, known[0] if known else None)
         with torch.no_grad(), evaluating(self), unvalidated():
             self.model.trace(given, 1, True, counted)
         size = max(sum(sizes), self.model.latent_size)  # more with an auxiliary latent
-        noise = Port("noise", (size,), torch.float32, "standard normal numbers, drawn by who asks")
+        noise = Port("noise", (size,), self._kind, "standard normal numbers, drawn by who asks")
         return (self._x, noise, *y)
 
     def made(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
@@ -219,7 +226,11 @@ class Score(Program):
         elbo = trace.log_px.mean(0)
         for kl in trace.kl.values():
             elbo = elbo - (kl.mean(0) if kl.dim() > 1 else kl)
-        return {"elbo": elbo}
+        return {"elbo": elbo, **self._parts(trace)}
+
+    def _parts(self, trace: Trace) -> dict[str, Tensor]:
+        """What else is said of each row, (B, …) by name."""
+        return {}
 
 
 PROGRAMS: dict[str, Callable[[VAE, bool], Program]] = {each.name: each for each in (Encode, Decode, Sample, Score)}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -19,12 +19,12 @@ from ...runs.run import Run
 from ...seeding import plain_tensors
 from ...system.disk import write_atomic
 from ...system.extras import check_importable, needing
+from ...system.progress import working
+from ..exported import NOTES, files_of
 from .notes import notes_of
 from .programs import PROGRAMS, Port, Program, program
 from .recording import quiet, recorded
 
-NOTES = "vaekit.json"
-"""The file of notes in a folder, and their name in each file."""
 FORMATS = ("onnx", "torch", "safetensors")
 _Made = TypeVar("_Made")
 
@@ -79,21 +79,23 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     model, labels = (run.model, bool(run.schema.classes)) if isinstance(run, Run) else (run, None)
     left_out: dict[str, str] = {}
 
-    def each_of(names: Iterable[str], make: Callable[[str], _Made]) -> dict[str, _Made]:
+    def each_of(names: Collection[str], doing: str, make: Callable[[str], _Made]) -> dict[str, _Made]:
         """What is made by name; of what can't be the reason, or an error where it was asked for."""
         found: dict[str, _Made] = {}
-        for name in names:
-            try:
-                found[name] = make(name)
-            except (ValueError, NotImplementedError) as error:
-                if what:
-                    raise ValueError(f"{name}: {error}") from error
-                left_out[name] = str(error)
+        with working(doing, len(names)) as step:
+            for done, name in enumerate(names):
+                try:
+                    found[name] = make(name)
+                except (ValueError, NotImplementedError) as error:
+                    if what:
+                        raise ValueError(f"{name}: {error}") from error
+                    left_out[name] = str(error)
+                step(done + 1)
         return found
 
     # All that is known before the work is known before the first is recorded.
-    programs = each_of(dict.fromkeys(what or PROGRAMS), lambda name: program(name, model, labels))
-    graphs = each_of(programs, lambda name: recorded(programs[name], plain=to == "onnx"))
+    programs = each_of(dict.fromkeys(what or PROGRAMS), "making programs", lambda name: program(name, model, labels))
+    graphs = each_of(programs, "recording programs", lambda name: recorded(programs[name], plain=to == "onnx"))
     made = {name: (programs[name], graph) for name, graph in graphs.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +103,11 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
         written = [_weights(folder, run, made)]
     else:
         write = _onnx if to == "onnx" else _archive
-        files = each_of(made, lambda name: write(folder, *made[name], json.dumps(notes_of(run, made[name][0]))))
+        noted = {name: json.dumps(notes_of(run, own)) for name, (own, _) in made.items()}
+        files = each_of(made, "writing programs", lambda name: write(folder, *made[name], noted[name]))
         written, made = list(files.values()), {name: made[name] for name in files}
     notes = notes_of(run) | {"programs": {name: _program_notes(run, each) for name, (each, _) in made.items()}}
+    notes |= files_of(each.path for each in written)
     write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
     return Export((*written, Written(folder / NOTES)), left_out)
 
@@ -163,5 +167,6 @@ def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, Export
     whole = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
     shapes = {name: list(each.shape) for name, each in whole.items()}
     said = {"format": "pt", "vaekit": json.dumps(notes_of(run)), "shapes": json.dumps(shapes)}
-    write_atomic(path, lambda place: save_file(whole, place, said))
+    content = save(whole, said)  # `save_file` would make a file that its owner alone can read
+    write_atomic(path, lambda place: place.write_bytes(content))
     return Written(path, tensors=len(whole))

@@ -22,6 +22,7 @@ from ...data.batch import Batch
 from ...distributions.moments import center, stddev, typical
 from ...distributions.observed import cell_log_probs, whole
 from ...errors import UndefinedError
+from ...evaluation.anomalies import cell_nats
 from ...evaluation.imputation import fill
 from ...models.sampling import draws
 from ...models.scoring import MEMORY, Scores, chunks, plan, score, sums
@@ -136,21 +137,10 @@ class Answers:
         return joined(found), _total(cells, torch.cat)
 
     def _of_columns(self, trace: Trace, share: float) -> Tensor | None:
-        """-log p of each column given z, the mean over a trace's draws times their share of all, (B, D); 0 of what is
-        not observed.
-        """
-        if not is_table(self.run):
-            return None
-        batch, cases = trace.batch, trace.cases
-        x, observed = batch.x, batch.observed
-        if cases is not None:
-            x, observed = cases.repeat(x), None if observed is None else cases.repeat(observed)
-        try:
-            found = -cell_log_probs(trace.px, x)
-        except UndefinedError:
-            return None
-        found = found if observed is None else torch.where(observed, found, 0.0)
-        return share * (found if cases is None else cases.expected_rows(found)).mean(0)
+        """-log p of each column given z, the mean over a trace's draws times their share of all, (B, D)."""
+        with suppress(UndefinedError):
+            return share * cell_nats(trace).mean(0) if is_table(self.run) else None
+        return None
 
     @cached_property
     def _plan(self) -> tuple[int, int]:

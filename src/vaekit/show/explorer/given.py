@@ -27,13 +27,15 @@ Condition = float | Sequence[float] | Sequence[Sequence[float]] | None
 
 
 def batch_of(run: Run, x: Rows, y: Condition) -> Batch:
-    """Data x (B, E) as the model takes them, what is drawn by hand made what its pixels can be."""
+    """Data x (B, E) as the model takes them, what is drawn by hand made what its pixels can be; as on the map without y
+    where the model needs none.
+    """
     model = run.model
     given = _numbers("x", x, prod(model.event_shape), missing=True)
     if not is_table(run) and is_image(model.event_shape):
         given = _pixels(run, given)
     condition = None if y is None else _labels(run, y, len(given))
-    return checked(model, torch.from_numpy(given).view(-1, *model.event_shape), condition)
+    return model.asked(checked(model, torch.from_numpy(given).view(-1, *model.event_shape), condition))
 
 
 def codes_given(run: Run, z: Rows) -> Tensor:
@@ -60,7 +62,7 @@ def condition_of(run: Run, y: Condition, n: int) -> Tensor | None:
 
 
 def _labels(run: Run, y: Condition, n: int) -> Tensor:
-    """Classes (n,) of whole numbers, or covariates (n, C); one stands for all."""
+    """Classes (n,) of whole numbers, or covariates (n, C); one class, or one row (C,) or (1, C), stands for all."""
     try:
         given = np.atleast_1d(np.asarray(y, np.float64))
     except (TypeError, ValueError):
@@ -69,6 +71,8 @@ def _labels(run: Run, y: Condition, n: int) -> Tensor:
         if not (np.isfinite(given) & (given == np.floor(given))).all():
             raise ValueError(f"y has values that are no classes; accepted: 0..{len(run.schema.classes) - 1}")
         given = given.astype(np.int64)
+    elif given.ndim == 1:
+        given = given[None]
     if given.ndim not in (1, 2) or len(given) not in (1, n):
         raise ValueError(f"y has shape {given.shape}; accepted: {n} classes or rows of covariates, or one for all")
     return torch.from_numpy(np.broadcast_to(given, (n, *given.shape[1:])).copy())

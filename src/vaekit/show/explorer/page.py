@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ...distributions.normals import UnitNormal
-from ...interop.export.graph import DecodeColumns, Graph, graph_of
+from ...interop.export.graph import DecodeColumns, Graph, ScoreColumns, graph_of
 from ...interop.export.programs import Port, Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
@@ -117,9 +117,8 @@ def programs_of(run: Run, split: str | None = None, seed: int = 0) -> tuple[dict
 
 def _program(run: Run, name: str) -> Program:
     labels = bool(run.schema.classes)
-    if name == "decode" and is_table(run):
-        return DecodeColumns(run.model, labels)
-    return program(name, run.model, labels)
+    of_columns = {"decode": DecodeColumns, "score": ScoreColumns} if is_table(run) else {}
+    return of_columns[name](run.model, labels) if name in of_columns else program(name, run.model, labels)
 
 
 def _examples(run: Run, split: str | None, seed: int) -> dict[str, dict[str, Tensor]]:
