@@ -36,7 +36,8 @@ def tabular(kind: str) -> tuple[int, ...]:
 
 def with_holes(model: VAE, seed: int = 0) -> Tensor:
     x = data_of(model.domain, (B, *model.event_shape), seed).float()
-    x[0, 1] = x[2, 0] = torch.nan
+    cells = x.view(B, -1) if x.shape[1] == 1 else x  # of images of one channel pixels, else all of a channel
+    cells[0, 1] = cells[2, 0] = torch.nan
     return x
 
 

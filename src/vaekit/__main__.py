@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import sys
 
-
-def main() -> int:
-    """As `cli.main`; one who is interrupted while that is imported ends as all who are."""
-    try:
-        from .cli import main as command
-    except KeyboardInterrupt:
-        print("vaekit: interrupted", file=sys.stderr)  # noqa: T201 - what else prints may not be there yet
-        return 130
-    return command()
-
+try:
+    from .cli import main
+except KeyboardInterrupt:  # who is interrupted from here on is told so by `main`
+    print("vaekit: interrupted", file=sys.stderr)  # noqa: T201 - what else prints may not be there yet
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     raise SystemExit(main())
