@@ -46,8 +46,8 @@ class ConvEncoder(nn.Module):
     """Strided 3×3 convolutions, each halving height and width (rounded up), then one fully connected layer.
 
     Images (…, C, H, W) of any size; y (…, condition) joins the image as constant channels. With `late_condition` it
-    joins the features that the fully connected layer sees: cheaper where y has many numbers, and y that is drawn is
-    then not at every place of the image at once.
+    joins the features behind the convolutions: for y of many numbers, which cost less there, and for y that is drawn,
+    whose noise would be at every place of the image and drown it.
 
     >>> ConvEncoder((1, 28, 20), channels=(8, 16), dense=32)(torch.zeros(5, 1, 28, 20)).shape
     torch.Size([5, 32])
