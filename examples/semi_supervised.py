@@ -157,8 +157,8 @@ print(f"SDGM: error {errors['SDGM']:.1%}")
 plots.save(vaekit.draw(sdgm, "conditional-grid"), OUT / "sdgm-grid.png")
 
 # %% [markdown]
-# Each row is of its class, and a column has one slant and width: $z$ and $a$ leave the digit itself to the label. These are
-# ten epochs; the recipe has thirty, and the published error took hundreds.
+# Each row is of its class, and a column has one slant and width: $z$ and $a$ leave the digit itself to the label. These
+# are ten epochs; the recipe has thirty, and the published error took hundreds.
 #
 # ## Try
 #

@@ -252,6 +252,7 @@ TRAIN: list[tuple[str, str]] = [
     ("train digits --overwrite --out {somebodys}", "somebodys is not empty and is no run; name another folder"),
     ("train digits --out {good.csv}", "good.csv is a file; name a folder for the run"),
     ("train digits --out {good.csv}/run", "good.csv/run: Not a directory"),
+    ("train digits --out {link}", "link is a link to nowhere, which is not there; name a folder for the run"),
     ("train digits --out /proc/run", "/proc/run: No such file or directory"),
     # data
     (
@@ -321,6 +322,9 @@ ASK: list[tuple[str, str]] = [
     ("explore {run} --port 65536", "--port is '65536'; accepted: 65,535 or less"),
     ("explore {run} --out nowhere/page.html", "there is no folder nowhere; make it, or name another"),
     ("explore {run} --out page.html --layout tsne", "unknown layout 'tsne' (did you mean 't-sne'?)"),
+    ("export {run} --out {link} --to torch", "link is a link to nowhere, which is not there; name a folder"),
+    ("score {run} {half.npy} --out {link}", "link is a link to nowhere, which is not there; name a folder or a .parq"),
+    ("encode {run} --out {link.csv}", "link.csv is there already; name another, or add --overwrite to replace it"),
     ("export {run} --out e --to tflite", "--to is 'tflite'; accepted: diffusers, onnx, torch, safetensors; see"),
     ("evaluate {run} --samples 0", "--samples is "),
     ("evaluate {run} --samples 1.5", "--samples is "),
@@ -458,6 +462,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("folder.toml", "folder.npy", "empty", "nofolder", "somebodys", "data"):
         paths[name] = place / name
         paths[name].mkdir()
+    for name in ("link", "link.csv"):
+        paths[name] = place / name
+        paths[name].symlink_to("nowhere")
     (paths["somebodys"] / "spec.json").write_text('{"mine": "years of work"}')
     (paths["nofolder"] / "readme.txt").write_text("no image")
     shapes = {
@@ -618,6 +625,22 @@ def test_a_folder_that_may_not_be_written(
     monkeypatch.setattr(os, "replace", refuse)
     assert_refused(command("train", "digits", *QUICK, "--out", "run"), f"run: {words}")
     assert_refused(command("sample", world["run"], "--out", "a.npy"), f"a.npy: {words}")
+    assert not os.listdir(work)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(
+    world: dict[str, Path], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the run was read")
+
+    # As above, but it is asked whether one may: root may, but on a file system that nobody writes to.
+    monkeypatch.setattr(os, "access", lambda path, mode, **others: mode != os.W_OK)
+    monkeypatch.setattr("vaekit.cli.options.load_run", fail, raising=False)
+    monkeypatch.setattr("vaekit.runs.run.load_run", fail)
+    refused = " is a folder that can't be written to; name another"
+    assert_refused(command("explore", world["run"], "--out", "page.html"), f".{refused}")
+    assert_refused(command("export", world["run"], "--to", "torch", "--out", "some/folder"), f"{work}{refused}")
     assert not os.listdir(work)
 
 

@@ -301,3 +301,9 @@ def test_recipes_are_trained_before_they_are_compared(tmp_path: Path, monkeypatc
     assert any(line.startswith("epoch 1:") for line in first)
     assert not any(line.startswith("epoch 1:") for line in again)
     assert first[-1] == again[-1]
+
+
+def test_one_run_is_no_list_of_runs() -> None:
+    for given in ("runs/one", Path("runs/one")):
+        with pytest.raises(ValueError, match=r"runs to compare: 'runs/one'; accepted: a list of 2 or more"):
+            compare(given, "runs/two")  # type: ignore[arg-type]

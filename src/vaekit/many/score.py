@@ -21,7 +21,7 @@ from ..show.endings import check_output
 from ..show.outputs import read_about, write_frames
 from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
-from ..system.disk import drop_temporaries
+from ..system.disk import drop_temporaries, refuse_no_folder
 from ..system.workers import processors
 
 RUN, SHARD, ODD = "vaekit.scores", "vaekit.shard", "vaekit.impossible"
@@ -102,8 +102,7 @@ def score(  # noqa: PLR0913 - all that may be said of many files
         scored = _told(Scored(path, rows))
         on_file(scored)
         return [scored]
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{option('out', out)} is a file; name a folder, or a .parquet file")
+    refuse_no_folder(path, "or a .parquet file")
     outputs = outputs_of(every, path)
     left = [pair for pair in zip(every, outputs, strict=True) if overwrite or _is_left(about, *pair)]
     path.mkdir(parents=True, exist_ok=True)

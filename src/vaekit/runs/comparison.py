@@ -87,6 +87,8 @@ def compare(
     >>> found.rows[1].nll_difference < 0
     True
     """
+    if isinstance(runs, (str, Path, Run)):
+        raise ValueError(f"runs to compare: {str(getattr(runs, 'path', runs))!r}; accepted: a list of 2 or more")
     loaded = tuple(run if isinstance(run, Run) else load_run(run) for run in runs)
     if len(loaded) < 2:
         raise ValueError(f"runs to compare: {len(loaded)}; accepted: 2 or more")

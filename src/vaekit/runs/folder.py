@@ -16,7 +16,7 @@ from ..settings import option
 from ..spec.keys import Schema, Spec
 from ..spec.parts import PARTS, Parts
 from ..spec.saving import from_json
-from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links
+from ..system.disk import drop_temporaries, is_temporary, lock, read_text, refuse_links, refuse_no_folder
 from ..system.processes import Processes
 
 LOGS, PAGE, DIVERGED = "logs", "report.html", "diverged.txt"
@@ -76,8 +76,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     What it gives raises `RunError` once the folder is there no more, or another one is in its place. `RunError`, too,
     where the folder is none, is not a run's, or has links where a run writes.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; name a folder for the run")
+    refuse_no_folder(folder, "for the run")
     folder.mkdir(parents=True, exist_ok=True)
     _check_contents(folder, overwrite=True)
     check_places(folder)
@@ -185,7 +184,7 @@ def claimed(path: Path, free: bool, processes: Processes) -> Iterator[Claim]:
 
 def check_free(folder: Path, overwrite: bool) -> None:
     """Raise `RunError`, one line, where no run may be written into `folder` now: others are there, or at work."""
-    if folder.exists():
+    if os.path.lexists(folder):
         with locked(folder):
             _check_contents(folder, overwrite)
 

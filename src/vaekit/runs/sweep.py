@@ -23,7 +23,16 @@ from ..spec.own import parts_from
 from ..spec.parts import PARTS, Parts
 from ..spec.recipes import RECIPES
 from ..spec.targets import recipe_in_memory, resolve
-from ..system.disk import drop_temporaries, finite, is_temporary, lock, read_text, refuse_links, write_atomic
+from ..system.disk import (
+    drop_temporaries,
+    finite,
+    is_temporary,
+    lock,
+    read_text,
+    refuse_links,
+    refuse_no_folder,
+    write_atomic,
+)
 from ..system.progress import working
 from .axes import Axis, Settings, folder_of, grid, sets_of
 from .codes import first_difference
@@ -283,8 +292,7 @@ def _ranked_by(by: str, trials: tuple[Trial, ...]) -> str:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Inside, `folder` is there for this sweep alone; `RunError` where something else is there, or somebody."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; name a folder for the sweep")
+    refuse_no_folder(folder, "for the sweep")
     known = {FILE, LOCK}
     there = {each.name for each in folder.iterdir() if not is_temporary(each.name)} if folder.exists() else set()
     if there - known and FILE not in there:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import unknown
 from ..settings import option
+from ..system.disk import refuse_no_folder
 from ..system.extras import check_importable, needing
 
 ENDINGS = (".npy", ".npz", ".csv", ".parquet", ".png")
@@ -46,16 +48,22 @@ def check_output(path: Path | None, endings: Sequence[str] = ENDINGS, *, overwri
     check_ending(path, endings)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file")
-    _refuse(path, path.exists() and not overwrite)
+    _refuse_closed(path.parent)
+    _refuse(path, os.path.lexists(path) and not overwrite)  # a link to nothing is something, too
 
 
 def check_folder(path: Path, *, overwrite: bool = False) -> None:
     """The same of a folder of files, which may be there if it is empty."""
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file; name a folder")
+    refuse_no_folder(path)
+    _refuse_closed(next(each for each in (path, *path.absolute().parents) if each.exists()))
     _refuse(path, path.is_dir() and any(path.iterdir()) and not overwrite)
 
 
 def _refuse(path: Path, is_there: bool) -> None:
     if is_there:
         raise ValueError(f"{path} is there already; name another, or add {option('overwrite')} to replace it")
+
+
+def _refuse_closed(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder} is a folder that can't be written to; name another")

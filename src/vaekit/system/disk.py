@@ -104,6 +104,14 @@ def refuse_links(paths: Iterable[Path]) -> None:
             raise RunError(f"{path} is a link, which is not followed; put a file or folder of the run there")
 
 
+def refuse_no_folder(path: Path, of: str = "") -> None:
+    """`RunError` where no folder `of` something can be made at `path`, for a file or a link to nothing is there."""
+    if path.is_dir() or not os.path.lexists(path):
+        return
+    there = "a file" if path.exists() else f"a link to {os.readlink(path)}, which is not there"
+    raise RunError(f"{path} is {there}; name a folder{of and f' {of}'}")
+
+
 def check_regular(path: Path) -> int:
     """The bytes of a regular file; `ValueError` for a pipe, device, socket or folder, `OSError` where nothing is."""
     found = path.stat()

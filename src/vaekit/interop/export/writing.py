@@ -17,7 +17,7 @@ from ...errors import shown, unknown
 from ...models import VAE
 from ...runs.run import Run
 from ...seeding import plain_tensors
-from ...system.disk import write_atomic
+from ...system.disk import refuse_no_folder, write_atomic
 from ...system.extras import check_importable, needing
 from ...system.progress import working
 from ..exported import NOTES, files_of
@@ -73,6 +73,7 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     for name in what or ():
         if name not in PROGRAMS:
             raise ValueError(unknown("program", name, PROGRAMS))
+    refuse_no_folder(folder := Path(folder))
     if to == "onnx":
         with needing("an export to ONNX", "onnx and onnxscript", "onnx"):
             check_importable("onnx", "onnxscript")
@@ -97,7 +98,6 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     programs = each_of(dict.fromkeys(what or PROGRAMS), "making programs", lambda name: program(name, model, labels))
     graphs = each_of(programs, "recording programs", lambda name: recorded(programs[name], plain=to == "onnx"))
     made = {name: (programs[name], graph) for name, graph in graphs.items()}
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if to == "safetensors":
         written = [_weights(folder, run, made)]
