@@ -53,6 +53,13 @@ SETTINGS: dict[str, Side] = {
         share=3 / 4,
     ),
     "two stochastic layers, k = 50: 128, rate 3e-3, averaged": Side((*LARGE, FAST, AVERAGED, IWAE), "iwae-2-mnist"),
+    "two stochastic layers: 512, rate 1e-2, Muon, STL": Side((*muon(1e-2), "objective=stl"), "iwae-2-mnist"),
+    "two stochastic layers, k = 50: 256, rate 2e-3, Muon, after k = 1": Side(
+        (*muon(2e-3), "training.batch_size=256", IWAE),
+        "iwae-2-mnist",
+        after="two stochastic layers: 512, rate 1e-2, Muon, STL",
+        share=1 / 2,
+    ),
     "very deep (vdvae-mnist)": Side((), "vdvae-mnist", rows=200, samples=100),
 }
 
