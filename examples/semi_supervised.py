@@ -70,7 +70,7 @@ plots.save(vaekit.draw(m1, "latents", n=1000), OUT / "codes.png")
 #
 # In each batch some images show their label, again and again the same hundred, and the others do not. The model is a
 # `SemiSupervisedVAE`; the objective `semi-supervised` adds the term of the classifier. M2 decodes every image that has
-# no label ten times, once for each class: it is a slow model, and published were hundreds of epochs.
+# no label ten times, once for each class: it is a slow model.
 #
 # What else do we know of images without labels? That a small shift or turn does not change the digit. With
 # `invariance` the class that is found in an image is to be found in its changed copy too (Ji et al. 2019), and a label
@@ -158,7 +158,7 @@ plots.save(vaekit.draw(sdgm, "conditional-grid"), OUT / "sdgm-grid.png")
 
 # %% [markdown]
 # Each row is of its class, and a column has one slant and width: $z$ and $a$ leave the digit itself to the label. These
-# are ten epochs; the recipe has thirty, and the published error took hundreds.
+# are ten epochs; the recipe has thirty.
 #
 # ## Try
 #

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import IO
 
-from ..system.disk import lock
+from ..system.disk import lock, sha256_of
 
 ATTEMPTS = 3  # per mirror
 PAUSE = 0.5  # seconds before the second attempt, doubled before the third
@@ -121,7 +120,7 @@ def _receive_all(url: str, part: Path, file: File) -> None:
         raise _MirrorError(f"{url}: {error}", final=True) from None
     except (OSError, HTTPException) as error:
         raise _MirrorError(f"{url}: {getattr(error, 'reason', error)}") from None
-    if _sha256(part) != file.sha256:
+    if sha256_of(part) != file.sha256:
         part.unlink()
         # A resumed one may owe it to its old beginning.
         raise _MirrorError(f"{url} has another checksum", final=fresh)
@@ -165,11 +164,6 @@ def _receive(url: str, part: Path, most: int) -> bool:
         if response.length:  # a read of bounded size does not complain by itself
             raise ConnectionError(f"broke off {response.length} bytes before the end")
     return not resumed
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _move(part: Path, target: Path) -> Path:

@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
 
 from ..errors import MOST_LINES, number_of, several
 from ..settings import setting
 from .base import Split
 from .columns import WITH_CATEGORIES, Column
-from .memmap import columns_of
+from .memmap import blocks, columns_of
 
 FEW_ROWS = 50
 """Rows of which the tenth that is held out is below five: too few to tell whether anything was learned."""
@@ -83,13 +85,13 @@ def row_keys(rows: Split) -> np.ndarray:
     >>> bool(first == second), bool(first == third)
     (True, False)
     """
-    keys = np.zeros(len(rows), np.uint64)
-    for i in range(rows.x.shape[1]):
-        x = columns_of(rows.x, [i])[:, 0].astype(np.float64) + 0.0  # of two zeros one
+    keys = np.empty(len(rows), np.uint64)
+    for start, block in blocks(rows.x):
+        part = slice(start, start + len(block))
+        x = block.astype(np.float64) + 0.0  # of two zeros one
         if rows.observed is not None:
-            x[~rows.observed[:, i]] = np.nan
-        keys = (keys ^ x.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        keys ^= keys >> np.uint64(29)
+            x[~rows.observed[part]] = np.nan
+        keys[part] = hash_pandas_object(pd.DataFrame(x), index=False)
     return keys
 
 

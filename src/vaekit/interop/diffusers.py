@@ -34,8 +34,8 @@ from .configs import config_of
 from .exported import FILES, NOTES, files_of
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+"""The files of a folder, beside vaekit's own notes, which have the units of the data and may lack."""
 OF = "the folder of an AutoencoderKL"
-"""The files of a folder; the last one, vaekit's own, has the units of the data, and may lack."""
 CLAMP = (-30.0, 20.0)
 """Within which diffusers keeps log-variances."""
 USUAL: dict[str, Any] = {

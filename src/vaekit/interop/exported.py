@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
-from ..system.disk import read_text
+from ..system.disk import read_text, sha256_of
 
 NOTES = "vaekit.json"
 """The file of notes in a folder."""
@@ -19,7 +18,7 @@ ENDINGS = (".onnx", ".pt2", ".safetensors", ".json")
 
 def files_of(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
     """What notes say of the files beside them: their names, and the SHA-256 of what is in them."""
-    return {FILES: {each.name: _digest(each) for each in paths}}
+    return {FILES: {each.name: sha256_of(each) for each in paths}}
 
 
 def exported(folder: Path) -> dict[Path, str]:
@@ -34,13 +33,5 @@ def exported(folder: Path) -> dict[Path, str]:
 def drop_others(before: Mapping[Path, str], now: Iterable[Path]) -> None:
     """Delete what an export wrote `before` and none does `now`: only files that still are what it wrote."""
     for path in before.keys() - set(now):
-        if path.suffix in ENDINGS and path.is_file() and not path.is_symlink() and _digest(path) == before[path]:
+        if path.suffix in ENDINGS and path.is_file() and not path.is_symlink() and sha256_of(path) == before[path]:
             path.unlink()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = sha256()
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -155,7 +155,7 @@ class Invariance(Changes):
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         own, changed = cluster_probabilities(trace.latents), cluster_probabilities(trace.of_augmented)
         if own is None or changed is None:
-            need = "a discrete latent, a label that is not seen, or a mixture as its prior"
+            need = "a discrete latent, a classifier, or a mixture as its prior"
             raise ValueError(f"invariance is set, but the model has no clusters; it needs {need}")
         information, weight = _information(own, changed), at(self.weight, progress)
         return Loss(-weight * information, {"information": information.detach(), "invariance": weight})

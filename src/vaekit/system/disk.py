@@ -7,6 +7,7 @@ size that fits what it is; nothing is written or deleted through a link that lie
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import math
 import os
@@ -102,6 +103,12 @@ def refuse_links(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.is_symlink():
             raise RunError(f"{path} is a link, which is not followed; put a file or folder of the run there")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_no_folder(path: Path, of: str = "") -> None:

@@ -220,9 +220,8 @@ class Checkpoints:
         if best > saved.state.epoch:
             self.best.unlink()
         states = self.all()
-        self._drop_old(
-            states[: states.index(saved.path) + 1]
-        )  # who is killed when the last one has its name drops none
+        # Who is killed when the last one has its name drops none.
+        self._drop_old(states[: states.index(saved.path) + 1])
 
 
 def state_tensors(
@@ -297,8 +296,8 @@ def _checked(
         if not fits:
             found = f"{path}: {shown(key)} of the optimizer has {Kind.of(tensor)}"
             raise RunError(f"{found}; needed: {needed or f'shape {tuple(parameters[index].shape)}'}")
-        number_of_pythons = type(own) in KINDS
-        state.setdefault(index, {})[name] = tensor.item() if number_of_pythons else _laid_out(tensor, parameters[index])
+        is_number = type(own) in KINDS  # and no tensor
+        state.setdefault(index, {})[name] = tensor.item() if is_number else _laid_out(tensor, parameters[index])
     for index, has in state.items():
         if lacks := sorted(usual[index].keys() - has.keys()):
             raise RunError(f"{path}: the optimizer's state of tensor {index} lacks {lacks[0]!r}; restore it")

@@ -58,13 +58,13 @@ def _sorted_head(content: bytes) -> tuple[bytes, int]:
     return len(text).to_bytes(8, "little") + text, end
 
 
-def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or those below a prefix, on the CPU.
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU.
 
     Raises `RunError`, one line, if it is not one, or if what is in it is not what was written.
     """
     check_whole(path)
-    return read_tensors(path, prefix)
+    return read_tensors(path)
 
 
 def check_whole(path: Path) -> None:
@@ -82,10 +82,11 @@ def check_whole(path: Path) -> None:
 
 
 def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """As `load_tensors`, of a file that was found to be whole."""
+    """As `load_tensors`, of a file that was found to be whole; with a prefix those below it, without reading others."""
+    lead = f"{prefix}/" if prefix else ""
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return below(tensors, prefix) if prefix else tensors
+        names = [name for name in file.keys() if name.startswith(lead)]  # noqa: SIM118
+        return {name.removeprefix(lead): file.get_tensor(name) for name in names}
 
 
 def metadata(path: Path) -> dict[str, str]:
