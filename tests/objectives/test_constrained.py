@@ -19,7 +19,7 @@ from vaekit.objectives import ELBO, GECO
 from vaekit.seeding import seeded
 from vaekit.training.records import Epoch
 from vaekit.training.step import traced
-from vaekit.training.weights import load_tensors
+from vaekit.training.weights import read_tensors
 
 pytestmark = pytest.mark.usefixtures("_float64_but_of_runs")
 
@@ -99,7 +99,7 @@ def test_a_resumed_training_is_the_same(tmp_path: Path) -> None:
         train("digits", tmp_path / "cut", sets=[*SMALL, *sets], callbacks=Callbacks(on_epoch=stop))
     train(None, tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
-    state = load_tensors(max((tmp_path / "whole" / "checkpoints").glob("epoch-*")), "objective")
+    state = read_tensors(max((tmp_path / "whole" / "checkpoints").glob("epoch-*")), "objective")
     assert float(state["0.log_multiplier"]) == pytest.approx(6 * 0.01, abs=1e-6)  # the target is far after six steps
 
 

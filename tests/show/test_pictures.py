@@ -28,7 +28,7 @@ from vaekit.show.pictures import PICTURES, Picture, Prepared, Subject, groups, l
 from vaekit.show.pictures.drawing import draw, offers, prepare, watch
 from vaekit.spec.parsing import changed
 from vaekit.spec.parts import PARTS
-from vaekit.training.weights import load_tensors
+from vaekit.training.weights import read_tensors
 
 NAMES = list(PICTURES)
 TWO = (
@@ -239,7 +239,7 @@ def test_one_datum_has_n_different_reconstructions(digits: Run) -> None:
 
 def test_the_untrained_model_is_the_one_that_training_began_with(folder: Path) -> None:
     run = small_run(folder / "begun", "training.epochs=1")
-    start = load_tensors(run.path / "checkpoints" / "epoch-000000.safetensors", "model")
+    start = read_tensors(run.path / "checkpoints" / "epoch-000000.safetensors", "model")
     assert equal(weights(run.untrained()), start)
     assert not equal(weights(run.model), start)
     (grids,) = given(prepare(Subject(run), "untrained-samples", {"n": 9}))

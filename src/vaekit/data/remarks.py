@@ -24,6 +24,8 @@ FAR_CODE = 1.0
 """Of 99, 999, … that is there more than once, which is how many write that there is no value."""
 MANY_SHARED = 0.01
 """The fraction of held-out rows that are trained on, too, from which it is said."""
+HASHED = 1 << 19
+"""Numbers that are hashed together: each takes several times its own memory."""
 MOST_FAR, LEAST_NEAR = 3, 10
 """Distinct values that are far from all others at most, and how many others there are at least."""
 
@@ -86,7 +88,7 @@ def row_keys(rows: Split) -> np.ndarray:
     (True, False)
     """
     keys = np.empty(len(rows), np.uint64)
-    for start, block in blocks(rows.x):
+    for start, block in blocks(rows.x, HASHED):
         part = slice(start, start + len(block))
         x = block.astype(np.float64) + 0.0  # of two zeros one
         if rows.observed is not None:
