@@ -57,9 +57,9 @@ def measure(row: Row, given: argparse.Namespace, known: Sequence[Told] = ()) -> 
     if row.own:  # which are others for each seed: a sweep for each
         found = []
         for seed in seeds:
-            runs = {name: given.folder / name / budget.label / f"runs-{seed}" / f"seed={seed}" for name in row.below}
+            runs = {name: run_of(ROWS[name], seed, given, budget.label) for name in row.below}
             own = [each.format(seed=seed, **runs) for each in row.own]
-            out = folder / f"runs-{seed}"
+            out = run_of(row, seed, given, budget.label).parent
             found.append(vaekit.sweep(row.target, seeds=[seed], out=out, sets=[*sets, *own], **options))
     else:
         found = [vaekit.sweep(row.target, seeds=seeds, out=folder / "runs", sets=sets, **options)]
@@ -75,6 +75,12 @@ def measure(row: Row, given: argparse.Namespace, known: Sequence[Told] = ()) -> 
                 results[str(trial.seed)] |= {"where": where()}
     told = {"row": identity(row), "budget": asdict(budget), "seeds": results}
     write_atomic(folder / NUMBERS, json.dumps(told, indent=1) + "\n")
+
+
+def run_of(row: Row, seed: int, given: argparse.Namespace, label: str) -> Path:
+    """The folder of the run of a seed, which a row with settings of its own for each has in a sweep of its own."""
+    runs = f"runs-{seed}" if row.own else "runs"
+    return given.folder.resolve() / row.name / label / runs / f"seed={seed}"
 
 
 def said(row: Row) -> Callable[[Any], None]:

@@ -74,7 +74,7 @@ def scaled(row: Row, part: float, label: str) -> Budget:
     """A part of it: fewer epochs, and where that is less than one, one epoch of fewer rows."""
     budget = whole(row)
     epochs = max(1, round(part * budget.whole_epochs))
-    if part * budget.whole_epochs >= 0.5 or row.below:
+    if part * budget.whole_epochs >= 0.5 or row.below or row.goes_on:
         return replace(budget, label=label, epochs=epochs)
     rows = max(min(500, budget.whole_rows), round(part * budget.whole_epochs * budget.whole_rows))
     return replace(budget, label=label, epochs=1, rows=rows, sets=(f"data.train={rows}",))
@@ -83,7 +83,7 @@ def scaled(row: Row, part: float, label: str) -> Budget:
 def quick(row: Row) -> Budget:
     """The least that shows that a row runs."""
     budget, spec = whole(row), spec_of(row)
-    if row.below:
+    if spec.data.codes is not None:
         return replace(budget, label="quick", epochs=1)
     rows = min(QUICK_ROWS, budget.whole_rows // 2)
     sets = [f"data.train={rows}", f"data.test={QUICK_HELD_OUT}"]

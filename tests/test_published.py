@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import vaekit
 from vaekit.spec.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
@@ -45,9 +46,23 @@ def test_every_row_is_a_spec_of_a_recipe_with_a_source_and_a_budget(published: S
         published.spec_of(row)  # which refuses a key, a part or an option that there is not
         assert published.whole(row).whole_steps > 100
     assert published.ROWS["m1-m2"].below == ("m1",)
+    assert published.ROWS["1-dreg-50"].below == ("1-iwae-5",)
     assert published.whole(published.ROWS["2-elbo-1"]).whole_steps == 3280 * 3000
     assert published.whole(published.ROWS["1-elbo-1"]).whole_steps == 250 * 118
     assert published.training_rows(published.spec_of(published.ROWS["frey-vamp"])) == 1565
+
+
+def test_a_row_begins_with_the_run_of_another_where_that_is(published: SimpleNamespace, tmp_path: Path) -> None:
+    given = argparse.Namespace(
+        folder=tmp_path, scale=None, minutes=None, quick=True, seeds=1, samples=2, jobs=1, sets=[]
+    )
+    given.sets = ["training.device=cpu"]
+    row = published.ROWS["1-elbo-5"]
+    published.measure(row, given)
+    run = vaekit.load_run(published.run_of(row, 0, given, "quick"))
+    assert run.spec.training.start == str(tmp_path / "1-elbo-1" / "quick" / "runs" / "seed=0")
+    (told,) = [each for each in published.gathered(tmp_path) if published.same(each, row, published.quick(row))]
+    assert list(told["seeds"]) == ["0"]
 
 
 def test_a_budget_is_fewer_epochs_and_then_fewer_rows(published: SimpleNamespace) -> None:
@@ -90,7 +105,7 @@ def test_the_table_has_of_each_row_the_longest_that_was_measured(published: Simp
     assert list(lines) == list(published.ROWS)
     assert "| 88.05 ± 0.05 | 2 | 328 of 3,280 epochs | 36 s [1], whole 6 min | behind" in lines["2-elbo-1"]
     assert "| 12.00 ± 0.58 | 3 | 100 epochs, 30,000 steps | 36 s [1] | reproduced" in lines["m2"]
-    assert "needs a GPU" in lines["1-elbo-50"]
+    assert "needs a GPU" in lines["2-iwae-50"]
 
 
 def test_seeds_of_several_machines_come_together_and_are_not_measured_again(
