@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vaekit.modules import apart
 from vaekit.networks import DECODERS, ENCODERS
-from vaekit.networks.base import ACTIVATIONS, BatchNorm, activation_named
-from vaekit.networks.convolutional import ConvDecoder, ConvEncoder
+from vaekit.networks.base import ACTIVATIONS, NORMALIZATIONS, BatchNorm, activation_named
+from vaekit.networks.convolutional import MAP_NORMALIZATIONS, ConvDecoder, ConvEncoder
 from vaekit.networks.mlp import MLP
 from vaekit.seeding import seeded
 
@@ -173,7 +173,48 @@ def test_layers_are_normalized(condition: int):
         assert torch.allclose(each.var(0, unbiased=False), torch.ones(each.shape[-1]), atol=1e-3)
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_convolutions_are_normalized_too(normalization: str):
+    """Each channel over rows and places, or each row over channels and places, and the dense layer as an MLP's."""
+    options = {"channels": (4, 6), "dense": 5, "activation": "identity"}
+    with seeded(0):
+        network = ConvEncoder((2, 9, 6), normalization=normalization, **options)
+        x = 7 * torch.randn(50, 2, 9, 6)
+    kinds = [type(NORMALIZATIONS[normalization](1)), type(MAP_NORMALIZATIONS[normalization](1))]
+    seen: list[torch.Tensor] = []
+    for layer in network.layers:
+        if type(layer) in kinds:
+            layer.register_forward_hook(lambda module, given, result: seen.append(result))
+    network(x)
+    assert [each.shape for each in seen] == [(50, 4, 5, 3), (50, 6, 3, 2), (50, 5)]
+    for each in seen:
+        over = [0, *range(2, each.dim())] if normalization == "batch" else list(range(1, each.dim()))
+        assert each.mean(over).abs().max() < 1e-5
+        assert (each.var(over, unbiased=False) - 1).abs().max() < 1e-3
+
+
+def test_an_image_alone_is_normalized_by_running_averages():
+    with seeded(0):
+        network = ConvEncoder((1, 3, 3), channels=(4, 4), dense=5, normalization="batch")
+        x = torch.randn(20, 1, 3, 3)
+    for _ in range(3):
+        network(x)
+    assert torch.allclose(network(x[:1]), network.eval()(x[:1]), atol=1e-6)
+
+
+def test_dropout_of_a_convolutional_network_is_of_its_last_hidden_layer():
+    with seeded(0):
+        network = ConvEncoder((1, 8, 8), channels=(4,), dense=1000, activation="sigmoid", dropout=0.3)
+        x = torch.rand(20, 1, 8, 8)
+        found = network(x)
+    kept = found != 0
+    assert abs(kept.double().mean() - 0.7) < 4 * (0.3 * 0.7 / kept.numel()) ** 0.5
+    assert torch.allclose(0.7 * found[kept], network.eval()(x)[kept], atol=1e-6)
+
+
 REFUSED = {
+    "dropout must be from 0 to less than 1, got 1.0": lambda: ConvEncoder((1, 4, 4), dropout=1.0),
+    "normalization 'group'": lambda: ConvEncoder((1, 4, 4), normalization="group"),
     "normalization 'bacth' (did you mean 'batch'?)": lambda: MLP((2,), normalization="bacth"),
     "activation 'rleu' (did you mean 'relu'?)": lambda: MLP((2,), activation="rleu"),
     "hidden layer sizes must be at least 1, got [3, 0]": lambda: MLP((2,), hidden=(3, 0)),

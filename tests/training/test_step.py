@@ -92,6 +92,8 @@ def matched() -> list[dict[str, str]]:
     return [*pairs, *({"prior": name} for name in left)]
 
 
+IMAGES = {"encoder": "conv", "decoder": "mlp", "event_shape": (1, 4, 5)}
+NORMALIZED = [{"normalization": name} for name in NORMALIZATIONS] + [{"dropout": 0.5}]
 OTHERS = [
     *(
         {"encoder": name, "decoder": name, "event_shape": (1, 4, 5)}
@@ -99,6 +101,7 @@ OTHERS = [
         if name in PARTS.decoders
     ),
     *({"options": SMALL_PARTS | {"mlp": {"hidden": [8, 6], "normalization": name}}} for name in NORMALIZATIONS),
+    *({**IMAGES, "options": SMALL_PARTS | {"conv": SMALL_PARTS["conv"] | each}} for each in NORMALIZED),
     {"latents": {"a": 2, "b": 3}},
 ]
 LATENTS = matched()

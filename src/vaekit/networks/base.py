@@ -49,6 +49,18 @@ class BatchNorm(nn.BatchNorm1d):
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
 
 
+def check_normalization(name: str | None) -> None:
+    """`ValueError` for a name that is none of `NORMALIZATIONS`."""
+    if name is not None and name not in NORMALIZATIONS:
+        raise ValueError(unknown("normalization", name, NORMALIZATIONS))
+
+
+def check_dropout(fraction: float) -> None:
+    """`ValueError` for what is no part of a layer's outputs that can be set to 0."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"dropout must be from 0 to less than 1, got {fraction}")
+
+
 def sizes_of(name: str, value: object) -> tuple[int, ...]:
     """A shape, or the widths of layers, as a tuple; `TypeError`, one line, for anything else.
 

@@ -8,8 +8,17 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..errors import unknown
-from .base import NORMALIZATIONS, BatchNorm, Shape, activation_named, join, required, sizes_of
+from .base import (
+    NORMALIZATIONS,
+    BatchNorm,
+    Shape,
+    activation_named,
+    check_dropout,
+    check_normalization,
+    join,
+    required,
+    sizes_of,
+)
 
 
 class Gated(nn.Module):
@@ -63,14 +72,12 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be from 0 to less than 1, got {dropout}")
+        check_dropout(dropout)
         in_shape, hidden = sizes_of("in_shape", in_shape), sizes_of("hidden", hidden)
         out_shape = None if out_shape is None else sizes_of("out_shape", out_shape)
         if any(width < 1 for width in hidden):
             raise ValueError(f"hidden layer sizes must be at least 1, got {list(hidden)}")
-        if normalization is not None and normalization not in NORMALIZATIONS:
-            raise ValueError(unknown("normalization", normalization, NORMALIZATIONS))
+        check_normalization(normalization)
         self.in_shape, self.condition = in_shape, condition
         sizes = [math.prod(in_shape) + condition, *hidden]
         layers: list[nn.Module] = []

@@ -10,7 +10,7 @@ from torch.nn.functional import dropout, log_softmax
 
 from ..data.domains import Domain
 from ..distributions.simplex import SIMPLEX
-from .base import BatchNorm, Shape, required, sizes_of
+from .base import BatchNorm, Shape, check_dropout, required, sizes_of
 
 
 class Topics(nn.Module):
@@ -43,8 +43,7 @@ class Topics(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be from 0 to less than 1, got {dropout}")
+        check_dropout(dropout)
         self.in_shape, self.out_shape = sizes_of("in_shape", in_shape), sizes_of("out_shape", out_shape)
         self.condition, self.mixture, self.dropout = condition, mixture, dropout
         self.on_simplex, self.normalized = space == SIMPLEX, normalized
