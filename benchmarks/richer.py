@@ -18,6 +18,9 @@ from tempfile import TemporaryDirectory
 
 from vaekit import train
 
+UPPER = ("model.latents.z.prior=diagonal-normal", "model.latents.z2={size=8, encoder='mlp', generator='mlp'}")
+"""A second latent above the first."""
+
 VARIANTS = {
     "plain": (),
     "full-rank posterior": ("model.latents.z.posterior=full-rank-normal",),
@@ -38,6 +41,33 @@ VARIANTS = {
     "STL": ("objective.name=stl",),
     "Rényi, 5 samples": ("objective.name=renyi", "objective.samples=5"),
     "beta 4": ("objective.beta=4.0",),
+    "low-rank posterior, 4": ("model.latents.z.posterior={name='low-rank-normal', rank=4}",),
+    "Householder posterior, 5": ("model.latents.z.posterior={name='householder', reflections=5}",),
+    "mixture posterior, 3": ("model.latents.z.posterior={name='normal-mixture', components=3}",),
+    "semi-implicit posterior, 20": (
+        "model.latents.z.posterior={name='semi-implicit', components=20, noise=20, hidden=[64]}",
+    ),
+    "IAF posterior": ("model.latents.z.posterior={name='flow', kind='iaf'}",),
+    "planar posterior, 10": ("model.latents.z.posterior={name='flow', kind='planar', transforms=10, hidden=[]}",),
+    "no less than 4 nats": ("model.latents.z.posterior={name='diagonal-normal', least_kl=4.0}",),
+    "sphere": ("model.latents.z.posterior=von-mises-fisher", "model.latents.z.prior=uniform-sphere"),
+    "hyperbolic space": ("model.latents.z.posterior={name='wrapped-normal', curvature=1.0}",),
+    "Hamiltonian, 4 steps": ("model.structure={name='hamiltonian', steps=4}",),
+    "MAF prior": ("model.latents.z.prior={name='flow', kind='maf'}",),
+    "NSF prior": ("model.latents.z.prior={name='flow', kind='nsf'}",),
+    "resampled prior": ("model.latents.z.prior=resampled",),
+    "hierarchical, 16 and 8": ("model.structure=hierarchical", *UPPER),
+    "ladder, 16 and 8": ("model.structure=ladder", *UPPER),
+    "MIWAE, 2 bounds of 4": ("objective={name='iwae', samples=8, bounds=2}",),
+    "CIWAE, 8 samples, half": ("objective={name='iwae', samples=8, elbo=0.5}",),
+    "PIWAE, 2 bounds of 4": ("objective={name='iwae', samples=8, bounds=2, partial=true}",),
+    "IWAE, 8 samples": ("objective={name='iwae', samples=8}",),
+    "four together": (
+        "model.likelihood=discretized-logistic-mixture",
+        "model.latents.z.prior={name='vamp', components=50}",
+        "objective={name='dreg', samples=5}",
+        "training.optimizer=muon",
+    ),
 }
 
 

@@ -34,7 +34,7 @@ import vaekit
 from vaekit.show import plots
 
 DATA = None  # the recipes' own data, MNIST; "digits" is built in and takes seconds
-EPOCHS = {"m1": 20, "m2": 6, "m1-m2": 20, "cluster": 50, "sdgm": 10}  # the recipes: 40, 100, 40, 50 and 30
+EPOCHS = {"m1": 20, "m2": 6, "m1-m2": 20, "sdgm": 20}  # the recipes: 40, 100, 40 and 20
 OUT = Path("runs/semi_supervised")
 
 # %% [markdown]
@@ -74,11 +74,16 @@ plots.save(vaekit.draw(m1, "latents", n=1000), OUT / "codes.png")
 #
 # What else do we know of images without labels? That a small shift or turn does not change the digit. With
 # `invariance` the class that is found in an image is to be found in its changed copy too (Ji et al. 2019), and a label
-# that is seen in the copy of its image. A classifier of convolutions is made for that, and six epochs are enough. The
-# code $z$ has 8 numbers here, where the recipe has 50; why, the next picture but one shows.
+# that is seen in the copy of its image. A classifier of convolutions is made for that, and six epochs are enough. That
+# it is normalised over the batch matters most: without, twice as many errors are left. The code $z$ has 8 numbers here,
+# where the recipe has 50; why, the next picture but one shows.
 
 # %%
-known = ["model.classifier=conv", "objective.invariance=100", "model.latents.z.size=8"]
+known = [
+    "model.classifier={name='conv', channels=[32, 64, 128], normalization='batch', dropout=0.3}",
+    "objective.invariance=100",
+    "model.latents.z.size=8",
+]
 quick = ["training.labelled=50", "training.learning_rate={name='cosine', start=1e-3, end=1e-5}"]
 m2 = vaekit.train("m2", OUT / "m2", data=DATA, sets=known + quick, epochs=EPOCHS["m2"], overwrite=True)
 errors["M2"] = m2.evaluate("test", samples=1).labels["error"]
@@ -115,26 +120,16 @@ plots.save(vaekit.draw(m2, "conditional-grid"), OUT / "grid.png")
 # ## M2 on codes
 #
 # On the codes of M1, 50 numbers where an image has 784, M2 is quick; how good it is, the codes decide. Those of M1 know
-# nothing but pixels. The recipe `cluster-mnist` of [another page](conditional_and_clusters.py) puts small changes of
-# images into its codes as well, and finds ten clusters in them that are nearly the digits, from no label at all. A
-# hundred labels on these codes, first by the support vector machine (M1), then by M2:
+# nothing but pixels, and what a small change of an image does to them is not known to be small:
 
 # %%
 codes = [f"data.codes={m1.path.resolve()}"]
 m1_m2 = vaekit.train("m1-m2", OUT / "m1-m2", data=DATA, sets=codes, epochs=EPOCHS["m1-m2"], overwrite=True)
 errors["M1 + M2"] = m1_m2.evaluate("test", samples=1).labels["error"]
-cluster = vaekit.train(
-    "cluster-mnist", OUT / "cluster", data=DATA, sets=["data.labels=100"], epochs=EPOCHS["cluster"], overwrite=True
-)
-errors["M1 of clusters"] = cluster.evaluate("test", samples=1).labels["error"]
-codes = [f"data.codes={cluster.path.resolve()}"]
-best = vaekit.train("m1-m2", OUT / "cluster-m2", data=DATA, sets=codes, epochs=EPOCHS["m1-m2"], overwrite=True)
-errors["M1 of clusters + M2"] = best.evaluate("test", samples=1).labels["error"]
-for name in ("M1 + M2", "M1 of clusters", "M1 of clusters + M2"):
-    print(f"{name:20} error {errors[name]:.1%}")
+print(f"M1 + M2: error {errors['M1 + M2']:.1%}")
 
 # %%
-plots.save(vaekit.draw(best, "curves"), OUT / "curves.png")
+plots.save(vaekit.draw(m1_m2, "curves"), OUT / "curves.png")
 
 # %% [markdown]
 # A bound is a sum over all that there is to say of a datum, the class at most $\log 10 = 2.3$ nats of it: of a
@@ -157,8 +152,7 @@ print(f"SDGM: error {errors['SDGM']:.1%}")
 plots.save(vaekit.draw(sdgm, "conditional-grid"), OUT / "sdgm-grid.png")
 
 # %% [markdown]
-# Each row is of its class, and a column has one slant and width: $z$ and $a$ leave the digit itself to the label. These
-# are ten epochs; the recipe has thirty.
+# Each row is of its class, and a column has one slant and width: $z$ and $a$ leave the digit itself to the label.
 #
 # ## Try
 #
