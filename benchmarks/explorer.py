@@ -84,7 +84,6 @@ def scene(points: int) -> dict[str, Any]:
     }
     spread = {"kl": [1.0] * LATENT, "mean": [0.0] * LATENT, "sd": [1.0] * LATENT, "active": [True] * LATENT}
     classes = [str(k) for k in range(10)]
-    packed_weights = packed(np.frombuffer(weights, np.uint8))["data"]
     return {
         "format": 1,
         "title": "Speed",
@@ -108,11 +107,11 @@ def scene(points: int) -> dict[str, Any]:
             "decode": {
                 "inputs": ["z"],
                 "outputs": ["t5"],
-                "weights": packed_weights,
                 "constants": where,
                 "nodes": nodes,
             }
         },
+        "weights": packed(np.frombuffer(weights, np.uint8))["data"],
     }
 
 

@@ -88,3 +88,10 @@ def test_the_source_archive_has_the_documents_that_its_tests_read() -> None:
     include = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert {"/tests", "/docs", "/README.md", "/CONTRIBUTING.md"} <= set(include)
     assert [path for path in include if not list(ROOT.glob(path[1:]))] == []
+
+
+def test_every_door_to_another_library_is_among_the_capabilities() -> None:
+    doors = {path.stem for path in (ROOT / "src/vaekit/interop").iterdir()} - {"__init__", "__pycache__"}
+    proofs = {f"tests/interop/test_{door}.py" for door in doors} | {"tests/interop/test_loggers.py"}
+    text = (ROOT / "docs/capabilities.md").read_text(encoding="utf-8")
+    assert [each for each in sorted(proofs) if (ROOT / each).is_file() and each not in text] == []

@@ -50,7 +50,7 @@ def test_example_runs_on_the_digits(
         pytest.importorskip("pyro")
     monkeypatch.chdir(tmp_path)
     # It takes longer than all the rest, and pages with programs are those of show/test_explorer_file.py.
-    monkeypatch.setattr("vaekit.show.explorer.page.programs_of", lambda *given: ({}, ()))
+    monkeypatch.setattr("vaekit.show.explorer.page.programs_of", lambda *given: ({}, "", ()))
     script = tmp_path / f"{name}.py"
     text = shortened(source(name))
     assert '\nDATA = "digits"' in text

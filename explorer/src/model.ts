@@ -2,7 +2,7 @@
 
 import { numbersOf, type Arr } from "./arrays";
 import { normals } from "./maths";
-import { Ready, type Tensor } from "./programs";
+import { Ready, Weights, type Tensor } from "./programs";
 import type { Ability, Condition, Scene } from "./scene";
 
 export type Row = ArrayLike<number>;
@@ -144,9 +144,10 @@ export class Local implements Model {
   readonly stop = null;
 
   constructor(private readonly scene: Scene) {
+    const weights = new Weights(scene.file.weights ?? "");
     for (const name of ["encode", "decode", "score"] as const) {
       const program = scene.file.programs?.[name];
-      if (program) this.programs[name] = new Ready(program);
+      if (program) this.programs[name] = new Ready(program, weights);
     }
   }
 

@@ -1,6 +1,6 @@
 /** Runs what `torch.export` has written down: a list of operators on tensors, with the weights they need. */
 
-import { bytesOf, numbersAt, type Arr } from "./arrays";
+import { bytesOf, numbersAt, type Arr, type Numbers } from "./arrays";
 import { operators as linear } from "./operators/linear";
 import { operators as pointwise } from "./operators/pointwise";
 import { operators as reductions } from "./operators/reductions";
@@ -15,13 +15,37 @@ export interface Node {
   out: string | string[];
 }
 
+/** Where a constant lies in the weights, and how it is read. */
+export interface Constant {
+  shape: number[];
+  dtype: Arr["dtype"];
+  offset: number;
+}
+
+/** The constants of all programs, base64; what several read is unpacked once. */
+export class Weights {
+  private readonly bytes: Uint8Array;
+  private readonly read = new Map<string, Numbers>();
+
+  constructor(base64: string) {
+    this.bytes = bytesOf(base64);
+  }
+
+  tensor({ shape, dtype, offset }: Constant): Tensor {
+    const count = sizeOf(shape);
+    const key = `${dtype} ${offset} ${count}`;
+    const data = this.read.get(key) ?? numbersAt(this.bytes, dtype, offset, count);
+    this.read.set(key, data);
+    return { shape, data: data as Values };
+  }
+}
+
 export interface Program {
   inputs: string[];
   /** How many numbers each input has of a row. */
   sizes?: number[];
   outputs: string[];
-  weights: string;
-  constants: { [id: string]: { shape: number[]; dtype: Arr["dtype"]; offset: number } };
+  constants: { [id: string]: Constant };
   nodes: Node[];
 }
 
@@ -62,10 +86,8 @@ export class Ready {
   private readonly constants: Known = new Map();
   private readonly steps: { node: Node; run: Operator; done: string[] }[] = [];
 
-  constructor(private readonly program: Program) {
-    const bytes = bytesOf(program.weights);
-    for (const [id, c] of Object.entries(program.constants))
-      this.constants.set(id, { shape: c.shape, data: numbersAt(bytes, c.dtype, c.offset, sizeOf(c.shape)) as Values });
+  constructor(private readonly program: Program, weights: Weights) {
+    for (const [id, constant] of Object.entries(program.constants)) this.constants.set(id, weights.tensor(constant));
     const varying = new Set<string>([...program.inputs, "batch"]);
     const pending: Node[] = [];
     for (const node of program.nodes) {

@@ -67,6 +67,8 @@ export interface SceneFile {
   components: { mean: number[][]; weight: number[] } | null;
   can: Ability[];
   programs: { encode?: Program; decode?: Program; score?: Program } | null;
+  /** What constants of the programs are read from, base64. */
+  weights: string | null;
 }
 
 /** One dimension of a latent: where it stands in z. */

@@ -100,7 +100,12 @@ export function hashOf(scene: Scene, view: View): string {
   if (view.colour) out.set("colour", view.colour);
   out.set("panel", view.panel);
   if (view.plane) out.set("plane", "1");
-  for (const slot of ["a", "b", "c"] as const) out.set(slot, placeText(scene, view.slots[slot]));
+  for (const slot of ["a", "b", "c"] as const) {
+    const place = view.slots[slot];
+    out.set(slot, placeText(scene, place));
+    // A datum has its own; a place that was made may have another than the datum nearest to it.
+    if (place.datum === null && place.y !== null) out.set(`y${slot}`, String(place.y));
+  }
   if (view.panel === "journeys") {
     out.set("journey", view.journey);
     if (view.spherical) out.set("spherical", "1");
@@ -127,7 +132,7 @@ export function viewFrom(scene: Scene, hash: string, now: View): Partial<View> {
   const slots = { ...now.slots };
   for (const slot of ["a", "b", "c"] as const) {
     const text = given.get(slot);
-    slots[slot] = (text && placeFrom(scene, text, null)) || slots[slot];
+    slots[slot] = (text && placeFrom(scene, text, given.get(`y${slot}`))) || slots[slot];
   }
   out.slots = slots;
   const journey = given.get("journey");

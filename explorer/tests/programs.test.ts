@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { OPERATORS, Ready, type Program } from "../src/programs";
+import { OPERATORS, Ready, Weights, type Program } from "../src/programs";
 import { isTensor, type Tensor } from "../src/operators/tensor";
 
 interface Written {
@@ -49,10 +49,11 @@ for (const [i, { op, in: given, out }] of cases.entries())
 
 const encoded = (values: number[]): string => Buffer.from(Float32Array.from(values).buffer).toString("base64");
 
+const held = new Weights(encoded([1, 2, 3, 4, 10, 20]));
+
 const program: Program = {
   inputs: ["x"],
   outputs: ["y", "n"],
-  weights: encoded([1, 2, 3, 4, 10, 20]),
   constants: { w: { shape: [2, 2], dtype: "float32", offset: 0 }, b: { shape: [2], dtype: "float32", offset: 16 } },
   nodes: [
     { op: "permute", in: [{ id: "w" }, [1, 0]], out: "wt" },
@@ -65,7 +66,7 @@ const program: Program = {
 };
 
 test("a program computes what depends on weights once, and rows as many as it is given", () => {
-  const ready = new Ready(program);
+  const ready = new Ready(program, held);
   const [y, n] = ready.run({ shape: [2, 2], data: Float32Array.of(1, 0, 0, 1) });
   assert.deepEqual([...y!.data], [11, 23, 12, 24]);
   assert.deepEqual(y!.shape, [2, 2]);
@@ -74,14 +75,14 @@ test("a program computes what depends on weights once, and rows as many as it is
 });
 
 test("an operator that the page lacks is refused by name", () => {
-  assert.throws(() => new Ready({ ...program, nodes: [{ op: "fold", in: [{ id: "x" }], out: "y" }] }), /no operator fold/);
+  assert.throws(() => new Ready({ ...program, nodes: [{ op: "fold", in: [{ id: "x" }], out: "y" }] }, held), /no operator fold/);
 });
 
 test("a decoder 20 → 400 → 784 answers well within a frame", () => {
   const random = (n: number): number[] => Array.from({ length: n }, (_, i) => Math.sin(i * 12.9898) / 20);
   const weights = [...random(400 * 20), ...random(400), ...random(784 * 400), ...random(784)];
   const mlp = new Ready({
-    inputs: ["z"], outputs: ["x"], weights: encoded(weights),
+    inputs: ["z"], outputs: ["x"],
     constants: {
       w1: { shape: [400, 20], dtype: "float32", offset: 0 }, b1: { shape: [400], dtype: "float32", offset: 32000 },
       w2: { shape: [784, 400], dtype: "float32", offset: 33600 }, b2: { shape: [784], dtype: "float32", offset: 1288000 },
@@ -94,7 +95,7 @@ test("a decoder 20 → 400 → 784 answers well within a frame", () => {
       { op: "addmm", in: [{ id: "b2" }, { id: "r" }, { id: "u2" }], out: "o" },
       { op: "sigmoid", in: [{ id: "o" }], out: "x" },
     ],
-  });
+  }, new Weights(encoded(weights)));
   const z: Tensor = { shape: [1, 20], data: Float32Array.from(random(20)) };
   for (let i = 0; i < 20; i++) mlp.run(z);
   const times = Array.from({ length: 20 }, () => {

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from vaekit.data.columns import Column
 from vaekit.data.covariates import Covariate
 from vaekit.data.domains import Domain
 from vaekit.data.numerals import Numeral
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions.divergences import kl
 from vaekit.distributions.noise import from_noise, noise_size
 from vaekit.distributions.observed import observed_log_prob
@@ -320,6 +322,34 @@ def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.Monk
         exec(compile(block, "export.md", "exec"), names)
     assert names["images"].shape == (16, 4)  # type: ignore[attr-defined]
     assert names["mean"].shape == (16, 2)  # type: ignore[attr-defined]
+
+
+def test_notes_say_what_programs_are_given_of_pixels_in_files(tmp_path: Path):
+    run = small_run(tmp_path / "run", "data.binarize=grey", "model.likelihood=bernoulli")
+    said = notes_of(run)["data"]["preparation"]
+    assert said == "x / 16"
+    given = eval(said, {"x": run.data("test").x.float()})
+    codes = torch.as_tensor(run.encode("test")[0])
+    assert torch.allclose(program("encode", run.model)(given)[0], codes, rtol=0, atol=1e-5)
+    told = command("export", run.path, "--to", "safetensors", "--what", "encode", "--out", tmp_path / "out")
+    assert "of data x as they are in the files, give these programs x / 16" in told.out + told.err
+    assert json.loads((tmp_path / "out" / NOTES).read_text())["data"]["preparation"] == said
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, ""),
+        ({"binarize": "static"}, "1 with probability x / 255, else 0"),
+        ({"binarize": "stochastic"}, "1 with probability x / 255, else 0"),
+        ({"dequantize": True}, "x and a uniform draw from 0 to 1"),
+        ({"crop": (2, 3), "binarize": "grey"}, "the middle of the image, 2 high and 3 wide; x / 255"),
+    ],
+)
+def test_a_preparation_is_said_in_words(settings: dict[str, Any], said: str):
+    assert Preprocessing(**settings).described(Domain("grey", levels=256)) == said
+    if "crop" not in settings and "dequantize" not in settings:
+        assert Preprocessing(**settings).described(Domain("binary")) == ""
 
 
 def test_notes_say_what_columns_and_their_numbers_are():

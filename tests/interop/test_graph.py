@@ -14,7 +14,7 @@ from explorer_for_tests import run_of
 from torch import Tensor
 
 from vaekit.interop.export import graph
-from vaekit.interop.export.graph import Graph, graph_of
+from vaekit.interop.export.graph import Graph, Store, graph_of
 from vaekit.interop.export.programs import Program, program
 from vaekit.show.explorer.page import _examples, _given, _program
 from vaekit.show.explorer.values import as_json
@@ -23,10 +23,9 @@ from vaekit.show.explorer.web import operators
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # of torch.export
 
 
-def answered(given: Graph, *inputs: Tensor) -> list[Tensor]:
-    """What a program says, read from the JSON that the page reads."""
-    told = json.loads(as_json(given))
-    weights = b64decode(told["weights"])
+def answered(given: Graph, store: Store, *inputs: Tensor) -> list[Tensor]:
+    """What a program says, read from the JSON and the weights that the page reads."""
+    told, weights = json.loads(as_json(given)), b64decode(store.text())
     assert [each[0].numel() for each in inputs] == told["sizes"]
     known = dict(zip(told["inputs"], inputs, strict=True))
     for name, each in told["constants"].items():
@@ -85,13 +84,14 @@ def made(kind: str, name: str) -> Program:
 def test_a_program_gives_what_the_model_gives_for_any_number_of_rows(kind: str, name: str) -> None:
     run = run_of(kind)
     one = made(kind, name)
-    found = graph_of(one, operators=operators())
+    store = Store()
+    found = graph_of(one, store, operators=operators())
     data = [_given(port, _examples(run, None, 0)[name], 0) for port in one.inputs]
     for rows in (5, 1):
         given = [each[:rows] for each in data]
         shaped = [each.reshape(-1, *port.shape) for port, each in zip(one.inputs, given, strict=True)]
         own = [each if each.dim() == 1 else each.flatten(1) for each in one(*shaped)]
-        said = answered(found, *given)
+        said = answered(found, store, *given)
         assert len(said) == len(own) == len(found.outputs)
         for each, other in zip(said, own, strict=True):
             assert each.shape == other.shape
@@ -129,16 +129,31 @@ def test_half_precision_is_taken_where_it_does_no_harm_and_left_where_it_does(mo
     run = run_of("mlp")
     monkeypatch.setattr(graph, "HALF_FROM", 100)
     one, data = made("mlp", "decode"), [_examples(run, None, 0)["decode"]["z"]]
-    half = graph_of(one, data)
+    halves, wholes = Store(), Store()
+    half = graph_of(one, halves, data)
     assert {each.dtype for each in half.constants.values()} == {"float16", "float32"}
-    (found,), (own,) = answered(half, *data), one(*data)
+    (found,), (own,) = answered(half, halves, *data), one(*data)
     assert (found - own.flatten(1)).abs().max() <= 1e-3 * (own.max() - own.min())
     monkeypatch.setattr(graph, "TOLERANCE", 1e-9)
-    whole = graph_of(one, data)
+    whole = graph_of(one, wholes, data)
     assert {each.dtype for each in whole.constants.values()} == {"float32"}
-    assert len(half.weights) < 0.7 * len(whole.weights)
+    assert len(halves.text()) < 0.7 * len(wholes.text())
+
+
+def test_what_programs_share_is_there_once() -> None:
+    store, sizes = Store(), []
+    programs = {}
+    for name in ("decode", "encode", "score"):
+        programs[name] = graph_of(made("mlp", name), store)
+        sizes.append(len(store.text()))
+    assert sizes[0] < sizes[1]
+    assert sizes[2] - sizes[1] < 200  # a bound reads what encodes and decodes, and a number or two
+    scoring = {each.offset: each for each in programs["score"].constants.values()}
+    layers = [each for each in programs["decode"].constants.values() if np.prod(each.shape) > 100]
+    assert layers
+    assert all(scoring[each.offset] == each for each in layers)
 
 
 def test_an_operator_that_the_page_lacks_is_named() -> None:
     with pytest.raises(ValueError, match=r"^decode of this model needs what the page can't compute: addmm$"):
-        graph_of(made("mlp", "decode"), operators=operators() - {"addmm"})
+        graph_of(made("mlp", "decode"), Store(), operators=operators() - {"addmm"})

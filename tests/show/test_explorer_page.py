@@ -36,12 +36,7 @@ def program(
     inputs: str, outputs: list[str], constants: dict[str, np.ndarray], nodes: list[tuple[str, list, str]]
 ) -> dict:
     """A program of the page: names in arguments stand for tensors, "=text" for text."""
-    known, weights, where = {*inputs.split(), *constants}, b"", {}
-    for name, value in constants.items():
-        kind = "float64" if value.dtype == np.float64 else "float32"
-        where[name] = {"shape": list(value.shape), "dtype": kind, "offset": len(weights)}
-        weights += value.astype(kind).tobytes()
-    written = []
+    known, written = {*inputs.split(), *constants}, []
     for op, given, out in nodes:
         written.append(
             {"op": op, "in": [{"id": v} if isinstance(v, str) and v in known else v for v in given], "out": out}
@@ -50,10 +45,21 @@ def program(
     return {
         "inputs": inputs.split(),
         "outputs": outputs,
-        "weights": b64encode(weights).decode(),
-        "constants": where,
+        "constants": constants,
         "nodes": written,
     }
+
+
+def held(**programs: dict) -> dict[str, Any]:
+    """Programs of a scene and the weights that they read."""
+    weights = b""
+    for each in programs.values():
+        constants, each["constants"] = each["constants"], {}
+        for name, value in constants.items():
+            kind = "float64" if value.dtype == np.float64 else "float32"
+            each["constants"][name] = {"shape": list(value.shape), "dtype": kind, "offset": len(weights)}
+            weights += value.astype(kind).tobytes()
+    return {"programs": programs, "weights": b64encode(weights).decode()}
 
 
 class Images:
@@ -148,11 +154,11 @@ class Images:
             "reference": {"elbo": elbo.tolist()},
             "components": None,
             "can": ["encode", "decode", "score", "draw", "prior"],
-            "programs": {
-                "encode": encode,
-                "decode": program("z", ["m"], {"W": self.W, "b": self.b}, decoding),
-                "score": program("x", ["e"], {"W": self.W, "b": self.b, "V": back}, scoring),
-            },
+            **held(
+                encode=encode,
+                decode=program("z", ["m"], {"W": self.W, "b": self.b}, decoding),
+                score=program("x", ["e"], {"W": self.W, "b": self.b, "V": back}, scoring),
+            ),
         }
 
 
@@ -292,11 +298,11 @@ def table(*, of_day: bool = False) -> dict[str, Any]:
         "reference": {"elbo": np.linspace(-5, 0, 1001).tolist(), "columns": [0.5, 0.0, 0.5]},
         "components": None,
         "can": ["encode", "decode", "score", "impute"],
-        "programs": {
-            "encode": program("x", ["z"], weights, encoding),
-            "decode": program("z", ["m", "p"], {}, decoding),
-            "score": program("x", ["e", "nats"], weights, scoring),
-        },
+        **held(
+            encode=program("x", ["z"], weights, encoding),
+            decode=program("z", ["m", "p"], {}, decoding),
+            score=program("x", ["e", "nats"], weights, scoring),
+        ),
     }
 
 
@@ -405,6 +411,15 @@ def test_a_link_restores_a_view_also_on_a_page_that_is_open(visit: Callable[...,
     page.evaluate("location.hash = '#at=999&map=nonsense&a=1;99:3&panel=<b>&t=x'")
     page.wait_for_timeout(100)
     np.testing.assert_allclose(place(page), Images().z[9])
+
+
+def test_a_link_keeps_the_class_of_a_place_that_is_kept(visit: Callable[..., Any]) -> None:
+    page = visit("classes", link="#at=4&panel=journeys")  # of class 1
+    page.get_by_role("group", name="Condition: class").get_by_role("button").nth(2).click()
+    page.get_by_role("button", name="Keep this place as A").click()
+    settled(page, lambda: "ya=2" in page.evaluate("location.hash"))
+    again = visit("classes", link=page.evaluate("location.hash"))
+    assert again.evaluate("['a', 'b'].map(s => explorer.view().slots[s].y)") == [2, 1]
 
 
 def test_the_map_is_clicked_dragged_and_zoomed(visit: Callable[..., Any]) -> None:

@@ -102,6 +102,22 @@ class Preprocessing:
             raise ValueError(f"{given} is for grey levels or numbers of an interval; the data are {domain}")
         return Domain("binary", relaxed=self.binarize == "grey", missing=domain.missing)
 
+    def described(self, domain: Domain) -> str:
+        """What a model that is used elsewhere has to be given of data x of the stored `domain`; empty where it is x.
+
+        >>> Preprocessing(binarize="threshold").described(Domain("grey", levels=17))
+        '1 where x / 16 is above 0.5, else 0'
+        """
+        said = [] if self.window is None else ["the middle of the image, {} high and {} wide".format(*self.window)]
+        if self.dequantize:
+            said.append("x and a uniform draw from 0 to 1")
+        elif self.binarize is not None and not _is_binary(domain):
+            plain = domain.location == 0 and isinstance(domain.scale, float)
+            p = f"x / {domain.scale:g}" if plain else "x as a share of its range"
+            drawn = f"1 with probability {p}, else 0"
+            said.append({"grey": p, "threshold": f"1 where {p} is above 0.5, else 0"}.get(self.binarize, drawn))
+        return "; ".join(said)
+
     def untreated(self, domain: Domain) -> Domain:
         """The domain of what is treated to be of `domain`, where that tells."""
         levels = domain.scale

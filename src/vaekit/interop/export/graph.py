@@ -1,4 +1,4 @@
-"""A program as data: the operations of core ATen that it is made of, its constants as bytes, for what runs no torch."""
+"""Programs as data: the operations of core ATen that they are made of, constants as bytes, for what runs no torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEPT = {torch.int64: torch.int32, torch.bfloat16: torch.float32}
 
 @dataclass(frozen=True)
 class Constant:
-    """Where a constant lies among the bytes of all, and how it is read."""
+    """Where a constant lies in a store, and how it is read."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -59,18 +59,37 @@ class Operation:
     out: str
 
 
+class Store:
+    """The constants of programs one after another, little endian; equal ones are there once, whoever reads them."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._places: dict[bytes, int] = {}
+
+    def add(self, value: Tensor) -> Constant:
+        """Where a constant lies, which is put there if none of its bytes is."""
+        own = _bytes(value)
+        offset = self._places.setdefault(own, len(self._bytes))
+        if offset == len(self._bytes):
+            self._bytes += own
+            self._bytes += bytes(-len(own) % 4)  # so that each begins where a number of its type may
+        return Constant(tuple(value.shape), str(value.dtype).removeprefix("torch."), offset)
+
+    def text(self) -> str:
+        """All of it as base64."""
+        return b64encode(bytes(self._bytes)).decode("ascii")
+
+
 @dataclass(frozen=True)
 class Graph:
     """A program as data, whose inputs and outputs are (B, …), B any number.
 
-    `sizes` are the numbers that inputs have of a row; `weights` all constants one after another, little endian, as
-    base64.
+    `sizes` are the numbers that inputs have of a row.
     """
 
     inputs: tuple[str, ...]
     sizes: tuple[int, ...]
     outputs: tuple[str, ...]
-    weights: str
     constants: dict[str, Constant]
     nodes: list[Operation]
 
@@ -133,10 +152,11 @@ class Flat(nn.Module):
 
 def graph_of(
     program: Program,
+    store: Store,
     data: Sequence[Tensor] | None = None,
     operators: Collection[str] | None = None,
 ) -> Graph:
-    """A program as data, x flat.
+    """A program as data, x flat, its constants in the `store`.
 
     Large constants are kept in half precision, if that moves no output by more than a thousandth of its range over
     `data`, the inputs of some rows; without data all are in single precision. Raises `ValueError`, one line, where an
@@ -151,11 +171,6 @@ def graph_of(
     made = [Operation(_name(each), _arguments(each), each.name) for each in nodes]
     if operators is not None and (lacking := sorted({each.op for each in made} - set(operators))):
         raise ValueError(f"{program.name} of this model needs what the page can't compute: {several(lacking)}")
-    weights, constants = bytearray(), {}
-    for name, value in values.items():
-        constants[name] = Constant(tuple(value.shape), str(value.dtype).removeprefix("torch."), len(weights))
-        weights += _bytes(value)
-        weights += bytes(-len(weights) % 4)  # so that each begins where a number of its type may
     signature = exported.graph_signature
     outputs = tuple(str(each) for each in signature.user_outputs)
     inputs = [each.arg.name for each in signature.input_specs if each.kind is InputKind.USER_INPUT]
@@ -164,8 +179,7 @@ def graph_of(
         tuple(renamed.values()),
         tuple(prod(port.shape) for port in flat.inputs),
         tuple(renamed.get(each, each) for each in outputs),
-        b64encode(bytes(weights)).decode("ascii"),
-        constants,
+        {name: store.add(value) for name, value in values.items()},
         [Operation(each.op, _renamed(each.in_, renamed), each.out) for each in made],
     )
 

@@ -33,6 +33,8 @@ def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
     data["missing"] = "NaN"
     if schema is not None and schema.columns:
         data["columns"] = _columns(schema)
+    if isinstance(run, Run) and (said := preparation_of(run)):
+        data["preparation"] = said
     found["data"] = data
     if program is not None and any(each.name == "probabilities" for each in program.outputs):
         found["probabilities"] = _levels(model, schema)
@@ -42,6 +44,11 @@ def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
         found["covariates"] = [_covariate(each) for each in schema.covariates]
     found["latents"] = {name: list(shape) for name, shape in model.shapes.items()}
     return finite(found)
+
+
+def preparation_of(run: Run) -> str:
+    """What of the data in a run's files its programs are to be given; empty where these are given as they are."""
+    return run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain)
 
 
 def _port(port: Port) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ...system.disk import refuse_no_folder, write_atomic
 from ...system.extras import check_importable, needing
 from ...system.progress import working
 from ..exported import NOTES, files_of
-from .notes import notes_of
+from .notes import notes_of, preparation_of
 from .programs import PROGRAMS, Port, Program, program
 from .recording import quiet, recorded
 
@@ -50,10 +50,13 @@ class Written:
 
 @dataclass(frozen=True)
 class Export:
-    """What an export wrote, and which programs it left out, with the reason of each."""
+    """What an export wrote, which programs it left out, with the reason of each, and what of the data x in the run's
+    files programs are to be given (`x / 255`), empty where it is x itself.
+    """
 
     written: tuple[Written, ...]
     left_out: dict[str, str] = field(default_factory=dict)
+    preparation: str = ""
 
 
 @plain_tensors()
@@ -109,7 +112,8 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     notes = notes_of(run) | {"programs": {name: _program_notes(run, each) for name, (each, _) in made.items()}}
     notes |= files_of(each.path for each in written)
     write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
-    return Export((*written, Written(folder / NOTES)), left_out)
+    preparation = preparation_of(run) if isinstance(run, Run) else ""
+    return Export((*written, Written(folder / NOTES)), left_out, preparation)
 
 
 def _program_notes(run: Run | VAE, own: Program) -> dict[str, Any]:

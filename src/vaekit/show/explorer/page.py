@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ...distributions.normals import UnitNormal
-from ...interop.export.graph import DecodeColumns, Graph, ScoreColumns, graph_of
+from ...interop.export.graph import DecodeColumns, Graph, ScoreColumns, Store, graph_of
 from ...interop.export.programs import Port, Program, program
 from ...system.disk import write_atomic
 from ...system.progress import working
@@ -73,13 +73,13 @@ def whole_page(
     most: int = POINTS,
 ) -> tuple[str, tuple[str, ...]]:
     """The page of a run with all that it needs in it, and what it can't do, as `write_page` writes it."""
-    programs, notes = programs_of(run, split, seed)
+    programs, weights, notes = programs_of(run, split, seed)
     if points is None:
-        taken = sum(len(each.weights) for each in programs.values()) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
+        taken = len(weights) + sum(map(len, map(asset, (PAGE, SCRIPT, STYLE))))
         points = points_within(run, most, int(0.95 * (LARGEST - taken)))
     scene = scene_of(run, split=split, points=points, seed=seed, layout=layout)
     about = [*scene.about, *notes]
-    scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs))
+    scene = replace(scene, about=about, can=_abilities(run, programs), programs=dict(programs), weights=weights)
     return page_of(as_json(scene)), notes
 
 
@@ -96,23 +96,26 @@ def page_of(scene: str) -> str:
     return f"{before}{data}\n<script>{script}</script>\n{end}{after}"
 
 
-def programs_of(run: Run, split: str | None = None, seed: int = 0) -> tuple[dict[str, Graph], tuple[str, ...]]:
-    """The programs that a page answers by, and what is left out, a line each; `ValueError` where it can't decode."""
-    known, given, notes = operators(), _examples(run, split, seed), []
+def programs_of(run: Run, split: str | None = None, seed: int = 0) -> tuple[dict[str, Graph], str, tuple[str, ...]]:
+    """The programs that a page answers by, the weights of all as base64, and what is left out, a line each.
+
+    Raises `ValueError` where it can't decode.
+    """
+    known, given, store, notes = operators(), _examples(run, split, seed), Store(), []
     made: dict[str, Graph] = {}
     with working("recording the model", len(given)) as step:
         for done, (name, data) in enumerate(given.items()):
             try:
                 one = _program(run, name)
                 inputs = [_given(port, data, seed) for port in one.inputs]
-                made[name] = graph_of(one, inputs, known)
+                made[name] = graph_of(one, store, inputs, known)
             except Exception as error:  # of torch's compiler, whose errors are of many types
                 why = " ".join(str(error).split("\n")[0].split())
                 if name == "decode":
                     raise ValueError(f"{run.path}: its decoder can't be put into a file: {why}") from error
                 notes.append(f"this file can't {name} ({why}); a page that is served can")
             step(done + 1)
-    return made, tuple(notes)
+    return made, store.text(), tuple(notes)
 
 
 def _program(run: Run, name: str) -> Program:

@@ -125,3 +125,5 @@ class Scene:
     components: Components | None
     can: tuple[str, ...]
     programs: dict[str, object] | None = None
+    weights: str | None = None
+    """What constants of the programs are read from, as base64."""
