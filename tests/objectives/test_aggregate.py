@@ -36,9 +36,9 @@ pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def trace_of(means: Tensor, scales: Tensor, draws: int = 1, rows: int | None = None, own: Any = None) -> Trace:
-    """A trace whose q are normals of these means and scales (B, D)."""
+    """A trace whose q are normals of these means and scales (B, D), and whose p is one for all, as priors give it."""
     q = Independent(Normal(means, scales), 1)
-    p = Independent(Normal(torch.zeros_like(means), 1.0), 1)
+    p = Independent(Normal(torch.zeros_like(means[0]), 1.0), 1)
     z = q.rsample((draws,)) if own is None else own
     batch = Batch(torch.zeros(len(means), 1), rows=rows)
     return Trace(batch, Independent(Normal(torch.zeros(len(means), 1), 1.0), 1), (Latent("z", z, q, p),))
@@ -218,6 +218,23 @@ def test_the_discrepancy_of_codes_like_the_prior_is_zero_on_average(kernel: Any)
         other = torch.stack([term(trace_of(zeros + 2, ones)).loss for _ in range(50)])
     assert abs(same.mean()) < 4 * same.std() / 20
     assert other.mean() > 20 * same.std() / 20
+
+
+@pytest.mark.parametrize("prior", ["standard-normal", "mixture", "vamp", "flow", "resampled", "transformer"])
+def test_codes_are_compared_with_as_many_draws_of_the_prior(prior: str) -> None:
+    """Codes that are the prior's own are no further from its draws than noise makes them."""
+    for condition in (0, 3):
+        model = model_of(prior=prior, latents={"z": 2}, condition=condition)
+        y = torch.arange(100) % 3 if condition else None
+        with seeded(0), torch.no_grad():
+            p = model.prior("z", model.network_condition(y))
+            found = []
+            for _ in range(30):
+                z = p.sample((1, 100)[: 2 - len(p.batch_shape)])
+                trace = Trace(Batch(torch.zeros(100, 1)), p, (Latent("z", z, p.expand((100,)), p),))
+                found.append(Discrepancy(1.0)(trace).loss)
+        assert float(torch.stack(found).std()) < 0.05
+        assert abs(standard_errors_apart(torch.stack(found), 0.0)) < 4
 
 
 def test_a_discrepancy_draws_codes_to_the_prior() -> None:

@@ -20,6 +20,7 @@ from torch.nn.functional import leaky_relu, softplus
 from ..distributions.moments import center
 from ..distributions.moments import covariance as covariance_of
 from ..errors import check_least
+from ..models.sampling import draws
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from ..settings import setting
@@ -291,10 +292,9 @@ def _discrepancy(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]) -> Te
 
 
 def _of_prior(latent: Latent) -> Tensor:
-    """A draw of the prior for each row, (B, D), with a gradient if it has one."""
-    p = latent.p
-    drawn = (p.rsample if p.has_rsample else p.sample)()
-    return drawn if drawn.dim() == 2 else drawn.expand(len(latent.z[0]), -1)
+    """A draw of the prior for each row, (B, D), each by itself, with a gradient if it has one."""
+    drawn: Tensor = draws(len(latent.z[0]), gradients=latent.p.has_rsample)(latent.name, latent.p)
+    return drawn
 
 
 def _codes(trace: Trace, term: str) -> Tensor:
