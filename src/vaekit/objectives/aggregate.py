@@ -131,9 +131,8 @@ class AdversarialDiscrepancy(_AgainstCodes):
     Of a discriminator that has learned all there is, D = p(z) / (p(z) + q(z)), q that of all codes together: then it is
     E_q[log(1 + q / p)] nats, never below KL(q || p); log 2, its least, at q = p. The discriminator is an mlp of
     `layers` layers of `width`, learns at `rate`, and from as many draws as codes; theirs are four of 512 at 5e-4, at a
-    weight of 10 beside squared errors. At a weight that is too high for it codes end near to each other, and tell
-    nothing. It sees codes of any posterior that has one draw of all latents for a datum, or means. A prior learns
-    nothing of it.
+    weight of 10 beside squared errors. It sees codes of any posterior that has one draw of all latents for a datum, or
+    means. A prior learns nothing of it.
     """
 
     def __init__(
