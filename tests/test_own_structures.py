@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 from commands_for_tests import command, done
-from models_for_tests import refuses
+from models_for_tests import refuses, standard_errors_apart
 from runs_for_tests import SMALL, assert_same_run, pieces, small_run
+from torch import Tensor
 
 from vaekit import VAE, build_model, draw, load_run, train
 from vaekit.data import Batch
 from vaekit.data.domains import Domain
+from vaekit.likelihoods import Bernoulli
+from vaekit.models.sampling import Draw, Drawn
+from vaekit.networks import MLP
+from vaekit.posteriors import DiagonalNormal
+from vaekit.priors import DiagonalNormal as NormalPrior
+from vaekit.priors import StandardNormal
 from vaekit.seeding import seeded
 from vaekit.show.pictures.drawing import offers
 from vaekit.spec.building import Builder
@@ -89,6 +96,58 @@ def test_what_a_structure_of_ones_own_lacks_is_said() -> None:
         pieces("model.structure=two-layers", parts=parts)
     with refuses("model.latents.top.encoder is set, but structure 'two-layers' does not use it"):
         pieces(*TWO, "model.latents.top.encoder=mlp", parts=parts)
+
+
+class BottomUp(VAE):
+    """q(z1 given x) q(z2 given z1), and p(z1 given z2) p(z2)."""
+
+    def infer(self, batch: Batch, draw: Draw) -> Drawn:
+        q1 = self.posteriors["z1"](self.features(batch))
+        z1 = draw("z1", q1)
+        q2 = self.posteriors["z2"](z1)
+        return {"z1": (q1, z1), "z2": (q2, draw("z2", q2))}
+
+    def generate(self, y: Tensor | None, draw: Draw) -> Drawn:
+        p2 = self.priors["z2"]()
+        z2 = draw("z2", p2)
+        p1 = self.priors["z1"](z2)
+        return {"z1": (p1, draw("z1", p1)), "z2": (p2, z2)}
+
+    def given(self, name: str) -> tuple[str, str]:
+        return ("x", "z2") if name == "z1" else ("z1", "")
+
+
+class Said(BottomUp):
+    def exact(self, name: str) -> bool:
+        return name == "z2"
+
+
+class Apart(BottomUp):
+    """Its q(z2 given x) is not given z1: the closed form of the first KL holds at each draw of z2."""
+
+    def infer(self, batch: Batch, draw: Draw) -> Drawn:
+        features = self.features(batch)
+        found = {name: posterior(features) for name, posterior in self.posteriors.items()}
+        return {name: (q, draw(name, q)) for name, q in found.items()}
+
+
+def in_turn(kind: type[VAE], second: int) -> VAE:
+    """One of two latents of 2 and 3 numbers, whose second posterior is of so many."""
+    p = Bernoulli((4,), Domain("binary"))
+    posteriors = {"z1": DiagonalNormal(5, 2), "z2": DiagonalNormal(second, 3)}
+    priors = {"z1": NormalPrior(2, condition=3), "z2": StandardNormal(3)}
+    return kind(MLP((4,), hidden=(5,)), posteriors, priors, MLP((5,), p.parameter_shape), p)
+
+
+def test_a_kl_that_has_no_closed_form_is_not_taken_for_one_that_has() -> None:
+    with refuses("latent 'z1': its p is given 'z2', which q draws from it, so that no closed form of its KL holds"):
+        in_turn(BottomUp, 2)
+    for kind, second in ((Said, 2), (Apart, 5)):
+        model = in_turn(kind, second)
+        with seeded(0), torch.no_grad():
+            trace = model.trace(Batch(torch.zeros(2000, 4)), samples=5)
+        apart = trace.log_weight - (trace.log_px - sum(trace.kl.values()))
+        assert abs(standard_errors_apart(apart.flatten(), 0.0)) < 4
 
 
 def test_options_of_a_structure_are_checked_and_what_it_gives_is_a_model() -> None:

@@ -190,7 +190,7 @@ def test_terms_of_draws_alone_have_them_and_others_are_refused() -> None:
     batch = Batch(TRUTH.draw(6), rows=6)
     for term, said in (
         (TotalCorrelation(), "total-correlation needs the density of each number of a code"),
-        (Covariance(), "covariance of kind 'II' needs the variances of codes, which q of 'z' does not have"),
+        (Covariance(), "covariance of kind 'II' needs the covariances of codes, which q of 'z' does not have"),
     ):
         with refuses(said):
             Sum((ELBO(), term))(model.trace(batch), 0.5)

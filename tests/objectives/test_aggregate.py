@@ -9,9 +9,22 @@ import pytest
 import torch
 from models_for_tests import data_of, model_of, refuses, standard_errors_apart
 from torch import Tensor
-from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import (
+    Categorical,
+    Dirichlet,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
+from torch.nn.functional import normalize
 
 from vaekit.data.batch import Batch
+from vaekit.distributions.mixtures import NormalMixture
+from vaekit.distributions.moments import covariance
+from vaekit.distributions.normals import LowRankNormal, ReflectedNormal, TriangularNormal
+from vaekit.distributions.sphere import VonMisesFisher
 from vaekit.models.trace import Latent, Trace
 from vaekit.objectives import ELBO, IWAE, TERMS, Capacity, Covariance, Discrepancy, Renyi, Sum, TotalCorrelation
 from vaekit.objectives.aggregate import AdversarialCorrelation, AdversarialDiscrepancy, _Discriminator, shuffled
@@ -23,9 +36,9 @@ pytestmark = pytest.mark.usefixtures("_float64")
 
 
 def trace_of(means: Tensor, scales: Tensor, draws: int = 1, rows: int | None = None, own: Any = None) -> Trace:
-    """A trace whose q are normals of these means and scales (B, D)."""
+    """A trace whose q are normals of these means and scales (B, D), and whose p is one for all, as priors give it."""
     q = Independent(Normal(means, scales), 1)
-    p = Independent(Normal(torch.zeros_like(means), 1.0), 1)
+    p = Independent(Normal(torch.zeros_like(means[0]), 1.0), 1)
     z = q.rsample((draws,)) if own is None else own
     batch = Batch(torch.zeros(len(means), 1), rows=rows)
     return Trace(batch, Independent(Normal(torch.zeros(len(means), 1), 1.0), 1), (Latent("z", z, q, p),))
@@ -167,6 +180,35 @@ def test_covariances_are_those_of_means_or_codes(kind: Any) -> None:
     torch.testing.assert_close(Covariance(3.0, 5.0, kind)(trace_of(means, scales)).loss, expected)
 
 
+def posteriors_with_correlations() -> dict[str, Distribution]:
+    """For each of five data a posterior whose numbers hang together, by what it is."""
+    torch.manual_seed(3)
+    loc, scale, below = torch.randn(5, 3), 0.5 + torch.rand(5, 3), torch.randn(5, 3)
+    return {
+        "triangular": TriangularNormal(loc, scale, below, torch.tril_indices(3, 3, -1)),
+        "low rank": LowRankNormal(loc, scale, torch.randn(5, 3, 2)),
+        "reflected": ReflectedNormal(loc, scale, torch.randn(5, 2, 3)),
+        "mixture": NormalMixture(torch.randn(5, 4), 2 * torch.randn(5, 4, 3), 0.5 + torch.rand(5, 4, 3)),
+        "sphere": VonMisesFisher(normalize(loc, dim=-1), 0.5 + 5 * torch.rand(5)),
+        "shares": Dirichlet(0.3 + 2 * torch.rand(5, 3)),
+    }
+
+
+@pytest.mark.parametrize("name", ["triangular", "low rank", "reflected", "mixture", "sphere", "shares"])
+def test_covariances_of_codes_are_those_of_draws(name: str) -> None:
+    q = posteriors_with_correlations()[name]
+    with seeded(1):
+        z = q.sample((100_000,))
+    own = torch.stack([torch.cov(each.T) for each in z.unbind(1)])
+    assert (covariance(q) - own).abs().max() < 0.02 * own.abs().max()
+    torch.testing.assert_close(covariance(q).diagonal(dim1=-2, dim2=-1), q.variance)
+    trace = Trace(Batch(torch.zeros(5, 1)), q, (Latent("z", z[:1], q, q),))
+    of_codes = torch.cov(z.flatten(0, 1).T)
+    off = of_codes - of_codes.diagonal().diag()
+    found = Covariance(1.0, 0.0)(trace).loss
+    assert float(found) == pytest.approx(float(off.square().sum()), rel=0.05, abs=1e-3)
+
+
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 def test_the_discrepancy_of_codes_like_the_prior_is_zero_on_average(kernel: Any) -> None:
     with seeded(0):
@@ -176,6 +218,23 @@ def test_the_discrepancy_of_codes_like_the_prior_is_zero_on_average(kernel: Any)
         other = torch.stack([term(trace_of(zeros + 2, ones)).loss for _ in range(50)])
     assert abs(same.mean()) < 4 * same.std() / 20
     assert other.mean() > 20 * same.std() / 20
+
+
+@pytest.mark.parametrize("prior", ["standard-normal", "mixture", "vamp", "flow", "resampled", "transformer"])
+def test_codes_are_compared_with_as_many_draws_of_the_prior(prior: str) -> None:
+    """Codes that are the prior's own are no further from its draws than noise makes them."""
+    for condition in (0, 3):
+        model = model_of(prior=prior, latents={"z": 2}, condition=condition)
+        y = torch.arange(100) % 3 if condition else None
+        with seeded(0), torch.no_grad():
+            p = model.prior("z", model.network_condition(y))
+            found = []
+            for _ in range(30):
+                z = p.sample((1, 100)[: 2 - len(p.batch_shape)])
+                trace = Trace(Batch(torch.zeros(100, 1)), p, (Latent("z", z, p.expand((100,)), p),))
+                found.append(Discrepancy(1.0)(trace).loss)
+        assert float(torch.stack(found).std()) < 0.05
+        assert abs(standard_errors_apart(torch.stack(found), 0.0)) < 4
 
 
 def test_a_discrepancy_draws_codes_to_the_prior() -> None:

@@ -213,6 +213,24 @@ def test_groups_of_classes_are_those_of_the_posterior(tmp_path: Path) -> None:
     assert made.model.latents["z"].prior.options == {"groups": 2}
 
 
+def test_a_mixture_is_fitted_by_expectation_maximisation_wherever_the_prior_is_given_nothing(tmp_path: Path) -> None:
+    counted = tmp_path / "counts.csv"
+    x = np.random.default_rng(0).poisson(3.0, (200, 3))
+    rows = [f"{a},{b},{c},{total}" for (a, b, c), total in zip(x, x.sum(1) + 1, strict=True)]
+    counted.write_text("a,b,c,total\n" + "\n".join(rows) + "\n")
+    exposure = ["data.exposure=total", "data.domain=count", "model.likelihood=poisson"]
+    exposed = train(str(counted), tmp_path / "exposed", epochs=1, sets=exposure)
+    assert refitted(exposed, "mixture").model.latents["z"].prior.options == {"fit_after": 0.0}
+    # Labels that are summed out are given to priors too, though nobody is asked for them.
+    labelled = small_run(tmp_path / "labelled", *FEW, "model.classifier=mlp", "objective=semi-supervised")
+    made = refit_prior(labelled, "mixture", samples=2, epochs=1, sets=[MIXED]).runs[1]
+    assert made.spec.model.latents["z"].prior.options == {"components": 5}
+    above = ["model.structure=hierarchical", "model.latents.z.prior=diagonal-normal", "model.latents.w.size=2"]
+    in_turn = small_run(tmp_path / "in-turn", *FEW, *above)
+    assert refitted(in_turn, "mixture").model.latents["w"].prior.options == {"fit_after": 0.0}
+    assert refitted(in_turn, "mixture", "z").model.latents["z"].prior.options == {}
+
+
 def test_the_command_says_both_scores(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.show.report.write_report", lambda run, scores: run.path / "report.html")
     given = ("--prior", "diagonal-normal", "--out", tmp_path / "made", "--samples", "2", "--epochs", "1")

@@ -72,6 +72,12 @@ class NormalMixture(Mixture):
         )
 
     @property
+    def covariance_matrix(self) -> Tensor:
+        """(…, D, D): that of the components' means, and the mean of their variances along the diagonal."""
+        share, off = self.logits.softmax(-1).unsqueeze(-1), self.loc - self.mean.unsqueeze(-2)
+        return (share * off).mT @ off + torch.diag_embed((share * self.scale.square()).sum(-2))
+
+    @property
     def noise_size(self) -> int:
         return self.event_shape[0]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import (
     Categorical,
+    Dirichlet,
     Distribution,
     Independent,
     MultivariateNormal,
@@ -72,6 +73,24 @@ def stddev(dist: Distribution) -> Tensor:
     except NotImplementedError:
         around = mean(dist)
         return _average(dist, lambda draws: (draws - around).square()).sqrt()
+
+
+def covariance(dist: Distribution) -> Tensor:
+    """The covariance matrices (…, D, D) of a distribution of vectors (…, D) in closed form; `NotImplementedError` where
+    none is known, as of flows.
+
+    >>> covariance(Dirichlet(torch.ones(2)))  # of shares, which add up to 1
+    tensor([[ 0.0833, -0.0833],
+            [-0.0833,  0.0833]])
+    """
+    if (own := getattr(dist, "covariance_matrix", None)) is not None:
+        return own
+    if isinstance(dist, Independent) and not dist.base_dist.event_shape:
+        return torch.diag_embed(dist.variance)
+    if isinstance(dist, Dirichlet):
+        share, total = dist.mean, dist.concentration.sum(-1)[..., None, None]
+        return (torch.diag_embed(share) - share.unsqueeze(-1) * share.unsqueeze(-2)) / (total + 1)
+    raise NotImplementedError(f"no covariance of {type(dist).__name__} is known in closed form")
 
 
 def _average(dist: Distribution, of: Callable[[Tensor], Tensor]) -> Tensor:

@@ -197,13 +197,23 @@ class VonMisesFisher(OfNoise):
     def mean(self) -> Tensor:
         return (1 + self.along.mean_short).to(self.loc.dtype).unsqueeze(-1) * self.loc
 
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        """The variance of z along m, and across it in each of the D - 1 directions, (…)."""
+        square = (1 + self.along.mean_short).square() + self.along.spread
+        return self.along.spread, (1 - square) / (self.event_shape[0] - 1)
+
     @property
     def variance(self) -> Tensor:
-        """Of each number of z, (…, D): E[w²] m² + (1 - E[w²]) (1 - m²) / (D - 1) - E[w]² m²."""
-        mean = (1 + self.along.mean_short).unsqueeze(-1)
-        square, m2 = mean.square() + self.along.spread.unsqueeze(-1), self.loc.square()
-        found = (square - mean.square()) * m2 + (1 - square) * (1 - m2) / (self.event_shape[0] - 1)
-        return found.to(self.loc.dtype)
+        """Of each number of z, (…, D): Var[w] m² + (1 - E[w²]) (1 - m²) / (D - 1)."""
+        (along, across), m2 = self._spread(), self.loc.square()
+        return (along.unsqueeze(-1) * m2 + across.unsqueeze(-1) * (1 - m2)).to(self.loc.dtype)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """(…, D, D), the same along any direction across m."""
+        along, across = (each[..., None, None] for each in self._spread())
+        one = torch.eye(self.event_shape[0], dtype=self.loc.dtype, device=self.loc.device)
+        return (across * one + (along - across) * self.loc.unsqueeze(-1) * self.loc.unsqueeze(-2)).to(self.loc.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         # k (m · z - 1) as a square, which cancels nothing.

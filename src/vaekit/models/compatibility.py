@@ -18,6 +18,7 @@ from ..errors import MisfitError, number_of, shown, wrong_kind
 from ..modules import evaluating
 from ..networks.base import flat, shaped
 from ..seeding import seeded
+from .exactness import check_exact
 
 if TYPE_CHECKING:
     from .semisupervised import SemiSupervisedVAE
@@ -129,6 +130,7 @@ def _check_walk(model: VAE, x: Tensor) -> None:
         event = model.likelihood_of(z, model.network_condition(y)).event_shape
     if tuple(event) != model.event_shape:
         raise ValueError(f"the likelihood is one of data of shape {tuple(event)}, but says {model.event_shape}")
+    check_exact(model, model.typed(Batch(x, y)), _zeros_of)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Latent:
     """One named latent of a trace: samples z (S, R, D), the posterior q they were drawn from, and their prior p.
 
     R is B, a row for each datum; where a class is summed out, a row for each of the `cases`. q and p are of batch shape
-    (R,), or (S, R) where they depend on draws of another latent.
+    (R,), or (S, R) where they depend on draws of another latent; a p that is one for all data is of ().
     """
 
     name: str

@@ -13,11 +13,14 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent
 from torch.func import functional_call
 from torch.nn.functional import leaky_relu, softplus
 
 from ..distributions.moments import center
+from ..distributions.moments import covariance as covariance_of
 from ..errors import check_least
+from ..models.sampling import draws
 from ..models.trace import Latent, Trace, beside, drawn_apart
 from ..schedules import Schedule
 from ..settings import setting
@@ -128,9 +131,8 @@ class AdversarialDiscrepancy(_AgainstCodes):
     Of a discriminator that has learned all there is, D = p(z) / (p(z) + q(z)), q that of all codes together: then it is
     E_q[log(1 + q / p)] nats, never below KL(q || p); log 2, its least, at q = p. The discriminator is an mlp of
     `layers` layers of `width`, learns at `rate`, and from as many draws as codes; theirs are four of 512 at 5e-4, at a
-    weight of 10 beside squared errors. At a weight that is too high for it codes end near to each other, and tell
-    nothing. It sees codes of any posterior that has one draw of all latents for a datum, or means. A prior learns
-    nothing of it.
+    weight of 10 beside squared errors. It sees codes of any posterior that has one draw of all latents for a datum, or
+    means. A prior learns nothing of it.
     """
 
     def __init__(
@@ -190,8 +192,9 @@ class Covariance:
     """`off_diagonal` times the squares of the covariances between dimensions of codes, and `diagonal` times those of
     their variances less 1 (DIP-VAE, Kumar et al. 2018, eq. 6 and 7).
 
-    Of the posterior's means with kind "I", of codes, whose variance is that of the means and the mean variance, with
-    "II". Estimated on a batch. Theirs are 10 and 100 for "I", 10 and 10 for "II", or more.
+    Of the posterior's means with kind "I"; with "II" of codes, whose covariance is that of the means and the mean of
+    the posteriors' covariances, which are diagonal in the paper. Estimated on a batch. Theirs are 10 and 100 for "I",
+    10 and 10 for "II", or more.
     """
 
     off_diagonal: float | Schedule = 10.0
@@ -208,11 +211,14 @@ class Covariance:
     def __call__(self, trace: Trace, progress: float = 1.0) -> Loss:
         latents = drawn_apart(trace.latents, "covariance", by_draws=False)
         share = trace.log_share.exp().unsqueeze(1)
-        means = beside(*(center(latent.q) for latent in latents))
+        of_codes = self.kind == "II"
+        within = [_within(latent, share) for latent in latents] if of_codes else []
+        # On a sphere what stands for q is not its mean, which is inside.
+        means = beside(*(latent.q.mean if of_codes else center(latent.q) for latent in latents))
         centered = means - (share * means).sum(0)
         covariance = (share * centered).T @ centered
-        if self.kind == "II":
-            covariance = covariance + (share * beside(*map(_variance, latents))).sum(0).diag()
+        if of_codes:
+            covariance = covariance + torch.block_diag(*within)
         variances = covariance.diagonal()
         between = covariance.square().sum() - variances.square().sum()
         along = (variances - 1).square().sum()
@@ -221,12 +227,16 @@ class Covariance:
         return Loss(first * between + second * along, said)
 
 
-def _variance(latent: Latent) -> Tensor:
-    """That of q, (B, D); `ValueError` where it is not known, as of flows."""
+def _within(latent: Latent, share: Tensor) -> Tensor:
+    """The mean covariance of q over rows, (D, D), of which each has its `share` (R, 1); `ValueError` where it is not
+    known, as of flows.
+    """
     try:
-        return latent.q.variance
+        if isinstance(latent.q, Independent):  # without a matrix for each row
+            return (share * latent.q.variance).sum(0).diag()
+        return (share.unsqueeze(-1) * covariance_of(latent.q)).sum(0)
     except NotImplementedError:
-        what = f"needs the variances of codes, which q of {latent.name!r} does not have"
+        what = f"needs the covariances of codes, which q of {latent.name!r} does not have"
         accepted = f"accepted: {setting('objective.terms.covariance.kind', 'I')}, or diagonal-normal and the like"
         raise ValueError(f"covariance of kind 'II' {what}; {accepted}") from None
 
@@ -281,10 +291,9 @@ def _discrepancy(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]) -> Te
 
 
 def _of_prior(latent: Latent) -> Tensor:
-    """A draw of the prior for each row, (B, D), with a gradient if it has one."""
-    p = latent.p
-    drawn = (p.rsample if p.has_rsample else p.sample)()
-    return drawn if drawn.dim() == 2 else drawn.expand(len(latent.z[0]), -1)
+    """A draw of the prior for each row, (B, D), each by itself, with a gradient if it has one."""
+    drawn: Tensor = draws(len(latent.z[0]), gradients=latent.p.has_rsample)(latent.name, latent.p)
+    return drawn
 
 
 def _codes(trace: Trace, term: str) -> Tensor:

@@ -126,7 +126,7 @@ def refitted(run: Run, prior: str, latent: str | None = None) -> Spec:
         model, only = _with_vae(run, name)
     else:
         given: dict[str, Any] = {"name": prior}
-        if "fit_after" in options_of(parts.priors[prior], "priors") and not run.model.conditional:
+        if "fit_after" in options_of(parts.priors[prior], "priors") and not _given(run, name):
             given |= {"fit_after": 0.0}
         groups = getattr(run.model.posteriors[name], "groups", None)
         if groups and "groups" in options_of(parts.priors[prior], "priors"):
@@ -164,6 +164,13 @@ def _latent(run: Run, latent: str | None) -> str:
         which = f"its priors are {', '.join(run.model.priors)}, each given those before"
         raise ValueError(f"{run.path} has no one prior of {name!r} (structure {structure!r}): {which}")
     return name
+
+
+def _given(run: Run, name: str) -> bool:
+    """Whether the prior of a latent is given anything: what is seen of y, labels that are summed out too, or another
+    latent.
+    """
+    return run.model.condition > run.model.exposed or bool(run.model.given(name)[1])
 
 
 def _with_vae(run: Run, name: str) -> tuple[ModelSpec, tuple[str, ...]]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from ...data.batch import Batch
+from ...distributions.moments import covariance
 from ...errors import unknown
 from ...evaluation.evaluation import ACTIVE
 from ...modules import evaluating
@@ -167,11 +168,10 @@ def _correlations(subject: Subject, batch: Batch) -> np.ndarray:
 
 def _covariance(q: Distribution) -> Tensor:
     """The covariance matrices (B, D, D) of q over z (B, D): in closed form, else from draws."""
-    if hasattr(q, "covariance_matrix"):
-        return q.covariance_matrix
-    if isinstance(q, Independent) and not q.base_dist.event_shape:
-        return torch.diag_embed(q.variance)
-    return _covariance_of(q.sample(torch.Size((DRAWS,))))
+    try:
+        return covariance(q)
+    except NotImplementedError:
+        return _covariance_of(q.sample(torch.Size((DRAWS,))))
 
 
 def _covariance_of(z: Tensor) -> Tensor:
