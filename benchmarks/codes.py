@@ -68,13 +68,13 @@ def numbers(run: vaekit.Run, prior: str | None) -> dict[str, float]:
     codes = {name: run.encode(name)[:2] for name in ("train", "test")}
     with torch.no_grad():
         error = (run.model.reconstruct(test.x) - test.x).square().mean()
-        near = KNeighborsClassifier().fit(*codes["train"])
-        parts = decomposed(run.model, run.data("train"), "train")
-        if prior:
-            run = vaekit.refit_prior(run, prior, out=run.path.parent / "again")
-        with seeded(0):
-            samples = run.model.sample(DRAWN, draw=False)
-        found = fidelity(test.x.flatten(1), samples.flatten(1))
+    near = KNeighborsClassifier().fit(*codes["train"])
+    parts = decomposed(run.model, run.data("train"), "train")
+    if prior:
+        run = vaekit.refit_prior(run, prior, out=run.path.parent / "again")
+    with torch.no_grad(), seeded(0):
+        samples = run.model.sample(DRAWN, draw=False)
+    found = fidelity(test.x.flatten(1), samples.flatten(1))
     return {
         "squared error": float(error),
         "class by neighbours": near.score(*codes["test"]),
