@@ -35,7 +35,7 @@ def push(  # noqa: PLR0913 - as many as the command has options
     from ..interop.hub import push as pushed
 
     loaded = loaded_run(run, "cpu", context, data, sets)
-    scores = loaded.evaluate(loaded.held_out, samples, seed=seed) if samples else None
     if not (run / "pictures").is_dir():
         note(f"{run} has no pictures for the card: vaekit evaluate {run} --report draws them")
+    scores = (lambda: loaded.evaluate(loaded.held_out, samples, seed=seed)) if samples else None
     say(pushed(loaded, repo, scores, licences=Licences(licence, data_licence), private=private))

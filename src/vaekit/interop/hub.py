@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +51,7 @@ class Licences:
 def push(
     run: Run,
     repo: str,
-    evaluation: Evaluation | None = None,
+    evaluation: Evaluation | Callable[[], Evaluation] | None = None,
     *,
     licences: Licences | None = None,
     private: bool = False,
@@ -59,16 +59,19 @@ def push(
 ) -> str:
     """Put `run` into the repository `repo` ("user/name") of the hub, made if it is not there, and return its address.
 
-    The card has the scores of `evaluation` and the pictures that the run's folder has. The token is that of
-    `huggingface-cli login`, or of the variable HF_TOKEN, where none is given. Raises `RunError` for a run that has not
-    finished or can't be read elsewhere, `ValueError`, one line, for what the hub refuses.
+    The card has the scores of `evaluation` and the pictures that the run's folder has. A function that makes the scores
+    is called when the repository is there: nothing is scored for a hub that refuses or can't be reached. The token is
+    that of `huggingface-cli login`, or of the variable HF_TOKEN, where none is given. Raises `RunError` for a run that
+    has not finished or can't be read elsewhere, `ValueError`, one line, for what the hub refuses.
     """
     hub = _hub()
     _refuse(run)
-    with _in_a_line(repo), tempfile.TemporaryDirectory() as made:
-        folder = written(run, Path(made), repo, evaluation, licences or Licences())
-        api = hub.HfApi(token=token, library_name="vaekit", library_version=__version__)
+    api = hub.HfApi(token=token, library_name="vaekit", library_version=__version__)
+    with _in_a_line(repo):
         name = api.create_repo(repo, private=private, exist_ok=True).repo_id
+    scores = evaluation() if callable(evaluation) else evaluation
+    with _in_a_line(repo), tempfile.TemporaryDirectory() as made:
+        folder = written(run, Path(made), repo, scores, licences or Licences())
         said = f"{run.spec.title or run.path.name}, by vaekit {__version__}"
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=said)
         return f"{api.endpoint}/{name}"
@@ -116,11 +119,9 @@ def from_pretrained(
 def written(run: Run, folder: Path, repo: str, evaluation: Evaluation | None, licences: Licences) -> Path:
     """What is pushed, written into `folder`, which is returned.
 
-    Raises `RunError` where a file of the run is a link.
+    A file of the run that is a link is refused before, with the run.
     """
-    check_places(run.path)
     pictures = sorted((run.path / "pictures").glob("*.png"))
-    refuse_links(pictures)
     run = _without_paths(run)
     kind = {"library_name": "vaekit", "version": __version__, "event_shape": list(run.model.event_shape)}
     texts = {
@@ -249,6 +250,8 @@ def _is_repository(name: str) -> bool:
 
 
 def _refuse(run: Run) -> None:
+    check_places(run.path)
+    refuse_links(sorted((run.path / "pictures").glob("*.png")))
     if run.unfinished:
         raise RunError(f"a run that is not finished is not pushed: {run.unfinished}")
     if run.spec.data.codes is not None:
