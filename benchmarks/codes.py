@@ -71,7 +71,7 @@ def numbers(run: vaekit.Run, prior: str | None) -> dict[str, float]:
     near = KNeighborsClassifier().fit(*codes["train"])
     parts = decomposed(run.model, run.data("train"), "train")
     if prior:
-        run = vaekit.refit_prior(run, prior, out=run.path.parent / "again")
+        run = vaekit.refit_prior(run, prior, out=run.path.parent / "again").runs[1]
     with torch.no_grad(), seeded(0):
         samples = run.model.sample(DRAWN, draw=False)
     found = fidelity(test.x.flatten(1), samples.flatten(1))

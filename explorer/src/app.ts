@@ -23,7 +23,7 @@ export class App {
   constructor(readonly scene: Scene, readonly model: Model, readonly store: Store) {
     const decode = latest<[Place, number | null]>(async ([place, levels]) => {
       try {
-        this.shown = shownOf(await model.decode([place.z], [place.y], levels), 0);
+        this.shown = shownOf(await model.decode([scene.onSpace(place.z)], [place.y], levels), 0);
         this.listeners.forEach((f) => f(this.shown!));
       } catch (error) {
         complain(error);
@@ -38,7 +38,7 @@ export class App {
 
   /** Many places decoded, in their order; a condition is the place's own. */
   async decodeAll(places: Place[], levels: number | null = null): Promise<Shown[]> {
-    const found = await this.model.decode(places.map((p) => p.z), places.map((p) => p.y), levels);
+    const found = await this.model.decode(places.map((p) => this.scene.onSpace(p.z)), places.map((p) => p.y), levels);
     return places.map((_, i) => shownOf(found, i));
   }
 

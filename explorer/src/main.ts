@@ -140,7 +140,7 @@ async function start(): Promise<void> {
   const { scene, model } = loaded;
   document.title = scene.file.title;
   const view = firstView(scene);
-  const store = new Store({ ...view, ...viewFrom(scene, location.hash, view) });
+  const store = new Store({ ...view, ...viewFrom(scene, location.hash, view) }, (z) => scene.onSpace(z));
   const app = new App(scene, model, store);
   const map = new MapView(scene, store, async (z) => (await app.decodeAll(z.map((each) => ({ z: each, y: store.view.place.y, datum: null })))).map((s) => s.x));
   const describe = (i: number): string[] => map.describe(i);

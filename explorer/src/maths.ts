@@ -2,6 +2,20 @@
 
 export type Vector = ArrayLike<number>;
 
+/** Numbers on the space that codes are of: of length 1 on the "sphere", shares that add up to 1 on the "simplex". */
+export function onSpace(space: string | null | undefined, z: Float32Array): Float32Array {
+  if (space === "sphere") {
+    const length = Math.hypot(...z);
+    return length > 0 ? z.map((v) => v / length) : z;
+  }
+  if (space === "simplex") {
+    const shares = z.map((v) => Math.max(v, 1e-6));
+    const sum = shares.reduce((a, b) => a + b, 0);
+    return shares.map((v) => v / sum);
+  }
+  return z;
+}
+
 export const mixed = (a: Vector, b: Vector, t: number): Float32Array =>
   Float32Array.from({ length: a.length }, (_, i) => a[i]! + t * (b[i]! - a[i]!));
 

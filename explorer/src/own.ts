@@ -50,7 +50,10 @@ function answering(app: App, current: () => Float64Array, show: (x: Float64Array
         const x = current();
         const answer = await ask(app, x, asking.condition);
         // What has been answered once the reader is elsewhere must not take the place from them.
-        if (store.view.panel === "own") store.go({ z: (own = answer.z), y: asking.condition, datum: null });
+        if (store.view.panel === "own") {
+          store.go({ z: answer.z, y: asking.condition, datum: null });
+          own = store.view.place.z;
+        }
         show(x, answer);
       } catch (error) {
         complain(error);

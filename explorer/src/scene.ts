@@ -1,6 +1,7 @@
 /** What the page shows, as it comes from Python (show/explorer/scene.py), and as the page works with it. */
 
 import { numbersOf, type Arr } from "./arrays";
+import { onSpace } from "./maths";
 import type { Program } from "./programs";
 
 export interface Column {
@@ -26,6 +27,8 @@ export interface Latent {
   mean: number[];
   sd: number[];
   active: boolean[];
+  /** Where all its codes lie: "sphere", "simplex", or null, anywhere. */
+  space?: string | null;
 }
 
 export interface Colouring {
@@ -185,6 +188,14 @@ export class Scene {
     const out = new Float32Array(this.latentSize);
     for (let j = 0; j < out.length; j++) out[j] = this.mean[i * this.latentSize + j]!;
     return out;
+  }
+
+  /** The nearest to a code, or so, that the model has: each latent's part on the space of its codes. */
+  onSpace(z: Float32Array): Float32Array {
+    if (!this.file.latents.some((latent) => latent.space)) return z;
+    let at = 0;
+    const parts = this.file.latents.map((latent) => onSpace(latent.space, z.slice(at, (at += latent.size))));
+    return Float32Array.from(parts.flatMap((part) => [...part]));
   }
 
   codeAt(i: number, dimension: number): number {

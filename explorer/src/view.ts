@@ -35,7 +35,7 @@ type Listener = (changed: Set<Key>) => void;
 
 export class Store {
   private readonly listeners: { keys: Key[]; f: Listener }[] = [];
-  constructor(public view: View) {}
+  constructor(public view: View, private readonly onSpace: (z: Float32Array) => Float32Array = (z) => z) {}
 
   on(keys: Key[], f: Listener): void {
     this.listeners.push({ keys, f });
@@ -49,7 +49,7 @@ export class Store {
 
   /** Goes to a place; with `levels`, of which the latents that are drawn later are left to the model. */
   go(place: Place, levels: number | null = null): void {
-    this.set({ place, levels });
+    this.set({ place: place.datum === null ? { ...place, z: this.onSpace(place.z) } : place, levels });
   }
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { numbersOf } from "../src/arrays";
-import { above, analogy, loadings, mixed, normals, percent, shares, spherical, written, largest, shortest } from "../src/maths";
+import { above, analogy, loadings, mixed, normals, onSpace, percent, shares, spherical, written, largest, shortest } from "../src/maths";
 
 const near = (a: number, b: number, by = 1e-5): void => assert.ok(Math.abs(a - b) < by, `${a} is not ${b}`);
 
@@ -15,6 +15,14 @@ test("between two codes", () => {
   assert.deepEqual([...spherical([0, 0], [2, 0], 0.5)], [1, 0]);
   for (const t of [0, 1]) spherical([1, 2, 3], [-1, 0, 2], t).forEach((v, i) => near(v, [[1, 2, 3], [-1, 0, 2]][t]![i]!));
   assert.deepEqual([...analogy([3, 1], [1, 1], [10, 10], 1)], [12, 10]);
+});
+
+test("a code is brought to the space of its latent", () => {
+  const near_ = (z: Float32Array, ...expected: number[]): void => expected.forEach((v, i) => near(z[i]!, v));
+  near_(onSpace("sphere", Float32Array.from([3, -4])), 0.6, -0.8);
+  near_(onSpace("sphere", Float32Array.from([0, 0])), 0, 0);
+  near_(onSpace("simplex", Float32Array.from([0.6, 0.6, -1])), 0.5, 0.5, 0);
+  near_(onSpace(null, Float32Array.from([3, -4])), 3, -4);
 });
 
 test("the share above a value", () => {

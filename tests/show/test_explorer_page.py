@@ -310,6 +310,8 @@ def table(*, of_day: bool = False) -> dict[str, Any]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
     scenes = {"images": Images().scene(), "table": table(), "times": table(of_day=True), "classes": conditional()}
+    scenes["sphere"] = Images().scene()
+    scenes["sphere"]["latents"][0]["space"] = "sphere"
     for name, scene in scenes.items():
         (folder / f"{name}.html").write_text(page_of(json.dumps(scene)), "utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in scenes}
@@ -378,6 +380,24 @@ def test_what_is_built_is_that_of_the_sources() -> None:
     for path in sorted(each.relative_to(ROOT).as_posix() for each in (ROOT / "src").rglob("*") if each.is_file()):
         found.update(f"{path}\n".encode() + (ROOT / path).read_bytes())
     assert asset("sources.sha256").strip() == found.hexdigest(), "run npm run build in explorer/"
+
+
+def test_places_stay_on_the_space_of_the_codes(visit: Callable[..., Any]) -> None:
+    """Whatever a slider, a link or a walk along a line says: nothing is decoded that is no code of the model."""
+    own = Images()
+    page = visit("sphere", "#at=4;0:1.5")
+
+    def looked_at() -> bool:
+        z = place(page) / np.linalg.norm(place(page))
+        return bool(np.allclose(shown(page), own.decode(z[None])[0], atol=1e-2))
+
+    settled(page, looked_at)
+    page.get_by_label("z0", exact=True).press("ArrowRight")
+    assert np.linalg.norm(place(page)) == pytest.approx(1, abs=1e-5)
+    settled(page, looked_at)
+    page.get_by_role("tab", name="Journeys").click()
+    page.get_by_label("How far along").press("ArrowRight")
+    assert np.linalg.norm(place(page)) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_decoded_picture_follows_the_slider_and_the_address(visit: Callable[..., Any]) -> None:

@@ -15,6 +15,8 @@ from .noise import uniform
 from .quadrature import nodes_like
 from .shapes import OfNoise, _Shape, broadcast_shapes
 
+UNIT_SPHERE = "the unit sphere"
+"""What the posterior and the prior of points on it state as their `space`."""
 CELLS, NODES = 24, 8
 """Cells of the curve along the axis, and nodes of a Gauss-Legendre rule in each."""
 REACH, BEND = 9.0, 0.5

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize, softplus
 
 from ..distributions import sphere
 from ..distributions.bounds import bounded, checked_clamp
-from ..distributions.sphere import check_size
+from ..distributions.sphere import UNIT_SPHERE, check_size
 from .continuous import head
 
 LEAST, MOST = 1e-3, 1e4
@@ -30,7 +30,7 @@ class VonMisesFisher(nn.Module):
     torch.Size([2, 4])
     """
 
-    space = "the unit sphere"
+    space = UNIT_SPHERE
 
     def __init__(
         self,

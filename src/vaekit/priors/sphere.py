@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions.sphere import UniformOnSphere, check_size
+from ..distributions.sphere import UNIT_SPHERE, UniformOnSphere, check_size
 
 
 class UniformSphere(nn.Module):
@@ -20,7 +20,7 @@ class UniformSphere(nn.Module):
     tensor([1., 1., 1., 1., 1.])
     """
 
-    space = "the unit sphere"
+    space = UNIT_SPHERE
     like: Tensor
 
     def __init__(self, latent: int) -> None:

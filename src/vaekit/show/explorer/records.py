@@ -55,6 +55,8 @@ class PageLatent:
     mean: list[float]
     sd: list[float]
     active: list[bool]
+    space: str | None = None
+    """Where all its codes lie: "sphere", of length 1, "simplex", shares that add up to 1; None of any numbers."""
 
 
 @dataclass(frozen=True)

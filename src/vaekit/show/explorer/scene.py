@@ -20,6 +20,8 @@ from ...data.columns import Column
 from ...data.domains import WHOLE
 from ...distributions.mixtures import Mixture
 from ...distributions.moments import center
+from ...distributions.simplex import SIMPLEX
+from ...distributions.sphere import UNIT_SPHERE
 from ...evaluation.evaluation import ACTIVE
 from ...models.sampling import draws
 from ...modules import evaluating
@@ -61,6 +63,8 @@ FEWEST = 100
 ROOM = 64 * 2**20
 """Bytes of the points of a page that is served, at most, unless so many are asked for: browsers read no text of much
 more than that."""
+SPACES = {UNIT_SPHERE: "sphere", SIMPLEX: "simplex"}
+"""How a page calls spaces that it keeps codes on."""
 COMPONENTS = 100
 """Components of a mixture prior, at most: the heaviest."""
 
@@ -212,6 +216,7 @@ class Making:
                     mean[:, own].mean(0).tolist(),
                     mean[:, own].std(0).tolist(),
                     (variance[own] > ACTIVE).tolist(),
+                    SPACES.get(getattr(model.posteriors[name], "space", None) or ""),
                 )
             )
         return found
