@@ -56,7 +56,7 @@ def test_a_row_begins_with_the_run_of_another_where_that_is(published: SimpleNam
     given = argparse.Namespace(
         folder=tmp_path, scale=None, minutes=None, quick=True, seeds=1, samples=2, jobs=1, sets=[]
     )
-    given.sets = ["training.device=cpu"]
+    given.sets = ["training.device=cpu", "data.name=digits"]
     row = published.ROWS["1-elbo-5"]
     published.measure(row, given)
     run = vaekit.load_run(published.run_of(row, 0, given, "quick"))
