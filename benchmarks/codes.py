@@ -58,7 +58,7 @@ SIDES = {
         (FIXED, "objective={name='autoencoder', weight=0.0}", "objective.terms.adversarial-discrepancy.weight=3.0")
     ),
 }
-DIGITS = {"squared error": 2, "class by neighbours": 3, "I(x; z)": 2, "KL of all codes": 2, "density": 2, "coverage": 2}
+DIGITS = {"squared error": 2, "class by neighbours": 3, "KL of all codes": 2, "density": 2, "coverage": 2}
 """What is shown, with so many digits."""
 
 
@@ -78,7 +78,6 @@ def numbers(run: vaekit.Run, prior: str | None) -> dict[str, float]:
     return {
         "squared error": float(error),
         "class by neighbours": near.score(*codes["test"]),
-        "I(x; z)": parts.mutual_information.value,
         "KL of all codes": np.nan if prior or parts.marginal_kl is None else parts.marginal_kl.value,
         "density": found.density.value,
         "coverage": found.coverage.value,
@@ -113,8 +112,8 @@ def main() -> None:
     about = (
         f"The recipe `digits`, {given.epochs} epochs at a rate of 5e-3, {given.seeds} seeds: mean ± standard error. Of "
         "the 300 test digits: the squared error of a pixel (0 to 16) decoded from the mean code; how often five "
-        "neighbours among training codes tell the class; of training data what codes tell of them, and how far all "
-        f"codes together are from the prior, in nats; density and coverage of {DRAWN:,} decoded samples among the test "
+        "neighbours among training codes tell the class; how far all codes of training data together are from the "
+        f"prior, in nats; density and coverage of {DRAWN:,} decoded samples among the test "
         "digits, by pixels, as data have them 1.\n"
     )
     text = "\n".join([heading("What objectives make of codes"), about, *lines, ""])
