@@ -9,21 +9,19 @@ into shape gets a mixture afterwards, as `vaekit refit-prior` fits it.
 from __future__ import annotations
 
 import argparse
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from machine import heading
+from compared import report
 from sklearn.neighbors import KNeighborsClassifier
 
 import vaekit
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.neighbours import fidelity
 from vaekit.seeding import seeded
-from vaekit.system.disk import write_atomic
 
 FIXED = "model.latents.z.posterior={name='fixed-normal', scale=0.1}"
 DRAWN = 1000
@@ -84,11 +82,10 @@ def numbers(run: vaekit.Run, prior: str | None) -> dict[str, float]:
     }
 
 
-def shown(values: list[float], digits: int) -> str:
-    if any(np.isnan(values)):
-        return "–"
-    spread = f" ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
+def trained(side: Side, seed: int, epochs: int) -> dict[str, float]:
+    with TemporaryDirectory() as folder:
+        sets = [*side.sets, "training.learning_rate=0.005", f"training.seed={seed}"]
+        return numbers(vaekit.train("digits", Path(folder) / "run", epochs=epochs, sets=sets), side.prior)
 
 
 def main() -> None:
@@ -98,28 +95,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
-    lines = [f"| objective | {' | '.join(DIGITS)} |", f"|---|{'---|' * len(DIGITS)}"]
-    for name in given.sides:
-        side, found = SIDES[name], []
-        for seed in range(given.seeds):
-            with TemporaryDirectory() as folder:
-                sets = [*side.sets, "training.learning_rate=0.005", f"training.seed={seed}"]
-                run = vaekit.train("digits", Path(folder) / "run", epochs=given.epochs, sets=sets)
-                found.append(numbers(run, side.prior))
-        cells = [shown([each[key] for each in found], digits) for key, digits in DIGITS.items()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
     about = (
         f"The recipe `digits`, {given.epochs} epochs at a rate of 5e-3, {given.seeds} seeds: mean ± standard error. Of "
         "the 300 test digits: the squared error of a pixel (0 to 16) decoded from the mean code; how often five "
         "neighbours among training codes tell the class; how far all codes of training data together are from the "
-        f"prior, in nats; density and coverage of {DRAWN:,} decoded samples among the test "
-        "digits, by pixels, as data have them 1.\n"
+        f"prior, in nats; density and coverage of {DRAWN:,} decoded samples among the test digits, by pixels, as data "
+        "have them 1."
     )
-    text = "\n".join([heading("What objectives make of codes"), about, *lines, ""])
-    print(text)
-    if given.report:
-        write_atomic(given.report, text)
+    sides = ((name, [trained(SIDES[name], seed, given.epochs) for seed in range(given.seeds)]) for name in given.sides)
+    report("What objectives make of codes", about, DIGITS, sides, given.report)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ folder already is not made again. Scores are of the posterior means of the held-
 from __future__ import annotations
 
 import argparse
-import statistics
+import math
 from pathlib import Path
 
-from machine import heading
+from compared import report
 
 import vaekit
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.disentanglement import disentangled
 from vaekit.runs.folder import is_run
-from vaekit.system.disk import write_atomic
 
 PLAIN = "objective.terms.total-correlation.weight=0.0"
 SIDES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -34,6 +33,20 @@ SIDES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """A recipe, and what is set in it."""
 SCORES = ("mig", "sap", "dci", "factor-vae", "beta-vae")
+DIGITS = {
+    "mig": 3,
+    "sap": 3,
+    "dci disentanglement": 3,
+    "dci completeness": 3,
+    "dci informativeness": 3,
+    "factor-vae": 3,
+    "beta-vae": 3,
+    "total correlation": 2,
+    "reconstruction": 1,
+    "KL": 1,
+    "minutes": 1,
+}
+"""What is shown, with so many digits."""
 
 
 def trained(side: str, seed: int, epochs: int | None, folder: Path) -> vaekit.Run:
@@ -49,19 +62,12 @@ def numbers(run: vaekit.Run) -> dict[str, float]:
     split = run.held_out
     data = run.data(split)
     found = {each.name: each.value for each in disentangled(run.model, data, split, SCORES).numbers}
-    if (together := decomposed(run.model, data, split).total_correlation) is not None:
-        found["total correlation"] = together.value
-    last = [each.terms for each in run.history() if each.split == split][-1]
-    found["reconstruction"], found["KL"] = last["reconstruction"], last["kl"]
+    together = decomposed(run.model, data, split).total_correlation
+    found["total correlation"] = math.nan if together is None else together.value
+    scores = run.evaluate(split, samples=1)
+    found["reconstruction"], found["KL"] = scores.reconstruction, scores.kl
     found["minutes"] = sum(each.seconds for each in run.history()) / 60
     return found
-
-
-def shown(values: list[float], digits: int) -> str:
-    text = f"{statistics.mean(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}"
-    return text
 
 
 def main() -> None:
@@ -72,27 +78,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/factors"))
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
-    lines: list[str] = []
-    for side in given.sides:
-        found = [numbers(trained(side, seed, given.epochs, given.folder)) for seed in range(given.seeds)]
-        names = list(found[0])
-        if not lines:
-            lines = [f"| objective | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-        cells = [
-            shown([each[name] for each in found], 1 if name in ("reconstruction", "KL", "minutes") else 3)
-            for name in names
-        ]
-        lines.append(f"| {side} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
     seeds = f"{given.seeds} seed{'s' if given.seeds > 1 else ''}"
     about = (
         f"18,000 sprites, {given.epochs or 'the 17'} epochs, {seeds}; scores of the held-out images' posterior means, "
-        "1 is best; reconstruction, KL and total correlation in nats.\n"
+        "1 is best; reconstruction, KL and total correlation in nats."
     )
-    text = "\n".join([heading("Which objective finds the factors of images?"), about, *lines, ""])
-    print(text)
-    if given.report:
-        write_atomic(given.report, text)
+    sides = (
+        (side, [numbers(trained(side, seed, given.epochs, given.folder)) for seed in range(given.seeds)])
+        for side in given.sides
+    )
+    report("Which objective finds the factors of images?", about, DIGITS, sides, given.report)
 
 
 if __name__ == "__main__":

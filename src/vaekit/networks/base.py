@@ -30,7 +30,16 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class BatchNorm(nn.BatchNorm1d):
+class LoneRowNorm(nn.modules.batchnorm._BatchNorm):
+    """A batch normalisation by running averages wherever there is one row alone, which has no spread."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) == 1:
+            return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+        return super().forward(x)
+
+
+class BatchNorm(LoneRowNorm, nn.BatchNorm1d):
     """Each feature of x (…, F) standardised over all that is before it (Ioffe & Szegedy 2015).
 
     Over the batch in training, by running averages in evaluation, and wherever there is one row alone.
@@ -40,10 +49,7 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)
-        if self.training and len(rows) == 1:
-            return batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias).view_as(x)
-        return super().forward(rows).view_as(x)
+        return super().forward(x.flatten(0, -2)).view_as(x)
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}

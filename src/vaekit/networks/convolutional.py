@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
 
 from ..errors import check_least
 from .base import (
     NORMALIZATIONS,
+    LoneRowNorm,
     Shape,
     activation_named,
     check_dropout,
@@ -52,17 +52,12 @@ class TransposedConv(nn.ConvTranspose2d):
         return _in_full_if_narrow(super().forward, self.weight, images)
 
 
-class MapBatchNorm(nn.BatchNorm2d):
+class MapBatchNorm(LoneRowNorm, nn.BatchNorm2d):
     """As `BatchNorm`, of maps (B, C, H, W): each channel over all rows and places.
 
     >>> MapBatchNorm(3)(torch.randn(4, 3, 5, 5)).mean((0, 2, 3)).abs().max() < 1e-6
     tensor(True)
     """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and len(x) == 1:
-            return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
-        return super().forward(x)
 
 
 MAP_NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
