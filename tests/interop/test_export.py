@@ -17,7 +17,7 @@ from models_for_tests import DOMAINS, SIMPLEX, SMALL, TOKENS, data_of, domain_of
 from programs_for_tests import PAIRS, REFUSED, B, asked, noise_of, ran, small, tabular, with_holes
 from runs_for_tests import small_run
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy import special
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -32,8 +32,9 @@ from vaekit.distributions.divergences import kl
 from vaekit.distributions.noise import from_noise, noise_size
 from vaekit.distributions.observed import observed_log_prob
 from vaekit.distributions.validation import unvalidated
-from vaekit.interop.export import export, plain, program, recorded
+from vaekit.interop.export import PROGRAMS, export, plain, program, recorded
 from vaekit.interop.export.notes import notes_of
+from vaekit.interop.export.raw import of_files
 from vaekit.interop.exported import NOTES, drop_others
 from vaekit.interop.exported import exported as exported_in
 from vaekit.models import VAE
@@ -324,16 +325,74 @@ def test_the_page_of_the_documents_runs(exported: Path, monkeypatch: pytest.Monk
     assert names["mean"].shape == (16, 2)  # type: ignore[attr-defined]
 
 
-def test_notes_say_what_programs_are_given_of_pixels_in_files(tmp_path: Path):
+TREATED = {
+    "grey": (("data.binarize=grey",), lambda x, u: x / 16),
+    "threshold": (("data.binarize=threshold",), lambda x, u: x > 8),
+    "static": (("data.binarize=static",), lambda x, u: u < x / 16),
+    "stochastic": (("data.binarize=stochastic",), lambda x, u: u < x / 16),
+    "crop": (("data.binarize=grey", "data.crop=[4, 7]"), lambda x, u: x[..., 2:6, :7] / 16),
+    "dequantized": (("data.dequantize=true", "model.likelihood=beta"), lambda x, u: x + u),
+}
+"""By what is done to pixels: the settings, and what a model sees of x, by uniform numbers u."""
+
+
+@pytest.mark.parametrize("name", TREATED)
+def test_programs_of_a_run_are_given_pixels_as_they_are_in_files(name: str, tmp_path: Path):
+    settings, seen = TREATED[name]
+    run = small_run(tmp_path / "run", "model.likelihood=bernoulli", *settings)
+    x = torch.from_numpy(run.dataset.splits["test"].x[:B]).float()
+    uniform = torch.rand(B, *run.schema.event_shape, generator=torch.Generator().manual_seed(0))
+    given, noise = seen(x, uniform).float(), noise_of(B, run.model.latent_size)
+    drawn = [uniform] if name in ("static", "stochastic", "dequantized") else []
+    own = {each: of_files(program(each, run.model), run) for each in PROGRAMS}
+    for found, want in (
+        (own["encode"](x, *drawn), program("encode", run.model)(given)),
+        (own["score"](x, *drawn, noise), program("score", run.model)(given, noise)),
+    ):
+        for one, other in zip(found, want, strict=True):
+            assert torch.allclose(one, other, rtol=1e-6, atol=1e-6)
+    if not drawn:
+        codes = torch.as_tensor(run.encode("test")[0][:B])
+        assert torch.allclose(own["encode"](x)[0], codes, rtol=0, atol=1e-5)
+    (back,), (mean,) = own["decode"](noise), program("decode", run.model)(noise)
+    assert torch.equal(back, mean if name == "dequantized" else 16 * mean)
+    x[0, 0, 3, 3] = given[0, 0, 1 if name == "crop" else 3, 3] = torch.nan
+    codes, _ = own["encode"](x, *drawn)
+    assert torch.allclose(codes, program("encode", run.model)(given)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("to", ["torch", "onnx"])
+def test_images_of_any_size_are_cropped_in_the_graph(to: str, tmp_path: Path):
+    run = small_run(tmp_path / "run", "data.binarize=stochastic", "data.crop=[4, 6]", "model.likelihood=bernoulli")
+    export(run, tmp_path / "out", to, ["encode"])
+    notes = json.loads((tmp_path / "out" / NOTES).read_text())["programs"]["encode"]
+    assert [each["shape"] for each in notes["inputs"]] == [["batch", 1, "height", "width"], ["batch", 1, 4, 6]]
+    generator = np.random.default_rng(0)
+    uniform = generator.random((2, 1, 4, 6), dtype=np.float32)
+    for height, width in ((4, 6), (8, 8), (31, 12)):
+        x = generator.integers(0, 17, (2, 1, height, width)).astype(np.float32)
+        top, left = (height - 4) // 2, (width - 6) // 2
+        seen = torch.from_numpy((uniform < x[..., top : top + 4, left : left + 6] / 16).astype(np.float32))
+        (mean, _) = program("encode", run.model)(seen)
+        if to == "torch":
+            own = torch.export.load(tmp_path / "out" / "encode.pt2").module()
+            found = own(torch.from_numpy(x), torch.from_numpy(uniform))[0].detach().numpy()
+        else:
+            onnxruntime = pytest.importorskip("onnxruntime")
+            session = onnxruntime.InferenceSession(str(tmp_path / "out" / "encode.onnx"))
+            assert session.get_inputs()[0].shape == ["batch", 1, "height", "width"]
+            found = session.run(None, {"x": x, "uniform": uniform})[0]
+        np.testing.assert_allclose(found, mean.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_alone_are_said_to_see_what_was_made_of_pixels(tmp_path: Path):
     run = small_run(tmp_path / "run", "data.binarize=grey", "model.likelihood=bernoulli")
-    said = notes_of(run)["data"]["preparation"]
-    assert said == "x / 16"
-    given = eval(said, {"x": run.data("test").x.float()})
-    codes = torch.as_tensor(run.encode("test")[0])
-    assert torch.allclose(program("encode", run.model)(given)[0], codes, rtol=0, atol=1e-5)
-    told = command("export", run.path, "--to", "safetensors", "--what", "encode", "--out", tmp_path / "out")
-    assert "of data x as they are in the files, give these programs x / 16" in told.out + told.err
-    assert json.loads((tmp_path / "out" / NOTES).read_text())["data"]["preparation"] == said
+    export(run, tmp_path / "out", "safetensors", ["encode"])
+    notes = json.loads((tmp_path / "out" / NOTES).read_text())
+    assert notes["data"]["preparation"] == "x / 16"
+    assert all(
+        name.startswith("encoder.") or "." in name for name in load_file(tmp_path / "out" / "weights.safetensors")
+    )
 
 
 @pytest.mark.parametrize(

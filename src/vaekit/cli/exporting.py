@@ -75,8 +75,6 @@ def export(
         say(str(each))
     for name, why in done.left_out.items():
         note(f"without {name}: {why}")
-    if done.preparation:
-        note(f"of data x as they are in the files, give these programs {done.preparation}")
 
 
 def explore(  # noqa: PLR0913 - as many as the command has options

@@ -150,16 +150,41 @@ class Preprocessing:
         """
         import torch
 
-        if self.binarize in ("stochastic", "grey") and domain.kind != "binary":
-            x = x.to(torch.float32)
+        shares = self.shares(domain) and self.binarize in ("stochastic", "grey")  # the others `once` has done
+        x = x if x.dtype == torch.float64 and not shares else x.to(torch.float32)
+        if not (shares or self.dequantize):
+            return x
+        return self.treated(x, domain, torch.rand_like(x) if self.draws(domain) else None)
+
+    def draws(self, domain: Domain) -> bool:
+        """Whether it makes of data of the stored `domain` something that is drawn, once or each time."""
+        return self.dequantize or (self.binarize in ("static", "stochastic") and self.shares(domain))
+
+    def treated(self, x: torch.Tensor, domain: Domain, uniform: torch.Tensor | None = None) -> torch.Tensor:
+        """What a model sees of x (B, *event_shape) of the stored `domain`, but for a crop: where that `draws`, by
+        `uniform` numbers in (0, 1) of the shape of x.
+
+        >>> import torch
+        >>> x, levels = torch.tensor([4.0, 12.0]), Domain("grey", levels=17)
+        >>> [Preprocessing(each).treated(x, levels, torch.tensor([0.1, 0.9])).tolist() for each in ("grey", "static")]
+        [[0.25, 0.75], [1.0, 0.0]]
+        """
+        if self.shares(domain):
             shifted = x if domain.location == 0 else x - _tensor(domain.location, x)
             p = shifted / _tensor(domain.scale, x)
-            return p if self.binarize == "grey" else (torch.rand_like(p) < p).to(torch.float32)
-        x = x if x.dtype == torch.float64 else x.to(torch.float32)
-        if self.dequantize and domain.levels is not None:
+            return p if self.binarize == "grey" else ((0.5 if uniform is None else uniform) < p).float()
+        if self.dequantize and domain.levels is not None and uniform is not None:
             # Exactly 0 or the number of levels, which rounding reaches, would make a logit infinite.
-            return (x + torch.rand_like(x)).clamp(2.0**-25, domain.levels * (1 - 2.0**-24))
+            return (x + uniform).clamp(2.0**-25, domain.levels * (1 - 2.0**-24))
         return x
+
+    def in_range(self, x: torch.Tensor, domain: Domain) -> torch.Tensor:
+        """Means of what was binarised, x (B, *event_shape) between 0 and 1, in the range of the stored `domain`."""
+        return _tensor(domain.location, x) + _tensor(domain.scale, x) * x if self.shares(domain) else x
+
+    def shares(self, domain: Domain) -> bool:
+        """Whether it takes x as a share of its range."""
+        return self.binarize is not None and not _is_binary(domain)
 
 
 def _is_binary(domain: Domain) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
@@ -26,7 +26,7 @@ from ...errors import UndefinedError, several
 from ...evaluation.anomalies import cell_nats
 from ...models.trace import Trace
 from .plain import PLAIN
-from .programs import Decode, Program, Score
+from .programs import Decode, Program, Recordable, Score
 from .recording import recorded
 
 HALF_FROM = 1024
@@ -129,7 +129,7 @@ class ScoreColumns(Score):
         return {}
 
 
-class Flat(nn.Module):
+class Flat(Recordable):
     """A program whose data are flat, (B, E)."""
 
     def __init__(self, program: Program) -> None:
@@ -140,7 +140,6 @@ class Flat(nn.Module):
         )
 
     def examples(self) -> tuple[Tensor, ...]:
-        """Inputs of some rows, of values that it takes."""
         ports = zip(self.inputs, self.program.examples(), strict=True)
         return tuple(each.flatten(1) if port.name == "x" else each for port, each in ports)
 
@@ -163,7 +162,7 @@ def graph_of(
     operation is none of `operators`.
     """
     flat = Flat(program)
-    exported = _decomposed(recorded(flat), operators)  # type: ignore[arg-type]
+    exported = _decomposed(recorded(flat), operators)
     values = _constants(exported)
     if data is not None and (half := _halved(exported, values, data)) is not None:
         values = half

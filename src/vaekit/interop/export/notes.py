@@ -13,13 +13,13 @@ from ...runs.run import Run
 from ...spec.keys import Schema
 from ...system.disk import finite
 from ...version import __version__
-from .programs import Port, Program
+from .programs import Port, Recordable
 
 FORMAT = 1
 """The number of the layout of notes."""
 
 
-def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
+def notes_of(run: Run | VAE, program: Recordable | None = None) -> dict[str, Any]:
     """Notes on a run or a model, and on one `program` of it, as JSON has them."""
     model, schema = (run.model, run.schema) if isinstance(run, Run) else (run, None)
     found: dict[str, Any] = {"format": FORMAT, "vaekit": __version__}
@@ -47,12 +47,14 @@ def notes_of(run: Run | VAE, program: Program | None = None) -> dict[str, Any]:
 
 
 def preparation_of(run: Run) -> str:
-    """What of the data in a run's files its programs are to be given; empty where these are given as they are."""
+    """What its model sees of the data in a run's files, which programs make of them; empty where it sees them as they
+    are.
+    """
     return run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain)
 
 
 def _port(port: Port) -> dict[str, Any]:
-    own = {"name": port.name, "shape": ["batch", *port.shape], "dtype": str(port.dtype).removeprefix("torch.")}
+    own = {"name": port.name, "shape": list(port.sizes), "dtype": str(port.dtype).removeprefix("torch.")}
     return own | {"meaning": port.meaning}
 
 

@@ -32,25 +32,45 @@ ROWS = 3
 
 @dataclass(frozen=True)
 class Port:
-    """An input or an output of a program: its name, the shape of a row, the type of its numbers, what it is."""
+    """An input or an output of a program: its name, the shape of a row, the type of its numbers, what it is; and
+    whether it may be `larger`, which are images that are cropped.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     meaning: str
+    larger: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name} ({', '.join(['batch', *map(str, self.shape)])}) {str(self.dtype).removeprefix('torch.')}"
+        return f"{self.name} ({', '.join(map(str, self.sizes))}) {str(self.dtype).removeprefix('torch.')}"
+
+    @property
+    def sizes(self) -> tuple[int | str, ...]:
+        """Those of a batch of it; the names of such as may be any, or any from the shape's on."""
+        return ("batch", *self.shape[:-2], "height", "width") if self.larger else ("batch", *self.shape)
 
 
-class Program(nn.Module):
-    """What a `model` does with tensors alone, whose `inputs` and `outputs` are (B, *shape) each, in their order.
+class Recordable(nn.Module):
+    """What can be recorded: its `inputs` and `outputs` are (B, *shape) each, in their order."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Inputs of some rows, of values that it takes."""
+        raise NotImplementedError
+
+
+class Program(Recordable):
+    """What a `model` does with tensors alone.
 
     `labels` says that y are numbers of classes, (B,), not covariates (B, C). Raises `ValueError`, one line, for a model
     that it can't be made of.
     """
 
-    name: ClassVar[str] = ""
+    name = ""
     infers: ClassVar[bool] = False
     """Whether it goes from x to z."""
 
@@ -60,10 +80,10 @@ class Program(nn.Module):
             how = f"codes of a {type(model).__name__} are led along gradients of log p(x, z), which no program takes"
             raise ValueError(f"{self.name} can't be exported: {how}; accepted: decode, sample")
         self.model, self.labels = model, labels
-        self.inputs: tuple[Port, ...] = self.given()
+        self.inputs = self.given()
         with torch.no_grad(), evaluating(self), unvalidated(), _Undrawn(self.name):
             found = self.made(*self.examples())
-        self.outputs: tuple[Port, ...] = tuple(
+        self.outputs = tuple(
             Port(name, tuple(each.shape[1:]), each.dtype, self.meanings[name]) for name, each in found.items()
         )
         self.eval()
@@ -83,18 +103,17 @@ class Program(nn.Module):
         with unvalidated():
             return tuple(self.made(*inputs).values())
 
-    def examples(self, rows: int = ROWS) -> tuple[Tensor, ...]:
-        """Inputs of that many rows, of values that the model takes."""
-        return tuple(self._example(port, rows) for port in self.inputs)
+    def examples(self) -> tuple[Tensor, ...]:
+        return tuple(self._example(port) for port in self.inputs)
 
-    def _example(self, port: Port, rows: int) -> Tensor:
+    def _example(self, port: Port) -> Tensor:
         if port.name == "x":
             filler = torch.as_tensor(self.model.domain.filler, dtype=port.dtype)
-            return filler.expand(rows, *port.shape).clone()
+            return filler.expand(ROWS, *port.shape).clone()
         if port.name == "y":  # of an exposure, which has to be above 0, too
             shape = () if self.labels else port.shape
-            return torch.full((rows, *shape), 0 if self.labels else 1, dtype=port.dtype)
-        return torch.linspace(-1, 1, rows * port.shape[0], dtype=port.dtype).view(rows, *port.shape)
+            return torch.full((ROWS, *shape), 0 if self.labels else 1, dtype=port.dtype)
+        return torch.linspace(-1, 1, ROWS * port.shape[0], dtype=port.dtype).view(ROWS, *port.shape)
 
     @property
     def _kind(self) -> torch.dtype:
@@ -184,7 +203,7 @@ class Sample(Decode):
             sizes.append(noise_size(p))
             return p.sample(() if p.batch_shape else (ROWS,))
 
-        example = [self._example(port, ROWS) for port in y]
+        example = [self._example(port) for port in y]
         with torch.no_grad(), evaluating(self), unvalidated():
             self.model.generate(self.model.network_condition(example[0]) if example else None, counted)
         return (Port("noise", (sum(sizes),), self._kind, "standard normal numbers, drawn by who asks"), *y)
@@ -213,7 +232,7 @@ class Score(Program):
             sizes.append(noise_size(q))
             return _made_of(q, torch.zeros(1, ROWS, sizes[-1], dtype=self._kind))
 
-        x, *known = [self._example(port, ROWS) for port in (self._x, *y)]
+        x, *known = [self._example(port) for port in (self._x, *y)]
         given = unchecked(self.model, x, known[0] if known else None)
         with torch.no_grad(), evaluating(self), unvalidated():
             self.model.trace(given, 1, True, counted)

@@ -14,14 +14,14 @@ from torch.export.graph_signature import InputKind
 
 from ...errors import shown
 from .plain import PLAIN
-from .programs import Program
+from .programs import Recordable
 
 LOCAL = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 """What is said of operations: the files and lines of this machine that they are from."""
 SHAPING = (torch.ops.aten.reshape.default, torch.ops.aten.view.default)
 
 
-def recorded(program: Program, plain: bool = False) -> ExportedProgram:
+def recorded(program: Recordable, plain: bool = False) -> ExportedProgram:
     """A program as `torch.export` has it, without gradients, for batches of any size; where `plain`, without operators
     that few runtimes know. It has the weights that it reads, and no others.
 
@@ -38,7 +38,8 @@ def recorded(program: Program, plain: bool = False) -> ExportedProgram:
     torch.Size([1, 2])
     """
     batch = Dim("batch")
-    shapes = {"inputs": tuple({0: batch} for _ in program.inputs)}
+    sides = {2: Dim.AUTO, 3: Dim.AUTO}
+    shapes = {"inputs": tuple({0: batch, **(sides if port.larger else {})} for port in program.inputs)}
     with _constant(program), quiet():
         try:
             exported = torch.export.export(program, program.examples(), dynamic_shapes=shapes)
@@ -68,7 +69,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _constant(program: Program) -> Iterator[None]:
+def _constant(program: Recordable) -> Iterator[None]:
     """Inside, its weights have no gradients. Not by `no_grad`, within which distributions enable gradients for some of
     what they compute: each such change would be an operation, or a graph of its own.
     """

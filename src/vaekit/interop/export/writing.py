@@ -21,8 +21,9 @@ from ...system.disk import refuse_no_folder, write_atomic
 from ...system.extras import check_importable, needing
 from ...system.progress import working
 from ..exported import NOTES, files_of
-from .notes import notes_of, preparation_of
-from .programs import PROGRAMS, Port, Program, program
+from .notes import notes_of
+from .programs import PROGRAMS, Port, Recordable, program
+from .raw import of_files
 from .recording import quiet, recorded
 
 FORMATS = ("onnx", "torch", "safetensors")
@@ -50,13 +51,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Export:
-    """What an export wrote, which programs it left out, with the reason of each, and what of the data x in the run's
-    files programs are to be given (`x / 255`), empty where it is x itself.
-    """
+    """What an export wrote, and which programs it left out, with the reason of each."""
 
     written: tuple[Written, ...]
     left_out: dict[str, str] = field(default_factory=dict)
-    preparation: str = ""
 
 
 @plain_tensors()
@@ -80,7 +78,6 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     if to == "onnx":
         with needing("an export to ONNX", "onnx and onnxscript", "onnx"):
             check_importable("onnx", "onnxscript")
-    model, labels = (run.model, bool(run.schema.classes)) if isinstance(run, Run) else (run, None)
     left_out: dict[str, str] = {}
 
     def each_of(names: Collection[str], doing: str, make: Callable[[str], _Made]) -> dict[str, _Made]:
@@ -98,7 +95,7 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
         return found
 
     # All that is known before the work is known before the first is recorded.
-    programs = each_of(dict.fromkeys(what or PROGRAMS), "making programs", lambda name: program(name, model, labels))
+    programs = each_of(dict.fromkeys(what or PROGRAMS), "making programs", lambda name: _program(run, name, to))
     graphs = each_of(programs, "recording programs", lambda name: recorded(programs[name], plain=to == "onnx"))
     made = {name: (programs[name], graph) for name, graph in graphs.items()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,16 +109,25 @@ def export(run: Run | VAE, folder: str | Path, to: str = "onnx", what: Sequence[
     notes = notes_of(run) | {"programs": {name: _program_notes(run, each) for name, (each, _) in made.items()}}
     notes |= files_of(each.path for each in written)
     write_atomic(folder / NOTES, json.dumps(notes, indent=2) + "\n")
-    preparation = preparation_of(run) if isinstance(run, Run) else ""
-    return Export((*written, Written(folder / NOTES)), left_out, preparation)
+    return Export((*written, Written(folder / NOTES)), left_out)
 
 
-def _program_notes(run: Run | VAE, own: Program) -> dict[str, Any]:
+def _program(run: Run | VAE, name: str, to: str) -> Recordable:
+    """The program called `name`, which is given data as a run's files have them; not where weights alone are kept,
+    which are the model's.
+    """
+    if isinstance(run, VAE):
+        return program(name, run)
+    made = program(name, run.model, bool(run.schema.classes))
+    return made if to == "safetensors" else of_files(made, run)
+
+
+def _program_notes(run: Run | VAE, own: Recordable) -> dict[str, Any]:
     notes = notes_of(run, own)
     return {key: notes[key] for key in ("inputs", "outputs", "probabilities") if key in notes}
 
 
-def _archive(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> Written:
+def _archive(folder: Path, own: Recordable, exported: ExportedProgram, notes: str) -> Written:
     path = folder / f"{own.name}.pt2"
 
     # By a file that is open: of a path torch asks for the ending .pt2, which a temporary file has not.
@@ -134,7 +140,7 @@ def _archive(folder: Path, own: Program, exported: ExportedProgram, notes: str) 
     return Written(path, own.inputs, own.outputs)
 
 
-def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> Written:
+def _onnx(folder: Path, own: Recordable, exported: ExportedProgram, notes: str) -> Written:
     path = folder / f"{own.name}.onnx"
     names: dict[str, Any] = {
         "input_names": [each.name for each in own.inputs],
@@ -146,8 +152,10 @@ def _onnx(folder: Path, own: Program, exported: ExportedProgram, notes: str) -> 
         except torch.onnx.errors.OnnxExporterError as error:
             first = str(error.__cause__ or error).strip().splitlines()[0]
             raise ValueError(f"{own.name} has no form in ONNX: {shown(first)}") from error
-        for value in (*made.model.graph.inputs, *made.model.graph.outputs):
-            value.shape[0] = "batch"
+        ports = ((*made.model.graph.inputs, *made.model.graph.outputs), (*own.inputs, *own.outputs))
+        for value, port in zip(*ports, strict=True):
+            for i, size in enumerate(port.sizes):
+                value.shape[i] = size
         _renamed(made.model.graph)
         made.model.metadata_props["vaekit"] = notes
         made.model.producer_name = "vaekit"
@@ -163,7 +171,7 @@ def _renamed(graph: Any) -> None:
             value.name = f"{value.name}_on_the_way_{i}"
 
 
-def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Program, ExportedProgram]]) -> Written:
+def _weights(folder: Path, run: Run | VAE, made: dict[str, tuple[Recordable, ExportedProgram]]) -> Written:
     path, tensors = folder / "weights.safetensors", dict[str, Tensor]()
     for _, exported in made.values():
         held = {**exported.state_dict, **exported.constants}
