@@ -20,6 +20,9 @@ from vaekit import train
 
 UPPER = ("model.latents.z.prior=diagonal-normal", "model.latents.z2={size=8, encoder='mlp', generator='mlp'}")
 """A second latent above the first."""
+FSQ = ("model.latents.z.size=16", "model.latents.z.posterior={name='fsq', levels=[8, 8]}")
+"""Eight tokens, each one of 64."""
+TOKENS = ("model.latents.z.prior={name='transformer-tokens', width=32, layers=2}",)
 
 VARIANTS = {
     "plain": (),
@@ -71,6 +74,24 @@ VARIANTS = {
     "CIWAE, 8 samples, half": ("objective={name='iwae', samples=8, elbo=0.5}",),
     "PIWAE, 2 bounds of 4": ("objective={name='iwae', samples=8, bounds=2, partial=true}",),
     "IWAE, 8 samples": ("objective={name='iwae', samples=8}",),
+    "VQ, eight tokens of 64": (
+        *TOKENS,
+        "model.latents.z.size=32",
+        "model.latents.z.posterior={name='vq', codes=64, dim=4}",
+    ),
+    "FSQ, eight tokens of 64": (*TOKENS, *FSQ),
+    "FSQ, tokens apart": (*FSQ, "model.latents.z.prior=categorical-tokens"),
+    "FSQ, masked tokens": (*FSQ, "model.latents.z.prior={name='masked-tokens', width=32, layers=2}"),
+    "dequantised, beta": ("data.dequantize=true", "model.likelihood=beta"),
+    "dequantised, continuous Bernoulli": ("data.dequantize=true", "model.likelihood=continuous-bernoulli"),
+    "dequantised, truncated normal": ("data.dequantize=true", "model.likelihood=truncated-normal"),
+    "log-normal": ("model.likelihood.name=log-normal",),
+    "gamma": ("model.likelihood.name=gamma",),
+    "Weibull": ("model.likelihood.name=weibull",),
+    "Poisson": ("model.likelihood.name=poisson",),
+    "zero-inflated Poisson": ("model.likelihood.name=zero-inflated-poisson",),
+    "negative binomial": ("model.likelihood.name=negative-binomial",),
+    "zero-inflated negative binomial": ("model.likelihood.name=zero-inflated-negative-binomial",),
     "four together": (
         "model.likelihood=discretized-logistic-mixture",
         "model.latents.z.prior={name='vamp', components=50}",
@@ -121,7 +142,9 @@ def main() -> None:
     for name in given.variants:
         line = measured(given.recipe, name, given.seeds, given.epochs, given.samples, given.sets)
         plain = plain or line
-        behind = f"{line.mean - plain.mean:+.2f} ± {math.hypot(line.stderr, plain.stderr):.2f}"
+        behind = (
+            f"{line.mean - plain.mean:+.2f} ± {math.hypot(line.stderr, plain.stderr):.2f}" if line is not plain else ""
+        )
         each = ", ".join(f"{value:.2f}" for value in line.nll)
         print(f"| {name} | {line.mean:.2f} ± {line.stderr:.2f} | {behind} | {each} |", flush=True)
 
