@@ -22,9 +22,11 @@ export class App {
 
   constructor(readonly scene: Scene, readonly model: Model, readonly store: Store) {
     const decode = latest<[Place, number | null]>(async ([place, levels]) => {
+      const first = this.shown === null && performance.mark("asked");
       try {
         this.shown = shownOf(await model.decode([scene.onSpace(place.z)], [place.y], levels), 0);
         this.listeners.forEach((f) => f(this.shown!));
+        if (first) performance.measure("first decode", "asked");
       } catch (error) {
         complain(error);
       }

@@ -104,16 +104,21 @@ export function say(text: string): void {
 
 const problem = h("div", { role: "alert", class: "problem", hidden: true });
 
-/** Shows one line of what went wrong. */
+const calm = (): void => {
+  problem.hidden = true;
+};
+
+/** Shows one line of what went wrong, until the reader does something else. */
 export function complain(error: unknown): void {
-  if (!problem.isConnected) document.body.append(problem);
-  const close = h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => (problem.hidden = true) }, "×");
+  if (!problem.isConnected) {
+    document.body.append(problem);
+    for (const type of ["pointerdown", "keydown", "drop"]) {
+      document.addEventListener(type, (event) => problem.contains(event.target as Node) || calm(), true);
+    }
+  }
+  const close = h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: calm }, "×");
   replace(problem, h("span", {}, error instanceof Error ? error.message : String(error)), close);
   problem.hidden = false;
-}
-
-export function calm(): void {
-  problem.hidden = true;
 }
 
 export const still = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -79,8 +79,8 @@ function ownRow(app: App): HTMLElement {
   const asking = answering(app, () => made.values(), (x, a) => {
     if (made.refused() !== null) return;
     made.fill(a.imputed, a.shown);
-    const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo);
-    replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x),
+    const verdict = a.elbo === null ? scoreless(app) : oddness(scene, a.elbo, x);
+    replace(result, verdict, a.columns ? contributions(scene, a.columns, scene.file.reference.columns ?? null, x) : null, h("h3", {}, "As the model sees it"), rowElement(scene, a.shown, x),
       h("button", { type: "button", class: "quiet", onclick: () => saveRows(scene, [{ x, probabilities: new Map() }, a.shown], ["given", "as the model sees it"], `${scene.file.title} row`) }, "Save PNG"));
     tell(verdict);
     result.dataset.ready = "";
@@ -125,7 +125,7 @@ function ownVector(app: App): HTMLElement {
   const asking = answering(app, values, (x, a) => {
     draw(given, scene, x);
     draw(reconstruction, scene, a.shown.x);
-    replace(verdict, a.elbo === null ? scoreless(app) : oddness(scene, a.elbo));
+    replace(verdict, a.elbo === null ? scoreless(app) : oddness(scene, a.elbo, x));
     tell(verdict);
   });
   const soon = settled(asking.now, 200);
@@ -154,7 +154,7 @@ function ownImage(app: App): HTMLElement {
     draw(reconstruction, scene, a.shown.x);
     const [low, high] = scene.range;
     draw(difference, scene, x.map((v, i) => a.shown.x[i]! - v), (high - low) * 0.8);
-    replace(verdict, a.elbo === null ? scoreless(app) : oddness(scene, a.elbo));
+    replace(verdict, a.elbo === null ? scoreless(app) : oddness(scene, a.elbo, x));
     tell(verdict);
     verdict.dataset.ready = "";
   });

@@ -96,6 +96,7 @@ export class Scene {
   readonly latentSize: number;
   readonly dimensions: Dimension[] = [];
   private readonly x: ArrayLike<number>;
+  private gaps: number | null = null;
   private readonly bytes: boolean;
   private readonly mean: ArrayLike<number>;
   private readonly sd: ArrayLike<number> | null;
@@ -182,6 +183,16 @@ export class Scene {
   /** Unlike a datum's own numbers, these are at hand without unpacking it. */
   cell(i: number, column: number): number {
     return this.x[i * this.size + column]!;
+  }
+
+  /** How many cells one half of the data lack at most. */
+  get usuallyMissing(): number {
+    if (this.gaps === null) {
+      const counts = new Uint32Array(this.n);
+      for (let i = 0; i < this.n * this.size; i++) if (Number.isNaN(this.x[i])) counts[Math.floor(i / this.size)]!++;
+      this.gaps = counts.sort()[this.n >> 1] ?? 0;
+    }
+    return this.gaps;
   }
 
   code(i: number): Float32Array {
