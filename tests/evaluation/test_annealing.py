@@ -144,6 +144,17 @@ def test_chains_start_at_a_prior_that_is_a_mixture(options: dict[str, Any]) -> N
     assert ((found.log_prob - scores.log_prob) / error).abs().max() < 4.5
 
 
+def test_chains_start_at_the_prior_where_a_posterior_has_no_density_of_other_values() -> None:
+    model = model_of(structure="hamiltonian").eval()
+    x = data_of(model.domain, (2, 4))
+    torch.testing.assert_close(
+        anneal(model, x).log_prob, anneal(model, x, how=Chains(start="prior")).log_prob, rtol=0, atol=0
+    )
+    for ask in (lambda how: anneal(model, x, how=how), lambda how: bracket(model, 2, how=how)):
+        with refuses("have a density of their own alone; accepted: Chains(start='prior')"):
+            ask(Chains(2, 2, 1))
+
+
 def test_what_it_is_not_for_is_refused() -> None:
     for options in ({"posterior": "relaxed-categorical"}, {"posterior": "vq", "prior": "uniform-tokens"}):
         try:

@@ -120,8 +120,10 @@ def anneal(
     """log p(x given y) of x (B, *event) by chains.
 
     With linear-Gaussian parts, or enough temperatures, it is exact to within `stderr`; see `bracket` for how far it may
-    be off. Cells that are not observed are left out. Costs two times chains x temperatures x leapfrogs gradients of the
-    decoder, of the chains of 100 data at once. Raises `ValueError` for a model whose latents are no continuous numbers.
+    be off. Cells that are not observed are left out. Where nobody says how, chains are as `Chains` has them, from the
+    prior where the posterior has no density but of its own draws. Costs two times chains x temperatures x leapfrogs
+    gradients of the decoder, of the chains of 100 data at once. Raises `ValueError` for a model whose latents are no
+    continuous numbers, and for chains that are to begin at such a posterior.
 
     >>> import tempfile
     >>> from vaekit import train
@@ -130,7 +132,8 @@ def anneal(
     torch.Size([3])
     """
     refuse_no_density(model)
-    batch, how, found = model.typed(checked(model, x, y)), how or Chains(), []
+    batch, found = model.typed(checked(model, x, y)), []
+    how = _settled(how, model, batch)
     with seeded(seed), evaluating(model):
         for start in range(0, len(batch), ROWS):
             path = _path(model, batch.take(slice(start, start + ROWS)), how)
@@ -146,7 +149,6 @@ def bracket(
     A small gap says that `anneal` with the same chains can be trusted on data like the model's own.
     """
     refuse_no_density(model)
-    how = how or Chains()
     with seeded(seed), evaluating(model), torch.no_grad():
         if model.condition and y is None:
             raise ValueError("the model is conditional: give y, one for each datum that is made up")
@@ -155,7 +157,9 @@ def bracket(
         found = model.generate(y_seen, lambda _, p: p.sample(torch.Size((n,)[: 1 - len(p.batch_shape)])))
         z = model.side_by_side(found)
         x = model.likelihood_of(z, y_seen).sample()
-        path = _path(model, model.typed(Batch(x.reshape(n, *model.event_shape), given)), how)
+        batch = model.typed(Batch(x.reshape(n, *model.event_shape), given))
+        how = _settled(how, model, batch)
+        path = _path(model, batch, how)
         tuned = _tuned(path, how)
         there = _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
         back = _annealed(*_walked(path, how, tuned, z.expand(how.chains, *z.shape), back=True))
@@ -199,12 +203,11 @@ def chained(
 ) -> Chained:
     """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted.
 
-    A row with a cell that its column can't have is left out. Where nobody says how, chains are as `Chains` has them,
-    from the prior where the posterior has no density but of its own draws.
+    A row with a cell that its column can't have is left out.
     """
     index = np.sort(np.random.default_rng(seed).permutation(data.possible(split))[:n])
     batch = model.asked(data.rows(index))
-    how = how or Chains(start=_usual_start(model, batch))
+    how = _settled(how, model, batch)
     found = anneal(model, batch, how=how, seed=seed)
     own = None if model.condition else bracket(model, min(len(index), OWN), how=how, seed=seed)
     log_prob, errors = found.log_prob, found.stderr.square()
@@ -223,10 +226,16 @@ def chained(
     )
 
 
-def _usual_start(model: VAE, batch: Batch) -> Start:
+def _settled(how: Chains | None, model: VAE, batch: Batch) -> Chains:
+    """The chains that are asked for, or the usual ones; `ValueError` where they can't start there."""
+    if how is not None and how.start == "prior":
+        return how
     with torch.no_grad(), seeded(0), evaluating(model):
-        latents = model.latents(batch.take(slice(1)))
-    return "prior" if any(getattr(latent.q, "own_alone", False) for latent in latents) else "posterior"
+        alone = any(getattr(latent.q, "own_alone", False) for latent in model.latents(batch.take(slice(1))))
+    if alone and how is not None:
+        what = f"the posterior of a {type(model).__name__}, whose draws have a density of their own alone"
+        raise ValueError(f"chains can't start at {what}; accepted: Chains(start='prior')")
+    return how or Chains(start="prior" if alone else "posterior")
 
 
 def rows_of(found: Chained) -> list[tuple[str, str]]:
