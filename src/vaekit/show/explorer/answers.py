@@ -157,7 +157,8 @@ class Answers:
 
     def abilities(self, one: Batch) -> tuple[str, ...]:
         """What can be asked, of which `one` is a datum."""
-        found = ["encode", "decode", "draw", *["score"] * self.has_scores, *["levels"] * (len(self.order) > 1)]
+        in_turn = len(self.order) > len(self.run.model.roots)
+        found = ["encode", "decode", "draw", *["score"] * self.has_scores, *["levels"] * in_turn]
         observed = torch.ones_like(one.x, dtype=torch.bool)
         observed.view(-1)[-1] = False
         with suppress(ValueError):
