@@ -272,6 +272,20 @@ def test_the_final_value_of_a_schedule(tmp_path: Path, undrawn: None) -> None:
     assert "linear (start 0.0; end 0.25; until 0.5)" in found.table["Objective"]
 
 
+def test_what_is_special_of_a_training(tmp_path: Path, undrawn: None) -> None:
+    sets = ("training.skip=1e9", "training.clip=5", "training.aggressive={steps=2, until=0.5}")
+    first = small_run(tmp_path / "first", *sets)
+    table = read(first).table
+    assert table["Steps left out from a norm of"] == "1e+09"
+    assert table["Inference ahead"] == "by 2 steps until 50% of the run"
+    again = read(
+        small_run(tmp_path / "again", f"training.start={first.path}", "training.only=['priors', 'decoder']")
+    ).table
+    assert again["Weights begin with"] == str(first.path)
+    assert again["Trained alone"] == "priors, decoder"
+    assert "Gradient clip" not in again
+
+
 def test_shared_parameters_count_once(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", "model.latents.z.prior={name='vamp', components=4}", "training.epochs=1")
     rows = page._model(run)

@@ -308,13 +308,18 @@ def _training(run: Run, history: list[Epoch]) -> list[Row]:
         Row("Optimiser", _described(spec.optimizer)),
         Row("Learning rate", rate),
     ]
+    ahead = spec.aggressive
     for name, option in (
+        ("Weights begin with", spec.start),
+        ("Trained alone", ", ".join(spec.only)),
+        ("Inference ahead", ahead and f"by {ahead.steps} steps until {ahead.until:.0%} of the run"),
         ("Gradient clip", spec.clip),
+        ("Steps left out from a norm of", spec.skip),
         ("Weight average", spec.ema),
         ("Early stopping", spec.early_stopping),
     ):
         if option:
-            rows.append(Row(name, f"{option:g}"))
+            rows.append(Row(name, option if isinstance(option, str) else f"{option:g}"))
     return [*rows, Row("Seed", str(spec.seed)), Row("Device", spec.device), Row("Precision", spec.precision)]
 
 
