@@ -11,14 +11,16 @@ from __future__ import annotations
 import io
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 import vaekit
+from vaekit.runs.comparison import differences
 from vaekit.show import plots
 from vaekit.show.pictures.drawing import Subject, prepare
+from vaekit.spec.keys import Spec
 from vaekit.spec.recipes import RECIPES
 from vaekit.spec.targets import resolve
 
@@ -137,6 +139,8 @@ class Seen:
     length: str
     score: str
     seconds: float
+    changed: str = ""
+    """What of its model, objective and training is not the recipe's, its length apart."""
 
 
 def made(name: str, folder: Path) -> Seen:
@@ -152,13 +156,28 @@ def made(name: str, folder: Path) -> Seen:
     history = run.history()
     terms = [each for each in history if each.split != "train"][-1].terms if len(history) > 1 else history[-1].terms
     training = [each for each in history if each.split == "train"]
-    whole = resolve(name, data=run.spec.data.name).training
+    recipe = resolve(name, data=run.spec.data.name)
+    whole = recipe.training
     steps = whole.steps is not None
     of, done = (whole.steps, training[-1].step) if steps else (whole.epochs, training[-1].epoch)
     unit = "steps" if steps else "epochs"
     length = f"{done:,} {unit}" if done >= of else f"{done:,} of {of:,} {unit}"
     on = f"{training[-1].rows:,} rows of {Path(run.spec.data.name).stem}"
-    return Seen(what, on, length, _score(terms), sum(each.seconds for each in history))
+    return Seen(what, on, length, _score(terms), sum(each.seconds for each in history), _changed(run, recipe))
+
+
+USUAL = (
+    "model.likelihood",
+    *(f"training.{each}" for each in ("epochs", "steps", "batch_size", "checkpoint_every", "seed")),
+)
+"""What is said otherwise, of no account, or follows from the data."""
+
+
+def _changed(run: vaekit.Run, recipe: Spec) -> str:
+    """Settings of a run that are others in its recipe, as one would type them."""
+    found = differences((replace(run, spec=recipe), run))
+    own = {key: value for key, (_, value) in found.items() if key.startswith(("model", "objective", "training"))}
+    return " ".join(f"{key}={value}" for key, value in own.items() if key not in USUAL)
 
 
 def _score(terms: dict[str, float]) -> str:
@@ -231,7 +250,8 @@ def _entry(name: str, seen: Seen | None) -> list[str]:
     else:
         lines += [f"The whole recipe is {length(name)}."]
     if seen is not None:
-        caption = f"{seen.what}, after {seen.length} on {seen.on}, in {seen.seconds:.0f} s: {seen.score}"
+        with_ = f", with `{seen.changed}`" if seen.changed else ""
+        caption = f"{seen.what}, after {seen.length} on {seen.on}{with_}, in {seen.seconds:.0f} s: {seen.score}"
         lines += ["", f"![{name}: {seen.what}](gallery/{name}.webp)", "", f"*The picture:* {caption}."]
     elif name not in LARGE:
         lines += ["", "— No picture yet."]
@@ -254,7 +274,12 @@ def main() -> None:
             if (folder / "weights.safetensors").exists() and (folder / "spec.json").exists():
                 seen[name] = made(name, folder)
     notes.write_text(
-        json.dumps({name: asdict(seen[name]) for name in sorted(seen)}, indent=1, ensure_ascii=False) + "\n",
+        json.dumps(
+            {name: {key: value for key, value in asdict(seen[name]).items() if value != ""} for name in sorted(seen)},
+            indent=1,
+            ensure_ascii=False,
+        )
+        + "\n",
         encoding="utf-8",
     )
     PAGE.write_text(page(seen), encoding="utf-8")
