@@ -265,7 +265,7 @@ def _rows() -> tuple[Row, ...]:
                 "nll",
                 value,
                 FLOWS,
-                "M",
+                "S" if length == 80 else "M",
                 sets=(f"model.latents.z.posterior.transforms={length}", *fast(80)),
                 samples=200,
             )
@@ -305,7 +305,7 @@ def _rows() -> tuple[Row, ...]:
     ]
     seen = ("data.seed={seed}",)
     labels = [
-        Row("m1", "M1, 100 labels, errors", "m1", "error of codes", 11.82, KINGMA, "M", own=seen, samples=1),
+        Row("m1", "M1, 100 labels, errors", "m1", "error of codes", 11.82, KINGMA, "S", own=seen, samples=1),
         Row(
             "m2",
             f"M2, 100 labels, errors; {CONVOLUTIONAL}",

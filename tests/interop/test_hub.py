@@ -66,7 +66,9 @@ def handler_of(stub: Stub) -> type[BaseHTTPRequestHandler]:
                 self.give({"files": modes})
             elif "/commit/" in self.path:
                 for line in map(json.loads, text.splitlines()):
-                    if line["key"] == "file":
+                    if line["key"] == "deletedFile":
+                        del stub.files[line["value"]["path"]]
+                    elif line["key"] == "file":
                         stub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
                 self.give({"commitUrl": f"{stub.address}/{REPO}/commit/{COMMIT}", "commitOid": COMMIT})
             else:
@@ -134,6 +136,12 @@ def test_a_run_comes_back_as_it_was_pushed(run: Run, stub: Stub, tmp_path: Path)
     assert there.evaluate("test", 5).elbo == scores.elbo
     cached = from_pretrained(REPO)
     assert torch.equal(cached.model.decode(codes), run.model.decode(codes))
+
+
+def test_pictures_that_a_run_no_longer_has_are_there_no_longer(run: Run, stub: Stub) -> None:
+    stub.files |= {"pictures/old.png": PNG, "pictures/of-mine.txt": b"mine", "LICENSE": b"mine"}
+    push(run, REPO, None)
+    assert set(stub.files) == {*FILES, "pictures/samples.png", "pictures/of-mine.txt", "LICENSE"}
 
 
 def test_the_card_says_what_the_model_is_worth(run: Run, stub: Stub) -> None:

@@ -59,7 +59,8 @@ def push(
 ) -> str:
     """Put `run` into the repository `repo` ("user/name") of the hub, made if it is not there, and return its address.
 
-    The card has the scores of `evaluation` and the pictures that the run's folder has. A function that makes the scores
+    The card has the scores of `evaluation` and the pictures that the run's folder has, which are then the only ones
+    there. A function that makes the scores
     is called when the repository is there: nothing is scored for a hub that refuses or can't be reached. The token is
     that of `huggingface-cli login`, or of the variable HF_TOKEN, where none is given. Raises `RunError` for a run that
     has not finished or can't be read elsewhere, `ValueError`, one line, for what the hub refuses.
@@ -73,7 +74,7 @@ def push(
     with _in_a_line(repo), tempfile.TemporaryDirectory() as made:
         folder = written(run, Path(made), repo, scores, licences or Licences())
         said = f"{run.spec.title or run.path.name}, by vaekit {__version__}"
-        api.upload_folder(repo_id=name, folder_path=folder, commit_message=said)
+        api.upload_folder(repo_id=name, folder_path=folder, commit_message=said, delete_patterns=PICTURES)
         return f"{api.endpoint}/{name}"
 
 
