@@ -37,8 +37,9 @@ export class Pad {
     this.set(this.empty());
   }
 
+  /** An image, of which what is not a number is missing until it is painted over. */
   set(x: ArrayLike<number>): void {
-    this.x = Float64Array.from(x, (v) => (Number.isNaN(v) ? this.scene.range[0] : v));
+    this.x = Float64Array.from(x);
     this.paint();
     this.changed();
   }
@@ -60,8 +61,9 @@ export class Pad {
           const at = (c * height + y) * width + x;
           const ink = this.erasing ? low : low + (channels === 1 ? 1 : this.colour[c % 3]!) * (high - low);
           // A single colour never grows thinner by a second stroke.
-          const next = this.x[at]! + cover * (ink - this.x[at]!);
-          this.x[at] = channels === 1 && !this.erasing ? Math.max(this.x[at]!, low + cover * (high - low)) : next;
+          const before = Number.isNaN(this.x[at]) ? low : this.x[at]!;
+          const next = before + cover * (ink - before);
+          this.x[at] = channels === 1 && !this.erasing ? Math.max(before, low + cover * (high - low)) : next;
         }
       }
   }

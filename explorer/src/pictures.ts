@@ -27,7 +27,7 @@ function pixels(scene: Scene, x: ArrayLike<number>, signed: number | null): Imag
       for (let c = 0; c < channels; c++) difference += x[c * size + i]! / channels;
       const colour = twoSided(difference / signed, dark);
       for (let c = 0; c < 3; c++) out.data[at + c] = colour[c]!;
-      out.data[at + 3] = 255;
+      out.data[at + 3] = Number.isNaN(difference) ? 0 : 255;
       continue;
     }
     for (let c = 0; c < 3; c++) {

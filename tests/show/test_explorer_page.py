@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runs_for_tests import small_run
 
+from vaekit import explore
+from vaekit.runs.run import Run
 from vaekit.show.explorer.page import page_of
 from vaekit.show.explorer.web import asset
 
@@ -314,7 +317,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     scenes["sphere"]["latents"][0]["space"] = "sphere"
     for name, scene in scenes.items():
         (folder / f"{name}.html").write_text(page_of(json.dumps(scene)), "utf-8")
-    return {name: (folder / f"{name}.html").as_uri() for name in scenes}
+    explore(with_gaps(folder), folder / "gaps.html")
+    return {name: (folder / f"{name}.html").as_uri() for name in (*scenes, "gaps")}
+
+
+def with_gaps(folder: Path) -> Run:
+    """A run of images that lack their first pixel."""
+    x = np.random.default_rng(0).integers(0, 17, (60, 1, 8, 8)).astype(np.float32)
+    x[:, 0, 0, 0] = np.nan
+    np.savez(folder / "gaps.npz", x=x)
+    return small_run(folder / "gaps", f"data.name={folder / 'gaps.npz'}", "data.test=20", "training.batch_size=20")
 
 
 @pytest.fixture
@@ -513,6 +525,18 @@ def test_a_digit_is_drawn_with_the_mouse(visit: Callable[..., Any]) -> None:
     settled(page, lambda: not np.allclose(place(page), before))
     assert "strange" in page.locator(".verdict").inner_text().lower()
     decodes(page)
+
+
+def test_pixels_that_are_missing_are_seen_through_until_they_are_painted(visit: Callable[..., Any]) -> None:
+    page = visit("gaps", link="#panel=own&at=4")
+    page.wait_for_selector("[data-ready] .verdict")
+    page.get_by_role("button", name="Take the datum on the map").click()
+    opacities = """() => [...document.querySelectorAll('.trio canvas')].map(
+        c => [0, 1].map(x => c.getContext('2d').getImageData(x, 0, 1, 1).data[3]))"""
+    settled(page, lambda: page.evaluate(opacities) == [[0, 255], [255, 255], [0, 255]])
+    box = page.locator("#pad").bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 2)
+    settled(page, lambda: page.evaluate(opacities) == [[255, 255]] * 3)
 
 
 def test_a_class_that_is_pressed_is_that_of_ones_own_input(visit: Callable[..., Any]) -> None:
