@@ -390,9 +390,32 @@ def test_weights_alone_are_said_to_see_what_was_made_of_pixels(tmp_path: Path):
     export(run, tmp_path / "out", "safetensors", ["encode"])
     notes = json.loads((tmp_path / "out" / NOTES).read_text())
     assert notes["data"]["preparation"] == "x / 16"
+    assert notes["programs"]["encode"]["inputs"][0]["meaning"].startswith("what the model sees of data")
     assert all(
         name.startswith("encoder.") or "." in name for name in load_file(tmp_path / "out" / "weights.safetensors")
     )
+
+
+def test_notes_say_what_data_are_in_files_and_what_is_made_of_them(tmp_path: Path):
+    run = small_run(tmp_path / "run", "data.binarize=static", "data.crop=[4, 6]", "model.likelihood=bernoulli")
+    data = notes_of(run)["data"]
+    assert (data["shape"], data["values"]) == ([1, "height", "width"], "grey levels 0..16")
+    assert data["seen"] == {"shape": [1, 4, 6], "kind": "binary", "values": "binary 0/1"}
+    assert "resized" not in data
+    spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"resize": 8})})
+    said = notes_of(Run(run.path, spec, run.schema, run.model))["data"]["resized"]
+    assert said == "the middle square of an image to 8 high and 8 wide, by Pillow's bicubic filter"
+
+
+def test_programs_of_summed_classes_take_batches_of_none_and_of_one(tmp_path: Path):
+    sets = ("model.classifier={name='mlp', hidden=[8]}", "model.structure=semi-supervised", "objective=semi-supervised")
+    run = small_run(tmp_path / "run", *sets, "data.labels=50", "training.labelled=20")
+    export(run, tmp_path / "out", "torch", ["score", "sample"])
+    load = lambda name: torch.export.load(tmp_path / "out" / f"{name}.pt2").module()  # noqa: E731
+    score, sample = load("score"), load("sample")
+    for rows in (0, 1, 5):
+        assert score(torch.zeros(rows, *run.schema.event_shape), noise_of(rows, 3))[0].shape == (rows,)
+        assert len(sample(noise_of(rows, 3), torch.zeros(rows, dtype=torch.int64))[0]) == rows
 
 
 @pytest.mark.parametrize(

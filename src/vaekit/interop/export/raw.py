@@ -17,6 +17,10 @@ AROUND = 2
 """How many more pixels an example has than its crop, in height and in width."""
 RAW = "data as they are in the files, NaN where a cell is missing"
 BACK = "the mean of the data given the codes, in the range that they have in the files"
+SEEN = {
+    "inputs": "what the model sees of data, by the preparation that is said, NaN where a cell is missing",
+    "outputs": "the mean of what the model sees of data, given the codes",
+}
 ADDED = "numbers drawn evenly from 0 to 1 by who asks, which are added to x"
 COMPARED = "numbers drawn evenly from 0 to 1 by who asks: 1 where x, as a share of its range, is above"
 
@@ -24,8 +28,18 @@ COMPARED = "numbers drawn evenly from 0 to 1 by who asks: 1 where x, as a share 
 def of_files(program: Program, run: Run) -> Recordable:
     """A program of a run's model, given data as they are in the run's files."""
     treatment, stored = run.spec.data.preprocessing, run.schema.stored or run.schema.domain
-    treated = treatment.window is not None or treatment.dequantize or treatment.shares(stored)
-    return Raw(program, treatment, stored) if treated else program
+    return Raw(program, treatment, stored) if treatment.described(stored) else program
+
+
+def of_weights(program: Program, run: Run) -> Program:
+    """A program of a run's model, given what that sees of data: it says so."""
+    if run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain):
+        for ports in ("inputs", "outputs"):
+            told = [
+                replace(each, meaning=SEEN[ports]) if each.name == "x" else each for each in getattr(program, ports)
+            ]
+            setattr(program, ports, tuple(told))
+    return program
 
 
 class Raw(Recordable):
