@@ -361,6 +361,17 @@ def test_programs_of_a_run_are_given_pixels_as_they_are_in_files(name: str, tmp_
     assert torch.allclose(codes, program("encode", run.model)(given)[0], rtol=1e-6, atol=1e-6)
 
 
+def test_masks_are_taken_of_255_and_of_1(tmp_path: Path):
+    masks = (np.random.default_rng(0).random((60, 1, 8, 8)) < 0.3).astype(np.uint8)
+    np.savez(tmp_path / "masks.npz", x=255 * masks)
+    file = f"data.name={tmp_path / 'masks.npz'}"
+    run = small_run(tmp_path / "run", file, "data.test=20", "training.batch_size=20", "model.likelihood=bernoulli")
+    own, x = of_files(program("encode", run.model), run), torch.from_numpy(masks[:B]).float()
+    (mean, _) = program("encode", run.model)(x)
+    for factor in (1, 255):
+        assert torch.equal(own(factor * x)[0], mean)
+
+
 @pytest.mark.parametrize("to", ["torch", "onnx"])
 def test_images_of_any_size_are_cropped_in_the_graph(to: str, tmp_path: Path):
     run = small_run(tmp_path / "run", "data.binarize=stochastic", "data.crop=[4, 6]", "model.likelihood=bernoulli")
@@ -390,9 +401,32 @@ def test_weights_alone_are_said_to_see_what_was_made_of_pixels(tmp_path: Path):
     export(run, tmp_path / "out", "safetensors", ["encode"])
     notes = json.loads((tmp_path / "out" / NOTES).read_text())
     assert notes["data"]["preparation"] == "x / 16"
+    assert notes["programs"]["encode"]["inputs"][0]["meaning"].startswith("what the model sees of data")
     assert all(
         name.startswith("encoder.") or "." in name for name in load_file(tmp_path / "out" / "weights.safetensors")
     )
+
+
+def test_notes_say_what_data_are_in_files_and_what_is_made_of_them(tmp_path: Path):
+    run = small_run(tmp_path / "run", "data.binarize=static", "data.crop=[4, 6]", "model.likelihood=bernoulli")
+    data = notes_of(run)["data"]
+    assert (data["shape"], data["values"]) == ([1, "height", "width"], "grey levels 0..16")
+    assert data["seen"] == {"shape": [1, 4, 6], "kind": "binary", "values": "binary 0/1"}
+    assert "resized" not in data
+    spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"resize": 8})})
+    said = notes_of(Run(run.path, spec, run.schema, run.model))["data"]["resized"]
+    assert said == "the middle square of an image to 8 high and 8 wide, by Pillow's bicubic filter"
+
+
+def test_programs_of_summed_classes_take_batches_of_none_and_of_one(tmp_path: Path):
+    sets = ("model.classifier={name='mlp', hidden=[8]}", "model.structure=semi-supervised", "objective=semi-supervised")
+    run = small_run(tmp_path / "run", *sets, "data.labels=50", "training.labelled=20")
+    export(run, tmp_path / "out", "torch", ["score", "sample"])
+    load = lambda name: torch.export.load(tmp_path / "out" / f"{name}.pt2").module()  # noqa: E731
+    score, sample = load("score"), load("sample")
+    for rows in (0, 1, 5):
+        assert score(torch.zeros(rows, *run.schema.event_shape), noise_of(rows, 3))[0].shape == (rows,)
+        assert len(sample(noise_of(rows, 3), torch.zeros(rows, dtype=torch.int64))[0]) == rows
 
 
 @pytest.mark.parametrize(
@@ -530,6 +564,7 @@ def test_plain_operators_are_those_that_they_stand_for():
     assert (plain.erfcx(x) / torch.special.erfcx(x) - 1).abs().max() < 1e-13
     x = torch.cat([-x, x])
     assert ((plain.asinh(x) - torch.asinh(x)).abs() / torch.asinh(x).abs()).max() < 1e-14
+    assert torch.allclose(plain.erf(x), torch.erf(x), rtol=1e-15, atol=0)
     p = torch.cat([torch.logspace(-300, -0.31, 2001, dtype=torch.float64), torch.linspace(0.001, 0.999, 998).double()])
     wanted = torch.from_numpy(special.ndtri(p.numpy()))
     assert ((plain.ndtri(p) - wanted).abs() / wanted.abs().clamp(min=1e-3)).max() < 1e-13

@@ -92,7 +92,11 @@ NOT_MADE: Mapping[tuple[str, str, str], str] = {
     **{("structures", "hamiltonian", what): SLOPES for what in ("encode", "score")},
 }
 """What there is none of, and why."""
-QUICK = [("posteriors", "vq", "encode"), ("likelihoods", "weibull", "decode")]
+QUICK = [
+    ("posteriors", "vq", "encode"),
+    ("likelihoods", "weibull", "decode"),
+    ("likelihoods", "truncated-normal", "decode"),
+]
 CASES = [
     (family, name, what) for family, (parts, _, programs) in FAMILIES.items() for name in parts for what in programs
 ]

@@ -114,6 +114,7 @@ class Preprocessing:
         elif self.binarize is not None and not _is_binary(domain):
             plain = domain.location == 0 and isinstance(domain.scale, float)
             p = f"x / {domain.scale:g}" if plain else "x as a share of its range"
+            p = "x" if plain and domain.scale == 1 else p
             drawn = f"1 with probability {p}, else 0"
             said.append({"grey": p, "threshold": f"1 where {p} is above 0.5, else 0"}.get(self.binarize, drawn))
         return "; ".join(said)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ...data.columns import Column
 from ...data.covariates import Covariate
 from ...data.dates import TIMES
+from ...data.domains import Domain
 from ...models import VAE
 from ...runs.run import Run
 from ...spec.keys import Schema
@@ -28,13 +30,10 @@ def notes_of(run: Run | VAE, program: Recordable | None = None) -> dict[str, Any
     if program is not None:
         found |= {"program": program.name, "inputs": [_port(each) for each in program.inputs]}
         found["outputs"] = [_port(each) for each in program.outputs]
-    domain = model.domain
-    data: dict[str, Any] = {"shape": list(model.event_shape), "kind": domain.kind, "values": str(domain)}
-    data["missing"] = "NaN"
+    seen = _values(model.event_shape, model.domain)
+    data = (_of_files(run, seen) if isinstance(run, Run) else seen) | {"missing": "NaN"}
     if schema is not None and schema.columns:
         data["columns"] = _columns(schema)
-    if isinstance(run, Run) and (said := preparation_of(run)):
-        data["preparation"] = said
     found["data"] = data
     if program is not None and any(each.name == "probabilities" for each in program.outputs):
         found["probabilities"] = _levels(model, schema)
@@ -46,11 +45,22 @@ def notes_of(run: Run | VAE, program: Recordable | None = None) -> dict[str, Any
     return finite(found)
 
 
-def preparation_of(run: Run) -> str:
-    """What its model sees of the data in a run's files, which programs make of them; empty where it sees them as they
-    are.
-    """
-    return run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain)
+def _of_files(run: Run, seen: dict[str, Any]) -> dict[str, Any]:
+    """What the data in a run's files are, what is made of them in programs, and what is before that."""
+    treatment, stored = run.spec.data.preprocessing, run.schema.stored or run.schema.domain
+    found = dict(seen)
+    if said := treatment.described(stored):
+        sides = ("height", "width") if treatment.window is not None else run.schema.event_shape[-2:]
+        found = _values((*run.schema.event_shape[:-2], *sides), stored) | {"preparation": said, "seen": seen}
+    if (resize := run.spec.data.resize) is not None:
+        height, width = (resize, resize) if isinstance(resize, int) else resize
+        what = "the middle square" if isinstance(resize, int) else "all"
+        found["resized"] = f"{what} of an image to {height} high and {width} wide, by Pillow's bicubic filter"
+    return found
+
+
+def _values(shape: Sequence[int | str], domain: Domain) -> dict[str, Any]:
+    return {"shape": list(shape), "kind": domain.kind, "values": str(domain)}
 
 
 def _port(port: Port) -> dict[str, Any]:

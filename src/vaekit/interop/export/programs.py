@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...distributions.moments import center, stddev, typical
@@ -100,6 +101,8 @@ class Program(Recordable):
         raise NotImplementedError
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        for each in inputs[1:]:  # so that a graph knows it
+            torch._check(each.shape[0] == inputs[0].shape[0])
         with unvalidated():
             return tuple(self.made(*inputs).values())
 
@@ -318,7 +321,8 @@ def _taking(noise: Tensor) -> Draw:
 
 def _made_of(dist: Distribution, noise: Tensor) -> Tensor:
     """A draw of noise (…, B, N) of its own, which is repeated for each class where classes are summed out."""
-    if dist.batch_shape and dist.batch_shape[-1] != noise.shape[-2]:  # a quotient would not take a batch of none
+    # Told by what sizes are, not by their numbers: a graph would keep that these differ, which of no rows they don't.
+    if dist.batch_shape and not statically_known_true(dist.batch_shape[-1] == noise.shape[-2]):
         times = dist.batch_shape[-1] // noise.shape[-2]
         noise = noise.repeat(*[1] * (noise.dim() - 2), times, 1)
     return from_noise(dist, noise)

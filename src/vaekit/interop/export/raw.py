@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,8 @@ AROUND = 2
 """How many more pixels an example has than its crop, in height and in width."""
 RAW = "data as they are in the files, NaN where a cell is missing"
 BACK = "the mean of the data given the codes, in the range that they have in the files"
+SEEN = "what the model sees of data, by the preparation that is said, NaN where a cell is missing"
+MEAN_SEEN = "the mean of what the model sees of data, given the codes"
 ADDED = "numbers drawn evenly from 0 to 1 by who asks, which are added to x"
 COMPARED = "numbers drawn evenly from 0 to 1 by who asks: 1 where x, as a share of its range, is above"
 
@@ -24,24 +26,34 @@ COMPARED = "numbers drawn evenly from 0 to 1 by who asks: 1 where x, as a share 
 def of_files(program: Program, run: Run) -> Recordable:
     """A program of a run's model, given data as they are in the run's files."""
     treatment, stored = run.spec.data.preprocessing, run.schema.stored or run.schema.domain
-    treated = treatment.window is not None or treatment.dequantize or treatment.shares(stored)
-    return Raw(program, treatment, stored) if treated else program
+    masks = stored.kind == "binary" and not stored.relaxed and len(run.schema.event_shape) == 3
+    return Raw(program, treatment, stored, masks) if masks or treatment.described(stored) else program
+
+
+def of_weights(program: Program, run: Run) -> Program:
+    """A program of a run's model, given what that sees of data: it says so."""
+    if run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain):
+        program.inputs, program.outputs = _said(program.inputs, SEEN), _said(program.outputs, MEAN_SEEN)
+    return program
+
+
+def _said(ports: Iterable[Port], meaning: str) -> tuple[Port, ...]:
+    """Ports, of which x is said to be that."""
+    return tuple(replace(each, meaning=meaning) if each.name == "x" else each for each in ports)
 
 
 class Raw(Recordable):
     """A `program` that is given data x of the domain `stored`, as they are in files, where `treatment` crops, binarises
     or dequantises what the model sees: with `uniform` numbers where that is drawn, one for each number that it sees.
-    What was binarised it gives in the range of the files.
+    What was binarised it gives in the range of the files. Of `masks` it takes files of 0 and 255 as such of 0 and 1.
     """
 
-    def __init__(self, program: Program, treatment: Preprocessing, stored: Domain) -> None:
+    def __init__(self, program: Program, treatment: Preprocessing, stored: Domain, masks: bool) -> None:
         super().__init__()
         self.program, self.name, self.treatment, self.stored = program, program.name, treatment, stored
+        self.masks = masks
         self.inputs = tuple(self._given())
-        self.outputs = tuple(
-            replace(each, meaning=BACK) if treatment.shares(stored) and each.name == "x" else each
-            for each in program.outputs
-        )
+        self.outputs = _said(program.outputs, BACK) if treatment.shares(stored) else program.outputs
 
     def _given(self) -> Iterator[Port]:
         for port in self.program.inputs:
@@ -69,6 +81,8 @@ class Raw(Recordable):
         return tuple(self.treatment.in_range(x, self.stored) if port.name == "x" else x for port, x in ports)
 
     def _seen(self, x: Tensor, uniform: Tensor | None) -> Tensor:
+        if self.masks:
+            x = x.clamp(max=1)
         for side, part in zip((-2, -1), self.treatment.window or (), strict=False):
             # Not as a view of `middle`, of which torch asks how it lies there, which it tells in graphs of one size.
             x = x.index_select(side, torch.arange(part) + (x.shape[side] - part) // 2)

@@ -23,7 +23,7 @@ from ...system.progress import working
 from ..exported import NOTES, files_of
 from .notes import notes_of
 from .programs import PROGRAMS, Port, Recordable, program
-from .raw import of_files
+from .raw import of_files, of_weights
 from .recording import quiet, recorded
 
 FORMATS = ("onnx", "torch", "safetensors")
@@ -119,7 +119,7 @@ def _program(run: Run | VAE, name: str, to: str) -> Recordable:
     if isinstance(run, VAE):
         return program(name, run)
     made = program(name, run.model, bool(run.schema.classes))
-    return made if to == "safetensors" else of_files(made, run)
+    return (of_weights if to == "safetensors" else of_files)(made, run)
 
 
 def _program_notes(run: Run | VAE, own: Recordable) -> dict[str, Any]:
