@@ -250,6 +250,24 @@ def test_a_name_stands_on_one_line(read: Read) -> None:
     assert list(read('"height\nin m",b\n1,2\n').table) == ["height in m", "b"]
 
 
+@pytest.mark.parametrize("gap", ["", "-"])
+@pytest.mark.parametrize("start", [4_929_123_412_341_234_567, 2**64 + 1])
+def test_whole_numbers_of_more_digits_than_floats_have_keep_them_beside_a_gap(start: int, gap: str, read: Read) -> None:
+    numbers = [str(start + i) for i in range(30)]
+    lines = "\n".join(f"{i},{gap if i == 3 else each}" for i, each in enumerate(numbers))
+    kept = cells(read(f"a,card\n{lines}\n"))["card"]
+    assert [each for i, each in enumerate(kept) if i != 3] == numbers[:3] + numbers[4:]
+
+
+def test_comments_are_no_line_of_names(read: Read) -> None:
+    text = "# from the sensor\n# units: m, s\na,b\n" + "1,2.5\n" * 5 + "# end\n"
+    with pytest.raises(ValueError, match=r"if the names of the columns stand in line 3, say header=3$"):
+        read(text)
+    with pytest.raises(ValueError, match=r"line 9: 1 cell, but there are 2 columns$"):  # not: say header
+        read(text, header=3)
+    assert cells(read(text.removesuffix("# end\n"), header=3)) == {"a": [1] * 5, "b": [2.5] * 5}
+
+
 def test_years_are_names_if_the_user_says_so(read: Read) -> None:
     assert cells(read("2019,2020\n0.5,1\n0.25,2\n", header=True)) == {"2019": [0.5, 0.25], "2020": [1, 2]}
 
@@ -435,6 +453,15 @@ def test_excel(tmp_path: Path, read: Read) -> None:
         read_frame(path)
     refuses(read, b"junk", "cannot be read as an Excel workbook: File is not a zip file", name="junk.xlsx")
     refuses(read, zipped(b"a\n"), "cannot be read as an Excel workbook: ", name="zip.xlsx")
+
+
+def test_sparse_columns_are_read_and_written_as_plain_ones() -> None:
+    plain = pd.DataFrame({"few": [0, 0, 3, 0, 5, 9] * 10, "flag": [False, True] * 30, "x": [0.0, 1.5, 0.0] * 20})
+    sparse = plain.astype({name: pd.SparseDtype(dtype) for name, dtype in plain.dtypes.items()})
+    table = as_frame(sparse).table
+    pd.testing.assert_frame_equal(table, plain)
+    columns, _ = infer(table)
+    assert frame_of(columns, numbers_of(columns, table)).dtypes.to_dict() == plain.dtypes.to_dict()
 
 
 def test_data_frames_of_pandas_keep_types_and_index() -> None:

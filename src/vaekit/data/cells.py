@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,7 @@ import pandas as pd
 from ..errors import shown
 from .sniffing import is_mark, is_number
 
+WRITTEN_OUT = re.compile(r"[+-]?\d+")
 FEW_CATEGORIES, SHARE = 20, 0.05
 """Distinct cells that are categories however few rows there are, and the part of many rows up to which they are."""
 
@@ -67,6 +70,16 @@ def number_in(cell: object) -> float | None:
         return float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
+
+
+def rounded(texts: Sequence[object]) -> bool:
+    """Whether some texts are whole numbers of more digits than floats have, which would be written as others.
+
+    >>> rounded(["4929000000000017", "7"]), rounded(["49290000000000178"]), rounded(["5970000000000000000000000"])
+    (False, True, False)
+    """
+    long = (each.strip() for each in texts if isinstance(each, str) and len(each.strip()) > 15)
+    return any(Decimal(repr(float(each))) != Decimal(each) for each in long if WRITTEN_OUT.fullmatch(each))
 
 
 def factorized(values: pd.Series) -> tuple[np.ndarray, list[Any]]:
@@ -126,8 +139,8 @@ def typed(column: pd.Series) -> pd.Series:
     if kind == "integer":
         try:
             return column.astype("Int64" if gaps else "int64")
-        except OverflowError:
-            return column.astype("float64")
+        except OverflowError:  # more than 64 bits hold
+            return column.map(str, na_action="ignore")
     if kind in ("floating", "mixed-integer-float", "decimal", "empty"):
         return column.mask(column.isna(), np.nan).astype("float64")
     if kind in ("datetime", "datetime64", "date"):

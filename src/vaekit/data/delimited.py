@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import number_of
-from .cells import replaced
+from .cells import replaced, rounded
 from .headers import Reading, check_names, line_of_names, name_of, numbered
 from .sniffing import (
     LEADING_ZERO,
@@ -89,7 +89,7 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
         raise ValueError(f"{path} is empty")
     lines, rows, label = [line for line, *_ in found], [row for *_, row in found], reading.label
     at, named = reading.place(rows, lines, str(path))
-    above, first, hint = lines[at] - 1, rows[at], line_of_names(rows, lines)
+    above, first, hint = lines[at] - 1, rows[at], "" if at else line_of_names(rows, lines)
     data, start = data[_line_end(data, above) :], 0
     if at:
         notes = (*notes, f"the names of {path.name} stand in line {lines[at]}: what is above is left out")
@@ -111,7 +111,7 @@ def read_delimited(path: Path, reading: Reading) -> tuple[pd.DataFrame, tuple[st
     check_names(str(path), kept, label, found=start > 0, hint=hint, cells=True)
     if spare:
         notes = (*notes, f"{len(spare)} of {len(names)} columns have neither a name nor a value: left out")
-    changed = _whole_with_gaps(table)
+    changed = _whole_with_gaps(text, table)
     texts, others = _text_columns(table), reading.unknown(names)
     changed |= {i: _tidied(table[i]) for i in texts if i not in others}
     changed |= _with_leading_zeros(text, table)
@@ -229,15 +229,21 @@ def _may_have_leading_zeros(text: _Text) -> bool:
     return False
 
 
-def _whole_with_gaps(table: pd.DataFrame) -> dict[int, pd.Series]:
-    """Columns of whole numbers that missing cells made floats, as a type that has both."""
+def _whole_with_gaps(text: _Text, table: pd.DataFrame) -> dict[int, pd.Series]:
+    """Columns of whole numbers that missing cells made floats, as a type that has both; as text those of more digits
+    than floats have.
+    """
     floats = table.select_dtypes("float")
     values = floats.to_numpy(np.float64)
     gaps = np.isnan(values)
     with np.errstate(invalid="ignore"):
-        whole = ((values == np.floor(values)) & (np.abs(values) < 2**53) | gaps).all(0)
-    places = floats.columns[whole & gaps.any(0) & ~gaps.all(0)]
-    return {int(i): table[i].astype("Int64") for i in places} if len(places) <= MOST_NULLABLE else {}
+        all_whole = ((values == np.floor(values)) | gaps).all(0) & gaps.any(0) & ~gaps.all(0)
+        long = all_whole & (np.abs(values) >= 2**53).any(0)
+    places = floats.columns[all_whole & ~long]
+    changed = {int(i): table[i].astype("Int64") for i in places} if len(places) <= MOST_NULLABLE else {}
+    at = [int(i) for i in floats.columns[long]]
+    cells = text.parse(at, dtype="str") if at else table
+    return changed | {i: _tidied(cells[i]) for i in at if rounded(cells[i].dropna().unique().tolist())}
 
 
 def _text_columns(table: pd.DataFrame) -> list[int]:
@@ -257,6 +263,8 @@ def _tidied(column: pd.Series, words: Collection[str] | None = None) -> pd.Serie
         return texts
     left = texts.dropna().unique().tolist()
     if not left or not all(is_number(each) and not LEADING_ZERO.fullmatch(each) for each in left):
+        return texts
+    if rounded(left):
         return texts
     # pandas has missed a spelling of missing: the others are numbers.
     numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False)).astype("float64")

@@ -177,13 +177,18 @@ def named_columns(what: str, data: pd.DataFrame, label: str | None = None) -> pd
     check_names(what, names, label)
     table = data.copy(deep=False)
     table.columns = pd.Index(names, dtype="str")
-    arrows = {name: table[name] for name, dtype in table.dtypes.items() if isinstance(dtype, pd.ArrowDtype)}
-    return replaced(table, {name: plain for name, each in arrows.items() if (plain := _plain(each)) is not None})
+    others = (pd.ArrowDtype, pd.SparseDtype)
+    odd = {name: table[name] for name, dtype in table.dtypes.items() if isinstance(dtype, others)}
+    return replaced(table, {name: plain for name, each in odd.items() if (plain := _plain(each)) is not None})
 
 
 def _plain(column: pd.Series) -> pd.Series | None:
-    """A column of Arrow's decimals, dates or categories as one of pandas'; None of what is read as it is."""
+    """A sparse column, or one of Arrow's decimals, dates or categories, as one of pandas' plain types; None of what is
+    read as it is.
+    """
     dtype: Any = column.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        return column.astype(dtype.subtype)
     kind = dtype.type
     if kind is Decimal:
         return column.astype("float64").round(dtype.pyarrow_dtype.scale)

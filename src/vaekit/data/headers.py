@@ -85,7 +85,7 @@ AS_IT_IS = Reading()
 
 
 def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
-    """What to do where lines above the table's own keep it from being read, or nothing.
+    """What to do where lines above the table's own, such as comments, keep it from being read, or nothing.
 
     >>> line_of_names([["A title"], ["a", "b"], ["1", "2"]], [1, 3, 4])
     '; if the names of the columns stand in line 3, say header=3'
@@ -96,7 +96,8 @@ def line_of_names(rows: Sequence[Sequence[str]], lines: Sequence[int]) -> str:
         return ""
     if widths[:2] == [usual - 1, usual] and not has_names(rows[1:]):
         return "; the first line has one name too few: give one to the first column, too"
-    line = lines[widths.index(usual)]
+    plain = [i for i, row in enumerate(rows) if widths[i] == usual and not row[0].lstrip().startswith("#")]
+    line = lines[plain[0] if plain else widths.index(usual)]
     return f"; if the names of the columns stand in line {line}, say {setting('data.header', line)}"
 
 

@@ -16,6 +16,7 @@ from .cells import (
     most_categories,
     numbers_in,
     refusal,
+    rounded,
     sorted_texts,
     typed,
 )
@@ -118,7 +119,7 @@ def _of_text(name: str, values: pd.Series) -> Column | str:
     elif isinstance(numeral, Numeral):
         found = of_numerals(name, values, numeral, _of_plain_numbers)
     elif not formats and are_numbers(cells):
-        found = _of_plain_numbers(name, values)
+        found = _too_long(len(cells), seen) if rounded(cells) else _of_plain_numbers(name, values)
     else:
         words = [each for each in distinct if not is_unknown(each)]
         seen -= sum(int((codes == i).sum()) for i, each in enumerate(distinct) if is_unknown(each))
@@ -188,6 +189,11 @@ def _identifier(distinct: int, seen: int) -> str:
     return "identifier" if distinct == seen else f"identifier, {distinct:,} of {seen:,} values are distinct"
 
 
+def _too_long(distinct: int, seen: int) -> str:
+    """Why a column of whole numbers that floats would round is left out."""
+    return "identifier" if distinct == seen > 1 else "whole numbers of more than 15 digits"
+
+
 def of_dates(name: str, seconds: np.ndarray, dtype: str, format: str = "", zone: str = "") -> Column | str:
     """The column of dates (N,), seconds since 1970, NaN where missing; or why it is left out."""
     seen = seconds[~np.isnan(seconds)]
@@ -210,7 +216,7 @@ def of_numbers(name: str, dtype: str, look: Look, cells: Callable[[], pd.Series]
         row = int(np.argmax(np.isinf(x)))
         raise ValueError(refusal(f"column {name!r}", x[row].item(), row, "finite numbers, or an empty cell"))
     if "int" in dtype.lower() and not look.whole:  # of more digits than floats have
-        return "identifier" if cells().nunique() == look.seen > 1 else "whole numbers of more than 15 digits"
+        return _too_long(cells().nunique(), look.seen)
     if look.low == look.high:
         return "constant"
     if look.whole:

@@ -46,8 +46,6 @@ def table_of(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame: 
             raise ValueError(f"{found} while a minimum of {least} is required by {name}.")
         for name in table.columns:
             values: pd.Series = table[name]
-            if isinstance(values.dtype, pd.SparseDtype):
-                table[name] = values = values.astype(values.dtype.subtype)
             if values.dtype.kind == "c":
                 raise ValueError("Complex data not supported\n" + str(values.head()))
             if values.dtype.kind == "f":
