@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...data import load
 from ...data.tabular import described
+from ...errors import LeftOutWarning
 from ...evaluation.anomalies import anomalies
 from ...evaluation.scores import aligned
 from ...models import VAE
@@ -33,7 +35,7 @@ from ...spec.targets import resolve
 from ...system.devices import resolve_device
 from ...training.records import Epoch
 from ...training.weights import model_tensors, set_model_tensors
-from .tables import Cells, called_in, cells_of, columns_of, library_of, names_of, table_of
+from .tables import PASSED_BY, Cells, called_in, cells_of, columns_of, library_of, names_of, table_of
 
 HELD_OUT = 5
 """Rows held out for validation, a tenth of all, that are enough for early stopping: with fewer it is not done."""
@@ -59,7 +61,7 @@ class TableVAE(BaseEstimator):
     model_ : the `VAE`, or None where no column is left to learn. spec_ and schema_ say what it is.
     columns_ : what each column is that the model knows.
     left_out_ : why the others are not: those that are constant, without a value, or in data frames identifiers and
-        free text.
+        free text, of which `fit` warns. What is left out is passed on as it is, holes and all.
     n_iter_ : the epochs that were taken.
     n_features_in_, feature_names_in_ : as everywhere in scikit-learn.
 
@@ -106,6 +108,9 @@ class TableVAE(BaseEstimator):
         table = table_of(self, X, reset=True)
         self._library, self._called = library_of(X), called_in(X)
         self.columns_, self.left_out_ = columns_of(table, self.columns, bool(self._library))
+        if any(why not in PASSED_BY for why in self.left_out_.values()):
+            what = f"columns of X that are left out: {self._reasons()}"
+            warnings.warn(f"{what}; say what they are by columns={{…}}, or 'none'", LeftOutWarning, stacklevel=4)
         fixed = [name for name, why in self.left_out_.items() if why == "constant"]
         self._constants = {name: table[name].dropna().iloc[0] for name in fixed}
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -125,8 +130,12 @@ class TableVAE(BaseEstimator):
 
     def _untrained(self) -> Trained | None:
         """What there is to go on with where no column can be learned; `ValueError` where that is nothing."""
-        reasons = "; ".join(f"{name!r}: {why}" for name, why in list(self.left_out_.items())[:4])
-        raise ValueError(f"X has no column to learn from ({reasons}); say what they are by columns={{…}}")
+        raise ValueError(f"X has no column to learn from ({self._reasons()}); say what they are by columns={{…}}")
+
+    def _reasons(self, most: int = 4) -> str:
+        """Why columns are left out, of many the first."""
+        told = [f"{name!r}: {why}" for name, why in self.left_out_.items()]
+        return "; ".join(told[:most]) + (f"; and {len(told) - most} more" if len(told) > most else "")
 
     def _trained(self, table: pd.DataFrame) -> Trained:
         held_out = len(table) // 10 if len(table) // 10 >= HELD_OUT else 0
