@@ -40,6 +40,7 @@ MODULES = {
     "vaekit.evaluation": "Scores.",
     "vaekit.evaluation.metrics": "Metrics of arrays.",
     "vaekit.evaluation.annealing": "log p(x) by chains.",
+    "vaekit.evaluation.chained": "The same of a split, beside importance weights.",
     "vaekit.evaluation.refinement": "The gap of the bound, and its parts.",
     "vaekit.data": "Datasets.",
     "vaekit.interop.sklearn": "Estimators for scikit-learn.",

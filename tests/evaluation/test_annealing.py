@@ -17,7 +17,8 @@ from vaekit.cli import main
 from vaekit.data.batch import Batch
 from vaekit.data.domains import Domain
 from vaekit.evaluation import annealing
-from vaekit.evaluation.annealing import Annealed, Chained, Chains, _moved, _path, anneal, bracket
+from vaekit.evaluation.annealing import Annealed, Chains, _moved, _path, anneal, bracket
+from vaekit.evaluation.chained import Chained
 from vaekit.seeding import seeded
 from vaekit.spec.building import build_model
 from vaekit.spec.keys import Schema

@@ -28,7 +28,8 @@ from vaekit.data.batch import Batch
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.tensors import TensorSplit
 from vaekit.distributions.leapfrog import Leapfrog
-from vaekit.evaluation.annealing import Chains, anneal, chained
+from vaekit.evaluation.annealing import Chains, anneal
+from vaekit.evaluation.chained import chained
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.refinement import refine
 from vaekit.models import VAE, Dynamics, HamiltonianVAE

@@ -19,7 +19,8 @@ from vaekit.cli import main
 from vaekit.data.tabular import described
 from vaekit.data.tensors import TensorSplit
 from vaekit.errors import LeftOutWarning
-from vaekit.evaluation.annealing import Chains, chained
+from vaekit.evaluation.annealing import Chains
+from vaekit.evaluation.chained import chained
 from vaekit.evaluation.decomposition import decomposed
 from vaekit.evaluation.disentanglement import disentangled
 from vaekit.evaluation.refinement import Refinement, gaps

@@ -146,7 +146,8 @@ def _rehearse(asked: Asked, ask: Callable[[TensorSplit, str], object]) -> None:
 
 
 def _by_chains(asked: Asked) -> Judge:
-    from ..evaluation.annealing import Chains, chained, rows_of
+    from ..evaluation.annealing import Chains
+    from ..evaluation.chained import chained, rows_of
 
     rehearsal = replace(Chains(), chains=1, temperatures=1, leapfrogs=1, start="prior")
     _rehearse(asked, lambda data, split: chained(asked.run.model, data, split, 1, rehearsal, samples=1))

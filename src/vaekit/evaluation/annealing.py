@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ..data.batch import Batch
-from ..data.tensors import TensorSplit
 from ..distributions.observed import observed_log_prob
 from ..distributions.validation import elements
 from ..errors import check_least
@@ -35,7 +34,6 @@ from ..models.scoring import sum_type
 from ..modules import evaluating
 from ..seeding import seeded
 from ..system.progress import working
-from .estimates import Estimate
 
 ACCEPTED = 0.65
 """The part of steps that are to be accepted (Neal 2011, section 4.4)."""
@@ -46,8 +44,6 @@ JITTER = 0.2
 """By how much a step differs from its size at random: chains would come back to where they were on a round course."""
 ROWS = 100
 """Data at once."""
-OWN = 32
-"""Data of a model's own on which bounds are compared, at most."""
 STEEPNESS = 4.0
 """Of the sigmoid that temperatures lie on, denser at both ends (Wu et al. 2017, section 4)."""
 
@@ -133,7 +129,7 @@ def anneal(
     """
     refuse_no_density(model)
     batch, found = model.typed(checked(model, x, y)), []
-    how = _settled(how, model, batch)
+    how = settled(how, model, batch)
     with seeded(seed), evaluating(model):
         for start in range(0, len(batch), ROWS):
             path = _path(model, batch.take(slice(start, start + ROWS)), how)
@@ -158,7 +154,7 @@ def bracket(
         z = model.side_by_side(found)
         x = model.likelihood_of(z, y_seen).sample()
         batch = model.typed(Batch(x.reshape(n, *model.event_shape), given))
-        how = _settled(how, model, batch)
+        how = settled(how, model, batch)
         path = _path(model, batch, how)
         tuned = _tuned(path, how)
         there = _annealed(*_walked(path, how, tuned, path.draw(how.chains)))
@@ -166,67 +162,7 @@ def bracket(
         return Bracket(there.log_prob, -back.log_prob)
 
 
-@dataclass(frozen=True)
-class Chained:
-    """-log p(x) of `n` data of a split by chains, beside that by importance weights of the same; nats per datum."""
-
-    split: str
-    n: int
-    how: Chains
-    nll: float
-    nll_stderr: float
-    """How far other n data would move it."""
-    nll_mc_stderr: float
-    """How far another seed would."""
-    by_weights: float
-    """-log p(x) by `samples` importance weights each."""
-    samples: int
-    acceptance: float
-    gap: float | None
-    """Of `bracket` on as many data of the model's own; None of a conditional model."""
-    gap_stderr: float | None = None
-
-    @property
-    def reading(self) -> str:
-        """Which of the two numbers to believe, in a sentence: both are too high in expectation, if by anything."""
-        apart = self.by_weights - self.nll
-        best = f"the lower NLL is the nearer one, {min(self.nll, self.by_weights):.2f}"
-        if abs(apart) <= 2 * self.nll_mc_stderr + 0.01:
-            best = "the two agree"
-        elif apart < 0:
-            best += ": more temperatures would bring chains there"
-        return best
-
-
-def chained(
-    model: VAE, data: TensorSplit, split: str, n: int = 100, how: Chains | None = None, *, samples: int, seed: int = 0
-) -> Chained:
-    """`anneal` of n data of a split, drawn by the seed, with what says how far it can be trusted.
-
-    A row with a cell that its column can't have is left out.
-    """
-    index = np.sort(np.random.default_rng(seed).permutation(data.possible(split))[:n])
-    batch = model.asked(data.rows(index))
-    how = _settled(how, model, batch)
-    found = anneal(model, batch, how=how, seed=seed)
-    own = None if model.condition else bracket(model, min(len(index), OWN), how=how, seed=seed)
-    log_prob, errors = found.log_prob, found.stderr.square()
-    return Chained(
-        split,
-        len(index),
-        how,
-        nll=-float(log_prob.mean()),
-        nll_stderr=float(log_prob.std() / len(index) ** 0.5) if len(index) > 1 else math.nan,
-        nll_mc_stderr=float(errors.sum().sqrt() / len(index)),
-        by_weights=-float(model.score(batch, samples=samples, seed=seed).log_prob.mean()),
-        samples=samples,
-        acceptance=float(found.acceptance.mean()),
-        gap=None if own is None else own.gap,
-        gap_stderr=None if own is None else own.gap_stderr,
-    )
-
-
-def _settled(how: Chains | None, model: VAE, batch: Batch) -> Chains:
+def settled(how: Chains | None, model: VAE, batch: Batch) -> Chains:
     """The chains that are asked for, or the usual ones; `ValueError` where they can't start there."""
     if how is not None and how.start == "prior":
         return how
@@ -236,25 +172,6 @@ def _settled(how: Chains | None, model: VAE, batch: Batch) -> Chains:
         what = f"the posterior of a {type(model).__name__}, whose draws have a density of their own alone"
         raise ValueError(f"chains can't start at {what}; accepted: Chains(start='prior')")
     return how or Chains(start="prior" if alone else "posterior")
-
-
-def rows_of(found: Chained) -> list[tuple[str, str]]:
-    """What a terminal says of it."""
-    how = found.how
-    error = "" if found.nll_stderr != found.nll_stderr else f" ± {found.nll_stderr:.2f}"
-    chains = f"{how.chains} chains from the {how.start} over {how.temperatures} temperatures"
-    rows = [
-        (
-            f"NLL of {found.n:,} data of {found.split}, {chains}",
-            f"{found.nll:.3f}{error} over data; another seed moves it by {found.nll_mc_stderr:.2g}",
-        ),
-        (f"by {found.samples:,} importance weights each", f"{found.by_weights:.3f}"),
-        ("steps accepted", f"{100 * found.acceptance:.0f} %"),
-    ]
-    if found.gap is not None:
-        gap = Estimate(found.gap, math.nan if found.gap_stderr is None else found.gap_stderr)
-        rows.append(("gap of the two bounds on data of the model's own", f"{gap} nats"))
-    return rows
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _reading(run: Run) -> Reading:
     kind = None if schema.stored is None else schema.stored.kind
     called = "genes" if are_genes(schema.table) else "columns"
     coloured = len(schema.event_shape) == 3 and schema.event_shape[0] == 3
-    own = replace(own, domain=schema.stored or schema.domain, encoding=data.encoding, coloured=coloured)
+    own = replace(own, domain=schema.of_files, encoding=data.encoding, coloured=coloured)
     return replace(own, layer=data.layer, kind=kind, exposure=data.exposure, given=schema.covariates, called=called)
 
 
@@ -236,7 +236,7 @@ def _of_frame(run: Run, name: str, content: Content) -> Content:
         of = f"{len(lacking)} of the {len(schema.columns)} genes that the model was trained on"
         own = f"its columns: {several(frame.columns, MOST)}"
         raise ValueError(f"{name} is a table, and lacks {of}: {several(lacking, MOST)}; {own}")
-    x = new_rows_of_frame(schema.typed_columns, frame, name, schema.stored or schema.domain)
+    x = new_rows_of_frame(schema.typed_columns, frame, name, schema.of_files)
     given = [each.name for each in schema.covariates]
     left = [each for each in frame.columns if each not in (*schema.columns, *given, label, exposure)]
     said = [f"columns of {name} that are not used: {several(left, MOST)}"] if left else []

@@ -354,8 +354,7 @@ class Spec(_Strict):
 class Schema(_Strict):
     """What a model must know of its data, saved with the run so that it loads without them.
 
-    `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x; without them they
-    are taken as they are. `stored` is the domain of the data before preprocessing, None in runs before it was kept.
+    `condition_location` and `condition_scale` bring covariates to order one, as the domain's do x, where there are any.
     """
 
     event_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
@@ -371,6 +370,11 @@ class Schema(_Strict):
     covariates: tuple[Covariate, ...] = ()
     exposed: bool = False
     dialect: Dialect = PLAIN
+
+    @property
+    def of_files(self) -> Domain:
+        """The domain of the data before preprocessing; of runs from before that was kept, after it."""
+        return self.stored or self.domain
 
     @property
     def typed_columns(self) -> tuple[Column, ...]:

@@ -47,7 +47,7 @@ def notes_of(run: Run | VAE, program: Recordable | None = None) -> dict[str, Any
 
 def _of_files(run: Run, seen: dict[str, Any]) -> dict[str, Any]:
     """What the data in a run's files are, what is made of them in programs, and what is before that."""
-    treatment, stored = run.spec.data.preprocessing, run.schema.stored or run.schema.domain
+    treatment, stored = run.spec.data.preprocessing, run.schema.of_files
     found = dict(seen)
     if said := treatment.described(stored):
         sides = ("height", "width") if treatment.window is not None else run.schema.event_shape[-2:]

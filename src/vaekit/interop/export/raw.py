@@ -25,14 +25,14 @@ COMPARED = "numbers drawn evenly from 0 to 1 by who asks: 1 where x, as a share 
 
 def of_files(program: Program, run: Run) -> Recordable:
     """A program of a run's model, given data as they are in the run's files."""
-    treatment, stored = run.spec.data.preprocessing, run.schema.stored or run.schema.domain
+    treatment, stored = run.spec.data.preprocessing, run.schema.of_files
     masks = stored.kind == "binary" and not stored.relaxed and len(run.schema.event_shape) == 3
     return Raw(program, treatment, stored, masks) if masks or treatment.described(stored) else program
 
 
 def of_weights(program: Program, run: Run) -> Program:
     """A program of a run's model, given what that sees of data: it says so."""
-    if run.spec.data.preprocessing.described(run.schema.stored or run.schema.domain):
+    if run.spec.data.preprocessing.described(run.schema.of_files):
         program.inputs, program.outputs = _said(program.inputs, SEEN), _said(program.outputs, MEAN_SEEN)
     return program
 
