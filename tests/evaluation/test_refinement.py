@@ -12,7 +12,7 @@ from models_for_tests import LinearGaussian, data_of, linear_gaussian, model_of,
 from runs_for_tests import small_run
 
 from vaekit.cli import main
-from vaekit.evaluation import annealing, decomposition, refinement
+from vaekit.evaluation import chained, decomposition, refinement
 from vaekit.evaluation.annealing import Chains, anneal
 from vaekit.evaluation.estimates import Estimate
 from vaekit.evaluation.refinement import Gaps, Refinement, gaps, refine
@@ -164,7 +164,7 @@ def test_the_command_says_the_parts(
         raise ValueError("not of this model")
 
     monkeypatch.setattr(Run, "evaluate", lambda *args, **options: pytest.fail("data are scored"))
-    asked = (("ais", annealing, "chained"), ("inference-gap", refinement, "gaps"))
+    asked = (("ais", chained, "chained"), ("inference-gap", refinement, "gaps"))
     for metric, module, name in (*asked, ("marginal-kl", decomposition, "decomposed")):
         monkeypatch.setattr(module, name, never)
         assert main(["evaluate", str(run.path), "--metrics", metric]) == 2
